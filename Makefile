@@ -1,0 +1,46 @@
+# `make` alone lists the targets. Each is safe to repeat.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_QUIET := --quiet --disable-pip-version-check
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint real stress bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+$(VENV)/.installed: pyproject.toml requirements.lock
+	@echo "creating $(VENV) and installing from requirements.lock (a few minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install $(PIP_QUIET) --progress-bar on -c requirements.lock -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(BIN)/pip install $(PIP_QUIET) -c requirements.lock -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed  ## environment, database, the whole chain on the synthetic exchange, report, online query
+	@$(BIN)/fpm demo
+
+test: lint  ## everything: style, types, tests
+	$(BIN)/pytest -n 2 --dist loadfile
+
+lint: $(VENV)/.installed-dev  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+real: $(VENV)/.installed  ## the chain on real bars: make real DATA=folder
+	@test -n "$(DATA)" || { echo "usage: make real DATA=folder-with-us_equity_1min_2018-and-crypto_1min_usdm_perp"; exit 2; }
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash benchmarks/real.sh "$(DATA)"
+
+stress: $(VENV)/.installed-dev  ## the slow suites
+	$(BIN)/pytest -m slow
+
+bench: $(VENV)/.installed-dev  ## every figure under benchmarks/, as a ratio in one run
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean:  ## remove the environment and the caches, never a store
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,51 @@
+"""Errors: few, named for what went wrong; each says what is wrong, what was done and what to do.
+
+Every message has the form ``CODE  what is wrong - what was done - what to do``. The class decides
+the exit code of the command line: 2 for usage, 75 (``EX_TEMPFAIL`` of sysexits.h) for "try later", 1 for the rest.
+"""
+
+from __future__ import annotations
+
+
+class FpmError(Exception):
+    """Base of every error a user is meant to read.
+
+    Parameters are the parts of the message; ``code`` is stable and may be matched by programs.
+    """
+
+    exit_code = 1
+
+    def __init__(self, code: str, wrong: str, done: str, todo: str) -> None:
+        super().__init__(f"{code}  {wrong} - {done} - {todo}")
+        self.code, self.wrong, self.done, self.todo = code, wrong, done, todo
+
+    def __reduce__(self) -> tuple[type[FpmError], tuple[str, str, str, str]]:
+        return type(self), (self.code, self.wrong, self.done, self.todo)
+
+
+class UsageError(FpmError):
+    """The call itself is wrong: unknown name, impossible date, reversed range."""
+
+    exit_code = 2
+
+
+class TryLater(FpmError):
+    """Nothing is broken, something is not there yet: a missing input, a held lock, a stopped database."""
+
+    exit_code = 75
+
+
+class InputRefused(FpmError):
+    """A file or a partition is refused whole; nothing of it entered the lake."""
+
+
+class LookAhead(FpmError):
+    """A value would have known more than was known: wrong vintage, future knowledge, overlapping label."""
+
+
+class ModelRefused(FpmError):
+    """A model may not be promoted or used: collapsed, non-finite, of another profile. The previous one stays."""
+
+
+class StoreCorrupt(FpmError):
+    """Stored bytes are not the bytes the ledger recorded."""

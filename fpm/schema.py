@@ -1,0 +1,137 @@
+"""Facts of the domain: tables, keys, columns, and the names of the 32 features.
+
+The module is data only. It imports nothing of ours, so that the Feast definitions and every
+other module can read it. Types are given by name (``float64``, ``string``, ``date``, …).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+FINGERPRINT_SIZE = 128
+FEATURE_COUNT = 32
+STREAMS = ("fingerprint", "traditional", "dual")
+INDICES = ("CSI300", "CSI500", "CSI1000")
+
+# --- the minute bar's own columns -------------------------------------------------------------
+PRICES = ("open", "high", "low", "close")
+SIDES = ("buy", "sell")
+SIZES = ("xl", "l", "m")
+TAKER_FLOWS = tuple(f"{side}_{unit}" for side in SIDES for unit in ("amount", "volume", "count"))
+SIZE_FLOWS = tuple(f"{size}_{side}_{unit}" for size in SIZES for side in SIDES for unit in ("volume", "count"))
+ORDER_FLOWS = tuple(f"{kind}_{unit}" for kind in ("order", "cancel") for unit in ("amount", "volume", "count"))
+OPTIONAL_FLOWS = ("trades", *TAKER_FLOWS, *SIZE_FLOWS, *ORDER_FLOWS)
+
+# --- the three feature profiles (SCIENCE: the 32 features) ---------------------------------------
+L2_32 = (
+    "high", "low", "close", "price_pos",
+    "amount", "volume", "trade_count", "avg_trade_amount",
+    *TAKER_FLOWS, *SIZE_FLOWS, *ORDER_FLOWS,
+)  # fmt: skip
+BAR_32 = (
+    "open", "high", "low", "close", "vwap", "session_vwap", "typical_price", "range_pos",
+    "amount", "volume", "trade_count", "avg_trade_amount",
+    *TAKER_FLOWS,
+    "up_amount", "up_volume", "down_amount", "down_volume", "flat_amount", "flat_volume",
+    "range_amount", "abs_return_amount", "up_return_amount", "down_return_amount",
+    "new_high_amount", "new_low_amount", "surge_amount", "zero_return_amount",
+)  # fmt: skip
+BAR_FLOW_32 = BAR_32  # same names; the taker legs are the vendor's own instead of bulk-classified
+FEATURES = {"l2_32": L2_32, "bar_32": BAR_32, "bar_flow_32": BAR_FLOW_32}
+PRICE_FEATURES = {
+    "l2_32": L2_32[:4],
+    "bar_32": BAR_32[:8],
+    "bar_flow_32": BAR_32[:8],
+}
+
+# --- traditional factors of the thin chain; formulas in daily_factors.py --------------------------
+DAILY_FACTORS = (
+    "return_1", "return_5", "return_20", "return_60",
+    "volatility_20", "downside_volatility_20", "range_20", "close_position_20",
+    "turnover_1", "turnover_20", "turnover_ratio_5_20", "volume_ratio_5_20", "volume_shock_1",
+    "illiquidity_20", "price_volume_correlation_20", "gap_1", "intraday_return_1",
+    "max_return_20", "skewness_20", "log_size",
+)  # fmt: skip
+SCORER_DAILY = ("open", "high", "low", "close", "volume", "turnover")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the lake: who is described (`keys`), by what (`columns`: name -> type).
+
+    Every stored row also carries `event_timestamp` (the moment it describes) and
+    `created_timestamp` (the earliest moment it could have been known), both ``timestamp[us, UTC]``.
+    `by_vintage` tables have a `vintage=<id>/` folder above the session.
+    `ttl_days` is how long a value may be served after its event; `online` says whether it is published.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    columns: dict[str, str]
+    by_vintage: bool = False
+    view: bool = False
+    online: bool = False
+    ttl_days: int = 10
+    open_columns: bool = field(default=False)
+
+
+MINUTE_BARS = Table(
+    "minute_bars",
+    ("symbol", "slot"),
+    {"symbol": "string", "slot": "int16", **dict.fromkeys((*PRICES, "volume", "amount", *OPTIONAL_FLOWS), "float64")},
+)
+DAILY_BARS = Table(
+    "daily_bars",
+    ("symbol",),
+    {
+        "symbol": "string",
+        **dict.fromkeys((*PRICES, "pre_close", "volume", "amount", "turnover", "adj_factor"), "float64"),
+        **dict.fromkeys(("limit_up", "limit_down"), "float64"),
+        "suspended": "bool", "st": "bool", "industry": "string",
+        **dict.fromkeys(("total_shares", "float_shares"), "float64"),
+        "list_date": "date", "delist_date": "date",
+    },
+    view=True,
+)  # fmt: skip
+INDEX_MEMBERS = Table(
+    "index_members", ("index", "symbol"), {"index": "string", "symbol": "string", "weight": "float64"}
+)
+SESSION_TOTALS = Table(  # one total per flow of the profile, in that session's own shares
+    "session_totals", ("symbol",), {"symbol": "string", "profile": "string", "adj_factor": "float64"}, open_columns=True
+)
+MINUTE_FEATURES = Table(  # the 32 columns depend on the profile
+    "minute_features", ("symbol", "slot"), {"symbol": "string", "slot": "int16", "profile": "string"},
+    view=True, open_columns=True,
+)  # fmt: skip
+FINGERPRINTS = Table(
+    "fingerprints", ("symbol", "vintage"),
+    {"symbol": "string", "vintage": "string", "fingerprint": "vector"},
+    by_vintage=True, view=True, online=True,
+)  # fmt: skip
+DAILY_FACTORS_TABLE = Table(
+    "daily_factors", ("symbol",), {"symbol": "string", **dict.fromkeys(DAILY_FACTORS, "float32")},
+    view=True, online=True,
+)  # fmt: skip
+LABELS = Table("labels", ("symbol",), {"symbol": "string", "label": "float64"})
+SCORES = Table(
+    "scores", ("symbol", "stream"),
+    {
+        "symbol": "string", "stream": "string", "score": "float64", "spread": "float64",
+        "vintage": "string", "model": "string",
+    },
+    view=True, online=True,
+)  # fmt: skip
+WEIGHTS = Table(
+    "weights", ("symbol", "index"),
+    {"symbol": "string", "index": "string", "weight": "float64", "benchmark_weight": "float64"},
+    view=True, online=True,
+)  # fmt: skip
+
+TABLES = {
+    table.name: table
+    for table in (
+        MINUTE_BARS, DAILY_BARS, INDEX_MEMBERS, SESSION_TOTALS, MINUTE_FEATURES,
+        FINGERPRINTS, DAILY_FACTORS_TABLE, LABELS, SCORES, WEIGHTS,
+    )
+}  # fmt: skip
+CLOCKS = ("event_timestamp", "created_timestamp")

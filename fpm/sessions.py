@@ -1,0 +1,191 @@
+"""Markets, sessions and minute grids: which days trade, which minutes a session has, when it is known.
+
+A *session* is a trading date; a *minute* is a bar's END, exchange-local; a *slot* is its position in the
+market's stored grid. Time is always an argument here: nothing asks for the current moment.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from fpm.errors import UsageError
+
+UTC = ZoneInfo("UTC")
+
+
+def _minutes(first: str, last: str) -> tuple[int, ...]:
+    """Minutes of the day from ``first`` to ``last``, both inclusive, e.g. ``_minutes("09:31", "11:30")``."""
+    start, end = (int(text[:2]) * 60 + int(text[3:]) for text in (first, last))
+    return tuple(range(start, end + 1))
+
+
+@dataclass(frozen=True)
+class Market:
+    """What never changes about a market during the life of its data.
+
+    `slots`: minute of the day (bar END, local) of every stored slot, in order.
+    `views`: name -> for every stored slot its position in that view, -1 where the view leaves it out.
+    `calendar`: name in exchange_calendars, None for a market that trades every day (UTC day as session).
+    `cut_off`: time after local midnight of the session by which the session's first copy is known.
+    """
+
+    name: str
+    timezone: str
+    calendar: str | None
+    slots: tuple[int, ...]
+    views: dict[str, tuple[int, ...]]
+    default_view: str
+    suffix: str
+    cut_off: timedelta = timedelta(hours=20)
+    sessions_per_year: int = 252
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    def view_size(self, view: str) -> int:
+        """Number of slots T of a view."""
+        return max(self.views[view]) + 1
+
+
+_CN = (565, *_minutes("09:31", "11:30"), *_minutes("13:01", "15:00"), 900)
+_US = (570, *_minutes("09:31", "16:00"))
+
+# Continuous auction 09:30-11:30 and 13:00-14:57, calls 09:25 and 15:00: Shanghai and Shenzhen trading rules 2023, 3.
+MARKETS = {
+    "cn": Market(
+        "cn", "Asia/Shanghai", "XSHG", _CN,
+        {
+            "237": (-1, *range(237), -1, -1, -1, -1),
+            "240": (0, *range(240), 239),
+            "241": (0, *range(1, 241), 240),
+            "242": tuple(range(242)),
+        },
+        "240", "SH",
+    ),
+    "us": Market("us", "America/New_York", "XNYS", _US, {"390": (0, *range(390)), "391": tuple(range(391))}, "390", "US"),
+    "nse": Market(
+        "nse", "Asia/Kolkata", "XBOM", _minutes("09:16", "15:30"), {"375": tuple(range(375))}, "375", "NS"
+    ),
+    "crypto": Market(
+        "crypto", "UTC", None, tuple(range(1, 1441)), {"1440": tuple(range(1440))}, "1440", "BN",
+        cut_off=timedelta(hours=25), sessions_per_year=365,
+    ),
+}  # fmt: skip
+
+
+def market(name: str) -> Market:
+    """The market of that name.
+
+    Raises UsageError for an unknown name.
+    """
+    if name not in MARKETS:
+        raise UsageError("FPM-CFG-002", f"unknown market {name!r}", "nothing was done", f"use one of {', '.join(MARKETS)}")
+    return MARKETS[name]
+
+
+def parse_session(text: str) -> date:
+    """An ISO date (`2026-01-05`, exactly ten characters), the only spelling a session has.
+
+    Raises UsageError for anything else: paths are built from the parsed date, never from the text.
+    """
+    try:
+        if len(text) != 10:
+            raise ValueError(text)
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            "FPM-CFG-064", f"{text!r} is not a session", "nothing was done", "give an ISO date such as 2026-01-05"
+        ) from None
+
+
+def close(of: Market, session: date) -> datetime:
+    """The moment the session's last minute ends, UTC. The `event_timestamp` of every daily row."""
+    return moment(of, session, of.slots[-1])
+
+
+def cut_off(of: Market, session: date) -> datetime:
+    """The moment from which the session's first copy counts as known, UTC."""
+    local_midnight = datetime(session.year, session.month, session.day)
+    return (local_midnight + of.cut_off).replace(tzinfo=of.zone).astimezone(UTC)
+
+
+def moment(of: Market, session: date, minute: int) -> datetime:
+    """UTC moment of a minute of the day (bar END, local) of a session."""
+    local = datetime(session.year, session.month, session.day) + timedelta(minutes=minute)
+    return local.replace(tzinfo=of.zone).astimezone(UTC)
+
+
+@lru_cache(maxsize=16)
+def _calendar(name: str) -> tuple[tuple[date, ...], dict[date, int]]:
+    """All sessions a calendar knows, and the local minute of the day at which each early close ends."""
+    import exchange_calendars
+
+    calendar = exchange_calendars.get_calendar(name)
+    sessions = tuple(stamp.date() for stamp in calendar.sessions)
+    early = {
+        stamp.date(): int(end.tz_convert(calendar.tz).hour) * 60 + int(end.tz_convert(calendar.tz).minute)
+        for stamp, end in calendar.closes.loc[calendar.early_closes].items()
+    }
+    return sessions, early
+
+
+def sessions_between(of: Market, first: date, last: date) -> list[date]:
+    """Every session from `first` to `last`, both inclusive, in order.
+
+    Raises UsageError where the calendar does not reach: a session is never guessed.
+    """
+    if of.calendar is None:
+        return [first + timedelta(days=i) for i in range((last - first).days + 1)]
+    known, _ = _calendar(of.calendar)
+    if first < known[0] or last > known[-1]:
+        raise UsageError(
+            "FPM-CAL-001",
+            f"calendar {of.calendar} covers {known[0]} to {known[-1]}, asked for {first} to {last}",
+            "nothing was done",
+            "upgrade exchange_calendars or add an override with its source",
+        )
+    return list(known[bisect_left(known, first) : bisect_right(known, last)])
+
+
+def previous_sessions(of: Market, session: date, count: int) -> list[date]:
+    """The `count` sessions strictly before `session`, oldest first (fewer at the start of the calendar)."""
+    if of.calendar is None:
+        return [session - timedelta(days=i) for i in range(count, 0, -1)]
+    known, _ = _calendar(of.calendar)
+    end = bisect_left(known, session)
+    return list(known[max(0, end - count) : end])
+
+
+def next_sessions(of: Market, session: date, count: int) -> list[date]:
+    """The `count` sessions strictly after `session`, in order."""
+    if of.calendar is None:
+        return [session + timedelta(days=i) for i in range(1, count + 1)]
+    known, _ = _calendar(of.calendar)
+    start = bisect_right(known, session)
+    if start + count > len(known):
+        raise UsageError(
+            "FPM-CAL-002",
+            f"calendar {of.calendar} ends {known[-1]}, {count} sessions after {session} are not known",
+            "nothing was done",
+            "upgrade exchange_calendars or add an override with its source",
+        )
+    return list(known[start : start + count])
+
+
+def is_session(of: Market, day: date) -> bool:
+    """Whether the market trades on that day."""
+    return bool(sessions_between(of, day, day))
+
+
+def last_slot(of: Market, session: date) -> int:
+    """Index of the session's last stored slot: fewer than `len(slots) - 1` on a half day."""
+    if of.calendar is None:
+        return len(of.slots) - 1
+    _, early = _calendar(of.calendar)
+    end = early.get(session)
+    return len(of.slots) - 1 if end is None else bisect_right(of.slots, end) - 1
