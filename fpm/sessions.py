@@ -189,3 +189,8 @@ def last_slot(of: Market, session: date) -> int:
     _, early = _calendar(of.calendar)
     end = early.get(session)
     return len(of.slots) - 1 if end is None else bisect_right(of.slots, end) - 1
+
+
+def calendar_end(of: Market) -> date | None:
+    """The last session the calendar knows; None for a market that never closes."""
+    return None if of.calendar is None else _calendar(of.calendar)[0][-1]

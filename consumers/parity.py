@@ -1,0 +1,94 @@
+"""Online equals offline: every value of the published session compared with the lake's, or the night is red."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from consumers.publish import VIEWS, offline_views, served_models
+from fpm.errors import StoreCorrupt
+from fpm.schema import TABLES
+from fpm.store.job import Window
+from fpm.store.log import log
+from fpm.store.publication import published_session, served
+from fpm.store.stores import Stores
+
+NAME = "parity"
+READS = dict.fromkeys(VIEWS, Window())
+WRITES = ()
+MODELS = ("scorer",)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """One view: rows offline, rows missing online, rows only online, cells that differ and the columns they are in."""
+
+    view: str
+    rows: int
+    missing: int
+    extra: int
+    different: int
+    columns: tuple[str, ...]
+
+    @property
+    def equal(self) -> bool:
+        return not (self.missing or self.extra or self.different)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run(session: date, stores: Stores) -> None:
+    """Compare, unless a newer session is online. Raises StoreCorrupt for any difference."""
+    online = published_session(stores)
+    if online is not None and online > session:
+        log.info("a newer session is online", session=session.isoformat(), online=online.isoformat())
+        return
+    compared = check(session, stores)
+    wrong = [each for each in compared if not each.equal]
+    if wrong:
+        raise StoreCorrupt(
+            "FPM-PUB-210",
+            f"online differs from offline at {session}: {', '.join(map(_said, wrong))}",
+            "nothing was changed",
+            f"publish again: fpm run publish {session}",
+        )
+    log.info("online equals offline", session=session.isoformat(), rows=sum(each.rows for each in compared))
+
+
+def check(session: date, stores: Stores) -> list[Parity]:
+    """Every view of the session, all symbols and all columns."""
+    known = stores.as_of(None)
+    vintage, _ = served_models(session, known)
+    return [compare(view, frame, served(view, known)) for view, frame in offline_views(session, vintage, known).items()]
+
+
+def compare(view: str, offline: pl.DataFrame, online: pl.DataFrame) -> Parity:
+    """Rows matched by key; values are equal bit for bit, and null equals null only."""
+    keys = list(TABLES[view].keys)
+    offline, online = _lists(offline), _lists(online)
+    values = [name for name in offline.columns if name not in keys]
+    both = offline.join(online, on=keys, how="inner", suffix=" online")
+    differing = {name: both.filter(pl.col(name).ne_missing(pl.col(f"{name} online"))).height for name in values}
+    return Parity(
+        view,
+        offline.height,
+        offline.join(online, on=keys, how="anti").height,
+        online.join(offline, on=keys, how="anti").height,
+        sum(differing.values()),
+        tuple(name for name, count in differing.items() if count),
+    )
+
+
+def _lists(frame: pl.DataFrame) -> pl.DataFrame:
+    """Vectors as lists on both sides."""
+    arrays = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Array)]
+    return frame.with_columns(pl.col(name).arr.to_list() for name in arrays)
+
+
+def _said(wrong: Parity) -> str:
+    columns = f" in {', '.join(wrong.columns)}" if wrong.columns else ""
+    return f"{wrong.view}: {wrong.missing} missing, {wrong.extra} extra, {wrong.different} different{columns}"

@@ -1,0 +1,121 @@
+"""Publish one session: fingerprints, factors, scores and weights online, in one transaction, only if complete.
+
+Running it again changes nothing; a correction of the published session replaces it; an older session never does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from hashlib import sha256
+
+import polars as pl
+
+from fpm.errors import TryLater
+from fpm.schema import CLOCKS, STREAMS, TABLES
+from fpm.store.job import Window
+from fpm.store.ledger import Publication
+from fpm.store.log import log
+from fpm.store.publication import publish_online
+from fpm.store.stores import Stores
+
+NAME = "publish"
+VIEWS = ("daily_factors", "fingerprints", "scores", "weights")
+READS = {**dict.fromkeys(VIEWS, Window()), "daily_bars": Window()}
+WRITES = ()
+MODELS = ("scorer",)  # names the vintage whose fingerprints are needed
+
+
+@dataclass(frozen=True)
+class PublishConfig:
+    """What a complete session is. `scored`: least share of the symbols that traded, for fingerprints and every stream.
+    `empty`: largest share of empty cells among the daily factors."""
+
+    scored: float = 0.9
+    empty: float = 0.2
+
+
+PRESETS = {
+    "default": PublishConfig(),
+    "demo": PublishConfig(scored=0.8),
+    "short": PublishConfig(scored=0.5, empty=0.6),  # 60-session factors cannot exist in 44 sessions
+    "tiny": PublishConfig(scored=0.5, empty=0.9),
+}
+
+
+def run(session: date, stores: Stores) -> None:
+    """Publish what is known of the session now.
+
+    Raises TryLater where it is not complete: what was online stays.
+    """
+    known = stores.as_of(None)
+    vintage, model = served_models(session, known)
+    frames = offline_views(session, vintage, known)
+    _refuse_incomplete(session, frames, known)
+    attempt = stores.ledger.latest(NAME, session.isoformat())
+    publication = Publication(
+        session, VIEWS, attempt.attempt if attempt else 0, _content(session, vintage, known), vintage, model
+    )
+    status = publish_online(publication, frames, known)
+    log.info(status, session=session.isoformat(), vintage=vintage, model=model)
+
+
+def served_models(session: date, stores: Stores) -> tuple[str, str]:
+    """Vintage and scorer of the session's scores. Raises TryLater where its scores are of several."""
+    scores = stores.read("scores", session, columns=["vintage", "model"]).drop_nulls()
+    made_by = scores.unique().rows()
+    if len(made_by) != 1:
+        raise _incomplete(session, f"its scores come from {len(made_by)} pairs of vintage and scorer")
+    return str(made_by[0][1]), str(made_by[0][2])
+
+
+def offline_views(session: date, vintage: str, stores: Stores) -> dict[str, pl.DataFrame]:
+    """Every published view of the session as the lake has it: keys, columns, clocks."""
+    return {
+        view: stores.read(view, session, vintage=vintage if TABLES[view].by_vintage else None).select(
+            *TABLES[view].columns, *CLOCKS
+        )
+        for view in VIEWS
+    }
+
+
+def _refuse_incomplete(session: date, frames: dict[str, pl.DataFrame], stores: Stores) -> None:
+    config = PRESETS[stores.settings.preset]
+    daily = stores.read("daily_bars", session, columns=["symbol", "volume"])
+    traded = set(daily.filter(pl.col("volume") > 0)["symbol"].to_list())
+    scores = frames["scores"].drop_nulls("score")
+    present = {"fingerprints": frames["fingerprints"].drop_nulls("fingerprint")["symbol"]} | {
+        f"{stream} scores": scores.filter(pl.col("stream") == stream)["symbol"] for stream in STREAMS
+    }
+    for name, symbols in present.items():
+        share = len(traded & set(symbols.to_list())) / max(1, len(traded))
+        if share < config.scored:
+            raise _incomplete(
+                session, f"{name} for {share:.0%} of {len(traded)} traded symbols, {config.scored:.0%} needed"
+            )
+    factors = frames["daily_factors"].drop("symbol", *CLOCKS)
+    empty = sum(factors.null_count().row(0)) / max(1, factors.height * factors.width)
+    if empty > config.empty:
+        raise _incomplete(session, f"{empty:.0%} of the daily factors are empty, {config.empty:.0%} allowed")
+    if frames["weights"].is_empty():
+        raise _incomplete(session, "no weights")
+
+
+def _content(session: date, vintage: str, stores: Stores) -> str:
+    """Digest of the files that are published, whose bytes are checked against the ledger first."""
+    paths = []
+    for view in VIEWS:
+        of_vintage = vintage if TABLES[view].by_vintage else None
+        stores.verify(view, session, of_vintage)
+        paths.append(stores.lake.relative(view, session, of_vintage))
+    current = stores.ledger.current(list(VIEWS))
+    return sha256("\n".join(f"{path} {current[path].sha256}" for path in paths).encode()).hexdigest()
+
+
+def _incomplete(session: date, what: str) -> TryLater:
+    return TryLater(
+        "FPM-PUB-200",
+        f"{session} is not complete: {what}",
+        "nothing was published, what was online stays",
+        f"see `fpm status {session}`, run what is missing, publish again",
+    )

@@ -1,0 +1,117 @@
+"""Training of the scorer: all streams and seeds, on one encoder vintage, with what was known at one session's cut-off.
+
+The same inputs give the same model: a training that was done is not done again, one that was killed goes on from its
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import date
+from hashlib import sha256
+from typing import Any
+
+import polars as pl
+
+from fpm import walk_forward
+from fpm.nn import streams
+from fpm.nn.fit import Watch
+from fpm.nn.panel import Panel, panel
+from fpm.nn.scorer import PRESETS, ScorerConfig
+from fpm.progress import Progress
+from fpm.schema import DAILY_FACTORS, FINGERPRINT_SIZE, SCORER_DAILY
+from fpm.sessions import cut_off, next_sessions, sessions_between
+from fpm.store.dual_stream import dual_stream
+from fpm.store.inputs import codedigest
+from fpm.store.log import log
+from fpm.store.models import canonical_json
+from fpm.store.stores import Stores
+from fpm.walk_forward import Split
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """All a training depends on; `digest` names it."""
+
+    panel: Panel
+    labels: pl.DataFrame
+    split: Split
+    config: ScorerConfig
+    profile: str
+
+    @property
+    def digest(self) -> str:
+        settings = {"config": asdict(self.config), "profile": self.profile, "code": codedigest(__file__)}
+        digest, of = sha256(canonical_json(settings)), self.panel
+        digest.update(repr((self.split, of.sessions, of.symbols, of.vintage)).encode())
+        for array in (of.fingerprint_TSD.numpy(), of.factor_TSF.numpy(), of.daily_TSC, of.known_TS):
+            digest.update(array.data)
+        digest.update(self.labels.sort("session", "symbol").write_csv().encode())
+        return digest.hexdigest()
+
+
+def train(through: date, vintage: str, stores: Stores, progress: Progress) -> str:
+    """Train, save and promote the scorer of `vintage` that knows what was known at the cut-off of `through`; its id.
+
+    Raises LookAhead where `vintage` has seen the sessions to be scored, UsageError for too short a history,
+    ModelRefused where nothing can be learnt; then the scorer in force stays.
+    """
+    _require_unseen(vintage, through, stores)
+    lesson = _lesson(through, vintage, stores)
+    digest = lesson.digest
+    for model in stores.models.list("scorer"):
+        if model.manifest.get("inputs") == digest and model.status == "promoted":
+            return model.id
+    checkpoint = stores.settings.home / "checkpoints" / "scorer" / digest[:16]
+    watch = Watch(progress, checkpoint)
+    trained, results = streams.train(lesson.panel, lesson.labels, lesson.split, lesson.config, watch)
+    weights = trained.to_bytes()
+    model_id = f"{vintage}-{through:%Y%m%d}-{sha256(weights).hexdigest()[:8]}"
+    figures = streams.manifest(trained, results)
+    stores.models.save(
+        "scorer", model_id, {"weights.safetensors": weights}, {**figures, **_manifest(lesson, digest)},
+        cut_off(stores.market, through), through, "promoted",
+    )  # fmt: skip
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    log.info("scorer trained", model=model_id, streams=figures["streams"])
+    return model_id
+
+
+def _require_unseen(vintage: str, through: date, stores: Stores) -> None:
+    """The first session that the scorer may serve must be out of sample for the encoder."""
+    encoder = stores.models.load("encoder", vintage)
+    first = next_sessions(stores.market, through, 1)[0]
+    purge = walk_forward.PRESETS[stores.settings.preset].purge
+    between = sessions_between(stores.market, min(encoder.through, first), first)
+    walk_forward.require_out_of_sample(between, encoder.through, first, purge)
+
+
+def _lesson(through: date, vintage: str, stores: Stores) -> Lesson:
+    known = stores.as_of(cut_off(stores.market, through))
+    config = PRESETS[stores.settings.preset]
+    encoded = known.sessions("fingerprints", vintage)
+    split = walk_forward.split(encoded, through, walk_forward.PRESETS[stores.settings.preset])
+    first = encoded[max(0, encoded.index(split.train[0]) - config.look_back + 1)]
+    last = split.validation[-1]
+    frame = dual_stream(known, first, last, vintage)
+    labels = known.read("labels", split.train[0], last, columns=["symbol", "label"])
+    of = panel(frame, sessions_between(stores.market, first, last))
+    return Lesson(of, labels, split, config, stores.profile.hash)
+
+
+def _manifest(lesson: Lesson, digest: str) -> dict[str, Any]:
+    """Where the model comes from; its normalisation is in the weights, as `statistics/mean` and `statistics/scale`."""
+    return {
+        "vintage": lesson.panel.vintage,
+        "profile": lesson.profile,
+        "inputs": digest,
+        "features": {
+            "fingerprint": [*(f"fingerprint_{d}" for d in range(FINGERPRINT_SIZE)), *SCORER_DAILY],
+            "traditional": list(DAILY_FACTORS),
+        },
+        "folds": {
+            name: [str(sessions[0]), str(sessions[-1]), len(sessions)]
+            for name, sessions in (("train", lesson.split.train), ("validation", lesson.split.validation))
+        },
+    }

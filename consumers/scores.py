@@ -1,0 +1,71 @@
+"""Job: every stream's scores of a session, under the scorer in force."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from fpm import walk_forward
+from fpm.errors import ModelRefused
+from fpm.nn import streams
+from fpm.nn.checkpoint import from_bytes
+from fpm.nn.panel import panel
+from fpm.nn.scorer import PRESETS
+from fpm.sessions import previous_sessions, sessions_between
+from fpm.store.dual_stream import dual_stream
+from fpm.store.job import Window
+from fpm.store.log import log
+from fpm.store.models import Model
+from fpm.store.settings import Settings
+from fpm.store.stores import Stores
+
+
+def _before(settings: Settings) -> int:
+    return PRESETS[settings.preset].look_back - 1
+
+
+NAME = "scores"
+MODELS = ("scorer",)
+READS = {
+    "fingerprints": Window(back=_before),
+    "daily_bars": Window(back=_before),
+    "daily_factors": Window(back=_before),
+}
+WRITES = (NAME,)
+
+
+def run(session: date, stores: Stores) -> None:
+    """Write the scores of `session`; symbols short of the look-back are counted in the log and get none.
+
+    Raises LookAhead where scorer or encoder have seen the session, ModelRefused for a scorer of another profile or
+    look-back, InputRefused where fewer than two symbols can be scored.
+    """
+    model = stores.model("scorer", session)
+    _require_unseen(model, session, stores)
+    _require_fitting(model, stores)
+    trained = streams.restore(model.manifest["config"], from_bytes((model.path / "weights.safetensors").read_bytes()))
+    sessions = [*previous_sessions(stores.market, session, _before(stores.settings)), session]
+    frame = dual_stream(stores, sessions[0], session, model.manifest["vintage"])
+    scored, short = streams.scores(trained, panel(frame, sessions), session)
+    log.info("scored", scorer=model.id, symbols=scored["symbol"].n_unique(), short_of_look_back=len(short))
+    of_model = {"vintage": model.manifest["vintage"], "model": model.id}
+    stores.write(NAME, session, scored.with_columns(pl.lit(value).alias(name) for name, value in of_model.items()))
+
+
+def _require_unseen(model: Model, session: date, stores: Stores) -> None:
+    encoder = stores.models.named("encoder", model.manifest["vintage"])
+    purge = walk_forward.PRESETS[stores.settings.preset].purge
+    for trained, gap in ((encoder, purge), (model, 0)):
+        between = sessions_between(stores.market, min(trained.through, session), session)
+        walk_forward.require_out_of_sample(between, trained.through, session, gap)
+
+
+def _require_fitting(model: Model, stores: Stores) -> None:
+    wanted = {"profile": stores.profile.hash, "look_back": PRESETS[stores.settings.preset].look_back}
+    found = {"profile": model.manifest["profile"], "look_back": model.manifest["config"]["look_back"]}
+    if found != wanted:
+        raise ModelRefused(
+            "FPM-ML-337", f"scorer {model.id} was trained for {found}, in force is {wanted}", "no score was written",
+            "train a scorer under the profile and preset in force: fpm train scorer --through SESSION",
+        )  # fmt: skip

@@ -1,0 +1,175 @@
+"""Plots of the report, as plotly figures: what a factor's figures look like over time, by group, by lag, by size.
+
+One colour per stream everywhere; an oracle is grey and dashed. Figures hold no random ids and no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from fpm.backtest import Performance
+from fpm.evaluation import Figures
+
+COLOURS = {"fingerprint": "#2563eb", "traditional": "#c2660c", "dual": "#0f766e", "oracle": "#8a94a3"}
+OTHERS = ("#7c3aed", "#be123c", "#4d7c0f", "#0369a1")
+INK, FAINT, GRID = "#1f2937", "#6b7280", "#e8eaee"
+ROLLING = 20
+TALL = 380
+
+
+def _graph_objects() -> Any:
+    """plotly.graph_objects, imported at first use and untyped."""
+    import plotly.graph_objects
+
+    return plotly.graph_objects
+
+
+def colour(name: str) -> str:
+    """A stream's own colour; the others take theirs from a short list, by their name alone."""
+    return COLOURS.get(name) or OTHERS[sum(name.encode()) % len(OTHERS)]
+
+
+def _line(name: str, x: Sequence[Any], y: Sequence[Any], hover: str, **style: Any) -> Any:
+    line = {"color": colour(name), "width": 2, "dash": "dot" if name == "oracle" else "solid"}
+    return _graph_objects().Scatter(
+        x=list(x), y=list(y), name=name, mode="lines", line=line, hovertemplate=hover, legendgroup=name, **style
+    )
+
+
+def _laid_out(figure: Any, y_title: str, y_format: str, x_title: str = "", height: int = 300) -> Any:
+    """The one look of all plots."""
+    axis = {"gridcolor": GRID, "zerolinecolor": "#c3c8d0", "linecolor": GRID, "tickfont": {"color": FAINT}}
+    figure.update_xaxes(title={"text": x_title, "font": {"color": FAINT, "size": 12}}, showgrid=False, **axis)
+    figure.update_yaxes(tickformat=y_format, **axis)
+    figure.update_layout(
+        height=height,
+        margin={"l": 58, "r": 12, "t": 30, "b": 40 if x_title else 26},
+        font={"family": "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif", "size": 12, "color": INK},
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        hovermode="x unified",
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 12}},
+        yaxis_title={"text": y_title, "font": {"color": FAINT, "size": 12}},
+        bargap=0.25,
+    )
+    return figure
+
+
+def cumulative_rank_ic(streams: Mapping[str, Figures]) -> Any:
+    """Running sum of each session's RankIC: a straight line is a factor that works all the time."""
+    lines = []
+    for name, figures in streams.items():
+        if figures.series:
+            days = [session.isoformat() for session, _ in figures.series]
+            lines.append(_line(name, days, np.cumsum([value for _, value in figures.series]).tolist(), "%{y:.2f}"))
+    return _laid_out(_graph_objects().Figure(lines), "cumulative RankIC", ".1f")
+
+
+def rank_ic_over_time(name: str, figures: Figures) -> Any:
+    """RankIC of every session as bars, its mean over the last 20 sessions as a line."""
+    chart = _graph_objects()
+    days = [session.isoformat() for session, _ in figures.series]
+    values = [value for _, value in figures.series]
+    smooth = [float(np.mean(values[i + 1 - ROLLING : i + 1])) if i + 1 >= ROLLING else None for i in range(len(values))]
+    bars = chart.Bar(x=days, y=values, name="each session", marker={"color": colour(name), "opacity": 0.35})
+    mean = _line(name, days, smooth, "%{y:.3f}")
+    mean.update(name=f"mean of {ROLLING} sessions", legendgroup=None)
+    parts = [bars, mean] if len(values) >= ROLLING else [bars]
+    bars.update(hovertemplate="%{y:.3f}")
+    return _laid_out(chart.Figure(parts), f"RankIC, {name}", ".2f")
+
+
+def groups(streams: Mapping[str, Figures]) -> Any:
+    """Mean label of each score group, lowest to highest."""
+    chart = _graph_objects()
+    bars = [
+        chart.Bar(
+            x=[str(group + 1) for group in range(len(figures.groups))],
+            y=list(figures.groups),
+            name=name,
+            marker={"color": colour(name)},
+            hovertemplate="%{y:.2%}",
+        )
+        for name, figures in streams.items()
+    ]
+    return _laid_out(chart.Figure(bars), "mean return, 5 sessions", ".1%", "group by score, lowest to highest", TALL)
+
+
+def long_short(streams: Mapping[str, Figures]) -> Any:
+    """Compounded top-minus-bottom curve above, its drawdown below."""
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.68, 0.32], vertical_spacing=0.06)
+    for name, figures in streams.items():
+        if len(figures.long_short.weeks) < 2:
+            continue
+        days = [session.isoformat() for session, _ in figures.long_short.weeks]
+        curve = np.cumprod([1 + value for _, value in figures.long_short.weeks])
+        fall = curve / np.maximum.accumulate(np.concatenate([[1.0], curve]))[1:] - 1
+        figure.add_trace(_line(name, days, curve.tolist(), "%{y:.3f}"), row=1, col=1)
+        figure.add_trace(_line(name, days, fall.tolist(), "%{y:.1%}", showlegend=False), row=2, col=1)
+    _laid_out(figure, "value, start = 1", ".2f", height=TALL)
+    figure.update_yaxes(
+        title={"text": "drawdown", "font": {"color": FAINT, "size": 12}}, tickformat=".0%", row=2, col=1
+    )
+    return figure
+
+
+def decay(streams: Mapping[str, Figures]) -> Any:
+    """RankIC with the return of the single session that many sessions after the fill."""
+    lines = []
+    for name, figures in streams.items():
+        if any(value is not None for value in figures.decay):
+            line = _line(name, range(1, len(figures.decay) + 1), figures.decay, "%{y:.3f}")
+            line.update(mode="lines+markers", marker={"size": 5, "color": colour(name)})
+            lines.append(line)
+    return _laid_out(_graph_objects().Figure(lines), "RankIC of one session", ".2f", "sessions after the fill")
+
+
+def by_size(streams: Mapping[str, Figures]) -> Any:
+    """Mean RankIC inside each size group."""
+    chart = _graph_objects()
+    bars = [
+        chart.Bar(
+            x=[label for label, _ in figures.by_size],
+            y=[value for _, value in figures.by_size],
+            name=name,
+            marker={"color": colour(name)},
+            hovertemplate="%{y:.3f}",
+        )
+        for name, figures in streams.items()
+        if any(value is not None for _, value in figures.by_size)
+    ]
+    return _laid_out(chart.Figure(bars), "RankIC", ".2f", "size group")
+
+
+def seed_spread(spreads: Mapping[str, Sequence[tuple[date, float]]]) -> Any:
+    """How far the seeds disagree: mean spread over the seeds, in units of the scores' own cross-sectional deviation."""
+    lines = [
+        _line(name, [session.isoformat() for session, _ in series], [value for _, value in series], "%{y:.2f}")
+        for name, series in spreads.items()
+        if series
+    ]
+    return _laid_out(_graph_objects().Figure(lines), "spread / deviation", ".2f")
+
+
+def excess(portfolios: Mapping[str, Performance]) -> Any:
+    """Compounded daily differences to each index."""
+    lines = []
+    for name, figures in portfolios.items():
+        if figures.curve:
+            days = [session.isoformat() for session, *_ in figures.curve]
+            lines.append(_line(name, days, [row[3] for row in figures.curve], "%{y:.4f}"))
+    return _laid_out(_graph_objects().Figure(lines), "excess, start = 1", ".3f")
+
+
+def losses(epochs: Sequence[Mapping[str, float]]) -> Any:
+    """Validation losses of one encoder by epoch, each in units of its trivial baseline (1 = no better)."""
+    named = sorted({name for epoch in epochs for name in epoch})
+    steps = list(range(1, len(epochs) + 1))
+    lines = [_line(name, steps, [epoch.get(name) for epoch in epochs], "%{y:.3f}") for name in named]
+    return _laid_out(_graph_objects().Figure(lines), "loss / baseline", ".2f", "epoch")

@@ -1,0 +1,371 @@
+"""The command line. Names and outputs are a contract: other programs drive them.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 75 try later, 130 interrupted (run it again to resume).
+Commands parse, call one function and show its answer; heavy imports stay inside, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fpm.errors import FpmError, UsageError
+from fpm.sessions import parse_session
+
+if TYPE_CHECKING:
+    from fpm.store.settings import Settings
+    from fpm.store.stores import Stores
+
+app = typer.Typer(help="Minute bars to a trustworthy daily factor.", no_args_is_help=True, pretty_exceptions_enable=False)
+train = typer.Typer(help="Train one model.", no_args_is_help=True)
+app.add_typer(train, name="train")
+
+INTERRUPTED = 130
+LONG_BACKFILL = 500
+Session = Annotated[str, typer.Argument(help="a session, e.g. 2026-01-05")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
+Market = Annotated[str | None, typer.Option(help="cn, us, nse or crypto; remembered by the home")]
+Preset = Annotated[str | None, typer.Option(help="default, demo, short or tiny; remembered by the home")]
+
+
+def main() -> None:
+    """Run a command; turn our errors into one line and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except FpmError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:
+            typer.echo("interrupted - nothing half-written is visible - run the same command again to resume", err=True)
+        raise
+
+
+def _settings(market: str | None = None, preset: str | None = None) -> Settings:
+    from fpm.store.settings import load_settings
+
+    return load_settings({name: value for name, value in (("market", market), ("preset", preset)) if value})
+
+
+def _stores(market: str | None = None, preset: str | None = None) -> Stores:
+    from fpm.store.stores import open_stores
+
+    return open_stores(_settings(market, preset))
+
+
+def _now() -> datetime:
+    """The wall clock enters the program here and nowhere else."""
+    from fpm.sessions import UTC
+
+    return datetime.now(UTC)
+
+
+def _moment(text: str | None) -> datetime | None:
+    """An ISO moment with its offset, e.g. 2026-01-05T20:00+08:00."""
+    from fpm.sessions import UTC
+
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise UsageError(
+            "FPM-CFG-010", f"{text!r} is not a moment with an offset", "nothing was done", "give 2026-01-05T20:00+08:00"
+        )
+    return moment.astimezone(UTC)
+
+
+def _range(first: str, last: str) -> tuple[date, date]:
+    start, end = parse_session(first), parse_session(last)
+    if start > end:
+        raise UsageError("FPM-CFG-065", f"{first} lies after {last}", "nothing was done", "give the earlier session first")
+    if end > _now().date():
+        raise UsageError("FPM-CFG-066", f"{last} lies in the future", "nothing was done", "give a session that has closed")
+    return start, end
+
+
+def _show(answer: dict[str, Any] | list[dict[str, Any]], as_json: bool) -> None:
+    """One JSON document, or a table / list of lines for a person."""
+    if as_json:
+        typer.echo(json.dumps(answer, default=str, indent=2))
+        return
+    from rich.console import Console
+
+    from fpm.tables import render
+
+    Console(width=None if sys.stdout.isatty() else 160).print(render(answer))
+
+
+@app.command()
+def setup(market: Market = None, preset: Preset = None, as_json: Json = False) -> None:
+    """Start Postgres, migrate it, apply the feature definitions. Safe to repeat."""
+    from fpm.store import features
+    from fpm.store.migrate import migrate
+    from fpm.store.stores import open_stores
+
+    settings = _settings(market, preset)
+    migrate(settings)
+    stores = open_stores(settings)
+    for name, value in (("market", market), ("preset", preset)):
+        if value:
+            stores.ledger.decide(name, value)
+    applied = features.apply(stores.settings)
+    _show({"home": str(stores.settings.home), "market": stores.market.name, "applied": applied}, as_json)
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="a folder of raw tables, or bar files (Parquet, CSV)")],
+    market: Annotated[str, typer.Option(help="cn, us, nse or crypto")],
+    known_at: Annotated[str | None, typer.Option(help="when a correction arrived (default: now)")] = None,
+    preset: Preset = None,
+    as_json: Json = False,
+) -> None:
+    """Read raw tables in; a session already there with other values is a correction."""
+    from fpm.progress import bar
+    from producers import bars
+
+    now = _now()
+    stores = _stores(market, preset)
+    with bar("ingest") as progress:
+        report = bars.ingest(paths, bars.Arrival(known_at=_moment(known_at) or now, now=now), stores, progress)
+    _show(report.to_dict(), as_json)
+
+
+@app.command()
+def run(job: Annotated[str, typer.Argument(help="see `fpm jobs`")], session: Session, as_json: Json = False) -> None:
+    """Run one job for one session."""
+    from fpm import schedule
+
+    module = schedule.job(job)
+    outcome = schedule.run(module, parse_session(session), _stores())
+    _show({"job": job, "session": session, **outcome}, as_json)
+
+
+@app.command()
+def backfill(
+    job: Annotated[str, typer.Argument(help="see `fpm jobs`")],
+    first: Session,
+    last: Session,
+    yes: Annotated[bool, typer.Option("--yes", help=f"go on above {LONG_BACKFILL} sessions")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run one job for many sessions, resuming where the ledger stopped."""
+    from fpm import schedule
+    from fpm.progress import bar
+    from fpm.sessions import sessions_between
+
+    module = schedule.job(job)
+    start, end = _range(first, last)
+    stores = _stores()
+    planned = len(sessions_between(stores.market, start, end))
+    if planned > LONG_BACKFILL and not yes:
+        raise UsageError("FPM-CFG-067", f"{planned} sessions planned", "nothing was done", "repeat with --yes")
+    with bar(job) as progress:
+        counts = schedule.backfill(module, start, end, stores, progress)
+    _show({"job": job, "planned": planned, **counts}, as_json)
+
+
+@train.command("encoder")
+def train_encoder(
+    through: Annotated[str, typer.Option(help="last session the vintage may see")], as_json: Json = False
+) -> None:
+    """Pre-train one encoder vintage."""
+    from fpm.progress import bar
+    from producers import encoder
+
+    session, stores = parse_session(through), _stores()
+    with bar("encoder") as progress:
+        vintage = encoder.train(session, stores, progress)
+    _show({"vintage": vintage, "through": through}, as_json)
+
+
+@train.command("scorer")
+def train_scorer(
+    through: Annotated[str, typer.Option(help="last session whose knowledge the scorer may use")],
+    as_json: Json = False,
+) -> None:
+    """Train one scorer on the vintage in force."""
+    from fpm import schedule
+    from fpm.progress import bar
+
+    session, stores = parse_session(through), _stores()
+    with bar("scorer") as progress:
+        model = schedule.train_scorer(session, stores, progress)
+    _show({"model": model, "through": through}, as_json)
+
+
+@app.command("walk-forward")
+def walk_forward(
+    first: Session,
+    last: Session,
+    refit: Annotated[int | None, typer.Option(min=1, help="sessions between two trainings")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="print the folds and stop")] = False,
+    as_json: Json = False,
+) -> None:
+    """Vintages, fingerprints, scorers and out-of-sample scores, fold by fold."""
+    from fpm import schedule
+    from fpm.progress import bar
+
+    start, end = _range(first, last)
+    stores = _stores()
+    folds = schedule.plan(stores, start, end, refit)
+    if not plan:
+        schedule.walk_forward(stores, folds, bar)
+    _show([schedule.describe(fold) for fold in folds], as_json)
+
+
+@app.command()
+def nightly(
+    session: Annotated[str | None, typer.Option(help="default: every session that is due")] = None,
+    as_json: Json = False,
+) -> None:
+    """One whole night: every job of one session, in order, then publication and parity."""
+    from fpm import schedule
+
+    stores = _stores()
+    due = [parse_session(session)] if session else schedule.due(stores, _now())
+    _show([row for day in due for row in schedule.nightly(day, stores)], as_json)
+
+
+@app.command()
+def schedule(
+    every: Annotated[int, typer.Option(min=1, help="minutes between two looks at the ledger")] = 5,
+) -> None:
+    """The clock: run whatever the ledger says is due, until interrupted."""
+    from fpm import schedule as clock
+
+    clock.serve(_stores(), _now, every)
+
+
+@app.command()
+def enhance(
+    index: Annotated[str, typer.Argument(help="CSI300, CSI500, CSI1000, another ingested index, or ALL")],
+    first: Session,
+    last: Session,
+    as_json: Json = False,
+) -> None:
+    """Weights by session for one index, and the six figures of the report's table."""
+    from consumers import portfolio
+    from fpm.progress import bar
+
+    start, end = _range(first, last)
+    with bar(f"enhance {index}") as progress:
+        figures = portfolio.enhance(index, start, end, _stores(), progress)
+    _show(figures, as_json)
+
+
+@app.command()
+def frame(
+    name: Annotated[str, typer.Argument(metavar="SERVICE_OR_VIEW")],
+    entities: Annotated[Path, typer.Option(help="Parquet or CSV: symbol, event_timestamp, perhaps vintage")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write")],
+    known_at: Annotated[str | None, typer.Option(help="second clock; default: each row's event_timestamp")] = None,
+    as_json: Json = False,
+) -> None:
+    """A point-in-time frame through Feast."""
+    from fpm.store import exports
+
+    rows = exports.frame(name, entities, _moment(known_at), out, _stores())
+    _show({"rows": rows, "out": str(out)}, as_json)
+
+
+@app.command()
+def export(
+    table: Annotated[str, typer.Argument(help="any table of the lake")],
+    first: Annotated[str | None, typer.Argument()] = None,
+    last: Annotated[str | None, typer.Argument()] = None,
+    out: Annotated[Path, typer.Option(help="Parquet file to write")] = Path("export.parquet"),
+    as_json: Json = False,
+) -> None:
+    """Any table as Parquet, the latest version of every row."""
+    from fpm.store import exports
+
+    span = _range(first, last or first) if first else None
+    rows = exports.table(table, span, out, _stores())
+    _show({"table": table, "rows": rows, "out": str(out)}, as_json)
+
+
+@app.command()
+def evaluate(as_json: Json = False) -> None:
+    """The figures of every stream over all scored sessions, each with its interval."""
+    from consumers import report
+
+    _show(report.evaluate(_stores()), as_json)
+
+
+@app.command()
+def report(as_json: Json = False) -> None:
+    """Write the HTML page and its JSON twin."""
+    from consumers import report as page
+
+    _show({"report": str(page.write(_stores()))}, as_json)
+
+
+@app.command()
+def status(session: Annotated[str | None, typer.Argument()] = None, as_json: Json = False) -> None:
+    """What ran and what is red."""
+    from fpm import schedule
+
+    _show(schedule.status(_stores(), parse_session(session) if session else None), as_json)
+
+
+@app.command()
+def jobs(as_json: Json = False) -> None:
+    """The jobs, in nightly order, with what they read and write."""
+    from fpm import schedule
+
+    _show(schedule.describe_jobs(), as_json)
+
+
+@app.command()
+def demo(
+    symbols: Annotated[int, typer.Option(min=8)] = 120,
+    sessions: Annotated[int, typer.Option(min=40)] = 150,
+    preset: Annotated[str, typer.Option(help="size of the models")] = "demo",
+    signal: Annotated[bool, typer.Option(help="--no-signal: an exchange with nothing to find")] = True,
+    as_json: Json = False,
+) -> None:
+    """The whole chain on a synthetic exchange; a second run resumes and does nothing twice."""
+    from fpm import demo as whole_chain
+
+    plan = whole_chain.Plan(symbols, sessions, preset, signal)
+    whole_chain.show(whole_chain.run(plan, _settings("cn", preset)), as_json)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="folder to write")],
+    symbols: Annotated[int, typer.Option(min=1)] = 120,
+    sessions: Annotated[int, typer.Option(min=1)] = 150,
+    seed: int = 7,
+    signal: Annotated[bool, typer.Option(help="--no-signal: an exchange with nothing to find")] = True,
+    as_json: Json = False,
+) -> None:
+    """The synthetic exchange alone: raw files as a vendor would deliver them."""
+    from fpm import exchange
+    from fpm.progress import bar
+
+    config = exchange.ExchangeConfig(symbols=symbols, sessions=sessions, seed=seed, signal=signal)
+    with bar("simulate") as progress:
+        exchange.write(config, out, lambda done, total: progress(done, total, ""))
+    _show({"out": str(out), "symbols": symbols, "sessions": sessions}, as_json)
+
+
+@app.command()
+def stop(as_json: Json = False) -> None:
+    """Stop the embedded Postgres of this home, if one runs."""
+    from fpm.store.postgres import stop_server
+
+    _show({"stopped": stop_server(_settings())}, as_json)
+
+
+if __name__ == "__main__":
+    main()

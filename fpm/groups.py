@@ -1,0 +1,65 @@
+"""Groups by score and the long-short portfolio of the outer two. Shapes: T sessions, N symbols, G groups."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpm.panels import Floats
+
+
+def group_count(score_TN: Floats, label_TN: Floats, wanted: int) -> int:
+    """`wanted` groups, fewer where the median cross-section could not put two symbols in each; at least two."""
+    pairs_T = (np.isfinite(score_TN) & np.isfinite(label_TN)).sum(axis=1)
+    typical = float(np.median(pairs_T[pairs_T > 0])) if (pairs_T > 0).any() else 0.0
+    return int(max(2, min(wanted, typical // 2)))
+
+
+def memberships(score_TN: Floats, groups: int) -> NDArray[np.int64]:
+    """Group of every symbol by score, 0 = lowest, -1 = no score or a session with fewer symbols than groups (T, N).
+
+    Equal sizes up to one; ties are cut in symbol order, so that a session always fills every group.
+    """
+    group_TN = np.full(score_TN.shape, -1, dtype=np.int64)
+    for row, score_N in zip(group_TN, score_TN, strict=True):
+        here = np.flatnonzero(np.isfinite(score_N))
+        if len(here) >= groups:
+            ordered = here[np.argsort(score_N[here], kind="stable")]
+            row[ordered] = np.arange(len(here)) * groups // len(here)
+    return group_TN
+
+
+def group_returns(group_TN: NDArray[np.int64], label_TN: Floats, groups: int) -> Floats:
+    """Equal-weight mean label of each group (T, G); NaN where a group has none."""
+    returns_TG = np.full((len(label_TN), groups), np.nan)
+    for group in range(groups):
+        inside_TN = (group_TN == group) & np.isfinite(label_TN)
+        count_T = inside_TN.sum(axis=1)
+        total_T = np.where(inside_TN, label_TN, 0.0).sum(axis=1)
+        returns_TG[count_T > 0, group] = total_T[count_T > 0] / count_T[count_T > 0]
+    return returns_TG
+
+
+def geometric_annual(returns: Floats, per_year: int) -> float | None:
+    """Compounded return per year; None for no returns or a curve that reached zero."""
+    growth = float(np.prod(1 + returns)) if len(returns) else 0.0
+    return growth ** (per_year / len(returns)) - 1 if growth > 0 else None
+
+
+def max_drawdown(returns: Floats) -> float | None:
+    """Deepest fall from a peak of the compounded curve, which starts at 1; a positive share, None for no returns."""
+    if len(returns) == 0:
+        return None
+    curve = np.concatenate([[1.0], np.cumprod(1 + returns)])
+    return float((1 - curve / np.maximum.accumulate(curve)).max())
+
+
+def turnover(group_TN: NDArray[np.int64], groups: int) -> float | None:
+    """Share of the top and the bottom group's names that were not in it the grid session before, averaged."""
+    changed = [
+        1 - float((now & before).sum()) / float(now.sum())
+        for group in (0, groups - 1)
+        for before, now in zip(group_TN[:-1] == group, group_TN[1:] == group, strict=True)
+        if now.any() and before.any()
+    ]
+    return float(np.mean(changed)) if changed else None

@@ -1,0 +1,159 @@
+"""Weights as bytes and training checkpoints as files: safetensors and JSON, never pickle.
+
+A checkpoint is one file, replaced by rename, so that a killed training finds either the former epoch or this one.
+It carries its own digest: safetensors checks no contents, and a flipped bit would train on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+from torch import Tensor
+
+from fpm.errors import ModelRefused, StoreCorrupt
+
+FILE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All a training needs to go on as if it had never stopped.
+
+    `tensors`: groups of named tensors (weights, best weights, optimizer, generator states).
+    `state`: JSON-able rest (epoch, history, ...).
+    """
+
+    tensors: dict[str, dict[str, Tensor]]
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+def to_bytes(weights: Mapping[str, Tensor]) -> bytes:
+    """Weights as safetensors bytes: equal weights give equal bytes."""
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
+
+
+def from_bytes(stored: bytes) -> dict[str, Tensor]:
+    """Weights out of safetensors bytes.
+
+    Raises ModelRefused for anything else: a pickle is refused before it is read, there is no fallback.
+    """
+    try:
+        return load(stored)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ModelRefused(
+            "FPM-ML-068", f"the weights are not safetensors ({error})", "they were not read", "train the model again"
+        ) from error
+
+
+def load_weights(model: torch.nn.Module, stored: bytes) -> None:
+    """Put stored weights into a model of the same shape.
+
+    Raises ModelRefused where names or shapes differ.
+    """
+    weights, expected = from_bytes(stored), model.state_dict()
+    differing = sorted(
+        name
+        for name in weights.keys() | expected.keys()
+        if name not in weights or name not in expected or weights[name].shape != expected[name].shape
+    )
+    if differing:
+        raise ModelRefused(
+            "FPM-ML-067",
+            f"the weights do not fit the model at {', '.join(differing[:5])}",
+            "they were not loaded",
+            "load them with the config saved beside them",
+        )
+    model.load_state_dict(weights)
+
+
+def write(folder: Path, checkpoint: Checkpoint) -> None:
+    """Replace the folder's checkpoint: bytes to disk first, then the rename, then the folder."""
+    flat = _flatten(checkpoint.tensors)
+    state = json.dumps(checkpoint.state, sort_keys=True)
+    header = {"checkpoint": json.dumps({"sha256": _digest(flat, state), "state": state})}
+    folder.mkdir(parents=True, exist_ok=True)
+    written = folder / f".{FILE}.new"
+    with written.open("wb") as file:
+        file.write(save(flat, metadata=header))
+        file.flush()
+        os.fsync(file.fileno())
+    written.replace(folder / FILE)
+    descriptor = os.open(folder, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def read(folder: Path) -> Checkpoint | None:
+    """The folder's checkpoint, None where there is none yet.
+
+    Raises StoreCorrupt where its contents are not those that were written.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads(file.metadata()["checkpoint"])
+            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise _corrupt(path, str(error)) from error
+    if _digest(flat, header["state"]) != header["sha256"]:
+        raise _corrupt(path, "its contents do not match its digest")
+    return Checkpoint(_group(flat), json.loads(header["state"]))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimizer's state as named tensors, `<parameter number>.<name>`."""
+    state = optimizer.state_dict()["state"]
+    return {f"{number}.{name}": tensor for number, entry in state.items() for name, tensor in entry.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put `optimizer_tensors` back into an optimizer over the same parameters."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _flatten(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {
+        f"{group}/{name}": tensor.detach().cpu().contiguous().clone()
+        for group, named in groups.items()
+        for name, tensor in named.items()
+    }
+
+
+def _group(flat: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in flat.items():
+        group, rest = name.split("/", 1)
+        groups.setdefault(group, {})[rest] = tensor
+    return groups
+
+
+def _digest(flat: Mapping[str, Tensor], state: str) -> str:
+    digest = hashlib.sha256(state.encode())
+    for name in sorted(flat):
+        digest.update(name.encode())
+        digest.update(flat[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _corrupt(path: Path, reason: str) -> StoreCorrupt:
+    return StoreCorrupt(
+        "FPM-ML-110",
+        f"checkpoint {path} is damaged ({reason})",
+        "the training did not resume",
+        "delete it and train again",
+    )

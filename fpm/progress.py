@@ -1,0 +1,56 @@
+"""Progress on long stages: a bar with the time left on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[int, int, object], None]
+LINE_EVERY_SECONDS = 10.0
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Progress]:
+    """A callback `progress(done, total, what)` that shows how far `title` is and how long it will still take."""
+    if sys.stderr.isatty():
+        with _terminal_bar(title) as progress:
+            yield progress
+    else:
+        yield _line_writer(title)
+
+
+@contextmanager
+def _terminal_bar(title: str) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description:<34}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[what]}"),
+    )
+    with RichProgress(*columns, console=Console(stderr=True)) as display:
+        task = display.add_task(title, total=None, what="")
+        yield lambda done, total, what: display.update(task, completed=done, total=total, what=str(what))
+
+
+def _line_writer(title: str) -> Progress:
+    started = last = time.monotonic()
+
+    def write(done: int, total: int, what: object) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done < total and now - last < LINE_EVERY_SECONDS:
+            return
+        last = now
+        left = (now - started) / max(done, 1) * (total - done)
+        print(f"{title:<34} {done}/{total}  {now - started:4.0f} s, {left:4.0f} s left  {what}", file=sys.stderr)
+
+    return write

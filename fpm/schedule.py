@@ -1,0 +1,212 @@
+"""The order of the night, and the clock. Beside cli and demo the only module that knows the jobs."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import date, datetime
+from types import ModuleType
+from typing import Any
+
+import consumers
+import producers
+from fpm import walk_forward as folding
+from fpm.errors import TryLater, UsageError
+from fpm.progress import Progress
+from fpm.sessions import cut_off, previous_sessions, sessions_between
+from fpm.store import job as runner
+from fpm.store.log import log
+from fpm.store.stores import Stores
+
+NIGHT = (*(f"producers.{name}" for name in producers.JOBS), *(f"consumers.{name}" for name in consumers.JOBS))
+LABEL_AHEAD = 6  # the label of t is complete six sessions later: tonight labels the session six back
+CALENDAR_WARNING_DAYS = 45
+Bar = Callable[[str], AbstractContextManager[Progress]]
+
+
+def job(name: str) -> ModuleType:
+    """The module of a nightly job. Raises UsageError for an unknown name."""
+    for path in NIGHT:
+        if path.split(".")[1] == name:
+            return importlib.import_module(path)
+    names = ", ".join(path.split(".")[1] for path in NIGHT)
+    raise UsageError("FPM-CFG-004", f"unknown job {name!r}", "nothing was done", f"use one of {names}")
+
+
+def describe_jobs() -> list[dict[str, Any]]:
+    """Every nightly job with what it reads and writes, in order."""
+    modules = [importlib.import_module(path) for path in NIGHT]
+    return [
+        {
+            "job": path.split(".")[1],
+            "reads": list(module.READS),
+            "writes": list(module.WRITES),
+            "what": (module.__doc__ or "").strip().splitlines()[0],
+        }
+        for path, module in zip(NIGHT, modules, strict=True)
+    ]
+
+
+def run(module: ModuleType, session: date, stores: Stores) -> dict[str, Any]:
+    """One job, one session; what the ledger now says of it."""
+    outcome = runner.run_job(module, session, stores)
+    return {"status": outcome.status, "rows": outcome.rows}
+
+
+def backfill(module: ModuleType, first: date, last: date, stores: Stores, progress: Progress) -> dict[str, int]:
+    """One job over every session of a range; how many ended in which status."""
+    outcomes = runner.backfill(module, first, last, stores, progress)
+    statuses = [outcome.status for outcome in outcomes]
+    return {status: statuses.count(status) for status in sorted(set(statuses))}
+
+
+# --- the night ----------------------------------------------------------------------------------------------------
+
+
+def nightly(session: date, stores: Stores) -> list[dict[str, Any]]:
+    """Every job of one session, in order. Labels are those of the session whose horizon closes tonight."""
+    rows = []
+    for path in NIGHT:
+        module = importlib.import_module(path)
+        name = path.split(".")[1]
+        target = previous_sessions(stores.market, session, LABEL_AHEAD)[0] if name == "labels" else session
+        if name == "labels" and target not in stores.sessions("daily_bars"):
+            continue
+        rows.append({"job": name, "session": str(target), **run(module, target, stores)})
+    return rows
+
+
+def due(stores: Stores, now: datetime) -> list[date]:
+    """Sessions with raw bars whose cut-off has passed and which lie after the newest published one, oldest first.
+
+    A home that never published starts with its newest session: history is a matter of `walk-forward`.
+    """
+    _warn_of_calendar_end(stores, now)
+    ready = [session for session in stores.sessions("minute_bars") if cut_off(stores.market, session) <= now]
+    published = stores.ledger.published("publish")
+    if not published:
+        return ready[-1:]
+    return [session for session in ready if session > max(published)]
+
+
+def serve(stores: Stores, clock: Callable[[], datetime], every_minutes: int) -> None:
+    """Look at the ledger every few minutes and run what is due, until interrupted.
+
+    APScheduler is a clock and no more: what is due is the ledger's word, so a machine that was off catches up and
+    two schedulers publish once.
+    """
+    from apscheduler.schedulers.background import BackgroundScheduler
+
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.add_job(
+        lambda: _tick(stores, clock()),
+        "interval",
+        minutes=every_minutes,
+        next_run_time=clock(),
+        coalesce=True,
+        max_instances=1,
+        misfire_grace_time=None,
+    )
+    scheduler.start()
+    log.info("clock started", every_minutes=every_minutes)
+    try:
+        while True:
+            time.sleep(1)
+    finally:
+        scheduler.shutdown(wait=True)
+
+
+def _tick(stores: Stores, now: datetime) -> None:
+    for session in due(stores, now):
+        try:
+            nightly(session, stores)
+        except TryLater as later:
+            log.info("not yet", session=str(session), why=str(later))
+            return
+        log.info("night done", session=str(session))
+
+
+def _warn_of_calendar_end(stores: Stores, now: datetime) -> None:
+    """The calendar's last day is a fact to act on weeks ahead, not an exception in the night it arrives."""
+    from fpm.sessions import calendar_end
+
+    end = calendar_end(stores.market)
+    if end is not None and (end - now.date()).days <= CALENDAR_WARNING_DAYS:
+        log.warning("the trading calendar ends soon", calendar=stores.market.calendar, ends=str(end))
+
+
+# --- walk-forward -------------------------------------------------------------------------------------------------
+
+
+def plan(stores: Stores, first: date, last: date, refit: int | None) -> list[folding.Fold]:
+    """The folds whose test sessions cover `first` to `last`."""
+    from dataclasses import replace
+
+    config = folding.PRESETS[stores.settings.preset]
+    config = replace(config, refit=refit) if refit else config
+    return folding.folds(stores.sessions("minute_features"), first, last, config)
+
+
+def describe(fold: folding.Fold) -> dict[str, str]:
+    """A fold as a row for people and programs."""
+    return {
+        "train": f"{fold.train[0]} .. {fold.train[-1]}",
+        "validation": f"{fold.validation[0]} .. {fold.validation[-1]}",
+        "test": f"{fold.test[0]} .. {fold.test[-1]}",
+        "encoder_through": str(fold.encoder_through),
+        "scorer_through": str(fold.scorer_through),
+    }
+
+
+def walk_forward(stores: Stores, folds: list[folding.Fold], bar: Bar) -> None:
+    """Vintage, fingerprints of the whole look-back under it, scorer, out-of-sample scores: fold by fold."""
+    from consumers import scorer, scores
+    from producers import encoder, fingerprints
+
+    for number, fold in enumerate(folds, 1):
+        part = f"fold {number}/{len(folds)}"
+        with bar(f"{part}: encoder") as progress:
+            vintage = encoder.train(fold.encoder_through, stores, progress)
+        with bar(f"{part}: fingerprints") as progress:
+            first = stores.sessions("minute_features")[0]
+            runner.backfill(fingerprints, first, fold.test[-1], stores.for_vintage(vintage), progress)
+        with bar(f"{part}: scorer") as progress:
+            scorer.train(fold.scorer_through, vintage, stores, progress)
+        with bar(f"{part}: scores") as progress:
+            runner.backfill(scores, fold.test[0], fold.test[-1], stores, progress)
+
+
+def train_scorer(through: date, stores: Stores, progress: Progress) -> str:
+    """A scorer on the vintage in force at `through`, whose fingerprints are written where they are missing."""
+    from consumers import scorer
+    from producers import fingerprints
+
+    vintage = stores.models.in_force("encoder", through).id
+    first = stores.sessions("minute_features")[0]
+    runner.backfill(fingerprints, first, through, stores.for_vintage(vintage), progress)
+    return scorer.train(through, vintage, stores, progress)
+
+
+# --- what ran -----------------------------------------------------------------------------------------------------
+
+
+def status(stores: Stores, session: date | None) -> list[dict[str, Any]]:
+    """The ledger of one session, or for every job how many sessions are in which status and the newest of them."""
+    rows = stores.ledger.rows(session)
+    if session is not None:
+        return rows
+    counted: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        counted.setdefault((row["job"], row["status"]), []).append(row["partition"])
+    return [
+        {"job": job_name, "status": state, "sessions": len(partitions), "newest": max(partitions)}
+        for (job_name, state), partitions in sorted(counted.items())
+    ]
+
+
+def missing_sessions(stores: Stores, first: date, last: date) -> list[date]:
+    """Sessions of the calendar without raw bars."""
+    there = set(stores.sessions("minute_bars"))
+    return [session for session in sessions_between(stores.market, first, last) if session not in there]

@@ -1,0 +1,101 @@
+"""Files for other programs: any table of the lake, or a point-in-time frame, as Parquet. Written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from fpm.errors import InputRefused, TryLater, UsageError
+from fpm.store.lake import table_of
+from fpm.store.stores import Stores
+
+
+def table(name: str, span: tuple[date, date] | None, out: Path, stores: Stores) -> int:
+    """Write the latest version of every row of a table (columns, session, both clocks); returns the row count.
+
+    `span`: first and last session, or None for all. Tables kept by vintage are written with every vintage.
+    Raises UsageError for an unknown table or one with nothing published in that span.
+    """
+    declared = table_of(name)
+    sessions = stores.sessions(name)
+    first, last = span or (date.min, date.max)
+    chosen = [session for session in sessions if first <= session <= last]
+    if not chosen:
+        known = f"{sessions[0]} to {sessions[-1]}" if sessions else "nothing yet"
+        raise UsageError(
+            "FPM-CFG-011", f"table {name} has no session from {first} to {last}", "no file was written", f"it holds {known}"
+        )
+    if declared.by_vintage:
+        parts = [
+            stores.read(name, chosen[0], chosen[-1], vintage=vintage) for vintage in stores.lake.vintages(name)
+        ]
+        rows = pl.concat([part for part in parts if part.height], how="vertical")
+    else:
+        rows = stores.read(name, chosen[0], chosen[-1])
+    _write(rows.sort("session", *declared.keys), out)
+    return rows.height
+
+
+def frame(service_or_view: str, entities: Path, known_at: datetime | None, out: Path, stores: Stores) -> int:
+    """Write the point-in-time frame of an entity file through Feast; returns the row count.
+
+    The entity file has `symbol`, `event_timestamp` (with a zone) and, for fingerprints, `vintage`
+    (default: the one in force at each row's moment).
+    """
+    from fpm.store import features
+
+    answer = features.frame(stores.settings, service_or_view, with_vintage(_read_entities(entities), stores), known_at)
+    _write(answer, out)
+    return answer.height
+
+
+def with_vintage(entities: pl.DataFrame, stores: Stores) -> pl.DataFrame:
+    """`entities` with a `vintage` column: the encoder in force on the local date of each row, null where none was."""
+    if "vintage" in entities.columns:
+        return entities
+    days = entities["event_timestamp"].dt.convert_time_zone(stores.market.timezone).dt.date()
+    in_force = {day: _vintage_in_force(day, stores) for day in days.unique().to_list()}
+    return entities.with_columns(pl.Series("vintage", [in_force[day] for day in days.to_list()], dtype=pl.String))
+
+
+def _vintage_in_force(day: date, stores: Stores) -> str | None:
+    """None before the first vintage: those rows get null fingerprints, they are not dropped."""
+    try:
+        return stores.models.named_in_force("encoder", day).id
+    except TryLater:
+        return None
+
+
+def _read_entities(path: Path) -> pl.DataFrame:
+    if not path.is_file():
+        raise UsageError("FPM-CFG-012", f"no entity file {path}", "nothing was written", "give a Parquet or CSV file")
+    rows = pl.read_csv(path, try_parse_dates=True) if path.suffix == ".csv" else pl.read_parquet(path)
+    missing = {"symbol", "event_timestamp"} - set(rows.columns)
+    if missing:
+        raise InputRefused(
+            "FPM-FRAME-001",
+            f"{path} lacks {', '.join(sorted(missing))}; found: {', '.join(rows.columns)}",
+            "nothing was written",
+            "add the column(s); event_timestamp carries its zone",
+        )
+    kind = rows.schema["event_timestamp"]
+    if not isinstance(kind, pl.Datetime) or kind.time_zone is None:
+        raise InputRefused(
+            "FPM-FRAME-002",
+            f"event_timestamp of {path} is {kind}, a moment without a zone",
+            "nothing was written",
+            "write moments with their zone, e.g. 2026-01-05T15:00:00+08:00",
+        )
+    return rows.with_columns(pl.col("event_timestamp").dt.convert_time_zone("UTC").cast(pl.Datetime("us", "UTC")))
+
+
+def _write(rows: pl.DataFrame, out: Path) -> None:
+    """A reader of `out` sees the old file or the new one."""
+    if out.is_dir() or not out.parent.is_dir():
+        raise UsageError("FPM-CFG-013", f"cannot write {out}", "nothing was written", "give a file in an existing folder")
+    partial = out.with_name(f".{out.name}.partial")
+    rows.write_parquet(partial)
+    os.replace(partial, out)

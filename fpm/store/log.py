@@ -1,0 +1,43 @@
+"""The log: structlog to standard error, as text for people or JSON for machines; never a secret.
+
+``log.info("what happened", key=value)``; `context(job=..., session=..., attempt=...)` adds fields to each line inside.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from fpm.store.settings import Settings
+
+context = structlog.contextvars.bound_contextvars
+
+
+def configure(settings: Settings) -> None:
+    """Set format and level, at the start of a process."""
+    _configure(settings.log_format, settings.log_level)
+
+
+def _configure(form: str, level: str) -> None:
+    renderer: Any = structlog.processors.JSONRenderer()
+    if form == "console":
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+_configure("console", "info")  # structlog's own default writes to standard output, which belongs to the answers
+log: Any = structlog.get_logger()

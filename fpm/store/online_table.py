@@ -1,0 +1,200 @@
+"""Online tables: schema ``online``, one typed row an entity, readable by plain SQL.
+
+Columns: the join keys (primary key), the values, `event_timestamp`, `created_timestamp`, and `session`, which the
+database derives. A write never goes back in time: an older (event, created) pair leaves the row as it is. Non-finite
+or future-dated values are refused whole, because a row dated tomorrow would lock out every later one.
+
+Nothing here imports Feast; `fpm.store.online` gives it to Feast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+from psycopg import Connection
+from psycopg.sql import SQL, Composed, Identifier
+
+from fpm.errors import InputRefused, UsageError
+from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES
+from fpm.store.binary_copy import encode
+from fpm.two_clocks import CREATED, EVENT, newest_versions
+
+SCHEMA = "online"
+TYPES = {
+    "string": "text", "float32": "real", "float64": "double precision", "int16": "integer", "bool": "boolean",
+    "vector": f"vector({FINGERPRINT_SIZE})",
+}  # fmt: skip
+FRAME_TYPES: dict[str, Any] = {
+    "text": pl.String, "real": pl.Float32, "double precision": pl.Float64, "integer": pl.Int32, "bigint": pl.Int64,
+    "boolean": pl.Boolean, "timestamptz": pl.Datetime("us", "UTC"),
+}  # fmt: skip
+CLOCK_SLACK = timedelta(minutes=5)  # between this machine's clock and the database's
+# Daily rows describe the session's close, which is its own date in UTC in every market (crypto: 24:00, hence the 1 µs).
+SESSION = "(((event_timestamp AT TIME ZONE 'UTC') - interval '1 microsecond')::date)"
+
+
+@dataclass(frozen=True)
+class OnlineTable:
+    """One table of schema ``online``: `columns` are Postgres types by name, keys first, without the clocks."""
+
+    name: str
+    keys: tuple[str, ...]
+    columns: dict[str, str]
+
+    @property
+    def stored(self) -> dict[str, str]:
+        """Every column a writer gives."""
+        return self.columns | dict.fromkeys(CLOCKS, "timestamptz")
+
+    @property
+    def path(self) -> Composed:
+        return SQL("{}.{}").format(Identifier(SCHEMA), Identifier(self.name))
+
+    def frame_type(self, column: str) -> Any:
+        """The polars type of a column; vectors are lists of Float32."""
+        return FRAME_TYPES.get(self.stored[column], pl.List(pl.Float32))
+
+
+def online_table(name: str) -> OnlineTable:
+    """The online table of a lake table. Raises UsageError where the table is not published online."""
+    if name not in TABLES or not TABLES[name].online:
+        raise UsageError(
+            "FPM-ONL-001", f"{name!r} is not published online", "nothing was written",
+            f"use one of {', '.join(table.name for table in TABLES.values() if table.online)}",
+        )  # fmt: skip
+    table = TABLES[name]
+    return OnlineTable(name, table.keys, {column: TYPES[kind] for column, kind in table.columns.items()})
+
+
+def creation(table: OnlineTable) -> Composed:
+    """Statements that create the table, or add the columns it lacks; safe to repeat."""
+    session = SQL("session date GENERATED ALWAYS AS {} STORED").format(SQL(SESSION))
+    columns = SQL(", ").join([*(_declared(table, name) for name in table.stored), session])
+    lacking = SQL("; ").join(
+        SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {}").format(table.path, Identifier(name), SQL(kind))
+        for name, kind in table.columns.items()
+    )
+    return SQL("CREATE SCHEMA IF NOT EXISTS {}; CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY ({})); {}").format(
+        Identifier(SCHEMA), table.path, columns, _names(table.keys), lacking
+    )
+
+
+def write(connection: Connection[Any], table: OnlineTable, frame: pl.DataFrame) -> int:
+    """Bring the rows in, inside the caller's transaction; older rows are left out. Returns the rows changed.
+
+    `frame`: keys, values and both clocks (aware); other columns are left aside. Of several rows of one key the
+    newest counts. Raises InputRefused, with nothing stored, for anything `_check` names.
+    """
+    rows = _typed(table, frame)
+    _check(table, rows, _clock(connection))
+    content = encode(newest_versions(rows, table.keys), table.stored)
+    incoming = Identifier("incoming_" + table.name)
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute(SQL("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP").format(incoming, table.path))
+        statement = SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(incoming, _names(table.stored))
+        with cursor.copy(statement) as copy:
+            copy.write(content)
+        cursor.execute(_upsert(table, incoming))
+        changed = cursor.rowcount
+        cursor.execute(SQL("DROP TABLE {}").format(incoming))
+    return changed
+
+
+def read(
+    connection: Connection[Any], table: OnlineTable, asked: Sequence[tuple[Any, ...]], columns: Sequence[str]
+) -> list[tuple[Any, ...]]:
+    """For every key asked for (values in the order of `table.keys`): (event_timestamp, *columns), nulls if unknown.
+
+    One query, in the order asked; vectors come as lists of floats.
+    """
+    arrays = SQL(", ").join(SQL("%s::{}[]").format(SQL(table.columns[key])) for key in table.keys)
+    same = SQL(" AND ").join(SQL("held.{0} = asked.{0}").format(Identifier(key)) for key in table.keys)
+    query = SQL(
+        "SELECT held.event_timestamp{columns} FROM unnest({arrays}) WITH ORDINALITY AS asked({keys}, ordinal_) "
+        "LEFT JOIN {table} AS held ON {same} ORDER BY asked.ordinal_"
+    ).format(
+        columns=SQL("").join(_selected(table, name) for name in columns),
+        arrays=arrays, keys=_names(table.keys), table=table.path, same=same,
+    )  # fmt: skip
+    with connection.cursor(binary=True) as cursor:
+        cursor.execute(query, [list(values) for values in zip(*asked, strict=True)])
+        return cursor.fetchall()
+
+
+def _declared(table: OnlineTable, name: str) -> Composed:
+    required = name in table.keys or name in CLOCKS
+    return SQL("{} {}{}").format(Identifier(name), SQL(table.stored[name]), SQL(" NOT NULL" if required else ""))
+
+
+def _selected(table: OnlineTable, name: str) -> Composed:
+    cast = SQL("::real[]" if table.columns[name].startswith("vector") else "")
+    return SQL(", held.{}{}").format(Identifier(name), cast)
+
+
+def _names(names: Sequence[str] | dict[str, str]) -> Composed:
+    return SQL(", ").join(Identifier(name) for name in names)
+
+
+def _upsert(table: OnlineTable, incoming: Identifier) -> Composed:
+    """Rows in key order, so that two writers cannot deadlock; the guard keeps time from going back."""
+    replaced = SQL(", ").join(
+        SQL("{0} = excluded.{0}").format(Identifier(name)) for name in table.stored if name not in table.keys
+    )
+    return SQL(
+        "INSERT INTO {table} AS held ({names}) SELECT {names} FROM {incoming} ORDER BY {keys} "
+        "ON CONFLICT ({keys}) DO UPDATE SET {replaced} WHERE "
+        "(excluded.event_timestamp, excluded.created_timestamp) >= (held.event_timestamp, held.created_timestamp)"
+    ).format(
+        table=table.path, names=_names(table.stored), incoming=incoming, keys=_names(table.keys), replaced=replaced
+    )
+
+
+def _clock(connection: Connection[Any]) -> datetime:
+    """The database's moment: one clock for all writers."""
+    row = connection.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None
+    moment: datetime = row[0]
+    return moment.astimezone(UTC)  # psycopg gives the session's zone
+
+
+def _typed(table: OnlineTable, frame: pl.DataFrame) -> pl.DataFrame:
+    """The stored columns in the table's types. Raises InputRefused for a missing column or a naive clock."""
+    if missing := [name for name in table.stored if name not in frame.columns]:
+        raise _refused("FPM-ONL-002", table, f"missing columns {missing}")
+    for name in CLOCKS:
+        kind = frame.schema[name]
+        if not isinstance(kind, pl.Datetime) or kind.time_zone is None:
+            raise _refused("FPM-ONL-003", table, f"{name} holds {kind}, not moments with a time zone")
+    return frame.select(pl.col(name).cast(table.frame_type(name)) for name in table.stored)
+
+
+def _check(table: OnlineTable, rows: pl.DataFrame, now: datetime) -> None:
+    """Raises InputRefused for an empty key or clock, a non-finite number, a vector of another length, or an event
+    later than the database's clock or than its own knowledge (five minutes are granted)."""
+    empty, event = pl.any_horizontal(pl.col(*table.keys, *CLOCKS).is_null()), pl.col(EVENT)
+    _refuse_where(table, rows, empty, "FPM-ONL-004", "an empty key or clock")
+    for name, kind in table.columns.items():
+        if kind in ("real", "double precision"):
+            _refuse_where(table, rows, ~pl.col(name).is_finite(), "FPM-ONL-005", f"{name} not finite")
+        elif kind.startswith("vector"):
+            sound = (pl.col(name).list.len() == int(kind[7:-1])) & (
+                pl.col(name).list.eval(pl.element().is_finite().fill_null(False)).list.all()
+            )
+            _refuse_where(table, rows, ~sound, "FPM-ONL-005", f"{name} not {kind} of finite numbers")
+    _refuse_where(table, rows, event > now + CLOCK_SLACK, "FPM-ONL-028", f"an event after {now.isoformat()}")
+    _refuse_where(table, rows, event > pl.col(CREATED) + CLOCK_SLACK, "FPM-ONL-029", "an event after it was known")
+
+
+def _refuse_where(table: OnlineTable, rows: pl.DataFrame, wrong: pl.Expr, code: str, what: str) -> None:
+    bad = rows.filter(wrong)
+    if len(bad):
+        first = bad.row(0)[: len(table.keys)]
+        raise _refused(code, table, f"{len(bad)} of {len(rows)} rows with {what}, first {first}")
+
+
+def _refused(code: str, table: OnlineTable, wrong: str) -> InputRefused:
+    return InputRefused(code, f"{table.name}: {wrong}", "nothing was stored online", "mend the job that made them")

@@ -1,0 +1,75 @@
+"""One session made visible online, all views in one Postgres transaction; and what readers then see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+import polars as pl
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+
+from fpm.schema import CLOCKS, TABLES
+from fpm.store import online_table
+from fpm.store.ledger import Publication
+from fpm.store.stores import Stores
+
+# One publication at a time, of whatever session: which one is newest is decided under this lock.
+_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('fpm publication', 0))"
+_NEWEST = "SELECT id, session, sha256 FROM fpm.publications WHERE views = %s ORDER BY session DESC, id DESC LIMIT 1"
+
+
+def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame], stores: Stores) -> str:
+    """Write every view's rows and the publication's row, or nothing at all.
+
+    Returns "published"; "unchanged" where the newest publication is of this session and content; "superseded" where a
+    newer session is already online: time does not go back, nothing is written.
+    """
+    with stores.ledger.transaction() as connection:
+        connection.execute(_ALONE)
+        newest = connection.execute(_NEWEST, (list(publication.views),)).fetchone()
+        if newest is not None and newest[1] > publication.session:
+            return "superseded"
+        if newest is not None and newest[1:] == (publication.session, publication.sha256):
+            return "unchanged"
+        for view, frame in frames.items():
+            online_table.write(connection, online_table.online_table(view), frame)
+        replaced = newest[0] if newest is not None and newest[1] == publication.session else None
+        stores.ledger.record_publication(connection, _replacing(publication, replaced))
+    return "published"
+
+
+def _replacing(publication: Publication, former: int | None) -> Publication:
+    return Publication(**{**publication.__dict__, "replaces": former})
+
+
+def published_session(stores: Stores) -> date | None:
+    """The session readers see; None before the first publication."""
+    newest = stores.ledger.query("SELECT max(session) FROM fpm.publications")
+    session: date | None = newest[0][0]
+    return session
+
+
+def served(view: str, stores: Stores) -> pl.DataFrame:
+    """All rows of a serving view (one complete session): declared columns and clocks, vectors as lists of Float32."""
+    table = online_table.online_table(view)
+    columns = [*TABLES[view].columns, *CLOCKS]
+    with stores.ledger.transaction() as connection:
+        rows = _rows(connection, view, columns)
+    values = list(zip(*rows, strict=True)) or [() for _ in columns]
+    return pl.DataFrame(
+        {
+            name: pl.Series(name, cells, dtype=table.frame_type(name))
+            for name, cells in zip(columns, values, strict=True)
+        }
+    ).sort(table.keys)
+
+
+def _rows(connection: Connection[tuple[object, ...]], view: str, columns: list[str]) -> list[tuple[object, ...]]:
+    vectors = {name for name, kind in TABLES[view].columns.items() if kind == "vector"}
+    asked = SQL(", ").join(
+        SQL("{}::real[]").format(Identifier(name)) if name in vectors else Identifier(name) for name in columns
+    )
+    with connection.cursor(binary=True) as cursor:
+        cursor.execute(SQL("SELECT {} FROM {}").format(asked, Identifier("serving", view)))
+        return cursor.fetchall()

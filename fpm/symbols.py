@@ -1,0 +1,68 @@
+"""Symbols: every spelling of a code becomes one, and anything that is not a code is turned away.
+
+The canonical form carries the exchange: `600519.SH`, `AAPL.US`, `BTCUSDT.BN`, `RELIANCE.NS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import polars as pl
+
+from fpm.sessions import Market
+
+ALLOWED = re.compile(r"[0-9A-Z._-]{1,24}")
+# Exchange names met in vendor files: ISO 10383 codes, Wind and Tushare suffixes, Sina prefixes.
+EXCHANGES = {
+    "SH": "SH", "SS": "SH", "SSE": "SH", "XSHG": "SH",
+    "SZ": "SZ", "SZSE": "SZ", "XSHE": "SZ",
+    "BJ": "BJ", "BSE": "BJ", "XBSE": "BJ",
+}  # fmt: skip
+# First digits of equity and fund codes: Shanghai 60 68 90 5, Shenzhen 00 30 20 15 16, Beijing 43 83 87 88 92.
+CN_CODES = re.compile(r"(?P<SH>60|68|90|5\d)|(?P<SZ>00|30|20|15|16)|(?P<BJ>43|83|87|88|92)")
+CN_FORMS = re.compile(r"(?P<before>SH|SZ|BJ)?(?P<code>\d{6})(?:\.(?P<after>[A-Z]{2,4}))?")
+PLAIN_FORMS = {"us": re.compile(r"[A-Z][A-Z0-9._-]*"), "nse": re.compile(r"[0-9A-Z][0-9A-Z._-]*")}
+
+UNSAFE, AMBIGUOUS = "FPM-IN-031", "FPM-IN-030"
+
+
+def normalise(spelling: str, market: Market) -> tuple[str | None, str, str]:
+    """The canonical symbol of one spelling, or None with the code and the reason of the refusal.
+
+    A bare Chinese code takes its exchange from its first two digits; one that no exchange claims is ambiguous.
+    """
+    upper = spelling.upper() if spelling.isascii() else ""
+    if not ALLOWED.fullmatch(upper) or ".." in upper:
+        return None, UNSAFE, f"symbol {spelling[:40]!r} has characters or a length outside [0-9A-Z._-]{{1,24}}"
+    return _chinese(upper) if market.name == "cn" else _plain(upper, market)
+
+
+def _chinese(upper: str) -> tuple[str | None, str, str]:
+    form = CN_FORMS.fullmatch(upper)
+    if not form:
+        return None, AMBIGUOUS, f"symbol {upper!r} is not a six-digit code with or without its exchange"
+    code, named = form["code"], {EXCHANGES.get(name, name) for name in (form["before"], form["after"]) if name}
+    by_digits = CN_CODES.match(code)
+    if not named and by_digits:
+        return f"{code}.{by_digits.lastgroup}", "", ""
+    if len(named) == 1 and named <= {"SH", "SZ", "BJ"}:
+        return f"{code}.{named.pop()}", "", ""
+    return None, AMBIGUOUS, f"symbol {upper!r} may be {code}.SH, {code}.SZ or {code}.BJ"
+
+
+def _plain(upper: str, market: Market) -> tuple[str | None, str, str]:
+    code = upper.removesuffix(f".{market.suffix}")
+    whole = f"{code}.{market.suffix}"
+    if not PLAIN_FORMS.get(market.name, PLAIN_FORMS["nse"]).fullmatch(code) or CN_FORMS.fullmatch(code):
+        return None, AMBIGUOUS, f"symbol {upper!r} is not a code of market {market.name}"
+    if len(whole) > 24:
+        return None, UNSAFE, f"symbol {whole!r} is longer than 24 characters"
+    return whole, "", ""
+
+
+def symbol_table(spellings: Iterable[str], market: Market) -> pl.DataFrame:
+    """One row a spelling: spelling, symbol (null where refused), reason_code, reason."""
+    rows = [(spelling, *normalise(spelling, market)) for spelling in sorted(set(spellings))]
+    schema = {"spelling": pl.String, "symbol": pl.String, "reason_code": pl.String, "reason": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")

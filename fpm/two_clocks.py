@@ -1,0 +1,122 @@
+"""Two clocks: which stored row answers "the value at t, as it was known at k".
+
+A stored row describes a moment (`event_timestamp`, e) and could first be known at another
+(`created_timestamp`, c). The row served for (keys, t, k) is, among those with e <= t, e >= t - ttl and
+c <= k, the one with the greatest e, and of its versions the one with the greatest c. Both bounds are
+inclusive, as in Feast.
+
+N wanted rows, M stored rows; moments as int64 microseconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+EVENT, CREATED = "event_timestamp", "created_timestamp"
+WANTED_AT, KNOWN_AT = "event_timestamp", "known_at"
+NONE = -1
+
+
+@dataclass(frozen=True)
+class _History:
+    """Stored rows in the order (keys, e, c): where each was stored, its clocks, and the version it hides.
+
+    `earlier_M[i]` is the nearest row before i, of the same keys, that was known strictly earlier than i.
+    """
+
+    stored_M: NDArray[np.int64]
+    event_M: NDArray[np.int64]
+    created_M: NDArray[np.int64]
+    earlier_M: NDArray[np.int64]
+
+
+def rows_as_of(wanted: pl.DataFrame, stored: pl.DataFrame, keys: Sequence[str], ttl: timedelta | None) -> pl.Series:
+    """For every wanted row the position of the stored row that answers it, null where none does.
+
+    `wanted` (N rows): keys, `event_timestamp`, `known_at`; `stored` (M rows): keys, `event_timestamp`,
+    `created_timestamp`; all moments ``Datetime("us", "UTC")``. Keys that are null match nothing. A `ttl` of None
+    or zero never ends. Returns N positions (UInt32) in the order of `wanted`, to be given to ``gather``.
+    """
+    ordered = stored.with_row_index("_stored").sort(*keys, EVENT, CREATED, maintain_order=True)
+    found_N = _last_event(wanted, ordered, keys)
+    history = _history(ordered, keys)
+    known_N, oldest_N = _moments(wanted, KNOWN_AT), _oldest(wanted, ttl)
+    found_N = _step_back(found_N, history, known_N, oldest_N)
+    if not len(stored):
+        return pl.repeat(None, len(wanted), dtype=pl.UInt32, eager=True)
+    answered_N = np.where(found_N == NONE, NONE, history.stored_M[found_N])
+    return pl.Series(answered_N).replace(NONE, None).cast(pl.UInt32)
+
+
+def newest_versions(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """The greatest (e, c) of each key, in the order of the keys."""
+    return rows.sort(*keys, EVENT, CREATED).unique(keys, keep="last", maintain_order=True)
+
+
+def _last_event(wanted: pl.DataFrame, ordered: pl.DataFrame, keys: Sequence[str]) -> NDArray[np.int64]:
+    """Position in `ordered` of the last row with e <= t, knowledge left aside; -1 for none."""
+    right = ordered.select(*keys, EVENT).with_row_index("_position")
+    left = wanted.select(*keys, pl.col(WANTED_AT).alias("_t")).with_row_index("_wanted").sort("_t")
+    joined = left.join_asof(
+        right, left_on="_t", right_on=EVENT, by=list(keys), strategy="backward", check_sortedness=False
+    )
+    position = joined.sort("_wanted")["_position"].cast(pl.Int64).fill_null(NONE)
+    return position.to_numpy().copy()
+
+
+def _history(ordered: pl.DataFrame, keys: Sequence[str]) -> _History:
+    """Link every row to the nearest earlier-known row of the same keys.
+
+    Pointer jumping: all rows strictly between `earlier[i]` and i are known no earlier than i, so where `earlier[i]`
+    itself is not earlier its own link may be taken instead. The links double each round: log2(M) rounds at most.
+    """
+    created_M = _moments(ordered, CREATED)
+    earlier_M = np.arange(len(ordered), dtype=np.int64) - 1
+    earlier_M[_starts(ordered, keys)] = NONE
+    while True:
+        late_M = (earlier_M != NONE) & (created_M[earlier_M] >= created_M)
+        if not late_M.any():
+            break
+        earlier_M[late_M] = earlier_M[earlier_M[late_M]]
+    return _History(ordered["_stored"].cast(pl.Int64).to_numpy(), _moments(ordered, EVENT), created_M, earlier_M)
+
+
+def _starts(ordered: pl.DataFrame, keys: Sequence[str]) -> NDArray[np.bool_]:
+    """True where a new combination of keys begins."""
+    changed = ordered.select(pl.any_horizontal(pl.col(key).ne_missing(pl.col(key).shift()) for key in keys))
+    starts_M = changed.to_series().to_numpy().copy()
+    starts_M[:1] = True
+    return starts_M
+
+
+def _step_back(
+    found_N: NDArray[np.int64], history: _History, known_N: NDArray[np.int64], oldest_N: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """From the last row by event back to the last one that was known, within its time to live."""
+    open_N = np.flatnonzero(found_N != NONE)
+    while len(open_N):
+        at = found_N[open_N]
+        expired = history.event_M[at] < oldest_N[open_N]
+        found_N[open_N[expired]] = NONE
+        unknown = ~expired & (history.created_M[at] > known_N[open_N])
+        found_N[open_N[unknown]] = history.earlier_M[at[unknown]]
+        open_N = open_N[unknown]
+        open_N = open_N[found_N[open_N] != NONE]
+    return found_N
+
+
+def _oldest(wanted: pl.DataFrame, ttl: timedelta | None) -> NDArray[np.int64]:
+    """The earliest event that may still be served for each wanted row."""
+    if not ttl:
+        return np.full(len(wanted), np.iinfo(np.int64).min)
+    return _moments(wanted, WANTED_AT) - ttl // timedelta(microseconds=1)
+
+
+def _moments(rows: pl.DataFrame, column: str) -> NDArray[np.int64]:
+    return rows[column].dt.epoch("us").to_numpy()

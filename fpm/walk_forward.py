@@ -1,0 +1,121 @@
+"""Walk-forward folds: which sessions train, validate and test, and how far each model may look.
+
+The label of session t is known when session t + 6 has closed (SCIENCE: scorer), so 6 sessions are purged before
+validation and before test. Look-backs overlap too: 5 more sessions are embargoed between train and validation, where
+the figure that stops the training would otherwise be flattered. Nothing is chosen by looking at the test, and the
+label purge alone makes it out of sample. Folds are data: what runs them is elsewhere.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from fpm.errors import LookAhead, UsageError
+
+
+@dataclass(frozen=True)
+class FoldConfig:
+    """Lengths in sessions.
+
+    `least` train sessions are required; an expanding fold uses all there are, a sliding one at most the last `train`.
+    `refit` sessions are tested by one fold, then the models are trained anew.
+    """
+
+    train: int = 1008
+    least: int = 504
+    validation: int = 63
+    purge: int = 6
+    embargo: int = 5
+    refit: int = 252
+    window: Literal["expanding", "sliding"] = "expanding"
+
+
+PRESETS: dict[str, FoldConfig] = {
+    "default": FoldConfig(),
+    "demo": FoldConfig(train=120, least=40, validation=15, refit=60),
+    "short": FoldConfig(train=40, least=5, validation=4, embargo=0, refit=60),
+    "tiny": FoldConfig(train=20, least=4, validation=2, embargo=1, refit=5),
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Label sessions of one scorer, oldest first: `validation` is what early stopping watches."""
+
+    train: tuple[date, ...]
+    validation: tuple[date, ...]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One refit: models trained to `encoder_through` and `scorer_through` score the sessions of `test`."""
+
+    train: tuple[date, ...]
+    validation: tuple[date, ...]
+    test: tuple[date, ...]
+    encoder_through: date
+    scorer_through: date
+
+
+def folds(sessions: Sequence[date], first: date, last: date, config: FoldConfig) -> list[Fold]:
+    """Folds whose tests cover every session from `first` to `last`, each once, in order.
+
+    `sessions`: all sessions with features, oldest first. Raises UsageError where history is too short for the first
+    fold, or no session lies between `first` and `last`.
+    """
+    start, end = bisect_left(sessions, first), bisect_right(sessions, last)
+    if start >= end:
+        raise UsageError(
+            "FPM-WF-001",
+            f"no session with features lies between {first} and {last}",
+            "nothing was trained",
+            f"choose a range within {sessions[0]} to {sessions[-1]}" if sessions else "compute features first",
+        )
+    return [_fold(sessions, at, min(at + config.refit, end), config) for at in range(start, end, config.refit)]
+
+
+def split(sessions: Sequence[date], through: date, config: FoldConfig) -> Split:
+    """Train and validation of a scorer that knows what was known at the cut-off of `through`.
+
+    `sessions`: all sessions with features, oldest first; those after `through` are ignored. Raises UsageError where
+    fewer than `config.least` sessions would be left to train on.
+    """
+    known = bisect_right(sessions, through) - config.purge  # labels of the last `purge` sessions are not complete
+    validation = known - config.validation
+    train = validation - config.purge - config.embargo
+    if train < config.least:
+        needed = config.least + config.validation + 2 * config.purge + config.embargo
+        raise UsageError(
+            "FPM-WF-002",
+            f"{bisect_right(sessions, through)} sessions with features up to {through}, a fold needs {needed}",
+            "nothing was trained",
+            "choose a later session, ingest more history, or use a preset with shorter folds",
+        )
+    first = 0 if config.window == "expanding" else max(0, train - config.train)
+    return Split(tuple(sessions[first:train]), tuple(sessions[validation:known]))
+
+
+def require_out_of_sample(sessions: Sequence[date], through: date, asked: date, purge: int) -> None:
+    """Refuse a session that a model trained through `through` may have seen, or whose neighbours it may have seen.
+
+    `sessions`: the market's sessions, from `through` or before to `asked` or after. At least `purge` sessions must
+    lie between the two. Raises LookAhead.
+    """
+    between = bisect_left(sessions, asked) - bisect_right(sessions, through)
+    if asked <= through or between < purge:
+        raise LookAhead(
+            "FPM-WF-003",
+            f"session {asked} is not out of sample for a model trained through {through} (purge {purge})",
+            "nothing was scored",
+            "use a model that was trained earlier, or ask for a later session",
+        )
+
+
+def _fold(sessions: Sequence[date], start: int, end: int, config: FoldConfig) -> Fold:
+    parts = split(sessions, sessions[start - 1] if start else date.min, config)
+    encoder_through = sessions[start - 1 - config.purge]
+    return Fold(parts.train, parts.validation, tuple(sessions[start:end]), encoder_through, sessions[start - 1])

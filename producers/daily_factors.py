@@ -1,0 +1,21 @@
+"""Job: the traditional factors of every symbol of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+from fpm.daily_factors import HISTORY, daily_factors
+from fpm.sessions import previous_sessions
+from fpm.store.job import Window
+from fpm.store.stores import Stores
+
+NAME = "daily_factors"
+READS: Mapping[str, Window] = {"daily_bars": Window(back=HISTORY)}
+WRITES: tuple[str, ...] = (NAME,)
+
+
+def run(session: date, stores: Stores) -> None:
+    """Factors of `session` from its daily bars and those of the sessions before."""
+    first = previous_sessions(stores.market, session, HISTORY)[0]
+    stores.write(NAME, session, daily_factors(stores.read("daily_bars", first, session), session))

@@ -1,0 +1,21 @@
+"""Job: the return each symbol's score of a session is judged by, once the sessions it spans are over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+from fpm.labels import HORIZON, labels
+from fpm.sessions import next_sessions
+from fpm.store.job import Window
+from fpm.store.stores import Stores
+
+NAME = "labels"
+READS: Mapping[str, Window] = {"daily_bars": Window(ahead=HORIZON + 1)}
+WRITES: tuple[str, ...] = (NAME,)
+
+
+def run(session: date, stores: Stores) -> None:
+    """Labels of `session` from the daily bars of the sessions after it."""
+    last = next_sessions(stores.market, session, HORIZON + 1)[-1]
+    stores.write(NAME, session, labels(stores.read("daily_bars", session, last), session))

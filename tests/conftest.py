@@ -1,0 +1,52 @@
+"""Real small things for every test: an embedded PostgreSQL for the whole run, a fresh migrated database per test."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from fpm.store.migrate import migrate
+from fpm.store.postgres import Server, ensure_server, stop_server
+from fpm.store.settings import Settings
+from fpm.store.stores import Stores, open_stores
+
+for _name in [name for name in os.environ if name.startswith("FPM_")]:
+    del os.environ[_name]  # a developer's own deployment must not leak into the tests
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The embedded server, migrated, stopped at the end; without fsync, for speed."""
+    settings = Settings(home=tmp_path_factory.mktemp("server"), fsync=False)
+    server = ensure_server(settings)
+    migrate(settings)
+    yield server
+    stop_server(settings)
+
+
+@pytest.fixture
+def database_url(postgres_server: Server) -> Iterator[str]:
+    """A fresh database with all migrations, copied from the server's first one."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
+        yield make_conninfo(postgres_server.dsn, dbname=name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    """An empty deployment of the Chinese market with the smallest preset."""
+    return Settings(home=tmp_path / "home", market="cn", preset="tiny", database_url=database_url)
+
+
+@pytest.fixture
+def stores(settings: Settings) -> Iterator[Stores]:
+    """Open stores of that deployment."""
+    opened = open_stores(settings)
+    yield opened
+    opened.ledger.close()

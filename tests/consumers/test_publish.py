@@ -1,0 +1,114 @@
+"""A session becomes visible online whole, once, complete, and never backwards."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+import pytest
+
+from consumers import portfolio, publish
+from fpm.errors import StoreCorrupt, TryLater
+from fpm.store.job import run_job
+from fpm.store.publication import published_session, served
+from tests.consumers.small_lake import SCORER, VINTAGE, SmallLake, put
+
+MONDAY, TUESDAY = date(2024, 12, 2), date(2024, 12, 3)
+
+
+@pytest.fixture
+def lake(stores):
+    """Two sessions, ready to publish."""
+    small = SmallLake()
+    for session in small.fill(stores, MONDAY, TUESDAY):
+        run_job(portfolio, session, stores)
+    return small
+
+
+def test_a_complete_session_is_published_in_every_view(lake, stores):
+    run_job(publish, MONDAY, stores)
+    ((_, publication),) = stores.ledger.publications()
+    assert (publication.session, publication.views) == (MONDAY, publish.VIEWS)
+    assert (publication.vintage, publication.model) == (VINTAGE, SCORER)
+    assert {view: served(view, stores).height for view in publish.VIEWS} == {
+        "daily_factors": 12, "fingerprints": 12, "scores": 36, "weights": 12,
+    }  # fmt: skip
+    expected = lake.scores(MONDAY).sort("symbol", "stream")
+    assert served("scores", stores)["score"].to_list() == expected["score"].to_list()
+
+
+def test_publishing_again_adds_nothing(lake, stores):
+    run_job(publish, MONDAY, stores)
+    publish.run(MONDAY, stores)  # past the runner's own shortcut
+    assert len(stores.ledger.publications()) == 1
+
+
+def test_the_next_session_takes_its_place_and_an_older_one_never_does(lake, stores):
+    run_job(publish, TUESDAY, stores)
+    run_job(publish, MONDAY, stores)
+    assert published_session(stores) == TUESDAY
+    assert len(stores.ledger.publications()) == 1
+    assert (
+        served("scores", stores)["score"].to_list() == lake.scores(TUESDAY).sort("symbol", "stream")["score"].to_list()
+    )
+
+
+def test_a_correction_replaces_the_published_session(lake, stores):
+    run_job(publish, MONDAY, stores)
+    first = stores.ledger.publications()[0][0]
+    put("scores", MONDAY, {"scores": lake.scores(MONDAY).with_columns(pl.col("score") + 1)}, stores)
+    run_job(portfolio, MONDAY, stores)
+    run_job(publish, MONDAY, stores)
+    newest = stores.ledger.publications()[0][1]
+    assert newest.replaces == first
+    assert served("scores", stores)["score"].min() > lake.scores(MONDAY)["score"].min() + 0.9
+
+
+def test_an_incomplete_session_is_not_published(lake, stores):
+    run_job(publish, MONDAY, stores)
+    few = lake.scores(TUESDAY).filter((pl.col("stream") != "dual") | pl.col("symbol").is_in(list(lake.names[:3])))
+    put("scores", TUESDAY, {"scores": few}, stores)
+    run_job(portfolio, TUESDAY, stores)
+    with pytest.raises(TryLater, match="dual scores for 25% of 12"):
+        run_job(publish, TUESDAY, stores)
+    assert published_session(stores) == MONDAY
+    assert stores.ledger.latest("publish", TUESDAY.isoformat()).status in ("waiting", "failed")
+
+
+def test_empty_factors_are_not_published(lake, stores):
+    empty = lake.daily_factors(MONDAY).with_columns(pl.exclude("symbol", "log_size") * None)
+    put("daily_factors", MONDAY, {"daily_factors": empty}, stores)
+    with pytest.raises(TryLater, match="daily factors are empty"):
+        publish.run(MONDAY, stores)
+
+
+def test_without_weights_it_waits(stores):
+    SmallLake().fill(stores, MONDAY, MONDAY)
+    with pytest.raises(TryLater, match="weights"):
+        run_job(publish, MONDAY, stores)
+
+
+def test_scores_of_two_models_are_refused(lake, stores):
+    mixed = lake.scores(MONDAY).with_columns(
+        pl.when(pl.col("stream") == "dual").then(pl.lit("other")).otherwise(pl.col("model")).alias("model")
+    )
+    put("scores", MONDAY, {"scores": mixed}, stores)
+    with pytest.raises(TryLater, match="2 pairs"):
+        publish.run(MONDAY, stores)
+
+
+def test_bytes_that_are_not_the_recorded_ones_are_not_published(lake, stores):
+    ((_, path),) = stores.lake.files("scores", MONDAY, MONDAY)
+    lake.scores(MONDAY).with_columns(score=0.0).write_parquet(path)
+    with pytest.raises((StoreCorrupt, pl.exceptions.PolarsError)):
+        publish.run(MONDAY, stores)
+    assert published_session(stores) is None
+
+
+def test_one_refused_view_leaves_nothing_of_the_others(lake, stores):
+    """The transaction's last view is broken in the database: no row of the first ones may stay."""
+    stores.ledger.execute("ALTER TABLE online.weights ADD CONSTRAINT none_allowed CHECK (weight < 0)")
+    with pytest.raises(Exception, match="none_allowed"):
+        run_job(publish, MONDAY, stores)
+    assert stores.ledger.publications() == []
+    assert stores.ledger.query("SELECT count(*) FROM online.scores") == [(0,)]

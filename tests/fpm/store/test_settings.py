@@ -1,0 +1,51 @@
+"""Settings: from the environment, absolute, immutable; secrets do not print; the log goes to standard error."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from fpm.errors import UsageError
+from fpm.store.log import configure, context, log
+from fpm.store.settings import Settings, load_settings
+
+
+def test_the_environment_speaks_and_the_caller_has_the_last_word(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FPM_HOME", "state")
+    monkeypatch.setenv("FPM_PRESET", "demo")
+    settings = load_settings({"preset": "short"})
+    assert (settings.home, settings.preset, settings.market) == (tmp_path / "state", "short", "cn")
+    assert {settings.lake.parent, settings.staging.parent, settings.models.parent, settings.pg.parent} == {
+        settings.home
+    }
+    with pytest.raises(ValidationError):
+        settings.preset = "demo"  # type: ignore[misc]
+
+
+def test_a_secret_does_not_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FPM_DATABASE_URL", "postgresql://someone:hush@nowhere/fpm")
+    assert "hush" not in f"{Settings()!r} {Settings()} {Settings().model_dump()}"
+
+
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"workers": "many"}, {"log_format": "xml"}, {"shard": 1}])
+def test_a_value_that_does_not_fit_is_a_usage_error(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=f"FPM-CFG-001  FPM_{next(iter(wrong)).upper()}"):
+        load_settings(wrong)
+
+
+def test_the_log_is_lines_of_json_on_standard_error_with_its_context(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(Settings(log_format="json"))
+    with context(job="labels", session="2026-01-05", attempt=2):
+        log.info("published", rows=3)
+        log.debug("not shown")
+    configure(Settings())
+    written = capsys.readouterr()
+    line = json.loads(written.err)
+    assert written.out == ""
+    assert {key: line[key] for key in ("event", "level", "job", "session", "attempt", "rows")} == {
+        "event": "published", "level": "info", "job": "labels", "session": "2026-01-05", "attempt": 2, "rows": 3,
+    }  # fmt: skip

@@ -1,0 +1,46 @@
+"""Spellings met in vendor files, each with the one symbol it means."""
+
+import pytest
+
+from fpm.sessions import market
+from fpm.symbols import normalise
+
+
+@pytest.mark.parametrize(
+    ("of", "spelling", "symbol"),
+    [
+        ("cn", "600000", "600000.SH"),
+        ("cn", "sh600000", "600000.SH"),
+        ("cn", "600000.XSHG", "600000.SH"),
+        ("cn", "600000.SS", "600000.SH"),
+        ("cn", "000001", "000001.SZ"),
+        ("cn", "000001.SH", "000001.SH"),  # the Shanghai index says its exchange
+        ("cn", "SZ300750", "300750.SZ"),
+        ("cn", "430047", "430047.BJ"),
+        ("us", "AAPL", "AAPL.US"),
+        ("us", "brk.b", "BRK.B.US"),
+        ("us", "AAPL.US", "AAPL.US"),
+        ("crypto", "1000PEPEUSDT", "1000PEPEUSDT.BN"),
+        ("nse", "BAJAJ_AUTO", "BAJAJ_AUTO.NS"),
+    ],
+)
+def test_one_symbol_for_every_spelling(of: str, spelling: str, symbol: str) -> None:
+    assert normalise(spelling, market(of)) == (symbol, "", "")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["../../etc/passwd", "a/b", "A\x00B", "A" * 10_000, "\N{ROCKET}", "６０００００", "\u202e600000", "", " ", "A..B", "M&M"],
+)
+def test_an_unsafe_symbol_is_refused(spelling: str) -> None:
+    symbol, code, reason = normalise(spelling, market("us"))
+    assert symbol is None
+    assert code == "FPM-IN-031"
+    assert len(reason) < 200
+
+
+@pytest.mark.parametrize(("of", "spelling"), [("cn", "712345"), ("cn", "SH600000.SZ"), ("cn", "AAPL"), ("us", "600000.SH")])
+def test_an_ambiguous_symbol_is_refused(of: str, spelling: str) -> None:
+    symbol, code, _ = normalise(spelling, market(of))
+    assert symbol is None
+    assert code == "FPM-IN-030"

@@ -1,0 +1,116 @@
+"""The four jobs from raw bars to features, factors and labels, run by the runner on a real store.
+
+One file for four modules: they share the deployment that takes a second to fill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+from pydantic import SecretStr
+
+from fpm.bars import grid
+from fpm.daily_factors import daily_factors as factors_of
+from fpm.errors import TryLater
+from fpm.labels import labels as labels_of
+from fpm.minute_features import by_symbol, from_frame, raw_features, standardise
+from fpm.minute_features import minute_features as features_of
+from fpm.session_totals import scales, slot_median
+from fpm.session_totals import session_totals as totals_of
+from fpm.sessions import MARKETS, close, cut_off, sessions_between
+from fpm.store.job import publish_frames, run_job
+from fpm.store.settings import Settings
+from fpm.store.stores import Stores, open_stores
+from producers import daily_factors, labels, minute_features, session_totals
+from tests.leaks import Frames
+from tests.small_market import FIRST, small_market
+
+US = MARKETS["us"]
+SESSIONS = sessions_between(US, date(2024, 1, 2), date(2024, 1, 12))
+
+
+def raw_tables() -> Frames:
+    """The small market's minutes as the first minutes of US sessions."""
+    moved = {FIRST.toordinal() + i: session for i, session in enumerate(SESSIONS)}
+    return {
+        name: frame.with_columns(pl.col("session").map_elements(lambda day: moved[day.toordinal()], pl.Date))
+        for name, frame in small_market(len(SESSIONS), seed=7).items()
+    }
+
+
+def of(frame: pl.DataFrame, session: date) -> pl.DataFrame:
+    return frame.filter(pl.col("session") == session)
+
+
+@pytest.fixture
+def us(tmp_path: Path, database_url: str) -> Iterator[Stores]:
+    """A deployment of the US market with every raw session published."""
+    stores = open_stores(
+        Settings(home=tmp_path / "home", market="us", preset="tiny", database_url=SecretStr(database_url))
+    )
+    stores.decide_profile("bar_32")
+    raw = raw_tables()
+    for session in SESSIONS:
+        publish_frames(
+            "bars", session, {name: of(frame, session).drop("session") for name, frame in raw.items()}, stores
+        )
+    yield stores
+    stores.ledger.close()
+
+
+def test_features_are_those_of_the_pure_functions(us: Stores) -> None:
+    profile, raw = us.profile, raw_tables()
+    totals: list[pl.DataFrame] = []
+    for i, session in enumerate(SESSIONS):
+        run_job(session_totals, session, us)
+        run_job(minute_features, session, us)
+        daily, dense = of(raw["daily_bars"], session), grid(of(raw["minute_bars"], session), US, "390")
+        earlier = raw["minute_bars"].filter(pl.col("session").is_in(SESSIONS[max(0, i - 3) : i]))
+        raw_STF = raw_features(dense, daily, slot_median(earlier, dense.symbols, US, profile), profile)
+        if len(totals) >= profile.constants.minimum:
+            window = pl.concat(totals[-profile.constants.window :])
+            scales_SF = scales(window, dense.symbols, by_symbol(daily, dense.symbols, "adj_factor"), profile)
+            expected = features_of(dense, standardise(raw_STF, scales_SF, profile), profile)
+            stored = us.read("minute_features", session, columns=expected.columns).drop("session")
+            assert expected.height > 0 and stored.equals(expected, null_equal=True)
+        totals.append(totals_of(raw_STF, dense, daily, profile).with_columns(session=pl.lit(session)))
+
+
+def test_sessions_without_enough_history_are_empty_and_published(us: Stores) -> None:
+    for session in SESSIONS[:2]:
+        run_job(session_totals, session, us)
+    outcome = run_job(minute_features, SESSIONS[1], us)
+    table = us.read("minute_features", SESSIONS[1])
+    assert outcome.status == "published" and table.height == 0
+    assert from_frame(table, us.profile)[0] == ()
+
+
+def test_a_minutes_event_is_its_end_and_its_knowledge_the_cut_off(us: Stores) -> None:
+    for session in SESSIONS[:4]:
+        run_job(session_totals, session, us)
+    run_job(minute_features, SESSIONS[4], us)
+    table = us.read("minute_features", SESSIONS[4])
+    assert table["slot"].unique().sort().to_list() == list(range(390))
+    assert table["event_timestamp"].max() == close(US, SESSIONS[4])
+    assert table["created_timestamp"].unique().to_list() == [cut_off(US, SESSIONS[4])]
+
+
+def test_daily_factors_are_those_of_the_pure_function(us: Stores) -> None:
+    run_job(daily_factors, SESSIONS[7], us)
+    expected = factors_of(raw_tables()["daily_bars"], SESSIONS[7])
+    stored = us.read("daily_factors", SESSIONS[7], columns=expected.columns).drop("session")
+    assert expected.height == 5 and stored.equals(expected, null_equal=True)
+
+
+def test_labels_wait_for_the_sessions_they_span(us: Stores) -> None:
+    run_job(labels, SESSIONS[0], us)
+    stored = us.read("labels", SESSIONS[0])
+    expected = labels_of(raw_tables()["daily_bars"], SESSIONS[0])
+    assert stored.select("symbol", "label").equals(expected)
+    assert stored["created_timestamp"].unique().to_list() == [cut_off(US, SESSIONS[6])]
+    with pytest.raises(TryLater):
+        run_job(labels, SESSIONS[-6], us)

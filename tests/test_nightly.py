@@ -1,0 +1,114 @@
+"""The chain under the worst treatment: killed at a random moment, repeated, it leaves the same bytes."""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from fpm.store.postgres import connect, stop_server
+from fpm.store.settings import Settings
+
+SIZE = ("--symbols", "12", "--sessions", "45", "--preset", "tiny")
+WALL_CLOCK = {"published_at", "started_at", "finished_at", "attempt", "created_at"}
+KILLS = 10
+SEED = 20261122
+
+
+def start(home: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fpm.cli", "demo", *SIZE],
+        env={**os.environ, "FPM_HOME": str(home), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(home: Path) -> str:
+    running = start(home)
+    said, _ = running.communicate(timeout=600)
+    assert running.returncode == 0, said
+    return said
+
+
+def digest(home: Path) -> dict[str, str]:
+    """Hash of every file a reader may see and of every row a reader may query, wall-clock columns left out."""
+    settings = Settings(home=home)
+    roots = [settings.lake, settings.models, settings.reports]
+    files = [path for root in roots for path in sorted(root.rglob("*")) if path.is_file()]
+    answer = {str(path.relative_to(home)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    with connect(settings) as connection:
+        for name in _tables(connection):
+            columns = [c for c in _columns(connection, name) if c not in WALL_CLOCK]
+            rows = connection.execute(f"SELECT {', '.join(columns)} FROM {name} ORDER BY {', '.join(columns)}").fetchall()
+            answer[name] = hashlib.sha256(repr(rows).encode()).hexdigest()
+    return answer
+
+
+def _tables(connection: psycopg.Connection) -> list[str]:
+    query = (
+        "SELECT table_schema || '.' || table_name FROM information_schema.tables "
+        "WHERE table_schema = 'online' OR (table_schema, table_name) = ('fpm', 'publications') ORDER BY 1"
+    )
+    return [row[0] for row in connection.execute(query).fetchall()]
+
+
+def _columns(connection: psycopg.Connection, table: str) -> list[str]:
+    query = (
+        "SELECT quote_ident(column_name) FROM information_schema.columns "
+        "WHERE table_schema || '.' || table_name = %s AND data_type <> 'USER-DEFINED' ORDER BY ordinal_position"
+    )
+    return [row[0] for row in connection.execute(query, (table,)).fetchall()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, str], float]]:
+    """Digest of an undisturbed demonstration, and how long it took."""
+    home = tmp_path_factory.mktemp("undisturbed")
+    started = time.monotonic()
+    finish(home)
+    seconds = time.monotonic() - started
+    yield digest(home), seconds
+    stop_server(Settings(home=home))
+
+
+@pytest.mark.parametrize("moment", [random.Random(SEED + number).uniform(0.05, 0.95) for number in range(KILLS)])
+def test_killed_at_a_random_moment_and_repeated_the_bytes_are_the_same(
+    moment: float, undisturbed: tuple[dict[str, str], float], tmp_path: Path
+) -> None:
+    expected, seconds = undisturbed
+    running = start(tmp_path)
+    time.sleep(moment * seconds)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    try:
+        finish(tmp_path)
+        assert digest(tmp_path) == expected
+        assert not list((tmp_path / "staging").rglob("*.parquet"))
+    finally:
+        stop_server(Settings(home=tmp_path))
+
+
+def test_a_second_run_does_nothing_twice(undisturbed: tuple[dict[str, str], float], tmp_path: Path) -> None:
+    finish(tmp_path)
+    try:
+        before = _attempts(tmp_path)
+        finish(tmp_path)
+        assert _attempts(tmp_path) == before
+        assert digest(tmp_path) == undisturbed[0]
+    finally:
+        stop_server(Settings(home=tmp_path))
+
+
+def _attempts(home: Path) -> list[tuple[object, ...]]:
+    with connect(Settings(home=home)) as connection:
+        return connection.execute("SELECT job, partition, attempt FROM fpm.ledger ORDER BY 1, 2").fetchall()
