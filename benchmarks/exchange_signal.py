@@ -1,9 +1,9 @@
 """How much of the synthetic exchange's answer simple, known-good readings of the minutes find.
 
-Run `python benchmarks/exchange_signal.py [sessions]`. Three shares of the intraday oracle's RankIC, over the second half of
-the sessions: styles read off by formula, mixed as the oracle mixes them (nearly the most any encoder can find); the
-same readings, mixed by a ridge fitted on the first half (what a scorer can learn from so few labels); the principal
-components of ten-minute volume shapes, mixed by such a ridge (what an encoder without |return| would find).
+Run `python benchmarks/exchange_signal.py [sessions]`. Shares of the intraday oracle's RankIC over the second half of
+the sessions: styles read off by formula, mixed as the oracle mixes them (nearly the most an encoder can find); the
+same readings, mixed by a ridge fitted on the first half (what can be learnt from so few labels); the principal
+components of ten-minute volume shapes, mixed by such a ridge (what an encoder blind to |return| would find).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -30,6 +30,7 @@ STREAM = "dual"
 EVERY_NAME = "ALL"  # built-in index for data without index_members: equal weight over what the session trades
 SNAPSHOT_AGE = 30  # sessions within which the last index snapshot must lie
 GAP = 10  # sessions over which weights are carried when sessions between were not run
+FELT = 0.0005  # shadow prices below are the solver's tolerance
 GONE = 20  # a held name without a bar for so many sessions is taken as gone, at its last price
 
 
@@ -74,7 +75,7 @@ def run(session: date, stores: Stores) -> None:
     """Write the session's weights of every index."""
     decided = decisions(session, stores)
     for decision in decided:
-        _report(session, decision)
+        _report(decision)
     stores.write("weights", session, pl.concat([decision.frame for decision in decided]))
 
 
@@ -136,7 +137,7 @@ def _decide(index: str, night: Night, members: pl.DataFrame, held: pl.DataFrame,
     held_N = np.where(night.gone_N, 0.0, _carried(held.filter(pl.col("index") == index), night.market))
     if held_N.sum() > 0 and not is_rebalance(stores.market, night.session):
         return Decision(index, _frame(index, night.market, held_N / held_N.sum(), benchmark_N), None)
-    config = portfolio.PRESETS[stores.settings.preset]
+    config = replace(portfolio.PRESETS[stores.settings.preset], sessions_per_year=stores.market.sessions_per_year)
     solution = portfolio.optimise(_candidates(night, benchmark_N, held_N), config.of(index), config)
     return Decision(index, _frame(index, night.market, solution.weight_N, benchmark_N), solution)
 
@@ -188,14 +189,15 @@ def _frame(index: str, market: Prices, weight_N: Floats, benchmark_N: Floats) ->
     return priced.select("symbol", pl.lit(index).alias("index"), "weight", "benchmark_weight")
 
 
-def _report(session: date, decision: Decision) -> None:
+def _report(decision: Decision) -> None:
     solution = decision.solution
     if solution is None:
         return
-    note = {"session": session.isoformat(), "index": decision.index, "turnover": solution.turnover}
+    note = {"index": decision.index, "turnover": round(solution.turnover, 4)}
     if solution.relaxed:
         log.warning("bounds relaxed", relaxed=solution.relaxed, **note)
-    log.info("rebalanced", tracking_error=solution.tracking_error, shadow=solution.shadow, **note)
+    felt = {name: round(price, 4) for name, price in solution.shadow.items() if price >= FELT}
+    log.info("rebalanced", tracking_error=round(solution.tracking_error, 4), shadow=felt, **note)
 
 
 # --- what following the weights would have earned ---------------------------------------------------------------------

@@ -89,6 +89,7 @@ def gather(stores: Stores) -> report.ReportData:
         quarantined=quarantined(stores.settings.quarantine),
         encoders=_encoders(stores),
         folds=folds(judged.scores),
+        trials=_trials(stores),
     )
 
 
@@ -217,14 +218,40 @@ def quarantined(folder: Path) -> list[report.Quarantined]:
     return rows
 
 
+def _trials(stores: Stores) -> int:
+    """How many settings of encoder and scorer together have been trained here: each was a chance to be lucky."""
+    encoders = {model.id: model.manifest for model in stores.models.list("encoder")}
+    settings = set()
+    for scorer in stores.models.list("scorer"):
+        of = encoders.get(scorer.manifest.get("vintage", ""), {})
+        parts = [of.get("encoder"), of.get("pretraining"), scorer.manifest.get("config")]
+        settings.add(json.dumps(parts, sort_keys=True))
+    return max(1, len(settings))
+
+
 def _encoders(stores: Stores) -> list[report.Encoder]:
     return [encoder(model.id, model.through, model.status, model.manifest) for model in stores.models.list("encoder")]
 
 
 def encoder(vintage: str, through: date, status: str, manifest: Mapping[str, Any]) -> report.Encoder:
-    """What an encoder's manifest says of its training: figures of the best epoch, validation losses of all."""
+    """What a manifest says of a training: collapse figures, the untrained encoder's rank, losses by epoch in units of
+    their baselines (1: the last price stays, the mean flow)."""
+    epochs = [losses for epoch in manifest.get("history", ()) if (losses := baseline_losses(epoch))]
     figures = {name: float(value) for name, value in manifest.get("figures", {}).items() if _is_number(value)}
-    return report.Encoder(vintage, through, status, figures, manifest.get("history", ()))
+    if "rank" in manifest.get("untrained", {}):
+        figures["rank_untrained"] = float(manifest["untrained"]["rank"])
+    return report.Encoder(vintage, through, status, figures, epochs)
+
+
+def baseline_losses(epoch: Mapping[str, float]) -> dict[str, float]:
+    """Both pretext losses of an epoch's history entry over their baselines; validation where anything was held out."""
+    part = "validation" if "validation/forward" in epoch else "train"
+    found = {}
+    for name in ("forward", "backward"):
+        loss, baseline = epoch.get(f"{part}/{name}"), epoch.get(f"{part}/{name}_baseline", 1.0)
+        if loss is not None and baseline > 0:
+            found[name] = loss / baseline
+    return found
 
 
 def _is_number(value: object) -> bool:

@@ -23,7 +23,7 @@ from fpm.progress import Progress
 from fpm.schema import DAILY_FACTORS, FINGERPRINT_SIZE, SCORER_DAILY
 from fpm.sessions import cut_off, next_sessions, sessions_between
 from fpm.store.dual_stream import dual_stream
-from fpm.store.inputs import codedigest
+from fpm.store.inputs import code_digest
 from fpm.store.log import log
 from fpm.store.models import canonical_json
 from fpm.store.stores import Stores
@@ -42,7 +42,7 @@ class Lesson:
 
     @property
     def digest(self) -> str:
-        settings = {"config": asdict(self.config), "profile": self.profile, "code": codedigest(__file__)}
+        settings = {"config": asdict(self.config), "profile": self.profile, "code": code_digest(__file__)}
         digest, of = sha256(canonical_json(settings)), self.panel
         digest.update(repr((self.split, of.sessions, of.symbols, of.vintage)).encode())
         for array in (of.fingerprint_TSD.numpy(), of.factor_TSF.numpy(), of.daily_TSC, of.known_TS):

@@ -43,7 +43,8 @@ def _line(name: str, x: Sequence[Any], y: Sequence[Any], hover: str, **style: An
 def _laid_out(figure: Any, y_title: str, y_format: str, x_title: str = "", height: int = 300) -> Any:
     """The one look of all plots."""
     axis = {"gridcolor": GRID, "zerolinecolor": "#c3c8d0", "linecolor": GRID, "tickfont": {"color": FAINT}}
-    figure.update_xaxes(title={"text": x_title, "font": {"color": FAINT, "size": 12}}, showgrid=False, **axis)
+    title = {"text": x_title, "font": {"color": FAINT, "size": 12}} if x_title else None
+    figure.update_xaxes(title=title, showgrid=False, **axis)
     figure.update_yaxes(tickformat=y_format, **axis)
     figure.update_layout(
         height=height,
@@ -55,6 +56,7 @@ def _laid_out(figure: Any, y_title: str, y_format: str, x_title: str = "", heigh
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 12}},
         yaxis_title={"text": y_title, "font": {"color": FAINT, "size": 12}},
         bargap=0.25,
+        showlegend=True,
     )
     return figure
 
@@ -80,7 +82,10 @@ def rank_ic_over_time(name: str, figures: Figures) -> Any:
     mean.update(name=f"mean of {ROLLING} sessions", legendgroup=None)
     parts = [bars, mean] if len(values) >= ROLLING else [bars]
     bars.update(hovertemplate="%{y:.3f}")
-    return _laid_out(chart.Figure(parts), f"RankIC, {name}", ".2f")
+    figure = _laid_out(chart.Figure(parts), f"RankIC, {name}", ".2f")
+    if all(session.weekday() < 5 for session, _ in figures.series):
+        figure.update_xaxes(rangebreaks=[{"bounds": ["sat", "mon"]}])
+    return figure
 
 
 def groups(streams: Mapping[str, Figures]) -> Any:
@@ -127,7 +132,9 @@ def decay(streams: Mapping[str, Figures]) -> Any:
             line = _line(name, range(1, len(figures.decay) + 1), figures.decay, "%{y:.3f}")
             line.update(mode="lines+markers", marker={"size": 5, "color": colour(name)})
             lines.append(line)
-    return _laid_out(_graph_objects().Figure(lines), "RankIC of one session", ".2f", "sessions after the fill")
+    figure = _laid_out(_graph_objects().Figure(lines), "RankIC of one session", ".2f", "sessions after the fill")
+    longest = max((len(figures.decay) for figures in streams.values()), default=0)
+    return figure.update_xaxes(tick0=0, dtick=1 if longest <= 10 else 5)
 
 
 def by_size(streams: Mapping[str, Figures]) -> Any:

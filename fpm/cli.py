@@ -160,16 +160,14 @@ def backfill(
     """Run one job for many sessions, resuming where the ledger stopped."""
     from fpm import schedule
     from fpm.progress import bar
-    from fpm.sessions import sessions_between
 
-    module = schedule.job(job)
     start, end = _range(first, last)
-    stores = _stores()
-    planned = len(sessions_between(stores.market, start, end))
+    module, stores = schedule.job(job), _stores()
+    planned = len(schedule.with_bars(stores, start, end))
     if planned > LONG_BACKFILL and not yes:
         raise UsageError("FPM-CFG-067", f"{planned} sessions planned", "nothing was done", "repeat with --yes")
     with bar(job) as progress:
-        counts = schedule.backfill(module, start, end, stores, progress)
+        counts = schedule.backfill(module, start, end, stores, progress) if planned else {}
     _show({"job": job, "planned": planned, **counts}, as_json)
 
 

@@ -16,6 +16,7 @@ from fpm.sessions import Market, sessions_between
 from fpm.symbols import symbol_table
 
 KINDS = {"float64": pl.Float64(), "bool": pl.Boolean(), "string": pl.String(), "date": pl.Date()}
+TRUTH = {"true": True, "false": False, "1": True, "0": False, None: None}
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,26 @@ def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
 
 def _typed(raw: RawFile, kinds: dict[str, str]) -> pl.DataFrame:
     """Declared types; a value that does not fit refuses the file."""
-    casts = [
-        pl.col(name).cast(KINDS["date" if name == "session" else kinds[name]])
-        for name in raw.frame.columns
-        if name == "session" or name in kinds
-    ]
+    wanted = {name: kinds.get(name, "date") for name in raw.frame.columns if name == "session" or name in kinds}
+    for name, kind in wanted.items():
+        if kind == "float64" and raw.path.suffix == ".parquet" and raw.frame[name].dtype == pl.String:
+            wrong = f"column {name} is String, expected float64"
+            raise refuse("FPM-IN-008", raw.path, wrong, "store numbers as numbers; no silent cast is made")
     try:
-        typed = raw.frame.select("row", *casts)
+        typed = raw.frame.select("row", *(_cast(raw.frame[name], kind) for name, kind in wanted.items()))
     except pl.exceptions.PolarsError as error:
         wrong = f"a column does not fit its type ({str(error).splitlines()[0][:120]})"
         raise refuse("FPM-IN-008", raw.path, wrong, "store numbers as numbers and dates as dates") from None
     return typed.with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _cast(column: pl.Series, kind: str) -> pl.Series:
+    """In the declared type; text only becomes a date (ISO, with or without dashes), a truth value or a number."""
+    if column.dtype == pl.String and kind == "date":
+        return column.str.replace_all("-", "").str.to_date("%Y%m%d")
+    if column.dtype == pl.String and kind == "bool":
+        return column.str.to_lowercase().replace_strict(TRUTH, return_dtype=pl.Boolean)
+    return column.cast(KINDS[kind])
 
 
 def _sessions(path: Path, days: pl.Series, market: Market) -> list[date]:

@@ -107,20 +107,21 @@ def permuted_error(score_rank_TN: Floats, label_rank_TN: Floats, draws: int, see
     """Spread of the mean correlation when symbols are exchanged: what a score that knows nothing would show.
 
     One permutation of the symbols per draw for the whole history, so that whatever persists in scores and labels still
-    persists. Inputs are centred ranks with 0 where unavailable. None with fewer than four symbols (24 orders).
+    persists. Inputs are centred ranks, NaN where unavailable. None with fewer than four symbols (six orders).
     """
     symbols = score_rank_TN.shape[1]
     if symbols < 4:
         return None
     generator = np.random.default_rng(seed)
-    label_here_TN = (label_rank_TN != 0).astype(np.float64)
-    label_square_TN = label_rank_TN**2
+    score_here_TN, label_here_TN = np.isfinite(score_rank_TN), np.isfinite(label_rank_TN)
+    score_TN, label_TN = np.nan_to_num(score_rank_TN), np.nan_to_num(label_rank_TN)
     means = np.empty(draws)
     for draw in range(draws):
-        moved_TN = score_rank_TN[:, generator.permutation(symbols)]
-        product_T = (moved_TN * label_rank_TN).sum(axis=1)
-        norm_T = (moved_TN**2 * label_here_TN).sum(axis=1) * (label_square_TN * (moved_TN != 0)).sum(axis=1)
+        order = generator.permutation(symbols)
+        moved_TN = score_TN[:, order]
+        norm_T = (moved_TN**2 * label_here_TN).sum(axis=1) * (label_TN**2 * score_here_TN[:, order]).sum(axis=1)
         usable_T = norm_T > 0
-        means[draw] = (product_T[usable_T] / np.sqrt(norm_T[usable_T])).mean() if usable_T.any() else np.nan
+        product_T = (moved_TN * label_TN).sum(axis=1)[usable_T]
+        means[draw] = (product_T / np.sqrt(norm_T[usable_T])).mean() if usable_T.any() else np.nan
     means = means[np.isfinite(means)]
     return float(np.sqrt((means**2).mean())) if len(means) else None

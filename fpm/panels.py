@@ -14,15 +14,19 @@ Floats = NDArray[np.float64]
 
 def pivot(frame: pl.DataFrame, column: str, sessions: Sequence[date], symbols: Sequence[str]) -> Floats:
     """Dense (T, N) array of `column`; NaN where a session-symbol has no finite value. Other rows are left out."""
-    position = {session: index for index, session in enumerate(sessions)}
-    place = {symbol: index for index, symbol in enumerate(symbols)}
-    kept = frame.filter(pl.col("session").is_in(list(position)) & pl.col("symbol").is_in(list(place)))
-    values_TN = np.full((len(position), len(place)), np.nan)
-    rows = [position[session] for session in kept["session"].to_list()]
-    columns = [place[symbol] for symbol in kept["symbol"].to_list()]
+    kept = frame.filter(pl.col("session").is_in(list(sessions)) & pl.col("symbol").is_in(list(symbols)))
+    values_TN = np.full((len(sessions), len(symbols)), np.nan)
+    if kept.is_empty():
+        return values_TN
+    rows, columns = _places(kept["session"], sessions), _places(kept["symbol"], symbols)
     values_TN[rows, columns] = kept[column].cast(pl.Float64).to_numpy()
     values_TN[~np.isfinite(values_TN)] = np.nan
     return values_TN
+
+
+def _places(values: pl.Series, axis: Sequence[object]) -> NDArray[np.int64]:
+    """Position of every value on its axis."""
+    return values.replace_strict(list(axis), list(range(len(axis))), return_dtype=pl.Int64).to_numpy()
 
 
 def axes(*frames: pl.DataFrame) -> tuple[list[date], list[str]]:

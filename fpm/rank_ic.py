@@ -12,12 +12,9 @@ from fpm.panels import Floats, mean
 
 
 def centred_ranks(values_TN: Floats) -> Floats:
-    """Average ranks of each session minus their mean; 0 where unavailable."""
-    ranks_TN = np.zeros_like(values_TN)
-    for row, values_N in zip(ranks_TN, values_TN, strict=True):
-        here_N = np.isfinite(values_N)
-        row[here_N] = rank(values_N[here_N]) - (here_N.sum() + 1) / 2
-    return ranks_TN
+    """Average ranks of each session minus their mean; NaN where unavailable."""
+    here_T = np.isfinite(values_TN).sum(axis=1)
+    return np.array([rank(values_N) for values_N in values_TN]).reshape(values_TN.shape) - (here_T[:, None] + 1) / 2
 
 
 def rank_ic(score_TN: Floats, label_TN: Floats, minimum_symbols: int = 3) -> Floats:

@@ -93,7 +93,7 @@ class Rebalance:
 @dataclass(frozen=True)
 class ReportData:
     """Everything on the page. `streams` is in the order shown; `oracles` has the synthetic exchange's answer, if any,
-    by stream. `trials`: how many variants of a factor were evaluated on these sessions before this one was shown."""
+    by stream. `trials`: how many model settings were tried before these figures were looked at."""
 
     title: str
     as_of: str

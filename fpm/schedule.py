@@ -15,7 +15,7 @@ import producers
 from fpm import walk_forward as folding
 from fpm.errors import TryLater, UsageError
 from fpm.progress import Progress
-from fpm.sessions import cut_off, previous_sessions, sessions_between
+from fpm.sessions import cut_off, previous_sessions
 from fpm.store import job as runner
 from fpm.store.log import log
 from fpm.store.stores import Stores
@@ -206,7 +206,6 @@ def status(stores: Stores, session: date | None) -> list[dict[str, Any]]:
     ]
 
 
-def missing_sessions(stores: Stores, first: date, last: date) -> list[date]:
-    """Sessions of the calendar without raw bars."""
-    there = set(stores.sessions("minute_bars"))
-    return [session for session in sessions_between(stores.market, first, last) if session not in there]
+def with_bars(stores: Stores, first: date, last: date) -> list[date]:
+    """Sessions of a range that have raw bars: what a backfill will look at."""
+    return [session for session in stores.sessions("minute_bars") if first <= session <= last]

@@ -82,9 +82,7 @@ def read_bars(path: Path, market: Market, now: datetime, known: Conventions | No
     good = judged.join(faults, on="row", how="anti", maintain_order="left") if faults.height else judged
     complete, derived = _complete(_in_shares(good, found), raw)
     names = [name for name in ("session", *MINUTE_BARS.columns) if name in complete.columns]
-    report = FileReport(
-        path.name, raw.sha256, raw.frame.height, found, raw.synonyms, raw.ignored, derived, nans
-    )
+    report = FileReport(path.name, raw.sha256, raw.frame.height, found, raw.synonyms, raw.ignored, derived, nans)
     return Parsed(path, complete.select(*names, "row"), faults, report)
 
 

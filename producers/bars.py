@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -71,9 +71,10 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
     """
     delivery, report = find(paths), IngestReport()
     groups = batches([path for path in delivery.bars if not _taken(path, report, stores)])
-    references = [*_references(delivery.daily, read_daily, report, stores)], [
-        *_references(delivery.members, read_members, report, stores)
-    ]
+    references = (
+        _references(delivery.daily, read_daily, report, stores),
+        _references(delivery.members, read_members, report, stores),
+    )
     tables = {name: _by_session(files) for name, files in zip(WRITES[1:], references, strict=True)}
     intake = Intake(arrival, stores, report, tables, _daily_policy(delivery, stores))
     refused: list[Refused] = []
@@ -241,7 +242,7 @@ def _events(name: str, session: date, market: Market) -> pl.Expr:
 
 def _previous_closes(session: date, stores: Stores) -> pl.DataFrame:
     """Each symbol's last close in the sessions before, as known at this session's cut-off: symbol, close."""
-    before = previous_sessions(stores.market, session, LOOK_BACK)
+    before = previous_sessions(stores.market, session, LOOK_BACK) or [session - timedelta(days=1)]
     as_known = stores.as_of(cut_off(stores.market, session))
     rows = as_known.read("daily_bars", before[0], before[-1], columns=("symbol", "close", "float_shares"))
     return rows.drop_nulls("close").unique("symbol", keep="last", maintain_order=True).drop("session")

@@ -68,6 +68,6 @@ def moved(frame: pl.DataFrame, minutes: int) -> pl.DataFrame:
 def by_start(market: str) -> pl.DataFrame:
     """The same bars stamped by START: the Chinese opening call keeps 09:25, the US cross is left out."""
     frame, time = tape(market), pl.col("minute").dt.time()
-    call = frame.filter(time == pl.time(9, 25))
-    continuous = frame.filter(time > (pl.time(9, 30) if market == "us" else pl.time(9, 0)), time != pl.time(9, 25))
-    return pl.concat([call, moved(continuous, -1)]).sort("symbol", "minute")
+    call = time == {"cn": pl.time(9, 25), "us": pl.time(9, 30), "nse": pl.time(9, 0)}[market]
+    kept = frame.filter(call) if market == "cn" else frame.clear()
+    return pl.concat([kept, moved(frame.filter(~call), -1)]).sort("symbol", "minute")

@@ -30,9 +30,16 @@ class SymbolSessions:
 
     def of(self, wanted: Sequence[date]) -> SymbolSessions:
         """Those of the wanted sessions."""
-        chosen = [i for i, session in enumerate(self.sessions) if session in set(wanted)]
+        names = frozenset(wanted)
+        return self._at([i for i, session in enumerate(self.sessions) if session in names])
+
+    def spread(self, most: int) -> SymbolSessions:
+        """At most so many rows, evenly from the whole."""
+        return self._at(sorted({round(i) for i in np.linspace(0, len(self) - 1, min(most, len(self)))}))
+
+    def _at(self, rows: list[int]) -> SymbolSessions:
         return SymbolSessions(
-            self.x_NTF[chosen], tuple(self.symbols[i] for i in chosen), tuple(self.sessions[i] for i in chosen)
+            self.x_NTF[rows], tuple(self.symbols[i] for i in rows), tuple(self.sessions[i] for i in rows)
         )
 
 

@@ -95,7 +95,10 @@ class Course:
         return self.epoch >= config.epochs or (self.epoch > 0 and not any(self.running(config)))
 
     def record(
-        self, training: Mapping[str, float], validation: Mapping[str, float], figures: Mapping[str, float],
+        self,
+        training: Mapping[str, float],
+        validation: Mapping[str, float],
+        figures: Mapping[str, float],
         config: FitConfig,
     ) -> list[int]:
         """End the epoch; the lanes whose best it was (by validation, by training where nothing is held out).

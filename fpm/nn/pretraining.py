@@ -5,117 +5,205 @@ backward  rebuild the flows of randomly masked tokens from the whole session (th
 L = forward_weight * forward + backward_weight * backward + penalty_weight * (diversity + orthogonality + uniformity).
 
 Both losses are in units of a trivial baseline: forward 1.0 = "the last price stays", backward 1.0 = "the mean flow".
+The backward task rebuilds a token's flows from the session's pooled vector and what is in sight of the token (its
+prices, its place): so the fingerprint itself, and not only the tokens beside the mask, has to know the session.
 
-Shapes: B symbol-sessions, T minutes, N tokens of M minutes, F features (P price features, G flows), D vector size.
+Shapes: B symbol-sessions, T minutes, N tokens of M minutes, P price features, G flows, K masked tokens, D vector size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import cast
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fpm.nn.encoder import RATIO_FEATURES, Encoder, feature_indices
-from fpm.nn.fit import FitConfig, Loss
+from fpm.nn.batches import MixedSessions, Split, SymbolSessions
+from fpm.nn.checkpoint import load_weights
+from fpm.nn.collapse import collapse_figures, gate
+from fpm.nn.encoder import Encoder, EncoderConfig, embed
+from fpm.nn.fit import FitConfig, Loss, Watch, deterministic, fit
 from fpm.nn.regularizers import penalties
+from fpm.nn.tokens import Parts, blocks, column_sums, feature_indices, root_mean
 from fpm.schema import FEATURES
 
-SMALLEST_SCALE = 1e-6
-ROWS_AT_ONCE = 512
-LOG=None
+RATIO_FEATURES = ("price_pos", "range_pos")  # price features that are no price: positions inside a range, 0..1
 
 
 @dataclass(frozen=True)
 class PretrainingConfig:
-    """Weights of the losses, how much is masked, what is held out; `sessions` bounds the history (newest kept)."""
+    """Weights of the losses, how much is masked, what is held out.
+
+    `sessions`: the newest that are used. `judged`: fingerprints that the collapse figures are computed on.
+    """
 
     forward_weight: float = 1.0
     backward_weight: float = 1.0
     penalty_weight: float = 0.3
     penalties: str = "fixed"
     mask_ratio: float = 0.15
+    decoder: int = 64
     batch: int = 512
-    decoder: str='vector'
-    dhidden: int=256
     sessions: int = 1250
     validation_sessions: int = 63
     purge: int = 6
+    judged: int = 2048
     fit: FitConfig = field(default_factory=lambda: FitConfig(patience=5))
+
+
+PRESETS = {
+    "default": PretrainingConfig(),
+    "demo": PretrainingConfig(
+        batch=128, validation_sessions=8, judged=512,
+        fit=FitConfig(epochs=4, rate=2e-3, warm_up_epochs=0.3, final_rate=0.05, patience=5),
+    ),
+    "short": PretrainingConfig(
+        batch=64, validation_sessions=3, judged=512,
+        fit=FitConfig(epochs=8, rate=2e-3, warm_up_epochs=0.5, final_rate=0.05, patience=5),
+    ),
+    "tiny": PretrainingConfig(
+        batch=16, decoder=16, validation_sessions=1, judged=64,
+        fit=FitConfig(epochs=2, rate=2e-3, warm_up_epochs=0.5, patience=5),
+    ),
+}  # fmt: skip
+
+
+class FlowDecoder(nn.Module):
+    """The masked tokens' flows, minute by minute, out of the session's vector and what is in sight of the minute."""
+
+    def __init__(self, encoder: Encoder, hidden: int) -> None:
+        super().__init__()
+        width, tokens = encoder.config.width, encoder.tokens
+        self.minutes = tokens.config.minutes
+        self.session = nn.Linear(2 * width, self.minutes * hidden)
+        self.minute = nn.Linear(len(tokens.prices) + tokens.config.stem, hidden, bias=False)
+        self.flows = nn.Linear(hidden, len(tokens.flows))
+
+    def forward(self, z_BD: Tensor, parts: Parts, masked_BN: Tensor) -> Tensor:
+        """Standardised flows of the masked tokens, shape KMG."""
+        session_KD = z_BD.repeat_interleave(masked_BN.sum(dim=1), dim=0)
+        known_KMC = self.session(torch.cat([session_KD, parts.seen_BND[masked_BN]], dim=-1))
+        hidden_KMC = known_KMC.reshape(len(known_KMC), self.minutes, -1) + self.minute(parts.seen_BNMC[masked_BN])
+        return cast(Tensor, self.flows(nn.functional.gelu(hidden_KMC)))
 
 
 class Pretraining(nn.Module):
     """An encoder with the heads that only its training needs.
 
-    `change_scale_P`: root mean square of each price feature's change from its last known value, on training sessions,
-    in the encoder's units.
+    `change_P`: root mean square of each price feature's change from its last known value, on training sessions.
     """
 
-    change_scale_P: Tensor
+    change_P: Tensor
 
     def __init__(self, encoder: Encoder, config: PretrainingConfig) -> None:
         super().__init__()
         self.encoder, self.config = encoder, config
         self.anchors = list(anchors(encoder.profile))
-        width, minutes = encoder.config.width, encoder.config.minutes_per_token
-        self.price_head = nn.Linear(width, minutes * len(encoder.prices))
-        self.flow_head = nn.Linear(width, minutes * len(encoder.flows))
-        self.dec = nn.Sequential(nn.Linear(2*width,config.dhidden),nn.GELU(),nn.Linear(config.dhidden,minutes*len(encoder.flows)))
-        nn.init.zeros_(self.price_head.weight)
-        nn.init.zeros_(self.price_head.bias)
-        self.register_buffer("change_scale_P", torch.ones(len(encoder.prices)))
-
-    def changes(self, x_BNMF: Tensor) -> Tensor:
-        """Change of every price feature from what it was last known to be before its token, in baseline units.
-
-        Shape BNMP; NaN where the value, or any earlier one, is unavailable.
-        """
-        e = self.encoder
-        location_P = e.location_F[self.anchors] 
-        raw = x_BNMF * e.scale_F + e.location_F
-        last_BNP = last_known(raw[..., self.anchors])
-        return (raw[..., e.prices] - last_BNP.unsqueeze(2)) / self.change_scale_P
-
-    def predict_changes(self, parts) -> Tensor:
-        """Predicted `changes` of tokens 1..N-1 (the first has no past), shape B(N-1)MP."""
-        h_BND = self.encoder.contextualise(parts.price_BND + parts.flow_BND, causal=True)
-        return _by_minute(self.price_head(h_BND[:, :-1]), len(self.encoder.prices))
+        width, minutes, tokens = encoder.config.width, encoder.config.minutes_per_token, encoder.tokens
+        self.price_head = nn.Linear(width, minutes * len(tokens.prices))
+        self.flow_decoder = FlowDecoder(encoder, config.decoder)
+        self.register_buffer("change_P", torch.ones(len(tokens.prices)))
+        for parameter in self.price_head.parameters():
+            nn.init.zeros_(parameter)  # training starts at the baseline
 
     def forward(self, x_BTF: Tensor) -> Loss:
         """The training loss of a batch of sessions."""
-        config, encoder = self.config, self.encoder
-        parts = encoder.parts(x_BTF)
-        target = self.changes(parts.x_BNMF)[:, 1:]
-        forward, forward_baseline = mean_square(self.predict_changes(parts) - target), mean_square(target)
-        masked_BN = draw_mask(x_BTF.shape[0], encoder.config.tokens, config.mask_ratio)
-        flow_BND = torch.where(masked_BN.unsqueeze(-1), encoder.mask_D, parts.flow_BND)
-        h_BND = encoder.contextualise(parts.price_BND + flow_BND)
-        z_BD = encoder.pool(h_BND)
-        target = parts.x_BNMF[..., encoder.flows][masked_BN]
-        losses=[]
-        if config.decoder!="token":
-            k=int(masked_BN[0].sum())
-            query=(parts.price_BND+encoder.place_ND)[masked_BN]
-            zz=z_BD.repeat_interleave(k,0)
-            losses.append(mean_square(_by_minute(self.dec(torch.cat([zz,query],-1)),len(encoder.flows))-target))
-        if config.decoder!="vector":
-            losses.append(mean_square(_by_minute(self.flow_head(h_BND[masked_BN]),len(encoder.flows))-target))
-        backward, backward_baseline = sum(losses)/len(losses), mean_square(target)
+        config, parts = self.config, self.encoder.tokens(x_BTF)
+        moved_BNMP = self.changes(x_BTF)[:, 1:]
+        forward = mean_square(self.predict(parts) - moved_BNMP)
+        masked_BN = draw_mask(len(x_BTF), parts.seen_BND.shape[1], config.mask_ratio)
+        z_BD = self.encoder.pool(self.encoder.contextualise(parts, masked_BN))
+        hidden_KMG = parts.x_BNMF[..., self.encoder.tokens.flows][masked_BN]
+        backward = mean_square(self.flow_decoder(z_BD, parts, masked_BN) - hidden_KMG)
         apart = penalties(z_BD, config.penalties)
         total = config.forward_weight * forward + config.backward_weight * backward
         total = total + config.penalty_weight * torch.stack(list(apart.values())).sum()
-        out = {"forward": forward, "forward_baseline": forward_baseline,
-                 "backward": backward, "backward_baseline": backward_baseline, **apart}  # fmt: skip
-        for i,l in enumerate(losses): out[f"back{i}"]=l
-        return Loss(total, out, len(x_BTF))
+        figures = {
+            "forward": forward, "forward_baseline": mean_square(moved_BNMP),
+            "backward": backward, "backward_baseline": mean_square(hidden_KMG), **apart,
+        }  # fmt: skip
+        return Loss(total, figures, len(x_BTF))
+
+    def predict(self, parts: Parts) -> Tensor:
+        """Predicted `changes` of tokens 1..N-1 (the first has no past), shape B(N-1)MP."""
+        h_BND = self.encoder.contextualise(parts, causal=True)
+        return _by_minute(self.price_head(h_BND[:, :-1]), len(self.encoder.tokens.prices))
+
+    def changes(self, x_BTF: Tensor) -> Tensor:
+        """Change of every price feature from what it was last known to be before its token, in baseline units.
+
+        Shape BNMP; NaN where the value, or every earlier one, is unavailable.
+        """
+        config = self.encoder.tokens.config
+        past = config.count * config.minutes - x_BTF.shape[1]
+        padded_BTF = nn.functional.pad(x_BTF, (0, 0, 0, past), value=torch.nan)
+        x_BNMF = padded_BTF.reshape(len(x_BTF), config.count, config.minutes, -1)
+        last_BNP = last_known(x_BNMF[..., self.anchors])
+        return (x_BNMF[..., self.encoder.tokens.prices] - last_BNP.unsqueeze(2)) / self.change_P
+
+    @torch.no_grad()
+    def calibrate(self, x_NTF: np.ndarray) -> None:
+        """Set every scale from training sessions (never from those held out)."""
+        self.encoder.tokens.calibrate(x_NTF)
+        self.change_P.fill_(1.0)
+        count_P, square_P = column_sums((self.changes(block) for block in blocks(x_NTF)), 2)
+        self.change_P.copy_(root_mean(square_P, count_P))
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A trained encoder and what is known of it; `refused_because` None means that it may be promoted.
+
+    `figures`: of the best epoch on the held-out sessions (the training ones where none is held out): losses in
+    baseline units and the collapse figures. `untrained`: the collapse figures before training.
+    """
+
+    encoder: Encoder
+    history: tuple[dict[str, float], ...]
+    figures: dict[str, float]
+    untrained: dict[str, float]
+    refused_because: str | None
+
+
+def pretrain(
+    rows: SymbolSessions, split: Split, of: tuple[str, EncoderConfig, PretrainingConfig], watch: Watch
+) -> Pretrained:
+    """Train an encoder of a profile, shape and config (`of`) on the sessions of `split`.
+
+    Raises ModelRefused where a loss is not finite; a collapsed encoder is returned, with the reason.
+    """
+    profile, shape, config = of
+    training, held_out = rows.of(split.train), rows.of(split.validation)
+    judged = (held_out if len(held_out) else training).spread(config.judged)
+    with deterministic(config.fit.seed):
+        model = Pretraining(Encoder(shape, profile), config)
+        model.calibrate(training.x_NTF)
+        untrained = _collapse(model, judged)
+    batches = MixedSessions(training.x_NTF, held_out.x_NTF, config.batch, config.fit.seed)
+    looking = Watch(watch.progress, watch.checkpoint, lambda of: _collapse(cast(Pretraining, of), judged))
+    result = fit(model, pretext, batches, config.fit, looking)
+    best = result.history[result.best_epoch]
+    collapsed = {name: best[name] for name in untrained}
+    return Pretrained(
+        model.encoder, result.history, {**_in_baselines(best), **collapsed}, untrained, gate(collapsed, untrained)
+    )
 
 
 def pretext(model: Pretraining, x_BTF: Tensor) -> Loss:
     """`fit`'s loss."""
     return cast(Loss, model(x_BTF))
+
+
+def load(manifest: Mapping[str, Any], weights: bytes) -> Encoder:
+    """The encoder of a vintage. Raises ModelRefused where the weights are not those of the manifest's shape."""
+    known = {each.name for each in fields(EncoderConfig)}
+    config = EncoderConfig(**{name: value for name, value in manifest["encoder"].items() if name in known})
+    encoder = Encoder(config, manifest["profile"])
+    load_weights(encoder, weights)
+    return encoder.eval()
 
 
 def anchors(profile: str) -> tuple[int, ...]:
@@ -128,7 +216,7 @@ def anchors(profile: str) -> tuple[int, ...]:
 def last_known(x_BNMP: Tensor) -> Tensor:
     """Last available value before each token, x_BNP; NaN where there is none (so for every first token)."""
     x_BTP = x_BNMP.flatten(1, 2)
-    steps_T = torch.arange(x_BTP.shape[1], device=x_BTP.device)[None, :, None]
+    steps_T = torch.arange(x_BTP.shape[1])[None, :, None]
     latest_BTP = torch.where(torch.isnan(x_BTP), -1, steps_T).cummax(dim=1).values
     known_BTP = torch.where(latest_BTP < 0, torch.nan, x_BTP.gather(1, latest_BTP.clamp(min=0)))
     last_BNP = known_BTP.reshape(x_BNMP.shape)[:, :, -1]
@@ -138,13 +226,8 @@ def last_known(x_BNMP: Tensor) -> Tensor:
 def draw_mask(batch: int, tokens: int, ratio: float) -> Tensor:
     """Which tokens' flows are hidden, masked_BN: as many in every session, at least one, never all of several."""
     count = min(max(1, round(ratio * tokens)), max(1, tokens - 1))
-    order_BN = torch.rand(batch, tokens).argsort(dim=1)
-    return order_BN < count
-
-
-def _by_minute(out: Tensor, features: int) -> Tensor:
-    """Heads' outputs (..., M * features) as (..., M, features)."""
-    return out.reshape(*out.shape[:-1], -1, features)
+    rank_BN = torch.rand(batch, tokens).argsort(dim=1).argsort(dim=1)
+    return rank_BN < count
 
 
 def mean_square(error: Tensor) -> Tensor:
@@ -153,43 +236,24 @@ def mean_square(error: Tensor) -> Tensor:
     return torch.where(available, error, 0.0).square().sum() / available.sum().clamp(min=1)
 
 
-def calibrate(model: Pretraining, x_NTF: np.ndarray) -> None:
-    """Set the input scales and the baseline's error from training sessions (never from those held out)."""
-    encoder = model.encoder
-    global LOG
-    LOG=None
-    if encoder.config.compress:
-        def LOG(b):
-            b=b.copy(); f=b[...,encoder.flows]; b[...,encoder.flows]=np.sign(f)*np.log1p(np.abs(f)); return b
-    count_F, sum_F = _column_sums(x_NTF, np.zeros(x_NTF.shape[-1]), 1)
-    mean_F = sum_F / np.maximum(count_F, 1)
-    _, square_F = _column_sums(x_NTF, mean_F, 2)
-    scale_F = np.sqrt(square_F / np.maximum(count_F, 1))
-    encoder.location_F.copy_(torch.from_numpy(mean_F))
-    encoder.scale_F.copy_(torch.from_numpy(np.where(scale_F > SMALLEST_SCALE, scale_F, 1.0)))
-    model.change_scale_P.fill_(1.0)
-    encoder.change_scale_P.copy_(torch.from_numpy(np.nanstd(np.diff(x_NTF[:512][...,encoder.prices].astype(np.float64),axis=1),axis=(0,1))/scale_F[encoder.prices]))
-    count_P, square_P = np.zeros(len(model.anchors)), np.zeros(len(model.anchors))
-    for block in _blocks(x_NTF):
-        changes = model.changes(model.encoder.parts(torch.from_numpy(block)).x_BNMF).flatten(0, 2).numpy().astype(np.float64)
-        count_P += np.isfinite(changes).sum(axis=0)
-        square_P += np.nansum(np.square(changes), axis=0)
-    rms_P = np.sqrt(square_P / np.maximum(count_P, 1))
-    model.change_scale_P.copy_(torch.from_numpy(np.where(rms_P > SMALLEST_SCALE, rms_P, 1.0)))
+def _by_minute(out: Tensor, features: int) -> Tensor:
+    """Heads' outputs (..., M * features) as (..., M, features)."""
+    return out.reshape(*out.shape[:-1], -1, features)
 
 
-def _column_sums(x_NTF: np.ndarray, centre_F: np.ndarray, power: int) -> tuple[np.ndarray, np.ndarray]:
-    """Available entries of each feature, and the sum of their distances from the centre to that power."""
-    count_F, sum_F = np.zeros(x_NTF.shape[-1]), np.zeros(x_NTF.shape[-1])
-    for block in _blocks(x_NTF):
-        if LOG is not None: block=LOG(block)
-        values_XF = block.reshape(-1, block.shape[-1]).astype(np.float64) - centre_F
-        count_F += np.isfinite(values_XF).sum(axis=0)
-        sum_F += np.nansum(values_XF**power, axis=0)
-    return count_F, sum_F
+def _collapse(model: Pretraining, judged: SymbolSessions) -> dict[str, float]:
+    z_ND = embed(model.encoder, judged.x_NTF.astype(np.float32))
+    known = np.isfinite(z_ND).all(axis=1)
+    symbols = [symbol for symbol, here in zip(judged.symbols, known, strict=True) if here]
+    sessions = [session for session, here in zip(judged.sessions, known, strict=True) if here]
+    return collapse_figures(z_ND[known], symbols, sessions)
 
 
-def _blocks(x_NTF: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows in float32, a few hundred at a time: whole histories do not fit in double precision."""
-    for start in range(0, len(x_NTF), ROWS_AT_ONCE):
-        yield x_NTF[start : start + ROWS_AT_ONCE].astype(np.float32)
+def _in_baselines(epoch: Mapping[str, float]) -> dict[str, float]:
+    """Both losses over what the trivial baseline loses on the same entries."""
+    part = "validation" if "validation/loss" in epoch else "train"
+    return {
+        name: epoch[f"{part}/{name}"] / epoch[f"{part}/{name}_baseline"]
+        for name in ("forward", "backward")
+        if epoch[f"{part}/{name}_baseline"] > 0
+    }

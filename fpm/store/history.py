@@ -27,7 +27,7 @@ def history_of(job: Job, session: date, stores: Stores, moments: Sequence[dateti
     Raises FpmError where the job writes what it does not declare, or not all it declares.
     """
     merged: dict[tuple[str, str | None], Written] = {}
-    for known_at in moments:
+    for known_at in moments if job.WRITES else moments[-1:]:  # outside the lake there is only a present
         for written in _run(job, session, stores.as_of(known_at)):
             key = written.table, written.vintage
             frame = _version(written, known_at, stores)

@@ -18,14 +18,21 @@ from typing import Protocol
 import fpm
 from fpm.schema import TABLES
 from fpm.sessions import cut_off, next_sessions, previous_sessions
-from fpm.store.lake import LakeFile
+from fpm.store.lake import LakeFile, parse
 from fpm.store.models import Model
 from fpm.store.settings import Settings
 from fpm.store.stores import Stores
 
 Span = int | Callable[[Settings], int]
 RAW = ("daily_bars", "minute_bars")  # a session without either never was in this deployment: nobody waits for it
-RUNNER = 1  # raise when the runner itself changes what a job's files hold
+RUNNER = 1  # raise when the plumbing changes what a job's files hold
+PLUMBING = frozenset(
+    f"fpm.store.{name}"
+    for name in (
+        "cluster", "faults", "history", "inputs", "job", "lake", "ledger", "log", "migrate", "models", "postgres",
+        "publishing", "settings", "stores",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,8 @@ class Inputs:
     missing: tuple[str, ...]
 
 
-def inputs_of(job: Job, session: date, stores: Stores, current: Mapping[str, LakeFile]) -> Inputs:
-    """The inputs of a job at a session; `current` holds the published files of `tables_of(job)`.
+def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
+    """The inputs of a job at a session.
 
     Raises TryLater where a model it needs is not there.
     """
@@ -76,28 +83,24 @@ def inputs_of(job: Job, session: date, stores: Stores, current: Mapping[str, Lak
     vintage = stores.vintage or next(
         (model.manifest["vintage"] for model in models if "vintage" in model.manifest), None
     )
-    index = _Index(current)
+    wanted = {table: _sessions(window, session, stores) for table, window in job.READS.items()}
+    every = [session, *(each for sessions in wanted.values() for each in sessions)]
+    published = _Published(stores, sorted({*job.READS, *RAW}), min(every), max(every))
     files: list[LakeFile] = []
     missing: list[str] = []
     for table, window in job.READS.items():
-        for wanted in _sessions(window, session, stores):
-            found = index.files(table, vintage, wanted)
+        for each in wanted[table]:
+            found = published.files(table, vintage, each)
             files += found
-            if not found and window.required and (wanted >= session or index.expected(table, vintage, wanted)):
-                missing.append(f"{table} {wanted}")
-    horizon = max(wanted for window in (*job.READS.values(), Window()) for wanted in _sessions(window, session, stores))
-    first = max([cut_off(stores.market, horizon), *(model.born for model in models)])
+            if not found and window.required and (each >= session or published.expected(table, vintage, each)):
+                missing.append(f"{table} {each}")
+    first = max([cut_off(stores.market, max(every)), *(model.born for model in models)])
     later = {moment for file in files for moment in file.knowledge if moment > first}
     content = [
-        RUNNER, job.NAME, codedigest(getattr(job, "__file__", None)), _deployment(stores), stores.vintage,
+        RUNNER, job.NAME, code_digest(getattr(job, "__file__", None)), _deployment(stores), stores.vintage,
         *((model.kind, model.id) for model in models), *sorted((file.path, file.sha256) for file in files),
     ]  # fmt: skip
     return Inputs(digest(content), (first, *sorted(later)), tuple(missing))
-
-
-def tables_of(job: Job) -> list[str]:
-    """Tables whose published files `inputs_of` needs to know."""
-    return sorted({*job.READS, *RAW})
 
 
 def _deployment(stores: Stores) -> tuple[str, ...]:
@@ -112,19 +115,15 @@ def _model(kind: str, session: date, stores: Stores) -> Model:
     return stores.models.named_in_force(kind, session)
 
 
-class _Index:
-    """The current files by table, vintage and session."""
+class _Published:
+    """The published files of some tables in a range of sessions."""
 
-    def __init__(self, current: Mapping[str, LakeFile]) -> None:
+    def __init__(self, stores: Stores, tables: Sequence[str], first: date, last: date) -> None:
+        self._begun = stores.ledger.begun(tables)
         self._files: dict[tuple[str, date], dict[str | None, LakeFile]] = {}
-        self._first: dict[tuple[str, str | None], date] = {}
-        for file in current.values():
-            table, *above, folder, _ = file.path.split("/")
-            vintage = above[0].removeprefix("vintage=") if above else None
-            session = date.fromisoformat(folder.removeprefix("session="))
+        for file in stores.ledger.current(tables, first, last).values():
+            table, vintage, session = parse(file.path)
             self._files.setdefault((table, session), {})[vintage] = file
-            for key in {(table, vintage), (table, None)}:
-                self._first[key] = min(session, self._first.get(key, session))
 
     def files(self, table: str, vintage: str | None, session: date) -> list[LakeFile]:
         """The partition's files: one; of a `by_vintage` table without a vintage in force, one a vintage."""
@@ -135,7 +134,7 @@ class _Index:
 
     def expected(self, table: str, vintage: str | None, session: date) -> bool:
         """Whether a look-back may count on the session: raw bars of it exist, and the table had begun by then."""
-        begun = self._first.get((table, vintage if TABLES[table].by_vintage else None))
+        begun = self._begun.get((table, vintage if TABLES[table].by_vintage else None))
         return begun is not None and session >= begun and any((raw, session) in self._files for raw in RAW)
 
 
@@ -157,8 +156,8 @@ def digest(content: Sequence[object]) -> str:
 
 # --- code ------------------------------------------------------------------------------------------------------
 @cache
-def codedigest(file: str | None) -> str:
-    """Digest of a job's source and of everything of ours it imports, the store left out (plumbing, see `RUNNER`).
+def code_digest(file: str | None) -> str:
+    """Digest of a job's source and of everything of ours it imports, the plumbing of the store left out (`RUNNER`).
 
     Comments and layout do not count: the syntax tree is digested.
     """
@@ -187,8 +186,7 @@ def _imported(tree: ast.AST) -> Iterator[str]:
 
 
 def _source(root: Path, name: str) -> Path | None:
-    top, *rest = name.split(".")
-    if top not in ("fpm", "producers", "consumers") or rest[:1] == ["store"]:
+    if name.split(".")[0] not in ("fpm", "producers", "consumers") or name in PLUMBING:
         return None
-    path = root.joinpath(top, *rest).with_suffix(".py")
+    path = root.joinpath(*name.split(".")).with_suffix(".py")
     return path if path.is_file() else None

@@ -14,7 +14,7 @@ from fpm.errors import TryLater, UsageError
 from fpm.progress import Progress
 from fpm.sessions import cut_off, sessions_between
 from fpm.store.history import history_of
-from fpm.store.inputs import Inputs, Job, Window, digest, inputs_of, tables_of
+from fpm.store.inputs import Inputs, Job, Window, digest, inputs_of
 from fpm.store.ledger import Staged
 from fpm.store.publishing import Outcome, Partition, attempt, discard, done, outcome, owned, publish, stage
 from fpm.store.settings import Settings
@@ -24,7 +24,8 @@ __all__ = ["Job", "Outcome", "Window", "backfill", "publish_frames", "run_job"]
 
 
 def run_job(job: Job, session: date, stores: Stores) -> Outcome:
-    """Run one job for one session and publish what it wrote; unchanged inputs, code and models compute nothing.
+    """Run one job for one session and publish what it wrote; unchanged inputs, code and models compute nothing
+    (only a job that writes no table of the lake is run each time, to see that what it wrote elsewhere still holds).
 
     Raises TryLater where an input or a model is missing (the ledger then says ``waiting``), and whatever the job
     raises (the ledger says ``failed``).
@@ -34,17 +35,30 @@ def run_job(job: Job, session: date, stores: Stores) -> Outcome:
         inputs = _ready_inputs(job, partition, stores)
         before = done(partition, stores)
         if before is not None and before.inputs_sha == inputs.digest:
+            if not job.WRITES:
+                _look_again(job, partition, inputs, stores)
             return outcome(partition, "unchanged", before.files)
         with attempt(partition, inputs.digest, stores) as begun:
-            return publish(
-                partition, begun, stage(partition, history_of(job, session, stores, inputs.moments), stores), stores
-            )
+            staged = stage(partition, history_of(job, session, stores, inputs.moments), stores)
+            return publish(partition, begun, staged, stores)
+
+
+def _look_again(job: Job, partition: Partition, inputs: Inputs, stores: Stores) -> None:
+    """A job that writes outside the lake runs although its inputs are the same: the outside may have changed.
+
+    It gets an attempt of its own only if it fails.
+    """
+    try:
+        job.run(partition.session, stores.as_of(inputs.moments[-1]))
+    except Exception as wrong:
+        with attempt(partition, inputs.digest, stores):
+            raise wrong
 
 
 def _ready_inputs(job: Job, partition: Partition, stores: Stores) -> Inputs:
     """The job's inputs; if something is missing the ledger notes it and TryLater is raised."""
     try:
-        inputs = inputs_of(job, partition.session, stores, stores.ledger.current(tables_of(job)))
+        inputs = inputs_of(job, partition.session, stores)
         if inputs.missing:
             raise TryLater(
                 "FPM-JOB-075", f"{job.NAME} {partition.name} waits for {', '.join(inputs.missing[:5])}",
@@ -72,7 +86,7 @@ def publish_frames(name: str, session: date, frames: Mapping[str, pl.DataFrame],
             for table, frame in frames.items():
                 stores.write(table, session, frame)
 
-    partition = Partition(name, session)
+    partition = Partition(name, session, stores.vintage)
     with owned(partition, stores):
         staged = stage(partition, history_of(Delivery(), session, stores, [cut_off(stores.market, session)]), stores)
         content = digest(sorted((each.file.path, each.file.sha256) for each in staged))
@@ -146,7 +160,7 @@ def _in_worker(
     job: Job = import_module(module)
     stores, partition = _worker_stores(settings).for_vintage(vintage), Partition(job.NAME, session, vintage)
     try:
-        inputs = inputs_of(job, session, stores, stores.ledger.current(tables_of(job)))
+        inputs = inputs_of(job, session, stores)
     except TryLater:
         return "", ()
     before = done(partition, stores)

@@ -111,6 +111,13 @@ def _refused(code: str, table: Table, wrong: str) -> InputRefused:
     return InputRefused(code, f"{table.name}: {wrong}", "the partition was not written", "mend the job that writes it")
 
 
+def parse(relative: str) -> tuple[str, str | None, date]:
+    """Table, vintage (None where there is none) and session of a path in the lake."""
+    table, *above, folder, _ = relative.split("/")
+    vintage = above[0].removeprefix("vintage=") if above else None
+    return table, vintage, parse_session(folder.removeprefix("session="))
+
+
 def latest(table: Table, frame: pl.DataFrame, known_at: datetime | None) -> pl.DataFrame:
     """Of each key and event the version with the last `created_timestamp` <= `known_at` (None: of all)."""
     if frame.is_empty():
@@ -222,13 +229,10 @@ class Lake:
         vintages: Sequence[str | None] = [None]
         if table_of(table).by_vintage:
             vintages = [vintage] if vintage else self.vintages(table)
-        return [
-            (session, path)
-            for session in self.sessions(table, vintage)
-            if first <= session <= last
-            for path in (self.root / self.relative(table, session, each) for each in vintages)
-            if path.exists()
-        ]
+        # one session is looked up by its path: a ten-year folder has thousands of entries
+        sessions = [first] if first == last else [day for day in self.sessions(table, vintage) if first <= day <= last]
+        paths = [(day, self.root / self.relative(table, day, each)) for day in sessions for each in vintages]
+        return [(day, path) for day, path in paths if path.exists()]
 
     def decode(self, path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """All versions in one file, through the cache."""

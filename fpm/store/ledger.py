@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from fpm.errors import TryLater, UsageError
-from fpm.store.lake import LakeFile
+from fpm.store.lake import LakeFile, parse
 
 Status = Literal["running", "prepared", "published", "failed", "waiting"]
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -83,10 +83,7 @@ class Ledger:
             with self._pool.connection() as connection:
                 yield connection
         except psycopg.OperationalError as wrong:
-            raise TryLater(
-                "FPM-PG-075", f"the database did not answer: {wrong}", "the transaction was rolled back",
-                "see that Postgres runs (`fpm setup`), then run the same command again",
-            ) from wrong  # fmt: skip
+            raise _unanswered(wrong) from wrong
 
     def query(self, sql: LiteralString, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of one statement."""
@@ -105,7 +102,11 @@ class Ledger:
 
         The lock has a connection of its own and ends with it, so a killed owner never leaves it behind.
         """
-        with psycopg.connect(self._dsn, autocommit=True, application_name=f"fpm {job} {partition}"[:63]) as connection:
+        try:
+            connection = psycopg.connect(self._dsn, autocommit=True, application_name=f"fpm {job} {partition}"[:63])
+        except psycopg.OperationalError as wrong:
+            raise _unanswered(wrong) from wrong
+        with connection:
             connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"{job}/{partition}",))
             yield connection
 
@@ -170,8 +171,10 @@ class Ledger:
         knowledge = sorted({moment for each in files for moment in each.file.knowledge})
         with self.transaction() as connection:
             for each in files:
+                table, vintage, session = parse(each.file.path)
                 connection.execute(_CURRENT, {
                     **asdict(each.file), "knowledge": list(each.file.knowledge),
+                    "table": table, "vintage": vintage, "session": session,
                     "job": attempt.job, "partition": attempt.partition, "attempt": attempt.attempt,
                 })  # fmt: skip
             self._advance(
@@ -214,13 +217,24 @@ class Ledger:
             )  # fmt: skip
 
     # --- what is in the lake ------------------------------------------------------------------------
-    def current(self, tables: Sequence[str]) -> dict[str, LakeFile]:
-        """Every published file of the tables, by its path in the lake."""
+    def current(
+        self, tables: Sequence[str], first: date | None = None, last: date | None = None
+    ) -> dict[str, LakeFile]:  # fmt: skip
+        """Published files of the tables by their path in the lake: all, or those of sessions `first` to `last`."""
         rows = self.query(
-            "SELECT path, sha256, rows, knowledge FROM fpm.files WHERE split_part(path, '/', 1) = ANY(%s)",
-            (list(tables),),
+            'SELECT path, sha256, rows, knowledge FROM fpm.files WHERE "table" = ANY(%s) AND session BETWEEN %s AND %s',
+            (list(tables), first or date.min, last or date.max),
         )
         return {row[0]: LakeFile(row[0], row[1], row[2], tuple(row[3])) for row in rows}
+
+    def begun(self, tables: Sequence[str]) -> dict[tuple[str, str | None], date]:
+        """First published session of each (table, vintage); of a table with vintages also of (table, None), any."""
+        rows = self.query(
+            'SELECT "table", vintage, min(session) FROM fpm.files WHERE "table" = ANY(%s) '
+            'GROUP BY GROUPING SETS (("table", vintage), ("table"))',
+            (list(tables),),
+        )
+        return {(table, vintage): session for table, vintage, session in rows}
 
     # --- publications and deployment -----------------------------------------------------------------
     def record_publication(self, connection: Connection, publication: Publication) -> int:
@@ -262,11 +276,19 @@ _ATTEMPT: LiteralString = (
     "SELECT job, partition, attempt, status, inputs_sha, files, error, started_at, finished_at FROM fpm.ledger "
 )
 _CURRENT: LiteralString = """
-INSERT INTO fpm.files (path, sha256, rows, knowledge, job, partition, attempt)
-VALUES (%(path)s, %(sha256)s, %(rows)s, %(knowledge)s, %(job)s, %(partition)s, %(attempt)s)
+INSERT INTO fpm.files (path, "table", vintage, session, sha256, rows, knowledge, job, partition, attempt)
+VALUES (%(path)s, %(table)s, %(vintage)s, %(session)s, %(sha256)s, %(rows)s, %(knowledge)s,
+    %(job)s, %(partition)s, %(attempt)s)
 ON CONFLICT (path) DO UPDATE SET sha256 = excluded.sha256, rows = excluded.rows, knowledge = excluded.knowledge,
     job = excluded.job, partition = excluded.partition, attempt = excluded.attempt
 """
+
+
+def _unanswered(wrong: Exception) -> TryLater:
+    return TryLater(
+        "FPM-PG-075", f"the database did not answer: {wrong}", "the transaction was rolled back",
+        "see that Postgres runs (`fpm setup`), then run the same command again",
+    )  # fmt: skip
 
 
 def _one(row: tuple[Any, ...] | None) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -22,25 +23,22 @@ _NEWEST = "SELECT id, session, sha256 FROM fpm.publications WHERE views = %s ORD
 def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame], stores: Stores) -> str:
     """Write every view's rows and the publication's row, or nothing at all.
 
-    Returns "published"; "unchanged" where the newest publication is of this session and content; "superseded" where a
-    newer session is already online: time does not go back, nothing is written.
+    Returns "published"; "unchanged" where the newest publication is of this session and content: its rows are written
+    again all the same, which mends whatever had been changed online; "superseded" where a newer session is already
+    online: time does not go back, nothing is written.
     """
     with stores.ledger.transaction() as connection:
         connection.execute(_ALONE)
         newest = connection.execute(_NEWEST, (list(publication.views),)).fetchone()
         if newest is not None and newest[1] > publication.session:
             return "superseded"
-        if newest is not None and newest[1:] == (publication.session, publication.sha256):
-            return "unchanged"
         for view, frame in frames.items():
             online_table.write(connection, online_table.online_table(view), frame)
-        replaced = newest[0] if newest is not None and newest[1] == publication.session else None
-        stores.ledger.record_publication(connection, _replacing(publication, replaced))
+        if newest is not None and newest[1:] == (publication.session, publication.sha256):
+            return "unchanged"
+        former = newest[0] if newest is not None and newest[1] == publication.session else None
+        stores.ledger.record_publication(connection, replace(publication, replaces=former))
     return "published"
-
-
-def _replacing(publication: Publication, former: int | None) -> Publication:
-    return Publication(**{**publication.__dict__, "replaces": former})
 
 
 def published_session(stores: Stores) -> date | None:

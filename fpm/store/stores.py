@@ -169,6 +169,10 @@ def open_stores(settings: Settings) -> Stores:
 
     Market and preset decided before are taken over; other ones given explicitly raise UsageError.
     """
+    if settings.preset not in PRESETS:
+        raise UsageError(
+            "FPM-CFG-013", f"unknown preset {settings.preset!r}", "nothing was done", f"use one of {', '.join(PRESETS)}"
+        )
     server = ensure_server(settings)
     bring_to_head(settings, server)
     ledger = Ledger(server.dsn)

@@ -47,6 +47,9 @@ COMMENT ON TABLE fpm.ledger IS 'one row per attempt of a job at a partition (ses
 
 CREATE TABLE fpm.files (
     path text PRIMARY KEY,
+    "table" text NOT NULL,
+    vintage text,
+    session date NOT NULL,
     sha256 text NOT NULL,
     rows bigint NOT NULL,
     knowledge timestamptz[] NOT NULL,
@@ -55,7 +58,7 @@ CREATE TABLE fpm.files (
     attempt integer NOT NULL,
     FOREIGN KEY (job, partition, attempt) REFERENCES fpm.ledger
 );
-CREATE INDEX files_table ON fpm.files (split_part(path, '/', 1));
+CREATE INDEX files_session ON fpm.files ("table", session);
 COMMENT ON TABLE fpm.files IS 'the published file of each partition of the lake and the attempt that made it';
 
 CREATE TABLE fpm.publications (

@@ -79,6 +79,13 @@ class SmallLake:
             for number, stream in enumerate(STREAMS)
         )
 
+    def labels(self, session: date) -> pl.DataFrame:
+        """Returns that follow the dual score."""
+        dual = self.scores(session).filter(pl.col("stream") == "dual")["score"].to_numpy()
+        return pl.DataFrame(
+            {"symbol": self.names, "label": 0.02 * (dual + self.drawn(session, 4).normal(size=self.symbols))}
+        )
+
     def fill(self, stores: Stores, first: date = FIRST, last: date = LAST) -> list[date]:
         """Put every table of these sessions into the lake, and both models; returns the sessions."""
         _models(stores)

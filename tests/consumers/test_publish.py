@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from consumers import portfolio, publish
+from consumers import parity, portfolio, publish
 from fpm.errors import StoreCorrupt, TryLater
 from fpm.store.job import run_job
 from fpm.store.publication import published_session, served
@@ -40,6 +40,15 @@ def test_a_complete_session_is_published_in_every_view(lake, stores):
 def test_publishing_again_adds_nothing(lake, stores):
     run_job(publish, MONDAY, stores)
     publish.run(MONDAY, stores)  # past the runner's own shortcut
+    assert len(stores.ledger.publications()) == 1
+
+
+def test_publishing_again_mends_what_was_changed_online(lake, stores):
+    run_job(publish, MONDAY, stores)
+    stores.ledger.execute("UPDATE online.scores SET score = 7")
+    stores.ledger.execute("DELETE FROM online.weights")
+    publish.run(MONDAY, stores)
+    assert all(each.equal for each in parity.check(MONDAY, stores))
     assert len(stores.ledger.publications()) == 1
 
 

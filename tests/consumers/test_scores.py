@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
-from types import ModuleType
+from pathlib import Path
+from uuid import uuid4
 
-import numpy as np
 import polars as pl
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
 
 from consumers import scorer, scores
 from fpm.errors import InputRefused, LookAhead, ModelRefused, TryLater, UsageError
@@ -17,7 +21,9 @@ from fpm.sessions import cut_off, next_sessions, sessions_between
 from fpm.store import features
 from fpm.store.job import publish_frames, run_job
 from fpm.store.models import Model
-from fpm.store.stores import Stores
+from fpm.store.postgres import Server
+from fpm.store.settings import Settings
+from fpm.store.stores import Stores, open_stores
 from tests.fpm.nn.small_panel import Generated, generated
 
 SESSIONS = 30
@@ -44,7 +50,7 @@ def save_encoder(stores: Stores, vintage: str, through: date) -> Model:
     )  # fmt: skip
 
 
-def publish(stores: Stores, made: Generated, vintage: str = VINTAGE) -> list[date]:
+def publish(stores: Stores, made: Generated, vintage: str = VINTAGE) -> None:
     """Put a generated panel into the lake, on the market's own sessions, each row known when it could be."""
     days = calendar(stores)
     encoder = save_encoder(stores, vintage, days[ENCODED])
@@ -65,18 +71,46 @@ def publish(stores: Stores, made: Generated, vintage: str = VINTAGE) -> list[dat
         publish_frames("fingerprints", session, {"fingerprints": encoded}, stores.for_vintage(vintage))
         complete = cut_off(stores.market, next_sessions(stores.market, session, 6)[-1])
         publish_frames("labels", session, {"labels": known(label.select("symbol", "label"), complete)}, stores)
-    return days
 
 
 def known(frame: pl.DataFrame, moment: datetime) -> pl.DataFrame:
     return frame.with_columns(pl.lit(moment).dt.cast_time_unit("us").alias("created_timestamp"))
 
 
+@pytest.fixture(scope="module")
+def prepared(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, str]]:
+    """A filled home and its database, to be copied: filling them takes seconds."""
+    name = f"prepared_{uuid4().hex}"
+    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
+        settings = Settings(
+            home=tmp_path_factory.mktemp("prepared"), preset="tiny",
+            database_url=SecretStr(make_conninfo(postgres_server.dsn, dbname=name)),
+        )  # fmt: skip
+        stores = open_stores(settings)
+        features.apply(settings)
+        stores.decide_profile("bar_32")
+        publish(stores, generated(sessions=SESSIONS, symbols=SYMBOLS))
+        stores.ledger.close()
+        yield settings, name
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
-def filled(stores: Stores) -> tuple[Stores, list[date]]:
-    features.apply(stores.settings)
-    stores.decide_profile("bar_32")
-    return stores, publish(stores, generated(sessions=SESSIONS, symbols=SYMBOLS))
+def filled(
+    prepared: tuple[Settings, str], postgres_server: Server, tmp_path: Path
+) -> Iterator[tuple[Stores, list[date]]]:
+    """Stores over a copy of the prepared home and database, and the sessions of the calendar."""
+    settings, template = prepared
+    name = f"test_{uuid4().hex}"
+    shutil.copytree(settings.home, tmp_path / "home")
+    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        url = SecretStr(make_conninfo(postgres_server.dsn, dbname=name))
+        stores = open_stores(Settings(home=tmp_path / "home", preset="tiny", database_url=url))
+        yield stores, calendar(stores)
+        stores.ledger.close()
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def read_scores(stores: Stores, session: date) -> pl.DataFrame:
@@ -99,7 +133,7 @@ def test_a_session_is_scored_in_every_stream(filled: tuple[Stores, list[date]]) 
     assert set(found["model"]) == {model} and set(found["vintage"]) == {VINTAGE}
     assert set(found["created_timestamp"]) == {cut_off(stores.market, last)}
     for (_,), rows in found.group_by("stream"):
-        assert np.isfinite(rows["score"]).all() and (rows["spread"] >= 0).all() and (rows["spread"] > 0).any()
+        assert rows["score"].is_finite().all() and (rows["spread"] >= 0).all() and (rows["spread"] > 0).any()
         assert rows["score"].mean() == pytest.approx(0, abs=1e-9), "a mean of z-scores"
 
     assert run_job(scores, last, stores).status == "unchanged"
@@ -204,12 +238,3 @@ def poison(stores: Stores, sessions: Sequence[date]) -> None:
     for session in sessions:
         labels = stores.read("labels", session).with_columns(label=pl.lit(float("nan")))
         publish_frames("labels", session, {"labels": labels.drop("session")}, stores)
-
-
-def test_jobs_declare_what_they_read() -> None:
-    job: ModuleType = scores
-    assert (
-        job.NAME == "scores"
-        and job.WRITES == ("scores",)
-        and set(job.READS) == {"fingerprints", "daily_bars", "daily_factors"}
-    )

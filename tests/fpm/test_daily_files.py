@@ -17,6 +17,7 @@ def daily(**columns: list[object]) -> pl.DataFrame:
     rows = {
         "ts_code": ["600000", "000001.SZ"], "trade_date": ["2026-01-05", "2026-01-05"], "open": [10.0, 20.0],
         "high": [11.0, 21.0], "low": [9.0, 19.0], "close": [10.5, 20.0], "vol": [1000.0, 0.0],
+        "st": ["False", "true"],
     }  # fmt: skip
     return pl.DataFrame({**rows, **columns}, strict=False)
 
@@ -44,7 +45,7 @@ def test_what_is_absent_is_filled_or_left_unavailable(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_row_is_set_aside(columns: dict[str, list[object]], code: str, tmp_path: Path) -> None:
-    daily(**columns).cast({"trade_date": pl.Date}, strict=False).write_parquet(tmp_path / "daily_bars.parquet")
+    daily(**columns).write_parquet(tmp_path / "daily_bars.parquet")
     read = read_daily(tmp_path / "daily_bars.parquet", CN)
     assert read.quarantined["reason_code"].to_list() == [code]
     assert read.quarantined["row"].to_list() == [0]
@@ -66,7 +67,15 @@ def test_members_with_dates_that_are_none_are_refused(tmp_path: Path) -> None:
 
 
 def test_members_by_index_and_symbol(tmp_path: Path) -> None:
-    rows = {"index_code": ["CSI300", "CSI300"], "date": ["2026-01-05"] * 2, "symbol": ["600519", "000001"], "weight": [0.6, 0.4]}
+    rows = {
+        "index_code": ["CSI300", "CSI300"],
+        "date": ["2026-01-05"] * 2,
+        "symbol": ["600519", "000001"],
+        "weight": [0.6, 0.4],
+    }
     pl.DataFrame(rows).write_csv(tmp_path / "index_members.csv")
     frame = read_members(tmp_path / "index_members.csv", CN).frame
-    assert frame.select("index", "symbol", "weight").rows() == [("CSI300", "000001.SZ", 0.4), ("CSI300", "600519.SH", 0.6)]
+    assert frame.select("index", "symbol", "weight").rows() == [
+        ("CSI300", "000001.SZ", 0.4),
+        ("CSI300", "600519.SH", 0.6),
+    ]

@@ -202,6 +202,21 @@ def test_a_promoted_model_makes_its_results_stale_and_dates_them(stores: Stores)
     assert len(calls) == 2
 
 
+def test_a_job_that_writes_elsewhere_looks_again_each_time(stores: Stores) -> None:
+    ingest(stores)
+    calls: list[datetime | None] = []
+    job = SimpleNamespace(
+        NAME="elsewhere", READS={"daily_bars": Window()}, WRITES=(), run=lambda _, as_of: calls.append(as_of.known_at)
+    )
+    ingest(stores, (MIDDLE, CORRECTED_AT, {"A": 6.0}))
+    assert [run_job(job, MIDDLE, stores).status for _ in range(2)] == ["published", "unchanged"]
+    assert calls == [CORRECTED_AT] * 2
+    with pytest.raises(ZeroDivisionError):
+        run_job(SimpleNamespace(**vars(job) | {"run": lambda *_: 1 / 0}), MIDDLE, stores)
+    rows = {row["job"]: (row["status"], row["attempt"]) for row in stores.ledger.rows(MIDDLE)}
+    assert rows["elsewhere"] == ("failed", 2)
+
+
 def test_two_runners_at_once_compute_a_partition_once(stores: Stores, settings: Settings) -> None:
     ingest(stores)
     job, calls = counted()
@@ -252,6 +267,8 @@ def test_market_and_preset_are_decided_by_the_first_attempt(stores: Stores, sett
         assert (later.settings.market, later.settings.preset) == ("cn", "tiny")
     with pytest.raises(UsageError, match="FPM-CFG-010"):
         open_stores(settings.model_copy(update={"preset": "demo"}))
+    with pytest.raises(UsageError, match="FPM-CFG-013"):
+        open_stores(settings.model_copy(update={"preset": "enormous"}))
 
 
 def test_a_window_may_follow_the_preset(stores: Stores) -> None:

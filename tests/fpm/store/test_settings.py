@@ -23,7 +23,7 @@ def test_the_environment_speaks_and_the_caller_has_the_last_word(
         settings.home
     }
     with pytest.raises(ValidationError):
-        settings.preset = "demo"  # type: ignore[misc]
+        settings.preset = "demo"
 
 
 def test_a_secret_does_not_print(monkeypatch: pytest.MonkeyPatch) -> None:

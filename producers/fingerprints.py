@@ -1,0 +1,60 @@
+"""Job: one vector of 128 floats a symbol-session, under the encoder vintage the stores name or have in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from fpm.errors import ModelRefused
+from fpm.minute_features import from_frame
+from fpm.nn import pretraining
+from fpm.nn.encoder import Encoder, embed
+from fpm.nn.fit import deterministic
+from fpm.schema import FINGERPRINT_SIZE
+from fpm.store.job import Window
+from fpm.store.models import Model
+from fpm.store.stores import Stores
+
+NAME = "fingerprints"
+MODELS = ("encoder",)
+READS: Mapping[str, Window] = {"minute_features": Window()}
+WRITES: tuple[str, ...] = (NAME,)
+
+
+def run(session: date, stores: Stores) -> None:
+    """Fingerprints of `session`; a symbol without features has none.
+
+    Raises ModelRefused where the vintage is of another profile: vectors of two profiles never mix.
+    """
+    model = stores.model("encoder", session)
+    _require_profile(model, stores)
+    encoder = pretraining.load(model.manifest, (model.path / "weights.safetensors").read_bytes())
+    symbols, x_STF = from_frame(stores.read("minute_features", session), stores.profile)
+    stores.write(NAME, session, fingerprints(encoder, symbols, x_STF, model.id), vintage=model.id)
+
+
+def fingerprints(encoder: Encoder, symbols: tuple[str, ...], x_STF: np.ndarray, vintage: str) -> pl.DataFrame:
+    """The table's rows: symbol, vintage, fingerprint (128 float32)."""
+    with deterministic(0):
+        z_SD = embed(encoder, x_STF) if symbols else np.empty((0, FINGERPRINT_SIZE), np.float32)
+    known = np.isfinite(z_SD).all(axis=1)
+    return pl.DataFrame(
+        {
+            "symbol": pl.Series([symbols[i] for i in np.flatnonzero(known)], dtype=pl.String),
+            "vintage": pl.repeat(vintage, int(known.sum()), dtype=pl.String, eager=True),
+            "fingerprint": pl.Series(z_SD[known], dtype=pl.Array(pl.Float32, FINGERPRINT_SIZE)),
+        }
+    )
+
+
+def _require_profile(model: Model, stores: Stores) -> None:
+    trained_on = model.manifest["profile_hash"]
+    if trained_on != stores.profile.hash:
+        raise ModelRefused(
+            "FPM-ML-067",
+            f"vintage {model.id} was trained on profile {trained_on}, the one in force is {stores.profile.hash}",
+            "no fingerprint was written", "train an encoder on the profile in force: fpm train encoder",
+        )  # fmt: skip

@@ -1,0 +1,115 @@
+"""What the report gathers is what the lake holds."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from consumers import portfolio, report
+from fpm.errors import TryLater
+from fpm.store.job import backfill
+from tests.consumers.small_lake import SCORER, VINTAGE, SmallLake, put
+
+MONDAY, LAST = date(2024, 12, 2), date(2024, 12, 20)
+
+
+@pytest.fixture
+def lake(stores):
+    """Fifteen scored sessions, nine of them labelled, with weights."""
+    small = SmallLake()
+    sessions = small.fill(stores, MONDAY, LAST)
+    for session in sessions[:9]:
+        put("labels", session, {"labels": small.labels(session)}, stores)
+    backfill(portfolio, MONDAY, LAST, stores, lambda done, total, what: None)
+    return small
+
+
+def test_figures_are_those_of_scores_and_labels_in_the_lake(lake, stores):
+    figures = report.evaluate(stores)
+    daily = []
+    for session in stores.sessions("labels"):
+        dual = lake.scores(session).filter(pl.col("stream") == "dual")["score"]
+        daily.append(stats.spearmanr(dual, lake.labels(session)["label"])[0])
+    lines = {line["stream"]: line for line in figures["rank_ic"]}
+    assert lines["dual"]["rank_ic"] == pytest.approx(np.mean([np.mean(daily[k::5]) for k in range(5)]))
+    assert lines["dual"]["periods"] == 2
+    assert figures["streams"]["dual"]["labelled_sessions"] == 9
+    assert [row["index"] for row in figures["portfolios"]] == ["CSI300"]
+    assert len(figures["paired"]) == 3
+    json.dumps(figures, allow_nan=False)
+
+
+def test_the_page_and_its_twin_are_written_with_the_same_bytes_again(lake, stores):
+    page = report.write(stores)
+    first = page.read_bytes(), page.with_name("report.json").read_bytes()
+    assert page == stores.settings.home / "reports" / "report.html"
+    assert (report.write(stores).read_bytes(), page.with_name("report.json").read_bytes()) == first
+    held = json.loads(first[1])
+    assert held["as_of"] == "2024-12-20"
+    assert held["folds"] == [
+        {"first": "2024-12-02", "last": "2024-12-20", "model": SCORER, "sessions": 15, "vintage": VINTAGE}
+    ]
+    assert [each["vintage"] for each in held["encoders"]] == [VINTAGE]
+    assert {row["table"]: row["sessions"] for row in held["coverage"]}["scores"] == 15
+    assert sorted(path.name for path in page.parent.iterdir()) == ["report.html", "report.json"]
+
+
+def test_beside_the_oracle_where_the_exchange_left_one(lake, stores):
+    folder = stores.settings.home / "synthetic"
+    folder.mkdir(parents=True)
+    answers = pl.concat(
+        lake.labels(session).select(
+            "symbol", session=pl.lit(session), intraday="label", daily="label", combined="label"
+        )
+        for session in stores.sessions("scores")
+    )
+    answers.write_parquet(folder / "oracle.parquet")
+    lines = {line["stream"]: line for line in report.evaluate(stores)["rank_ic"]}
+    assert lines["dual"]["oracle"] == pytest.approx(1.0)
+    assert 0.3 < lines["dual"]["share"] < 1
+    assert "synthetic" in report.gather(stores).title
+
+
+def test_spread_is_in_units_of_the_scores_deviation():
+    scores = pl.DataFrame({"session": [MONDAY] * 2, "symbol": ["a", "b"], "score": [1.0, 3.0], "spread": [0.2, 0.4]})
+    assert report.spread(scores) == [(MONDAY, pytest.approx(0.3))]
+
+
+def test_encoder_losses_are_in_units_of_their_baselines():
+    manifest = {
+        "figures": {"rank": 40.0, "count": 500.0, "note": "text"},
+        "untrained": {"rank": 60.0},
+        "history": [
+            {"train/forward": 9.0, "validation/forward": 0.9, "validation/forward_baseline": 1.2, "rank": 1.0},
+            {"train/forward": 0.5, "train/backward": 0.25, "train/backward_baseline": 0.5},
+        ],
+    }
+    found = report.encoder(VINTAGE, MONDAY, "promoted", manifest)
+    assert found.epochs == [{"forward": pytest.approx(0.75)}, {"forward": 0.5, "backward": 0.5}]
+    assert found.figures == {"rank": 40.0, "count": 500.0, "rank_untrained": 60.0}
+
+
+def test_quarantined_rows_and_files_are_counted_by_code(tmp_path):
+    place = tmp_path / "minute_bars" / "session=2024-12-02"
+    place.mkdir(parents=True)
+    rows = pl.DataFrame({"reason_code": ["FPM-IN-023"] * 2 + ["FPM-IN-021"], "reason": ["b", "a", "c"]})
+    rows.write_parquet(place / "0123456789ab.parquet")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "x.csv-0123.json").write_text(
+        json.dumps({"file": "x.csv", "code": "FPM-IN-001", "wrong": "no"})
+    )
+    assert [(row.table, row.code, row.reason, row.count) for row in report.quarantined(tmp_path)] == [
+        ("minute_bars", "FPM-IN-021", "c", 1),
+        ("minute_bars", "FPM-IN-023", "a", 2),
+        ("file x.csv", "FPM-IN-001", "no", 1),
+    ]
+
+
+def test_before_anything_was_scored(stores):
+    with pytest.raises(TryLater, match="FPM-REP-075"):
+        report.evaluate(stores)
