@@ -7,7 +7,7 @@ checkpoint.
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from hashlib import sha256
 from typing import Any
@@ -63,7 +63,7 @@ def train(through: date, vintage: str, stores: Stores, progress: Progress) -> st
     for model in stores.models.list("scorer"):
         if model.manifest.get("inputs") == digest and model.status == "promoted":
             return model.id
-    checkpoint = stores.settings.home / "checkpoints" / "scorer" / digest[:16]
+    checkpoint = stores.settings.models / ".training" / digest[:16]
     watch = Watch(progress, checkpoint)
     trained, results = streams.train(lesson.panel, lesson.labels, lesson.split, lesson.config, watch)
     weights = trained.to_bytes()
@@ -90,6 +90,7 @@ def _require_unseen(vintage: str, through: date, stores: Stores) -> None:
 def _lesson(through: date, vintage: str, stores: Stores) -> Lesson:
     known = stores.as_of(cut_off(stores.market, through))
     config = PRESETS[stores.settings.preset]
+    config = replace(config, seeds=tuple(seed + stores.settings.seed for seed in config.seeds))
     encoded = known.sessions("fingerprints", vintage)
     split = walk_forward.split(encoded, through, walk_forward.PRESETS[stores.settings.preset])
     first = encoded[max(0, encoded.index(split.train[0]) - config.look_back + 1)]

@@ -30,7 +30,7 @@ class BacktestConfig:
 
     cost: float = 0.003
     sessions_per_year: int = 252
-    annualise_from: int = 60
+    annualise_from: int = 20
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Commands parse, call one function and show its answer; heavy imports stay inside
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import date, datetime
 from pathlib import Path
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from fpm.store.settings import Settings
     from fpm.store.stores import Stores
 
-app = typer.Typer(help="Minute bars to a trustworthy daily factor.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Minute bars to a trustworthy daily factor.", no_args_is_help=True, pretty_exceptions_enable=False
+)
 train = typer.Typer(help="Train one model.", no_args_is_help=True)
 app.add_typer(train, name="train")
 
@@ -49,7 +52,13 @@ def main() -> None:
 def _settings(market: str | None = None, preset: str | None = None) -> Settings:
     from fpm.store.settings import load_settings
 
-    return load_settings({name: value for name, value in (("market", market), ("preset", preset)) if value})
+    settings = load_settings({name: value for name, value in (("market", market), ("preset", preset)) if value})
+    for library in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS"):  # read once, when the library is first imported
+        os.environ.setdefault(library, str(settings.threads))
+    from fpm.store import log
+
+    log.configure(settings)
+    return settings
 
 
 def _stores(market: str | None = None, preset: str | None = None) -> Stores:
@@ -85,9 +94,13 @@ def _moment(text: str | None) -> datetime | None:
 def _range(first: str, last: str) -> tuple[date, date]:
     start, end = parse_session(first), parse_session(last)
     if start > end:
-        raise UsageError("FPM-CFG-065", f"{first} lies after {last}", "nothing was done", "give the earlier session first")
+        raise UsageError(
+            "FPM-CFG-065", f"{first} lies after {last}", "nothing was done", "give the earlier session first"
+        )
     if end > _now().date():
-        raise UsageError("FPM-CFG-066", f"{last} lies in the future", "nothing was done", "give a session that has closed")
+        raise UsageError(
+            "FPM-CFG-066", f"{last} lies in the future", "nothing was done", "give a session that has closed"
+        )
     return start, end
 
 
@@ -107,11 +120,9 @@ def _show(answer: dict[str, Any] | list[dict[str, Any]], as_json: bool) -> None:
 def setup(market: Market = None, preset: Preset = None, as_json: Json = False) -> None:
     """Start Postgres, migrate it, apply the feature definitions. Safe to repeat."""
     from fpm.store import features
-    from fpm.store.migrate import migrate
     from fpm.store.stores import open_stores
 
     settings = _settings(market, preset)
-    migrate(settings)
     stores = open_stores(settings)
     for name, value in (("market", market), ("preset", preset)):
         if value:
@@ -320,6 +331,7 @@ def jobs(as_json: Json = False) -> None:
     """The jobs, in nightly order, with what they read and write."""
     from fpm import schedule
 
+    _settings()  # a misspelt setting is named here, too
     _show(schedule.describe_jobs(), as_json)
 
 

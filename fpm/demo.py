@@ -19,7 +19,6 @@ from fpm.errors import UsageError
 from fpm.progress import bar
 from fpm.schema import STREAMS
 from fpm.sessions import cut_off
-from fpm.store.migrate import migrate
 from fpm.store.settings import Settings
 from fpm.store.stores import Stores, open_stores
 
@@ -51,7 +50,6 @@ def run(plan: Plan, settings: Settings) -> dict[str, Any]:
     from fpm.store import features
 
     started = time.monotonic()
-    migrate(settings)
     stores = open_stores(settings)
     _claim(plan, stores)
     features.apply(settings)
@@ -149,7 +147,9 @@ def show(answers: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(answers, default=str, indent=2))
         return
     console = Console(width=120)
-    console.print(f"\n[bold]RankIC out of sample[/] (synthetic exchange, preset of the demo; streams {', '.join(STREAMS)})")
+    console.print(
+        f"\n[bold]RankIC out of sample[/] (synthetic exchange, preset of the demo; streams {', '.join(STREAMS)})"
+    )
     console.print(render(answers["rank_ic"]))
     console.print(f"\n[bold]scores of {answers['session']}, read through the Feast SDK[/]")
     console.print(render(answers["sdk"]))

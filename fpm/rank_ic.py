@@ -14,7 +14,8 @@ from fpm.panels import Floats, mean
 def centred_ranks(values_TN: Floats) -> Floats:
     """Average ranks of each session minus their mean; NaN where unavailable."""
     here_T = np.isfinite(values_TN).sum(axis=1)
-    return np.array([rank(values_N) for values_N in values_TN]).reshape(values_TN.shape) - (here_T[:, None] + 1) / 2
+    ranks_TN = np.array([rank(values_N) for values_N in values_TN]).reshape(values_TN.shape)
+    return np.asarray(ranks_TN - (here_T[:, None] + 1) / 2, dtype=np.float64)
 
 
 def rank_ic(score_TN: Floats, label_TN: Floats, minimum_symbols: int = 3) -> Floats:

@@ -49,7 +49,9 @@ def digest(home: Path) -> dict[str, str]:
     with connect(settings) as connection:
         for name in _tables(connection):
             columns = [c for c in _columns(connection, name) if c not in WALL_CLOCK]
-            rows = connection.execute(f"SELECT {', '.join(columns)} FROM {name} ORDER BY {', '.join(columns)}").fetchall()
+            rows = connection.execute(
+                f"SELECT {', '.join(columns)} FROM {name} ORDER BY {', '.join(columns)}"
+            ).fetchall()
             answer[name] = hashlib.sha256(repr(rows).encode()).hexdigest()
     return answer
 

@@ -24,7 +24,7 @@ ROWS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class TokenConfig:
-    """`stem`: nonlinear units a minute, for prices and for flows, 0 = the plain projection.
+    """`stem`: units a minute that join its prices to its flows, 0 = the plain projection.
 
     With one minute a token the Transformer sees single minutes itself. With several, products inside a minute (volume
     times the size of the move) are lost in the projection unless they are formed before it.
@@ -75,14 +75,14 @@ class Tokens(nn.Module):
         self.register_buffer("change_P", torch.ones(len(prices)))
         self.register_buffer("phase_N", phases(config), persistent=False)
         minutes, stem, width = config.minutes, config.stem, config.width
-        self.price_stem = nn.Linear(2 * len(prices), stem) if stem else None
-        self.flow_stem = nn.Linear(2 * len(prices) + len(flows), stem) if stem else None
+        self.price_stem = nn.Linear(3 * len(prices), stem) if stem else None
+        self.flow_stem = nn.Linear(len(flows), stem) if stem else None
         self.price_projection = nn.Linear(minutes * (len(prices) + stem) + len(prices), width)
         self.flow_projection = nn.Linear(minutes * (len(flows) + stem) + len(flows), width, bias=False)
         self.position_ND = nn.Parameter(sinusoids(config))
         self.phase_ND = nn.Parameter(0.02 * torch.randn(config.phases, width))
-        nn.init.orthogonal_(self.price_projection.weight)
-        nn.init.orthogonal_(self.flow_projection.weight)
+        start_as_mean(self.price_projection, minutes, len(prices) + stem)
+        start_as_mean(self.flow_projection, minutes, len(flows) + stem)
         nn.init.zeros_(self.price_projection.bias)
 
     def forward(self, x_BTF: Tensor) -> Parts:
@@ -93,8 +93,9 @@ class Tokens(nn.Module):
         seen, flow = [prices_BTP], [flows_BTG]
         if self.price_stem is not None and self.flow_stem is not None:
             moves_BTP = self._moves(standard_BTF)
-            seen.append(functional.gelu(self.price_stem(torch.cat([prices_BTP, moves_BTP], dim=-1))))
-            flow.append(functional.gelu(self.flow_stem(torch.cat([prices_BTP, moves_BTP, flows_BTG], dim=-1))))
+            side_BTC = self.price_stem(torch.cat([prices_BTP, moves_BTP, moves_BTP.abs()], dim=-1))
+            seen.append(side_BTC)
+            flow.append(side_BTC * self.flow_stem(flows_BTG))
         place_ND = self.position_ND + self.phase_ND[self.phase_N]
         seen_BNMC, flow_BNMC = self._cut(torch.cat(seen, dim=-1)), self._cut(torch.cat(flow, dim=-1))
         seen_BND = self.price_projection(torch.cat([seen_BNMC.flatten(2), missing_prices], dim=-1))
@@ -153,6 +154,18 @@ def phases(config: TokenConfig) -> Tensor:
     middle_N = 1 + torch.floor((share_N - 0.125) / 0.75 * (config.phases - 2)).long()
     inner_N = middle_N.clamp(1, max(1, config.phases - 2))
     return torch.where(share_N < 0.125, 0, torch.where(share_N > 0.875, config.phases - 1, inner_N))
+
+
+def start_as_mean(projection: nn.Linear, minutes: int, channels: int) -> None:
+    """Orthogonal weights, the same for every minute of a token: it starts as the mean of its minutes, scaled.
+
+    Orthogonal over all the inputs of a token instead, 128 units keep a random part of each minute and no mean of any.
+    """
+    rest = projection.in_features - minutes * channels
+    one = torch.empty(projection.out_features, channels + rest)
+    nn.init.orthogonal_(one)
+    with torch.no_grad():
+        projection.weight.copy_(torch.cat([one[:, :channels].repeat(1, minutes) / minutes**0.5, one[:, channels:]], 1))
 
 
 def sinusoids(config: TokenConfig) -> Tensor:

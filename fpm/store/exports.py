@@ -1,4 +1,4 @@
-"""Files for other programs: any table of the lake, or a point-in-time frame, as Parquet. Written whole or not at all."""
+"""Files for other programs: any table, or a point-in-time frame, as Parquet. Written whole or not at all."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ def table(name: str, span: tuple[date, date] | None, out: Path, stores: Stores) 
     if not chosen:
         known = f"{sessions[0]} to {sessions[-1]}" if sessions else "nothing yet"
         raise UsageError(
-            "FPM-CFG-011", f"table {name} has no session from {first} to {last}", "no file was written", f"it holds {known}"
+            "FPM-CFG-011",
+            f"table {name} has no session from {first} to {last}",
+            "no file was written",
+            f"it holds {known}",
         )
     if declared.by_vintage:
-        parts = [
-            stores.read(name, chosen[0], chosen[-1], vintage=vintage) for vintage in stores.lake.vintages(name)
-        ]
+        parts = [stores.read(name, chosen[0], chosen[-1], vintage=vintage) for vintage in stores.lake.vintages(name)]
         rows = pl.concat([part for part in parts if part.height], how="vertical")
     else:
         rows = stores.read(name, chosen[0], chosen[-1])
@@ -95,7 +96,9 @@ def _read_entities(path: Path) -> pl.DataFrame:
 def _write(rows: pl.DataFrame, out: Path) -> None:
     """A reader of `out` sees the old file or the new one."""
     if out.is_dir() or not out.parent.is_dir():
-        raise UsageError("FPM-CFG-013", f"cannot write {out}", "nothing was written", "give a file in an existing folder")
+        raise UsageError(
+            "FPM-CFG-013", f"cannot write {out}", "nothing was written", "give a file in an existing folder"
+        )
     partial = out.with_name(f".{out.name}.partial")
     rows.write_parquet(partial)
     os.replace(partial, out)

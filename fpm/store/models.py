@@ -43,9 +43,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Models:
-    """Models below `root`, registered in the ledger's database."""
+    """Models below `root`, registered in the ledger's database; new ones are made under `staging`."""
 
     root: Path
+    staging: Path
     ledger: Ledger
     market: Market
 
@@ -66,35 +67,37 @@ class Models:
             )  # fmt: skip
         contents = files | {"manifest.json": canonical_json(manifest)}
         hashes = {name: sha256(content).hexdigest() for name, content in sorted(contents.items())}
-        self._refuse_other_content(model, hashes)
-        self._write(model.path, contents)
-        self._register(model, hashes)
+        with self.ledger.lock("models", f"{kind}/{model_id}"):
+            if not self._is_stored(model, hashes):
+                self._write(model.path, contents)
+            self._register(model, hashes)
         return self.load(kind, model_id)
 
-    def _refuse_other_content(self, model: Model, hashes: dict[str, str]) -> None:
+    def _is_stored(self, model: Model, hashes: dict[str, str]) -> bool:
+        """Whether just this model is registered and its files are sound. Raises ModelRefused for other content."""
         rows = self.ledger.query("SELECT files FROM fpm.models WHERE kind = %s AND id = %s", (model.kind, model.id))
         if rows and rows[0][0] != hashes:
             raise ModelRefused(
-                "FPM-ML-302",
-                f"{model.kind} {model.id} exists with other content",
-                "the stored one was kept",
+                "FPM-ML-302", f"{model.kind} {model.id} exists with other content", "the stored one was kept",
                 "give the new model its own id",
-            )
+            )  # fmt: skip
+        return bool(rows) and all(_is(model.path / name, recorded) for name, recorded in hashes.items())
 
     def _write(self, target: Path, contents: dict[str, bytes]) -> None:
-        """Into a sibling folder first; then one rename, so a model is there whole or not at all.
+        """Into the staging folder first; then one rename, so a model is there whole or not at all.
 
         A folder without a registered row is the rest of a killed save and is replaced.
         """
-        staging = target.parent / f".{target.name}.{os.getpid()}"
+        staging = self.staging / "models" / target.parent.name / target.name
         shutil.rmtree(staging, ignore_errors=True)
         for name, content in contents.items():
             write_durably(staging / name, content)
         sync_folder(staging)
-        if target.exists():
-            shutil.rmtree(target)
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(staging, target)
-        sync_folder(target.parent)
+        for folder in (target.parent, self.root, self.root.parent):
+            sync_folder(folder)
 
     def _register(self, model: Model, hashes: dict[str, str]) -> None:
         self.ledger.execute(
@@ -160,7 +163,7 @@ class Models:
         model = self._model(row)
         for name, recorded in row[6].items():
             path = model.path / name
-            if not path.is_file() or sha256_of(path) != recorded:
+            if not _is(path, recorded):
                 raise StoreCorrupt(
                     "FPM-ML-310",
                     f"{path} is not the file that was registered",
@@ -175,6 +178,10 @@ class Models:
 
 
 _SELECT = "SELECT kind, id, born, through, status, manifest, files FROM fpm.models "
+
+
+def _is(path: Path, sha: str) -> bool:
+    return path.is_file() and sha256_of(path) == sha
 
 
 def canonical_json(content: object) -> bytes:

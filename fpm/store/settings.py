@@ -5,7 +5,9 @@ Settings come from the environment (prefix ``FPM_``) or from the caller; nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fpm.errors import UsageError
+from fpm.sessions import MARKETS
 
 
 class Settings(BaseSettings):
@@ -27,14 +30,21 @@ class Settings(BaseSettings):
 
     home: Path = Path(".fpm")
     market: str = "cn"
-    preset: str = "default"
+    preset: Literal["default", "demo", "short", "tiny"] = "default"
     database_url: SecretStr | None = None
     threads: int = Field(default=1, ge=1, le=256)
     workers: int = Field(default=1, ge=1, le=256)
     seed: int = 0
     fsync: bool = True
     log_format: Literal["console", "json"] = "console"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+
+    @field_validator("market")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in MARKETS:
+            raise ValueError(f"no market {name!r}; use one of {', '.join(MARKETS)}")
+        return name
 
     @field_validator("home")
     @classmethod
@@ -71,10 +81,28 @@ class Settings(BaseSettings):
 def load_settings(given: Mapping[str, Any]) -> Settings:
     """Settings from the environment, with the values `given` on top.
 
-    Raises UsageError where a value does not fit; the value itself is not repeated, it may be a secret.
+    Raises UsageError for an unknown name or a value that does not fit (all of them at once); the value itself is not
+    repeated, it may be a secret.
     """
+    _refuse_unknown(os.environ)
     try:
         return Settings(**given)
     except ValidationError as wrong:
         said = "; ".join(f"FPM_{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in wrong.errors())
         raise UsageError("FPM-CFG-001", said, "nothing was done", "correct the environment or the option") from None
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    """A misspelt variable would silently leave its setting at the default."""
+    known = {*(f"FPM_{name}".upper() for name in Settings.model_fields), "FPM_FAULT"}
+    unknown = sorted(name for name in environment if name.upper().startswith("FPM_") and name.upper() not in known)
+    if unknown:
+        said = "; ".join(f"{name} ({_near(name.upper(), known)})" for name in unknown)
+        raise UsageError(
+            "FPM-CFG-001", f"unknown setting {said}", "nothing was done", f"use {', '.join(sorted(known))}"
+        )
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else "no setting is like it"

@@ -179,7 +179,7 @@ def open_stores(settings: Settings) -> Stores:
     settings = _decided(settings, ledger)
     of = market(settings.market)
     lake = Lake(settings.lake, settings.staging)
-    return Stores(settings, of, lake, ledger, Models(settings.models, ledger, of))
+    return Stores(settings, of, lake, ledger, Models(settings.models, settings.staging, ledger, of))
 
 
 def _decided(settings: Settings, ledger: Ledger) -> Settings:

@@ -118,7 +118,7 @@ def read_scores(stores: Stores, session: date) -> pl.DataFrame:
 
 
 def test_a_session_is_scored_in_every_stream(filled: tuple[Stores, list[date]]) -> None:
-    """From training to published scores: who is scored, what a row says, when it is known, and that nothing runs twice."""
+    """From training to published scores: who is scored, what a row says, when it is known; nothing runs twice."""
     stores, days = filled
     last = days[SESSIONS - 1]
     with pytest.raises(TryLater):
@@ -139,7 +139,7 @@ def test_a_session_is_scored_in_every_stream(filled: tuple[Stores, list[date]]) 
     assert run_job(scores, last, stores).status == "unchanged"
     assert scorer.train(days[THROUGH], VINTAGE, stores, silent) == model
     assert len(stores.models.list("scorer")) == 1
-    assert not list((stores.settings.home / "checkpoints" / "scorer").iterdir()), "a finished training leaves none"
+    assert not list((stores.settings.models / ".training").iterdir()), "a finished training leaves none"
 
     saved = stores.models.load("scorer", model)
     assert saved.born == cut_off(stores.market, days[THROUGH]) and saved.through == days[THROUGH]

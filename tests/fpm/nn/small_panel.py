@@ -12,21 +12,24 @@ from fpm.cross_section import Array
 from fpm.schema import DAILY_FACTORS, FINGERPRINT_SIZE
 
 FIRST = date(2024, 1, 1)
+RELATIVE = {"open": 0.99, "high": 1.02, "low": 0.98, "close": 1.0}  # prices of a session over its close
 PERSISTENCE = 0.9  # of the latents from one session to the next
 
 
 @dataclass(frozen=True)
 class Generated:
-    """`oracle_TS`: the latent that drives the label; `frame` and `labels` as `panel` and `labelled_sessions` take them."""
+    """`oracles`: by stream, (T, S), what drives the label; `frame` and `labels` as the panel takes them."""
 
     sessions: tuple[date, ...]
     symbols: tuple[str, ...]
     frame: pl.DataFrame
     labels: pl.DataFrame
-    oracle_TS: Array
+    oracles: dict[str, Array]
 
 
-def generated(sessions: int = 20, symbols: int = 12, latents: int = 4, strength: float = 0.18, seed: int = 0) -> Generated:
+def generated(
+    sessions: int = 20, symbols: int = 12, latents: int = 4, strength: float = 0.18, seed: int = 0
+) -> Generated:
     """`strength`: how much of a day's return (in its own standard deviations) the latent and a factor each drive."""
     rng = np.random.default_rng(seed)
     latent_TSE = _slow(rng, (sessions, symbols, latents))
@@ -49,13 +52,14 @@ def generated(sessions: int = 20, symbols: int = 12, latents: int = 4, strength:
         pl.lit("v1").alias("vintage"),
         pl.Series("fingerprint", list(fingerprint_TSD.astype(np.float32).reshape(-1, FINGERPRINT_SIZE))),
         pl.lit(1.0).alias("adj_factor"),
-        *(pl.Series(name, close_TS.ravel() * by) for name, by in (("open", 0.99), ("high", 1.02), ("low", 0.98), ("close", 1.0))),
+        *(pl.Series(name, close_TS.ravel() * by) for name, by in RELATIVE.items()),
         pl.Series("volume", np.exp(rng.normal(size=close_TS.size))),
         pl.Series("turnover", np.exp(rng.normal(size=close_TS.size))),
         *(pl.Series(name, factors_TSF[:, :, f].ravel()) for f, name in enumerate(DAILY_FACTORS)),
     )  # fmt: skip
     labels = keys.with_columns(pl.Series("label", label_TS.ravel())).filter(pl.col("label").is_not_nan())
-    return Generated(days, names, frame, labels, driver_TS)
+    oracles = {"fingerprint": driver_TS, "traditional": factor_TS, "dual": driver_TS + factor_TS}
+    return Generated(days, names, frame, labels, oracles)
 
 
 def _slow(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:

@@ -70,7 +70,9 @@ def test_factors_are_scored_within_their_session(made: Generated, whole: Panel) 
     width = 3 * stats.median_abs_deviation(values, scale=1 / 1.4826)
     expected = stats.zscore(np.clip(values, np.median(values) - width, np.median(values) + width))
     np.testing.assert_allclose(whole.factor_TSF[3, :, 1].numpy(), expected, rtol=1e-5, atol=1e-6)
-    lost = made.frame.with_columns(pl.when(pl.col("symbol") == made.symbols[0]).then(None).otherwise("return_5").alias("return_5"))
+    lost = made.frame.with_columns(
+        pl.when(pl.col("symbol") == made.symbols[0]).then(None).otherwise("return_5").alias("return_5")
+    )
     assert panel(lost, made.sessions).factor_TSF[3, 0, 1] == 0
 
 
@@ -93,7 +95,10 @@ def test_a_split_changes_no_window(made: Generated) -> None:
     """Prices halve, shares double and the factor says so: the adjusted window is the same."""
     later = (pl.col("symbol") == made.symbols[4]) & (pl.col("session") >= made.sessions[7])
     split = made.frame.with_columns(
-        *(pl.when(later).then(pl.col(name) / 2).otherwise(pl.col(name)).alias(name) for name in ("open", "high", "low", "close")),
+        *(
+            pl.when(later).then(pl.col(name) / 2).otherwise(pl.col(name)).alias(name)
+            for name in ("open", "high", "low", "close")
+        ),
         pl.when(later).then(pl.col("volume") * 2).otherwise(pl.col("volume")).alias("volume"),
         pl.when(later).then(2.0).otherwise(1.0).alias("adj_factor"),
     )

@@ -38,6 +38,19 @@ def test_a_saved_model_comes_back(stores: Stores) -> None:
     assert [each.id for each in stores.models.list("scorer")] == ["m1"]
 
 
+def test_saving_again_leaves_the_files_alone_and_mends_damaged_ones(stores: Stores) -> None:
+    path = save(stores).path / "weights.safetensors"
+    before = path.stat().st_ino
+    save(stores)
+    assert path.stat().st_ino == before
+    path.write_bytes(b"damaged")
+    save(stores)
+    assert path.read_bytes() == b"weights"
+    assert {each.name for each in stores.settings.models.rglob("*")} == {
+        "scorer", "m1", "manifest.json", "weights.safetensors",
+    }  # fmt: skip
+
+
 def test_an_id_is_never_given_to_other_content(stores: Stores) -> None:
     save(stores)
     with pytest.raises(ModelRefused, match="FPM-ML-302"):

@@ -1,0 +1,158 @@
+"""Truncate history after t, or distort it, and run the whole chain again: everything at <= t keeps its bits.
+
+Two deployments get the same raw files up to session t. One gets nothing more; the other gets later sessions, too, with
+prices and volumes nobody has seen. Features, factors, fingerprints, models, scores and weights up to t must be equal,
+byte for byte: whatever differed would know the future.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from uuid import uuid4
+
+import polars as pl
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
+
+from fpm import exchange, schedule
+from fpm.schema import L2_32
+from fpm.sessions import cut_off
+from fpm.store import features
+from fpm.store.postgres import Server
+from fpm.store.settings import Settings
+from fpm.store.stores import Stores, open_stores
+from producers import bars
+from tests.leaks import Frames, first_leak
+
+SESSIONS, TRUNCATED_AT, FIRST_SCORED = 44, 40, 36
+DERIVED = ("session_totals", "minute_features", "daily_factors", "fingerprints", "scores", "weights")
+FEATURE_JOBS = ("session_totals", "minute_features", "daily_factors", "labels")
+
+
+def quiet(done: int, total: int, what: object) -> None:
+    """No progress bar in a test."""
+
+
+@contextmanager
+def silent(title: str) -> Iterator[object]:
+    yield quiet
+
+
+def deliver(source: Path, target: Path, last: date, distort_after: date | None) -> None:
+    """Copy a delivery up to `last`; sessions after `distort_after` get other prices and volumes."""
+    (target / "minute_bars").mkdir(parents=True)
+    for path in sorted((source / "minute_bars").glob("*.parquet")):
+        session = date.fromisoformat(path.stem)
+        if session <= last:
+            rows = pl.read_parquet(path)
+            late = distort_after is not None and session > distort_after
+            _distorted(rows).write_parquet(target / "minute_bars" / path.name) if late else rows.write_parquet(
+                target / "minute_bars" / path.name
+            )
+    for name in ("daily_bars", "index_members"):
+        pl.read_parquet(source / f"{name}.parquet").filter(pl.col("session") <= last).write_parquet(
+            target / f"{name}.parquet"
+        )
+
+
+def _distorted(rows: pl.DataFrame) -> pl.DataFrame:
+    """Prices up by a quarter and three times the trading: legal bars, another world."""
+    flows = [c for c in rows.columns if c not in ("symbol", "minute", "open", "high", "low", "close")]
+    prices = [(pl.col(c) * 1.25).round(2) for c in ("open", "high", "low", "close")]
+    return rows.with_columns(*prices, *[pl.col(c) * 3 for c in flows])
+
+
+def chain(stores: Stores, raw: Path) -> None:
+    """Ingest and every job up to the portfolio, over all sessions delivered."""
+    sessions = sorted(date.fromisoformat(path.stem) for path in (raw / "minute_bars").glob("*.parquet"))
+    arrival = cut_off(stores.market, sessions[-1])
+    bars.ingest([raw], bars.Arrival(known_at=arrival, now=arrival), stores, quiet)
+    for name in FEATURE_JOBS:
+        schedule.backfill(schedule.job(name), sessions[0], sessions[-1], stores, quiet)
+    schedule.walk_forward(stores, schedule.plan(stores, sessions[FIRST_SCORED], sessions[-1], None), silent)
+    schedule.backfill(schedule.job("portfolio"), sessions[FIRST_SCORED], sessions[-1], stores, quiet)
+
+
+def visible(home: Path, last: date) -> dict[str, bytes]:
+    """Every derived partition up to a session, and every model that one of them used."""
+    files = [path for table in DERIVED for path in (home / "lake" / table).rglob("part-0.parquet")]
+    kept = {
+        str(path.relative_to(home)): path.read_bytes()
+        for path in files
+        if date.fromisoformat(path.parent.name.removeprefix("session=")) <= last
+    }
+    used = {name.split("vintage=")[1].split("/")[0] for name in kept if "vintage=" in name}
+    models = [path for path in (home / "models").rglob("weights.safetensors") if path.parent.name[:23] in used]
+    return kept | {str(path.relative_to(home)): path.read_bytes() for path in models}
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> Iterator[tuple[Path, Path, date]]:
+    """The truncated home, the distorted one, and the session t."""
+    source = tmp_path_factory.mktemp("source")
+    exchange.write(replace(exchange.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5), source)
+    sessions = sorted(date.fromisoformat(path.stem) for path in (source / "minute_bars").glob("*.parquet"))
+    t, last = sessions[TRUNCATED_AT], sessions[-1]
+    found = []
+    for name, end, distort_after in (("truncated", t, None), ("distorted", last, t)):
+        home = tmp_path_factory.mktemp(name)
+        deliver(source, home / "raw", end, distort_after)
+        with fresh_database(postgres_server) as url:
+            stores = open_stores(Settings(home=home, preset="tiny", database_url=SecretStr(url)))
+            features.apply(stores.settings)
+            chain(stores, home / "raw")
+            stores.ledger.close()
+        found.append(home)
+    yield found[0], found[1], t
+
+
+@contextmanager
+def fresh_database(server: Server) -> Iterator[str]:
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(server.dsn, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
+        yield make_conninfo(server.dsn, dbname=name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("table", [*DERIVED, "models"])
+def test_everything_up_to_t_keeps_its_bytes(table: str, homes: tuple[Path, Path, date]) -> None:
+    truncated, distorted, t = homes
+    expected = {name: data for name, data in visible(truncated, t).items() if table in name.split("/")}
+    found = {name: data for name, data in visible(distorted, t).items() if table in name.split("/")}
+    assert expected, f"the chain wrote no {table}"
+    differing = [name for name in expected if found.get(name) != expected[name]]
+    assert not differing and set(expected) == {n for n in found if n in expected}
+
+
+def test_the_distortion_would_be_seen(homes: tuple[Path, Path, date]) -> None:
+    """The sessions after t do differ from what the same exchange delivered, in every feature that has a scale."""
+    truncated, distorted, t = homes
+    later = [path for path in (distorted / "lake" / "scores").rglob("part-0.parquet") if path.parent.name[8:] > str(t)]
+    assert later and not any((truncated / path.relative_to(distorted)).exists() for path in later)
+
+
+def test_a_planted_leak_in_the_scores_is_caught() -> None:
+    """The checker that guards every feature also stops a score that adds tomorrow's return."""
+    days = [date(2024, 1, 1 + number) for number in range(8)]
+    frame = pl.DataFrame({"session": days, "score": [float(n) for n in range(8)], "close": [1.0 + n for n in range(8)]})
+
+    def leaking(inputs: Frames) -> pl.DataFrame:
+        rows = inputs["prices"]
+        future = pl.col("close").shift(-1) / pl.col("close") - 1
+        return rows.select("session", (pl.col("score") + future.fill_null(0)).alias("score"))
+
+    def honest(inputs: Frames) -> pl.DataFrame:
+        return inputs["prices"].select("session", "score")
+
+    assert first_leak(leaking, {"prices": frame}, "session", days[3:6]) == ("score", days[3])
+    assert first_leak(honest, {"prices": frame}, "session", days[3:6]) is None
+
+
+def test_the_features_of_the_profile_are_all_covered(homes: tuple[Path, Path, date]) -> None:
+    some = next((homes[0] / "lake" / "minute_features").rglob("part-0.parquet"))
+    assert set(L2_32) <= set(pl.read_parquet_schema(some))
