@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from fpm import exchange, schedule
-from fpm.schema import L2_32
+from fpm.schema import L2_32, PRICES
 from fpm.sessions import cut_off
 from fpm.store import features
 from fpm.store.postgres import Server
@@ -50,9 +50,7 @@ def deliver(source: Path, target: Path, last: date, distort_after: date | None) 
         if session <= last:
             rows = pl.read_parquet(path)
             late = distort_after is not None and session > distort_after
-            _distorted(rows).write_parquet(target / "minute_bars" / path.name) if late else rows.write_parquet(
-                target / "minute_bars" / path.name
-            )
+            (_distorted(rows) if late else rows).write_parquet(target / "minute_bars" / path.name)
     for name in ("daily_bars", "index_members"):
         pl.read_parquet(source / f"{name}.parquet").filter(pl.col("session") <= last).write_parquet(
             target / f"{name}.parquet"
@@ -60,10 +58,10 @@ def deliver(source: Path, target: Path, last: date, distort_after: date | None) 
 
 
 def _distorted(rows: pl.DataFrame) -> pl.DataFrame:
-    """Prices up by a quarter and three times the trading: legal bars, another world."""
-    flows = [c for c in rows.columns if c not in ("symbol", "minute", "open", "high", "low", "close")]
-    prices = [(pl.col(c) * 1.25).round(2) for c in ("open", "high", "low", "close")]
-    return rows.with_columns(*prices, *[pl.col(c) * 3 for c in flows])
+    """Prices up by half and three times the trading: legal bars, another world."""
+    prices = [pl.col(c) * 1.5 for c in PRICES]
+    flows = [c for c in rows.columns if c not in ("symbol", "minute", *PRICES)]
+    return rows.with_columns(*prices, *[pl.col(c) * (4.5 if c.endswith("amount") else 3) for c in flows])
 
 
 def chain(stores: Stores, raw: Path) -> None:
@@ -86,7 +84,7 @@ def visible(home: Path, last: date) -> dict[str, bytes]:
         if date.fromisoformat(path.parent.name.removeprefix("session=")) <= last
     }
     used = {name.split("vintage=")[1].split("/")[0] for name in kept if "vintage=" in name}
-    models = [path for path in (home / "models").rglob("weights.safetensors") if path.parent.name[:23] in used]
+    models = [path for path in (home / "models").rglob("weights.safetensors") if path.parent.name[:24] in used]
     return kept | {str(path.relative_to(home)): path.read_bytes() for path in models}
 
 

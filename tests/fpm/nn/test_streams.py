@@ -206,9 +206,9 @@ def test_nothing_to_learn_from_is_refused() -> None:
 
 
 def test_a_loss_that_explodes_is_refused() -> None:
-    """Fingerprints that are not finite: the training stops and says so."""
+    """A factor that is not finite: the training stops and says so."""
     broken = panel(made().frame, made().sessions)
-    broken.fingerprint_TSD[30, 3, 5] = float("inf")
+    broken.factor_TSF[30, 3, 5] = float("inf")
     with pytest.raises(ModelRefused, match="FPM-ML-3"):
         train(broken, made().labels, parts(), CONFIG, Watch())
 
