@@ -67,7 +67,8 @@ def train(through: date, vintage: str, stores: Stores, progress: Progress) -> st
     watch = Watch(progress, checkpoint)
     trained, results = streams.train(lesson.panel, lesson.labels, lesson.split, lesson.config, watch)
     weights = trained.to_bytes()
-    model_id = f"{vintage}-{through:%Y%m%d}-{sha256(weights).hexdigest()[:8]}"
+    content = sha256(weights + digest.encode()).hexdigest()  # same weights from other code are another model
+    model_id = f"{vintage}-{through:%Y%m%d}-{content[:8]}"
     figures = streams.manifest(trained, results)
     stores.models.save(
         "scorer", model_id, {"weights.safetensors": weights}, {**figures, **_manifest(lesson, digest)},

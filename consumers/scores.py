@@ -39,7 +39,7 @@ def run(session: date, stores: Stores) -> None:
     """Write the scores of `session`; symbols short of the look-back are counted in the log and get none.
 
     Raises LookAhead where scorer or encoder have seen the session, ModelRefused for a scorer of another profile or
-    look-back, InputRefused where fewer than two symbols can be scored.
+    look-back, TryLater where fewer than two symbols can be scored.
     """
     model = stores.model("scorer", session)
     _require_unseen(model, session, stores)

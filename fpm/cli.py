@@ -307,7 +307,8 @@ def evaluate(as_json: Json = False) -> None:
     """The figures of every stream over all scored sessions, each with its interval."""
     from consumers import report
 
-    _show(report.evaluate(_stores()), as_json)
+    figures = report.evaluate(_stores())
+    _show(figures if as_json else {name: part for name, part in figures.items() if name != "streams"}, as_json)
 
 
 @app.command()

@@ -84,7 +84,9 @@ def market(name: str) -> Market:
     Raises UsageError for an unknown name.
     """
     if name not in MARKETS:
-        raise UsageError("FPM-CFG-002", f"unknown market {name!r}", "nothing was done", f"use one of {', '.join(MARKETS)}")
+        raise UsageError(
+            "FPM-CFG-002", f"unknown market {name!r}", "nothing was done", f"use one of {', '.join(MARKETS)}"
+        )
     return MARKETS[name]
 
 

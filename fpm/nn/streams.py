@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from fpm import cross_section
-from fpm.errors import InputRefused, ModelRefused
+from fpm.errors import ModelRefused, TryLater
 from fpm.nn.checkpoint import to_bytes
 from fpm.nn.fit import FitConfig, FitResult, Loss, Watch, deterministic, fit
 from fpm.nn.losses import LOSSES
@@ -106,14 +106,14 @@ def scores(streams: Streams, of: Panel, session: date) -> tuple[pl.DataFrame, li
     """Scores of a session in every stream, and the symbols that are there but short of the look-back.
 
     Columns symbol, stream, score (mean over seeds of the outputs z-scored across the session), spread (population
-    standard deviation over seeds of the same; 0 for one seed). Raises InputRefused where fewer than two symbols can be
+    standard deviation over seeds of the same; 0 for one seed). Raises TryLater where fewer than two symbols can be
     scored: a rank among one has no meaning.
     """
     columns_B = scorable(of, session, streams.view)
     here = np.flatnonzero(of.known_TS[of.position[session]])
     short = [of.symbols[s] for s in np.setdiff1d(here, columns_B)]
     if len(columns_B) < 2:
-        raise InputRefused(
+        raise TryLater(
             "FPM-ML-335",
             f"{len(columns_B)} symbols can be scored at {session}, {len(short)} have too few of the last "
             f"{streams.config.look_back} sessions",

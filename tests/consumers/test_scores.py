@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from consumers import scorer, scores
-from fpm.errors import InputRefused, LookAhead, ModelRefused, TryLater, UsageError
+from fpm.errors import LookAhead, ModelRefused, TryLater, UsageError
 from fpm.schema import DAILY_FACTORS, STREAMS
 from fpm.sessions import cut_off, next_sessions, sessions_between
 from fpm.store import features
@@ -209,7 +209,7 @@ def test_one_symbol_is_not_ranked(filled: tuple[Stores, list[date]]) -> None:
     last = days[SESSIONS - 1]
     only = stores.read("fingerprints", last, vintage=VINTAGE).filter(pl.col("symbol") == "600000.SH").drop("session")
     publish_frames("fingerprints", last, {"fingerprints": only}, stores.for_vintage(VINTAGE))
-    with pytest.raises(InputRefused, match=r"FPM-ML-335.*1 symbols can be scored"):
+    with pytest.raises(TryLater, match=r"FPM-ML-335.*1 symbols can be scored"):
         run_job(scores, last, stores)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy import stats
 
-from fpm.errors import InputRefused, LookAhead, ModelRefused
+from fpm.errors import LookAhead, ModelRefused, TryLater
 from fpm.nn import streams
 from fpm.nn.checkpoint import from_bytes
 from fpm.nn.fit import FitConfig, FitResult, Watch
@@ -183,7 +183,7 @@ def test_short_symbols_are_reported_not_scored() -> None:
 def test_one_symbol_cannot_be_ranked() -> None:
     found, _ = trained()
     only = made().frame.filter(pl.col("symbol") == made().symbols[0])
-    with pytest.raises(InputRefused, match="FPM-ML-335"):
+    with pytest.raises(TryLater, match="FPM-ML-335"):
         scores(found, panel(only, made().sessions), made().sessions[60])
 
 

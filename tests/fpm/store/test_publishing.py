@@ -28,7 +28,10 @@ PROCESSES.set_forkserver_preload(["tests.fpm.store.test_publishing"])
 
 def work(stores: Stores) -> None:
     """Two partitions of two tables from outside, and one computed from a partition that was there before."""
-    frames = {"daily_bars": bars(SESSIONS[4], {"A": 55.0}), "labels": bars(SESSIONS[4], {"A": 1.0}).rename({"close": "label"})}
+    frames = {
+        "daily_bars": bars(SESSIONS[4], {"A": 55.0}),
+        "labels": bars(SESSIONS[4], {"A": 1.0}).rename({"close": "label"}),
+    }
     publish_frames("two_tables", SESSIONS[4], frames, stores)
     run_job(mean_close, MIDDLE, stores)
 
@@ -53,7 +56,9 @@ def visible(stores: Stores) -> dict[str, str]:
 def check_invariants(stores: Stores) -> None:
     """I1 every visible file's hash is in the ledger; I2 what the ledger calls published is there, unless a later attempt
     is half way through replacing it."""
-    known = stores.ledger.query("SELECT file ->> 'path', file ->> 'sha256', status FROM fpm.ledger, jsonb_array_elements(files) file")
+    known = stores.ledger.query(
+        "SELECT file ->> 'path', file ->> 'sha256', status FROM fpm.ledger, jsonb_array_elements(files) file"
+    )
     for path, sha in visible(stores).items():
         assert (path, sha) in {(row[0], row[1]) for row in known}
     replacing = {row[0] for row in known if row[2] == "prepared"}
@@ -64,6 +69,7 @@ def check_invariants(stores: Stores) -> None:
 @pytest.fixture
 def expected(settings: Settings, stores: Stores) -> tuple[dict[str, str], Callable[[], None]]:
     """The bytes an undisturbed run leaves, and how to go back to before it."""
+
     def start() -> None:
         shutil.rmtree(settings.home, ignore_errors=True)
         stores.ledger.execute("TRUNCATE fpm.ledger, fpm.files")
@@ -141,7 +147,9 @@ def test_the_staging_of_a_living_process_is_left_alone(stores: Stores) -> None:
     assert living.exists() and not dead.exists()
 
 
-def test_files_are_forced_to_the_disk_before_and_folders_after_the_rename(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_forced_to_the_disk_before_and_folders_after_the_rename(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The order of system calls, seen by wrapping them: fsync(file), rename, fsync(folder) up to the lake's root."""
     calls: list[str] = []
     fsync, rename = os.fsync, os.rename
