@@ -67,7 +67,9 @@ MARKETS = {
         },
         "240", "SH",
     ),
-    "us": Market("us", "America/New_York", "XNYS", _US, {"390": (0, *range(390)), "391": tuple(range(391))}, "390", "US"),
+    "us": Market(
+        "us", "America/New_York", "XNYS", _US, {"390": (0, *range(390)), "391": tuple(range(391))}, "390", "US"
+    ),
     "nse": Market(
         "nse", "Asia/Kolkata", "XBOM", _minutes("09:16", "15:30"), {"375": tuple(range(375))}, "375", "NS"
     ),

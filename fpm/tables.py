@@ -31,7 +31,7 @@ def _records(rows: Sequence[Mapping[str, Any]]) -> Table:
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(box=None, pad_edge=False)
     for name in names:
-        table.add_column(name, overflow="fold")
+        table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows[:SHOWN_ROWS]:
         table.add_row(*(_text(row.get(name)) for name in names))
     if len(rows) > SHOWN_ROWS:

@@ -201,7 +201,7 @@ def _give_up(partition: Partition, begun: Attempt, wrong: BaseException, stores:
             shutil.rmtree(stores.lake.staging / partition.staging(os.getpid()), ignore_errors=True)
     except TryLater as later:
         log.warning("the ledger could not be told", why=str(later))
-    log.error(status, error=str(wrong))
+    (log.info if status == "waiting" else log.error)(status, error=str(wrong))
 
 
 def _decide(stores: Stores) -> None:

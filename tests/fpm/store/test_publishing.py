@@ -1,4 +1,4 @@
-"""Killed at every fault point, and again while recovering: the invariants hold before anyone recovers, the bytes after."""
+"""Killed at every fault point and again while recovering: invariants hold before recovery, bytes are equal after it."""
 
 import multiprocessing
 import os
@@ -54,8 +54,8 @@ def visible(stores: Stores) -> dict[str, str]:
 
 
 def check_invariants(stores: Stores) -> None:
-    """I1 every visible file's hash is in the ledger; I2 what the ledger calls published is there, unless a later attempt
-    is half way through replacing it."""
+    """I1 every visible file's hash is in the ledger; I2 what the ledger calls published is there, unless a later
+    attempt is half way through replacing it."""
     known = stores.ledger.query(
         "SELECT file ->> 'path', file ->> 'sha256', status FROM fpm.ledger, jsonb_array_elements(files) file"
     )

@@ -38,7 +38,7 @@ def test_a_value_that_does_not_fit_is_a_usage_error(wrong: dict[str, object]) ->
 
 
 def test_the_log_is_lines_of_json_on_standard_error_with_its_context(capsys: pytest.CaptureFixture[str]) -> None:
-    configure(Settings(log_format="json"))
+    configure(Settings(log_format="json", log_level="info"))
     with context(job="labels", session="2026-01-05", attempt=2):
         log.info("published", rows=3)
         log.debug("not shown")
