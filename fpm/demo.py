@@ -17,7 +17,6 @@ import polars as pl
 from fpm import exchange, schedule
 from fpm.errors import UsageError
 from fpm.progress import bar
-from fpm.schema import STREAMS
 from fpm.sessions import cut_off
 from fpm.store.settings import Settings
 from fpm.store.stores import Stores, open_stores
@@ -107,6 +106,7 @@ def _answers(stores: Stores, last: date) -> dict[str, Any]:
     figures = report.evaluate(stores)
     return {
         "session": str(last),
+        "preset": stores.settings.preset,
         "rank_ic": figures["rank_ic"],
         "sdk": _through_feast(stores, last),
         "sql": _through_sql(stores),
@@ -147,9 +147,7 @@ def show(answers: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(answers, default=str, indent=2))
         return
     console = Console(width=120)
-    console.print(
-        f"\n[bold]RankIC out of sample[/] (synthetic exchange, preset of the demo; streams {', '.join(STREAMS)})"
-    )
+    console.print(f"\n[bold]RankIC out of sample[/], synthetic exchange, preset {answers['preset']}")
     console.print(render(answers["rank_ic"]))
     console.print(f"\n[bold]scores of {answers['session']}, read through the Feast SDK[/]")
     console.print(render(answers["sdk"]))

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import importlib
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import date, datetime
+from threading import Event
 from types import ModuleType
 from typing import Any
 
 import consumers
 import producers
 from fpm import walk_forward as folding
-from fpm.errors import TryLater, UsageError
+from fpm.errors import FpmError, TryLater, UsageError
 from fpm.progress import Progress
 from fpm.sessions import cut_off, previous_sessions
 from fpm.store import job as runner
-from fpm.store.log import log
+from fpm.store.log import configure, log
 from fpm.store.stores import Stores
 
 NIGHT = (*(f"producers.{name}" for name in producers.JOBS), *(f"consumers.{name}" for name in consumers.JOBS))
@@ -66,16 +66,40 @@ def backfill(module: ModuleType, first: date, last: date, stores: Stores, progre
 
 
 def nightly(session: date, stores: Stores) -> list[dict[str, Any]]:
-    """Every job of one session, in order. Labels are those of the session whose horizon closes tonight."""
+    """Every job of one session, in order, then publication and parity; what the ledger says of each.
+
+    Producers also look at the sessions that tonight's scores look back on: what was corrected since is done again,
+    what was not is skipped. Fingerprints are those of the vintage that the scorer in force was trained on. Labels are
+    those of the session whose horizon closes tonight. Raises TryLater where an input or a model is not there yet.
+    """
+    window = _look_back(session, stores)
+    of_scorer = stores.for_vintage(stores.models.named_in_force("scorer", session).manifest["vintage"])
     rows = []
     for path in NIGHT:
-        module = importlib.import_module(path)
-        name = path.split(".")[1]
+        module, name = importlib.import_module(path), path.split(".")[1]
+        of = of_scorer if name == "fingerprints" else stores
         target = previous_sessions(stores.market, session, LABEL_AHEAD)[0] if name == "labels" else session
         if name == "labels" and target not in stores.sessions("daily_bars"):
             continue
-        rows.append({"job": name, "session": str(target), **run(module, target, stores)})
+        again = _corrected(module, window, of) if path.startswith("producers") and name != "labels" else 0
+        rows.append({"job": name, "session": str(target), **run(module, target, of), "corrected": again})
     return rows
+
+
+def _look_back(session: date, stores: Stores) -> list[date]:
+    """The sessions before this one that its scores depend on."""
+    from fpm.nn.scorer import PRESETS
+
+    before = previous_sessions(stores.market, session, PRESETS[stores.settings.preset].look_back - 1)
+    return with_bars(stores, before[0], before[-1]) if before else []
+
+
+def _corrected(module: ModuleType, window: list[date], stores: Stores) -> int:
+    """Bring the sessions of a window up to date; how many had to be done again."""
+    if not window:
+        return 0
+    outcomes = runner.backfill(module, window[0], window[-1], stores, lambda done, total, what: None)
+    return sum(outcome.status == "published" for outcome in outcomes)
 
 
 def due(stores: Stores, now: datetime) -> list[date]:
@@ -91,8 +115,8 @@ def due(stores: Stores, now: datetime) -> list[date]:
     return [session for session in ready if session > max(published)]
 
 
-def serve(stores: Stores, clock: Callable[[], datetime], every_minutes: int) -> None:
-    """Look at the ledger every few minutes and run what is due, until interrupted.
+def serve(stores: Stores, clock: Callable[[], datetime], every_minutes: int, stop: Event | None = None) -> None:
+    """Look at the ledger every few minutes and run what is due, until interrupted or `stop` is set.
 
     APScheduler is a clock and no more: what is due is the ledger's word, so a machine that was off catches up and
     two schedulers publish once.
@@ -109,11 +133,14 @@ def serve(stores: Stores, clock: Callable[[], datetime], every_minutes: int) -> 
         max_instances=1,
         misfire_grace_time=None,
     )
+    if "log_level" not in stores.settings.model_fields_set:
+        configure(stores.settings.model_copy(update={"log_level": "info"}))  # a clock that says nothing looks dead
     scheduler.start()
     log.info("clock started", every_minutes=every_minutes)
+    waiting = stop or Event()
     try:
-        while True:
-            time.sleep(1)
+        while not waiting.wait(1):
+            pass
     finally:
         scheduler.shutdown(wait=True)
 
@@ -122,8 +149,8 @@ def _tick(stores: Stores, now: datetime) -> None:
     for session in due(stores, now):
         try:
             nightly(session, stores)
-        except TryLater as later:
-            log.info("not yet", session=str(session), why=str(later))
+        except FpmError as wrong:  # the next tick tries again; the ledger holds the reason
+            (log.info if isinstance(wrong, TryLater) else log.error)("not done", session=str(session), why=str(wrong))
             return
         log.info("night done", session=str(session))
 

@@ -38,7 +38,7 @@ PRESETS: dict[str, FoldConfig] = {
     "default": FoldConfig(),
     "demo": FoldConfig(train=120, least=40, validation=15, refit=60),
     "short": FoldConfig(train=40, least=5, validation=4, embargo=0, refit=60),
-    "tiny": FoldConfig(train=20, least=4, validation=2, embargo=1, refit=5),
+    "tiny": FoldConfig(train=20, least=4, validation=2, embargo=1, refit=6),
 }
 
 

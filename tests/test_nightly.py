@@ -16,7 +16,7 @@ import pytest
 from fpm.store.postgres import connect, stop_server
 from fpm.store.settings import Settings
 
-SIZE = ("--symbols", "12", "--sessions", "45", "--preset", "tiny")
+SIZE = ("--symbols", "10", "--sessions", "40", "--preset", "tiny")
 WALL_CLOCK = {"published_at", "started_at", "finished_at", "attempt", "created_at"}
 KILLS = 10
 SEED = 20261122

@@ -6,40 +6,24 @@ byte for byte: whatever differed would know the future.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from uuid import uuid4
 
 import polars as pl
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
-from pydantic import SecretStr
 
 from fpm import exchange, schedule
 from fpm.schema import L2_32, PRICES
 from fpm.sessions import cut_off
-from fpm.store import features
 from fpm.store.postgres import Server
-from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
+from fpm.store.stores import Stores
 from producers import bars
 from tests.leaks import Frames, first_leak
+from tests.small_chain import compute, opened, quiet
 
 SESSIONS, TRUNCATED_AT, FIRST_SCORED = 44, 40, 36
 DERIVED = ("session_totals", "minute_features", "daily_factors", "fingerprints", "scores", "weights")
-FEATURE_JOBS = ("session_totals", "minute_features", "daily_factors", "labels")
-
-
-def quiet(done: int, total: int, what: object) -> None:
-    """No progress bar in a test."""
-
-
-@contextmanager
-def silent(title: str) -> Iterator[object]:
-    yield quiet
 
 
 def deliver(source: Path, target: Path, last: date, distort_after: date | None) -> None:
@@ -69,9 +53,7 @@ def chain(stores: Stores, raw: Path) -> None:
     sessions = sorted(date.fromisoformat(path.stem) for path in (raw / "minute_bars").glob("*.parquet"))
     arrival = cut_off(stores.market, sessions[-1])
     bars.ingest([raw], bars.Arrival(known_at=arrival, now=arrival), stores, quiet)
-    for name in FEATURE_JOBS:
-        schedule.backfill(schedule.job(name), sessions[0], sessions[-1], stores, quiet)
-    schedule.walk_forward(stores, schedule.plan(stores, sessions[FIRST_SCORED], sessions[-1], None), silent)
+    compute(stores, sessions[0], sessions[FIRST_SCORED], sessions[-1])
     schedule.backfill(schedule.job("portfolio"), sessions[FIRST_SCORED], sessions[-1], stores, quiet)
 
 
@@ -99,22 +81,10 @@ def homes(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> 
     for name, end, distort_after in (("truncated", t, None), ("distorted", last, t)):
         home = tmp_path_factory.mktemp(name)
         deliver(source, home / "raw", end, distort_after)
-        with fresh_database(postgres_server) as url:
-            stores = open_stores(Settings(home=home, preset="tiny", database_url=SecretStr(url)))
-            features.apply(stores.settings)
+        with opened(home, postgres_server) as stores:
             chain(stores, home / "raw")
-            stores.ledger.close()
         found.append(home)
     yield found[0], found[1], t
-
-
-@contextmanager
-def fresh_database(server: Server) -> Iterator[str]:
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(server.dsn, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
-        yield make_conninfo(server.dsn, dbname=name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.mark.parametrize("table", [*DERIVED, "models"])

@@ -1,0 +1,54 @@
+"""The whole chain in a home of its own: a delivery in, every derived table out, all with the smallest preset."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
+
+from fpm import schedule
+from fpm.store import features
+from fpm.store.postgres import Server
+from fpm.store.settings import Settings
+from fpm.store.stores import Stores, open_stores
+
+FEATURE_JOBS = ("session_totals", "minute_features", "daily_factors", "labels")
+
+
+def quiet(done: int, total: int, what: object) -> None:
+    """No progress bar in a test."""
+
+
+@contextmanager
+def silent(title: str) -> Iterator[object]:
+    yield quiet
+
+
+@contextmanager
+def opened(home: Path, server: Server) -> Iterator[Stores]:
+    """Stores over an empty home and a fresh database, feature definitions applied."""
+    with fresh_database(server) as url:
+        stores = open_stores(Settings(home=home, preset="tiny", database_url=SecretStr(url)))
+        features.apply(stores.settings)
+        yield stores
+        stores.ledger.close()
+
+
+@contextmanager
+def fresh_database(server: Server) -> Iterator[str]:
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(server.dsn, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
+        yield make_conninfo(server.dsn, dbname=name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def compute(stores: Stores, first: date, first_scored: date, last: date) -> None:
+    """Every job up to the scores; what is up to date is left alone."""
+    for name in FEATURE_JOBS:
+        schedule.backfill(schedule.job(name), first, last, stores, quiet)
+    schedule.walk_forward(stores, schedule.plan(stores, first_scored, last, None), silent)

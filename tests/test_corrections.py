@@ -1,0 +1,242 @@
+"""A correction changes nothing that was known before it, and everything that depends on it from then on.
+
+One home takes its deliveries as they arrive: first copies and the exchange's own corrections night by night, at the end
+a correction of a past session. Another gets the same deliveries, in the same order, and computes once.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from fpm import exchange
+from fpm.schema import PRICES, TABLES
+from fpm.sessions import cut_off, market
+from fpm.store import features
+from fpm.store.postgres import Server
+from fpm.store.stores import Stores
+from producers import bars
+from tests.small_chain import compute, opened, quiet
+
+SESSIONS, FIRST_SCORED, CORRECTED = 44, 36, 38
+DERIVED = ("session_totals", "minute_features", "daily_factors", "labels", "fingerprints", "scores")
+KNOWN = ("minute_bars", "daily_bars", *DERIVED)
+INSTANT = timedelta(microseconds=1)
+CN = market("cn")
+Known = dict[tuple[str, date, str | None], str]  # table, session, vintage -> bits of the rows
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What is handed over, and when: `arrives` is the moment of knowledge of a correction."""
+
+    path: Path
+    arrives: datetime
+
+
+@dataclass(frozen=True)
+class History:
+    """A home that lived through it all, and what it held on the way.
+
+    `once`: known before the exchange's last correction arrived at `arrives`; `then`, `files`: known before the late
+    correction arrived at `late`, and the derived files it held; `rebuilt`: those of the home that computed once.
+    """
+
+    stores: Stores
+    sessions: list[date]
+    symbol: str
+    arrives: datetime
+    late: datetime
+    once: Known
+    then: Known
+    files: dict[str, str]
+    rebuilt: dict[str, str]
+
+    @property
+    def corrected(self) -> date:
+        return self.sessions[CORRECTED]
+
+
+# --- deliveries ---------------------------------------------------------------------------------------------------
+def first_copies(source: Path, target: Path, sessions: list[date]) -> Path:
+    """The part of the exchange's first delivery that is about these sessions."""
+    (target / "minute_bars").mkdir(parents=True)
+    for session in sessions:
+        pl.read_parquet(source / f"minute_bars/{session}.parquet").write_parquet(
+            target / f"minute_bars/{session}.parquet"
+        )
+    for name in ("daily_bars", "index_members"):
+        rows = pl.read_parquet(source / f"{name}.parquet").filter(pl.col("session").is_in(sessions))
+        rows.write_parquet(target / f"{name}.parquet")
+    return target
+
+
+def exchange_corrections(source: Path) -> list[Delivered]:
+    """The exchange's own, in the order in which they arrive."""
+    known_at = json.loads((source / "corrections/known_at.json").read_text())
+    found = [Delivered(source / "corrections" / name, datetime.fromisoformat(text)) for name, text in known_at.items()]
+    return sorted(found, key=lambda each: each.arrives)
+
+
+def late_correction(source: Path, target: Path, session: date, symbol: str) -> Path:
+    """One symbol of a past session again: it closed higher and traded three times as much."""
+    (target / "minute_bars").mkdir(parents=True)
+    minutes = pl.read_parquet(source / f"minute_bars/{session}.parquet").filter(pl.col("symbol") == symbol)
+    flows = [name for name in minutes.columns if name not in ("symbol", "minute", *PRICES)]
+    minutes.with_columns(pl.col(flows) * 3).write_parquet(target / f"minute_bars/{session}.parquet")
+    daily = pl.read_parquet(source / "daily_bars.parquet").filter(
+        pl.col("session") == session, pl.col("symbol") == symbol
+    )
+    daily.with_columns(pl.col("volume", "amount", "turnover") * 3, close=pl.col("high")).write_parquet(
+        target / "daily_bars.parquet"
+    )
+    return target
+
+
+def ingest(stores: Stores, path: Path, arrives: datetime) -> None:
+    report = bars.ingest([path], bars.Arrival(known_at=arrives, now=arrives), stores, quiet)
+    assert report.sessions, f"nothing of {path} was taken in"
+
+
+# --- what is looked at --------------------------------------------------------------------------------------------
+def known(stores: Stores, known_at: datetime) -> Known:
+    """Every partition's rows as known at a moment, by their bits; partitions of which nothing was known are left out."""
+    answer = {}
+    for table in KNOWN:
+        for vintage in stores.lake.vintages(table) if TABLES[table].by_vintage else [None]:
+            for session in stores.sessions(table, vintage):
+                rows = stores.read(table, session, vintage=vintage, known_at=known_at)
+                if rows.height:
+                    answer[table, session, vintage] = bits(rows)
+    return answer
+
+
+def bits(rows: pl.DataFrame) -> str:
+    buffer = io.BytesIO()
+    rows.rechunk().write_parquet(buffer, compression="uncompressed")
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+def files(stores: Stores) -> dict[str, str]:
+    """Hash of every file of every derived table."""
+    root = stores.lake.root
+    paths = [path for table in DERIVED for path in (root / table).rglob("*.parquet")]
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def partition(path: str) -> tuple[str, date]:
+    table, *_, folder, _ = path.split("/")
+    return table, date.fromisoformat(folder.removeprefix("session="))
+
+
+# --- one history, two ways ----------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> Iterator[History]:
+    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("deliveries")
+    exchange.write(replace(exchange.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5), source)
+    sessions = sorted(date.fromisoformat(path.stem) for path in (source / "minute_bars").glob("*.parquet"))
+    *early, last = exchange_corrections(source)
+    before, after = sessions[: FIRST_SCORED + 1], sessions[FIRST_SCORED + 1 :]
+    assert early[-1].arrives < cut_off(CN, before[-1]) < last.arrives < cut_off(CN, after[0])
+    symbol = pl.read_parquet(source / f"minute_bars/{sessions[CORRECTED]}.parquet")["symbol"][0]
+    late = cut_off(CN, sessions[-1]) + timedelta(hours=16)
+    nights = [Delivered(first_copies(source, folder / "before", before), cut_off(CN, before[-1])), *early]
+    rest = [Delivered(first_copies(source, folder / "after", after), cut_off(CN, after[-1])), last]
+    again = Delivered(late_correction(source, folder / "late", sessions[CORRECTED], symbol), late)
+
+    with opened(tmp_path_factory.mktemp("rebuilt"), postgres_server) as stores:
+        for each in (*nights, *rest, again):
+            ingest(stores, each.path, each.arrives)
+        compute(stores, sessions[0], sessions[FIRST_SCORED], sessions[-1])
+        rebuilt = files(stores)
+    with opened(tmp_path_factory.mktemp("lived"), postgres_server) as stores:
+        for each in nights:
+            ingest(stores, each.path, each.arrives)
+        compute(stores, sessions[0], sessions[FIRST_SCORED], before[-1])
+        once = known(stores, last.arrives - INSTANT)
+        for each in rest:
+            ingest(stores, each.path, each.arrives)
+        compute(stores, sessions[0], sessions[FIRST_SCORED], sessions[-1])
+        then, held = known(stores, late - INSTANT), files(stores)
+        ingest(stores, again.path, again.arrives)
+        compute(stores, sessions[0], sessions[FIRST_SCORED], sessions[-1])
+        yield History(stores, sessions, symbol, last.arrives, late, once, then, held, rebuilt)
+
+
+@pytest.mark.parametrize("table", KNOWN)
+def test_what_was_known_before_a_correction_keeps_its_bits(table: str, history: History) -> None:
+    for before, moment in ((history.once, history.arrives), (history.then, history.late)):
+        now = known(history.stores, moment - INSTANT)
+        of_table = [key for key in before if key[0] == table]
+        assert of_table
+        assert not [key for key in of_table if now.get(key) != before[key]]
+    assert now == history.then, "nothing more is known before the correction than was"
+
+
+@pytest.mark.parametrize("table", DERIVED)
+def test_a_rebuild_from_nothing_gives_the_same_bytes(table: str, history: History) -> None:
+    lived = {path: sha for path, sha in files(history.stores).items() if path.startswith(f"{table}/")}
+    assert lived == {path: sha for path, sha in history.rebuilt.items() if path.startswith(f"{table}/")}
+
+
+def test_exactly_what_depends_on_the_corrected_session_has_a_new_version(history: History) -> None:
+    """Sessions by table, from the windows of the jobs: what they read of the corrected one."""
+    at, now = CORRECTED, files(history.stores)
+    assert set(now) == set(history.files)
+    changed = {partition(path) for path, sha in now.items() if history.files[path] != sha}
+    places = {table: {history.sessions.index(day) for name, day in changed if name == table} for table in DERIVED}
+    later = set(range(at, SESSIONS))
+    assert places["labels"] == {at - 6, at - 1}, "the two whose return starts or ends there"
+    assert places["daily_factors"] == later
+    for table in ("session_totals", "minute_features", "fingerprints", "scores"):
+        assert at in places[table] and places[table] <= later, table
+    assert places["minute_features"] == later == places["scores"], "its totals are a scale of all six that are left"
+
+
+@pytest.mark.parametrize("table", ["session_totals", "minute_features", "daily_factors"])
+def test_new_versions_are_of_the_corrected_symbol_and_known_from_the_correction(table: str, history: History) -> None:
+    rows = history.stores.read(table, history.corrected, history.sessions[-1])
+    fresh = rows.filter(pl.col("created_timestamp") == history.late)
+    assert set(fresh["symbol"]) == {history.symbol}
+    assert rows["created_timestamp"].max() == history.late
+    own = rows.filter(pl.col("session") == history.corrected, pl.col("symbol") == history.symbol)
+    assert own.height == fresh.filter(pl.col("session") == history.corrected).height
+
+
+def test_the_exchange_puts_right_what_it_delivered_wrong(history: History) -> None:
+    """The session it corrected has minutes in two versions, the second known when the correction arrived."""
+    session = history.sessions[35]
+    first = history.stores.read("minute_bars", session, known_at=history.arrives - INSTANT)
+    second = history.stores.read("minute_bars", session, known_at=history.arrives)
+    revised = second.filter(pl.col("created_timestamp") == history.arrives)
+    assert revised["symbol"].n_unique() == exchange.SPOILED_SYMBOLS
+    both = revised.join(first, on=["symbol", "slot"], suffix=" wrong")
+    assert (both["volume wrong"] == 2 * both["volume"]).all(), "half an hour was counted twice"
+    features_then = history.stores.read("minute_features", session, known_at=history.arrives - INSTANT)
+    features_now = history.stores.read("minute_features", session)
+    assert bits(features_then) != bits(features_now)
+
+
+@pytest.mark.parametrize("view", ["minute_features", "daily_factors", "scores"])
+def test_a_frame_answers_as_known_before_and_after(view: str, history: History) -> None:
+    """Through Feast: the old values before the correction, the new ones from it on; without a moment, each row's own."""
+    stored = history.stores.read(view, history.corrected, known_at=history.late)
+    keys = [name for name in TABLES[view].keys if name != "slot"]
+    entities = stored.select(*TABLES[view].keys, "event_timestamp").filter(pl.col("symbol") == history.symbol)
+    entities = entities.unique(keys, keep="last", maintain_order=True)
+    moments = {"old": history.late - INSTANT, "new": history.late}
+    served = {name: features.frame(history.stores.settings, view, entities, k) for name, k in moments.items()}
+    for name, known_at in moments.items():
+        expected = history.stores.read(view, history.corrected, known_at=known_at)
+        values = [column for column in served[name].columns if column in expected.columns and column not in keys]
+        joined = served[name].select(keys + values).join(expected, on=[*keys, "event_timestamp"], suffix=" stored")
+        assert joined.height == entities.height
+        for column in (each for each in values if f"{each} stored" in joined.columns):
+            assert joined[column].equals(joined[f"{column} stored"].alias(column)), column
+    assert not served["old"].drop("known_at").equals(served["new"].drop("known_at"))
