@@ -216,8 +216,8 @@ def enhance(index: str, first: date, last: date, stores: Stores, progress: Progr
 
 
 def performance(index: str, first: date, last: date, stores: Stores) -> Performance:
-    """Backtest of one index's weights: bought as they stand at the first session, then every week's target."""
-    weights = stores.read("weights", first, last, columns=["symbol", "index", "weight", "benchmark_weight"])
+    """Backtest of one index's weights as served: bought as they stand at the first session, then each week's target."""
+    weights = stores.read_served("weights", first, last, columns=["symbol", "index", "weight", "benchmark_weight"])
     if weights.is_empty():
         raise TryLater(
             "FPM-PF-075", f"no weights from {first} to {last}", "nothing was computed", "score these sessions first"

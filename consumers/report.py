@@ -20,6 +20,7 @@ from fpm.backtest import Performance
 from fpm.errors import TryLater
 from fpm.evaluation import Comparison, EvaluationConfig, Figures, Share, Surroundings
 from fpm.schema import STREAMS, TABLES
+from fpm.sessions import cut_off
 from fpm.store.small_files import place
 from fpm.store.stores import Stores
 
@@ -104,9 +105,9 @@ def _judged(stores: Stores) -> Judged:
         )
     first, last = sessions[0], sessions[-1]
     after = [session for session in stores.sessions("daily_bars") if session > last][:DAYS_OF_LABEL]
-    scores = stores.read(
+    scores = stores.read_served(
         "scores", first, last, columns=["symbol", "stream", "score", "spread", "vintage", "model"]
-    ).drop_nulls("score")
+    )
     daily = stores.read("daily_bars", first, max([last, *after]), columns=["symbol", "close", "adj_factor"])
     sizes = stores.read("daily_factors", first, last, columns=["symbol", "log_size"]).rename({"log_size": "size"})
     return Judged(
@@ -154,17 +155,19 @@ def _portfolios(judged: Judged, stores: Stores) -> dict[str, Performance]:
     if not sessions:
         return {}
     last = max([*sessions, *judged.scores["session"].to_list()])
-    indices = stores.read("weights", sessions[0], last, columns=["index"])["index"].unique().sort().to_list()
+    indices = stores.read_served("weights", sessions[0], last, columns=["index"])["index"].unique().sort().to_list()
     return {index: portfolio.performance(index, sessions[0], last, stores) for index in indices}
 
 
 def _rebalances(stores: Stores) -> list[report.Rebalance]:
     """The optimiser's answers at the last rebalance, solved again: weights alone do not tell what a bound costs."""
     sessions = stores.sessions("weights")
-    decided = portfolio.decided_sessions(sessions, stores.market) if sessions else []
+    if not sessions:
+        return []
+    last = portfolio.decided_sessions(sessions, stores.market)[-1]
     return [
-        report.Rebalance(each.index, decided[-1], each.solution.relaxed, each.solution.shadow)
-        for each in (portfolio.decisions(decided[-1], stores) if decided else [])
+        report.Rebalance(each.index, last, each.solution.relaxed, each.solution.shadow)
+        for each in portfolio.decisions(last, stores.as_of(cut_off(stores.market, last)))
         if each.solution is not None
     ]
 

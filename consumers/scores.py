@@ -36,12 +36,17 @@ WRITES = (NAME,)
 
 
 def run(session: date, stores: Stores) -> None:
-    """Write the scores of `session`; symbols short of the look-back are counted in the log and get none.
+    """Write the scores of `session` by the scorer in force; raises what `scores` raises."""
+    stores.write(NAME, session, scores(stores.model("scorer", session), session, stores))
 
+
+def scores(model: Model, session: date, stores: Stores) -> pl.DataFrame:
+    """The scores of `session` by one scorer, from what the stores know: the table's columns.
+
+    Symbols short of the look-back are counted in the log and get none.
     Raises LookAhead where scorer or encoder have seen the session, ModelRefused for a scorer of another profile or
     look-back, TryLater where fewer than two symbols can be scored.
     """
-    model = stores.model("scorer", session)
     _require_unseen(model, session, stores)
     _require_fitting(model, stores)
     trained = streams.restore(model.manifest["config"], from_bytes((model.path / "weights.safetensors").read_bytes()))
@@ -50,7 +55,7 @@ def run(session: date, stores: Stores) -> None:
     scored, short = streams.scores(trained, panel(frame, sessions), session)
     log.info("scored", scorer=model.id, symbols=scored["symbol"].n_unique(), short_of_look_back=len(short))
     of_model = {"vintage": model.manifest["vintage"], "model": model.id}
-    stores.write(NAME, session, scored.with_columns(pl.lit(value).alias(name) for name, value in of_model.items()))
+    return scored.with_columns(pl.lit(value).alias(name) for name, value in of_model.items())
 
 
 def _require_unseen(model: Model, session: date, stores: Stores) -> None:

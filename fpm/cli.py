@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fpm.arguments import Json, KnownAt, Market, Preset, Session, moment, now, span
 from fpm.errors import FpmError, UsageError
 from fpm.sessions import parse_session
 
@@ -30,10 +30,6 @@ app.add_typer(train, name="train")
 
 INTERRUPTED = 130
 LONG_BACKFILL = 500
-Session = Annotated[str, typer.Argument(help="a session, e.g. 2026-01-05")]
-Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
-Market = Annotated[str | None, typer.Option(help="cn, us, nse or crypto; remembered by the home")]
-Preset = Annotated[str | None, typer.Option(help="default, demo, short or tiny; remembered by the home")]
 
 
 def main() -> None:
@@ -65,43 +61,6 @@ def _stores(market: str | None = None, preset: str | None = None) -> Stores:
     from fpm.store.stores import open_stores
 
     return open_stores(_settings(market, preset))
-
-
-def _now() -> datetime:
-    """The wall clock enters the program here and nowhere else."""
-    from fpm.sessions import UTC
-
-    return datetime.now(UTC)
-
-
-def _moment(text: str | None) -> datetime | None:
-    """An ISO moment with its offset, e.g. 2026-01-05T20:00+08:00."""
-    from fpm.sessions import UTC
-
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise UsageError(
-            "FPM-CFG-010", f"{text!r} is not a moment with an offset", "nothing was done", "give 2026-01-05T20:00+08:00"
-        )
-    return moment.astimezone(UTC)
-
-
-def _range(first: str, last: str) -> tuple[date, date]:
-    start, end = parse_session(first), parse_session(last)
-    if start > end:
-        raise UsageError(
-            "FPM-CFG-065", f"{first} lies after {last}", "nothing was done", "give the earlier session first"
-        )
-    if end > _now().date():
-        raise UsageError(
-            "FPM-CFG-066", f"{last} lies in the future", "nothing was done", "give a session that has closed"
-        )
-    return start, end
 
 
 def _show(answer: dict[str, Any] | list[dict[str, Any]], as_json: bool) -> None:
@@ -143,10 +102,10 @@ def ingest(
     from fpm.progress import bar
     from producers import bars
 
-    now = _now()
-    stores = _stores(market, preset)
+    arrived = now()
+    arrival = bars.Arrival(known_at=moment(known_at) if known_at else arrived, now=arrived)
     with bar("ingest") as progress:
-        report = bars.ingest(paths, bars.Arrival(known_at=_moment(known_at) or now, now=now), stores, progress)
+        report = bars.ingest(paths, arrival, _stores(market, preset), progress)
     _show(report.to_dict(), as_json)
 
 
@@ -172,7 +131,7 @@ def backfill(
     from fpm import schedule
     from fpm.progress import bar
 
-    start, end = _range(first, last)
+    start, end = span(first, last)
     module, stores = schedule.job(job), _stores()
     planned = len(schedule.with_bars(stores, start, end))
     if planned > LONG_BACKFILL and not yes:
@@ -223,7 +182,7 @@ def walk_forward(
     from fpm import schedule
     from fpm.progress import bar
 
-    start, end = _range(first, last)
+    start, end = span(first, last)
     stores = _stores()
     folds = schedule.plan(stores, start, end, refit)
     if not plan:
@@ -240,7 +199,7 @@ def nightly(
     from fpm import schedule
 
     stores = _stores()
-    due = [parse_session(session)] if session else schedule.due(stores, _now())
+    due = [parse_session(session)] if session else schedule.due(stores, now())
     _show([row for day in due for row in schedule.nightly(day, stores)], as_json)
 
 
@@ -251,7 +210,7 @@ def schedule(
     """The clock: run whatever the ledger says is due, until interrupted."""
     from fpm import schedule as clock
 
-    clock.serve(_stores(), _now, every)
+    clock.serve(_stores(), now, every)
 
 
 @app.command()
@@ -265,7 +224,7 @@ def enhance(
     from consumers import portfolio
     from fpm.progress import bar
 
-    start, end = _range(first, last)
+    start, end = span(first, last)
     with bar(f"enhance {index}") as progress:
         figures = portfolio.enhance(index, start, end, _stores(), progress)
     _show(figures, as_json)
@@ -282,7 +241,7 @@ def frame(
     """A point-in-time frame through Feast."""
     from fpm.store import exports
 
-    rows = exports.frame(name, entities, _moment(known_at), out, _stores())
+    rows = exports.frame(name, entities, moment(known_at) if known_at else None, out, _stores())
     _show({"rows": rows, "out": str(out)}, as_json)
 
 
@@ -297,9 +256,35 @@ def export(
     """Any table as Parquet, the latest version of every row."""
     from fpm.store import exports
 
-    span = _range(first, last or first) if first else None
-    rows = exports.table(table, span, out, _stores())
+    chosen = span(first, last or first) if first else None
+    rows = exports.table(table, chosen, out, _stores())
     _show({"table": table, "rows": rows, "out": str(out)}, as_json)
+
+
+@app.command()
+def replay(session: Session, known_at: KnownAt = None, as_json: Json = False) -> None:
+    """That night's scores again from the store as known then; exit 1 where a bit differs from the stored ones."""
+    from consumers import replay as night
+
+    day, moment_known = parse_session(session), moment(known_at) if known_at else None
+    answer = night.replay(day, moment_known, _stores())
+    _show(answer.to_dict(), as_json)
+    if not answer.equal:
+        raise typer.Exit(1)
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="K1", help="a moment, e.g. 2026-01-05T20:00+08:00")],
+    after: Annotated[str, typer.Argument(metavar="K2", help="a later one")],
+    session: Annotated[str | None, typer.Argument(help="default: all")] = None,
+    as_json: Json = False,
+) -> None:
+    """What changed between two moments of knowledge: rows by table and session, and the scores that moved."""
+    from consumers import diff as differences
+
+    first, second, day = moment(before), moment(after), parse_session(session) if session else None
+    _show(differences.diff(first, second, day, _stores()).to_dict(), as_json)
 
 
 @app.command()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,16 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130, said
     assert "run the same command again" in said
+
+
+def test_an_empty_backfill_says_so_and_a_long_one_asks(tmp_path: Path, database_url: str) -> None:
+    """No raw bars in the range is no error; more than 500 sessions need --yes."""
+    where = {"FPM_DATABASE_URL": database_url, "FPM_MARKET": "crypto", "FPM_PRESET": "tiny"}
+    empty = fpm(tmp_path, "backfill", "labels", "2023-01-01", "2023-01-05", "--json", **where)
+    assert (empty.returncode, json.loads(empty.stdout)["planned"]) == (0, 0), empty.stderr
+    for number in range(502):
+        folder = tmp_path / "lake" / "minute_bars" / f"session={date(2021, 1, 1) + timedelta(days=number)}"
+        folder.mkdir(parents=True)
+        (folder / "part-0.parquet").touch()
+    long = fpm(tmp_path, "backfill", "labels", "2021-01-01", "2023-01-01", **where)
+    assert long.returncode == 2 and "502 sessions" in long.stderr and "--yes" in long.stderr

@@ -15,7 +15,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from consumers.diff import diff
+from consumers.replay import replay
 from fpm import exchange
+from fpm.minute_features import PRESETS
 from fpm.schema import PRICES, TABLES
 from fpm.sessions import cut_off, market
 from fpm.store import features
@@ -50,7 +53,7 @@ class History:
 
     stores: Stores
     sessions: list[date]
-    symbol: str
+    symbols: tuple[str, str]  # corrected, and traded no more
     arrives: datetime
     late: datetime
     once: Known
@@ -84,18 +87,19 @@ def exchange_corrections(source: Path) -> list[Delivered]:
     return sorted(found, key=lambda each: each.arrives)
 
 
-def late_correction(source: Path, target: Path, session: date, symbol: str) -> Path:
-    """One symbol of a past session again: it closed higher and traded three times as much."""
+def late_correction(source: Path, target: Path, session: date, symbols: tuple[str, str]) -> Path:
+    """Two symbols of a past session again. One closed higher and traded three times as much; the other's trades were
+    all taken back."""
     (target / "minute_bars").mkdir(parents=True)
-    minutes = pl.read_parquet(source / f"minute_bars/{session}.parquet").filter(pl.col("symbol") == symbol)
+    factor = pl.col("symbol").replace_strict(symbols, (3, 0))
+    minutes = pl.read_parquet(source / f"minute_bars/{session}.parquet").filter(pl.col("symbol").is_in(symbols))
     flows = [name for name in minutes.columns if name not in ("symbol", "minute", *PRICES)]
-    minutes.with_columns(pl.col(flows) * 3).write_parquet(target / f"minute_bars/{session}.parquet")
+    minutes.with_columns(pl.col(flows) * factor).write_parquet(target / f"minute_bars/{session}.parquet")
     daily = pl.read_parquet(source / "daily_bars.parquet").filter(
-        pl.col("session") == session, pl.col("symbol") == symbol
+        pl.col("session") == session, pl.col("symbol").is_in(symbols)
     )
-    daily.with_columns(pl.col("volume", "amount", "turnover") * 3, close=pl.col("high")).write_parquet(
-        target / "daily_bars.parquet"
-    )
+    higher = pl.when(pl.col("symbol") == symbols[0]).then("high").otherwise("close")
+    daily.with_columns(pl.col("volume", "amount") * factor, close=higher).write_parquet(target / "daily_bars.parquet")
     return target
 
 
@@ -106,7 +110,7 @@ def ingest(stores: Stores, path: Path, arrives: datetime) -> None:
 
 # --- what is looked at --------------------------------------------------------------------------------------------
 def known(stores: Stores, known_at: datetime) -> Known:
-    """Every partition's rows as known at a moment, by their bits; partitions of which nothing was known are left out."""
+    """Every partition's rows as known at a moment, by their bits; those of which nothing was known are left out."""
     answer = {}
     for table in KNOWN:
         for vintage in stores.lake.vintages(table) if TABLES[table].by_vintage else [None]:
@@ -144,11 +148,11 @@ def history(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -
     *early, last = exchange_corrections(source)
     before, after = sessions[: FIRST_SCORED + 1], sessions[FIRST_SCORED + 1 :]
     assert early[-1].arrives < cut_off(CN, before[-1]) < last.arrives < cut_off(CN, after[0])
-    symbol = pl.read_parquet(source / f"minute_bars/{sessions[CORRECTED]}.parquet")["symbol"][0]
+    traded = pl.read_parquet(source / f"minute_bars/{sessions[CORRECTED]}.parquet")["symbol"].unique().sort()
     late = cut_off(CN, sessions[-1]) + timedelta(hours=16)
     nights = [Delivered(first_copies(source, folder / "before", before), cut_off(CN, before[-1])), *early]
     rest = [Delivered(first_copies(source, folder / "after", after), cut_off(CN, after[-1])), last]
-    again = Delivered(late_correction(source, folder / "late", sessions[CORRECTED], symbol), late)
+    again = Delivered(late_correction(source, folder / "late", sessions[CORRECTED], (traded[0], traded[1])), late)
 
     with opened(tmp_path_factory.mktemp("rebuilt"), postgres_server) as stores:
         for each in (*nights, *rest, again):
@@ -160,13 +164,13 @@ def history(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -
             ingest(stores, each.path, each.arrives)
         compute(stores, sessions[0], sessions[FIRST_SCORED], before[-1])
         once = known(stores, last.arrives - INSTANT)
-        for each in rest:
+        for each in rest:  # the exchange's last correction comes when later nights are scored already
             ingest(stores, each.path, each.arrives)
-        compute(stores, sessions[0], sessions[FIRST_SCORED], sessions[-1])
+            compute(stores, sessions[0], sessions[FIRST_SCORED], sessions[-1])
         then, held = known(stores, late - INSTANT), files(stores)
         ingest(stores, again.path, again.arrives)
         compute(stores, sessions[0], sessions[FIRST_SCORED], sessions[-1])
-        yield History(stores, sessions, symbol, last.arrives, late, once, then, held, rebuilt)
+        yield History(stores, sessions, (traded[0], traded[1]), last.arrives, late, once, then, held, rebuilt)
 
 
 @pytest.mark.parametrize("table", KNOWN)
@@ -194,19 +198,19 @@ def test_exactly_what_depends_on_the_corrected_session_has_a_new_version(history
     later = set(range(at, SESSIONS))
     assert places["labels"] == {at - 6, at - 1}, "the two whose return starts or ends there"
     assert places["daily_factors"] == later
-    for table in ("session_totals", "minute_features", "fingerprints", "scores"):
-        assert at in places[table] and places[table] <= later, table
-    assert places["minute_features"] == later == places["scores"], "its totals are a scale of all six that are left"
+    assert places["minute_features"] == set(range(at, at + 1 + PRESETS["tiny"].history)), "as long as it is a scale"
+    assert places["fingerprints"] == places["minute_features"]
+    assert at in places["session_totals"] and places["session_totals"] <= places["minute_features"]
+    assert places["scores"] == later
 
 
 @pytest.mark.parametrize("table", ["session_totals", "minute_features", "daily_factors"])
 def test_new_versions_are_of_the_corrected_symbol_and_known_from_the_correction(table: str, history: History) -> None:
     rows = history.stores.read(table, history.corrected, history.sessions[-1])
     fresh = rows.filter(pl.col("created_timestamp") == history.late)
-    assert set(fresh["symbol"]) == {history.symbol}
+    assert set(fresh["symbol"]) == set(history.symbols)
     assert rows["created_timestamp"].max() == history.late
-    own = rows.filter(pl.col("session") == history.corrected, pl.col("symbol") == history.symbol)
-    assert own.height == fresh.filter(pl.col("session") == history.corrected).height
+    assert history.corrected in fresh["session"]
 
 
 def test_the_exchange_puts_right_what_it_delivered_wrong(history: History) -> None:
@@ -225,10 +229,10 @@ def test_the_exchange_puts_right_what_it_delivered_wrong(history: History) -> No
 
 @pytest.mark.parametrize("view", ["minute_features", "daily_factors", "scores"])
 def test_a_frame_answers_as_known_before_and_after(view: str, history: History) -> None:
-    """Through Feast: the old values before the correction, the new ones from it on; without a moment, each row's own."""
+    """Through Feast: the old values up to the correction, the new ones from it on."""
     stored = history.stores.read(view, history.corrected, known_at=history.late)
-    keys = [name for name in TABLES[view].keys if name != "slot"]
-    entities = stored.select(*TABLES[view].keys, "event_timestamp").filter(pl.col("symbol") == history.symbol)
+    keys = [name for name in TABLES[view].keys if name != "slot"]  # to Feast a minute is a moment, not a key
+    entities = stored.select(*keys, "event_timestamp").filter(pl.col("symbol") == history.symbols[0])
     entities = entities.unique(keys, keep="last", maintain_order=True)
     moments = {"old": history.late - INSTANT, "new": history.late}
     served = {name: features.frame(history.stores.settings, view, entities, k) for name, k in moments.items()}
@@ -240,3 +244,31 @@ def test_a_frame_answers_as_known_before_and_after(view: str, history: History) 
         for column in (each for each in values if f"{each} stored" in joined.columns):
             assert joined[column].equals(joined[f"{column} stored"].alias(column)), column
     assert not served["old"].drop("known_at").equals(served["new"].drop("known_at"))
+
+
+def test_every_night_is_replayed_bit_for_bit_on_either_side_of_the_corrections(history: History) -> None:
+    for session in (history.sessions[FIRST_SCORED], history.corrected, history.sessions[-1]):
+        for known_at in (None, history.late - INSTANT, history.late):
+            assert replay(session, known_at, history.stores).equal, (session, known_at)
+
+
+def test_the_difference_names_what_the_correction_changed(history: History) -> None:
+    """The same sessions as the files that changed, and no score that did not move."""
+    found = diff(history.late - INSTANT, history.late, None, history.stores)
+    now = files(history.stores)
+    changed = {partition(path) for path, sha in now.items() if history.files[path] != sha}
+    raw = {(table, history.corrected) for table in ("minute_bars", "daily_bars")}
+    assert {(change.table, change.session) for change in found.changes} == changed | raw
+    assert all(change.new == 0 and change.changed > 0 for change in found.changes)
+    assert set(found.scores["session"]) == {session for table, session in changed if table == "scores"}
+
+
+def test_what_a_correction_took_back_is_no_longer_served(history: History) -> None:
+    """A symbol whose trades were all taken back has no features, fingerprint or score of that session any more."""
+    session, symbol = history.corrected, history.symbols[1]
+    for table, value in (("minute_features", "profile"), ("fingerprints", "fingerprint"), ("scores", "score")):
+        vintage = history.stores.read("scores", session)["vintage"].drop_nulls()[0] if table == "fingerprints" else None
+        for known_at, there in ((history.late - INSTANT, True), (history.late, False)):
+            rows = history.stores.read(table, session, vintage=vintage, known_at=known_at)
+            own = rows.filter(pl.col("symbol") == symbol)
+            assert own.height and (own[value].null_count() == 0) is there, (table, known_at)

@@ -1,7 +1,8 @@
 """Frames as the bytes of Postgres' binary COPY: ten times faster than text, and exact.
 
 Format: https://www.postgresql.org/docs/18/sql-copy.html, "Binary Format"; a vector is its dimension, an unused
-16-bit word and the floats (pgvector `vector_send`). Cells are made column by column and joined row by row.
+16-bit word and the floats (pgvector `vector_send`). Neighbouring columns of fixed size are one record a row, made by
+numpy; only rows with nulls are put together cell by cell.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from datetime import UTC, datetime
+from itertools import groupby
 
 import numpy as np
 import polars as pl
@@ -18,7 +20,10 @@ HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = struct.pack(">h", -1)
 NULL = struct.pack(">i", -1)
 POSTGRES_EPOCH = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000  # µs after 1970
-FIXED = {"real": ">f4", "double precision": ">f8", "integer": ">i4", "bigint": ">i8", "boolean": "u1"}
+FIXED = {
+    "real": ">f4", "double precision": ">f8", "integer": ">i4", "bigint": ">i8", "boolean": "u1",
+    "timestamptz": ">i8",
+}  # fmt: skip
 
 
 def encode(frame: pl.DataFrame, types: dict[str, str]) -> bytes:
@@ -27,49 +32,56 @@ def encode(frame: pl.DataFrame, types: dict[str, str]) -> bytes:
     Types: text, real, double precision, integer, bigint, boolean, timestamptz, vector(n); nulls in any.
     """
     fields = struct.pack(">h", len(types))
-    columns = [_cells(frame[name], kind) for name, kind in types.items()]
-    rows = (fields + b"".join(row) for row in zip(*columns, strict=True))
-    return b"".join([HEADER, *rows, TRAILER])
+    parts: list[list[bytes]] = []
+    for text, run in groupby(types.items(), key=lambda column: column[1] == "text"):
+        kinds = dict(run)
+        parts += map(_texts, frame.select(*kinds)) if text else [_records(frame, kinds)]
+    return b"".join([HEADER, *(part for row in zip(*parts, strict=True) for part in (fields, *row)), TRAILER])
 
 
-def _cells(column: pl.Series, kind: str) -> list[bytes]:
-    """Every value as its length (int32) and its bytes."""
-    present_N = column.is_not_null().to_numpy()
-    if kind == "text":
-        return [NULL if text is None else _sized(text.encode()) for text in column.to_list()]
-    if kind == "timestamptz":
-        moments_N = column.dt.epoch("us").fill_null(POSTGRES_EPOCH).to_numpy() - POSTGRES_EPOCH
-        return _records(moments_N, present_N, np.dtype([("size", ">i4"), ("value", ">i8")]))
-    if length := re.fullmatch(r"vector\((\d+)\)", kind):
-        return _vectors(column, present_N, int(length[1]))
-    filled = column.fill_null(False) if kind == "boolean" else column.fill_null(0)
-    return _records(filled.to_numpy(), present_N, np.dtype([("size", ">i4"), ("value", FIXED[kind])]))
+def _texts(column: pl.Series) -> list[bytes]:
+    """Every text as its length (int32) and its bytes."""
+    encoded = (None if text is None else text.encode() for text in column.to_list())
+    return [NULL if text is None else struct.pack(">i", len(text)) + text for text in encoded]
 
 
-def _sized(content: bytes) -> bytes:
-    return struct.pack(">i", len(content)) + content
+def _records(frame: pl.DataFrame, types: dict[str, str]) -> list[bytes]:
+    """The cells of every row, side by side: one record of fixed size, cut where a cell is absent."""
+    records = np.zeros(len(frame), np.dtype([(name, _cell(kind)) for name, kind in types.items()]))
+    for name, kind in types.items():
+        _fill(records[name], frame[name], kind)
+    stream, step = records.tobytes(), records.dtype.itemsize
+    rows = [stream[start : start + step] for start in range(0, len(stream), step)]
+    present_NF = frame.select(pl.col(*types).is_not_null()).to_numpy()
+    ends = np.cumsum([_cell(kind).itemsize for kind in types.values()]).tolist()
+    for row in np.flatnonzero(~present_NF.all(axis=1)):
+        cells = zip([0, *ends], ends, present_NF[row], strict=False)
+        rows[row] = b"".join(rows[row][start:end] if present else NULL for start, end, present in cells)
+    return rows
 
 
-def _vectors(column: pl.Series, present_N: NDArray[np.bool_], length: int) -> list[bytes]:
-    """pgvector's binary form; a null vector's floats are never looked at."""
-    zeros = pl.lit([0.0] * length, dtype=pl.List(pl.Float32))
-    filled = pl.select(pl.coalesce(column.cast(pl.List(pl.Float32)), zeros)).to_series()
-    values_ND = filled.explode().to_numpy().reshape(len(column), length)
-    kind = np.dtype([("size", ">i4"), ("dimension", ">i2"), ("unused", ">i2"), ("value", ">f4", (length,))])
-    return _records(values_ND, present_N, kind, dimension=length)
+def _cell(kind: str) -> np.dtype[np.void]:
+    """A value as its length (int32) and its bytes."""
+    if length := _length(kind):
+        return np.dtype([("size", ">i4"), ("dimension", ">i2"), ("unused", ">i2"), ("value", ">f4", (length,))])
+    return np.dtype([("size", ">i4"), ("value", FIXED[kind])])
 
 
-def _records(
-    values_N: NDArray[np.generic], present_N: NDArray[np.bool_], kind: np.dtype[np.void], dimension: int | None = None
-) -> list[bytes]:
-    """One fixed-size record a value, cut into cells; absent values are NULL."""
-    records = np.zeros(len(values_N), kind)
-    records["size"] = kind.itemsize - 4
-    records["value"] = values_N
-    if dimension is not None:
-        records["dimension"] = dimension
-    stream, step = records.tobytes(), kind.itemsize
-    cells = [stream[start : start + step] for start in range(0, len(stream), step)]
-    for row in np.flatnonzero(~present_N):
-        cells[row] = NULL
-    return cells
+def _fill(cells_N: NDArray[np.void], column: pl.Series, kind: str) -> None:
+    """Write a column into its cells; what stands where a value is absent is never sent."""
+    cells_N["size"] = cells_N.dtype.itemsize - 4
+    if length := _length(kind):
+        zeros = pl.lit([0.0] * length, dtype=pl.List(pl.Float32))
+        filled = pl.select(pl.coalesce(column.cast(pl.List(pl.Float32)), zeros)).to_series()
+        cells_N["dimension"] = length
+        cells_N["value"] = filled.explode().to_numpy().reshape(len(column), length)
+    elif kind == "timestamptz":
+        cells_N["value"] = column.dt.epoch("us").fill_null(POSTGRES_EPOCH).to_numpy() - POSTGRES_EPOCH
+    else:
+        cells_N["value"] = column.fill_null(False if kind == "boolean" else 0).to_numpy()
+
+
+def _length(kind: str) -> int:
+    """n of vector(n); 0 for other types."""
+    found = re.fullmatch(r"vector\((\d+)\)", kind)
+    return int(found[1]) if found else 0

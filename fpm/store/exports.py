@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from fpm.errors import InputRefused, TryLater, UsageError
+from fpm.schema import SCORES
 from fpm.store.lake import table_of
 from fpm.store.stores import Stores
 
@@ -43,12 +44,15 @@ def table(name: str, span: tuple[date, date] | None, out: Path, stores: Stores) 
 def frame(service_or_view: str, entities: Path, known_at: datetime | None, out: Path, stores: Stores) -> int:
     """Write the point-in-time frame of an entity file through Feast; returns the row count.
 
-    The entity file has `symbol`, `event_timestamp` (with a zone) and, for fingerprints, `vintage`
-    (default: the one in force at each row's moment).
+    The entity file has `symbol`, `event_timestamp` (with a zone); for fingerprints `vintage` (default: the one in
+    force at each row's moment), for scores `stream` (default: dual), for weights `index`.
     """
     from fpm.store import features
 
-    answer = features.frame(stores.settings, service_or_view, with_vintage(_read_entities(entities), stores), known_at)
+    rows = with_vintage(_read_entities(entities), stores)
+    if service_or_view == SCORES.name and "stream" not in rows.columns:
+        rows = rows.with_columns(stream=pl.lit("dual"))
+    answer = features.frame(stores.settings, service_or_view, rows, known_at)
     _write(answer, out)
     return answer.height
 

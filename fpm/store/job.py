@@ -19,6 +19,7 @@ from fpm.store.ledger import Staged
 from fpm.store.publishing import Outcome, Partition, attempt, discard, done, outcome, owned, publish, stage
 from fpm.store.settings import Settings
 from fpm.store.stores import Stores, open_stores
+from fpm.store.workers import mapped
 
 __all__ = ["Job", "Outcome", "Window", "backfill", "publish_frames", "run_job"]
 
@@ -144,12 +145,11 @@ def _run_or_wait(job: Job, session: date, stores: Stores) -> Outcome:
 def _mapped(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Outcome]:
     """Compute and stage in workers, publish here. Workers hold no lock: under the lock a result is taken only if its
     inputs are still the current ones, otherwise the session is run again."""
-    from joblib import Parallel, delayed
+    from joblib import delayed
 
     module: str = job.__name__  # type: ignore[attr-defined]
-    workers = Parallel(n_jobs=stores.settings.workers, return_as="generator")
-    calls = (delayed(_in_worker)(module, session, stores.settings, stores.vintage, os.getpid()) for session in sessions)
-    for session, (content, staged) in zip(sessions, workers(calls), strict=True):
+    calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, os.getpid()) for session in sessions]
+    for session, (content, staged) in zip(sessions, mapped(calls, stores.settings), strict=True):
         yield _take(job, session, content, staged, stores) if staged else _run_or_wait(job, session, stores)
 
 

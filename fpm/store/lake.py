@@ -169,7 +169,7 @@ class DecodedFiles:
         if key in self._frames:
             self._frames.move_to_end(key)
             return self._frames[key]
-        frame = _decode(path, columns)
+        frame = decode(path, columns)
         self._frames[key] = frame
         self._held += int(frame.estimated_size())
         while self._held > self._limit and len(self._frames) > 1:
@@ -177,7 +177,8 @@ class DecodedFiles:
         return frame
 
 
-def _decode(path: Path, columns: tuple[str, ...] | None) -> pl.DataFrame:
+def decode(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Columns of one file (None: all; one that it lacks is left out), checksums verified. Raises StoreCorrupt."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as stored:
             wanted = None if columns is None else [name for name in columns if name in stored.schema_arrow.names]

@@ -17,7 +17,7 @@ import polars as pl
 from feast import Entity, FeatureView, Field, RepoConfig
 from feast.infra.online_stores.postgres_online_store.postgres import PostgreSQLOnlineStore
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
+from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feast.repo_config import FeastConfigBaseModel
 from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
 from feast.value_type import ValueType
@@ -35,6 +35,10 @@ POSTGRES_TYPES = {
     ValueType.STRING: "text", ValueType.FLOAT: "real", ValueType.DOUBLE: "double precision",
     ValueType.INT32: "integer", ValueType.INT64: "bigint", ValueType.BOOL: "boolean",
     ValueType.UNIX_TIMESTAMP: "timestamptz",
+}  # fmt: skip
+PROTO_FIELDS = {
+    ValueType.STRING: "string_val", ValueType.FLOAT: "float_val", ValueType.DOUBLE: "double_val",
+    ValueType.INT32: "int32_val", ValueType.INT64: "int64_val", ValueType.BOOL: "bool_val",
 }  # fmt: skip
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Found = tuple[datetime | None, dict[str, Value] | None]
@@ -201,14 +205,22 @@ def _utc(moment: datetime) -> datetime:
 def _found(fields: Sequence[Field], rows: list[tuple[Any, ...]]) -> list[Found]:
     """Rows (event_timestamp, *values) in Feast's form; protobuf is made column by column."""
     columns = list(zip(*rows, strict=True))
-    values = {
-        field.name: python_values_to_proto_values(list(column), field.dtype.to_value_type())
-        for field, column in zip(fields, columns[1:], strict=True)
-    }
+    values = {field.name: _protos(field, column) for field, column in zip(fields, columns[1:], strict=True)}
     return [
         (None, None) if event is None else (event, {name: column[row] for name, column in values.items()})
         for row, event in enumerate(columns[0])
     ]
+
+
+def _protos(field: Field, column: tuple[Any, ...]) -> list[Value]:
+    """Feast's own conversion, but numbers, texts and vectors directly: it takes longer than the query."""
+    kind = field.dtype.to_value_type()
+    if kind == ValueType.FLOAT_LIST:
+        return [Value() if cell is None else Value(float_list_val=FloatList(val=cell)) for cell in column]
+    if name := PROTO_FIELDS.get(kind):
+        return [Value() if cell is None else Value(**{name: cell}) for cell in column]
+    protos: list[Value] = python_values_to_proto_values(list(column), kind)
+    return protos
 
 
 def _closed() -> UsageError:

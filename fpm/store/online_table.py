@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -111,18 +112,26 @@ def read(
 
     One query, in the order asked; vectors come as lists of floats.
     """
-    arrays = SQL(", ").join(SQL("%s::{}[]").format(SQL(table.columns[key])) for key in table.keys)
-    same = SQL(" AND ").join(SQL("held.{0} = asked.{0}").format(Identifier(key)) for key in table.keys)
-    query = SQL(
+    arrays = [[key[i] for key in asked] for i in range(len(table.keys))]
+    with connection.cursor(binary=True) as cursor:
+        cursor.execute(_reading(table.name, table.keys, tuple(table.columns.items()), tuple(columns)), arrays)
+        return cursor.fetchall()
+
+
+@lru_cache(maxsize=256)
+def _reading(name: str, keys: tuple[str, ...], types: tuple[tuple[str, str], ...], columns: tuple[str, ...]) -> bytes:
+    """The statement of `read`; with hundreds of columns composing it takes longer than running it."""
+    table = OnlineTable(name, keys, dict(types))
+    arrays = SQL(", ").join(SQL("%s::{}[]").format(SQL(table.columns[key])) for key in keys)
+    same = SQL(" AND ").join(SQL("held.{0} = asked.{0}").format(Identifier(key)) for key in keys)
+    statement = SQL(
         "SELECT held.event_timestamp{columns} FROM unnest({arrays}) WITH ORDINALITY AS asked({keys}, ordinal_) "
         "LEFT JOIN {table} AS held ON {same} ORDER BY asked.ordinal_"
     ).format(
-        columns=SQL("").join(_selected(table, name) for name in columns),
-        arrays=arrays, keys=_names(table.keys), table=table.path, same=same,
+        columns=SQL("").join(_selected(table, column) for column in columns),
+        arrays=arrays, keys=_names(keys), table=table.path, same=same,
     )  # fmt: skip
-    with connection.cursor(binary=True) as cursor:
-        cursor.execute(query, [list(values) for values in zip(*asked, strict=True)])
-        return cursor.fetchall()
+    return statement.as_bytes()
 
 
 def _declared(table: OnlineTable, name: str) -> Composed:
@@ -175,18 +184,27 @@ def _typed(table: OnlineTable, frame: pl.DataFrame) -> pl.DataFrame:
 def _check(table: OnlineTable, rows: pl.DataFrame, now: datetime) -> None:
     """Raises InputRefused for an empty key or clock, a non-finite number, a vector of another length, or an event
     later than the database's clock or than its own knowledge (five minutes are granted)."""
-    empty, event = pl.any_horizontal(pl.col(*table.keys, *CLOCKS).is_null()), pl.col(EVENT)
-    _refuse_where(table, rows, empty, "FPM-ONL-004", "an empty key or clock")
+    event = pl.col(EVENT)
+    faults = [(pl.any_horizontal(pl.col(*table.keys, *CLOCKS).is_null()), "FPM-ONL-004", "an empty key or clock")]
     for name, kind in table.columns.items():
         if kind in ("real", "double precision"):
-            _refuse_where(table, rows, ~pl.col(name).is_finite(), "FPM-ONL-005", f"{name} not finite")
+            faults.append((~pl.col(name).is_finite(), "FPM-ONL-005", f"{name} not finite"))
         elif kind.startswith("vector"):
-            sound = (pl.col(name).list.len() == int(kind[7:-1])) & (
-                pl.col(name).list.eval(pl.element().is_finite().fill_null(False)).list.all()
-            )
-            _refuse_where(table, rows, ~sound, "FPM-ONL-005", f"{name} not {kind} of finite numbers")
-    _refuse_where(table, rows, event > now + CLOCK_SLACK, "FPM-ONL-028", f"an event after {now.isoformat()}")
-    _refuse_where(table, rows, event > pl.col(CREATED) + CLOCK_SLACK, "FPM-ONL-029", "an event after it was known")
+            faults.append((~_sound(name, int(kind[7:-1])), "FPM-ONL-005", f"{name} not {kind} of finite numbers"))
+    faults += [
+        (event > now + CLOCK_SLACK, "FPM-ONL-028", f"an event after {now.isoformat()}"),
+        (event > pl.col(CREATED) + CLOCK_SLACK, "FPM-ONL-029", "an event after it was known"),
+    ]
+    any_bad = rows.select(wrong.any().alias(str(i)) for i, (wrong, _, _) in enumerate(faults)).row(0)
+    for i in (i for i, bad in enumerate(any_bad) if bad):
+        _refuse_where(table, rows, *faults[i])
+
+
+def _sound(name: str, length: int) -> pl.Expr:
+    """Whether a vector is of this length, of finite numbers; null where there is none."""
+    return (pl.col(name).list.len() == length) & (
+        pl.col(name).list.eval(pl.element().is_finite().fill_null(False)).list.all()
+    )
 
 
 def _refuse_where(table: OnlineTable, rows: pl.DataFrame, wrong: pl.Expr, code: str, what: str) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
@@ -54,20 +57,30 @@ def served(view: str, stores: Stores) -> pl.DataFrame:
     columns = [*TABLES[view].columns, *CLOCKS]
     with stores.ledger.transaction() as connection:
         rows = _rows(connection, view, columns)
-    values = list(zip(*rows, strict=True)) or [() for _ in columns]
-    return pl.DataFrame(
-        {
-            name: pl.Series(name, cells, dtype=table.frame_type(name))
-            for name, cells in zip(columns, values, strict=True)
-        }
-    ).sort(table.keys)
+    cells = list(zip(*rows, strict=True)) or [() for _ in columns]
+    kinds = {name: table.frame_type(name) for name in columns}
+    frame = {name: _series(name, column, kinds[name]) for name, column in zip(columns, cells, strict=True)}
+    return pl.DataFrame(frame).sort(table.keys)
+
+
+def _series(name: str, cells: tuple[Any, ...], kind: Any) -> pl.Series:
+    """A column of cells; a vector's are bytes (pgvector `vector_send`: dimension, an unused word, the floats)."""
+    if not isinstance(kind, pl.List) or None in cells or not cells:
+        floats = [None if cell is None else _floats(cell)[0] for cell in cells] if isinstance(kind, pl.List) else cells
+        return pl.Series(name, floats, dtype=kind)
+    return pl.Series(name, _floats(b"".join(cells))).cast(kind)
+
+
+def _floats(content: bytes) -> NDArray[np.float32]:
+    """Vectors laid end to end, all of one dimension."""
+    dimension = int.from_bytes(content[:2])
+    records = np.frombuffer(content, np.dtype([("head", ">i4"), ("value", ">f4", (dimension,))]))
+    values_ND: NDArray[np.float32] = records["value"].astype(np.float32)
+    return values_ND
 
 
 def _rows(connection: Connection[tuple[object, ...]], view: str, columns: list[str]) -> list[tuple[object, ...]]:
-    vectors = {name for name, kind in TABLES[view].columns.items() if kind == "vector"}
-    asked = SQL(", ").join(
-        SQL("{}::real[]").format(Identifier(name)) if name in vectors else Identifier(name) for name in columns
-    )
     with connection.cursor(binary=True) as cursor:
-        cursor.execute(SQL("SELECT {} FROM {}").format(asked, Identifier("serving", view)))
+        names = SQL(", ").join(map(Identifier, columns))
+        cursor.execute(SQL("SELECT {} FROM {}").format(names, Identifier("serving", view)))
         return cursor.fetchall()

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     threads: int = Field(default=1, ge=1, le=256)
     workers: int = Field(default=1, ge=1, le=256)
+    engine: Literal["processes", "ray"] = "processes"
     seed: int = 0
     fsync: bool = True
     log_format: Literal["console", "json"] = "console"

@@ -15,7 +15,7 @@ import polars as pl
 from fpm.errors import StoreCorrupt, TryLater, UsageError
 from fpm.minute_features import PRESETS, Profile
 from fpm.schema import CLOCKS, FEATURES
-from fpm.sessions import Market, market
+from fpm.sessions import Market, cut_off, market
 from fpm.store.lake import Lake, empty, latest, sha256_of, table_of
 from fpm.store.ledger import Ledger
 from fpm.store.migrate import bring_to_head
@@ -103,6 +103,15 @@ class Stores:
         if columns is None:
             return whole
         return whole.select("session", *[name for name in stored or () if name in whole.columns])
+
+    def read_served(self, table: str, first: date, last: date, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Like `read` of a range, but each session as known at its own cut-off: what was served that night.
+
+        What judges a night must read it so: the latest version of an old score knows corrections that came later.
+        """
+        nights = [session for session in self.sessions(table) if first <= session <= last]
+        known = [self.read(table, day, columns=columns, known_at=cut_off(self.market, day)) for day in nights]
+        return pl.concat(known, how="diagonal") if known else self.read(table, first, last, columns=columns)
 
     def _known(self, table: str, frame: pl.DataFrame, known_at: datetime | None) -> pl.DataFrame:
         return latest(table_of(table), frame, known_at or self.known_at)

@@ -12,6 +12,7 @@ from scipy import stats
 
 from consumers import portfolio, report
 from fpm.errors import TryLater
+from fpm.sessions import cut_off
 from fpm.store.job import backfill
 from tests.consumers.small_lake import SCORER, VINTAGE, SmallLake, put
 
@@ -73,6 +74,20 @@ def test_beside_the_oracle_where_the_exchange_left_one(lake, stores):
     assert lines["dual"]["oracle"] == pytest.approx(1.0)
     assert 0.3 < lines["dual"]["share"] < 1
     assert "synthetic" in report.gather(stores).title
+
+
+def test_a_night_is_judged_by_what_was_served(lake, stores):
+    """Scores and weights that a later correction turned round change no figure: they were not there to be acted on."""
+    before = report.evaluate(stores)
+    later = pl.lit(cut_off(stores.market, date(2024, 12, 31))).dt.cast_time_unit("us")
+    for session in stores.sessions("scores"):
+        for table, column in (("scores", "score"), ("weights", "weight")):
+            served = stores.read(table, session).drop("session")
+            revised = served.with_columns(pl.col(column).reverse(), created_timestamp=later)
+            put("portfolio" if table == "weights" else table, session, {table: pl.concat([served, revised])}, stores)
+    assert stores.read("scores", MONDAY)["created_timestamp"].unique().len() == 1
+    assert stores.read("scores", MONDAY)["score"].to_list() != lake.scores(MONDAY)["score"].to_list()
+    assert report.evaluate(stores) == before
 
 
 def test_spread_is_in_units_of_the_scores_deviation():

@@ -2,115 +2,29 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime
-from pathlib import Path
-from uuid import uuid4
+from collections.abc import Sequence
+from datetime import date
 
 import polars as pl
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
-from pydantic import SecretStr
 
 from consumers import scorer, scores
 from fpm.errors import LookAhead, ModelRefused, TryLater, UsageError
-from fpm.schema import DAILY_FACTORS, STREAMS
-from fpm.sessions import cut_off, next_sessions, sessions_between
-from fpm.store import features
+from fpm.schema import STREAMS
+from fpm.sessions import cut_off
 from fpm.store.job import publish_frames, run_job
-from fpm.store.models import Model
-from fpm.store.postgres import Server
-from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
-from tests.fpm.nn.small_panel import Generated, generated
-
-SESSIONS = 30
-SYMBOLS = 8
-ENCODED = 16  # the encoder has seen sessions up to this one
-THROUGH = 25  # the scorer may know what was known at this one's cut-off
-HALTED, LATE = "600002.SH", "600003.SH"  # without a fingerprint at the last session; with only that one
-VINTAGE = "vintage-a"
-PRICES = ["open", "high", "low", "close"]
-
-
-def silent(done: int, total: int, what: object) -> None:
-    """No progress bar."""
-
-
-def calendar(stores: Stores) -> list[date]:
-    return sessions_between(stores.market, date(2024, 1, 2), date(2024, 12, 31))[: SESSIONS + 8]
-
-
-def save_encoder(stores: Stores, vintage: str, through: date) -> Model:
-    return stores.models.save(
-        "encoder", vintage, {"weights.safetensors": b"untouched here"}, {"vintage": vintage},
-        cut_off(stores.market, through), through, "promoted",
-    )  # fmt: skip
-
-
-def publish(stores: Stores, made: Generated, vintage: str = VINTAGE) -> None:
-    """Put a generated panel into the lake, on the market's own sessions, each row known when it could be."""
-    days = calendar(stores)
-    encoder = save_encoder(stores, vintage, days[ENCODED])
-    shift = pl.col("session").replace_strict(dict(zip(made.sessions, days, strict=False)), return_dtype=pl.Date)
-    frame, labels = made.frame.with_columns(shift), made.labels.with_columns(shift)
-    frame = frame.with_columns(pl.lit(vintage).alias("vintage"), pl.col("fingerprint").cast(pl.List(pl.Float32)))
-    for t, session in enumerate(days[:SESSIONS]):
-        today = frame.filter(pl.col("session") == session)
-        label = labels.filter(pl.col("session") == session)
-        daily = {"daily_bars": today.select("symbol", *PRICES, "volume", "turnover", "adj_factor")}
-        publish_frames("bars", session, daily, stores)
-        factors = today.select("symbol", *(pl.col(name).cast(pl.Float32) for name in DAILY_FACTORS))
-        publish_frames("daily_factors", session, {"daily_factors": factors}, stores)
-        born = max(encoder.born, cut_off(stores.market, session))
-        encoded = known(today.select("symbol", "vintage", "fingerprint"), born).filter(
-            (pl.col("symbol") != HALTED) | (t < SESSIONS - 1), (pl.col("symbol") != LATE) | (t == SESSIONS - 1)
-        )
-        publish_frames("fingerprints", session, {"fingerprints": encoded}, stores.for_vintage(vintage))
-        complete = cut_off(stores.market, next_sessions(stores.market, session, 6)[-1])
-        publish_frames("labels", session, {"labels": known(label.select("symbol", "label"), complete)}, stores)
-
-
-def known(frame: pl.DataFrame, moment: datetime) -> pl.DataFrame:
-    return frame.with_columns(pl.lit(moment).dt.cast_time_unit("us").alias("created_timestamp"))
-
-
-@pytest.fixture(scope="module")
-def prepared(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, str]]:
-    """A filled home and its database, to be copied: filling them takes seconds."""
-    name = f"prepared_{uuid4().hex}"
-    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
-        settings = Settings(
-            home=tmp_path_factory.mktemp("prepared"), preset="tiny",
-            database_url=SecretStr(make_conninfo(postgres_server.dsn, dbname=name)),
-        )  # fmt: skip
-        stores = open_stores(settings)
-        features.apply(settings)
-        stores.decide_profile("bar_32")
-        publish(stores, generated(sessions=SESSIONS, symbols=SYMBOLS))
-        stores.ledger.close()
-        yield settings, name
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def filled(
-    prepared: tuple[Settings, str], postgres_server: Server, tmp_path: Path
-) -> Iterator[tuple[Stores, list[date]]]:
-    """Stores over a copy of the prepared home and database, and the sessions of the calendar."""
-    settings, template = prepared
-    name = f"test_{uuid4().hex}"
-    shutil.copytree(settings.home, tmp_path / "home")
-    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        url = SecretStr(make_conninfo(postgres_server.dsn, dbname=name))
-        stores = open_stores(Settings(home=tmp_path / "home", preset="tiny", database_url=url))
-        yield stores, calendar(stores)
-        stores.ledger.close()
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+from fpm.store.stores import Stores
+from tests.consumers.small_nights import (
+    ENCODED,
+    HALTED,
+    LATE,
+    SESSIONS,
+    SYMBOLS,
+    THROUGH,
+    VINTAGE,
+    save_encoder,
+    silent,
+)
 
 
 def read_scores(stores: Stores, session: date) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import polars as pl
 import pytest
@@ -236,7 +237,12 @@ def test_two_runners_at_once_compute_a_partition_once(stores: Stores, settings: 
     assert sorted(statuses) == ["published", "unchanged"] and calls == [MIDDLE]
 
 
-def test_workers_and_one_process_give_the_same_bytes(stores: Stores, settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["processes", "ray"])
+def test_workers_and_one_process_give_the_same_bytes(
+    engine: Literal["processes", "ray"], stores: Stores, settings: Settings, tmp_path: Path
+) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray", reason="the extra `ray` is not installed")
     ingest(stores)
     seen: list[tuple[int, int, object]] = []
     alone = backfill(mean_close, SESSIONS[0], SESSIONS[6], stores, lambda *done: seen.append(done))
@@ -244,7 +250,7 @@ def test_workers_and_one_process_give_the_same_bytes(stores: Stores, settings: S
     assert seen == [(number, 7, session) for number, session in enumerate(SESSIONS, 1)]
     expected = lake_bytes(stores)
     stores.ledger.execute("TRUNCATE fpm.ledger, fpm.files")
-    with opened(settings, home=tmp_path / "other", workers=2) as other:
+    with opened(settings, home=tmp_path / "other", workers=2, engine=engine) as other:
         ingest(other)
         mapped = backfill(mean_close, SESSIONS[0], SESSIONS[6], other, lambda *_: None)
         assert mapped == [outcome.__class__(**vars(outcome)) for outcome in alone]

@@ -1,0 +1,251 @@
+"""One session online: publish 158 columns and a 128-vector a symbol, then read them back.
+
+Run `python benchmarks/bench_publish.py [--symbols 5300] [--stock-symbols 530] [--large]`. Floor of publishing: binary
+COPY of the same values as two arrays a row into a bare table. Peer: Feast's own Postgres store, written through
+`write_to_online_store` at `--stock-symbols` and counted a symbol (`--large`: all of them); it writes a row a value.
+Floor of reading a whole market: psycopg, binary, the same query. One embedded server for all, with fsync.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import measure
+import numpy as np
+import polars as pl
+import psycopg
+import wide
+from feast import FeatureStore, RepoConfig
+
+from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES
+from fpm.store.binary_copy import HEADER, POSTGRES_EPOCH, TRAILER
+from fpm.store.ledger import Publication
+from fpm.store.postgres import ensure_server, stop_server
+from fpm.store.publication import publish_online, served
+from fpm.store.settings import Settings
+from fpm.store.stores import Stores, open_stores
+
+VIEWS = ("wide", "fingerprints")
+FEATURES = [*(f"wide:{name}" for name in wide.COLUMNS), "fingerprints:fingerprint"]
+FLOOR_TABLE = (
+    "CREATE TABLE floor_copy (symbol text, factors real[], vector real[], event timestamptz, created timestamptz)"
+)
+SERVING = "CREATE OR REPLACE VIEW serving.wide AS SELECT * FROM online.wide"
+
+
+@dataclass(frozen=True)
+class Market:
+    """One session's rows of both views."""
+
+    session: date
+    frames: dict[str, pl.DataFrame]
+
+    def head(self, symbols: int) -> Market:
+        return Market(self.session, {view: frame.head(symbols) for view, frame in self.frames.items()})
+
+    @property
+    def symbols(self) -> list[str]:
+        return self.frames["wide"]["symbol"].to_list()
+
+
+def generated(session: date, symbols: int, seed: int) -> Market:
+    rng, names = np.random.default_rng(seed), wide.symbols(symbols)
+    return Market(
+        session, {"wide": wide.wide(rng, session, names), "fingerprints": wide.fingerprints(rng, session, names)}
+    )
+
+
+# --- publish ----------------------------------------------------------------------------------------------------
+def copy_arrays(dsn: str, market: Market) -> None:
+    """The floor: from the same frames to committed rows."""
+    with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("TRUNCATE floor_copy")
+        with cursor.copy("COPY floor_copy FROM STDIN (FORMAT BINARY)") as copy:
+            copy.write(array_stream(market))
+
+
+def array_stream(market: Market) -> bytes:
+    """COPY's bytes: https://www.postgresql.org/docs/18/sql-copy.html, "Binary Format"; arrays as `array_send`."""
+    factors_NF = market.frames["wide"].select(wide.COLUMNS).to_numpy()
+    vectors_ND = market.frames["fingerprints"]["fingerprint"].to_numpy()
+    moment = np.dtype([("size", ">i4"), ("value", ">i8")])
+    parts = np.zeros(
+        len(factors_NF),
+        np.dtype([("factors", array_type(wide.WIDTH)), ("vector", array_type(FINGERPRINT_SIZE)),
+                  *((clock, moment) for clock in CLOCKS)]),
+    )  # fmt: skip
+    for name, values in (("factors", factors_NF), ("vector", vectors_ND)):
+        part, width = parts[name], values.shape[1]
+        part["size"], part["dimensions"], part["oid"] = 20 + 8 * width, 1, 700
+        part["length"], part["lower"], part["items"]["size"], part["items"]["value"] = width, 1, 4, values
+    for clock in CLOCKS:
+        parts[clock]["size"] = 8
+        parts[clock]["value"] = market.frames["wide"][clock].dt.epoch("us").to_numpy() - POSTGRES_EPOCH
+    stream, step, fields = parts.tobytes(), parts.dtype.itemsize, struct.pack(">h", 5)
+    rows = []
+    for row, symbol in enumerate(market.symbols):
+        name = symbol.encode()
+        rows += [fields, struct.pack(">i", len(name)), name, stream[row * step : (row + 1) * step]]
+    return b"".join([HEADER, *rows, TRAILER])
+
+
+def array_type(width: int) -> np.dtype[np.void]:
+    """A one-dimensional real[] without nulls."""
+    item = np.dtype([("size", ">i4"), ("value", ">f4")])
+    heads = [(name, ">i4") for name in ("size", "dimensions", "flags", "oid", "length", "lower")]
+    return np.dtype([*heads, ("items", item, (width,))])
+
+
+def publish(stores: Stores, market: Market) -> None:
+    """Ours: both views and the publication's row in one transaction, guarded, typed, indexed."""
+    publication = Publication(market.session, VIEWS, 0, f"{time.time_ns():064x}", wide.VINTAGE, "benchmark")
+    if publish_online(publication, market.frames, stores) != "published":
+        raise RuntimeError("nothing was published")
+
+
+def write_stock(store: FeatureStore, frames: dict[str, Any]) -> None:
+    for view, frame in frames.items():
+        store.write_to_online_store(view, frame)
+
+
+def compare_publishing(
+    stores: Stores, dsn: str, stock: FeatureStore, markets: list[Market], stock_symbols: int
+) -> None:
+    """Later sessions over earlier ones, as every night: rows are replaced."""
+    count = len(markets[0].symbols)
+    night = iter(markets)
+    publish(stores, next(night))
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(FLOOR_TABLE)
+    floors, ours, theirs = [], [], []
+    for market in night:
+        floors.append(measure.seconds(lambda market=market: copy_arrays(dsn, market), 1))
+        ours.append(measure.seconds(lambda market=market: publish(stores, market), 1))
+    for market in markets[:2]:
+        frames = {view: pandas(frame) for view, frame in market.head(stock_symbols).frames.items()}
+        theirs.append(measure.seconds(lambda frames=frames: write_stock(stock, frames), 1) * count / stock_symbols)
+    floor = min(floors)
+    rows = [["binary COPY of arrays (floor)", floor], ["ours", min(ours)], ["Feast's Postgres store", min(theirs)]]
+    measure.show(
+        f"publish one session, {count:,} x ({wide.WIDTH} + {FINGERPRINT_SIZE})",
+        ["way", "seconds", "x floor", "x ours"],
+        [[way, spent, spent / floor, spent / min(ours)] for way, spent in rows],
+    )
+    if stock_symbols < count:
+        print(f"Feast's Postgres store: measured with {stock_symbols:,} symbols, counted a symbol")
+
+
+def pandas(frame: pl.DataFrame) -> Any:
+    lists = pl.selectors.array()
+    return frame.with_columns(lists.arr.to_list()).to_pandas()
+
+
+# --- read -------------------------------------------------------------------------------------------------------
+def compare_online(ours: FeatureStore, stock: FeatureStore, symbols: list[str]) -> None:
+    rows = []
+    for count in (1, 100):
+        asked = [{"symbol": symbol, "vintage": wide.VINTAGE} for symbol in symbols[:count]]
+        spent = measure.interleaved({"ours": sdk(ours, asked), "stock": sdk(stock, asked)}, 3, inner=10)
+        rows.append([f"{count} keys", 1e3 * spent["stock"], 1e3 * spent["ours"], spent["ours"] / spent["stock"]])
+    heads = ["Feast SDK, 158 + 128", "its own store ms", "ours ms", "ours / its own"]
+    measure.show("online read", heads, rows)
+
+
+def sdk(store: FeatureStore, asked: list[dict[str, str]]) -> Callable[[], Any]:
+    return lambda: store.get_online_features(features=FEATURES, entity_rows=asked).to_dict()
+
+
+def compare_bulk(stores: Stores, dsn: str, count: int) -> None:
+    spent = measure.interleaved({"raw": lambda: raw(dsn), "ours": lambda: [served(view, stores) for view in VIEWS]}, 5)
+    measure.show(
+        f"whole market by SQL, {count:,} x ({wide.WIDTH} + {FINGERPRINT_SIZE})",
+        ["way", "ms", "x psycopg"],
+        [
+            ["psycopg, binary rows (floor)", 1e3 * spent["raw"], 1.0],
+            ["publication.served, a frame", 1e3 * spent["ours"], spent["ours"] / spent["raw"]],
+        ],
+    )
+
+
+def raw(dsn: str) -> list[Any]:
+    """The same columns as Python rows, vectors as lists."""
+    rows: list[Any] = []
+    with psycopg.connect(dsn) as connection, connection.cursor(binary=True) as cursor:
+        for view in VIEWS:
+            kinds = TABLES[view].columns | dict.fromkeys(CLOCKS, "moment")
+            columns = ", ".join(f"{name}::real[]" if kind == "vector" else name for name, kind in kinds.items())
+            rows += cursor.execute(f"SELECT {columns} FROM serving.{view}").fetchall()
+    return rows
+
+
+# --- both stores ------------------------------------------------------------------------------------------------
+def feature_store(folder: Path, online: dict[str, Any]) -> FeatureStore:
+    """Feast over one online store, with the two views."""
+    folder.mkdir()
+    config = RepoConfig(
+        project="benchmark", provider="local", registry=str(folder / "registry.db"), online_store=online,
+        offline_store={"type": "fpm.store.offline.FpmOfflineStore", "lake": str(folder / "lake")},
+        entity_key_serialization_version=3,
+    )  # fmt: skip
+    store = FeatureStore(config=config, repo_path=folder)
+    store.apply(wide.definitions())
+    return store
+
+
+def stock_online(parts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "postgres", "host": parts["host"], "port": int(parts["port"]), "database": parts["dbname"],
+        "db_schema": "stock", "user": parts["user"], "password": parts["password"], "sslmode": "disable",
+        "vector_enabled": True,
+    }  # fmt: skip
+
+
+def compare(settings: Settings, symbols: int, stock_symbols: int) -> None:
+    server = ensure_server(settings)
+    stores = open_stores(settings)
+    markets = [generated(session, symbols, seed) for seed, session in enumerate(wide.days(5))]
+    stock = feature_store(settings.home / "stock", stock_online(server.parts))
+    ours = feature_store(settings.home / "ours", {"type": "fpm.store.online.FpmOnlineStore", "dsn": server.dsn})
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute(SERVING)
+    compare_publishing(stores, server.dsn, stock, markets, stock_symbols)
+    compare_online(ours, stock, markets[0].symbols[:stock_symbols])
+    compare_bulk(stores, server.dsn, symbols)
+    for store in (ours, stock):
+        disconnect(store)
+    stores.ledger.close()
+
+
+def disconnect(store: FeatureStore) -> None:
+    online = store._get_provider().online_store
+    if hasattr(online, "disconnect"):
+        online.disconnect()
+    elif online._conn is not None:
+        online._conn.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--symbols", type=int, default=5300)
+    parser.add_argument("--stock-symbols", type=int, default=530, help="symbols written through Feast's own store")
+    parser.add_argument("--large", action="store_true", help="all symbols through Feast's own store, too")
+    asked = parser.parse_args()
+    stock_symbols = asked.symbols if asked.large else min(asked.stock_symbols, asked.symbols)
+    with tempfile.TemporaryDirectory(prefix="bench-publish-") as folder:
+        settings = Settings(home=Path(folder) / "home", market="cn", preset="default")
+        try:
+            compare(settings, asked.symbols, stock_symbols)
+        finally:
+            stop_server(settings)
+
+
+if __name__ == "__main__":
+    main()

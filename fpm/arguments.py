@@ -1,0 +1,52 @@
+"""What a person types, as the values the program works with; and the one clock on the wall."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated
+
+import typer
+
+from fpm.errors import UsageError
+from fpm.sessions import UTC, parse_session
+
+Session = Annotated[str, typer.Argument(help="a session, e.g. 2026-01-05")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
+Market = Annotated[str | None, typer.Option(help="cn, us, nse or crypto; remembered by the home")]
+Preset = Annotated[str | None, typer.Option(help="default, demo, short or tiny; remembered by the home")]
+KnownAt = Annotated[str | None, typer.Option(help="second clock, e.g. 2026-01-05T20:00+08:00; default: the cut-off")]
+
+
+def now() -> datetime:
+    """The wall clock enters the program here and nowhere else."""
+    return datetime.now(UTC)
+
+
+def moment(text: str) -> datetime:
+    """An ISO moment with its offset, e.g. 2026-01-05T20:00+08:00. Raises UsageError for anything else, or the future:
+    nobody knows yet what will be known then."""
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        given = None
+    if given is None or given.tzinfo is None:
+        raise UsageError(
+            "FPM-CFG-010", f"{text!r} is not a moment with an offset", "nothing was done", "give 2026-01-05T20:00+08:00"
+        )
+    if given > now():
+        raise UsageError("FPM-CFG-068", f"{text} lies in the future", "nothing was done", "give a moment that has come")
+    return given.astimezone(UTC)
+
+
+def span(first: str, last: str) -> tuple[date, date]:
+    """Two sessions in order, none in the future. Raises UsageError."""
+    start, end = parse_session(first), parse_session(last)
+    if start > end:
+        raise UsageError(
+            "FPM-CFG-065", f"{first} lies after {last}", "nothing was done", "give the earlier session first"
+        )
+    if end > now().date():
+        raise UsageError(
+            "FPM-CFG-066", f"{last} lies in the future", "nothing was done", "give a session that has closed"
+        )
+    return start, end

@@ -1,0 +1,57 @@
+"""A filled home for the tests that train and score, copied for each."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
+
+from fpm.store import features
+from fpm.store.postgres import Server
+from fpm.store.settings import Settings
+from fpm.store.stores import Stores, open_stores
+from tests.consumers.small_nights import SESSIONS, SYMBOLS, calendar, publish
+from tests.fpm.nn.small_panel import generated
+
+
+@pytest.fixture(scope="module")
+def prepared(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, str]]:
+    """A filled home and its database, to be copied: filling them takes seconds."""
+    name = f"prepared_{uuid4().hex}"
+    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
+        settings = Settings(
+            home=tmp_path_factory.mktemp("prepared"), preset="tiny",
+            database_url=SecretStr(make_conninfo(postgres_server.dsn, dbname=name)),
+        )  # fmt: skip
+        stores = open_stores(settings)
+        features.apply(settings)
+        stores.decide_profile("bar_32")
+        publish(stores, generated(sessions=SESSIONS, symbols=SYMBOLS))
+        stores.ledger.close()
+        yield settings, name
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def filled(
+    prepared: tuple[Settings, str], postgres_server: Server, tmp_path: Path
+) -> Iterator[tuple[Stores, list[date]]]:
+    """Stores over a copy of the prepared home and database, and the sessions of the calendar."""
+    settings, template = prepared
+    name = f"test_{uuid4().hex}"
+    shutil.copytree(settings.home, tmp_path / "home")
+    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        url = SecretStr(make_conninfo(postgres_server.dsn, dbname=name))
+        stores = open_stores(Settings(home=tmp_path / "home", preset="tiny", database_url=url))
+        yield stores, calendar(stores)
+        stores.ledger.close()
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

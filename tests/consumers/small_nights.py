@@ -1,0 +1,71 @@
+"""Thirty nights of generated bars, factors, fingerprints and labels in the lake, each row known when it could be."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import polars as pl
+
+from fpm.schema import DAILY_FACTORS
+from fpm.sessions import cut_off, next_sessions, sessions_between
+from fpm.store.job import publish_frames
+from fpm.store.models import Model
+from fpm.store.stores import Stores
+from tests.fpm.nn.small_panel import Generated
+
+SESSIONS = 30
+SYMBOLS = 8
+ENCODED = 16  # the encoder has seen sessions up to this one
+THROUGH = 25  # the scorer may know what was known at this one's cut-off
+HALTED, LATE = "600002.SH", "600003.SH"  # without a fingerprint at the last session; with only that one
+VINTAGE = "vintage-a"
+PRICES = ["open", "high", "low", "close"]
+
+
+def silent(done: int, total: int, what: object) -> None:
+    """No progress bar."""
+
+
+def calendar(stores: Stores) -> list[date]:
+    return sessions_between(stores.market, date(2024, 1, 2), date(2024, 12, 31))[: SESSIONS + 8]
+
+
+def save_encoder(stores: Stores, vintage: str, through: date) -> Model:
+    return stores.models.save(
+        "encoder", vintage, {"weights.safetensors": b"untouched here"}, {"vintage": vintage},
+        cut_off(stores.market, through), through, "promoted",
+    )  # fmt: skip
+
+
+def publish(stores: Stores, made: Generated, vintage: str = VINTAGE) -> None:
+    """Put a generated panel into the lake, on the market's own sessions, each row known when it could be."""
+    days = calendar(stores)
+    encoder = save_encoder(stores, vintage, days[ENCODED])
+    shift = pl.col("session").replace_strict(dict(zip(made.sessions, days, strict=False)), return_dtype=pl.Date)
+    frame, labels = made.frame.with_columns(shift), made.labels.with_columns(shift)
+    frame = frame.with_columns(pl.lit(vintage).alias("vintage"), pl.col("fingerprint").cast(pl.List(pl.Float32)))
+    for t, session in enumerate(days[:SESSIONS]):
+        today = frame.filter(pl.col("session") == session)
+        label = labels.filter(pl.col("session") == session)
+        daily = {"daily_bars": today.select("symbol", *PRICES, "volume", "turnover", "adj_factor")}
+        publish_frames("bars", session, daily, stores)
+        factors = today.select("symbol", *(pl.col(name).cast(pl.Float32) for name in DAILY_FACTORS))
+        publish_frames("daily_factors", session, {"daily_factors": factors}, stores)
+        born = max(encoder.born, cut_off(stores.market, session))
+        encoded = known(today.select("symbol", "vintage", "fingerprint"), born).filter(
+            (pl.col("symbol") != HALTED) | (t < SESSIONS - 1), (pl.col("symbol") != LATE) | (t == SESSIONS - 1)
+        )
+        publish_frames("fingerprints", session, {"fingerprints": encoded}, stores.for_vintage(vintage))
+        complete = cut_off(stores.market, next_sessions(stores.market, session, 6)[-1])
+        publish_frames("labels", session, {"labels": known(label.select("symbol", "label"), complete)}, stores)
+
+
+def known(frame: pl.DataFrame, moment: datetime) -> pl.DataFrame:
+    return frame.with_columns(pl.lit(moment).dt.cast_time_unit("us").alias("created_timestamp"))
+
+
+def correct(stores: Stores, session: date, arrival: datetime) -> None:
+    """One factor of every symbol turns its sign, known from `arrival`."""
+    before = stores.read("daily_factors", session).drop("session")
+    revised = known(before.with_columns(return_1=-pl.col("return_1")), arrival)
+    publish_frames("daily_factors", session, {"daily_factors": pl.concat([before, revised])}, stores)

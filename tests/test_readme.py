@@ -1,0 +1,90 @@
+"""The README's shell and Python blocks, run as a reader would: in one folder, one after the other, on bars of his own."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fpm.sessions import market, sessions_between
+from fpm.store.postgres import connect, stop_server
+from fpm.store.settings import Settings
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF")
+FIRST, LAST = date(2018, 2, 16), date(2018, 4, 20)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def own_bars(path: Path) -> None:
+    """Minute bars as the README describes them: naive New York time, stamped by END, raw prices in cents, shares."""
+    rng = np.random.default_rng(20180216)
+    frames = [_session(symbol, day, rng) for day in sessions_between(market("us"), FIRST, LAST) for symbol in SYMBOLS]
+    pl.concat(frames).sort("symbol", "minute").write_parquet(path)
+
+
+def _session(symbol: str, day: date, rng: np.random.Generator) -> pl.DataFrame:
+    start = datetime(day.year, day.month, day.day, 9, 30)
+    price = np.round(40 + 5 * SYMBOLS.index(symbol) + np.cumsum(rng.normal(0, 0.02, 391)), 2)
+    opened, closed = price[:-1], price[1:]
+    return pl.DataFrame(
+        {
+            "symbol": symbol,
+            "minute": [start + timedelta(minutes=number) for number in range(1, 391)],
+            "open": opened,
+            "high": np.round(np.maximum(opened, closed) + 0.01, 2),
+            "low": np.round(np.minimum(opened, closed) - 0.01, 2),
+            "close": closed,
+            "volume": rng.integers(100, 5000, 390),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the reader works: own bars, then everything the first shell block says."""
+    place = tmp_path_factory.mktemp("reader")
+    own_bars(place / "bars-2018.parquet")
+    yield place
+    stop_server(Settings(home=place / ".fpm-us"))
+
+
+def run(command: list[str], place: Path) -> str:
+    environment = {**os.environ, "FPM_HOME": str(place / ".fpm-us"), "OMP_NUM_THREADS": "1"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_blocks_run_in_the_order_of_the_page(folder: Path) -> None:
+    bring, read = blocks("bash")
+    run(["bash", "-euo", "pipefail", "-c", bring], folder)
+    assert (folder / ".fpm-us" / "reports" / "report.html").stat().st_size > 100_000
+    closes = pl.DataFrame({"symbol": ["AAA.US", "BBB.US"], "event_timestamp": ["2018-04-20T21:00:00Z"] * 2})
+    vintage = pl.read_parquet(next((folder / ".fpm-us/lake/fingerprints").rglob("*.parquet")))["vintage"][0]
+    closes.with_columns(
+        pl.col("event_timestamp").str.to_datetime(time_zone="UTC"), vintage=pl.lit(vintage)
+    ).write_parquet(folder / "entities.parquet")
+    run(["bash", "-euo", "pipefail", "-c", read], folder)
+    frame = pl.read_parquet(folder / "frame.parquet")
+    assert frame["symbol"].to_list() == ["AAA.US", "BBB.US"] and frame["fingerprint"].null_count() == 0
+    assert pl.read_parquet(folder / "scores.parquet")["stream"].n_unique() == 3
+    (python,) = blocks("python")
+    run([sys.executable, "-c", python + "\nassert frame.height == 2 and latest.height == 1"], folder)
+
+
+def test_the_query_runs_for_a_reader(folder: Path) -> None:
+    (query,) = blocks("sql")
+    with connect(Settings(home=folder / ".fpm-us"), role="reader") as connection:
+        columns = [column.name for column in connection.execute(query.encode()).description or ()]
+    assert columns == ["symbol", "score", "spread", "session", "published_at"]
