@@ -11,6 +11,7 @@ import argparse
 import importlib.util
 import json
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -143,20 +144,22 @@ def generate(place: Place, symbols: int, sessions: int) -> dict[str, Any]:
 
 
 def measured(place: Place, way: str) -> dict[str, Any]:
-    """Seconds (the shorter of two runs), megabytes of the first run's peak and of the answer, and its checksum."""
+    """Seconds (the shortest of four runs), processor seconds and peak megabytes of the first, and what came out."""
     call = WAYS[way](place)
     measure.reset_peak()
     before = measure.resident("VmRSS")
     answers: list[Any] = []
+    started = time.process_time()
     first = measure.seconds(lambda: answers.append(call()), 1)
+    busy = time.process_time() - started
     peak = measure.resident("VmHWM")
     answer = answers.pop()
     told = {
-        "peak": peak, "added": peak - before, "bytes": answer_size(answer) / measure.MEGABYTE,
+        "busy": busy, "peak": peak, "added": peak - before, "bytes": answer_size(answer) / measure.MEGABYTE,
         "checksum": checksum(pl.DataFrame(answer)),
     }  # fmt: skip
     del answer
-    return told | {"seconds": min(first, measure.seconds(call, 1))}
+    return told | {"seconds": min(first, measure.seconds(call, 3))}
 
 
 def answer_size(answer: Any) -> int:
@@ -182,17 +185,17 @@ def compare(symbols: int, sessions: int, width: int) -> None:
     floor = told[FLOOR]
     measure.show(
         f"point-in-time frame, {symbols * sessions:,} rows x {width} ({floor['bytes']:.0f} MB)",
-        ["way", "seconds", f"x {FLOOR}", "peak MB", "added / answer", "same answer"],
-        [
-            [
-                way, one["seconds"], one["seconds"] / floor["seconds"], one["peak"], one["added"] / one["bytes"],
-                "yes" if abs(one["checksum"] - floor["checksum"]) <= 1e-9 * abs(floor["checksum"]) else "NO",
-            ]
-            for way, one in told.items()
-        ],
-    )  # fmt: skip
+        ["way", "seconds", f"x {FLOOR}", "CPU seconds", "peak MB", "added / answer", "same rows in order"],
+        [row(way, one, floor) for way, one in told.items()],
+    )
     if "Feast on DuckDB" not in told:
         print("Feast on DuckDB: duckdb is not installed, not run")
+
+
+def row(way: str, one: dict[str, Any], floor: dict[str, Any]) -> list[object]:
+    same = abs(one["checksum"] - floor["checksum"]) <= 1e-9 * abs(floor["checksum"])
+    figures = one["seconds"], one["seconds"] / floor["seconds"], one["busy"], one["peak"], one["added"] / one["bytes"]
+    return [way, *figures, "yes" if same else "NO"]
 
 
 def main() -> None:

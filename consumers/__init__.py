@@ -4,4 +4,4 @@
 called by name.
 """
 
-JOBS = ("scores", "portfolio", "publish", "parity")
+JOBS = ("scores", "portfolio", "publish", "parity", "derivation")

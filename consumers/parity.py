@@ -23,8 +23,18 @@ MODELS = ("scorer",)
 
 
 @dataclass(frozen=True)
+class Cells:
+    """Values of one column: offline but not online, online but not offline, in both and not the same."""
+
+    missing: int
+    extra: int
+    different: int
+
+
+@dataclass(frozen=True)
 class Parity:
-    """One view: rows offline, rows missing online, rows only online, cells that differ and the columns they are in."""
+    """One view: rows offline, rows missing online, rows only online, cells that differ where a row is in both, and the
+    columns these are in; `cells`: every column's own count over all rows."""
 
     view: str
     rows: int
@@ -32,6 +42,7 @@ class Parity:
     extra: int
     different: int
     columns: tuple[str, ...]
+    cells: dict[str, Cells]
 
     @property
     def equal(self) -> bool:
@@ -72,15 +83,28 @@ def compare(view: str, offline: pl.DataFrame, online: pl.DataFrame) -> Parity:
     offline, online = _lists(offline), _lists(online)
     values = [name for name in offline.columns if name not in keys]
     both = offline.join(online, on=keys, how="inner", suffix=" online")
+    missing, extra = offline.join(online, on=keys, how="anti"), online.join(offline, on=keys, how="anti")
     differing = {name: both.filter(pl.col(name).ne_missing(pl.col(f"{name} online"))).height for name in values}
     return Parity(
         view,
         offline.height,
-        offline.join(online, on=keys, how="anti").height,
-        online.join(offline, on=keys, how="anti").height,
+        missing.height,
+        extra.height,
         sum(differing.values()),
         tuple(name for name, count in differing.items() if count),
+        {name: _cells(name, both, missing, extra) for name in values},
     )
+
+
+def _cells(name: str, both: pl.DataFrame, missing: pl.DataFrame, extra: pl.DataFrame) -> Cells:
+    left, right = pl.col(name), pl.col(f"{name} online")
+    counted = both.select(
+        missing=(left.is_not_null() & right.is_null()).sum(),
+        extra=(left.is_null() & right.is_not_null()).sum(),
+        different=left.ne(right).sum(),
+    ).row(0)
+    of_rows = missing[name].count(), extra[name].count(), 0
+    return Cells(*(int(cells + rows) for cells, rows in zip(counted, of_rows, strict=True)))
 
 
 def _lists(frame: pl.DataFrame) -> pl.DataFrame:
@@ -90,5 +114,10 @@ def _lists(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _said(wrong: Parity) -> str:
-    columns = f" in {', '.join(wrong.columns)}" if wrong.columns else ""
-    return f"{wrong.view}: {wrong.missing} missing, {wrong.extra} extra, {wrong.different} different{columns}"
+    """Rows first, then every column with a fault: values missing / extra / different."""
+    rows = [f"{count} rows {what}" for what, count in (("missing", wrong.missing), ("extra", wrong.extra)) if count]
+    columns = [
+        f"{name} {cells.missing}/{cells.extra}/{cells.different}" for name, cells in wrong.cells.items()
+        if cells.missing or cells.extra or cells.different
+    ]  # fmt: skip
+    return f"{wrong.view}: {', '.join([*rows, *columns])} (values missing/extra/different)"

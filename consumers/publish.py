@@ -16,7 +16,7 @@ from fpm.schema import CLOCKS, STREAMS, TABLES
 from fpm.store.job import Window
 from fpm.store.ledger import Publication
 from fpm.store.log import log
-from fpm.store.publication import publish_online
+from fpm.store.publication import publish_online, published_session
 from fpm.store.stores import Stores
 
 NAME = "publish"
@@ -29,7 +29,7 @@ MODELS = ("scorer",)  # names the vintage whose fingerprints are needed
 @dataclass(frozen=True)
 class PublishConfig:
     """What a complete session is. `scored`: least share of the symbols that traded, for fingerprints and every stream.
-    `empty`: largest share of empty cells among the daily factors."""
+    `empty`: largest share of empty cells among these symbols' daily factors."""
 
     scored: float = 0.9
     empty: float = 0.2
@@ -57,7 +57,18 @@ def run(session: date, stores: Stores) -> None:
         session, VIEWS, attempt.attempt if attempt else 0, _content(session, vintage, known), vintage, model
     )
     status = publish_online(publication, frames, known)
-    log.info(status, session=session.isoformat(), vintage=vintage, model=model)
+    words = _words(status, session, known)
+    if attempt is not None:
+        stores.ledger.note(attempt, words)
+    log.info(status, session=session.isoformat(), vintage=vintage, model=model, what=words)
+
+
+def _words(status: str, session: date, stores: Stores) -> str:
+    """What became of the session, for the ledger and whoever reads it."""
+    if status == "superseded":
+        return f"not put online: {published_session(stores)} is"
+    number, publication = stores.ledger.publications(session)[0]
+    return f"publication {number}" + (f", in place of {publication.replaces}" if publication.replaces else "")
 
 
 def served_models(session: date, stores: Stores) -> tuple[str, str]:
@@ -70,13 +81,22 @@ def served_models(session: date, stores: Stores) -> tuple[str, str]:
 
 
 def offline_views(session: date, vintage: str, stores: Stores) -> dict[str, pl.DataFrame]:
-    """Every published view of the session as the lake has it: keys, columns, clocks."""
+    """Every published view of the session as the lake has it: keys, columns, clocks; withdrawn rows are left out."""
     return {
-        view: stores.read(view, session, vintage=vintage if TABLES[view].by_vintage else None).select(
-            *TABLES[view].columns, *CLOCKS
+        view: standing(
+            view,
+            stores.read(view, session, vintage=vintage if TABLES[view].by_vintage else None).select(
+                *TABLES[view].columns, *CLOCKS
+            ),
         )
         for view in VIEWS
     }
+
+
+def standing(table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows that say something: a correction takes a row back by a version without any value."""
+    values = [name for name in rows.columns if name not in (*TABLES[table].keys, *CLOCKS, "session")]
+    return rows.filter(pl.any_horizontal(pl.col(*values).is_not_null()))
 
 
 def _refuse_incomplete(session: date, frames: dict[str, pl.DataFrame], stores: Stores) -> None:
@@ -93,12 +113,19 @@ def _refuse_incomplete(session: date, frames: dict[str, pl.DataFrame], stores: S
             raise _incomplete(
                 session, f"{name} for {share:.0%} of {len(traded)} traded symbols, {config.scored:.0%} needed"
             )
-    factors = frames["daily_factors"].drop("symbol", *CLOCKS)
-    empty = sum(factors.null_count().row(0)) / max(1, factors.height * factors.width)
+    empty = _empty(frames["daily_factors"].drop(CLOCKS), traded)
     if empty > config.empty:
         raise _incomplete(session, f"{empty:.0%} of the daily factors are empty, {config.empty:.0%} allowed")
     if frames["weights"].is_empty():
         raise _incomplete(session, "no weights")
+
+
+def _empty(factors: pl.DataFrame, traded: set[str]) -> float:
+    """Share of empty cells among the factors of the symbols that traded; one without a row has only empty ones."""
+    ours = factors.filter(pl.col("symbol").is_in(list(traded))).drop("symbol")
+    filled = ours.height * ours.width - sum(ours.null_count().row(0))
+    cells = len(traded) * ours.width
+    return float(cells - filled) / max(1, cells)
 
 
 def _content(session: date, vintage: str, stores: Stores) -> str:

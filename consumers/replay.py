@@ -39,7 +39,7 @@ class Replay:
         """As a document; `missing`: stored, not rebuilt; `extra`: rebuilt, not stored; `different`: cells."""
         rows = [
             {"stream": stream, "answer": "equal" if each.equal else "different"}
-            | {name: value for name, value in asdict(each).items() if name != "view"}
+            | {name: value for name, value in asdict(each).items() if name not in ("view", "cells")}
             for stream, each in self.streams.items()
         ]
         of = {"session": str(self.session), "known_at": self.known_at.isoformat()}

@@ -62,6 +62,7 @@ def train(through: date, vintage: str, stores: Stores, progress: Progress) -> st
     digest = lesson.digest
     for model in stores.models.list("scorer"):
         if model.manifest.get("inputs") == digest and model.status == "promoted":
+            stores.models.renew(model)
             return model.id
     checkpoint = stores.settings.models / ".training" / digest[:16]
     watch = Watch(progress, checkpoint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,9 @@ Json = Annotated[bool, typer.Option("--json", help="one JSON document on standar
 Market = Annotated[str | None, typer.Option(help="cn, us, nse or crypto; remembered by the home")]
 Preset = Annotated[str | None, typer.Option(help="default, demo, short or tiny; remembered by the home")]
 KnownAt = Annotated[str | None, typer.Option(help="second clock, e.g. 2026-01-05T20:00+08:00; default: the cut-off")]
+Rotate = Annotated[bool, typer.Option("--rotate", help="new passwords for the database's roles and a new HTTP token")]
+Role = Annotated[Literal["owner", "producer", "reader"], typer.Option(help="whose rights")]
+UrlOnly = Annotated[bool, typer.Option("--url", help="the URL alone, for the shell")]
 
 
 def now() -> datetime:

@@ -6,21 +6,18 @@ Commands parse, call one function and show its answer; heavy imports stay inside
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from fpm.arguments import Json, KnownAt, Market, Preset, Session, moment, now, span
+from fpm.arguments import Json, KnownAt, Market, Preset, Role, Rotate, Session, UrlOnly, moment, now, span
+from fpm.console import settings as _settings
+from fpm.console import show as _show
+from fpm.console import stores as _stores
 from fpm.errors import FpmError, UsageError
 from fpm.sessions import parse_session
-
-if TYPE_CHECKING:
-    from fpm.store.settings import Settings
-    from fpm.store.stores import Stores
 
 app = typer.Typer(
     help="Minute bars to a trustworthy daily factor.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -45,40 +42,12 @@ def main() -> None:
         raise
 
 
-def _settings(market: str | None = None, preset: str | None = None) -> Settings:
-    from fpm.store.settings import load_settings
-
-    settings = load_settings({name: value for name, value in (("market", market), ("preset", preset)) if value})
-    for library in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS"):  # read once, when the library is first imported
-        os.environ.setdefault(library, str(settings.threads))
-    from fpm.store import log
-
-    log.configure(settings)
-    return settings
-
-
-def _stores(market: str | None = None, preset: str | None = None) -> Stores:
-    from fpm.store.stores import open_stores
-
-    return open_stores(_settings(market, preset))
-
-
-def _show(answer: dict[str, Any] | list[dict[str, Any]], as_json: bool) -> None:
-    """One JSON document, or a table / list of lines for a person."""
-    if as_json:
-        typer.echo(json.dumps(answer, default=str, indent=2))
-        return
-    from rich.console import Console
-
-    from fpm.tables import render
-
-    Console(width=None if sys.stdout.isatty() else 160).print(render(answer))
-
-
 @app.command()
-def setup(market: Market = None, preset: Preset = None, as_json: Json = False) -> None:
+def setup(market: Market = None, preset: Preset = None, rotate: Rotate = False, as_json: Json = False) -> None:
     """Start Postgres, migrate it, apply the feature definitions. Safe to repeat."""
     from fpm.store import features
+    from fpm.store.http_token import renew_token
+    from fpm.store.postgres import renew_passwords
     from fpm.store.stores import open_stores
 
     settings = _settings(market, preset)
@@ -86,6 +55,9 @@ def setup(market: Market = None, preset: Preset = None, as_json: Json = False) -
     for name, value in (("market", market), ("preset", preset)):
         if value:
             stores.ledger.decide(name, value)
+    renew_passwords(stores.settings, all_of_them=rotate)
+    if rotate:
+        renew_token(stores.settings)
     applied = features.apply(stores.settings)
     _show({"home": str(stores.settings.home), "market": stores.market.name, "applied": applied}, as_json)
 
@@ -99,13 +71,15 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Read raw tables in; a session already there with other values is a correction."""
+    from fpm.demo import refuse_other_bars
     from fpm.progress import bar
     from producers import bars
 
-    arrived = now()
+    arrived, stores = now(), _stores(market, preset)
     arrival = bars.Arrival(known_at=moment(known_at) if known_at else arrived, now=arrived)
+    refuse_other_bars(paths, stores)
     with bar("ingest") as progress:
-        report = bars.ingest(paths, arrival, _stores(market, preset), progress)
+        report = bars.ingest(paths, arrival, stores, progress)
     _show(report.to_dict(), as_json)
 
 
@@ -288,6 +262,23 @@ def diff(
 
 
 @app.command()
+def similar(
+    symbol: Annotated[str, typer.Argument(help="e.g. 600519.SH")],
+    session: Session,
+    before: KnownAt = None,
+    k: Annotated[int, typer.Option(help="how many stock-days")] = 20,
+    vintage: Annotated[str | None, typer.Option(help="needed where the query has fingerprints of several")] = None,
+    latest: Annotated[bool, typer.Option("--latest", help="among the published session, by the online index")] = False,
+    as_json: Json = False,
+) -> None:
+    """The stock-days most like one, as known then, and what happened next beside matched random ones."""
+    from consumers import similar as found
+
+    question = found.Question(symbol, parse_session(session), moment(before) if before else None, k, vintage)
+    _show((found.similar_online if latest else found.similar)(question, _stores()).to_dict(), as_json)
+
+
+@app.command()
 def evaluate(as_json: Json = False) -> None:
     """The figures of every stream over all scored sessions, each with its interval."""
     from consumers import report
@@ -353,6 +344,28 @@ def simulate(
     with bar("simulate") as progress:
         exchange.write(config, out, lambda done, total: progress(done, total, ""))
     _show({"out": str(out), "symbols": symbols, "sessions": sessions}, as_json)
+
+
+@app.command()
+def connection(role: Role = "reader", url: UrlOnly = False, as_json: Json = False) -> None:
+    """How psql, pandas and other clients connect to the database; never a password."""
+    from fpm.store.postgres import directions
+
+    answer = directions(_settings(), role)
+    typer.echo(answer["url"]) if url else _show(answer, as_json)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="loopback, unless --insecure-bind")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 6566,
+    insecure: Annotated[bool, typer.Option("--insecure-bind", help="other machines may connect, unencrypted")] = False,
+    as_json: Json = False,
+) -> None:
+    """Feast's feature server, reading only, behind a token; until interrupted."""
+    from fpm.store import feature_server
+
+    feature_server.serve(_stores().settings, host, port, insecure, lambda where: _show(where, as_json))
 
 
 @app.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -62,14 +63,31 @@ def run(plan: Plan, settings: Settings) -> dict[str, Any]:
     schedule.walk_forward(stores, schedule.plan(stores, tested[0], last, None), bar)
     with bar("portfolios") as progress:
         schedule.backfill(schedule.job("portfolio"), tested[0], last, stores, progress)
-    for job in ("publish", "parity"):
+    for job in ("publish", "parity", "derivation"):
         schedule.run(schedule.job(job), last, stores)
     return {**_answers(stores, last), "seconds": round(time.monotonic() - started)}
 
 
+def refuse_other_bars(paths: Sequence[Path], stores: Stores) -> None:
+    """A home that holds the demonstration takes in nothing but what its own exchange delivered.
+
+    Raises UsageError for any other path.
+    """
+    own = (stores.settings.home / "synthetic").resolve()
+    others = [path for path in paths if own not in (path.resolve(), *path.resolve().parents)]
+    if others and "synthetic" in stores.ledger.deployment():
+        raise UsageError(
+            "FPM-DEMO-002",
+            f"{stores.settings.home} holds the demonstration's synthetic bars, {others[0]} is something else",
+            "nothing was read",
+            "set FPM_HOME to another folder for real bars",
+        )
+
+
 def _claim(plan: Plan, stores: Stores) -> None:
     """One home, one exchange: a second demonstration of another size would mix two histories."""
-    if "synthetic" not in stores.ledger.deployment() and stores.sessions("minute_bars"):
+    held = [*stores.sessions("minute_bars"), *stores.sessions("daily_bars")]
+    if "synthetic" not in stores.ledger.deployment() and held:
         raise UsageError(
             "FPM-DEMO-001",
             f"{stores.settings.home} holds real bars",

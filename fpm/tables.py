@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 SHOWN_ROWS = 60
+RED = {"failed": "red", "waiting": "yellow", "refused": "red", "different": "red"}
 
 
-def render(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Table | str:
+def render(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> RenderableType:
     """A rich table of the answer; "nothing" where there is nothing to show."""
     if isinstance(answer, Mapping):
         return _record(answer)
@@ -27,7 +30,7 @@ def _record(answer: Mapping[str, Any]) -> Table:
     return table
 
 
-def _records(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _records(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(box=None, pad_edge=False)
     for name in names:
@@ -35,7 +38,7 @@ def _records(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows[:SHOWN_ROWS]:
         table.add_row(*(_text(row.get(name)) for name in names))
     if len(rows) > SHOWN_ROWS:
-        table.caption = f"and {len(rows) - SHOWN_ROWS} more: use --json"
+        return Group(table, f"and {len(rows) - SHOWN_ROWS} more: use --json")
     return table
 
 
@@ -50,4 +53,5 @@ def _text(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, (list, tuple)):
         return ", ".join(_text(item) for item in value) or "-"
-    return str(value)
+    text = escape(str(value))  # messages hold brackets of their own
+    return f"[{RED[text]}]{text}[/]" if text in RED else text

@@ -41,8 +41,12 @@ def rows_as_of(wanted: pl.DataFrame, stored: pl.DataFrame, keys: Sequence[str], 
 
     `wanted` (N rows): keys, `event_timestamp`, `known_at`; `stored` (M rows): keys, `event_timestamp`,
     `created_timestamp`; all moments ``Datetime("us", "UTC")``. Keys that are null match nothing. A `ttl` of None
-    or zero never ends. Returns N positions (UInt32) in the order of `wanted`, to be given to ``gather``.
+    or zero never ends. Without keys any row may answer. Returns N positions (UInt32) in the order of `wanted`, to be
+    given to ``gather``.
     """
+    if not keys:
+        nobody, keys = pl.lit(0).alias("_nobody"), ["_nobody"]
+        wanted, stored = wanted.with_columns(nobody), stored.with_columns(nobody)
     ordered = stored.with_row_index("_stored").sort(*keys, EVENT, CREATED, maintain_order=True)
     found_N = _last_event(wanted, ordered, keys)
     history = _history(ordered, keys)
@@ -55,8 +59,9 @@ def rows_as_of(wanted: pl.DataFrame, stored: pl.DataFrame, keys: Sequence[str], 
 
 
 def newest_versions(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """The greatest (e, c) of each key, in the order of the keys."""
-    return rows.sort(*keys, EVENT, CREATED).unique(keys, keep="last", maintain_order=True)
+    """The greatest (e, c) of each key, in the order of the keys; without keys, of all rows."""
+    ordered = rows.sort(*keys, EVENT, CREATED)
+    return ordered.unique(keys, keep="last", maintain_order=True) if keys else ordered.tail(1)
 
 
 def _last_event(wanted: pl.DataFrame, ordered: pl.DataFrame, keys: Sequence[str]) -> NDArray[np.int64]:

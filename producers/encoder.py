@@ -58,6 +58,7 @@ def train(through: date, stores: Stores, progress: Progress) -> str:
     digest = lesson.digest
     for model in stores.models.list("encoder"):
         if model.manifest.get("inputs") == digest:
+            stores.models.renew(model)
             return _accepted(model.id, model.manifest["refused_because"])
     checkpoint = stores.settings.models / ".training" / digest[:16]
     pretrained = pretraining.pretrain(

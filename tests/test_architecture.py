@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMAND_LAYER = {"fpm.arguments", "fpm.cli", "fpm.demo", "fpm.schedule", "fpm.tables"}
+COMMAND_LAYER = {"fpm.arguments", "fpm.cli", "fpm.console", "fpm.demo", "fpm.schedule", "fpm.tables"}
 OURS = ("fpm", "producers", "consumers", "feature_repo", "migrations")
 OUTSIDE_WORLD = {"feast", "psycopg", "psycopg_pool", "sqlalchemy", "alembic", "structlog", "pydantic_settings", "typer"}
-FEAST_ROOMS = {"fpm.store.features", "fpm.store.offline", "fpm.store.online", "fpm.store.engine"}
+FEAST_ROOMS = {f"fpm.store.{name}" for name in ("features", "offline", "online", "engine", "feature_server")}
 
 
 def sources() -> list[Path]:

@@ -1,4 +1,4 @@
-"""The README's shell and Python blocks, run as a reader would: in one folder, one after the other, on bars of his own."""
+"""The README's shell and Python blocks, run as a reader would: one after the other, on bars of his own."""
 
 import os
 import re

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -62,17 +62,26 @@ class Cluster:
         )
 
     def _socket_folder(self) -> Path:
-        """`home/pg/run`; where that path is too long for a socket, a private folder whose name is kept in the home."""
+        """`home/pg/run`; where that path is too long for a socket, a private folder whose name is kept in the home.
+
+        It is the same after a stop and a start, for clients who know it. A copied home gets another: two servers must
+        never share one.
+        """
         run = self.home / "run"
         if not self._as_root and len(str(run)) <= SOCKET_FOLDER_LIMIT:
             run.mkdir(mode=0o700, exist_ok=True)
             return run
         note = self.home / "run-at"
-        if note.exists() and self._is_private(Path(note.read_text())):
-            return Path(note.read_text())
+        noted, of_home = [*note.read_text().splitlines(), str(self.home)][:2] if note.exists() else ("", "")
+        if noted and of_home == str(self.home):
+            with suppress(FileExistsError):
+                Path(noted).mkdir(mode=0o700)
+                self._give(Path(noted))
+            if self._is_private(Path(noted)):
+                return Path(noted)
         made = Path(tempfile.mkdtemp(prefix="fpm-pg-", dir="/tmp" if Path("/tmp").is_dir() else None))
         self._give(made)
-        write_durably(note, str(made).encode())
+        write_durably(note, f"{made}\n{self.home}".encode())
         return made
 
     def _is_private(self, folder: Path) -> bool:
@@ -173,10 +182,8 @@ class Cluster:
         if (self.data / "postmaster.pid").read_text().split()[0] != running:
             raise TryLater("FPM-PG-077", f"{self.data} changed hands", "nothing was stopped", "try again")
         self._run("pg_ctl", self.data, "stop", "--mode", "fast", "--wait", "--silent", "--timeout", str(START_SECONDS))
-        note = self.home / "run-at"
-        if note.exists():
-            shutil.rmtree(note.read_text(), ignore_errors=True)
-            note.unlink()
+        if self._socket_folder() != self.home / "run":
+            shutil.rmtree(self._socket_folder(), ignore_errors=True)
         log.info("database stopped", folder=str(self.data))
 
     # --- programs -----------------------------------------------------------------------------------

@@ -24,24 +24,31 @@ from feast.infra.registry.sql import SqlRegistry
 
 from fpm import sessions
 from fpm.errors import TryLater, UsageError
+from fpm.store.entities import Entities, entity_rows
+from fpm.store.offline import LakeJob
 from fpm.store.online import FpmOnlineStore, table_of
 from fpm.store.postgres import Server, ensure_server
+from fpm.store.session_blocks import SESSIONS
 from fpm.store.settings import Settings
 from fpm.two_clocks import EVENT, KNOWN_AT
 
 REGISTRY_SCHEMA = "feast"
+PATIENCE = 0.8  # seconds a reader waits for a connection; then the server says "try later"
 
 
 def feature_store(settings: Settings) -> FeatureStore:
     """Feast's own entry, configured for this deployment; see `opened` for one that closes its connections."""
     server = ensure_server(settings)
-    places = {
-        "FPM_FEAST_REGISTRY": _registry(server),
-        "FPM_FEAST_LAKE": str(settings.lake),
-        "FPM_FEAST_ONLINE": server.dsn,
-    }
-    text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
-    return FeatureStore(config=RepoConfig(**_filled(yaml.safe_load(text), places), repo_path=settings.home))
+    return FeatureStore(config=RepoConfig(**_configured(settings, server, server), repo_path=settings.home))
+
+
+def serving_store(settings: Settings) -> FeatureStore:
+    """Feast's entry for those who only read: one published session, no right to write anywhere, no long waiting."""
+    server = ensure_server(settings)
+    configured = _configured(settings, server.for_role("producer").read_only(), server.for_role("reader"))
+    configured["registry"]["schema_mode"] = "verify"
+    configured["online_store"] |= {"place": "serving", "patience": PATIENCE}
+    return FeatureStore(config=RepoConfig(**configured, repo_path=settings.home))
 
 
 @contextmanager
@@ -81,25 +88,52 @@ def apply(settings: Settings) -> list[str]:
 
 
 def frame(
-    settings: Settings, service_or_view: str, entities: pl.DataFrame, known_at: datetime | None = None
+    settings: Settings, service_or_view: str, entities: Entities, known_at: datetime | None = None
 ) -> pl.DataFrame:
     """The point-in-time frame of a service or view: every entity row, in its order, with the features beside it.
 
-    `entities`: the join keys and either `event_timestamp` (aware) or `session`. A session stands for its close, as
-    known at its cut-off. `known_at`, or a column of that name, is the second clock; without either, an event_timestamp
-    is also the moment of knowledge. Columns that are no key pass through, but a `vintage` that the service is not
-    keyed by is dropped: every row may carry one.
+    `entities`: a frame (Polars, pandas, Arrow) or the path of a Parquet file; the join keys and either
+    `event_timestamp` (aware) or `session`. A session stands for its close, as known at its cut-off. `known_at`, or a
+    column of that name, is the second clock; without either, an event_timestamp is also the moment of knowledge.
+    Columns that are no key pass through, but a `vintage` that the service is not keyed by is dropped: every row may
+    carry one.
     Raises UsageError for an unknown name or a missing column, InputRefused for naive moments.
     """
+    rows, job = retrieval(settings, service_or_view, entities, known_at)
+    answer = pl.DataFrame(pl.from_arrow(job.to_arrow()))
+    return pl.concat([rows, answer.drop(rows.columns)], how="horizontal")
+
+
+def frame_batches(
+    settings: Settings,
+    service_or_view: str,
+    entities: Entities,
+    known_at: datetime | None = None,
+    sessions: int = SESSIONS,
+) -> Iterator[pl.DataFrame]:
+    """The rows of `frame` in blocks of so many event days, in the order of the days; memory is that of one block.
+
+    Rows of one day keep their order, so entities in session order come back as they are.
+    """
+    _, job = retrieval(settings, service_or_view, entities, known_at)
+    return (rows for _, rows in job.blocks(sessions))
+
+
+def retrieval(
+    settings: Settings, service_or_view: str, entities: Entities, known_at: datetime | None = None
+) -> tuple[pl.DataFrame, LakeJob]:
+    """The entity rows that Feast is asked about, and its job, which has read nothing yet; see `frame`."""
+    given = entity_rows(entities)
     with opened(settings) as store:
         features, views = _asked(store, service_or_view)
         keys = {column.name for view in views for column in view.entity_columns}
-        rows = _moments(settings, entities if "vintage" in keys else entities.drop("vintage", strict=False))
+        rows = _moments(settings, given if "vintage" in keys else given.drop("vintage", strict=False))
         if known_at is not None:
             rows = rows.with_columns(pl.lit(_utc(known_at)).alias(KNOWN_AT))
-        job = store.get_historical_features(entity_df=rows.to_pandas(), features=features)
-        answer = pl.DataFrame(pl.from_arrow(job.to_arrow()))
-    return pl.concat([rows, answer.drop(rows.columns)], how="horizontal")
+        # Feast hands any frame on as it is; pandas would cost a copy and the types
+        job = store.get_historical_features(entity_df=rows, features=features)
+    assert isinstance(job, LakeJob)
+    return rows, job
 
 
 def online(settings: Settings, service_or_view: str, rows: pl.DataFrame) -> pl.DataFrame:
@@ -155,6 +189,18 @@ def _utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise UsageError("FPM-PIT-003", f"known_at {moment} has no time zone", "nothing was read", "give it one")
     return moment.astimezone(UTC)
+
+
+def _configured(settings: Settings, registry: Server, online: Server) -> dict[str, Any]:
+    """feature_store.yaml with its places filled in."""
+    places = {
+        "FPM_FEAST_REGISTRY": _registry(registry),
+        "FPM_FEAST_LAKE": str(settings.lake),
+        "FPM_FEAST_ONLINE": online.dsn,
+    }
+    text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
+    configured: dict[str, Any] = _filled(yaml.safe_load(text), places)
+    return configured
 
 
 def _registry(server: Server) -> str:

@@ -181,7 +181,8 @@ def decode(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """Columns of one file (None: all; one that it lacks is left out), checksums verified. Raises StoreCorrupt."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as stored:
-            wanted = None if columns is None else [name for name in columns if name in stored.schema_arrow.names]
+            held = set(stored.schema_arrow.names)  # asked once: Arrow makes it anew each time
+            wanted = None if columns is None else [name for name in columns if name in held]
             return pl.DataFrame(pl.from_arrow(stored.read(columns=wanted, use_threads=False)))
     except (pa.ArrowException, OSError) as wrong:
         if isinstance(wrong, FileNotFoundError):

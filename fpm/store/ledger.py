@@ -136,12 +136,13 @@ class Ledger:
     def rows(self, session: date | None = None) -> list[dict[str, Any]]:
         """What ran and what is red: the last attempt of each job at each partition (or those of one session)."""
         found = self.query(
-            "SELECT DISTINCT ON (job, partition) job, partition, attempt, status, error, started_at, finished_at, "
+            "SELECT DISTINCT ON (job, partition) job, partition, attempt, status, error, note, "
+            "started_at, finished_at, "
             "(SELECT coalesce(sum((file ->> 'rows')::bigint), 0) FROM jsonb_array_elements(files) AS file) "
             "FROM fpm.ledger WHERE %s::text IS NULL OR right(partition, 10) = %s ORDER BY job, partition, attempt DESC",
             (session and session.isoformat(), session and session.isoformat()),
         )
-        names = ("job", "partition", "attempt", "status", "error", "started_at", "finished_at", "rows")
+        names = ("job", "partition", "attempt", "status", "error", "note", "started_at", "finished_at", "rows")
         return [dict(zip(names, row, strict=True)) for row in found]
 
     def begin(self, job: str, partition: str, inputs_sha: str) -> Attempt:
@@ -195,6 +196,13 @@ class Ledger:
             (status, message, attempt.job, attempt.partition, attempt.attempt, prepared),
         )
         return touched == 1
+
+    def note(self, attempt: Attempt, words: str) -> None:
+        """Say a word about an attempt that is no error: `fpm status` shows it."""
+        self.execute(
+            "UPDATE fpm.ledger SET note = %s WHERE job = %s AND partition = %s AND attempt = %s",
+            (words, attempt.job, attempt.partition, attempt.attempt),
+        )
 
     def wait(self, job: str, partition: str, reason: str) -> None:
         """Note that a partition waits for inputs; repeated waiting for the same reason adds no row."""

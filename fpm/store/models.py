@@ -107,6 +107,18 @@ class Models:
             (model.kind, model.id, model.born, model.through, model.status, Jsonb(model.manifest), Jsonb(hashes)),
         )
 
+    def renew(self, model: Model) -> None:
+        """Let a model trained before come before others of its birth again: what it was trained on is the truth again.
+
+        A correction that is taken back leads here; without it the lake would depend on the way it came about.
+        """
+        self.ledger.execute(
+            "UPDATE fpm.models AS own SET saved_at = clock_timestamp() WHERE kind = %s AND id = %s AND EXISTS "
+            "(SELECT FROM fpm.models AS other WHERE other.kind = own.kind AND other.born = own.born "
+            "AND (other.saved_at, other.id) > (own.saved_at, own.id))",
+            (model.kind, model.id),
+        )
+
     def load(self, kind: str, model_id: str) -> Model:
         """A registered model, its files verified.
 

@@ -7,16 +7,20 @@ Feast finds the class by its dotted path in feature_store.yaml; the names must e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 from feast import FeatureView, RepoConfig
 from feast.data_source import DataSource
+from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.offline_stores.file_source import FileSource, SavedDatasetFileStorage
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
@@ -27,23 +31,65 @@ from feast.saved_dataset import SavedDatasetStorage
 from fpm.errors import UsageError
 from fpm.schema import TABLES
 from fpm.store import point_in_time
+from fpm.store.entities import Entities, entity_rows
 from fpm.store.lake import Lake
 from fpm.store.point_in_time import Serving
-from fpm.two_clocks import EVENT, newest_versions
+from fpm.store.session_blocks import SESSIONS, Block, session_blocks
+from fpm.two_clocks import EVENT, KNOWN_AT, newest_versions
+
+FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class FpmOfflineStoreConfig(FeastConfigBaseModel):
-    """`lake`: the folder that holds one folder a table."""
+    """`lake`: the folder that holds one folder a table. `known_at`: what an entity row without that column knows;
+    "latest" is the convention of Feast's own stores, it sees corrections before they were made."""
 
     type: Literal["fpm.store.offline.FpmOfflineStore"] = "fpm.store.offline.FpmOfflineStore"
     lake: str
+    known_at: Literal["event_timestamp", "latest"] = "event_timestamp"
+
+
+class UnknownFeature(UsageError, KeyError):
+    """A feature that its view does not have; Feast's contract is a KeyError."""
+
+    __str__ = UsageError.__str__
 
 
 class LakeJob(RetrievalJob):
-    """A frame not yet computed; Feast asks for it as Arrow or pandas."""
+    """A frame not yet computed; Feast asks for all of it, `blocks` and `to_arrow_reader` give it in parts."""
 
-    def __init__(self, frame: Callable[[], pl.DataFrame], metadata: RetrievalMetadata | None, full_names: bool) -> None:
-        self._frame, self._metadata, self._full_names = frame, metadata, full_names
+    def __init__(
+        self,
+        frame: Callable[[], pl.DataFrame],
+        metadata: RetrievalMetadata | None = None,
+        full_names: bool = False,
+        blocks: Callable[[int], Iterator[Block]] | None = None,
+        on_demand: Sequence[OnDemandFeatureView] = (),
+    ) -> None:
+        self._frame, self._metadata, self._full_names, self._blocks = frame, metadata, full_names, blocks
+        self._on_demand = list(on_demand)
+
+    def blocks(self, sessions: int = SESSIONS) -> Iterator[Block]:
+        """The frame in blocks of sessions, with their places; see `session_blocks`. A pulled table is one block.
+
+        Raises UsageError where on demand views are to be computed: Feast does that on the whole frame.
+        """
+        if self._on_demand:
+            raise UsageError(
+                "FPM-PIT-013", f"on demand views ({self._on_demand[0].name}, …) have no blocks", "nothing was read",
+                "ask for the whole frame, or leave them out",
+            )  # fmt: skip
+        if self._blocks is not None:
+            return self._blocks(sessions)
+        whole = self._frame()
+        return iter([(np.arange(len(whole)), whole)])
+
+    def to_arrow_reader(self, sessions: int = SESSIONS) -> pa.RecordBatchReader:
+        """The same as Arrow record batches, for anything that reads a stream: DuckDB, Polars, a Parquet writer."""
+        tables = (_arrow(rows) for _, rows in self.blocks(sessions))
+        first = next(tables)
+        batches = chain.from_iterable(table.to_batches() for table in chain([first], tables))
+        return pa.RecordBatchReader.from_batches(first.schema, batches)
 
     @property
     def full_feature_names(self) -> bool:
@@ -51,14 +97,14 @@ class LakeJob(RetrievalJob):
 
     @property
     def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
-        return []
+        return self._on_demand
 
     @property
     def metadata(self) -> RetrievalMetadata | None:
         return self._metadata
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        return self._frame().to_arrow(compat_level=pl.CompatLevel.oldest())
+        return _arrow(self._frame())
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
         return self._to_arrow_internal(timeout).to_pandas()
@@ -74,7 +120,7 @@ class LakeJob(RetrievalJob):
             raise UsageError("FPM-PIT-006", f"{path} exists", "nothing was written", "name another or allow_overwrite")
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(path.name + ".unfinished")
-        self._frame().write_parquet(unfinished)
+        pq.write_table(self.to_arrow(), unfinished)
         unfinished.replace(path)
 
 
@@ -88,7 +134,7 @@ class FpmOfflineStore(OfflineStore):
         config: RepoConfig,
         feature_views: list[FeatureView],
         feature_refs: list[str],
-        entity_df: pd.DataFrame | str | None,
+        entity_df: Entities | None,
         registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,
@@ -98,24 +144,36 @@ class FpmOfflineStore(OfflineStore):
     ) -> LakeJob:
         """A job for the frame `entity_df` + features, row for row.
 
-        Raises UsageError for anything but a frame, and what `point_in_time.frame` raises about its columns.
+        Raises what `entity_rows` raises, and what `point_in_time.frame` raises about the columns.
         """
-        if not isinstance(entity_df, pd.DataFrame):
-            raise UsageError(
-                "FPM-PIT-001", "the entities are not a frame", "nothing was read", "give a frame, no SQL or date range"
-            )
+        given = entity_rows(entity_df)
+        moment = _moment_column(given)
+        entities = _with_clocks(given, moment, config.offline_store.known_at)
         servings = [_serving(view, feature_refs, full_feature_names) for view in feature_views]
         lake, tied = _lake(config), filter_by_created_timestamp
-        entities = pl.from_pandas(entity_df)
         point_in_time.check(entities, servings)
         moments = point_in_time.clocks(entities)[EVENT].to_pandas()
         metadata = RetrievalMetadata(
             features=feature_refs,
-            keys=[name for name in entities.columns if name != EVENT],
+            keys=[name for name in given.columns if name != moment],
             min_event_timestamp=moments.min(),
             max_event_timestamp=moments.max(),
         )
-        return LakeJob(lambda: point_in_time.frame(lake, entities, servings, tied=tied), metadata, full_feature_names)
+
+        def shown(rows: pl.DataFrame) -> pl.DataFrame:
+            added = [] if KNOWN_AT in given.columns else [KNOWN_AT]
+            return rows.drop(added, strict=False).rename({EVENT: moment})
+
+        return LakeJob(
+            lambda: shown(point_in_time.frame(lake, entities, servings, tied=tied)),
+            metadata,
+            full_feature_names,
+            lambda sessions: (
+                (place_M, shown(rows))
+                for place_M, rows in session_blocks(lake, entities, servings, sessions, tied=tied)
+            ),
+            OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
+        )
 
     @staticmethod
     def pull_latest_from_table_or_query(
@@ -130,7 +188,7 @@ class FpmOfflineStore(OfflineStore):
     ) -> LakeJob:
         """The newest row of each key among the events from `start_date` to `end_date`, both inclusive."""
         window = _window(config, data_source, [*join_key_columns, *feature_name_columns], (start_date, end_date))
-        return LakeJob(lambda: newest_versions(window(), join_key_columns), None, False)
+        return LakeJob(lambda: newest_versions(window(), join_key_columns))
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -143,13 +201,43 @@ class FpmOfflineStore(OfflineStore):
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> LakeJob:
-        """Every version of every event from `start_date` to `end_date`, both inclusive; None is no bound."""
+        """Every version of every event from `start_date` to `end_date`, both inclusive; None is no bound.
+
+        The source may also be a frame kept by `LakeJob.persist`.
+        """
         window = _window(config, data_source, [*join_key_columns, *feature_name_columns], (start_date, end_date))
-        return LakeJob(window, None, False)
+        return LakeJob(window)
 
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
         """A source is a table of the lake; its folder need not exist yet. Raises UsageError for any other path."""
         _table(data_source)
+
+
+def _arrow(rows: pl.DataFrame) -> pa.Table:
+    """With plain strings and lists, which Feast and its users test for, instead of Polars' large ones."""
+    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return table.cast(pa.schema([each.with_type(_plain(each.type)) for each in table.schema]))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_large_list(kind):
+        return pa.list_(_plain(kind.value_type))
+    return {pa.large_string(): pa.string(), pa.large_binary(): pa.binary()}.get(kind, kind)
+
+
+def _moment_column(entities: pl.DataFrame) -> str:
+    """`event_timestamp`, or, as Feast has it, the only column of moments (the second clock aside)."""
+    moments = [name for name, kind in entities.schema.items() if isinstance(kind, pl.Datetime) and name != KNOWN_AT]
+    return moments[0] if EVENT not in entities.columns and len(moments) == 1 else EVENT
+
+
+def _with_clocks(entities: pl.DataFrame, moment: str, known_at: str) -> pl.DataFrame:
+    """The entity rows under our names of the clocks."""
+    if moment in entities.columns:
+        entities = entities.rename({moment: EVENT})
+    if known_at == "latest" and KNOWN_AT not in entities.columns:
+        return entities.with_columns(pl.lit(FOREVER).alias(KNOWN_AT))
+    return entities
 
 
 def _lake(config: RepoConfig) -> Lake:
@@ -173,9 +261,16 @@ def _serving(view: FeatureView, feature_refs: Sequence[str], full_names: bool) -
     prefix: str = projection.name_to_use()  # type: ignore[no-untyped-call]
     shown = projection.name_alias or view.name
     features = [name for of, _, name in (ref.partition(":") for ref in feature_refs) if of == prefix]
+    declared = [field.name for field in view.features]
+    if unknown := [name for name in features if name not in declared]:
+        raise UnknownFeature(
+            "FPM-PIT-009", f"{view.name} has no feature {unknown[0]!r}", "nothing was read",
+            f"use one of {', '.join(declared)}",
+        )  # fmt: skip
+    keys = [column.name for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
     return Serving(
         table=_table(view.batch_source),
-        keys={column.name: projection.join_key_map.get(column.name, column.name) for column in view.entity_columns},
+        keys={name: projection.join_key_map.get(name, name) for name in keys},
         columns={name: f"{shown}__{name}" if full_names else name for name in features},
         ttl=view.ttl,
     )
@@ -185,6 +280,9 @@ def _window(
     config: RepoConfig, source: DataSource, columns: list[str], bounds: tuple[datetime | None, datetime | None]
 ) -> Callable[[], pl.DataFrame]:
     """Keys, features and clocks of all versions between two moments, read when asked for."""
-    table, lake = _table(source), _lake(config)
     first, last = (bound and bound.astimezone(UTC) for bound in bounds)
+    if isinstance(source, FileSource) and source.path.endswith(".parquet"):
+        inside = pl.col(EVENT).is_between(first or pl.col(EVENT), last or pl.col(EVENT))
+        return lambda: pl.read_parquet(source.path, columns=[*columns, EVENT]).filter(inside)
+    table, lake = _table(source), _lake(config)
     return lambda: point_in_time.window(lake, table, columns, first, last)

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pandas as pd
 import polars as pl
 from feast import Entity, FeatureView, Field, RepoConfig
+from feast.feature_view import DUMMY_ENTITY_FIELD
 from feast.infra.online_stores.postgres_online_store.postgres import PostgreSQLOnlineStore
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feast.repo_config import FeastConfigBaseModel
 from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
 from feast.value_type import ValueType
+from google.protobuf.json_format import MessageToJson, Parse
 from psycopg import Connection
 from psycopg.sql import SQL
 from psycopg_pool import ConnectionPool
@@ -45,11 +48,14 @@ Found = tuple[datetime | None, dict[str, Value] | None]
 
 
 class FpmOnlineStoreConfig(FeastConfigBaseModel):
-    """`dsn`: a libpq connection string; `connections`: the most that one process holds."""
+    """`dsn`: a libpq connection string; `connections`: the most that one process holds; `patience`: seconds to wait
+    for one; `place`: the schema that is read, ``serving`` for one published session and nothing else."""
 
     type: Literal["fpm.store.online.FpmOnlineStore"] = "fpm.store.online.FpmOnlineStore"
     dsn: SecretStr
     connections: int = 10
+    patience: float = 30
+    place: Literal["online", "serving"] = "online"
 
 
 def write_in(connection: Connection[Any], view: str, frame: pl.DataFrame) -> int:
@@ -97,7 +103,7 @@ class FpmOnlineStore(PostgreSQLOnlineStore):
     ) -> None:
         """Feast's row by row form of `write_frame`; a moment without zone is UTC by Feast's contract."""
         if data:
-            self.write_frame(config, table, _frame(table_of(table), data))
+            self.write_frame(config, table, _frame(table, data))
         if progress:
             progress(len(data))
 
@@ -109,8 +115,9 @@ class FpmOnlineStore(PostgreSQLOnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[Found]:
         """Values of every key, in order; (None, None) where nothing is stored. One query."""
-        typed = table_of(table)
-        fields = [field for field in table.features if not requested_features or field.name in requested_features]
+        typed = replace(table_of(table), schema=config.online_store.place)
+        requested = set(requested_features or ())
+        fields = [field for field in table.features if not requested or field.name in requested]
         asked = [_key(typed, entity_key) for entity_key in entity_keys]
         if not asked:
             return []
@@ -155,6 +162,8 @@ class FpmOnlineStore(PostgreSQLOnlineStore):
                 kwargs={"options": "-c timezone=UTC"},
                 min_size=0,
                 max_size=config.online_store.connections,
+                timeout=config.online_store.patience,
+                reconnect_timeout=config.online_store.patience,  # later requests try anew, not after a growing pause
                 check=ConnectionPool.check_connection,
                 open=True,
             )
@@ -162,22 +171,17 @@ class FpmOnlineStore(PostgreSQLOnlineStore):
 
 
 def table_of(view: FeatureView) -> OnlineTable:
-    """The typed table of a view: join keys, then features."""
-    keys = tuple(column.name for column in view.entity_columns)
-    columns = {field.name: _postgres_type(field) for field in [*view.entity_columns, *view.features]}
-    return OnlineTable(view.name, keys, columns)
+    """The typed table of a view: join keys, then features; a view without entities has Feast's placeholder as key."""
+    keys = view.entity_columns or [DUMMY_ENTITY_FIELD]
+    columns = {field.name: _postgres_type(field) for field in [*keys, *view.features]}
+    return OnlineTable(view.name, tuple(key.name for key in keys), columns)
 
 
 def _postgres_type(field: Field) -> str:
     kind = field.dtype.to_value_type()
     if kind == ValueType.FLOAT_LIST and field.vector_length:
         return f"vector({field.vector_length})"
-    if kind not in POSTGRES_TYPES:
-        raise UsageError(
-            "FPM-ONL-006", f"{field.name!r} is {field.dtype}", "nothing was changed",
-            "online features are numbers, texts, moments, or Array(Float32) with a vector_length",
-        )  # fmt: skip
-    return POSTGRES_TYPES[kind]
+    return POSTGRES_TYPES.get(kind, "text")
 
 
 def _key(table: OnlineTable, entity_key: EntityKey) -> tuple[Any, ...]:
@@ -186,16 +190,30 @@ def _key(table: OnlineTable, entity_key: EntityKey) -> tuple[Any, ...]:
     return tuple(feast_value_type_to_python_type(values[key]) for key in table.keys)
 
 
-def _frame(table: OnlineTable, rows: list[Row]) -> pl.DataFrame:
+def _frame(view: FeatureView, rows: list[Row]) -> pl.DataFrame:
     """Feast's protobuf rows as a frame; a feature that no row gives is null."""
+    table = table_of(view)
+    as_json = {field.name for field in view.features if _is_json(field)}
     records = [
         dict(zip(table.keys, _key(table, entity_key), strict=True))
-        | {name: feast_value_type_to_python_type(value) for name, value in values.items()}
+        | {name: _cell(value, name in as_json) for name, value in values.items()}
         | {EVENT: _utc(event), CREATED: _utc(event if created is None or pd.isna(created) else created)}
         for entity_key, values, event, created in rows
     ]
     columns = {name: [record.get(name) for record in records] for name in table.stored}
     return pl.DataFrame(columns, schema={name: table.frame_type(name) for name in table.stored})
+
+
+def _is_json(field: Field) -> bool:
+    """Lists, maps and whatever else has no column type: the protobuf message as JSON, exact and readable."""
+    kind = field.dtype.to_value_type()
+    return kind not in POSTGRES_TYPES and not (kind == ValueType.FLOAT_LIST and field.vector_length)
+
+
+def _cell(value: Value, as_json: bool) -> Any:
+    if as_json:
+        return MessageToJson(value, indent=None) if value.WhichOneof("val") else None
+    return feast_value_type_to_python_type(value)
 
 
 def _utc(moment: datetime) -> datetime:
@@ -215,6 +233,8 @@ def _found(fields: Sequence[Field], rows: list[tuple[Any, ...]]) -> list[Found]:
 def _protos(field: Field, column: tuple[Any, ...]) -> list[Value]:
     """Feast's own conversion, but numbers, texts and vectors directly: it takes longer than the query."""
     kind = field.dtype.to_value_type()
+    if _is_json(field):
+        return [Value() if cell is None else Parse(cell, Value()) for cell in column]
     if kind == ValueType.FLOAT_LIST:
         return [Value() if cell is None else Value(float_list_val=FloatList(val=cell)) for cell in column]
     if name := PROTO_FIELDS.get(kind):

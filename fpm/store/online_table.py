@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -40,11 +40,15 @@ SESSION = "(((event_timestamp AT TIME ZONE 'UTC') - interval '1 microsecond')::d
 
 @dataclass(frozen=True)
 class OnlineTable:
-    """One table of schema ``online``: `columns` are Postgres types by name, keys first, without the clocks."""
+    """One table of schema ``online``: `columns` are Postgres types by name, keys first, without the clocks.
+
+    A reader's is the view of the same name in schema ``serving``.
+    """
 
     name: str
     keys: tuple[str, ...]
     columns: dict[str, str]
+    schema: str = SCHEMA
 
     @property
     def stored(self) -> dict[str, str]:
@@ -53,7 +57,7 @@ class OnlineTable:
 
     @property
     def path(self) -> Composed:
-        return SQL("{}.{}").format(Identifier(SCHEMA), Identifier(self.name))
+        return SQL("{}.{}").format(Identifier(self.schema), Identifier(self.name))
 
     def frame_type(self, column: str) -> Any:
         """The polars type of a column; vectors are lists of Float32."""
@@ -84,21 +88,29 @@ def creation(table: OnlineTable) -> Composed:
     )
 
 
-def write(connection: Connection[Any], table: OnlineTable, frame: pl.DataFrame) -> int:
+def write(connection: Connection[Any], table: OnlineTable, frame: pl.DataFrame, whole: date | None = None) -> int:
     """Bring the rows in, inside the caller's transaction; older rows are left out. Returns the rows changed.
 
     `frame`: keys, values and both clocks (aware); other columns are left aside. Of several rows of one key the
-    newest counts. Raises InputRefused, with nothing stored, for anything `_check` names.
+    newest counts. `whole`: the session of which these are all rows there are; whatever else is online of it is taken
+    back (of a table with vintages, under theirs). Columns of the table that the writer does not know stay as they are.
+    Raises InputRefused, with nothing stored, for anything `_check` names.
     """
     rows = _typed(table, frame)
     _check(table, rows, _clock(connection))
     content = encode(newest_versions(rows, table.keys), table.stored)
     incoming = Identifier("incoming_" + table.name)
     with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute(SQL("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP").format(incoming, table.path))
+        cursor.execute(
+            SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
+                incoming, _names(table.stored), table.path
+            )
+        )
         statement = SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(incoming, _names(table.stored))
         with cursor.copy(statement) as copy:
             copy.write(content)
+        if whole is not None:
+            cursor.execute(_withdrawal(table, incoming), (whole,))
         cursor.execute(_upsert(table, incoming))
         changed = cursor.rowcount
         cursor.execute(SQL("DROP TABLE {}").format(incoming))
@@ -114,14 +126,17 @@ def read(
     """
     arrays = [[key[i] for key in asked] for i in range(len(table.keys))]
     with connection.cursor(binary=True) as cursor:
-        cursor.execute(_reading(table.name, table.keys, tuple(table.columns.items()), tuple(columns)), arrays)
+        names = table.schema, table.name
+        cursor.execute(_reading(names, table.keys, tuple(table.columns.items()), tuple(columns)), arrays)
         return cursor.fetchall()
 
 
 @lru_cache(maxsize=256)
-def _reading(name: str, keys: tuple[str, ...], types: tuple[tuple[str, str], ...], columns: tuple[str, ...]) -> bytes:
+def _reading(
+    path: tuple[str, str], keys: tuple[str, ...], types: tuple[tuple[str, str], ...], columns: tuple[str, ...]
+) -> bytes:
     """The statement of `read`; with hundreds of columns composing it takes longer than running it."""
-    table = OnlineTable(name, keys, dict(types))
+    table = OnlineTable(path[1], keys, dict(types), path[0])
     arrays = SQL(", ").join(SQL("%s::{}[]").format(SQL(table.columns[key])) for key in keys)
     same = SQL(" AND ").join(SQL("held.{0} = asked.{0}").format(Identifier(key)) for key in keys)
     statement = SQL(
@@ -159,6 +174,18 @@ def _upsert(table: OnlineTable, incoming: Identifier) -> Composed:
         "(excluded.event_timestamp, excluded.created_timestamp) >= (held.event_timestamp, held.created_timestamp)"
     ).format(
         table=table.path, names=_names(table.stored), incoming=incoming, keys=_names(table.keys), replaced=replaced
+    )
+
+
+def _withdrawal(table: OnlineTable, incoming: Identifier) -> Composed:
+    """Rows of a session that the incoming ones lack, or have in an earlier version: the guard would keep those."""
+    same = SQL(" AND ").join(SQL("kept.{0} = held.{0}").format(Identifier(key)) for key in table.keys)
+    of_vintage = SQL("AND held.vintage IN (SELECT vintage FROM {}) ").format(incoming)
+    return SQL(
+        "DELETE FROM {table} AS held WHERE held.session = %s {of_vintage}AND NOT EXISTS "
+        "(SELECT FROM {incoming} AS kept WHERE {same} AND kept.created_timestamp >= held.created_timestamp)"
+    ).format(
+        table=table.path, incoming=incoming, same=same, of_vintage=of_vintage if "vintage" in table.keys else SQL("")
     )
 
 

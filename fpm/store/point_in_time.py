@@ -2,30 +2,42 @@
 
 Only the session folders that the entity rows can reach are opened, only the columns asked for are read. Every entity
 row is kept, in its order; nulls stand where nothing was known. Vintage folders are those the rows name.
+
+First the keys and clocks of all files say which stored row answers which entity row; then the values are read, day by
+day of the entity rows, from the files that hold an answer. A day whose answer is a whole file, row for row, is that
+file's memory: a training frame costs little more than its own bytes.
+
+N entity rows, M rows of one day, P partition files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.dataset as pa_dataset
+from numpy.typing import NDArray
 
-from fpm.errors import InputRefused, StoreCorrupt, UsageError
+from fpm.errors import InputRefused, TryLater, UsageError
 from fpm.schema import CLOCKS, TABLES
-from fpm.store.lake import CLOCK, TYPES, Lake
+from fpm.store.lake import CLOCK, TYPES, Lake, decode
 from fpm.two_clocks import CREATED, EVENT, KNOWN_AT, rows_as_of
 
 # A session's moments lie within a day of its date in every time zone (crypto closes at 24:00 UTC of the session).
 ZONE_SLACK = timedelta(days=1)
-# Page checksums are written by the lake; Arrow verifies them, Polars' reader does not.
-VERIFIED = pa_dataset.ParquetFileFormat(
-    default_fragment_scan_options=pa_dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
-)
+ATTEMPTS = 3  # a partition may be replaced between its keys and its values
+HELD = 16  # decoded files a table: stale answers lie in the sessions before
+A = TypeVar("A")
+T = TypeVar("T")
+Places = NDArray[np.int64]
+NONE = -1
 
 
 @dataclass(frozen=True)
@@ -38,16 +50,48 @@ class Serving:
     ttl: timedelta | None
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A partition file as it was when its keys were read: inode, time and size tell it from its replacement."""
+
+    path: Path
+    version: tuple[int, int, int]
+    first: int  # position of its first row among those of all parts
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Which stored row answers each entity row: `row_N` counts through all parts, NONE for none."""
+
+    serving: Serving
+    parts: list[_Part]
+    row_N: Places
+    values: Callable[[_Part], pl.DataFrame]
+
+
+class _Replaced(Exception):
+    """A partition is no longer the file whose keys were read."""
+
+
 def frame(lake: Lake, entities: pl.DataFrame, servings: Sequence[Serving], *, tied: bool = False) -> pl.DataFrame:
     """The entity rows with every table's columns beside them, row for row.
 
     `entities`: `event_timestamp` (aware), the join keys, optionally `known_at` (aware; default: event_timestamp).
     `tied`: additionally nothing known after the row's own event_timestamp.
-    Raises UsageError for missing or clashing columns, InputRefused for naive or missing moments, StoreCorrupt.
+    Raises UsageError for missing or clashing columns, InputRefused for naive or missing moments, StoreCorrupt,
+    TryLater where partitions are being replaced all the time.
     """
     check(entities, servings)
     wanted = clocks(entities, tied=tied)
-    return pl.concat([entities, *(_served(lake, entities, wanted, one) for one in servings)], how="horizontal")
+    for _ in range(ATTEMPTS):
+        try:
+            return _joined(entities, wanted, [_answers(lake, entities, wanted, one) for one in servings])
+        except _Replaced:
+            continue
+    raise TryLater(
+        "FPM-PIT-075", "partitions were replaced while they were read", "nothing was returned",
+        "run it again when the jobs that write them have ended (`fpm status`)",
+    )  # fmt: skip
 
 
 def clocks(entities: pl.DataFrame, *, tied: bool = False) -> pl.DataFrame:
@@ -91,31 +135,114 @@ def read(table: str, files: Sequence[Path], columns: Iterable[str]) -> pl.DataFr
 
     Raises StoreCorrupt where a file's bytes are not those once written.
     """
-    declared = {name: TYPES[kind] for name, kind in TABLES[table].columns.items()} | dict.fromkeys(CLOCKS, CLOCK)
-    names = dict.fromkeys([*columns, *CLOCKS])
-    empty = pl.DataFrame(schema={name: declared.get(name, TYPES["float32"]) for name in names})
-    if not files:
-        return empty
-    schema = empty.to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    try:
-        stored = pa_dataset.dataset([str(path) for path in files], schema=schema, format=VERIFIED).to_table()
-    except (pa.ArrowException, OSError) as wrong:
-        raise StoreCorrupt(
-            "FPM-LAKE-110", f"{table} cannot be read: {wrong}", "nothing was returned",
-            "restore the file from a backup, or delete it and run its job again",
-        ) from wrong  # fmt: skip
-    return pl.DataFrame(pl.from_arrow(stored))
+    names = list(dict.fromkeys([*columns, *CLOCKS]))
+    return pl.concat([_nothing(table, names), *_mapped(partial(_stored, table, names), files)])
 
 
-def _served(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, serving: Serving) -> pl.DataFrame:
-    """One table's columns for every entity row."""
-    files = _reachable(lake, entities, wanted, serving)
-    stored = read(serving.table, files, [*serving.keys, *serving.columns])
+def _answers(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, serving: Serving) -> _Answers:
+    """The stored row of every entity row, by the keys and clocks of the files in reach."""
+    files, names = _reachable(lake, entities, wanted, serving), [*serving.keys, *CLOCKS]
+    told = _mapped(partial(_versioned, serving.table, names), files)
+    stored = pl.concat([_nothing(serving.table, names), *(rows for _, rows in told)])
     asked = wanted.with_columns(
         entities[column].cast(stored.schema[key], strict=False).alias(key) for key, column in serving.keys.items()
     )
-    answers = rows_as_of(asked, stored.select(*serving.keys, *CLOCKS), list(serving.keys), serving.ttl)
-    return stored.select(pl.col(name).gather(answers).alias(shown) for name, shown in serving.columns.items())
+    row_N = rows_as_of(asked, stored, list(serving.keys), serving.ttl).cast(pl.Int64).fill_null(NONE).to_numpy()
+    first_P = np.cumsum([0, *(len(rows) for _, rows in told)]).tolist()
+    parts = [_Part(path, version, first) for path, (version, _), first in zip(files, told, first_P, strict=False)]
+    return _Answers(serving, parts, row_N, lru_cache(HELD)(partial(_values, serving)))
+
+
+def _joined(entities: pl.DataFrame, wanted: pl.DataFrame, answers: Sequence[_Answers]) -> pl.DataFrame:
+    """The entity rows with their answers, made day by day and put back in the order asked."""
+    day_N = wanted[EVENT].dt.date().to_physical().to_numpy()
+    order_N = np.argsort(day_N, kind="stable")
+    edges = [0, *(np.flatnonzero(np.diff(day_N[order_N])) + 1).tolist(), len(day_N)]
+    asked = (np.diff(order_N) == 1).all()
+    rows = entities.rechunk() if asked else entities[order_N]
+
+    def one_day(first: int, last: int) -> pl.DataFrame:
+        found = [_found(each, each.row_N[order_N[first:last]]) for each in answers]
+        return pl.concat([rows[first:last], *found], how="horizontal")
+
+    days = pl.concat(_mapped(lambda span: one_day(*span), list(pairwise(edges))))
+    return days if asked else days[np.argsort(order_N, kind="stable")]
+
+
+def _found(answers: _Answers, row_M: Places) -> pl.DataFrame:
+    """The values of some entity rows, by the numbers of their stored rows."""
+    first_P = np.array([part.first for part in answers.parts])
+    part_M = np.where(row_M == NONE, NONE, np.searchsorted(first_P, row_M, side="right") - 1)
+    pieces, place_M, held = [], np.full(len(row_M), NONE), 0
+    for number in np.unique(part_M[part_M != NONE]):
+        part = answers.parts[number]
+        here_H, values = np.flatnonzero(part_M == number), answers.values(part)
+        inside_H = row_M[here_H] - part.first
+        if not _whole(inside_H, len(values)):
+            values = values[inside_H]
+        if len(here_H) == len(row_M):
+            return values
+        pieces.append(values)
+        place_M[here_H] = np.arange(held, held + len(here_H))
+        held += len(here_H)
+    empty = _nothing(answers.serving.table, answers.serving.columns).rename(answers.serving.columns)
+    place = pl.Series(place_M).replace(NONE, None).cast(pl.UInt32)
+    return pl.concat([empty, *pieces], rechunk=True).select(pl.all().gather(place))
+
+
+def _whole(inside_H: Places, rows: int) -> bool:
+    return len(inside_H) == rows and bool((inside_H == np.arange(rows)).all())
+
+
+def _values(serving: Serving, part: _Part) -> pl.DataFrame:
+    """A part's columns under their served names. Raises _Replaced."""
+    version, rows = _versioned(serving.table, list(serving.columns), part.path)
+    if version != part.version:
+        raise _Replaced
+    return rows.rename(serving.columns)
+
+
+def _versioned(table: str, names: Sequence[str], path: Path) -> tuple[tuple[int, int, int], pl.DataFrame]:
+    """Columns of a file and which file it was. Raises _Replaced where it was replaced or removed meanwhile."""
+    try:
+        before, rows, after = _version(path), _stored(table, names, path), _version(path)
+    except FileNotFoundError as gone:
+        raise _Replaced from gone
+    if after != before:
+        raise _Replaced
+    return before, rows
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _stored(table: str, names: Sequence[str], path: Path) -> pl.DataFrame:
+    """Columns of a file in their declared types, null where it lacks one."""
+    rows, kinds = decode(path, names), _kinds(table, names)
+    if dict(rows.schema) == kinds:
+        return rows
+    absent = [pl.lit(None, dtype=kind).alias(name) for name, kind in kinds.items() if name not in rows.schema]
+    return rows.with_columns(absent).select(pl.col(name).cast(kind) for name, kind in kinds.items())
+
+
+def _nothing(table: str, names: Iterable[str]) -> pl.DataFrame:
+    """No rows of these columns."""
+    return pl.DataFrame(schema=_kinds(table, names))
+
+
+def _kinds(table: str, names: Iterable[str]) -> dict[str, pl.DataType]:
+    """The columns' declared types; one that is not declared is a feature of an open table."""
+    declared = TABLES[table].columns
+    kinds = {name: TYPES[declared.get(name, "float32")] for name in names}
+    return kinds | {name: CLOCK for name in CLOCKS if name in kinds}
+
+
+def _mapped(call: Callable[[A], T], items: Sequence[A]) -> list[T]:
+    """`call` of every item, in order, on as many threads as Polars has."""
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        return list(pool.map(call, items))
 
 
 def _reachable(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, serving: Serving) -> list[Path]:

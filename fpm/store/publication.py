@@ -26,6 +26,7 @@ _NEWEST = "SELECT id, session, sha256 FROM fpm.publications WHERE views = %s ORD
 def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame], stores: Stores) -> str:
     """Write every view's rows and the publication's row, or nothing at all.
 
+    The frames are the session: what else is online of it disappears, so a correction's withdrawn rows do.
     Returns "published"; "unchanged" where the newest publication is of this session and content: its rows are written
     again all the same, which mends whatever had been changed online; "superseded" where a newer session is already
     online: time does not go back, nothing is written.
@@ -36,7 +37,7 @@ def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame],
         if newest is not None and newest[1] > publication.session:
             return "superseded"
         for view, frame in frames.items():
-            online_table.write(connection, online_table.online_table(view), frame)
+            online_table.write(connection, online_table.online_table(view), frame, publication.session)
         if newest is not None and newest[1:] == (publication.session, publication.sha256):
             return "unchanged"
         former = newest[0] if newest is not None and newest[1] == publication.session else None

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fpm.errors import UsageError
@@ -23,6 +23,8 @@ class Settings(BaseSettings):
 
     `market` and `preset` are remembered in the database by the first job that publishes; from then on
     another value given explicitly is refused (see `fpm.store.stores.open_stores`).
+    `reader_url`: how readers reach the database of `database_url`, as a login of their own; without it they are the
+    owner's login with the reader's rights.
     `fsync=False` is for the tests' database server only: it may lose everything with the machine.
     """
 
@@ -32,6 +34,7 @@ class Settings(BaseSettings):
     market: str = "cn"
     preset: Literal["default", "demo", "short", "tiny"] = "default"
     database_url: SecretStr | None = None
+    reader_url: SecretStr | None = None
     threads: int = Field(default=1, ge=1, le=256)
     workers: int = Field(default=1, ge=1, le=256)
     engine: Literal["processes", "ray"] = "processes"
@@ -52,6 +55,12 @@ class Settings(BaseSettings):
     def _absolute(cls, home: Path) -> Path:
         """Absolute once and for all: a worker process may have another working directory."""
         return home.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _reader_of_what(self) -> Settings:
+        if self.reader_url is not None and self.database_url is None:
+            raise ValueError("FPM_READER_URL is for your own server: set FPM_DATABASE_URL, too, or leave it out")
+        return self
 
     @property
     def lake(self) -> Path:

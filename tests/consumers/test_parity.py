@@ -9,6 +9,7 @@ import pytest
 
 from consumers import parity, portfolio, publish
 from fpm.errors import StoreCorrupt
+from fpm.schema import DAILY_FACTORS
 from fpm.store.job import run_job
 from tests.consumers.small_lake import SmallLake
 
@@ -57,6 +58,18 @@ def test_every_planted_difference_is_red(published, sql, view, counts, columns):
     assert found[view].columns == columns
     assert [name for name, each in found.items() if not each.equal] == [view]
     with pytest.raises(StoreCorrupt, match=f"FPM-PUB-210.*{view}"):
+        parity.run(MONDAY, published)
+
+
+def test_every_column_is_counted_for_itself_and_the_night_names_it(published):
+    published.ledger.execute("UPDATE online.daily_factors SET return_1 = NULL, gap_1 = 0 WHERE symbol = '600001.SH'")
+    published.ledger.execute("DELETE FROM online.daily_factors WHERE symbol = '600002.SH'")
+    found = next(each for each in parity.check(MONDAY, published) if each.view == "daily_factors")
+    counted = {name: (cells.missing, cells.extra, cells.different) for name, cells in found.cells.items()}
+    assert set(counted) == {*DAILY_FACTORS, "event_timestamp", "created_timestamp"}
+    assert counted.pop("return_1") == (2, 0, 0) and counted.pop("gap_1") == (1, 0, 1)
+    assert set(counted.values()) == {(1, 0, 0)}
+    with pytest.raises(StoreCorrupt, match=r"daily_factors: 1 rows missing, return_1 2/0/0, .*gap_1 1/0/1"):
         parity.run(MONDAY, published)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 
+import numpy as np
 import polars as pl
 import pytest
 
 from consumers import parity, portfolio, publish
 from fpm.errors import StoreCorrupt, TryLater
+from fpm.schema import DAILY_FACTORS, STREAMS
 from fpm.store.job import run_job
 from fpm.store.publication import published_session, served
 from tests.consumers.small_lake import SCORER, VINTAGE, SmallLake, put
@@ -70,6 +72,8 @@ def test_a_correction_replaces_the_published_session(lake, stores):
     run_job(publish, MONDAY, stores)
     newest = stores.ledger.publications()[0][1]
     assert newest.replaces == first
+    word = next(row["note"] for row in stores.ledger.rows(MONDAY) if row["job"] == "publish")
+    assert word == f"publication {stores.ledger.publications()[0][0]}, in place of {first}"
     assert served("scores", stores)["score"].min() > lake.scores(MONDAY)["score"].min() + 0.9
 
 
@@ -89,6 +93,47 @@ def test_empty_factors_are_not_published(lake, stores):
     put("daily_factors", MONDAY, {"daily_factors": empty}, stores)
     with pytest.raises(TryLater, match="daily factors are empty"):
         publish.run(MONDAY, stores)
+
+
+@pytest.mark.parametrize("what", ["fingerprints", *STREAMS])
+def test_half_of_the_symbols_is_enough_and_one_less_is_not(lake, stores, what):
+    """The smallest preset asks for half of the twelve that traded; the suspended do not count."""
+    for present, complete in ((6, True), (5, False)):
+        kept = pl.col("symbol").is_in(list(lake.names[:present]))
+        if what == "fingerprints":
+            frame = lake.fingerprints(MONDAY).filter(kept)
+            put(what, MONDAY, {what: frame}, stores.for_vintage(VINTAGE))
+        else:
+            put("scores", MONDAY, {"scores": lake.scores(MONDAY).filter((pl.col("stream") != what) | kept)}, stores)
+        if complete:
+            publish.run(MONDAY, stores)
+            assert parity.check(MONDAY, stores)[1].equal
+            continue
+        with pytest.raises(TryLater, match=f"{what}.* for 42% of 12 traded symbols, 50% needed"):
+            publish.run(MONDAY, stores)
+    suspended = lake.daily_bars(MONDAY).with_columns(
+        volume=pl.when(pl.col("symbol").is_in(list(lake.names[:10]))).then(pl.col("volume")).otherwise(0.0)
+    )
+    put("bars", MONDAY, {"daily_bars": suspended}, stores)
+    publish.run(MONDAY, stores)
+
+
+def test_nine_tenths_of_empty_factors_are_the_limit(lake, stores):
+    """240 cells; a symbol that traded and has no row has only empty cells."""
+    rows, columns = 12, len(DAILY_FACTORS)
+    for filled, complete in ((24, True), (23, False)):
+        kept = np.zeros(rows * columns, bool)
+        kept[:filled] = True
+        cells = lake.daily_factors(MONDAY).drop("symbol").to_numpy()
+        values = np.where(kept.reshape(rows, columns), cells, np.nan)
+        frame = pl.DataFrame({"symbol": lake.names}).hstack(pl.DataFrame(values, schema=list(DAILY_FACTORS)))
+        put("daily_factors", MONDAY, {"daily_factors": frame.fill_nan(None)}, stores)
+        if complete:
+            publish.run(MONDAY, stores)
+            assert served("daily_factors", stores).height == 2, "rows without any value are not served"
+            continue
+        with pytest.raises(TryLater, match="90% of the daily factors are empty, 90% allowed"):
+            publish.run(MONDAY, stores)
 
 
 def test_without_weights_it_waits(stores):

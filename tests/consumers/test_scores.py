@@ -22,6 +22,7 @@ from tests.consumers.small_nights import (
     SYMBOLS,
     THROUGH,
     VINTAGE,
+    correct,
     save_encoder,
     silent,
 )
@@ -93,6 +94,18 @@ def test_later_labels_and_corrections_change_no_training(filled: tuple[Stores, l
         publish_frames(table, session, {table: pl.concat([before, revised]).drop("session")}, stores)
     assert scorer.train(days[THROUGH], VINTAGE, stores, silent) == model
     assert scorer.train(days[THROUGH + 1], VINTAGE, stores, silent) != model
+
+
+def test_a_correction_taken_back_puts_the_first_model_in_force_again(filled: tuple[Stores, list[date]]) -> None:
+    """Else the scores would depend on the order of the trainings, and a rebuild would give others."""
+    stores, days = filled
+    serving = days[SESSIONS - 1]
+    trained = [scorer.train(days[THROUGH], VINTAGE, stores, silent)]
+    for later in (1, 2):
+        correct(stores, days[10], cut_off(stores.market, days[10 + later]))
+        trained.append(scorer.train(days[THROUGH], VINTAGE, stores, silent))
+        assert stores.models.in_force("scorer", serving).id == trained[-1]
+    assert trained[0] == trained[2] != trained[1]
 
 
 def test_a_correction_adds_a_version_and_the_replay_gives_the_old_night(filled: tuple[Stores, list[date]]) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fpm import sessions
-from fpm.errors import InputRefused, StoreCorrupt, UsageError
+from fpm.errors import InputRefused, StoreCorrupt, TryLater, UsageError
 from fpm.schema import FINGERPRINT_SIZE
 from fpm.store import point_in_time
 from fpm.store.lake import Lake
@@ -164,6 +164,29 @@ def test_only_sessions_within_reach_are_opened(lake: Lake) -> None:
     assert point_in_time.frame(lake, entities(("A", late, late)), [SCORES])["score"].to_list() == [20.0]
     with pytest.raises(StoreCorrupt, match="FPM-LAKE-110"):
         point_in_time.frame(lake, entities(("A", close(41), close(41))), [SCORES])
+
+
+def test_a_partition_replaced_while_it_is_read_is_read_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The correction arrives between the keys and the values: the answer is the new file's, or none at all."""
+    put(lake, "scores", 0, [score("A", 0, close(0), 1.0), score("B", 0, close(0), 2.0)])
+    asked, joined = entities(("B", close(1), close(1))), point_in_time._joined
+    corrections = iter(
+        [[score("A", 0, close(0), 1.0), score("A", 0, close(0) + HOUR, 1.5), score("B", 0, close(0), 3.0)]]
+    )
+
+    def corrected(*given: Any) -> pl.DataFrame:
+        for rows in corrections:
+            put(lake, "scores", 0, rows)
+        return joined(*given)
+
+    monkeypatch.setattr(point_in_time, "_joined", corrected)
+    assert point_in_time.frame(lake, asked, [SCORES])["score"].to_list() == [3.0]
+    corrections = iter([[score("B", 0, close(0), float(n))] for n in range(9)])
+    monkeypatch.setattr(
+        point_in_time, "_joined", lambda *given: (put(lake, "scores", 0, next(corrections)), joined(*given))[1]
+    )
+    with pytest.raises(TryLater, match="FPM-PIT-075"):
+        point_in_time.frame(lake, asked, [SCORES])
 
 
 def test_a_damaged_page_is_found(lake: Lake) -> None:

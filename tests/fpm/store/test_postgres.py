@@ -72,6 +72,7 @@ def test_a_running_server_is_used_again_and_a_stopped_one_keeps_its_data(home: S
     assert postmaster(home) == first
     assert stop_server(home) is True
     assert stop_server(home) is False
+    assert ensure_server(home).dsn == server.dsn  # clients who know it find it again
     assert ask(ensure_server(home), "SELECT answer FROM kept") == 42
 
 
@@ -128,6 +129,25 @@ def test_the_rest_of_a_killed_initdb_is_thrown_away(tmp_path: Path) -> None:
     stop_server(settings)
 
 
+def test_a_copied_home_is_another_server(home: Settings, tmp_path: Path) -> None:
+    """Same passwords, same data: only the socket's folder tells them apart."""
+    first = ensure_server(home)
+    stop_server(home)
+    twin = Settings(home=tmp_path / "twin", fsync=False)
+    shutil.copytree(home.home, twin.home)
+    _owned_alike(home.pg / "data", twin.pg / "data")
+    second = ensure_server(twin)
+    assert second.parts["host"] != ensure_server(home).parts["host"] == first.parts["host"]
+    assert postmaster(home) != postmaster(twin)
+    assert stop_server(twin) is True
+
+
+def _owned_alike(source: Path, copy: Path) -> None:
+    for path in (source, *source.rglob("*")):
+        owner = path.stat()
+        os.chown(copy / path.relative_to(source), owner.st_uid, owner.st_gid)
+
+
 def test_a_path_too_long_for_a_socket_is_no_obstacle(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / ("long" * 30), fsync=False)
     server = ensure_server(settings)
@@ -159,7 +179,7 @@ def test_programs_out_of_reach_of_the_servers_user_are_copied(tmp_path: Path, mo
 
 def test_a_reader_reads_and_a_producer_keeps_its_hands_off_the_shape(settings: Settings) -> None:
     with connect(settings, "reader") as reader:
-        assert reader.execute("SELECT count(*) FROM fpm.publications").fetchone() == (0,)
+        assert reader.execute("SELECT count(*) FROM serving.publications").fetchone() == (0,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             reader.execute("SELECT * FROM fpm.ledger")
     with connect(settings, "reader") as reader, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):

@@ -1,0 +1,111 @@
+"""Histories in blocks: memory must be that of one block, however long the history.
+
+Run `python benchmarks/bench_blocks.py [--symbols 5300] [--large]`. Every way runs in a process of its own, through
+Feast's `get_historical_features` on our store; peak: resident memory less what the process held before the call
+(libraries and entity rows). The array's own bytes are part of its peak, and shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import measure
+import polars as pl
+import pyarrow.parquet as pq
+
+SESSIONS, LARGE = (60, 250), (60, 250, 1000)
+Call = Callable[[Any, pl.DataFrame, Path], Any]
+
+
+def whole(job: Any, entities: pl.DataFrame, scratch: Path) -> int:
+    return int(job.to_arrow().num_rows)
+
+
+def blocks(job: Any, entities: pl.DataFrame, scratch: Path) -> int:
+    return sum(len(rows) for _, rows in job.blocks())
+
+
+def file(job: Any, entities: pl.DataFrame, scratch: Path) -> int:
+    reader = job.to_arrow_reader()
+    with pq.ParquetWriter(scratch / "frame.parquet", reader.schema, compression="none") as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+    return int(pq.read_metadata(scratch / "frame.parquet").num_rows)
+
+
+def array(job: Any, entities: pl.DataFrame, scratch: Path) -> int:
+    from fpm.store.training_matrix import filled
+
+    return len(filled(job.blocks(), entities, None, None).x_NF)
+
+
+WAYS: dict[str, Call] = {"whole frame": whole, "blocks": blocks, "blocks into a file": file, "array": array}
+
+
+def generate(root: Path, symbols: int, sessions: int) -> dict[str, Any]:
+    """The lake, and one entity row for every symbol and session, known at the cut-off."""
+    import wide
+
+    from fpm.store.lake import Lake
+
+    names = wide.symbols(symbols)
+    wide.fill(Lake(root / "lake", root / "staging"), sessions, names, with_fingerprints=False)
+    pl.concat(wide.entities(day, names, False) for day in wide.days(sessions)).write_parquet(root / "entities.parquet")
+    return {}
+
+
+def measured(root: Path, way: str) -> dict[str, Any]:
+    import wide
+    from feast import FeatureStore, RepoConfig
+
+    scratch, entities = Path(tempfile.mkdtemp(dir=root)), pl.read_parquet(root / "entities.parquet")
+    config = RepoConfig(
+        project="benchmark", provider="local", registry=str(scratch / "registry.db"), online_store=None,
+        offline_store={"type": "fpm.store.offline.FpmOfflineStore", "lake": str(root / "lake")},
+        entity_key_serialization_version=3,
+    )  # fmt: skip
+    store = FeatureStore(config=config, repo_path=scratch)
+    store.apply(wide.definitions())
+    job = store.get_historical_features(entity_df=entities, features=[f"wide:{name}" for name in wide.COLUMNS])
+    measure.reset_peak()
+    before, rows = measure.resident("VmRSS"), []
+    seconds = measure.seconds(lambda: rows.append(WAYS[way](job, entities, scratch)), 1)
+    assert rows == [len(entities)]
+    return {"seconds": seconds, "added": measure.resident("VmHWM") - before}
+
+
+def compare(symbols: int, sessions: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="bench-blocks-") as folder:
+        measure.in_process(__file__, "--root", folder, "--symbols", symbols, "--sessions", sessions)
+        told = {way: measure.in_process(__file__, "--root", folder, "--way", way) for way in WAYS}
+    rows = symbols * sessions
+    measure.show(
+        f"{rows:,} rows x 158 ({rows * 158 * 4 / measure.MEGABYTE:.0f} MB of float32)",
+        ["way", "seconds", "added MB at the peak"],
+        [[way, one["seconds"], one["added"]] for way, one in told.items()],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--symbols", type=int, default=5300)
+    parser.add_argument("--sessions", type=int, help="only so many (default: 60 and 250)")
+    parser.add_argument("--large", action="store_true", help="1,000 sessions, too")
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.root is not None:
+        made = measured(asked.root, asked.way) if asked.way else generate(asked.root, asked.symbols, asked.sessions)
+        print(json.dumps(made))
+        return
+    for sessions in [asked.sessions] if asked.sessions else LARGE if asked.large else SESSIONS:
+        compare(asked.symbols, sessions)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The two networks on one thread, in single precision: how near to the machine, and to torch's own.
+
+Run `python benchmarks/bench_models.py [--symbols 192] [--steps 4] [--large]`. Encoder: multiplications of `embed`
+per second over those of a plain 1024 x 1024 matrix product (operations counted by torch). Scorer: training five seeds
+in one batched pass over one seed; one seed over a network of torch.nn.GRU of the same sizes in the same loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import measure
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from fpm.nn import encoder as encoders
+from fpm.nn.encoder import Encoder, EncoderConfig, embed
+from fpm.nn.fit import FitConfig, Loss, fit
+from fpm.nn.losses import LOSSES
+from fpm.nn.panel import INPUTS, Batch
+from fpm.nn.scorer import PRESETS, Scorer, ScorerConfig
+from fpm.schema import FEATURE_COUNT
+
+SEEDS = (42, 2024, 777, 7, 11)
+SIDE = 1024
+
+
+# --- encoder ----------------------------------------------------------------------------------------------------
+def operations(encoder: Encoder, config: EncoderConfig) -> float:
+    """Of the matrix products and attention for one symbol's session."""
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
+        encoder(torch.randn(2, config.slots, FEATURE_COUNT))
+    return float(counter.get_total_flops()) / 2
+
+
+def compare_encoder(symbols: int) -> None:
+    rows = []
+    for preset in ("default", "demo"):
+        config = encoders.PRESETS[preset]
+        encoder = Encoder(config, "bar_32").eval()
+        x_STF = np.random.default_rng(0).standard_normal((symbols, config.slots, FEATURE_COUNT)).astype(np.float32)
+        calls = {"embed": partial(embed, encoder, x_STF), "product": partial(torch.mm, *torch.randn(2, SIDE, SIDE))}
+        spent = measure.interleaved(calls, 4)
+        count, best = operations(encoder, config), 2 * SIDE**3 / spent["product"]
+        reached = symbols * count / spent["embed"]
+        rows.append([preset, count / 1e6, 1e3 * spent["embed"] / symbols, reached / 1e9, best / 1e9, reached / best])
+    heads = ["preset", "Mflop a symbol", "ms a symbol", "Gflop/s", "matrix product Gflop/s", "share of peak"]
+    measure.show(f"encoder inference, {symbols} symbols", heads, rows)
+
+
+# --- scorer -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Sessions:
+    """So many sessions of random symbols, as `fit` takes them; no validation."""
+
+    batches: tuple[Batch, ...]
+
+    @property
+    def steps(self) -> int:
+        return len(self.batches)
+
+    def train(self, epoch: int) -> Iterator[Batch]:
+        return iter(self.batches)
+
+    def validation(self) -> Iterator[Batch]:
+        return iter(())
+
+
+def generated(config: ScorerConfig, steps: int) -> Sessions:
+    random, shape = torch.Generator().manual_seed(0), (config.look_back, config.batch)
+
+    def one() -> Batch:
+        fingerprint, factor = (torch.randn(*shape, width, generator=random) for width in INPUTS.values())
+        return Batch(fingerprint, factor, torch.ones(*shape, dtype=torch.bool), torch.randn(shape[1], generator=random))
+
+    return Sessions(tuple(one() for _ in range(steps)))
+
+
+class TorchScorer(nn.Module):
+    """The dual stream of torch's own parts: what anyone would write for one seed."""
+
+    def __init__(self, config: ScorerConfig) -> None:
+        super().__init__()
+        self.readers = nn.ModuleList(
+            nn.GRU(width, config.hidden, num_layers=config.layers) for width in INPUTS.values()
+        )
+        self.head = nn.Sequential(
+            nn.Linear(config.hidden, config.hidden), nn.LayerNorm(config.hidden), nn.ReLU(),
+            nn.Dropout(config.dropout), nn.Linear(config.hidden, 1),
+        )  # fmt: skip
+
+    def forward(self, batch: Batch) -> Tensor:
+        states = [
+            reader(x_LBF)[0][-1]
+            for reader, x_LBF in zip(self.readers, (batch.fingerprint_LBF, batch.factor_LBF), strict=True)
+        ]
+        score_B1: Tensor = self.head((states[0] + states[1]) / 2)
+        return score_B1.T
+
+
+def train(model: nn.Module, sessions: Sessions) -> None:
+    """One epoch in the package's own loop."""
+
+    def loss(model: nn.Module, batch: Batch) -> Loss:
+        assert batch.label_B is not None
+        total_K = LOSSES["rank_correlation"](model(batch), batch.label_B)
+        return Loss(total_K if isinstance(model, Scorer) else total_K.mean())  # lanes, or one network
+
+    fit(model, loss, sessions, FitConfig(epochs=1))
+
+
+def compare_scorer(steps: int) -> None:
+    rows = []
+    for preset in ("default", "demo"):
+        config = replace(PRESETS[preset], input_dropout=0.0, projection=0)  # torch's GRU has neither
+        sessions = generated(config, steps)
+        five, one = (Scorer(replace(config, seeds=SEEDS[:count]), "dual") for count in (5, 1))
+        models = {"five": five, "one": one, "torch": TorchScorer(config)}
+        calls = {name: partial(train, model, sessions) for name, model in models.items()}
+        spent = measure.interleaved(calls, 2)
+        rows.append(
+            [
+                preset, *(1e3 * spent[name] / steps for name in ("one", "five", "torch")),
+                spent["five"] / spent["one"], spent["one"] / spent["torch"],
+            ]
+        )  # fmt: skip
+    size = f"{config.batch} symbols a step"
+    heads = ["preset", "1 seed ms", "5 seeds ms", "torch.nn.GRU ms", "5 seeds / 1", "1 seed / torch"]
+    measure.show(f"scorer training, dual stream, {size}, milliseconds a step", heads, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--symbols", type=int, default=192, help="embedded by the encoder")
+    parser.add_argument("--steps", type=int, default=4, help="training steps of the scorer")
+    parser.add_argument("--large", action="store_true", help="a whole market of 5,300 symbols, 50 steps")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    compare_encoder(5300 if asked.large else asked.symbols)
+    compare_scorer(50 if asked.large else asked.steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Readers who never stop while publications go out: errors, mixtures, and what a read costs idle and loaded.
+
+Run `python benchmarks/bench_publish_under_load.py [--reads 10000] [--symbols 5300] [--readers 2]`. Two versions of one
+session alternate without a pause, each replacing every value of two views; readers, processes of their own, ask one
+statement over both views in full. A read is mixed where it sees two versions, sessions or publications, or not all
+rows. The floor is the same reads on the same machine with nobody publishing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import measure
+import numpy as np
+import polars as pl
+import psycopg
+
+from fpm.schema import STREAMS
+from fpm.sessions import close, cut_off
+from fpm.store.ledger import Publication
+from fpm.store.postgres import ensure_server, stop_server
+from fpm.store.publication import publish_online
+from fpm.store.settings import Settings
+from fpm.store.stores import Stores, open_stores
+
+SESSION = date(2024, 12, 2)
+VIEWS = ("scores", "weights")
+ASKED = (
+    "SELECT count(*), count(DISTINCT session), count(DISTINCT publication), min(version), max(version) FROM ("
+    "SELECT session, publication, score AS version FROM serving.scores UNION ALL "
+    "SELECT session, publication, weight FROM serving.weights) AS both_views"
+)
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What all readers of one phase saw; `seconds`: each read."""
+
+    errors: int
+    mixed: int
+    versions: int
+    seconds: list[float]
+
+    def cells(self) -> list[object]:
+        half, most = np.quantile(self.seconds, [0.5, 0.99]) * 1e3
+        return [len(self.seconds), self.errors, self.mixed, self.versions, float(half), float(most)]
+
+
+def frames(stores: Stores, symbols: int, version: int) -> dict[str, pl.DataFrame]:
+    """Every value of both views is the version's number; each version is known later than the one before."""
+    names = [f"{number:06d}.SZ" for number in range(symbols)]
+    known = cut_off(stores.market, SESSION) + timedelta(seconds=version)
+    clocks = {"event_timestamp": close(stores.market, SESSION), "created_timestamp": known}
+    moments = [pl.lit(moment, dtype=pl.Datetime("us", "UTC")).alias(name) for name, moment in clocks.items()]
+    scores = [pl.DataFrame({"symbol": names, "stream": stream, "score": float(version)}) for stream in STREAMS]
+    weights = pl.DataFrame({"symbol": names, "index": "ALL", "weight": float(version), "benchmark_weight": 0.0})
+    made_by = {"vintage": "benchmark", "model": "benchmark"}
+    return {
+        "scores": pl.concat(scores).with_columns(
+            *moments, spread=pl.lit(0.1), **{name: pl.lit(value) for name, value in made_by.items()}
+        ),
+        "weights": weights.with_columns(moments),
+    }
+
+
+def publish(stores: Stores, made: dict[str, pl.DataFrame], version: int) -> None:
+    publication = Publication(SESSION, VIEWS, 0, f"{version}", "benchmark", "benchmark")
+    if publish_online(publication, made, stores) != "published":
+        raise RuntimeError("nothing was published")
+
+
+# --- readers ------------------------------------------------------------------------------------------------------
+def read(dsn: str, reads: int, rows: int) -> dict[str, Any]:
+    """One reader: so many statements, each timed and looked at."""
+    errors, mixed, versions, seconds = 0, 0, set(), []
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for _ in range(reads):
+            start = time.perf_counter()
+            try:
+                found = connection.execute(ASKED).fetchone()
+            except psycopg.Error:
+                errors += 1
+                continue
+            seconds.append(time.perf_counter() - start)
+            assert found is not None
+            mixed += found[:3] != (rows, 1, 1) or found[3] != found[4]
+            versions.add(found[3])
+    return {"errors": errors, "mixed": mixed, "versions": len(versions), "seconds": seconds}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A process of its own; what it says goes to a file, so that it never waits for us."""
+
+    process: subprocess.Popen[str]
+    said: IO[str]
+
+
+def begin(dsn: str, reads: int, rows: int) -> Reader:
+    said = tempfile.TemporaryFile("w+")  # noqa: SIM115  the reader outlives this call
+    command = [sys.executable, __file__, "--read", str(reads), "--rows", str(rows)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, text=True)
+    assert process.stdin is not None
+    process.stdin.write(dsn + "\n")  # it holds a password: not an argument
+    process.stdin.close()
+    return Reader(process, said)
+
+
+def ended(readers: list[Reader]) -> Reads:
+    answers = []
+    for reader in readers:
+        if reader.process.wait():
+            raise RuntimeError("a reader ended badly")
+        reader.said.seek(0)
+        answers.append(json.load(reader.said))
+    return Reads(
+        sum(each["errors"] for each in answers), sum(each["mixed"] for each in answers),
+        max(each["versions"] for each in answers), [second for each in answers for second in each["seconds"]],
+    )  # fmt: skip
+
+
+# --- the run ------------------------------------------------------------------------------------------------------
+def compare(settings: Settings, asked: argparse.Namespace) -> None:
+    dsn, stores = ensure_server(settings).dsn, open_stores(settings)
+    rows, each = asked.symbols * (len(STREAMS) + 1), -(-asked.reads // asked.readers)
+    publish(stores, frames(stores, asked.symbols, 0), 0)
+    idle = ended([begin(dsn, max(1, each // 10), rows) for _ in range(asked.readers)])
+    readers = [begin(dsn, each, rows) for _ in range(asked.readers)]
+    spent, version = [], 0
+    while any(reader.process.poll() is None for reader in readers):
+        version += 1
+        made = frames(stores, asked.symbols, version)
+        spent.append(measure.seconds(lambda made=made, number=version: publish(stores, made, number), 1))
+    loaded = ended(readers)
+    measure.show(
+        f"{asked.readers} readers of {rows:,} rows in two views",
+        ["phase", "reads", "errors", "mixed", "versions seen", "p50 ms", "p99 ms"],
+        [["nobody publishes (floor)", *idle.cells()], ["publications without a pause", *loaded.cells()]],
+    )
+    half, most = (float(np.quantile(loaded.seconds, q) / np.quantile(idle.seconds, q)) for q in (0.5, 0.99))
+    print(f"loaded / idle: p50 {half:.2f}, p99 {most:.2f}")
+    print(f"{len(spent)} publications, median {float(np.median(spent)):.2f} s, longest {max(spent):.2f} s")
+    stores.ledger.close()
+    if loaded.errors or loaded.mixed:
+        raise SystemExit(1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reads", type=int, default=10_000)
+    parser.add_argument("--symbols", type=int, default=5300)
+    parser.add_argument("--readers", type=int, default=2)
+    parser.add_argument("--read", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.read:
+        print(json.dumps(read(sys.stdin.readline().strip(), asked.read, asked.rows)))
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-publish-under-load-") as folder:
+        settings = Settings(home=Path(folder) / "home", market="cn", preset="default")
+        try:
+            compare(settings, asked)
+        finally:
+            stop_server(settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""A sample of the published session derived again from its raw bars, compared with what is stored bit for bit.
+
+A few symbols, drawn anew each night, go from raw minutes and raw days through the same formulas as the whole market
+did: session totals, minute features, fingerprint, daily factors; each as known at the session's cut-off, and once
+more as known last where a correction came. The scales take the totals of earlier sessions as they are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime
+
+import numpy as np
+import polars as pl
+
+from consumers.publish import served_models, standing
+from fpm import daily_factors as factors
+from fpm.bars import grid
+from fpm.errors import StoreCorrupt
+from fpm.minute_features import PRESETS, by_symbol, from_frame, minute_features, raw_features, standardise
+from fpm.nn import pretraining
+from fpm.nn.encoder import embed
+from fpm.nn.fit import deterministic
+from fpm.schema import CLOCKS, TABLES
+from fpm.session_totals import MEDIAN_INPUTS, scales, session_totals, slot_median
+from fpm.sessions import cut_off, previous_sessions
+from fpm.store.job import Window
+from fpm.store.log import log
+from fpm.store.stores import Stores
+
+NAME = "derivation"
+DERIVED = ("session_totals", "minute_features", "fingerprints", "daily_factors")
+READS = {
+    "minute_bars": Window(back=lambda settings: PRESETS[settings.preset].history),
+    "daily_bars": Window(back=factors.HISTORY),
+    "session_totals": Window(back=lambda settings: PRESETS[settings.preset].window),
+    "minute_features": Window(),
+    "fingerprints": Window(),
+    "daily_factors": Window(),
+    "scores": Window(),  # they name the vintage that was published
+}
+WRITES = ()
+MODELS = ("scorer",)
+SYMBOLS = 5
+EVENT, CREATED = CLOCKS
+
+
+def run(session: date, stores: Stores) -> None:
+    """Derive the sample again. Raises StoreCorrupt at the first table, symbol and column that is not what is stored."""
+    vintage, _ = served_models(session, stores.as_of(None))
+    moments = _moments(session, vintage, stores.as_of(None))
+    for known_at in moments:
+        then = stores.as_of(known_at)
+        symbols = sample(session, then)
+        for table, derived in derivation(session, symbols, vintage, then):
+            stored = then.read(table, session, vintage=vintage if TABLES[table].by_vintage else None)
+            wrong = first_difference(table, derived, stored.filter(pl.col("symbol").is_in(symbols)))
+            if wrong:
+                raise _refused(session, known_at, wrong)
+    log.info("sample derived again", session=session.isoformat(), symbols=len(symbols), moments=len(moments))
+
+
+def sample(session: date, stores: Stores) -> list[str]:
+    """Symbols that traded in the session, drawn by the deployment's seed and the session, in order."""
+    daily = stores.read("daily_bars", session, columns=["symbol", "volume"])
+    traded = daily.filter(pl.col("volume") > 0)["symbol"].sort().to_list()
+    drawn = np.random.default_rng([stores.settings.seed, session.toordinal()])
+    return sorted(drawn.choice(traded, min(SYMBOLS, len(traded)), replace=False).tolist())
+
+
+def derivation(session: date, symbols: list[str], vintage: str, stores: Stores) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Every derived table's rows of these symbols, in the order in which they depend on each other."""
+    profile, market = stores.profile, stores.market
+    window, history = profile.constants.window, profile.constants.history
+    before = previous_sessions(market, session, max(window, history, factors.HISTORY))
+    ours = pl.col("symbol").is_in(symbols)
+    days = stores.read("daily_bars", before[-factors.HISTORY], session)
+    today = days.filter(ours, pl.col("session") == session)
+    earlier = stores.read("minute_bars", before[-history], before[-1], columns=MEDIAN_INPUTS).filter(ours)
+    dense = grid(stores.read("minute_bars", session).filter(ours), market, profile.view, symbols)
+    raw_STF = raw_features(dense, today, slot_median(earlier, symbols, market, profile), profile)
+    yield "session_totals", session_totals(raw_STF, dense, today, profile)
+    totals = stores.read("session_totals", before[-window], before[-1])
+    scales_SF = scales(totals, symbols, by_symbol(today, symbols, "adj_factor"), profile)
+    minutes = minute_features(dense, standardise(raw_STF, scales_SF, profile), profile)
+    yield "minute_features", minutes
+    yield "fingerprints", _fingerprints(minutes, vintage, stores)
+    yield "daily_factors", factors.daily_factors(days, session).filter(ours)
+
+
+def _fingerprints(minutes: pl.DataFrame, vintage: str, stores: Stores) -> pl.DataFrame:
+    model = stores.models.load("encoder", vintage)
+    encoder = pretraining.load(model.manifest, (model.path / "weights.safetensors").read_bytes())
+    symbols, x_STF = from_frame(minutes, stores.profile)
+    with deterministic(0):
+        z_SD = embed(encoder, x_STF) if symbols else np.empty((0, encoder.config.width), np.float32)
+    return pl.DataFrame({"symbol": pl.Series(symbols, dtype=pl.String), "vintage": vintage}).with_columns(
+        pl.Series("fingerprint", z_SD, dtype=pl.Array(pl.Float32, z_SD.shape[1]))
+    )
+
+
+def first_difference(table: str, derived: pl.DataFrame, stored: pl.DataFrame) -> str | None:
+    """The first symbol and column in which the rows differ by a bit, in words; None where there is none."""
+    keys = list(TABLES[table].keys)
+    stored = standing(table, stored).drop("session", *CLOCKS).sort(keys)
+    if lone := set(derived.columns) ^ set(stored.columns):
+        return f"{table} has another column {min(lone)}"
+    derived = derived.cast(stored.schema).sort(keys)
+    for rows, others, words in ((derived, stored, "is not stored"), (stored, derived, "cannot be derived")):
+        alone = rows.join(others, on=keys, how="anti", maintain_order="left")
+        if alone.height:
+            return f"{table} of {alone['symbol'][0]} {words}"
+    differing = pl.DataFrame(
+        _bits(derived[name]).ne_missing(_bits(stored[name])).alias(name) for name in stored.columns
+    )
+    rows_wrong = differing.select(pl.any_horizontal(pl.all())).to_series().arg_true()
+    if rows_wrong.is_empty():
+        return None
+    row = int(rows_wrong[0])
+    column = next(name for name in differing.columns if differing[name][row])
+    return f"{table} of {stored['symbol'][row]} differs in {column}"
+
+
+def _bits(column: pl.Series) -> pl.Series:
+    """Every cell as its bytes: 0.0 is not -0.0, and what is not there is the one NaN."""
+    if column.dtype.is_float() or isinstance(column.dtype, pl.Array):
+        cells = (column.fill_null(float("nan")) if column.dtype.is_float() else column).to_numpy()
+        return pl.Series(column.name, [cell.tobytes() for cell in cells], dtype=pl.Binary)
+    return column.cast(pl.String)
+
+
+def _moments(session: date, vintage: str, stores: Stores) -> list[datetime]:
+    """The session's cut-off, and the last moment at which one of its derived rows changed."""
+    first = cut_off(stores.market, session)
+    partitions = [
+        stores.read(table, session, vintage=vintage if TABLES[table].by_vintage else None)[CREATED] for table in DERIVED
+    ]
+    last = max([first, *(moment for created in partitions for moment in created.unique().to_list())])
+    return sorted({first, last})
+
+
+def _refused(session: date, known_at: datetime, wrong: str) -> StoreCorrupt:
+    return StoreCorrupt(
+        "FPM-PUB-220", f"{session} derived again from raw bars, as known at {known_at.isoformat()}: {wrong}",
+        "nothing was changed; what is online came from it", "restore the file from a backup, or delete it and run its "
+        f"job again, then publish again: fpm nightly --session {session}",
+    )  # fmt: skip

@@ -1,0 +1,137 @@
+"""Our stores as Feast's own universal tests want them: `make feast-universal FEAST=checkout` runs those tests here.
+
+Feast's tests import the module that FULL_REPO_CONFIGS_MODULE names and take the two AVAILABLE_ names from it; this
+folder is no package, because both repositories have one called `tests`. The data of every test goes into a lake of its
+own, the online rows into a database of its own of one embedded server. Feast's tests expect the newest version of a
+row to be served whenever it was created (`known_at: latest`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+import polars as pl
+import psycopg
+import pyarrow.parquet as pq
+from feast import FileSource, RepoConfig
+from feast.data_format import ParquetFormat
+from feast.data_source import DataSource
+from feast.feature_logging import LoggingDestination
+from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
+from psycopg.conninfo import make_conninfo
+from tests.universal.feature_repos.universal.data_source_creator import DataSourceCreator
+from tests.universal.feature_repos.universal.online_store_creator import OnlineStoreCreator
+
+from fpm.schema import CLOCKS, TABLES, Table
+from fpm.store.lake import CLOCK, TYPES, Lake
+from fpm.store.offline import FpmOfflineStoreConfig
+from fpm.store.postgres import Server, ensure_server, stop_server
+from fpm.store.settings import Settings
+
+EVENT, CREATED = CLOCKS
+_servers: list[Server] = []
+
+
+class LakeSource(FileSource):
+    """A lake table that can be asked for its columns: Feast infers what its tests do not declare."""
+
+    def get_table_column_names_and_types(self, config: RepoConfig) -> Any:
+        schema = pl.DataFrame(schema={name: TYPES[kind] for name, kind in TABLES[self.path].columns.items()}).to_arrow()
+        moments = dict.fromkeys(CLOCKS, "timestamp[us, tz=UTC]")
+        names = {field.name: str(field.type).replace("large_", "") for field in schema.schema}
+        return (names | moments).items()
+
+
+LakeSource.__name__ = "FileSource"  # Feast knows what a batch source is by name
+
+
+class LakeDataSourceCreator(DataSourceCreator):
+    """Feast's frames as tables of a temporary lake, under the lake's names of the clocks."""
+
+    def __init__(self, project_name: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(project_name)
+        self._folder = Path(tempfile.mkdtemp(prefix="fpm-universal-"))
+        self._lake = Lake(self._folder / "lake", self._folder / "staging")
+        self._tables: list[str] = []
+
+    def create_data_source(
+        self,
+        df: pd.DataFrame,
+        destination_name: str,
+        created_timestamp_column: str | None = "created_ts",
+        field_mapping: dict[str, str] | None = None,
+        timestamp_field: str | None = "ts",
+    ) -> DataSource:
+        name = f"{self.project_name}_{destination_name}"
+        rows = _lake_rows(df, {"ts_1": "ts"} | (field_mapping or {}), timestamp_field or "ts", created_timestamp_column)
+        kinds = {column: kind for column, kind in rows.schema.items() if column not in CLOCKS}
+        TYPES.update({f"universal {kind}": kind for kind in kinds.values()})
+        TABLES[name] = Table(name, (), {column: f"universal {kind}" for column, kind in kinds.items()})
+        self._tables.append(name)
+        for (day,), part in rows.group_by(pl.col(EVENT).dt.date(), maintain_order=True):
+            assert isinstance(day, date)
+            path = self._lake.root / self._lake.relative(name, day)
+            path.parent.mkdir(parents=True)
+            pq.write_table(part.to_arrow(), path, write_page_checksum=True, coerce_timestamps="us")
+        return LakeSource(
+            name=name, path=name, file_format=ParquetFormat(), timestamp_field=EVENT, created_timestamp_column=CREATED
+        )
+
+    def create_offline_store_config(self) -> FpmOfflineStoreConfig:
+        return FpmOfflineStoreConfig(lake=str(self._lake.root), known_at="latest")
+
+    def create_saved_dataset_destination(self) -> SavedDatasetFileStorage:
+        return SavedDatasetFileStorage(path=str(self._folder / f"{uuid4().hex}.parquet"), file_format=ParquetFormat())
+
+    def create_logged_features_destination(self) -> LoggingDestination:
+        return FileLoggingDestination(path=str(self._folder / "logged"))
+
+    def teardown(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        for name in self._tables:
+            del TABLES[name]
+
+
+def _lake_rows(df: pd.DataFrame, mapping: dict[str, str], event: str, created: str | None) -> pl.DataFrame:
+    """The frame under the names that Feast maps to, with both clocks in UTC; without `created` known at the event."""
+    frame = df.rename(columns=mapping)
+    moments = {EVENT: pd.to_datetime(frame[event], utc=True)}
+    moments[CREATED] = pd.to_datetime(frame[created], utc=True) if created in frame else moments[EVENT]
+    rows = pl.from_pandas(frame.drop(columns={event, created} & set(frame.columns)).assign(**moments))
+    return rows.with_columns(pl.col(*CLOCKS).cast(CLOCK))
+
+
+class TypedOnlineStoreCreator(OnlineStoreCreator):
+    """A fresh database of one embedded server."""
+
+    def create_online_store(self) -> dict[str, Any]:
+        if not _servers:
+            settings = Settings(home=Path(tempfile.mkdtemp(prefix="fpm-universal-")), fsync=False)
+            _servers.append(ensure_server(settings))
+            atexit.register(stop_server, settings)
+        self._name = f"universal_{uuid4().hex}"
+        with psycopg.connect(_servers[0].dsn, dbname="postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {self._name}")
+        dsn = make_conninfo(_servers[0].dsn, dbname=self._name)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        return {"type": "fpm.store.online.FpmOnlineStore", "dsn": dsn}
+
+    def teardown(self) -> None:
+        with psycopg.connect(_servers[0].dsn, dbname="postgres", autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {self._name} WITH (FORCE)")
+
+
+os.environ["FEAST_IS_LOCAL_TEST"] = "False"  # true spared the imports for the clouds; now it would empty some tests
+# Feast reserves some tests for stores of certain names; `redis` is the one whose older writes lose, as ours do.
+NAME = os.environ.get("FEAST_UNIVERSAL_AS", "postgres")
+AVAILABLE_OFFLINE_STORES = [("local", LakeDataSourceCreator)]
+AVAILABLE_ONLINE_STORES = {NAME: ({"type": "fpm.store.online.FpmOnlineStore"}, TypedOnlineStoreCreator)}

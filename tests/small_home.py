@@ -1,0 +1,36 @@
+"""A home of its own with a server of its own, two sessions published: what a consumer meets."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+from consumers import portfolio, publish
+from fpm.store import features
+from fpm.store.job import run_job
+from fpm.store.settings import Settings
+from fpm.store.stores import Stores, open_stores
+from tests.consumers.small_lake import SmallLake
+
+MONDAY, TUESDAY = date(2024, 12, 2), date(2024, 12, 3)
+LATER = [date(2024, 12, day) for day in (4, 5, 6)]
+
+
+def publish_session(session: date, lake: SmallLake, stores: Stores) -> None:
+    """Fill in a session and make it visible online."""
+    lake.fill(stores, session, session)
+    run_job(portfolio, session, stores)
+    run_job(publish, session, stores)
+
+
+def published_home(home: Path) -> Settings:
+    """Monday and Tuesday, twelve stocks."""
+    stores = open_stores(Settings(home=home, market="cn", preset="tiny", fsync=False))
+    stores.ledger.decide("market", "cn")
+    stores.ledger.decide("preset", "tiny")
+    features.apply(stores.settings)
+    lake = SmallLake()
+    for session in (MONDAY, TUESDAY):
+        publish_session(session, lake, stores)
+    stores.ledger.close()
+    return stores.settings

@@ -1,0 +1,197 @@
+"""A correction of what is online goes out as a publication of its own; one of an older session stays offline.
+
+One small home lives through three nights: its last session published, corrected, and the session before corrected.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+
+import polars as pl
+import pytest
+from psycopg.types.json import Jsonb
+
+from consumers import derivation, parity
+from consumers.publish import VIEWS
+from fpm import exchange, schedule
+from fpm.errors import StoreCorrupt
+from fpm.sessions import cut_off
+from fpm.store.postgres import Server
+from fpm.store.publication import published_session, served
+from fpm.store.stores import Stores
+from tests.small_chain import compute, opened
+from tests.test_corrections import first_copies, ingest, late_correction
+
+SESSIONS, FIRST_SCORED = 38, 36
+Online = dict[str, pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Nights:
+    """`first`, `second`, `older`: what was online after each night; `word`: what the ledger said of the older one then;
+    `symbols`: corrected, and traded no more."""
+
+    stores: Stores
+    sessions: list[date]
+    symbols: tuple[str, str]
+    first: Online
+    second: Online
+    older: Online
+    word: object
+    night: list[dict[str, object]]
+
+    @property
+    def session(self) -> date:
+        return self.sessions[-1]
+
+
+def online(stores: Stores) -> Online:
+    return {view: served(view, stores) for view in VIEWS}
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> Iterator[Nights]:
+    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("deliveries")
+    exchange.write(replace(exchange.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5, spoiled_every=0), source)
+    sessions = sorted(date.fromisoformat(path.stem) for path in (source / "minute_bars").glob("*.parquet"))
+    before, session = sessions[-2:]
+    traded = pl.read_parquet(source / f"minute_bars/{session}.parquet")["symbol"].unique().sort()
+    symbols = traded[0], traded[1]
+    with opened(tmp_path_factory.mktemp("home"), postgres_server) as stores:
+        arrives = cut_off(stores.market, session)
+        ingest(stores, first_copies(source, folder / "all", sessions), arrives)
+        compute(stores, sessions[0], sessions[FIRST_SCORED], session)
+        schedule.nightly(session, stores)
+        first = online(stores)
+        ingest(stores, late_correction(source, folder / "late", session, symbols), later(arrives, 16))
+        night = schedule.nightly(session, stores)
+        second = online(stores)
+        ingest(stores, late_correction(source, folder / "older", before, symbols), later(arrives, 17))
+        schedule.nightly(before, stores)
+        older, word = online(stores), note(stores, before)
+        schedule.nightly(session, stores)  # it looks back on the session before
+        yield Nights(stores, sessions, symbols, first, second, older, word, night)
+
+
+def later(moment: datetime, hours: int) -> datetime:
+    return moment + timedelta(hours=hours)
+
+
+def test_a_correction_is_a_publication_that_says_what_it_replaces(nights: Nights) -> None:
+    rows = nights.stores.ledger.query(
+        "SELECT id, session, replaces, published_at, sha256 FROM fpm.publications ORDER BY id"
+    )
+    assert len(rows) == 3 and {row[1] for row in rows} == {nights.session}
+    (first, _, none, *_), (second, _, of_first, *_), (third, _, of_second, *_) = rows
+    assert (none, of_first, of_second) == (None, first, second)
+    assert rows == sorted(rows, key=lambda row: row[3]) and len({row[4] for row in rows}) == 3
+    assert note(nights.stores, nights.session) == f"publication {third}, in place of {second}"
+
+
+def test_the_values_online_are_the_corrected_ones(nights: Nights) -> None:
+    symbol = pl.col("symbol") == nights.symbols[0]
+    for view in VIEWS:
+        assert not nights.first[view].filter(symbol).equals(nights.second[view].filter(symbol)), view
+    known = nights.second["daily_factors"].filter(symbol)["created_timestamp"].item()
+    assert known == later(cut_off(nights.stores.market, nights.session), 16)
+
+
+def test_what_the_correction_withdrew_is_not_online_any_more(nights: Nights) -> None:
+    symbol = nights.symbols[1]
+    for view in ("fingerprints", "scores"):
+        assert symbol in nights.first[view]["symbol"] and symbol not in nights.second[view]["symbol"], view
+    assert nights.stores.ledger.query("SELECT count(*) FROM online.scores WHERE symbol = %s", (symbol,)) == [(0,)]
+    assert nights.stores.ledger.query("SELECT count(*) FROM serving.scores WHERE score IS NULL") == [(0,)]
+
+
+def test_the_corrected_night_is_green(nights: Nights) -> None:
+    assert [row["job"] for row in nights.night][-3:] == ["publish", "parity", "derivation"]
+    assert all(each.equal for each in parity.check(nights.session, nights.stores))
+    state = {row["job"]: row["status"] for row in nights.stores.ledger.rows(nights.session)}
+    assert {state[job] for job in ("publish", "parity", "derivation")} == {"published"}
+
+
+def test_an_older_sessions_correction_stays_offline_and_says_so(nights: Nights) -> None:
+    assert published_session(nights.stores) == nights.session
+    assert all(nights.older[view].equals(nights.second[view]) for view in VIEWS)
+    assert nights.word == f"not put online: {nights.session} is"
+    assert nights.stores.ledger.publications(nights.sessions[-2]) == []
+
+
+def note(stores: Stores, session: date) -> object:
+    (row,) = [row for row in stores.ledger.rows(session) if row["job"] == "publish"]
+    return row["note"]
+
+
+def test_the_sample_is_drawn_by_the_session_and_the_seed(nights: Nights) -> None:
+    drawn = [derivation.sample(session, nights.stores) for session in nights.sessions[-6:]]
+    assert drawn == [derivation.sample(session, nights.stores) for session in nights.sessions[-6:]]
+    assert len({tuple(symbols) for symbols in drawn}) > 1 and {len(symbols) for symbols in drawn} == {5}
+
+
+def test_every_symbol_derived_again_is_what_is_stored(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every symbol, alone with one other and all together: what lies beside a symbol is of no effect."""
+    stores, session = nights.stores, nights.session
+    vintage = str(stores.read("scores", session)["vintage"].drop_nulls()[0])
+    for known_at in derivation._moments(session, vintage, stores.as_of(None)):
+        then = stores.as_of(known_at)
+        every = then.read("daily_bars", session)["symbol"].sort().to_list()
+        for symbols in (every, *(every[i : i + 2] for i in range(0, len(every), 2))):
+            for table, derived in derivation.derivation(session, symbols, vintage, then):
+                stored = then.read(table, session, vintage=vintage if table == "fingerprints" else None)
+                own = stored.filter(pl.col("symbol").is_in(symbols))
+                assert derivation.first_difference(table, derived, own) is None, (table, symbols)
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "words"),
+    [
+        ("daily_factors", {"log_size": -pl.col("log_size")}, "differs in log_size"),
+        ("daily_factors", {"symbol": pl.col("symbol").str.replace("0", "9")}, "is not stored"),
+        ("minute_features", {"close": pl.lit(None, pl.Float32)}, "differs in close"),
+        ("fingerprints", {"fingerprint": pl.col("fingerprint").arr.to_list().list.reverse().list.to_array(128)},
+         "differs in fingerprint"),
+    ],
+)  # fmt: skip
+def test_any_difference_is_named(nights: Nights, table: str, change: dict[str, pl.Expr], words: str) -> None:
+    stores, session = nights.stores, nights.session
+    vintage = str(stores.read("scores", session)["vintage"].drop_nulls()[0])
+    symbols = derivation.sample(session, stores)
+    derived = dict(derivation.derivation(session, symbols, vintage, stores))[table]
+    stored = stores.read(table, session, vintage=vintage if table == "fingerprints" else None)
+    own = stored.filter(pl.col("symbol").is_in(symbols))
+    assert derivation.first_difference(table, derived, own) is None
+    found = derivation.first_difference(table, derived, own.with_columns(**change))
+    assert found is not None and found.startswith(f"{table} of ") and words in found
+
+
+def test_a_tampered_partition_turns_the_night_red(nights: Nights) -> None:
+    """The file and what the ledger recorded of it were both changed; last, because the home is spoilt then."""
+    stores, session = nights.stores, nights.session
+    symbol = derivation.sample(session, stores)[0]
+    replaced = pl.when(pl.col("symbol") == symbol).then(pl.col("volume") * 1.0001).otherwise(pl.col("volume"))
+    tamper(stores, "minute_features", session, replaced.alias("volume"))
+    with pytest.raises(StoreCorrupt, match=f"FPM-PUB-220.*minute_features of {symbol} differs in volume"):
+        schedule.nightly(session, stores)
+    (row,) = [row for row in stores.ledger.rows(session) if row["job"] == "derivation"]
+    assert row["status"] == "failed" and symbol in row["error"]
+
+
+def tamper(stores: Stores, table: str, session: date, change: pl.Expr) -> None:
+    relative = stores.lake.relative(table, session)
+    ((_, path),) = stores.lake.files(table, session, session)
+    made = stores.lake.stage(table, stores.lake.decode(path).with_columns(change), relative, stores.lake.staging / "x")
+    stores.lake.put(stores.lake.staging / "x" / relative, relative)
+    stores.ledger.execute("UPDATE fpm.files SET sha256 = %s WHERE path = %s", (made.sha256, relative))
+    last = stores.ledger.latest(table, str(session), "published")
+    assert last is not None
+    ((documents,),) = stores.ledger.query(
+        "SELECT files FROM fpm.ledger WHERE job = %s AND partition = %s AND attempt = %s",
+        (table, str(session), last.attempt),
+    )
+    changed = json.loads(json.dumps(documents).replace(last.files[0].file.sha256, made.sha256))
+    stores.ledger.execute(
+        "UPDATE fpm.ledger SET files = %s WHERE job = %s AND partition = %s AND attempt = %s",
+        (Jsonb(changed), table, str(session), last.attempt),
+    )
