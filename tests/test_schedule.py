@@ -18,7 +18,8 @@ from fpm.store.postgres import Server, connect
 from fpm.store.settings import Settings
 from fpm.store.stores import Stores, open_stores
 from producers import bars, encoder
-from tests.test_truncation import chain, deliver, fresh_database, quiet
+from tests.small_chain import fresh_database, quiet
+from tests.test_truncation import chain, deliver
 
 SESSIONS, KNOWN = 44, 42
 

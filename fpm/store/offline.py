@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -208,9 +208,28 @@ class FpmOfflineStore(OfflineStore):
         window = _window(config, data_source, [*join_key_columns, *feature_name_columns], (start_date, end_date))
         return LakeJob(window)
 
+    @staticmethod
+    def offline_write_batch(*args: Any, **kwargs: Any) -> None:
+        raise _read_only()
+
+    @staticmethod
+    def write_logged_features(*args: Any, **kwargs: Any) -> None:
+        raise _read_only()
+
+    def get_table_column_names_and_types_from_data_source(self, *args: Any, **kwargs: Any) -> Any:
+        """What Feast asks before it writes to the source."""
+        raise _read_only()
+
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
         """A source is a table of the lake; its folder need not exist yet. Raises UsageError for any other path."""
         _table(data_source)
+
+
+def _read_only() -> UsageError:
+    return UsageError(
+        "FPM-PIT-014", "the lake is written by jobs, whole partitions under the ledger", "nothing was written",
+        "write a producer; to the online store alone, push with `to=PushMode.ONLINE`",
+    )  # fmt: skip
 
 
 def _arrow(rows: pl.DataFrame) -> pa.Table:
@@ -268,10 +287,12 @@ def _serving(view: FeatureView, feature_refs: Sequence[str], full_names: bool) -
             f"use one of {', '.join(declared)}",
         )  # fmt: skip
     keys = [column.name for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
+    source = view.batch_source
+    stored = {name: column for column, name in source.field_mapping.items()} if source else {}
     return Serving(
-        table=_table(view.batch_source),
-        keys={name: projection.join_key_map.get(name, name) for name in keys},
-        columns={name: f"{shown}__{name}" if full_names else name for name in features},
+        table=_table(source),
+        keys={stored.get(name, name): projection.join_key_map.get(name, name) for name in keys},
+        columns={stored.get(name, name): f"{shown}__{name}" if full_names else name for name in features},
         ttl=view.ttl,
     )
 

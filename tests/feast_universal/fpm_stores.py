@@ -71,7 +71,9 @@ class LakeDataSourceCreator(DataSourceCreator):
         timestamp_field: str | None = "ts",
     ) -> DataSource:
         name = f"{self.project_name}_{destination_name}"
-        rows = _lake_rows(df, {"ts_1": "ts"} | (field_mapping or {}), timestamp_field or "ts", created_timestamp_column)
+        mapping = {name: column for column, name in (field_mapping or {"ts_1": "ts"}).items()}
+        event = mapping.pop(str(timestamp_field), str(timestamp_field))
+        rows = _lake_rows(df, event, created_timestamp_column)
         kinds = {column: kind for column, kind in rows.schema.items() if column not in CLOCKS}
         TYPES.update({f"universal {kind}": kind for kind in kinds.values()})
         TABLES[name] = Table(name, (), {column: f"universal {kind}" for column, kind in kinds.items()})
@@ -82,8 +84,9 @@ class LakeDataSourceCreator(DataSourceCreator):
             path.parent.mkdir(parents=True)
             pq.write_table(part.to_arrow(), path, write_page_checksum=True, coerce_timestamps="us")
         return LakeSource(
-            name=name, path=name, file_format=ParquetFormat(), timestamp_field=EVENT, created_timestamp_column=CREATED
-        )
+            name=name, path=name, file_format=ParquetFormat(), timestamp_field=EVENT, created_timestamp_column=CREATED,
+            field_mapping={column: name for name, column in mapping.items()},
+        )  # fmt: skip
 
     def create_offline_store_config(self) -> FpmOfflineStoreConfig:
         return FpmOfflineStoreConfig(lake=str(self._lake.root), known_at="latest")
@@ -100,12 +103,11 @@ class LakeDataSourceCreator(DataSourceCreator):
             del TABLES[name]
 
 
-def _lake_rows(df: pd.DataFrame, mapping: dict[str, str], event: str, created: str | None) -> pl.DataFrame:
-    """The frame under the names that Feast maps to, with both clocks in UTC; without `created` known at the event."""
-    frame = df.rename(columns=mapping)
-    moments = {EVENT: pd.to_datetime(frame[event], utc=True)}
-    moments[CREATED] = pd.to_datetime(frame[created], utc=True) if created in frame else moments[EVENT]
-    rows = pl.from_pandas(frame.drop(columns={event, created} & set(frame.columns)).assign(**moments))
+def _lake_rows(df: pd.DataFrame, event: str, created: str | None) -> pl.DataFrame:
+    """The frame with both clocks in UTC under the lake's names; without `created`, known at the event."""
+    moments = {EVENT: pd.to_datetime(df[event], utc=True)}
+    moments[CREATED] = pd.to_datetime(df[created], utc=True) if created in df else moments[EVENT]
+    rows = pl.from_pandas(df.drop(columns=list({event, created} & set(df.columns))).assign(**moments))
     return rows.with_columns(pl.col(*CLOCKS).cast(CLOCK))
 
 
@@ -113,6 +115,7 @@ class TypedOnlineStoreCreator(OnlineStoreCreator):
     """A fresh database of one embedded server."""
 
     def create_online_store(self) -> dict[str, Any]:
+        os.environ["FEAST_IS_LOCAL_TEST"] = "False"  # true spares imports for clouds; from here on it would empty tests
         if not _servers:
             settings = Settings(home=Path(tempfile.mkdtemp(prefix="fpm-universal-")), fsync=False)
             _servers.append(ensure_server(settings))
@@ -130,7 +133,6 @@ class TypedOnlineStoreCreator(OnlineStoreCreator):
             connection.execute(f"DROP DATABASE {self._name} WITH (FORCE)")
 
 
-os.environ["FEAST_IS_LOCAL_TEST"] = "False"  # true spared the imports for the clouds; now it would empty some tests
 # Feast reserves some tests for stores of certain names; `redis` is the one whose older writes lose, as ours do.
 NAME = os.environ.get("FEAST_UNIVERSAL_AS", "postgres")
 AVAILABLE_OFFLINE_STORES = [("local", LakeDataSourceCreator)]
