@@ -6,10 +6,10 @@ PIP_QUIET := --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint real stress bench clean
+.PHONY: help demo test lint real stress bench feast-universal clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
 
 $(VENV)/.installed: pyproject.toml requirements.lock
 	@echo "creating $(VENV) and installing from requirements.lock (a few minutes the first time)"
@@ -42,5 +42,16 @@ stress: $(VENV)/.installed-dev  ## the slow suites
 bench: $(VENV)/.installed-dev  ## every figure under benchmarks/, as a ratio in one run
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
+.venv-feast/.installed: tests/feast_universal/requirements.txt $(VENV)/.installed
+	@$(BIN)/python -m venv .venv-feast
+	@$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
+		> $$(.venv-feast/bin/python -c 'import site; print(site.getsitepackages()[0])')/fpm_environment.pth
+	@.venv-feast/bin/pip install $(PIP_QUIET) -r tests/feast_universal/requirements.txt
+	@touch $@
+
+feast-universal: .venv-feast/.installed  ## Feast's own tests on our stores: make feast-universal FEAST=checkout
+	@test -d "$(FEAST)/sdk/python/tests" || { echo "usage: make feast-universal FEAST=checkout-of-feast"; exit 2; }
+	@bash tests/feast_universal/run.sh .venv-feast/bin/python "$(FEAST)"
+
 clean:  ## remove the environment and the caches, never a store
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-feast build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

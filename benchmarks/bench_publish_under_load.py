@@ -35,7 +35,8 @@ from fpm.store.stores import Stores, open_stores
 SESSION = date(2024, 12, 2)
 VIEWS = ("scores", "weights")
 ASKED = (
-    "SELECT count(*), max(session) - min(session), max(publication) - min(publication), min(version), max(version) FROM ("
+    "SELECT count(*), max(session) - min(session), max(publication) - min(publication), min(version), max(version) "
+    "FROM ("
     "SELECT session, publication, score AS version FROM serving.scores UNION ALL "
     "SELECT session, publication, weight FROM serving.weights) AS both_views"
 )

@@ -29,7 +29,7 @@ from feast.repo_config import FeastConfigBaseModel
 from feast.saved_dataset import SavedDatasetStorage
 
 from fpm.errors import UsageError
-from fpm.schema import TABLES
+from fpm.schema import CLOCKS, TABLES
 from fpm.store import point_in_time
 from fpm.store.entities import Entities, entity_rows
 from fpm.store.lake import Lake
@@ -216,9 +216,13 @@ class FpmOfflineStore(OfflineStore):
     def write_logged_features(*args: Any, **kwargs: Any) -> None:
         raise _read_only()
 
-    def get_table_column_names_and_types_from_data_source(self, *args: Any, **kwargs: Any) -> Any:
-        """What Feast asks before it writes to the source."""
-        raise _read_only()
+    def get_table_column_names_and_types_from_data_source(
+        self, config: RepoConfig, data_source: DataSource
+    ) -> list[tuple[str, str]]:
+        """The declared columns and the clocks, for views that leave their schema to Feast."""
+        table = _table(data_source)
+        arrow = _arrow(point_in_time.nothing(table, [*TABLES[table].columns, *CLOCKS]))
+        return [(field.name, str(field.type)) for field in arrow.schema]
 
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
         """A source is a table of the lake; its folder need not exist yet. Raises UsageError for any other path."""

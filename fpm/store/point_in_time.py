@@ -136,14 +136,14 @@ def read(table: str, files: Sequence[Path], columns: Iterable[str]) -> pl.DataFr
     Raises StoreCorrupt where a file's bytes are not those once written.
     """
     names = list(dict.fromkeys([*columns, *CLOCKS]))
-    return pl.concat([_nothing(table, names), *_mapped(partial(_stored, table, names), files)])
+    return pl.concat([nothing(table, names), *_mapped(partial(_stored, table, names), files)])
 
 
 def _answers(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, serving: Serving) -> _Answers:
     """The stored row of every entity row, by the keys and clocks of the files in reach."""
     files, names = _reachable(lake, entities, wanted, serving), [*serving.keys, *CLOCKS]
     told = _mapped(partial(_versioned, serving.table, names), files)
-    stored = pl.concat([_nothing(serving.table, names), *(rows for _, rows in told)])
+    stored = pl.concat([nothing(serving.table, names), *(rows for _, rows in told)])
     asked = wanted.with_columns(
         entities[column].cast(stored.schema[key], strict=False).alias(key) for key, column in serving.keys.items()
     )
@@ -185,7 +185,7 @@ def _found(answers: _Answers, row_M: Places) -> pl.DataFrame:
         pieces.append(values)
         place_M[here_H] = np.arange(held, held + len(here_H))
         held += len(here_H)
-    empty = _nothing(answers.serving.table, answers.serving.columns).rename(answers.serving.columns)
+    empty = nothing(answers.serving.table, answers.serving.columns).rename(answers.serving.columns)
     place = pl.Series(place_M).replace(NONE, None).cast(pl.UInt32)
     return pl.concat([empty, *pieces], rechunk=True).select(pl.all().gather(place))
 
@@ -227,7 +227,7 @@ def _stored(table: str, names: Sequence[str], path: Path) -> pl.DataFrame:
     return rows.with_columns(absent).select(pl.col(name).cast(kind) for name, kind in kinds.items())
 
 
-def _nothing(table: str, names: Iterable[str]) -> pl.DataFrame:
+def nothing(table: str, names: Iterable[str]) -> pl.DataFrame:
     """No rows of these columns."""
     return pl.DataFrame(schema=_kinds(table, names))
 

@@ -21,7 +21,7 @@ import pandas as pd
 import polars as pl
 import psycopg
 import pyarrow.parquet as pq
-from feast import FileSource, RepoConfig
+from feast import FileSource
 from feast.data_format import ParquetFormat
 from feast.data_source import DataSource
 from feast.feature_logging import LoggingDestination
@@ -38,19 +38,6 @@ from fpm.store.settings import Settings
 
 EVENT, CREATED = CLOCKS
 _servers: list[Server] = []
-
-
-class LakeSource(FileSource):
-    """A lake table that can be asked for its columns: Feast infers what its tests do not declare."""
-
-    def get_table_column_names_and_types(self, config: RepoConfig) -> Any:
-        schema = pl.DataFrame(schema={name: TYPES[kind] for name, kind in TABLES[self.path].columns.items()}).to_arrow()
-        moments = dict.fromkeys(CLOCKS, "timestamp[us, tz=UTC]")
-        names = {field.name: str(field.type).replace("large_", "") for field in schema.schema}
-        return (names | moments).items()
-
-
-LakeSource.__name__ = "FileSource"  # Feast knows what a batch source is by name
 
 
 class LakeDataSourceCreator(DataSourceCreator):
@@ -83,7 +70,7 @@ class LakeDataSourceCreator(DataSourceCreator):
             path = self._lake.root / self._lake.relative(name, day)
             path.parent.mkdir(parents=True)
             pq.write_table(part.to_arrow(), path, write_page_checksum=True, coerce_timestamps="us")
-        return LakeSource(
+        return FileSource(
             name=name, path=name, file_format=ParquetFormat(), timestamp_field=EVENT, created_timestamp_column=CREATED,
             field_mapping={column: name for name, column in mapping.items()},
         )  # fmt: skip

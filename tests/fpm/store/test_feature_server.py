@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -19,9 +20,10 @@ from typing import Any
 
 import pytest
 
-from fpm.errors import UsageError
-from fpm.store import http_token
+from fpm.errors import TryLater, UsageError
+from fpm.store import feature_server, features, http_token
 from fpm.store.feature_server import serve
+from fpm.store.online_requests import RequestRefused
 from fpm.store.postgres import connect, ensure_server, stop_server
 from fpm.store.settings import Settings
 from fpm.store.stores import open_stores
@@ -266,6 +268,32 @@ def test_it_holds_no_right_to_write(server: Running) -> None:
             "SELECT usename FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type ~ 'client'"
         )
         assert "fpm_reader" in (seen := {row[0] for row in rows.fetchall()}) and seen <= {"fpm_reader", "fpm_producer"}
+
+
+def test_a_body_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_server, "BODY_SECONDS", 0.05)
+
+    async def never() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {}
+
+    with pytest.raises(RequestRefused) as told:
+        asyncio.run(feature_server._body({"headers": []}, never))
+    assert told.value.status == 408
+
+
+def test_on_a_users_own_server_it_reads_as_the_role(settings: Settings) -> None:
+    features.apply(settings)
+    store = features.serving_store(settings)
+    assert set(feature_server.catalogue(store).features) == {"daily_factors", "fingerprints", "scores", "weights"}
+    row = {"symbol": "A", "stream": "dual"}
+    assert store.get_online_features(features=["scores:score"], entity_rows=[row]).to_dict()["score"] == [None]
+    features._disconnect(store)
+
+
+def test_definitions_that_are_not_applied_are_named(settings: Settings) -> None:
+    with pytest.raises(TryLater, match="fpm setup"):
+        serve(settings, "127.0.0.1", 0, False, print)
 
 
 def test_other_machines_are_refused_and_a_taken_port_is_named(settings: Settings, server: Running) -> None:
