@@ -49,12 +49,6 @@ class FpmOfflineStoreConfig(FeastConfigBaseModel):
     known_at: Literal["event_timestamp", "latest"] = "event_timestamp"
 
 
-class UnknownFeature(UsageError, KeyError):
-    """A feature that its view does not have; Feast's contract is a KeyError."""
-
-    __str__ = UsageError.__str__
-
-
 class LakeJob(RetrievalJob):
     """A frame not yet computed; Feast asks for all of it, `blocks` and `to_arrow_reader` give it in parts."""
 
@@ -239,7 +233,10 @@ def _read_only() -> UsageError:
 def _arrow(rows: pl.DataFrame) -> pa.Table:
     """With plain strings and lists, which Feast and its users test for, instead of Polars' large ones."""
     table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
-    return table.cast(pa.schema([each.with_type(_plain(each.type)) for each in table.schema]))
+    for i, each in enumerate(table.schema):
+        if each.type != _plain(each.type):
+            table = table.set_column(i, each.name, table.column(i).cast(_plain(each.type)))
+    return table
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -284,12 +281,6 @@ def _serving(view: FeatureView, feature_refs: Sequence[str], full_names: bool) -
     prefix: str = projection.name_to_use()  # type: ignore[no-untyped-call]
     shown = projection.name_alias or view.name
     features = [name for of, _, name in (ref.partition(":") for ref in feature_refs) if of == prefix]
-    declared = [field.name for field in view.features]
-    if unknown := [name for name in features if name not in declared]:
-        raise UnknownFeature(
-            "FPM-PIT-009", f"{view.name} has no feature {unknown[0]!r}", "nothing was read",
-            f"use one of {', '.join(declared)}",
-        )  # fmt: skip
     keys = [column.name for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
     source = view.batch_source
     stored = {name: column for column, name in source.field_mapping.items()} if source else {}

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 import polars as pl
 from feast import Entity, FeatureView, Field, RepoConfig
-from feast.feature_view import DUMMY_ENTITY_FIELD
+from feast.feature_view import DUMMY_ENTITY_FIELD, DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.online_stores.postgres_online_store.postgres import PostgreSQLOnlineStore
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import FloatList, Value
@@ -43,6 +43,7 @@ PROTO_FIELDS = {
     ValueType.STRING: "string_val", ValueType.FLOAT: "float_val", ValueType.DOUBLE: "double_val",
     ValueType.INT32: "int32_val", ValueType.INT64: "int64_val", ValueType.BOOL: "bool_val",
 }  # fmt: skip
+NOBODY = {DUMMY_ENTITY_ID: Value(string_val=DUMMY_ENTITY_VAL)}
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Found = tuple[datetime | None, dict[str, Value] | None]
 
@@ -185,8 +186,8 @@ def _postgres_type(field: Field) -> str:
 
 
 def _key(table: OnlineTable, entity_key: EntityKey) -> tuple[Any, ...]:
-    """The key's values in the table's order."""
-    values = dict(zip(entity_key.join_keys, entity_key.entity_values, strict=True))
+    """The key's values in the table's order; Feast's placeholder where it gives none."""
+    values = dict(zip(entity_key.join_keys, entity_key.entity_values, strict=True)) or NOBODY
     return tuple(feast_value_type_to_python_type(values[key]) for key in table.keys)
 
 
@@ -233,12 +234,12 @@ def _found(fields: Sequence[Field], rows: list[tuple[Any, ...]]) -> list[Found]:
 def _protos(field: Field, column: tuple[Any, ...]) -> list[Value]:
     """Feast's own conversion, but numbers, texts and vectors directly: it takes longer than the query."""
     kind = field.dtype.to_value_type()
+    if name := PROTO_FIELDS.get(kind):
+        return [Value() if cell is None else Value(**{name: cell}) for cell in column]
     if _is_json(field):
         return [Value() if cell is None else Parse(cell, Value()) for cell in column]
     if kind == ValueType.FLOAT_LIST:
         return [Value() if cell is None else Value(float_list_val=FloatList(val=cell)) for cell in column]
-    if name := PROTO_FIELDS.get(kind):
-        return [Value() if cell is None else Value(**{name: cell}) for cell in column]
     protos: list[Value] = python_values_to_proto_values(list(column), kind)
     return protos
 

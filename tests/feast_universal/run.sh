@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Feast's universal tests on our stores: run.sh PYTHON CHECKOUT. Which apply and why: docs/feast.md.
+# Feast's universal tests on our stores, then our own comparison with Feast's DuckDB store: run.sh PYTHON CHECKOUT.
+# Which apply and why: docs/feast.md.
 set -euo pipefail
 python=$(realpath -s "$1")
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,7 +21,7 @@ status=0
 at=tests/integration
 
 as postgres "historical frames, types, materialisation, online reads and writes"
-tests -n 2 "$at"/offline_store/test_universal_{historical_retrieval,types,materialization}.py \
+tests -n "${FEAST_UNIVERSAL_WORKERS:-2}" "$at"/offline_store/test_universal_{historical_retrieval,types,materialization}.py \
     "$at"/online_store/test_universal_{online,e2e}.py "$at"/online_store/test_push_features_to_online_store.py \
     "$at"/materialization/test_universal_materialization.py \
     -k "not dynamo and not connection_pool and not non_entity_retrieval" || status=1
@@ -30,4 +31,8 @@ tests "$at"/online_store/test_universal_online.py -k "event_check or store_clean
 
 as sqlite "every type through the online store"
 tests "$at"/online_store/test_universal_online_types.py || status=1
+
+echo "== the same answers as Feast's DuckDB store"
+cd "$here/../.."
+"$python" -m pytest -p no:cacheprovider -q tests/fpm/store/test_offline_duckdb.py 2>&1 | grep -v "leaked\|nanobind\|remainder" || status=1
 exit $status
