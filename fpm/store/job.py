@@ -51,7 +51,7 @@ def _look_again(job: Job, partition: Partition, inputs: Inputs, stores: Stores) 
     """
     try:
         job.run(partition.session, stores.as_of(inputs.moments[-1]))
-    except Exception as wrong:
+    except Exception as wrong:  # whatever it was: the attempt records it in the ledger, then it goes on up
         with attempt(partition, inputs.digest, stores):
             raise wrong
 
