@@ -23,7 +23,7 @@ from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feast.repo_config import FeastConfigBaseModel
 from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
 from feast.value_type import ValueType
-from google.protobuf.json_format import MessageToJson, Parse
+from google.protobuf import text_format
 from psycopg import Connection
 from psycopg.sql import SQL
 from psycopg_pool import ConnectionPool
@@ -194,10 +194,10 @@ def _key(table: OnlineTable, entity_key: EntityKey) -> tuple[Any, ...]:
 def _frame(view: FeatureView, rows: list[Row]) -> pl.DataFrame:
     """Feast's protobuf rows as a frame; a feature that no row gives is null."""
     table = table_of(view)
-    as_json = {field.name for field in view.features if _is_json(field)}
+    as_text = {field.name for field in view.features if _is_text(field)}
     records = [
         dict(zip(table.keys, _key(table, entity_key), strict=True))
-        | {name: _cell(value, name in as_json) for name, value in values.items()}
+        | {name: _cell(value, name in as_text) for name, value in values.items()}
         | {EVENT: _utc(event), CREATED: _utc(event if created is None or pd.isna(created) else created)}
         for entity_key, values, event, created in rows
     ]
@@ -205,15 +205,18 @@ def _frame(view: FeatureView, rows: list[Row]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema={name: table.frame_type(name) for name in table.stored})
 
 
-def _is_json(field: Field) -> bool:
-    """Lists, maps and whatever else has no column type: the protobuf message as JSON, exact and readable."""
+def _is_text(field: Field) -> bool:
+    """Lists, maps and whatever else has no column type: the protobuf message in its text format, exact and readable.
+
+    Not as JSON: in its feature server's process Feast changes protobuf's JSON of values (`proto_json.patch`).
+    """
     kind = field.dtype.to_value_type()
     return kind not in POSTGRES_TYPES and not (kind == ValueType.FLOAT_LIST and field.vector_length)
 
 
-def _cell(value: Value, as_json: bool) -> Any:
-    if as_json:
-        return MessageToJson(value, indent=None) if value.WhichOneof("val") else None
+def _cell(value: Value, as_text: bool) -> Any:
+    if as_text:
+        return text_format.MessageToString(value, as_one_line=True) if value.WhichOneof("val") else None
     return feast_value_type_to_python_type(value)
 
 
@@ -236,8 +239,8 @@ def _protos(field: Field, column: tuple[Any, ...]) -> list[Value]:
     kind = field.dtype.to_value_type()
     if name := PROTO_FIELDS.get(kind):
         return [Value() if cell is None else Value(**{name: cell}) for cell in column]
-    if _is_json(field):
-        return [Value() if cell is None else Parse(cell, Value()) for cell in column]
+    if _is_text(field):
+        return [Value() if cell is None else text_format.Parse(cell, Value()) for cell in column]
     if kind == ValueType.FLOAT_LIST:
         return [Value() if cell is None else Value(float_list_val=FloatList(val=cell)) for cell in column]
     protos: list[Value] = python_values_to_proto_values(list(column), kind)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import pytest
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, proto_json
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Bytes, Float32, Float64, Map, String, UnixTimestamp
@@ -145,6 +145,7 @@ def online(settings: Settings) -> Iterator[FeatureStore]:
 
 
 def test_values_without_a_column_type_are_kept_exactly(online: FeatureStore) -> None:
+    proto_json.patch()  # as Feast's feature server does to its whole process: protobuf's JSON is then Feast's
     kinds = {"texts": Array(String), "floats": Array(Float32), "map": Map, "raw": Bytes, "moment": UnixTimestamp}
     online.apply([view("kinds", *(Field(name=name, dtype=kind) for name, kind in kinds.items()))])
     values = {"texts": ["a", "b"], "floats": [0.1, 2.5], "map": {"a": "1"}, "raw": b"\x00\xff", "moment": FIRST}
