@@ -5,7 +5,7 @@ A stored row describes a moment (`event_timestamp`, e) and could first be known 
 c <= k, the one with the greatest e, and of its versions the one with the greatest c. Both bounds are
 inclusive, as in Feast.
 
-N wanted rows, M stored rows; moments as int64 microseconds since 1970, UTC.
+N wanted rows, M stored rows, Q distinct moments; moments as int64 microseconds since 1970, UTC.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 EVENT, CREATED = "event_timestamp", "created_timestamp"
 WANTED_AT, KNOWN_AT = "event_timestamp", "known_at"
 NONE = -1
+LOOKS = 3  # sessions looked into one by one; whoever was silent for longer is searched for among all
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,104 @@ def rows_as_of(wanted: pl.DataFrame, stored: pl.DataFrame, keys: Sequence[str], 
     return pl.Series(answered_N).replace(NONE, None).cast(pl.UInt32)
 
 
+def rows_in_parts(
+    wanted: pl.DataFrame, parts: Sequence[pl.DataFrame], keys: Sequence[str], ttl: timedelta | None
+) -> NDArray[np.int64]:
+    """What `rows_as_of` says about the rows of all parts, one part after the other; -1 for none.
+
+    A daily partition holds one moment. Where all parts do, the last one due answers most rows, often row for row, and
+    the next ones most of the others: that takes a tenth of a search among all (benchmarks/bench_frame.py).
+    """
+    row_N, open_N = np.full(len(wanted), NONE), np.arange(len(wanted))
+    if keys and all(_one_moment(part) for part in parts):
+        open_N = _looked_up(row_N, wanted, parts, keys, ttl)
+    if len(open_N) and parts:
+        row_N[open_N] = _searched(wanted[open_N], parts, keys, ttl)
+    return row_N
+
+
 def newest_versions(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """The greatest (e, c) of each key, in the order of the keys; without keys, of all rows."""
     ordered = rows.sort(*keys, EVENT, CREATED)
     return ordered.unique(keys, keep="last", maintain_order=True) if keys else ordered.tail(1)
+
+
+def _one_moment(part: pl.DataFrame) -> bool:
+    return not len(part) or part[EVENT].min() == part[EVENT].max()
+
+
+def _looked_up(
+    row_N: NDArray[np.int64],
+    wanted: pl.DataFrame,
+    parts: Sequence[pl.DataFrame],
+    keys: Sequence[str],
+    ttl: timedelta | None,
+) -> NDArray[np.int64]:
+    """Fill `row_N` from the last moments due, the latest first; returns the rows that may have an older answer."""
+    first_P = np.cumsum([0, *map(len, parts)])
+    moments: dict[int, list[int]] = {}
+    for number, part in enumerate(parts):
+        if len(part):
+            moments.setdefault(int(_moments(part[:1], EVENT)[0]), []).append(number)
+    event_Q, oldest_N = np.array(sorted(moments), np.int64), _oldest(wanted, ttl)
+    at_N, open_N = np.searchsorted(event_Q, _moments(wanted, WANTED_AT), side="right"), np.arange(len(wanted))
+    for _ in range(LOOKS):
+        at_N -= 1
+        open_N = open_N[at_N[open_N] >= 0]
+        open_N = open_N[event_Q[at_N[open_N]] >= oldest_N[open_N]]
+        for here in _alike(at_N[open_N]):
+            asked, at = open_N[here], moments[int(event_Q[at_N[open_N[here[0]]]])]
+            place_M = np.concatenate([np.arange(first_P[number], first_P[number + 1]) for number in at])
+            found = _of_one_moment(_taken(wanted, asked), pl.concat([parts[number] for number in at]), keys)
+            row_N[asked] = np.where(found == NONE, NONE, place_M[found])
+        open_N = open_N[row_N[open_N] == NONE]
+    return open_N
+
+
+def _alike(value_N: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The positions of every distinct value."""
+    order_N = np.argsort(value_N, kind="stable")
+    return np.split(order_N, np.flatnonzero(np.diff(value_N[order_N])) + 1) if len(value_N) else []
+
+
+def _taken(rows: pl.DataFrame, place_M: NDArray[np.int64]) -> pl.DataFrame:
+    """The rows at ascending places; without a copy where they follow each other."""
+    first, last = int(place_M[0]), int(place_M[-1]) + 1
+    return rows[first:last] if last - first == len(place_M) else rows[place_M]
+
+
+def _of_one_moment(wanted: pl.DataFrame, stored: pl.DataFrame, keys: Sequence[str]) -> NDArray[np.int64]:
+    """`rows_as_of` where every stored row has the same moment, which is due; -1 for none."""
+    created_M, known_N = _moments(stored, CREATED), _moments(wanted, KNOWN_AT)
+    if created_M.min() > known_N.max():
+        return np.full(len(wanted), NONE)
+    if created_M.max() <= known_N.min() and _same_keys(wanted, stored, keys):
+        return np.arange(len(wanted))
+    return _positions(rows_as_of(wanted, stored, keys, None))
+
+
+def _same_keys(wanted: pl.DataFrame, stored: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Row for row, none twice; a null is like nothing."""
+    if len(wanted) != len(stored) or any(stored[key].null_count() for key in keys):
+        return False
+    return all(wanted[key].equals(stored[key]) for key in keys) and stored.n_unique(keys) == len(stored)
+
+
+def _searched(
+    wanted: pl.DataFrame, parts: Sequence[pl.DataFrame], keys: Sequence[str], ttl: timedelta | None
+) -> NDArray[np.int64]:
+    """`rows_as_of` among the rows of all parts that have a wanted key."""
+    stored = pl.concat(parts).with_row_index("_row")
+    if keys:
+        stored = stored.join(wanted.select(keys).unique(), on=list(keys), how="semi", maintain_order="left")
+    found_N = _positions(rows_as_of(wanted, stored, keys, ttl))
+    if not len(stored):
+        return found_N
+    return np.where(found_N == NONE, NONE, stored["_row"].cast(pl.Int64).to_numpy()[found_N])
+
+
+def _positions(rows: pl.Series) -> NDArray[np.int64]:
+    return rows.cast(pl.Int64).fill_null(NONE).to_numpy()
 
 
 def _last_event(wanted: pl.DataFrame, ordered: pl.DataFrame, keys: Sequence[str]) -> NDArray[np.int64]:

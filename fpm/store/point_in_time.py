@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from fpm.errors import InputRefused, TryLater, UsageError
 from fpm.schema import CLOCKS, TABLES
 from fpm.store.lake import CLOCK, TYPES, Lake, decode
-from fpm.two_clocks import CREATED, EVENT, KNOWN_AT, rows_as_of
+from fpm.two_clocks import CREATED, EVENT, KNOWN_AT, rows_in_parts
 
 # A session's moments lie within a day of its date in every time zone (crypto closes at 24:00 UTC of the session).
 ZONE_SLACK = timedelta(days=1)
@@ -143,11 +143,11 @@ def _answers(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, serving: 
     """The stored row of every entity row, by the keys and clocks of the files in reach."""
     files, names = _reachable(lake, entities, wanted, serving), [*serving.keys, *CLOCKS]
     told = _mapped(partial(_versioned, serving.table, names), files)
-    stored = pl.concat([nothing(serving.table, names), *(rows for _, rows in told)])
+    kinds = _kinds(serving.table, serving.keys)
     asked = wanted.with_columns(
-        entities[column].cast(stored.schema[key], strict=False).alias(key) for key, column in serving.keys.items()
+        entities[column].cast(kinds[key], strict=False).alias(key) for key, column in serving.keys.items()
     )
-    row_N = rows_as_of(asked, stored, list(serving.keys), serving.ttl).cast(pl.Int64).fill_null(NONE).to_numpy()
+    row_N = rows_in_parts(asked, [rows for _, rows in told], list(serving.keys), serving.ttl)
     first_P = np.cumsum([0, *(len(rows) for _, rows in told)]).tolist()
     parts = [_Part(path, version, first) for path, (version, _), first in zip(files, told, first_P, strict=False)]
     return _Answers(serving, parts, row_N, lru_cache(HELD)(partial(_values, serving)))
@@ -241,7 +241,7 @@ def _kinds(table: str, names: Iterable[str]) -> dict[str, pl.DataType]:
 
 def _mapped(call: Callable[[A], T], items: Sequence[A]) -> list[T]:
     """`call` of every item, in order, on as many threads as Polars has."""
-    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+    with ThreadPoolExecutor(2 * pl.thread_pool_size()) as pool:
         return list(pool.map(call, items))
 
 

@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.two_clocks import newest_versions, rows_as_of
+from fpm.two_clocks import LOOKS, newest_versions, rows_as_of, rows_in_parts
 
 DAY0 = datetime(2026, 1, 5, tzinfo=UTC)
 MOMENT = pl.Datetime("us", "UTC")
@@ -89,3 +89,54 @@ def test_newest_versions_keeps_one_row_a_key() -> None:
         ("A", "v", moment(2), moment(3)),
         ("B", "v", moment(1), moment(9)),
     ]
+
+
+# --- parts, as daily partitions are ---------------------------------------------------------------------------------
+@given(
+    stored=st.lists(ROWS, max_size=60, unique=True),
+    wanted=st.lists(ROWS, max_size=20),
+    ttl=st.sampled_from([None, 0, 1, 3, 20]),
+    by_vintage=st.booleans(),
+)
+def test_parts_of_one_moment_each_give_what_looking_at_all_gives(
+    stored: list[tuple[str, str, int, int]], wanted: list[tuple[str, str, int, int]], ttl: int | None, by_vintage: bool
+) -> None:
+    """A part a session, or a part a vintage and session: several parts then share a moment. An empty part is one."""
+    ordered = sorted(stored, key=lambda row: (row[1] if by_vintage else "", row[2], row))
+    parts = {(row[1] if by_vintage else "", row[2]): [] for row in ordered}
+    for row in ordered:
+        parts[row[1] if by_vintage else "", row[2]].append(row)
+    frames = [stored_frame(rows) for rows in [[], *parts.values()]]
+    days = None if ttl is None else timedelta(days=ttl)
+    found = rows_in_parts(wanted_frame(list(wanted)), frames, ["symbol", "vintage"], days).tolist()
+    assert [None if row == -1 else row for row in found] == obvious(wanted, ordered, ttl)
+
+
+@given(stored=st.lists(ROWS, max_size=40, unique=True), wanted=st.lists(ROWS, max_size=20), cut=st.integers(0, 40))
+def test_parts_of_many_moments_give_what_looking_at_all_gives(
+    stored: list[tuple[str, str, int, int]], wanted: list[tuple[str, str, int, int]], cut: int
+) -> None:
+    frames = [stored_frame(stored[:cut]), stored_frame(stored[cut:])]
+    found = rows_in_parts(wanted_frame(list(wanted)), frames, ["symbol", "vintage"], None).tolist()
+    assert [None if row == -1 else row for row in found] == obvious(wanted, stored, None)
+
+
+def test_whole_sessions_row_for_row_and_the_silent_one_far_back() -> None:
+    """B speaks on day 0 only: it is found beyond the sessions that are looked into one by one."""
+    last = LOOKS + 3
+    parts = [stored_frame([("A", "v", day, day)] + [("B", "v", 0, 0)] * (day == 0)) for day in range(last + 1)]
+    wanted = wanted_frame([("A", "v", last, last), ("B", "v", last, last), ("A", "v", 0, 0), ("B", "v", 0, 0)])
+    assert rows_in_parts(wanted, parts, ["symbol", "vintage"], None).tolist() == [last + 1, 1, 0, 1]
+
+
+def test_a_part_with_two_versions_is_never_taken_row_for_row() -> None:
+    parts = [stored_frame([("A", "v", 1, 1), ("A", "v", 1, 5)])]
+    wanted = wanted_frame([("A", "v", 1, 9), ("A", "v", 1, 9)])
+    assert rows_in_parts(wanted, parts, ["symbol", "vintage"], None).tolist() == [1, 1]
+
+
+def test_no_parts_answer_nothing() -> None:
+    wanted = wanted_frame([("A", "v", 1, 9)])
+    assert rows_in_parts(wanted, [], ["symbol", "vintage"], None).tolist() == [-1]
+    assert rows_in_parts(wanted[:0], [stored_frame([("A", "v", 1, 1)])], ["symbol", "vintage"], None).tolist() == []
+    assert rows_in_parts(wanted, [stored_frame([("B", "w", 1, 1)])], [], None).tolist() == [0]
