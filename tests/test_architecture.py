@@ -12,7 +12,9 @@ ROOT = Path(__file__).parent.parent
 COMMAND_LAYER = {"fpm.arguments", "fpm.cli", "fpm.console", "fpm.demo", "fpm.schedule", "fpm.tables"}
 OURS = ("fpm", "producers", "consumers", "feature_repo", "migrations")
 OUTSIDE_WORLD = {"feast", "psycopg", "psycopg_pool", "sqlalchemy", "alembic", "structlog", "pydantic_settings", "typer"}
-FEAST_ROOMS = {f"fpm.store.{name}" for name in ("features", "offline", "online", "engine", "feature_server")}
+FEAST_ROOMS = {
+    f"fpm.store.{name}" for name in ("features", "offline", "online", "online_answers", "engine", "feature_server")
+}
 
 
 def sources() -> list[Path]:

@@ -39,6 +39,19 @@ def encode(frame: pl.DataFrame, types: dict[str, str]) -> bytes:
     return b"".join([HEADER, *(part for row in zip(*parts, strict=True) for part in (fields, *row)), TRAILER])
 
 
+def floats_of(cells: bytes) -> NDArray[np.float32]:
+    """The floats of one vector in pgvector's binary form, or of several of one length, laid end to end: one row each.
+
+    Shape (D,) of one vector, (N, D) of several.
+    """
+    length = int.from_bytes(cells[:2])
+    if len(cells) == 4 + 4 * length:
+        return np.frombuffer(cells, ">f4", offset=4).astype("<f4")
+    records = np.frombuffer(cells, np.dtype([("head", ">i4"), ("value", ">f4", (length,))]))
+    values_ND: NDArray[np.float32] = records["value"].astype("<f4")
+    return values_ND
+
+
 def _texts(column: pl.Series) -> list[bytes]:
     """Every text as its length (int32) and its bytes."""
     encoded = (None if text is None else text.encode() for text in column.to_list())

@@ -26,7 +26,8 @@ from fpm import sessions
 from fpm.errors import TryLater, UsageError
 from fpm.store.entities import Entities, entity_rows
 from fpm.store.offline import LakeJob
-from fpm.store.online import FpmOnlineStore, table_of
+from fpm.store.online import FpmOnlineStore
+from fpm.store.online_answers import table_of
 from fpm.store.postgres import Server, ensure_server
 from fpm.store.session_blocks import SESSIONS
 from fpm.store.settings import Settings

@@ -8,44 +8,43 @@ Connections come from a checked pool and always go back, so a restart of Postgre
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import select
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pandas as pd
 import polars as pl
-from feast import Entity, FeatureView, Field, RepoConfig
-from feast.feature_view import DUMMY_ENTITY_FIELD, DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
+from feast import Entity, FeatureView, Field, RepoConfig, utils
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.online_stores.postgres_online_store.postgres import PostgreSQLOnlineStore
+from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import FloatList, Value
+from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
-from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
+from feast.type_map import feast_value_type_to_python_type
 from feast.value_type import ValueType
 from google.protobuf import text_format
-from psycopg import Connection
+from psycopg import Connection, OperationalError
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
 from fpm.errors import UsageError
-from fpm.store import online_table
-from fpm.store.online_table import OnlineTable
+from fpm.store import online_answers, online_table
+from fpm.store.online_answers import Plan, table_of
 from fpm.two_clocks import CREATED, EVENT
 
-POSTGRES_TYPES = {
-    ValueType.STRING: "text", ValueType.FLOAT: "real", ValueType.DOUBLE: "double precision",
-    ValueType.INT32: "integer", ValueType.INT64: "bigint", ValueType.BOOL: "boolean",
-    ValueType.UNIX_TIMESTAMP: "timestamptz",
-}  # fmt: skip
-PROTO_FIELDS = {
-    ValueType.STRING: "string_val", ValueType.FLOAT: "float_val", ValueType.DOUBLE: "double_val",
-    ValueType.INT32: "int32_val", ValueType.INT64: "int64_val", ValueType.BOOL: "bool_val",
-}  # fmt: skip
 NOBODY = {DUMMY_ENTITY_ID: Value(string_val=DUMMY_ENTITY_VAL)}
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Found = tuple[datetime | None, dict[str, Value] | None]
+MOST_COLUMNS = 1600  # of one statement; Postgres' own limit is 1,664
+PLANS = 256
+# Keys are always looked up by index: with the values at hand Postgres plans anew each time, half the cost of a row, and
+# beyond some dozens of keys it may prefer to join the whole market.
+OPTIONS = "-c timezone=UTC -c plan_cache_mode=force_generic_plan"
 
 
 class FpmOnlineStoreConfig(FeastConfigBaseModel):
@@ -72,6 +71,10 @@ class FpmOnlineStore(PostgreSQLOnlineStore):
 
     _pool: ConnectionPool | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._plans: dict[tuple[str, tuple[str, ...]], Plan] = {}
+
     def update(
         self,
         config: RepoConfig,
@@ -85,7 +88,7 @@ class FpmOnlineStore(PostgreSQLOnlineStore):
 
         A table that a serving view still reads is not dropped: Postgres refuses and names the view.
         """
-        with self._connection(config) as connection:
+        with self._connection(config) as connection, connection.transaction():
             for view in tables_to_delete:
                 connection.execute(SQL("DROP TABLE IF EXISTS {}").format(table_of(view).path))
             for view in tables_to_keep:
@@ -116,15 +119,11 @@ class FpmOnlineStore(PostgreSQLOnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[Found]:
         """Values of every key, in order; (None, None) where nothing is stored. One query."""
-        typed = replace(table_of(table), schema=config.online_store.place)
-        requested = set(requested_features or ())
-        fields = [field for field in table.features if not requested or field.name in requested]
-        asked = [_key(typed, entity_key) for entity_key in entity_keys]
-        if not asked:
+        if not entity_keys:
             return []
-        with self._connection(config) as connection:
-            rows = online_table.read(connection, typed, asked, [field.name for field in fields])
-        return _found(fields, rows)
+        plan = self._plan(table, requested_features or [field.name for field in table.features])
+        keys = [_key(plan.keys, _entity(key)) for key in entity_keys]
+        return _found(plan.fields, self._rows(config, [plan], [keys]))
 
     async def online_read_async(
         self,
@@ -139,6 +138,29 @@ class FpmOnlineStore(PostgreSQLOnlineStore):
     def _should_batch(config: RepoConfig, grouped_refs: list[Any], join_key_values: dict[str, Any]) -> bool:
         """Never by Feast's own SQL: it reads the layout that this store replaces."""
         return False
+
+    def _read_features_per_fv(
+        self, config: RepoConfig, grouped_refs: list[tuple[FeatureView, list[str]]], join_key_values: dict[str, Any],
+        entity_name_to_join_key_map: dict[str, str], online_features_response: GetOnlineFeaturesResponse,
+        full_feature_names: bool, include_feature_view_version_metadata: bool,
+    ) -> None:  # fmt: skip
+        """Every view of a request by one statement, so of one publication; Feast's own way is view by view."""
+        if include_feature_view_version_metadata or sum(len(names) + 1 for _, names in grouped_refs) > MOST_COLUMNS:
+            super()._read_features_per_fv(
+                config, grouped_refs, join_key_values, entity_name_to_join_key_map, online_features_response,
+                full_feature_names, include_feature_view_version_metadata,
+            )  # fmt: skip
+            return
+        plans = [self._plan(view, names) for view, names in grouped_refs]
+        keys = [
+            _keys(plan, *utils._get_unique_entities(plan.view, join_key_values, entity_name_to_join_key_map))
+            for plan in plans
+        ]
+        rows = self._rows(config, plans, keys)
+        online_answers.extend(online_features_response, plans, rows, full_feature_names)
+
+    async def _read_features_per_fv_async(self, *given: Any) -> None:
+        await asyncio.to_thread(self._read_features_per_fv, *given)
 
     def retrieve_online_documents(self, *args: Any, **kwargs: Any) -> Any:
         raise _closed()
@@ -155,63 +177,97 @@ class FpmOnlineStore(PostgreSQLOnlineStore):
     async def close(self) -> None:
         self.disconnect()
 
-    def _connection(self, config: RepoConfig) -> Any:
-        """A checked connection; committed or rolled back, and returned, at the end of the `with` block."""
+    def _build_feature_types(  # type: ignore[override]  # Feast's is static
+        self, grouped_refs: list[tuple[FeatureView, list[str]]]
+    ) -> dict[str, ValueType]:
+        """As Feast's, which looks for every name in a list."""
+        plans = (self._plan(view, names) for view, names in grouped_refs)
+        return {name: kind for plan in plans for name, kind in plan.kinds.items()}
+
+    def _plan(self, view: FeatureView, names: Sequence[str]) -> Plan:
+        """How these features of a view are read; kept while Feast gives the same view: until its registry changes."""
+        key = online_answers.name_of(view), tuple(names)
+        plan = self._plans.get(key)
+        if plan is None or plan.view is not view:
+            if len(self._plans) >= PLANS:
+                self._plans.clear()
+            plan = self._plans[key] = online_answers.plan(view, tuple(names))
+        return plan
+
+    def _rows(
+        self, config: RepoConfig, plans: Sequence[Plan], keys: Sequence[Sequence[tuple[Any, ...]]]
+    ) -> list[tuple[Any, ...]]:
+        """Read; once more where the server went away in the midst of it."""
+        selections = [plan.selection(config.online_store.place) for plan in plans]
+        with self._connection(config) as connection:
+            try:
+                return online_table.read(connection, selections, keys)
+            except OperationalError:
+                if not connection.closed:
+                    raise
+        with self._connection(config) as connection:
+            return online_table.read(connection, selections, keys)
+
+    def _connection(self, config: RepoConfig) -> AbstractContextManager[Connection[Any]]:
+        """A checked connection, each statement a transaction of its own; returned at the end of the `with` block."""
         if self._pool is None:
+            dsn = config.online_store.dsn.get_secret_value()
+            options = f"{conninfo_to_dict(dsn).get('options') or ''} {OPTIONS}"  # the role may be among them
             self._pool = ConnectionPool(
-                config.online_store.dsn.get_secret_value(),
-                kwargs={"options": "-c timezone=UTC"},
+                dsn,
+                kwargs={"options": options.strip(), "autocommit": True},
                 min_size=0,
                 max_size=config.online_store.connections,
                 timeout=config.online_store.patience,
                 reconnect_timeout=config.online_store.patience,  # later requests try anew, not after a growing pause
-                check=ConnectionPool.check_connection,
+                check=_check,
                 open=True,
             )
         return self._pool.connection()
 
 
-def table_of(view: FeatureView) -> OnlineTable:
-    """The typed table of a view: join keys, then features; a view without entities has Feast's placeholder as key."""
-    keys = view.entity_columns or [DUMMY_ENTITY_FIELD]
-    columns = {field.name: _postgres_type(field) for field in [*keys, *view.features]}
-    return OnlineTable(view.name, tuple(key.name for key in keys), columns)
+def _check(connection: Connection[Any]) -> None:
+    """A server that went away has closed its end, which the socket says at once; only then is it asked itself."""
+    socket = select.poll()
+    socket.register(connection, select.POLLIN)
+    if socket.poll(0):
+        ConnectionPool.check_connection(connection)
 
 
-def _postgres_type(field: Field) -> str:
-    kind = field.dtype.to_value_type()
-    if kind == ValueType.FLOAT_LIST and field.vector_length:
-        return f"vector({field.vector_length})"
-    return POSTGRES_TYPES.get(kind, "text")
+def _keys(
+    plan: Plan, entities: Sequence[Mapping[str, Value]], places: Sequence[Sequence[int]], count: int
+) -> list[tuple[Any, ...]]:
+    """Feast's distinct entities, as keys of every row of the request again."""
+    keys: list[tuple[Any, ...]] = [()] * count
+    for entity, rows in zip(entities, places, strict=True):
+        key = _key(plan.keys, entity)
+        for row in rows:
+            keys[row] = key
+    return keys
 
 
-def _key(table: OnlineTable, entity_key: EntityKey) -> tuple[Any, ...]:
+def _key(names: Sequence[str], entity: Mapping[str, Value]) -> tuple[Any, ...]:
     """The key's values in the table's order; Feast's placeholder where it gives none."""
-    values = dict(zip(entity_key.join_keys, entity_key.entity_values, strict=True)) or NOBODY
-    return tuple(feast_value_type_to_python_type(values[key]) for key in table.keys)
+    values = entity or NOBODY
+    return tuple(feast_value_type_to_python_type(values[name]) for name in names)
+
+
+def _entity(key: EntityKey) -> dict[str, Value]:
+    return dict(zip(key.join_keys, key.entity_values, strict=True))
 
 
 def _frame(view: FeatureView, rows: list[Row]) -> pl.DataFrame:
     """Feast's protobuf rows as a frame; a feature that no row gives is null."""
     table = table_of(view)
-    as_text = {field.name for field in view.features if _is_text(field)}
+    as_text = {field.name for field in view.features if online_answers.is_text(field)}
     records = [
-        dict(zip(table.keys, _key(table, entity_key), strict=True))
+        dict(zip(table.keys, _key(table.keys, _entity(entity_key)), strict=True))
         | {name: _cell(value, name in as_text) for name, value in values.items()}
         | {EVENT: _utc(event), CREATED: _utc(event if created is None or pd.isna(created) else created)}
         for entity_key, values, event, created in rows
     ]
     columns = {name: [record.get(name) for record in records] for name in table.stored}
     return pl.DataFrame(columns, schema={name: table.frame_type(name) for name in table.stored})
-
-
-def _is_text(field: Field) -> bool:
-    """Lists, maps and whatever else has no column type: the protobuf message in its text format, exact and readable.
-
-    Not as JSON: in its feature server's process Feast changes protobuf's JSON of values (`proto_json.patch`).
-    """
-    kind = field.dtype.to_value_type()
-    return kind not in POSTGRES_TYPES and not (kind == ValueType.FLOAT_LIST and field.vector_length)
 
 
 def _cell(value: Value, as_text: bool) -> Any:
@@ -225,26 +281,15 @@ def _utc(moment: datetime) -> datetime:
 
 
 def _found(fields: Sequence[Field], rows: list[tuple[Any, ...]]) -> list[Found]:
-    """Rows (event_timestamp, *values) in Feast's form; protobuf is made column by column."""
+    """Rows (event_timestamp, *values) in Feast's form, for those who ask the store and not the SDK."""
     columns = list(zip(*rows, strict=True))
-    values = {field.name: _protos(field, column) for field, column in zip(fields, columns[1:], strict=True)}
+    values = {
+        field.name: online_answers.protos(field, column) for field, column in zip(fields, columns[1:], strict=True)
+    }
     return [
         (None, None) if event is None else (event, {name: column[row] for name, column in values.items()})
         for row, event in enumerate(columns[0])
     ]
-
-
-def _protos(field: Field, column: tuple[Any, ...]) -> list[Value]:
-    """Feast's own conversion, but numbers, texts and vectors directly: it takes longer than the query."""
-    kind = field.dtype.to_value_type()
-    if name := PROTO_FIELDS.get(kind):
-        return [Value() if cell is None else Value(**{name: cell}) for cell in column]
-    if _is_text(field):
-        return [Value() if cell is None else text_format.Parse(cell, Value()) for cell in column]
-    if kind == ValueType.FLOAT_LIST:
-        return [Value() if cell is None else Value(float_list_val=FloatList(val=cell)) for cell in column]
-    protos: list[Value] = python_values_to_proto_values(list(column), kind)
-    return protos
 
 
 def _closed() -> UsageError:

@@ -39,16 +39,22 @@ SESSION = "(((event_timestamp AT TIME ZONE 'UTC') - interval '1 microsecond')::d
 
 
 @dataclass(frozen=True)
-class OnlineTable:
-    """One table of schema ``online``: `columns` are Postgres types by name, keys first, without the clocks.
+class Selection:
+    """Columns of a table of schema ``online``, or of the view of its name in schema ``serving``, read by key."""
 
-    A reader's is the view of the same name in schema ``serving``.
-    """
+    schema: str
+    name: str
+    keys: tuple[tuple[str, str], ...]  # name and Postgres type
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OnlineTable:
+    """One table of schema ``online``: `columns` are Postgres types by name, keys first, without the clocks."""
 
     name: str
     keys: tuple[str, ...]
     columns: dict[str, str]
-    schema: str = SCHEMA
 
     @property
     def stored(self) -> dict[str, str]:
@@ -57,11 +63,14 @@ class OnlineTable:
 
     @property
     def path(self) -> Composed:
-        return SQL("{}.{}").format(Identifier(self.schema), Identifier(self.name))
+        return SQL("{}.{}").format(Identifier(SCHEMA), Identifier(self.name))
 
     def frame_type(self, column: str) -> Any:
         """The polars type of a column; vectors are lists of Float32."""
         return FRAME_TYPES.get(self.stored[column], pl.List(pl.Float32))
+
+    def selection(self, columns: Sequence[str]) -> Selection:
+        return Selection(SCHEMA, self.name, tuple((key, self.columns[key]) for key in self.keys), tuple(columns))
 
 
 def online_table(name: str) -> OnlineTable:
@@ -118,33 +127,43 @@ def write(connection: Connection[Any], table: OnlineTable, frame: pl.DataFrame, 
 
 
 def read(
-    connection: Connection[Any], table: OnlineTable, asked: Sequence[tuple[Any, ...]], columns: Sequence[str]
+    connection: Connection[Any], selections: Sequence[Selection], asked: Sequence[Sequence[tuple[Any, ...]]]
 ) -> list[tuple[Any, ...]]:
-    """For every key asked for (values in the order of `table.keys`): (event_timestamp, *columns), nulls if unknown.
+    """Of every selection, for its keys (`asked`: one list a selection, all of one length, values in the order of its
+    keys), in that order: event_timestamp, *columns, nulls if unknown; selections side by side.
 
-    One query, in the order asked; vectors come as lists of floats.
+    One statement, so one moment of the database for all of them. Vectors come as `binary_copy.floats_of` takes them.
     """
-    arrays = [[key[i] for key in asked] for i in range(len(table.keys))]
+    arrays = [
+        [key[i] for key in rows] for selection, rows in zip(selections, asked, strict=True)
+        for i in range(len(selection.keys))
+    ]  # fmt: skip
     with connection.cursor(binary=True) as cursor:
-        names = table.schema, table.name
-        cursor.execute(_reading(names, table.keys, tuple(table.columns.items()), tuple(columns)), arrays)
+        cursor.execute(_reading(tuple(selections)), arrays)
         return cursor.fetchall()
 
 
 @lru_cache(maxsize=256)
-def _reading(
-    path: tuple[str, str], keys: tuple[str, ...], types: tuple[tuple[str, str], ...], columns: tuple[str, ...]
-) -> bytes:
+def _reading(selections: tuple[Selection, ...]) -> bytes:
     """The statement of `read`; with hundreds of columns composing it takes longer than running it."""
-    table = OnlineTable(path[1], keys, dict(types), path[0])
-    arrays = SQL(", ").join(SQL("%s::{}[]").format(SQL(table.columns[key])) for key in keys)
-    same = SQL(" AND ").join(SQL("held.{0} = asked.{0}").format(Identifier(key)) for key in keys)
+    chosen, kinds, names, joins = [], [], [], []
+    for number, selection in enumerate(selections):
+        held, keys = Identifier(f"held_{number}"), [Identifier(f"{key}_{number}") for key, _ in selection.keys]
+        chosen += [SQL("{}.{}").format(held, Identifier(name)) for name in (EVENT, *selection.columns)]
+        kinds += [SQL("%s::{}[]").format(SQL(kind)) for _, kind in selection.keys]
+        names += keys
+        same = [
+            SQL("{}.{} = asked.{}").format(held, Identifier(key), name)
+            for (key, _), name in zip(selection.keys, keys, strict=True)
+        ]
+        path = Identifier(selection.schema, selection.name)
+        joins.append(SQL("LEFT JOIN {} AS {} ON {}").format(path, held, SQL(" AND ").join(same)))
     statement = SQL(
-        "SELECT held.event_timestamp{columns} FROM unnest({arrays}) WITH ORDINALITY AS asked({keys}, ordinal_) "
-        "LEFT JOIN {table} AS held ON {same} ORDER BY asked.ordinal_"
+        "SELECT {chosen} FROM unnest({kinds}) WITH ORDINALITY AS asked({names}, ordinal_) {joins} "
+        "ORDER BY asked.ordinal_"
     ).format(
-        columns=SQL("").join(_selected(table, column) for column in columns),
-        arrays=arrays, keys=_names(keys), table=table.path, same=same,
+        chosen=SQL(", ").join(chosen), kinds=SQL(", ").join(kinds), names=SQL(", ").join(names),
+        joins=SQL(" ").join(joins),
     )  # fmt: skip
     return statement.as_bytes()
 
@@ -152,11 +171,6 @@ def _reading(
 def _declared(table: OnlineTable, name: str) -> Composed:
     required = name in table.keys or name in CLOCKS
     return SQL("{} {}{}").format(Identifier(name), SQL(table.stored[name]), SQL(" NOT NULL" if required else ""))
-
-
-def _selected(table: OnlineTable, name: str) -> Composed:
-    cast = SQL("::real[]" if table.columns[name].startswith("vector") else "")
-    return SQL(", held.{}{}").format(Identifier(name), cast)
 
 
 def _names(names: Sequence[str] | dict[str, str]) -> Composed:

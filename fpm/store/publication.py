@@ -7,14 +7,13 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from fpm.schema import CLOCKS, TABLES
 from fpm.store import online_table
+from fpm.store.binary_copy import floats_of
 from fpm.store.ledger import Publication
 from fpm.store.stores import Stores
 
@@ -65,19 +64,11 @@ def served(view: str, stores: Stores) -> pl.DataFrame:
 
 
 def _series(name: str, cells: tuple[Any, ...], kind: Any) -> pl.Series:
-    """A column of cells; a vector's are bytes (pgvector `vector_send`: dimension, an unused word, the floats)."""
-    if not isinstance(kind, pl.List) or None in cells or not cells:
-        floats = [None if cell is None else _floats(cell)[0] for cell in cells] if isinstance(kind, pl.List) else cells
-        return pl.Series(name, floats, dtype=kind)
-    return pl.Series(name, _floats(b"".join(cells))).cast(kind)
-
-
-def _floats(content: bytes) -> NDArray[np.float32]:
-    """Vectors laid end to end, all of one dimension."""
-    dimension = int.from_bytes(content[:2])
-    records = np.frombuffer(content, np.dtype([("head", ">i4"), ("value", ">f4", (dimension,))]))
-    values_ND: NDArray[np.float32] = records["value"].astype(np.float32)
-    return values_ND
+    if not isinstance(kind, pl.List):
+        return pl.Series(name, cells, dtype=kind)
+    if None in cells or not cells:
+        return pl.Series(name, [None if cell is None else floats_of(cell) for cell in cells], dtype=kind)
+    return pl.Series(name, floats_of(b"".join(cells)).reshape(len(cells), -1)).cast(kind)
 
 
 def _rows(connection: Connection[tuple[object, ...]], view: str, columns: list[str]) -> list[tuple[object, ...]]:

@@ -121,6 +121,19 @@ def test_connections_are_closed_at_the_end_of_the_block(
     assert after <= before
 
 
+def test_readers_have_the_readers_rights_on_a_users_own_server(store: FeatureStore, settings: Settings) -> None:
+    """There the role is an option of the connection, beside our own options."""
+    reading = features.serving_store(settings)
+    with online_store(reading)._connection(reading.config) as connection:
+        assert connection.execute("SELECT current_user, current_setting('timezone')").fetchone() == (
+            "fpm_reader",
+            "UTC",
+        )
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("DELETE FROM online.scores")
+    online_store(reading).disconnect()
+
+
 def test_asynchronous_reads_give_the_same(store: FeatureStore) -> None:
     store.write_to_online_store("scores", scores(1.0))
     rows = [{"symbol": "A", "stream": "dual"}]

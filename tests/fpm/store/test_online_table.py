@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fpm import sessions
 from fpm.errors import InputRefused, UsageError
 from fpm.store import online_table
+from fpm.store.binary_copy import floats_of
 from fpm.store.online_table import OnlineTable, creation
 from fpm.store.online_table import online_table as of
 from fpm.store.postgres import Server
@@ -73,8 +74,8 @@ def test_vectors_can_be_searched_by_sql(connection: Connection) -> None:
 def test_read_answers_in_the_order_asked(connection: Connection) -> None:
     online_table.write(connection, of("fingerprints"), fingerprints(("A", 1.0), ("B", 2.0)))
     asked = [("B", "v1"), ("A", "v0"), ("A", "v1"), ("B", "v1")]
-    rows = online_table.read(connection, of("fingerprints"), asked, ["fingerprint"])
-    assert [(event, vector and vector[0]) for event, vector in rows] == [
+    rows = online_table.read(connection, [of("fingerprints").selection(["fingerprint"])], [asked])
+    assert [(event, vector and floats_of(vector)[0]) for event, vector in rows] == [
         (EVENT, 2.0), (None, None), (EVENT, 1.0), (EVENT, 2.0),
     ]  # fmt: skip
 
@@ -142,7 +143,9 @@ def test_vectors_are_whole_and_finite(connection: Connection, vector: list[float
 def test_a_null_vector_is_fine(connection: Connection) -> None:
     frame = fingerprints(("A", 1.0)).with_columns(fingerprint=pl.lit(None, dtype=pl.List(pl.Float32)))
     online_table.write(connection, of("fingerprints"), frame)
-    assert online_table.read(connection, of("fingerprints"), [("A", "v1")], ["fingerprint"]) == [(EVENT, None)]
+    assert online_table.read(connection, [of("fingerprints").selection(["fingerprint"])], [[("A", "v1")]]) == [
+        (EVENT, None)
+    ]
 
 
 def test_a_server_in_another_zone_stores_the_same_moment(database_url: str) -> None:
