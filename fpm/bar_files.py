@@ -70,7 +70,7 @@ def read_file(path: Path, required: Sequence[str] = REQUIRED, optional: Sequence
     Raises InputRefused: 001 empty, 002 truncated, 003 unreadable, 004 content and name differ, 006 missing
     column, 007 near miss or two synonyms, 008 wrong type, 032 not UTF-8 or a number that is none, 033 ragged.
     """
-    _check_content(path)
+    check_content(path)
     found = _columns(path)
     names = _match(path, found, required, (*required, *optional))
     frame = _read_parquet(path, names) if path.suffix == ".parquet" else _read_csv(path, names)
@@ -85,7 +85,8 @@ def read_file(path: Path, required: Sequence[str] = REQUIRED, optional: Sequence
     )
 
 
-def _check_content(path: Path) -> None:
+def check_content(path: Path) -> None:
+    """Refuse a file that is empty, truncated, or whose content is not what its name says."""
     size = path.stat().st_size
     if size == 0:
         raise refuse("FPM-IN-001", path, "file is empty (0 bytes)", "ask the vendor for the file again")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from fpm.schema import MINUTE_BARS, PRICES
+from fpm.schema import MINUTE_BARS, ORDER_FLOWS, PRICES
 from fpm.sessions import Market, last_slot
 
 FLOWS = tuple(name for name in MINUTE_BARS.columns if name not in ("symbol", "slot", *PRICES))
@@ -30,8 +30,9 @@ class Grid:
     flows in shares, currency and counts. `traded_ST`: whether the minute had volume.
 
     - traded: what the vendor says; a column the vendor lacks is NaN;
-    - nothing traded: flows 0 and open = high = low = close = the session's last close, NaN before the first
-      trade (the prior session's close belongs there; it is `pre_close` of the daily table), never back-filled;
+    - nothing traded: flows 0 (orders and cancels as the vendor says), open = high = low = close = the session's last
+      close, NaN before the first trade (the prior session's close belongs there; it is `pre_close` of the daily
+      table), never back-filled;
     - missing (no row where the vendor delivers every minute, or past the end of a half day): everything NaN.
     """
 
@@ -119,10 +120,15 @@ def _merge_prices(columns: dict[str, np.ndarray], traded: np.ndarray, starts: np
 def _merge_flows(columns: dict[str, np.ndarray], traded: np.ndarray, starts: np.ndarray) -> dict[str, np.ndarray]:
     """Sums over each group. A flow that nobody has is left out; one null in a group makes the group NaN."""
     return {
-        name: np.add.reduceat(np.where(traded, columns[name], 0.0), starts, axis=1)
+        name: np.add.reduceat(np.where(traded | _untraded(name, columns), columns[name], 0.0), starts, axis=1)
         for name in FLOWS
         if name in columns and not np.isnan(columns[name]).all()
     }
+
+
+def _untraded(name: str, columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Where a flow has something to say of a minute without a trade: orders come and go while nothing trades."""
+    return np.isfinite(columns[name]) if name in ORDER_FLOWS else np.zeros(columns[name].shape, bool)
 
 
 def _first(values: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -67,19 +67,20 @@ def ingest(
     paths: Annotated[list[Path], typer.Argument(help="a folder of raw tables, or bar files (Parquet, CSV)")],
     market: Annotated[str, typer.Option(help="cn, us, nse or crypto")],
     known_at: Annotated[str | None, typer.Option(help="when a correction arrived (default: now)")] = None,
+    level2: Annotated[bool, typer.Option("--ticks", help="Level-2 trades and orders instead of minute bars")] = False,
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
     """Read raw tables in; a session already there with other values is a correction."""
     from fpm.demo import refuse_other_bars
     from fpm.progress import bar
-    from producers import bars
+    from producers import bars, ticks
 
     arrived, stores = now(), _stores(market, preset)
     arrival = bars.Arrival(known_at=moment(known_at) if known_at else arrived, now=arrived)
     refuse_other_bars(paths, stores)
     with bar("ingest") as progress:
-        report = bars.ingest(paths, arrival, stores, progress)
+        report = (ticks if level2 else bars).ingest(paths, arrival, stores, progress)
     _show(report.to_dict(), as_json)
 
 

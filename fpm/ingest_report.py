@@ -23,6 +23,7 @@ class IngestReport:
     `touched` sessions were looked at: `changed` got new or revised rows, `unchanged` held these values already;
     `taken` files were ingested before and skipped, `sessions` counts theirs too. `reference` counts the
     daily and index-member files: rows in, out, quarantined. `unavailable`: flows of the profile no file had.
+    `ticks`: of a delivery of Level-2 records, how they became these bars (see `fpm.tick_report`).
     """
 
     profile: str = ""
@@ -45,6 +46,7 @@ class IngestReport:
     derived: set[str] = field(default_factory=set)
     unavailable: set[str] = field(default_factory=set)
     reference: dict[str, dict[str, int]] = field(default_factory=dict)
+    ticks: dict[str, Any] = field(default_factory=dict)
 
     def add_taken(self, path: Path, sessions: Sequence[date] | None) -> None:
         """Note a file skipped because it was ingested before; nothing where `sessions` is None."""
@@ -120,4 +122,5 @@ class IngestReport:
             "derived": sorted(self.derived),
             "unavailable": sorted(self.unavailable),
             "reference": self.reference,
+            **({"ticks": self.ticks} if self.ticks else {}),
         }

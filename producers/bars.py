@@ -69,25 +69,43 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
     Raises UsageError for a path that is no delivery or a table this home does not expect, InputRefused where a daily
     or index-member file or every single bar file is refused.
     """
-    delivery, report = find(paths), IngestReport()
+    delivery = find(paths)
+    intake, references = begin(delivery, arrival, stores)
+    report = intake.report
     groups = batches([path for path in delivery.bars if not _taken(path, report, stores)])
+    refused: list[Refused] = []
+    for done, group in enumerate(groups):
+        progress(done, len(groups), group[0].name)
+        refused += _bars(group, intake)
+    finish(references, intake)
+    progress(len(groups), len(groups), "done")
+    if refused and not report.sessions:
+        raise refused[0].refusal
+    return report
+
+
+References = tuple[list[ReferenceRows], ...]
+
+
+def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake, References]:
+    """The account of one delivery, with its daily and index-member rows read in but not yet published.
+
+    Raises InputRefused where one of those files is refused.
+    """
+    report = IngestReport()
     references = (
         _references(delivery.daily, read_daily, report, stores),
         _references(delivery.members, read_members, report, stores),
     )
     tables = {name: _by_session(files) for name, files in zip(WRITES[1:], references, strict=True)}
-    intake = Intake(arrival, stores, report, tables, _daily_policy(delivery, stores))
-    refused: list[Refused] = []
-    for done, group in enumerate(groups):
-        progress(done, len(groups), group[0].name)
-        refused += _bars(group, intake)
+    return Intake(arrival, stores, report, tables, _daily_policy(delivery, stores)), references
+
+
+def finish(references: References, intake: Intake) -> None:
+    """After the last session with bars: reference rows of other sessions, receipts, the profile in the report."""
     _tables_alone(intake)
     _receive(references, intake)
-    report.profile = stores.ledger.deployment().get("profile", "")
-    progress(len(groups), len(groups), "done")
-    if refused and not report.sessions:
-        raise refused[0].refusal
-    return report
+    intake.report.profile = intake.stores.ledger.deployment().get("profile", "")
 
 
 # --- files ------------------------------------------------------------------------------------------------------
@@ -143,9 +161,9 @@ def _bars(paths: Sequence[Path], intake: Intake) -> list[Refused]:
         "session", as_dict=True, include_key=False, maintain_order=True
     )
     if rows:
-        _decide(parsed[0], combined.frame, intake)
+        decide(combined.frame, intake, conventions=parsed[0].report.conventions.to_json())
     for (session,), bars in rows.items():
-        _publish(session, bars, source, intake)
+        publish_session(session, bars, source, intake)
     for number, file in enumerate(parsed):
         sessions = combined.frame.filter(pl.col("source") == number)["session"].unique().to_list()
         keep_receipt(NAME, file.path, file.report.sha256, sessions, stores)
@@ -176,13 +194,14 @@ def _remembered(stores: Stores) -> Conventions | None:
     return Conventions.from_json(text) if text else None
 
 
-def _decide(file: Parsed, bars: pl.DataFrame, intake: Intake) -> None:
-    """At the first ingest: feature profile, conventions for files too small to show theirs, source of daily bars."""
+def decide(bars: pl.DataFrame, intake: Intake, **more: str) -> None:
+    """At the first ingest: feature profile, source of daily bars, and `more`, such as the conventions of bar files,
+    for files too small to show theirs."""
     ledger, decided = intake.stores.ledger, intake.stores.ledger.deployment()
     have = {name for name in OPTIONAL_FLOWS if name in bars.columns and bars[name].null_count() < bars.height}
     if "profile" not in decided:
         intake.stores.decide_profile(profile_of(have))
-    for key, value in (("conventions", file.report.conventions.to_json()), ("daily_bars", intake.daily)):
+    for key, value in (("daily_bars", intake.daily), *more.items()):
         if key not in decided:
             ledger.decide(key, value)
     intake.report.unavailable |= flows_of(intake.stores.profile.name) - have
@@ -201,7 +220,7 @@ def flows_of(profile: str) -> set[str]:
 
 
 # --- partitions -------------------------------------------------------------------------------------------------
-def _publish(session: date, bars: pl.DataFrame | None, source: str, intake: Intake) -> None:
+def publish_session(session: date, bars: pl.DataFrame | None, source: str, intake: Intake) -> None:
     """Everything one session gained, in one attempt; stored versions are read under the partition's lock."""
     stores = intake.stores
     partition = Partition(NAME, session)
@@ -220,7 +239,7 @@ def _frames(session: date, bars: pl.DataFrame | None, intake: Intake) -> dict[st
         if intake.daily == DERIVED:
             known = max(intake.arrival.known_at, cut_off(intake.stores.market, session))
             told = latest(TABLES["minute_bars"], frames["minute_bars"], known)
-            daily = derive_daily(told, intake.stores.market, _previous_closes(session, intake.stores))
+            daily = derive_daily(told, intake.stores.market, previous_closes(session, intake.stores))
             frames["daily_bars"] = _revised("daily_bars", session, daily, intake)
     return frames
 
@@ -240,7 +259,7 @@ def _events(name: str, session: date, market: Market) -> pl.Expr:
     return pl.col("slot").replace_strict(list(range(len(ends))), ends, return_dtype=CLOCK)
 
 
-def _previous_closes(session: date, stores: Stores) -> pl.DataFrame:
+def previous_closes(session: date, stores: Stores) -> pl.DataFrame:
     """Each symbol's last close in the sessions before, as known at this session's cut-off: symbol, close."""
     before = previous_sessions(stores.market, session, LOOK_BACK) or [session - timedelta(days=1)]
     as_known = stores.as_of(cut_off(stores.market, session))
@@ -252,7 +271,7 @@ def _tables_alone(intake: Intake) -> None:
     """Daily and index-member rows of sessions for which this delivery brought no bars."""
     left = {session for by in intake.tables.values() for session in by} - intake.report.touched
     for session in sorted(left):
-        _publish(session, None, "", intake)
+        publish_session(session, None, "", intake)
 
 
 def _receive(references: Sequence[Sequence[ReferenceRows]], intake: Intake) -> None:

@@ -1,0 +1,104 @@
+"""Records of a delivery laid down by session and symbol, so that a day far larger than memory is read a part at a time.
+
+A bucket holds whole symbols. Everything here is scratch: one folder, made and removed by one ingest.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+SCATTER = 2_654_435_761  # Knuth's multiplicative hash: neighbouring codes, often of one size, go to other buckets
+
+
+@dataclass
+class Buckets:
+    """`count` buckets a session below `folder`; `rows` counts what lies in each.
+
+    Of a symbol-session no more than `most` records are kept: `left_out` counts the others, `of_symbol` all.
+    """
+
+    folder: Path
+    count: int
+    most: int
+    rows: dict[tuple[date, int, str], int] = field(default_factory=dict)
+    of_symbol: dict[tuple[date, int], int] = field(default_factory=dict)
+    left_out: int = 0
+
+    def add(self, tape: pl.DataFrame, source: str) -> None:
+        """Append records (columns of the tape, and session) of one file."""
+        tape = self._bounded(tape)
+        where = (pl.col("sid").cast(pl.UInt64) * SCATTER % 2**32 % self.count).cast(pl.Int32).alias("bucket")
+        placed = tape.with_columns(where).partition_by("session", "bucket", as_dict=True, include_key=False)
+        for (session, bucket), part in placed.items():
+            key = (session, bucket, source)
+            path = self._path(key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as sink:
+                part.write_ipc_stream(sink, compression="lz4")
+            self.rows[key] = self.rows.get(key, 0) + part.height
+
+    def _bounded(self, tape: pl.DataFrame) -> pl.DataFrame:
+        counts = tape.group_by("session", "sid").len()
+        over = []
+        for session, sid, count in counts.iter_rows():
+            self.of_symbol[session, sid] = self.of_symbol.get((session, sid), 0) + count
+            over += [(session, sid)] * (self.of_symbol[session, sid] > self.most)
+        if not over:
+            return tape
+        large = pl.DataFrame(over, schema={"session": pl.Date, "sid": pl.Int32}, orient="row")
+        kept = tape.join(large, on=["session", "sid"], how="anti", maintain_order="left")
+        self.left_out += tape.height - kept.height
+        return kept
+
+    def too_large(self, session: date) -> pl.DataFrame:
+        """sid, reason_code, reason: symbols of the session with more records than may be computed at once."""
+        rows = [
+            (sid, "FPM-RES-143", f"{count} records, more than {self.most}")
+            for (day, sid), count in sorted(self.of_symbol.items())
+            if day == session and count > self.most
+        ]
+        schema = {"sid": pl.Int32, "reason_code": pl.String, "reason": pl.String}
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def drop(self, source: str) -> None:
+        """Forget one file's records: it was refused."""
+        for key in [key for key in self.rows if key[2] == source]:
+            self._path(key).unlink()
+            del self.rows[key]
+
+    def sessions(self) -> list[date]:
+        """Every session with records, in order."""
+        return sorted({session for session, _, _ in self.rows})
+
+    def of(self, session: date) -> list[int]:
+        """The session's buckets that hold something, in order."""
+        return sorted({bucket for day, bucket, _ in self.rows if day == session})
+
+    def read(self, session: date, bucket: int) -> pl.DataFrame:
+        """All records of one bucket, in the order in which they came."""
+        keys = [key for key in self.rows if key[:2] == (session, bucket)]
+        return pl.concat([part for key in keys for part in _streams(self._path(key))])
+
+    def remove(self) -> None:
+        """Take the folder away."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, key: tuple[date, int, str]) -> Path:
+        session, bucket, source = key
+        return self.folder / str(session) / f"{bucket}-{source}.arrow"
+
+
+def _streams(path: Path) -> list[pl.DataFrame]:
+    """A file of streams, one appended after the other."""
+    parts, size = [], path.stat().st_size
+    with pa.OSFile(str(path)) as source:
+        while source.tell() < size:
+            with pa.ipc.open_stream(source) as stream:
+                parts.append(pl.DataFrame(pl.from_arrow(stream.read_all())))
+    return parts
