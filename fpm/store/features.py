@@ -29,7 +29,6 @@ from fpm.store.offline import LakeJob
 from fpm.store.online import FpmOnlineStore
 from fpm.store.online_answers import table_of
 from fpm.store.postgres import Server, ensure_server
-from fpm.store.session_blocks import SESSIONS
 from fpm.store.settings import Settings
 from fpm.two_clocks import EVENT, KNOWN_AT
 
@@ -110,9 +109,11 @@ def frame_batches(
     service_or_view: str,
     entities: Entities,
     known_at: datetime | None = None,
-    sessions: int = SESSIONS,
+    sessions: int | None = None,
 ) -> Iterator[pl.DataFrame]:
     """The rows of `frame` in blocks of so many event days, in the order of the days; memory is that of one block.
+
+    `sessions`: None for as many as make a block of a few megabytes.
 
     Rows of one day keep their order, so entities in session order come back as they are.
     """

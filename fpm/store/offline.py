@@ -34,7 +34,7 @@ from fpm.store import point_in_time
 from fpm.store.entities import Entities, entity_rows
 from fpm.store.lake import Lake
 from fpm.store.point_in_time import Serving
-from fpm.store.session_blocks import SESSIONS, Block, session_blocks
+from fpm.store.session_blocks import Block, session_blocks
 from fpm.two_clocks import EVENT, KNOWN_AT, newest_versions
 
 FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
@@ -57,13 +57,13 @@ class LakeJob(RetrievalJob):
         frame: Callable[[], pl.DataFrame],
         metadata: RetrievalMetadata | None = None,
         full_names: bool = False,
-        blocks: Callable[[int], Iterator[Block]] | None = None,
+        blocks: Callable[[int | None], Iterator[Block]] | None = None,
         on_demand: Sequence[OnDemandFeatureView] = (),
     ) -> None:
         self._frame, self._metadata, self._full_names, self._blocks = frame, metadata, full_names, blocks
         self._on_demand = list(on_demand)
 
-    def blocks(self, sessions: int = SESSIONS) -> Iterator[Block]:
+    def blocks(self, sessions: int | None = None) -> Iterator[Block]:
         """The frame in blocks of sessions, with their places; see `session_blocks`. A pulled table is one block.
 
         Raises UsageError where on demand views are to be computed: Feast does that on the whole frame.
@@ -78,7 +78,7 @@ class LakeJob(RetrievalJob):
         whole = self._frame()
         return iter([(np.arange(len(whole)), whole)])
 
-    def to_arrow_reader(self, sessions: int = SESSIONS) -> pa.RecordBatchReader:
+    def to_arrow_reader(self, sessions: int | None = None) -> pa.RecordBatchReader:
         """The same as Arrow record batches, for anything that reads a stream: DuckDB, Polars, a Parquet writer."""
         tables = (_arrow(rows) for _, rows in self.blocks(sessions))
         first = next(tables)

@@ -3,16 +3,17 @@
 Only the session folders that the entity rows can reach are opened, only the columns asked for are read. Every entity
 row is kept, in its order; nulls stand where nothing was known. Vintage folders are those the rows name.
 
-First the keys and clocks of all files say which stored row answers which entity row; then the values are read, day by
-day of the entity rows, from the files that hold an answer. A day whose answer is a whole file, row for row, is that
-file's memory: a training frame costs little more than its own bytes.
+First the keys and clocks of all files say which stored row answers which entity row; then the values are read, some
+days of the entity rows at a time, from the files that hold an answer, and let go with the last row that needs them. A
+day whose answer is a whole file, row for row, is that file's memory: a frame costs little more than its own bytes.
 
 N entity rows, M rows of one day, P partition files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -33,7 +34,7 @@ from fpm.two_clocks import CREATED, EVENT, KNOWN_AT, rows_in_parts
 # A session's moments lie within a day of its date in every time zone (crypto closes at 24:00 UTC of the session).
 ZONE_SLACK = timedelta(days=1)
 ATTEMPTS = 3  # a partition may be replaced between its keys and its values
-HELD = 16  # decoded files a table: stale answers lie in the sessions before
+TOGETHER = 20  # days whose files are decoded at once: enough to keep every core busy
 A = TypeVar("A")
 T = TypeVar("T")
 Places = NDArray[np.int64]
@@ -60,16 +61,20 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """Which stored row answers each entity row: `row_N` counts through all parts, NONE for none."""
+class Answers:
+    """Which stored row answers each entity row: `row_N` counts through all parts, `part_N` is its part; NONE for none.
+
+    `last_P` is the last entity row that each part answers.
+    """
 
     serving: Serving
     parts: list[_Part]
     row_N: Places
-    values: Callable[[_Part], pl.DataFrame]
+    part_N: Places
+    last_P: Places
 
 
-class _Replaced(Exception):
+class Replaced(Exception):
     """A partition is no longer the file whose keys were read."""
 
 
@@ -83,15 +88,30 @@ def frame(lake: Lake, entities: pl.DataFrame, servings: Sequence[Serving], *, ti
     """
     check(entities, servings)
     wanted = clocks(entities, tied=tied)
+    place_N, day_N = by_day(wanted)
+    asked = bool((np.diff(place_N) == 1).all())
+    rows, wanted = (each.rechunk() if asked else each[place_N] for each in (entities, wanted))
     for _ in range(ATTEMPTS):
         try:
-            return _joined(entities, wanted, [_answers(lake, entities, wanted, one) for one in servings])
-        except _Replaced:
+            days = pl.concat(_joined(rows, day_N, answers(lake, rows, wanted, servings)))
+            return days if asked else days[np.argsort(place_N, kind="stable")]
+        except Replaced:
             continue
-    raise TryLater(
+    raise always_replaced()
+
+
+def always_replaced() -> TryLater:
+    return TryLater(
         "FPM-PIT-075", "partitions were replaced while they were read", "nothing was returned",
         "run it again when the jobs that write them have ended (`fpm status`)",
     )  # fmt: skip
+
+
+def by_day(wanted: pl.DataFrame) -> tuple[Places, NDArray[np.int32]]:
+    """The places of the rows in the order of their days (UTC), those of one day as they were, and the days in order."""
+    day_N = wanted[EVENT].dt.date().to_physical().to_numpy()
+    place_N = np.argsort(day_N, kind="stable")
+    return place_N, day_N[place_N]
 
 
 def clocks(entities: pl.DataFrame, *, tied: bool = False) -> pl.DataFrame:
@@ -139,8 +159,13 @@ def read(table: str, files: Sequence[Path], columns: Iterable[str]) -> pl.DataFr
     return pl.concat([nothing(table, names), *_mapped(partial(_stored, table, names), files)])
 
 
-def _answers(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, serving: Serving) -> _Answers:
-    """The stored row of every entity row, by the keys and clocks of the files in reach."""
+def answers(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, servings: Sequence[Serving]) -> list[Answers]:
+    """The stored row of every entity row in every table, by the keys and clocks of the files in reach. Raises Replaced
+    where one is exchanged meanwhile."""
+    return [_answers(lake, entities, wanted, serving) for serving in servings]
+
+
+def _answers(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, serving: Serving) -> Answers:
     files, names = _reachable(lake, entities, wanted, serving), [*serving.keys, *CLOCKS]
     told = _mapped(partial(_versioned, serving.table, names), files)
     kinds = _kinds(serving.table, serving.keys)
@@ -148,43 +173,66 @@ def _answers(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, serving: 
         entities[column].cast(kinds[key], strict=False).alias(key) for key, column in serving.keys.items()
     )
     row_N = rows_in_parts(asked, [rows for _, rows in told], list(serving.keys), serving.ttl)
-    first_P = np.cumsum([0, *(len(rows) for _, rows in told)]).tolist()
-    parts = [_Part(path, version, first) for path, (version, _), first in zip(files, told, first_P, strict=False)]
-    return _Answers(serving, parts, row_N, lru_cache(HELD)(partial(_values, serving)))
+    first_P = np.cumsum([0, *(len(rows) for _, rows in told)])
+    parts = [_Part(path, version, int(at)) for path, (version, _), at in zip(files, told, first_P, strict=False)]
+    part_N = np.where(row_N == NONE, NONE, np.searchsorted(first_P, row_N, side="right") - 1)
+    last_P = np.full(len(parts) + 1, NONE)  # the last place is that of rows without an answer
+    np.maximum.at(last_P, part_N, np.arange(len(part_N)))
+    return Answers(serving, parts, row_N, part_N, last_P)
 
 
-def _joined(entities: pl.DataFrame, wanted: pl.DataFrame, answers: Sequence[_Answers]) -> pl.DataFrame:
-    """The entity rows with their answers, made day by day and put back in the order asked."""
-    day_N = wanted[EVENT].dt.date().to_physical().to_numpy()
-    order_N = np.argsort(day_N, kind="stable")
-    edges = [0, *(np.flatnonzero(np.diff(day_N[order_N])) + 1).tolist(), len(day_N)]
-    asked = (np.diff(order_N) == 1).all()
-    rows = entities.rechunk() if asked else entities[order_N]
+def joined(
+    entities: pl.DataFrame, day_N: NDArray[np.int32], found: Sequence[Answers], days: int
+) -> Iterator[pl.DataFrame]:
+    """The entity rows, which are in the order of their days, with their answers, so many days at a time.
 
-    def one_day(first: int, last: int) -> pl.DataFrame:
-        found = [_found(each, each.row_N[order_N[first:last]]) for each in answers]
-        return pl.concat([rows[first:last], *found], how="horizontal")
+    Raises Replaced.
+    """
+    start_D = [*np.flatnonzero(np.diff(day_N, prepend=np.iinfo(np.int32).min)).tolist(), len(day_N)]
+    held: list[dict[int, pl.DataFrame]] = [{} for _ in found]
+    for at in range(0, max(1, len(start_D) - 1), days):
+        edges = start_D[at : at + days + 1]
+        _hold(held, found, edges[0], edges[-1])
+        yield pl.concat([
+            pl.concat([entities[first:last], *map(partial(_found, first, last), found, held)], how="horizontal")
+            for first, last in (pairwise(edges) if len(edges) > 1 else [(0, 0)])
+        ])  # fmt: skip
 
-    days = pl.concat(_mapped(lambda span: one_day(*span), list(pairwise(edges))))
-    return days if asked else days[np.argsort(order_N, kind="stable")]
+
+def _hold(held: Sequence[dict[int, pl.DataFrame]], found: Sequence[Answers], first: int, last: int) -> None:
+    """Let go of the parts that no row from `first` on needs, and decode those that the rows up to `last` do."""
+    for files, each in zip(held, found, strict=True):
+        for number in [number for number in files if each.last_P[number] < first]:
+            del files[number]
+    wanted = [
+        (files, each, number)
+        for files, each in zip(held, found, strict=True)
+        for number in np.unique(each.part_N[first:last]).tolist()
+        if number != NONE and number not in files
+    ]
+    values = _mapped(lambda one: _values(one[1].serving, one[1].parts[one[2]]), wanted)
+    for (files, _, number), rows in zip(wanted, values, strict=True):
+        files[number] = rows
 
 
-def _found(answers: _Answers, row_M: Places) -> pl.DataFrame:
-    """The values of some entity rows, by the numbers of their stored rows."""
-    first_P = np.array([part.first for part in answers.parts])
-    part_M = np.where(row_M == NONE, NONE, np.searchsorted(first_P, row_M, side="right") - 1)
-    pieces, place_M, held = [], np.full(len(row_M), NONE), 0
-    for number in np.unique(part_M[part_M != NONE]):
-        part = answers.parts[number]
-        here_H, values = np.flatnonzero(part_M == number), answers.values(part)
-        inside_H = row_M[here_H] - part.first
+def _joined(entities: pl.DataFrame, day_N: NDArray[np.int32], found: Sequence[Answers]) -> list[pl.DataFrame]:
+    return list(joined(entities, day_N, found, TOGETHER))
+
+
+def _found(first: int, last: int, answers: Answers, held: dict[int, pl.DataFrame]) -> pl.DataFrame:
+    """The values of the entity rows from `first` to before `last`."""
+    row_M, part_M = answers.row_N[first:last], answers.part_N[first:last]
+    pieces, place_M, count = [], np.full(len(row_M), NONE), 0
+    for number in np.unique(part_M[part_M != NONE]).tolist():
+        here_H, values = np.flatnonzero(part_M == number), held[number]
+        inside_H = row_M[here_H] - answers.parts[number].first
         if not _whole(inside_H, len(values)):
             values = values[inside_H]
         if len(here_H) == len(row_M):
             return values
         pieces.append(values)
-        place_M[here_H] = np.arange(held, held + len(here_H))
-        held += len(here_H)
+        place_M[here_H] = np.arange(count, count + len(here_H))
+        count += len(here_H)
     empty = nothing(answers.serving.table, answers.serving.columns).rename(answers.serving.columns)
     place = pl.Series(place_M).replace(NONE, None).cast(pl.UInt32)
     return pl.concat([empty, *pieces], rechunk=True).select(pl.all().gather(place))
@@ -195,21 +243,21 @@ def _whole(inside_H: Places, rows: int) -> bool:
 
 
 def _values(serving: Serving, part: _Part) -> pl.DataFrame:
-    """A part's columns under their served names. Raises _Replaced."""
+    """A part's columns under their served names. Raises Replaced."""
     version, rows = _versioned(serving.table, list(serving.columns), part.path)
     if version != part.version:
-        raise _Replaced
+        raise Replaced
     return rows.rename(serving.columns)
 
 
 def _versioned(table: str, names: Sequence[str], path: Path) -> tuple[tuple[int, int, int], pl.DataFrame]:
-    """Columns of a file and which file it was. Raises _Replaced where it was replaced or removed meanwhile."""
+    """Columns of a file and which file it was. Raises Replaced where it was replaced or removed meanwhile."""
     try:
         before, rows, after = _version(path), _stored(table, names, path), _version(path)
     except FileNotFoundError as gone:
-        raise _Replaced from gone
+        raise Replaced from gone
     if after != before:
-        raise _Replaced
+        raise Replaced
     return before, rows
 
 
@@ -240,9 +288,14 @@ def _kinds(table: str, names: Iterable[str]) -> dict[str, pl.DataType]:
 
 
 def _mapped(call: Callable[[A], T], items: Sequence[A]) -> list[T]:
-    """`call` of every item, in order, on as many threads as Polars has."""
-    with ThreadPoolExecutor(2 * pl.thread_pool_size()) as pool:
-        return list(pool.map(call, items))
+    """`call` of every item, in order, on as many threads as Polars has and as many again, which wait for the disk."""
+    return list(_pool(os.getpid()).map(call, items))
+
+
+@lru_cache(1)
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Threads that last: each new one takes memory of its own, 30 to 50 MB in all (a forked process needs others)."""
+    return ThreadPoolExecutor(2 * pl.thread_pool_size(), "fpm-lake")
 
 
 def _reachable(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, serving: Serving) -> list[Path]:

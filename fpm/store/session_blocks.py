@@ -1,10 +1,10 @@
 """Point-in-time frames in blocks of sessions, for histories that memory should not hold at once.
 
-The answer of an entity row does not depend on the others, so a block is the frame of its own rows: only the sessions
-in their reach are opened and only their values are held. Memory is that of one block, however long the history; the
-price is that keys and clocks within a time to live before each block are read again.
+The answer of an entity row does not depend on the others, so a part of the entity rows can be answered alone: only the
+sessions in its reach are opened. Keys and clocks are read for many sessions together, since those within a time to live
+before the first are read once more; values for few, so that memory is that of a few sessions, however long the history.
 
-N entity rows.
+N entity rows, M those of a block.
 """
 
 from __future__ import annotations
@@ -14,34 +14,58 @@ from itertools import pairwise
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from fpm.store import point_in_time
 from fpm.store.lake import Lake
-from fpm.store.point_in_time import Places, Serving
-from fpm.two_clocks import EVENT
+from fpm.store.point_in_time import ATTEMPTS, Places, Replaced, Serving
 
-SESSIONS = 20  # of 5,300 symbols x 158: 67 MB a block; shorter blocks read more keys twice
+ROWS = 12_000  # of a block, about, where nobody says how many sessions; of 158 columns: 8 MB
+KEYED = 40  # sessions whose keys are read together
 Block = tuple[Places, pl.DataFrame]  # where the rows stand among the entities, and their frame
 
 
 def session_blocks(
-    lake: Lake, entities: pl.DataFrame, servings: Sequence[Serving], sessions: int = SESSIONS, *, tied: bool = False
+    lake: Lake, entities: pl.DataFrame, servings: Sequence[Serving], sessions: int | None = None, *, tied: bool = False
 ) -> Iterator[Block]:
     """The rows of `point_in_time.frame`, at most `sessions` event days (UTC) at a time, and their places.
+
+    `sessions`: None for as many as make a block of a few megabytes, at least one.
 
     Days come in order, the rows of one day in the order of `entities`: entities in session order come back as they
     are. Without entities there is one block, without rows. Raises what `point_in_time.frame` raises: about the
     entities now, about files with the block that needs them.
     """
     point_in_time.check(entities, servings)
-    day_N = point_in_time.clocks(entities, tied=tied)[EVENT].dt.date().to_physical().to_numpy()
-    place_N = np.argsort(day_N, kind="stable")
-    starts = np.flatnonzero(np.diff(day_N[place_N], prepend=np.iinfo(np.int32).min))[::sessions]
-    edges = [*starts.tolist(), len(entities)] if len(entities) else [0, 0]
+    wanted = point_in_time.clocks(entities, tied=tied)
+    place_N, day_N = point_in_time.by_day(wanted)
+    starts = np.flatnonzero(np.diff(day_N, prepend=np.iinfo(np.int32).min)).tolist()
+    sessions = sessions or max(1, ROWS * len(starts) // max(1, len(entities)))
+    edges = [*starts[:: sessions * -(-KEYED // sessions)], len(entities)] if starts else [0, 0]
     return (
-        (place_N[first:last], point_in_time.frame(lake, taken(entities, place_N[first:last]), servings, tied=tied))
+        block
         for first, last in pairwise(edges)
+        for block in _together(lake, entities, wanted, servings, place_N[first:last], day_N[first:last], sessions)
     )
+
+
+def _together(
+    lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, servings: Sequence[Serving],
+    place_M: Places, day_M: NDArray[np.int32], sessions: int,
+) -> Iterator[Block]:  # fmt: skip
+    """Blocks of entity rows whose keys are read together. Where a partition is replaced meanwhile, what is left is
+    asked anew."""
+    for _ in range(ATTEMPTS):
+        rows, moments = taken(entities, place_M), taken(wanted, place_M)
+        try:
+            found = point_in_time.answers(lake, rows, moments, servings)
+            for block in point_in_time.joined(rows, day_M, found, sessions):
+                yield place_M[: len(block)], block
+                place_M, day_M = place_M[len(block) :], day_M[len(block) :]
+            return
+        except Replaced:
+            continue
+    raise point_in_time.always_replaced()
 
 
 def span(place_M: Places) -> slice | None:

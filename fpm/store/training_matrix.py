@@ -19,8 +19,10 @@ from fpm.errors import UsageError
 from fpm.store import features
 from fpm.store.entities import Entities
 from fpm.store.point_in_time import Places
-from fpm.store.session_blocks import SESSIONS, Block, span
+from fpm.store.session_blocks import Block, span
 from fpm.store.settings import Settings
+
+ROWS = 4096  # of 158 numbers: 2.6 MB
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def training_matrix(
     *,
     columns: Sequence[str] | None = None,
     out_NF: NDArray[np.float32] | None = None,
-    sessions: int = SESSIONS,
+    sessions: int | None = None,
 ) -> TrainingMatrix:
     """The numbers of a service or view for every entity row, in the order of the rows, one block of sessions at a time.
 
@@ -100,7 +102,13 @@ def _place(out_NF: NDArray[np.float32] | None, shape: tuple[int, int]) -> NDArra
 
 
 def _fill(x_NF: NDArray[np.float32], place_M: Places, rows: pl.DataFrame, chosen: dict[str, Any]) -> None:
-    """Write a block at its places; neighbouring scalars go together, more than a copy of the block is never held."""
+    """Write a block at its places, some rows at a time: the transposed copy then stays in the processor's cache."""
+    for at, some in zip(range(0, len(rows), ROWS), rows.iter_slices(ROWS), strict=True):
+        _fill_some(x_NF, place_M[at : at + ROWS], some, chosen)
+
+
+def _fill_some(x_NF: NDArray[np.float32], place_M: Places, rows: pl.DataFrame, chosen: dict[str, Any]) -> None:
+    """Neighbouring scalars go together."""
     where, at = span(place_M), 0
     for vector, run in groupby(chosen.items(), key=lambda column: isinstance(column[1], pl.Array)):
         for part in [[name] for name, _ in run] if vector else [[name for name, _ in run]]:

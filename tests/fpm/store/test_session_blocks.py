@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fpm.errors import InputRefused, StoreCorrupt
 from fpm.store import point_in_time
+from fpm.store import session_blocks as session_blocks_module
 from fpm.store.lake import Lake
 from fpm.store.point_in_time import Serving
 from fpm.store.session_blocks import session_blocks
@@ -59,17 +60,17 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 @settings(max_examples=50, deadline=None)
 @given(
     rows=st.lists(st.tuples(st.sampled_from("ABX"), st.integers(-30, 24 * 9), st.integers(-30, 24 * 12)), max_size=30),
-    sessions=st.integers(1, 5),
+    sessions=st.sampled_from([None, 1, 2, 5]),
     tied=st.booleans(),
 )
 def test_blocks_hold_the_rows_of_the_whole_frame(
-    lake: Lake, rows: list[tuple[str, int, int]], sessions: int, tied: bool
+    lake: Lake, rows: list[tuple[str, int, int]], sessions: int | None, tied: bool
 ) -> None:
     asked = entities(rows)
     whole = point_in_time.frame(lake, asked, [SCORES], tied=tied)
     blocks = list(session_blocks(lake, asked, [SCORES], sessions, tied=tied))
     for place_M, block in blocks:
-        assert block.equals(whole[place_M]) and block["event_timestamp"].dt.date().n_unique() <= sessions
+        assert block.equals(whole[place_M]) and block["event_timestamp"].dt.date().n_unique() <= (sessions or 99)
     by_day = whole.sort(pl.col("event_timestamp").dt.date(), maintain_order=True)
     assert pl.concat([block for _, block in blocks]).equals(by_day)
 
@@ -92,7 +93,8 @@ def test_wrong_entities_are_refused_before_the_first_block(lake: Lake) -> None:
         session_blocks(lake, naive, [SCORES])
 
 
-def test_a_block_opens_the_files_in_its_own_reach_only() -> None:
+def test_only_the_files_in_reach_of_some_sessions_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_blocks_module, "KEYED", 1)
     with TemporaryDirectory() as folder:
         lake = Lake(Path(folder) / "lake", Path(folder) / "staging")
         for day in range(0, 40, 10):
