@@ -4,4 +4,4 @@
 called by name.
 """
 
-JOBS = ("scores", "portfolio", "publish", "parity", "derivation")
+JOBS = ("scores", "portfolio", "publish", "parity", "derivation", "neighbours")

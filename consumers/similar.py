@@ -42,7 +42,8 @@ class Question:
 @dataclass(frozen=True)
 class Answer:
     """`analogues`: session, symbol, similarity, nearest first; over history also outcome and matched
-    (`fpm.analogues.matched`). `candidates`: how many stock-days were searched, None where an index chose."""
+    (`fpm.analogues.matched`). `candidates`: how many stock-days were searched, None of the published session.
+    `searched`: how."""
 
     symbol: str
     session: date
@@ -51,10 +52,11 @@ class Answer:
     candidates: int | None
     analogues: pl.DataFrame
     comparison: Comparison | None
+    searched: str = "exactly"
 
     def to_dict(self) -> dict[str, Any]:
         told: dict[str, Any] = {"symbol": self.symbol, "session": str(self.session), "vintage": self.vintage}
-        told |= {"known_at": self.known_at.isoformat(), "candidates": self.candidates}
+        told |= {"known_at": self.known_at.isoformat(), "candidates": self.candidates, "searched": self.searched}
         told["analogues"] = self.analogues.with_columns(pl.col("session").cast(pl.String)).to_dicts()
         return told | ({"comparison": self.comparison.to_dict()} if self.comparison else {})
 
@@ -98,7 +100,9 @@ def similar(question: Question, stores: Stores) -> Answer:
 
 
 def similar_online(question: Question, stores: Stores) -> Answer:
-    """The nearest stocks of the published session, by the online index; what happens to them next nobody knows yet.
+    """The nearest stocks of the published session, by the online index, or exactly while that is behind.
+
+    What happens to them next nobody knows yet.
 
     Raises what `similar` raises, and UsageError where the query's fingerprint is of another vintage than the session.
     """
@@ -107,13 +111,14 @@ def similar_online(question: Question, stores: Stores) -> Answer:
     query = _query(Question(question.symbol, question.session, known_at, question.k, question.vintage), stores, of)
     sessions = sessions_between(stores.market, *sorted((query.session, of.session)))
     avoided = query.symbol if len(sessions) - 1 <= config.embargo else ""
-    found = published_neighbours(query.vector_D.tolist(), of, known_at, avoided, question.k, stores)
+    found, by_index = published_neighbours(query.vector_D.tolist(), of, known_at, avoided, question.k, stores)
     if found.is_empty():
         raise TryLater(
             "FPM-ANA-077", f"no fingerprint of the published session {of.session} was known at {known_at}",
             "nothing was compared", f"give --before from {of.known.isoformat()} on, or leave --latest out",
         )  # fmt: skip
-    return Answer(query.symbol, query.session, query.vintage, known_at, None, found, None)
+    searched = "by the index, nearly" if by_index else "exactly: the index is behind the publication"
+    return Answer(query.symbol, query.session, query.vintage, known_at, None, found, None, searched)
 
 
 # --- the query ----------------------------------------------------------------------------------------------------

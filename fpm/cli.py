@@ -269,7 +269,7 @@ def similar(
     before: KnownAt = None,
     k: Annotated[int, typer.Option(help="how many stock-days")] = 20,
     vintage: Annotated[str | None, typer.Option(help="needed where the query has fingerprints of several")] = None,
-    latest: Annotated[bool, typer.Option("--latest", help="among the published session, by the online index")] = False,
+    latest: Annotated[bool, typer.Option("--latest", help="among the published session, online")] = False,
     as_json: Json = False,
 ) -> None:
     """The stock-days most like one, as known then, and what happened next beside matched random ones."""

@@ -63,7 +63,7 @@ def run(plan: Plan, settings: Settings) -> dict[str, Any]:
     schedule.walk_forward(stores, schedule.plan(stores, tested[0], last, None), bar)
     with bar("portfolios") as progress:
         schedule.backfill(schedule.job("portfolio"), tested[0], last, stores, progress)
-    for job in ("publish", "parity", "derivation"):
+    for job in ("publish", "parity", "derivation", "neighbours"):
         schedule.run(schedule.job(job), last, stores)
     return {**_answers(stores, last), "seconds": round(time.monotonic() - started)}
 

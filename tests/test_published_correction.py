@@ -106,7 +106,7 @@ def test_what_the_correction_withdrew_is_not_online_any_more(nights: Nights) -> 
 
 
 def test_the_corrected_night_is_green(nights: Nights) -> None:
-    assert [row["job"] for row in nights.night][-3:] == ["publish", "parity", "derivation"]
+    assert [row["job"] for row in nights.night][-4:] == ["publish", "parity", "derivation", "neighbours"]
     assert all(each.equal for each in parity.check(nights.session, nights.stores))
     state = {row["job"]: row["status"] for row in nights.stores.ledger.rows(nights.session)}
     assert {state[job] for job in ("publish", "parity", "derivation")} == {"published"}

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from consumers import neighbours
 from consumers.similar import Answer, Question, similar, similar_online
 from fpm import cli
 from fpm.analogues import PRESETS
@@ -22,6 +23,7 @@ from fpm.store.publication import publish_online
 from fpm.store.stores import Stores
 from tests.consumers.small_nights import ENCODED, HALTED, LATE, SESSIONS, SYMBOLS, VINTAGE, known, save_encoder
 
+SCANNED, INDEXED = "exactly: the index is behind the publication", "by the index, nearly"
 Filled = tuple[Stores, list[date]]
 SYMBOL = "600001.SH"
 ASKED = SESSIONS - 2
@@ -129,6 +131,7 @@ def test_the_nearest_of_the_published_session(filled: Filled) -> None:
         query = vector(stores, asked, SYMBOL)
         assert query is not None
         answer = similar_online(Question(SYMBOL, asked, k=5), stores)
+        assert answer.to_dict()["searched"] == SCANNED
         found = {
             row["symbol"]: float(query @ np.array(row["fingerprint"], float))
             / float(np.linalg.norm(query) * np.linalg.norm(row["fingerprint"]))
@@ -137,6 +140,32 @@ def test_the_nearest_of_the_published_session(filled: Filled) -> None:
         assert answer.analogues["symbol"].to_list() == sorted(found, key=lambda name: -found[name])[:5]
         assert answer.analogues["similarity"].to_list() == pytest.approx(sorted(found.values(), reverse=True)[:5])
         assert set(answer.analogues["session"]) == {days[ASKED]} and "comparison" not in answer.to_dict()
+
+
+def test_the_index_finds_what_the_scan_finds_until_it_is_behind(filled: Filled) -> None:
+    """Eight vectors: an index of them is exact. Another publication leaves it behind, which the answer says."""
+    stores, days = filled
+    neighbours.run(days[ASKED], stores)
+    assert behind(stores) == []
+    put_online(stores, days[ASKED - 1])
+    question = Question(SYMBOL, days[ASKED - 1], k=5)
+    scanned = similar_online(question, stores)
+    neighbours.run(days[ASKED - 1], stores)
+    by_index = similar_online(question, stores)
+    assert (scanned.searched, by_index.searched) == (SCANNED, INDEXED) and behind(stores) == [(False,)]
+    assert by_index.analogues.equals(scanned.analogues)
+    put_online(stores, days[ASKED])
+    neighbours.run(days[ASKED - 1], stores)  # no longer what is online: left alone
+    assert behind(stores) == [(True,)]
+    later = similar_online(question, stores)
+    assert later.searched == SCANNED and set(later.analogues["session"]) == {days[ASKED]}
+    neighbours.run(days[ASKED], stores)
+    assert pairs(similar_online(question, stores)) == pairs(later) and behind(stores) == [(False,)]
+
+
+def behind(stores: Stores) -> list[tuple[object, ...]]:
+    """What a reader is told of the index."""
+    return stores.ledger.query("SELECT DISTINCT behind FROM serving.nearest_fingerprints")
 
 
 def test_online_refusals(filled: Filled) -> None:

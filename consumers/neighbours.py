@@ -1,0 +1,27 @@
+"""The published session's fingerprints brought under the online index; until then searches are exact."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from fpm.store.job import Window
+from fpm.store.log import log
+from fpm.store.publication import published_session
+from fpm.store.published_neighbours import index_published
+from fpm.store.stores import Stores
+
+NAME = "neighbours"
+READS = {"fingerprints": Window()}
+WRITES = ()
+MODELS = ("scorer",)  # names the vintage
+
+
+def run(session: date, stores: Stores) -> None:
+    """Index what is online, if it is this session; an older one has nothing to be searched."""
+    if published_session(stores) != session:
+        words = f"not indexed: {published_session(stores) or 'no session'} is online"
+    else:
+        words = f"{index_published(stores)} vectors under the index"
+    if attempt := stores.ledger.latest(NAME, session.isoformat()):
+        stores.ledger.note(attempt, words)
+    log.info("neighbours", session=session.isoformat(), what=words)
