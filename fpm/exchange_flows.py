@@ -1,46 +1,47 @@
-"""Flows of a synthetic session beside price and volume: trades, taker sides, order sizes, orders, cancels.
+"""Flows of a synthetic session beside price and volume: trades, taker sides, order sizes.
 
-Letters in array names: S symbols, T vendor rows of a session.
+Letters in array names: S symbols, T vendor rows of a session, C the continuous rows.
 
 Every session total is drawn free of the styles and then spread over the rows within what each row can hold, to
-the last share: a style can move a flow through the day, never change its total.
+the last share: a style can move a flow through the day, never change its total, nor the mean price buyers pay.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fpm.exchange_days import TICKS, Day
-from fpm.exchange_prices import CALLS, ROWS, Quotes, trade_value
-from fpm.exchange_styles import STYLES, Tape
-
-# Of a side's volume and of its trades: the legs by the value of the taker's order; the rest is small orders.
-SIZE_SHARES = {"xl": (0.12, 0.06), "l": (0.20, 0.14), "m": (0.25, 0.22)}
-RESTING = 1.5  # orders that do not trade at once, as a multiple of the traded volume
-RESTING_BEFORE = 0.25  # share of them entered before the open
-CANCELLED = 0.35  # share of them taken back
-ORDERS_PER_TRADE = 0.8
+from fpm.exchange_orders import Remainders
+from fpm.exchange_prices import CALLS, CONTINUOUS, ROWS, Quotes, trade_value
+from fpm.exchange_spreads import keep_mean, spread_within
+from fpm.exchange_styles import STYLES, Tape, expressed
 
 
-def allocate(total_S: np.ndarray, weight_ST: np.ndarray) -> np.ndarray:
-    """Integers over the rows in proportion to the weights, adding up to the total (0 without weights), (S, T)."""
-    cumulative_ST = np.cumsum(weight_ST, axis=1)
-    share_ST = cumulative_ST / np.maximum(cumulative_ST[:, -1:], 1e-300)
-    reached_ST = np.floor(share_ST * total_S[:, None] + 1e-6).astype(np.int64)
-    return np.diff(reached_ST, axis=1, prepend=0)
+@dataclass(frozen=True)
+class SizeClass:
+    """Takers' orders of one class by their value in currency: `least` up to below `most`, `usual` of it traded at once.
 
-
-def spread_within(total_S: np.ndarray, weight_ST: np.ndarray, room_ST: np.ndarray) -> np.ndarray:
-    """`allocate`, but no row above its room: what does not fit goes where room is left, (S, T) int64.
-
-    Adds up to the total, or to all the room where that is less.
+    `of_volume`, `of_trades`: their part of a side's volume and trades where the session's value is ordinary.
     """
-    fitting_ST = np.minimum(allocate(np.maximum(total_S, 0), weight_ST), room_ST)
-    left_ST = room_ST - fitting_ST
-    missing_S = np.minimum(np.maximum(total_S, 0) - fitting_ST.sum(axis=1), left_ST.sum(axis=1))
-    return np.asarray(fitting_ST + np.minimum(allocate(missing_S, left_ST), left_ST))
+
+    least: float
+    most: float
+    usual: float
+    of_volume: float
+    of_trades: float
+
+
+SIZE_CLASSES = {
+    "xl": SizeClass(1_000_000, np.inf, 1_300_000, 0.12, 0.06),
+    "l": SizeClass(200_000, 1_000_000, 350_000, 0.20, 0.14),
+    "m": SizeClass(50_000, 200_000, 90_000, 0.25, 0.22),
+}
+UNBOUNDED = 1e12
+CLEAR = 1.05  # an order stays this far from the bounds of its class
+REST_ALLOWANCE = 1.3  # what the book holds for such rests, as a multiple of what they come to on average
+MINUTE_PART = 0.5  # an order takes at most this part of an ordinary minute's volume at once; the rest of it rests
 
 
 def trade_counts(day: Day, volume_ST: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -74,8 +75,17 @@ class BuyShare:
     only_sell_ST: np.ndarray
 
 
-def buy_share(day: Day, quotes: Quotes, plain_ST: np.ndarray, rng: np.random.Generator) -> BuyShare:
-    """Buyers take more in rising minutes; the session's share is that of the volume without styles."""
+@dataclass(frozen=True)
+class Spreads:
+    """The day's volume over its rows without and with the styles, each row summing to 1, (S, T)."""
+
+    plain_ST: np.ndarray
+    tilted_ST: np.ndarray
+
+
+def buy_share(day: Day, quotes: Quotes, spreads: Spreads, tape: Tape, rng: np.random.Generator) -> BuyShare:
+    """Buyers take more in rising minutes; the session's share, and the mean price of it, are those without styles."""
+    plain_ST = spreads.plain_ST
     symbols = len(plain_ST)
     open_ST = quotes.traded_ST.copy()
     open_ST[:, list(CALLS)] = False
@@ -83,8 +93,14 @@ def buy_share(day: Day, quotes: Quotes, plain_ST: np.ndarray, rng: np.random.Gen
     noise_ST = 0.08 * rng.normal(0.0, 1.0, plain_ST.shape)
     share_ST = (0.5 + lean_S1 + 0.2 * np.tanh(quotes.step_ST) + noise_ST).clip(0.02, 0.98)
     weight_ST = plain_ST * open_ST
+    tilted_SC = spreads.tilted_ST[:, CONTINUOUS]
+    tilt_SC = np.log(np.maximum(tilted_SC, 1e-300) / np.maximum(weight_ST[:, CONTINUOUS], 1e-300))
+    plain_SC = (weight_ST * share_ST)[:, CONTINUOUS]
+    bought_SC = keep_mean(plain_SC / plain_SC.sum(axis=1, keepdims=True), tilt_SC, quotes.mean_ST[:, CONTINUOUS], tape)
+    row_ST = share_ST.copy()
+    row_ST[:, CONTINUOUS] = bought_SC / np.maximum(tilted_SC, 1e-300) * (tilted_SC > 0.0)
     return BuyShare(
-        row_ST=share_ST,
+        row_ST=row_ST,
         session_S=(weight_ST * share_ST).sum(axis=1) / weight_ST.sum(axis=1),
         open_ST=open_ST,
         only_buy_ST=open_ST & (quotes.bars["high"] == day.limit_down_S[:, None]),
@@ -117,64 +133,94 @@ def taker_flows(flows: dict[str, np.ndarray], share: BuyShare) -> dict[str, np.n
     }
 
 
-def size_flows(day: Day, flows: dict[str, np.ndarray], tape: Tape, rng: np.random.Generator) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class Side:
+    """What takers of one side traded: the whole of it by session, what no size class has yet by row."""
+
+    whole_volume_S: np.ndarray
+    whole_count_S: np.ndarray
+    volume_ST: np.ndarray
+    count_ST: np.ndarray
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One size class of one side: traded volume and trades, shares that stay in the book (`rest_ST`, see there)."""
+
+    volume_ST: np.ndarray
+    trades_ST: np.ndarray
+    left: Remainders
+
+
+def size_flows(
+    day: Day, quotes: Quotes, flows: dict[str, np.ndarray], tape: Tape, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], Remainders]:
     """Extra-large, large and medium legs of each side, by the value of the taker's order; the rest is small.
 
-    More is extra-large where more is traded. Every leg leaves a trade, and a share for every trade, to the rest.
+    More is extra-large where more is traded. Every leg leaves a trade, and a share for every trade, to the rest. What
+    an order of its class must have beyond what it took stays in the book.
     """
     value_S = day.volume_S * day.pre_close_S / TICKS
     bigness_S = np.exp(0.25 * np.log(value_S / 2e8).clip(-2.0, 2.0))
-    timing_ST = np.exp(STYLES["large_order_timing"](day.style_SK[:, 3], tape))
     legs: dict[str, np.ndarray] = {}
-    for side in ("buy", "sell"):
-        volume_ST, count_ST = flows[f"{side}_volume"], flows[f"{side}_count"]
-        totals = volume_ST.sum(axis=1), count_ST.sum(axis=1)
-        for size, (of_volume, of_count) in SIZE_SHARES.items():
+    rests: list[Remainders] = []
+    for name, sign in (("buy", 1.0), ("sell", -1.0)):
+        tilt_ST = sign * STYLES["large_order_direction"](expressed(day.style_SK[:, 3], rng), tape)
+        volume_ST, count_ST = flows[f"{name}_volume"], flows[f"{name}_count"]
+        side = Side(volume_ST.sum(axis=1), count_ST.sum(axis=1), volume_ST, count_ST)
+        for size, of in SIZE_CLASSES.items():
             share_S = np.exp(rng.normal(0.0, 0.1, len(value_S))) * (bigness_S if size == "xl" else 1.0)
-            weight_ST = flows[f"{side}_volume"] * np.exp(0.35 * rng.normal(0.0, 1.0, volume_ST.shape))
-            weight_ST = weight_ST * timing_ST if (side, size) == ("buy", "xl") else weight_ST
-            wanted_S = np.rint(of_count * share_S * totals[1]).astype(np.int64)
-            trades_ST = spread_within(wanted_S, weight_ST, np.maximum(count_ST - 1, 0))
-            count_ST = count_ST - trades_ST
-            wanted_S = np.rint(of_volume * share_S * totals[0]).astype(np.int64) - trades_ST.sum(axis=1)
-            room_ST = (volume_ST - trades_ST - count_ST) * (trades_ST > 0)
-            leg_ST = trades_ST + spread_within(wanted_S, weight_ST * (trades_ST > 0), room_ST)
-            volume_ST = volume_ST - leg_ST
-            legs[f"{size}_{side}_volume"], legs[f"{size}_{side}_count"] = leg_ST, trades_ST
-    return legs
+            noise_ST = 0.35 * rng.normal(0.0, 1.0, volume_ST.shape) + (0.0 if size == "m" else tilt_ST)
+            orders = size_orders(of, share_S, volume_ST * np.exp(noise_ST), side, day, rng)
+            leg = size_leg(of, orders, side, quotes)
+            side = replace(side, volume_ST=side.volume_ST - leg.volume_ST, count_ST=side.count_ST - leg.trades_ST)
+            legs[f"{size}_{name}_volume"], legs[f"{size}_{name}_count"] = leg.volume_ST, leg.trades_ST
+            rests.append(leg.left)
+    left = Remainders(
+        np.add.reduce([rest.rest_ST for rest in rests]), np.add.reduce([rest.allowance_S for rest in rests])
+    )
+    return legs, left
 
 
-def order_flows(day: Day, flows: dict[str, np.ndarray], tape: Tape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Orders entered and cancelled: every share traded was ordered, beside it orders that rest; some are taken back.
+@dataclass(frozen=True)
+class SizeOrders:
+    """Takers' orders of one class and side: how many by row, and what they should trade in the session."""
 
-    No cancel in the closing call (Shanghai and Shenzhen trading rules 2023, 3.4).
+    orders_ST: np.ndarray
+    volume_S: np.ndarray
+    trades_S: np.ndarray
+    allowance_S: np.ndarray
+
+
+def size_orders(
+    of: SizeClass, share_S: np.ndarray, weight_ST: np.ndarray, side: Side, day: Day, rng: np.random.Generator
+) -> SizeOrders:
+    """Place a class's orders over the session by the weights, at most one for every trade but the last of a row."""
+    price_S = day.pre_close_S / TICKS
+    volume_S = share_S * of.of_volume * side.whole_volume_S
+    usual_S = np.minimum(of.usual / price_S, MINUTE_PART * side.whole_volume_S / ROWS)
+    orders_S = np.rint(volume_S / np.maximum(usual_S, 1.0)).astype(np.int64)
+    orders_ST = spread_within(orders_S, weight_ST, np.maximum(side.count_ST - 1, 0), rng.random(len(price_S)))
+    bare_S = np.maximum(CLEAR * of.least / price_S - usual_S, 0.0)
+    return SizeOrders(
+        orders_ST=orders_ST,
+        volume_S=np.rint(volume_S).astype(np.int64),
+        trades_S=np.rint(share_S * of.of_trades * side.whole_count_S).astype(np.int64),
+        allowance_S=np.rint(REST_ALLOWANCE * orders_S * bare_S).astype(np.int64),
+    )
+
+
+def size_leg(of: SizeClass, orders: SizeOrders, side: Side, quotes: Quotes) -> Leg:
+    """What the orders of one class trade, each alike where there is room, and what of them must rest in the book.
+
+    An order's value is of its class only with that rest.
     """
-    volume_ST = flows["volume"]
-    symbols = len(volume_ST)
-    noise_NST = rng.normal(0.0, 1.0, (4, symbols, ROWS))
-    sizes_NS = np.exp(rng.normal(0.0, 0.1, (3, symbols)))
-    resting_S = RESTING * day.volume_S * sizes_NS[0]
-    before_S = np.rint(RESTING_BEFORE * resting_S).astype(np.int64)
-    order_ST = volume_ST + allocate(np.rint(resting_S - before_S), volume_ST * np.exp(0.25 * noise_NST[0]))
-    order_ST[:, CALLS[0]] += before_S
-    own_tape = Tape(tape.clock_T, tape.surprise_ST, noise_NST[1])
-    burst_ST = volume_ST * np.exp(STYLES["cancel_bursts"](day.style_SK[:, 2], own_tape))
-    burst_ST[:, CALLS[1]] = 0.0
-    cancel_ST = allocate(np.rint(CANCELLED * resting_S * sizes_NS[1]), burst_ST)
-    price_ST = flows["amount"] / np.maximum(volume_ST, 1)
-    orders_S = ORDERS_PER_TRADE * sizes_NS[2] * flows["trades"].sum(axis=1)
-    legs: dict[str, np.ndarray] = {}
-    quantities = {"order": (order_ST, 1.0 + RESTING), "cancel": (cancel_ST, CANCELLED * RESTING)}
-    for (kind, (quantity_ST, multiple)), off_ST in zip(quantities.items(), noise_NST[2:], strict=True):
-        price_off_ST = price_ST * (1.0 + 0.001 * off_ST.clip(-3.0, 3.0))
-        legs[f"{kind}_amount"] = np.rint(price_off_ST * quantity_ST * TICKS) / TICKS
-        legs[f"{kind}_volume"] = quantity_ST
-        legs[f"{kind}_count"] = order_counts(orders_S * multiple, quantity_ST)
-    return legs
-
-
-def order_counts(total_S: np.ndarray, quantity_ST: np.ndarray) -> np.ndarray:
-    """Orders: at least one where there is a share, never more than shares, (S, T)."""
-    least_ST = np.minimum(quantity_ST, 1)
-    extra_S = np.rint(total_S).astype(np.int64) - least_ST.sum(axis=1)
-    return np.asarray(least_ST + spread_within(extra_S, quantity_ST**0.9, quantity_ST - least_ST))
+    orders_ST = orders.orders_ST
+    any_ST = orders_ST > 0
+    extra_S = orders.trades_S - orders_ST.sum(axis=1)
+    trades_ST = orders_ST + spread_within(extra_S, orders_ST, (side.count_ST - 1 - orders_ST) * any_ST)
+    most_ST = orders_ST * (min(of.most, UNBOUNDED) / CLEAR * TICKS / quotes.bars["high"]).astype(np.int64)
+    room_ST = np.maximum(np.minimum(side.volume_ST - side.count_ST, most_ST - trades_ST), 0) * any_ST
+    volume_ST = trades_ST + spread_within(orders.volume_S - trades_ST.sum(axis=1), orders_ST, room_ST)
+    least_ST = orders_ST * np.ceil(CLEAR * of.least * TICKS / quotes.bars["low"]).astype(np.int64)
+    return Leg(volume_ST, trades_ST, Remainders(np.maximum(least_ST - volume_ST, 0), orders.allowance_S))

@@ -18,9 +18,10 @@ import numpy as np
 # (timing: a unit moves the mean volume time by about 0.2 of half a day, the noise by about 0.03).
 TIMING_TILT = 0.6
 CO_MOVEMENT_TILT = 0.3
-LARGE_ORDER_TILT = 0.7
+LARGE_ORDER_TILT = 0.8
 # Cancels spread evenly at the lowest style and in a few bursts at the highest: log sd of their weights.
-BURST_SD, BURST_TILT = 0.7, 0.35
+BURST_SD, BURST_TILT = 0.75, 0.33
+WOBBLE = 0.5  # half width of what a flow shows beside its style, in units of the style
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class StyleMix:
     volume_timing: float = 0.86
     co_movement: float = 0.51
     cancel_bursts: float = 0.0
-    large_order_timing: float = 0.0
+    large_order_direction: float = 0.0
 
     def driver(self, style_SK: np.ndarray) -> np.ndarray:
         """The mix of the styles with unit variance, (S,)."""
@@ -71,19 +72,27 @@ def cancel_bursts(style_S: np.ndarray, tape: Tape) -> np.ndarray:
     return np.asarray((BURST_SD + BURST_TILT * style_S[:, None]) * tape.noise_ST)
 
 
-def large_order_timing(style_S: np.ndarray, tape: Tape) -> np.ndarray:
-    """Extra-large buying late in the day (style > 0) or early (< 0), whenever the volume comes."""
-    return np.asarray(LARGE_ORDER_TILT * style_S[:, None] * tape.clock_T)
+def large_order_direction(style_S: np.ndarray, tape: Tape) -> np.ndarray:
+    """Large buyers act early and large sellers late (style > 0) or the other way round; over the day it nets to zero.
+
+    The tilt of the buyers' orders; the sellers' is its negative.
+    """
+    return np.asarray(-LARGE_ORDER_TILT * style_S[:, None] * tape.clock_T)
 
 
 STYLES: dict[str, Callable[[np.ndarray, Tape], np.ndarray]] = {
     "volume_timing": volume_timing,
     "co_movement": co_movement,
     "cancel_bursts": cancel_bursts,
-    "large_order_timing": large_order_timing,
+    "large_order_direction": large_order_direction,
 }
 
 
 def draw_styles(rng: np.random.Generator, symbols: int) -> np.ndarray:
     """Independent styles of one session, uniform with mean 0 and variance 1 (bounded: no freak days), (S, K)."""
     return rng.uniform(-np.sqrt(3.0), np.sqrt(3.0), (symbols, len(STYLES)))
+
+
+def expressed(style_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The style as one flow of the session shows it: with a bounded wobble that no reading tells apart."""
+    return np.asarray(style_S + rng.uniform(-WOBBLE, WOBBLE, len(style_S)))

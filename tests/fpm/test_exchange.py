@@ -17,9 +17,8 @@ from scipy.stats import spearmanr
 
 from fpm.errors import UsageError
 from fpm.exchange import PRESETS, ExchangeConfig, simulate, write
-from fpm.exchange_styles import STYLES
 from fpm.exchange_tables import SessionTables
-from fpm.schema import INDICES, PRICES
+from fpm.schema import INDICES
 from fpm.sessions import cut_off, market
 
 TINY = PRESETS["tiny"]
@@ -158,43 +157,7 @@ def test_corrections_put_the_first_copy_right(tiny: list[SessionTables]) -> None
     assert kinds == {"late", "wrong"}
 
 
-# --- styles and the oracle ------------------------------------------------------------------------
-
-
-def daily_columns(history: list[SessionTables]) -> tuple[np.ndarray, np.ndarray]:
-    """What a daily table tells of each symbol-session, standardised, and its styles."""
-    rows = together(history, "daily_bars").join(together(history, "styles"), on=["symbol", "session"])
-    reference = rows["pre_close"]
-    columns = [(rows[name] / reference).log() for name in PRICES]
-    columns.append((rows["amount"] / rows["volume"] / reference).log())
-    columns += [(rows["volume"] / rows["float_shares"]).log(), (rows["float_shares"] * reference).log()]
-    table = np.column_stack([column.to_numpy() for column in columns])
-    return ((table - table.mean(axis=0)) / table.std(axis=0)).clip(-6, 6), rows.select(list(STYLES)).to_numpy()
-
-
-def explained(columns: np.ndarray, target: np.ndarray) -> float:
-    """Adjusted R2 of a least-squares fit."""
-    design = np.column_stack([np.ones(len(columns)), columns])
-    coefficients, _, rank, _ = np.linalg.lstsq(design, target, rcond=None)
-    residual = target - design @ coefficients
-    return float(1.0 - (residual @ residual) / (len(target) - rank) / target.var())
-
-
-def test_daily_columns_and_their_products_do_not_explain_a_style(wide: list[SessionTables]) -> None:
-    columns, styles = daily_columns(wide)
-    assert len(columns) > 8_000
-    first, second = np.triu_indices(columns.shape[1])
-    products = np.column_stack([columns, columns[:, first] * columns[:, second]])
-    for k, name in enumerate(STYLES):
-        assert explained(columns, styles[:, k]) < 0.01, name
-        assert explained(products, styles[:, k]) < 0.01, name
-
-
-def test_yesterdays_style_does_not_tell_todays(wide: list[SessionTables]) -> None:
-    styles = together(wide, "styles").sort("symbol", "session")
-    for name in STYLES:
-        pairs = styles.select(pl.col(name), pl.col(name).shift(1).over("symbol").alias("before")).drop_nulls()
-        assert abs(np.corrcoef(pairs.to_numpy().T)[0, 1]) < 4.0 / np.sqrt(len(pairs))
+# --- the oracle -----------------------------------------------------------------------------------
 
 
 def oracle_rank_ic(history: list[SessionTables]) -> dict[str, np.ndarray]:
