@@ -213,10 +213,12 @@ def frame(
     known_at: Annotated[str | None, typer.Option(help="second clock; default: each row's event_timestamp")] = None,
     as_json: Json = False,
 ) -> None:
-    """A point-in-time frame through Feast."""
+    """A point-in-time frame through Feast, written in blocks, in the order of the entities."""
+    from fpm.progress import bar
     from fpm.store import exports
 
-    rows = exports.frame(name, entities, moment(known_at) if known_at else None, out, _stores())
+    with bar(f"frame {name}") as progress:
+        rows = exports.frame(name, entities, moment(known_at) if known_at else None, out, _stores(), progress)
     _show({"rows": rows, "out": str(out)}, as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 
@@ -41,20 +42,29 @@ def table(name: str, span: tuple[date, date] | None, out: Path, stores: Stores) 
     return rows.height
 
 
-def frame(service_or_view: str, entities: Path, known_at: datetime | None, out: Path, stores: Stores) -> int:
-    """Write the point-in-time frame of an entity file through Feast; returns the row count.
+def frame(
+    service_or_view: str,
+    entities: Path,
+    known_at: datetime | None,
+    out: Path,
+    stores: Stores,
+    progress: Callable[[int, int, object], None] = lambda done, total, what: None,
+) -> int:
+    """Write the point-in-time frame of an entity file through Feast, in the order of its rows; returns their count.
 
+    Written in blocks: memory holds the entities and a few sessions. `progress` is told rows written and rows in all.
     The entity file has `symbol`, `event_timestamp` (with a zone); for fingerprints `vintage` (default: the one in
     force at each row's moment), for scores `stream` (default: dual), for weights `index`.
     """
-    from fpm.store import features
+    from fpm.store import features, frame_files
 
+    _check_place(out)
     rows = with_vintage(_read_entities(entities), stores)
     if service_or_view == SCORES.name and "stream" not in rows.columns:
         rows = rows.with_columns(stream=pl.lit("dual"))
-    answer = features.frame(stores.settings, service_or_view, rows, known_at)
-    _write(answer, out)
-    return answer.height
+    asked, job = features.retrieval(stores.settings, service_or_view, rows, known_at)
+    frame_files.write(job.blocks(), asked.height, out, lambda done: progress(done, asked.height, out.name))
+    return asked.height
 
 
 def with_vintage(entities: pl.DataFrame, stores: Stores) -> pl.DataFrame:
@@ -63,7 +73,8 @@ def with_vintage(entities: pl.DataFrame, stores: Stores) -> pl.DataFrame:
         return entities
     days = entities["event_timestamp"].dt.convert_time_zone(stores.market.timezone).dt.date()
     in_force = {day: _vintage_in_force(day, stores) for day in days.unique().to_list()}
-    return entities.with_columns(pl.Series("vintage", [in_force[day] for day in days.to_list()], dtype=pl.String))
+    vintages = days.replace_strict(list(in_force), pl.Series(list(in_force.values()), dtype=pl.String))
+    return entities.with_columns(vintages.alias("vintage"))
 
 
 def _vintage_in_force(day: date, stores: Stores) -> str | None:
@@ -99,10 +110,14 @@ def _read_entities(path: Path) -> pl.DataFrame:
 
 def _write(rows: pl.DataFrame, out: Path) -> None:
     """A reader of `out` sees the old file or the new one."""
+    _check_place(out)
+    partial = out.with_name(f".{out.name}.partial")
+    rows.write_parquet(partial)
+    os.replace(partial, out)
+
+
+def _check_place(out: Path) -> None:
     if out.is_dir() or not out.parent.is_dir():
         raise UsageError(
             "FPM-CFG-013", f"cannot write {out}", "nothing was written", "give a file in an existing folder"
         )
-    partial = out.with_name(f".{out.name}.partial")
-    rows.write_parquet(partial)
-    os.replace(partial, out)
