@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from fpm.schema import ORDER_FLOWS, PRICES, SIZE_FLOWS, SIZES, TAKER_FLOWS
-from fpm.tick_events import ORDER, Events
+from fpm.tick_events import ORDER, Events, fills_of
 from fpm.tick_tape import UNITS, TickRules
 
 MINUTE = ["sid", "slot"]
@@ -21,7 +21,7 @@ def minute_rows(events: Events, seen: pl.DataFrame, slots: int, rules: TickRules
 
     `seen`: sid, has_orders (order records were delivered), cancels_known (cancels are told by the trades).
     """
-    money = pl.col("price").cast(pl.Int64) * pl.col("volume")
+    money = pl.col("price") * pl.col("volume")
     trades = events.trades.with_columns(money.alias("money"))
     grid = seen.join(pl.DataFrame({"slot": pl.int_range(slots, dtype=pl.Int16, eager=True)}), how="cross")
     parts = (
@@ -61,11 +61,13 @@ def size_legs(trades: pl.DataFrame, submissions: pl.DataFrame, rules: TickRules)
     The order's value is that of its submissions so far; of an order nothing was heard of, that of its fills so far.
     """
     by_order = known_values(trades, submissions)
-    told = by_order.filter(pl.col("taken_count") > 0).with_columns(_size(pl.col("known"), rules).alias("size"))
+    told = by_order.filter(pl.col("taken_count") > 0).with_columns(
+        _size(pl.col("known"), rules).alias("size"), (pl.col("order") % 2 == 1).alias("bought")
+    )
     legs = []
     for size in SIZES:
         for side, name in SIDE_NAMES.items():
-            own = (pl.col("size") == size) & (pl.col("side") == side)
+            own = (pl.col("size") == size) & (pl.col("bought") == (side > 0))
             legs += [
                 pl.col("taken_volume").filter(own).sum().alias(f"{size}_{name}_volume"),
                 pl.col("taken_count").filter(own).sum().alias(f"{size}_{name}_count"),
@@ -79,22 +81,31 @@ def known_values(trades: pl.DataFrame, submissions: pl.DataFrame) -> pl.DataFram
     A value grows only by what became visible in that minute or before: reading an order's whole day here would class
     its early trades by later ones.
     """
-    fills = trades.filter(pl.col("taker") != 0).select(
-        "sid", "link", pl.col("taker").alias("side"),
-        pl.when(pl.col("taker") > 0).then("buy").otherwise("sell").alias("order"), "slot",
-        pl.col("volume").cast(pl.Int64).alias("taken_volume"), pl.col("money").alias("taken_money"),
-    )  # fmt: skip
-    worth = (pl.col("price").cast(pl.Int64) * pl.col("volume")).alias("worth")
+    fills = fills_of(trades).select(
+        *ORDER,
+        "slot",
+        pl.col("volume").alias("taken_volume"),
+        (pl.col("price") * pl.col("volume")).alias("taken_money"),
+    )
+    worth = (pl.col("price") * pl.col("volume")).alias("worth")
     entered = submissions.filter(pl.col("price").is_not_null()).select(*ORDER, "slot", worth)
+    entered = entered.join(fills.select(ORDER).unique(), on=ORDER, how="semi")
     both = pl.concat([fills, entered], how="diagonal_relaxed")
     steps = both.group_by(*ORDER, "slot").agg(
         pl.col("taken_volume").sum(), pl.col("taken_volume").count().alias("taken_count"),
         pl.col("taken_money").sum(), pl.col("worth").sum(), pl.col("worth").count().alias("heard"),
     )  # fmt: skip
     steps = steps.sort(*ORDER, "slot")
-    so_far = {name: pl.col(name).cum_sum().over(ORDER) for name in ("worth", "heard", "taken_money")}
+    first = pl.any_horizontal(pl.col(name) != pl.col(name).shift(1) for name in ORDER).fill_null(True)
+    so_far = {name: _within(name, first) for name in ("worth", "heard", "taken_money")}
     known = pl.when(so_far["heard"] > 0).then(so_far["worth"]).otherwise(so_far["taken_money"])
     return steps.select(*ORDER, "slot", "taken_volume", "taken_count", known.alias("known"))
+
+
+def _within(name: str, first: pl.Expr) -> pl.Expr:
+    """Running sum that begins again where `first` is true: the sum so far less what it was before the group."""
+    total = pl.col(name).cum_sum()
+    return total - pl.when(first).then(total - pl.col(name)).otherwise(None).forward_fill()
 
 
 def _size(value: pl.Expr, rules: TickRules) -> pl.Expr:
@@ -122,7 +133,7 @@ def cancel_legs(cancels: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sums(rows: pl.DataFrame, name: str) -> pl.DataFrame:
-    worth = pl.col("price").cast(pl.Int64) * pl.col("volume")
+    worth = pl.col("price") * pl.col("volume")
     whole = pl.when(pl.col("price").is_not_null().all()).then(worth.sum()).otherwise(-1)
     return rows.group_by(MINUTE).agg(whole.alias(f"{name}_amount"), pl.col("volume").sum().alias(f"{name}_volume"))
 
@@ -135,13 +146,19 @@ def _masked(grid: pl.DataFrame) -> pl.DataFrame:
         **{name: pl.col("has_orders") for name in ORDER_FLOWS},
         **{f"cancel_{unit}": pl.col("has_orders") | pl.col("cancels_known") for unit in ("volume", "count")},
     }
-    scaled = {
-        name: pl.col(name).cast(pl.Float64) / UNITS if name in PRICES or name.endswith("amount") else pl.col(name)
-        for name in (*PRICES, *flows)
-    }
+    money = [name for name in grid.columns if name in PRICES or name.endswith("amount")]
+    grid = grid.with_columns(_in_currency(grid[name]) for name in money)
     legs = [
-        pl.when(known[name] & (pl.col(name).fill_null(0) >= 0)).then(scaled[name].cast(pl.Float64).fill_null(0.0))
-        .otherwise(None).alias(name)
+        pl.when(known[name] & (pl.col(name).fill_null(0) >= 0))
+        .then(pl.col(name).cast(pl.Float64).fill_null(0.0))
+        .otherwise(None)
+        .alias(name)
         for name in flows
-    ]  # fmt: skip
-    return grid.select("sid", "slot", *(scaled[name].alias(name) for name in PRICES), *legs).sort(MINUTE)
+    ]
+    return grid.select("sid", "slot", *PRICES, *legs).sort(MINUTE)
+
+
+def _in_currency(column: pl.Series) -> pl.Series:
+    """Divided by numpy: polars divides by a constant as a product with its reciprocal, 10.2 becomes
+    10.200000000000001."""
+    return pl.Series(column.name, column.cast(pl.Float64).to_numpy() / UNITS, nan_to_null=True)

@@ -20,9 +20,11 @@ from fpm.tick_files import TickFile, refused_in
 from fpm.tick_tape import (
     ADD,
     CANCEL,
+    CHANNELS,
     DELETE,
     EXCHANGES,
     MERGED,
+    NUMBERS,
     ORDERS,
     SHANGHAI,
     SHENZHEN,
@@ -197,7 +199,7 @@ def _named_session(file: TickFile) -> date | None:
 
 def _checks(named: date | None, sessions: list[date]) -> list[tuple[pl.Expr, pl.Expr, pl.Expr]]:
     """(code, condition, reason), in the order in which they are asked."""
-    kind, session, price, volume = (pl.col(name) for name in ("kind", "session", "price", "volume"))
+    kind, session, price, volume, channel = (pl.col(name) for name in ("kind", "session", "price", "volume", "channel"))
     cells = pl.format(
         "price {}, volume {}, buy order {}, sell order {}",
         *(pl.col(name).cast(pl.String).fill_null("empty") for name in ("price", "volume", "buy", "sell")),
@@ -206,6 +208,7 @@ def _checks(named: date | None, sessions: list[date]) -> list[tuple[pl.Expr, pl.
         ((kind == TRADE) & ((pl.col("buy") <= 0) | (pl.col("sell") <= 0)))
         | ((kind == CANCEL) & ((pl.col("buy") > 0) == (pl.col("sell") > 0)))
         | (kind.is_in((ADD, DELETE)) & (pl.max_horizontal("buy", "sell") <= 0))
+        | (pl.max_horizontal("buy", "sell") >= NUMBERS)
     )
     flagged = kind.is_null() | pl.col("side").is_null() | (kind.is_in((ADD, DELETE)) & (pl.col("side") == 0))
     return [
@@ -218,7 +221,8 @@ def _checks(named: date | None, sessions: list[date]) -> list[tuple[pl.Expr, pl.
          pl.format("dated {}, the file is of {}", session, pl.lit(named, pl.Date))),
         (pl.lit("FPM-IN-135"), ~session.is_in(sessions), pl.format("{} is no session of the market", session)),
         (pl.lit("FPM-IN-140"), flagged, pl.lit("unknown flag: side, exec_type, order_type or record_type")),
-        (pl.lit("FPM-IN-138"), pl.col("seq").is_null() | (pl.col("seq") < 0), pl.lit("no sequence number")),
+        (pl.lit("FPM-IN-138"), pl.col("seq").is_null() | (pl.col("seq") < 0) | ~channel.is_between(0, CHANNELS - 1)
+         | channel.is_null(), pl.lit("no sequence number, or no channel")),
         (pl.lit("FPM-IN-024"), price.is_null() | volume.is_null() | pl.col("endless"), cells),
         (pl.lit("FPM-IN-022"), (price < 0) | (volume < 0), cells),
         (pl.lit("FPM-IN-009"), pl.col("finer") | (volume != volume.round()), cells),

@@ -22,6 +22,8 @@ TRADE, CANCEL, ADD, DELETE, STATUS = range(5)  # CANCEL: Shenzhen's, in the trad
 SHANGHAI, SHENZHEN = "SH", "SZ"
 EXCHANGES = (SHANGHAI, SHENZHEN)
 UNITS = 10_000  # of the price in one unit of currency
+CHANNELS = 1 << 15  # channel numbers are below
+NUMBERS = 1 << 46  # order numbers are below; a channel, a number and a side then fit in 64 bits
 AFTER_HOURS = -1  # slot of fixed-price trading after the close, which no minute of the session holds
 FIXED_PRICE_BOARDS = ("688", "689", "300", "301", "302")  # STAR (2019) and ChiNext (2020): 15:05 to 15:30
 

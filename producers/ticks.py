@@ -37,6 +37,7 @@ from producers.bars import NAME, Arrival, Intake, begin, decide, finish, previou
 BUCKET = 2_000_000  # records a bucket holds on average; four times that is the working set of one computation
 MOST_BUCKETS = 4096
 RULE = TickRules()
+NO_HOLES = pl.DataFrame(schema={"row": pl.UInt32, "reason_code": pl.String, "reason": pl.String})
 
 
 @dataclass
@@ -226,7 +227,7 @@ def _complete(session: date, bars: pl.DataFrame, lost: pl.DataFrame, take: Take)
     keyed = bars.with_columns(pl.lit(session).alias("session"), pl.lit(0, pl.UInt16).alias("source")).with_row_index(
         "row"
     )
-    kept, holes = incomplete(keyed, market, RULES[market.name], keyed.clear())
+    kept, holes = incomplete(keyed, market, RULES[market.name], keyed.clear()) if bars.height else (keyed, NO_HOLES)
     hollow = keyed.join(holes.select("row", "reason_code", "reason"), on="row", how="inner").drop("row", "source")
     spelt = lost.with_columns(symbol_of(pl.col("sid")), pl.lit(session).alias("session"))
     aside = pl.concat([hollow, spelt.select(hollow.columns)])
