@@ -3,14 +3,15 @@
 One shared pre-LN Transformer, used in two ways: causally (token k sees tokens <= k) and over the whole session.
 It knows nothing of how it is trained; `pretraining.py` wraps it.
 
-Shapes: S symbols of a session, B symbol-sessions, T minutes, F features, N tokens, D vector size, H heads, E = D / H.
+Shapes: S symbols of a session, B symbol-sessions, T minutes, F features, N tokens, D vector size, H heads of E
+dimensions.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,7 +29,9 @@ POOLINGS = ("last", "mean", "attention")
 class EncoderConfig:
     """Size and shape; the defaults are those of the source report where it names them, else ours.
 
-    `stem` and `phases`: see `tokens.py`. `embed_batch`: the fixed batch of `embed`, part of a fingerprint's bits.
+    `stem`, `spread` and `phases`: see `tokens.py`. With attention pooling, `whole` of the vector's dimensions are taken
+    over the whole session, the others by `pool_heads`, each with its own part of the day. `embed_batch`: the fixed
+    batch of `embed`, part of a fingerprint's bits.
     """
 
     slots: int = 240
@@ -40,26 +43,36 @@ class EncoderConfig:
     dropout: float = 0.1
     pooling: str = "last"
     pool_heads: int = 8
+    whole: int = 0
     phases: int = 4
     stem: int = 0
+    spread: int = 0
     embed_batch: int = 64
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             known, asked = ", ".join(POOLINGS), repr(self.pooling)
             raise UsageError("FPM-CFG-056", f"unknown pooling {asked}", "nothing was done", f"use one of {known}")
+        if (self.width - self.whole) % self.pool_heads:
+            raise UsageError(
+                "FPM-CFG-056", f"{self.pool_heads} pool heads cannot share {self.width} - {self.whole} dimensions",
+                "nothing was done", "choose `whole` so that the rest divides evenly",
+            )  # fmt: skip
 
     @property
     def tokens(self) -> TokenConfig:
-        return TokenConfig(self.slots, self.minutes_per_token, self.width, self.phases, self.stem)
+        return TokenConfig(self.slots, self.minutes_per_token, self.width, self.phases, self.stem, self.spread)
 
 
+QUARTERS: dict[str, Any] = {
+    "minutes_per_token": 15, "pooling": "attention", "pool_heads": 4, "whole": 64, "stem": 32, "spread": 32,
+}  # fmt: skip
 PRESETS = {
     "default": EncoderConfig(),
-    "demo": EncoderConfig(minutes_per_token=15, layers=2, hidden=256, dropout=0.0, pooling="attention", stem=32),
-    "short": EncoderConfig(minutes_per_token=15, layers=2, hidden=256, dropout=0.0, pooling="attention", stem=32),
+    "demo": EncoderConfig(**QUARTERS, layers=2, hidden=256, dropout=0.0),
+    "short": EncoderConfig(**QUARTERS, layers=2, hidden=256, dropout=0.0),
     "tiny": EncoderConfig(
-        minutes_per_token=30, layers=1, hidden=64, dropout=0.0, pooling="attention", stem=4, embed_batch=8
+        **QUARTERS | {"minutes_per_token": 30, "stem": 4, "spread": 4}, layers=1, hidden=64, dropout=0.0, embed_batch=8
     ),
 }
 
@@ -92,26 +105,32 @@ class Block(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """H weighted means over the session side by side, each of its own E dimensions.
+    """Weighted means over the session side by side: one of W dimensions over the whole of it, H of E dimensions each.
 
-    The weights depend on content and place; each head starts on its own part of the day, so that the vector can tell
-    a busy morning from a busy afternoon before anything is learnt.
+    The weights depend on content and, for the H, on place: each starts on its own part of the day, so that the vector
+    can tell a busy morning from a busy afternoon before anything is learnt. What shows only over the whole day (do
+    cancels come in bursts) needs more dimensions than a part of the day has.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.heads, tokens = config.pool_heads, config.tokens.count
+        self.heads, self.whole, tokens = config.pool_heads, config.whole, config.tokens.count
         centre_H, place_N = (torch.arange(self.heads) + 0.5) / self.heads, (torch.arange(tokens) + 0.5) / tokens
         self.place_NH = nn.Parameter(-((place_N[:, None] - centre_H) * self.heads).square() / 2)
-        self.content = nn.Linear(config.width, self.heads, bias=False)
+        self.content = nn.Linear(config.width, self.heads + bool(self.whole), bias=False)
         self.value = nn.Linear(config.width, config.width)
         nn.init.zeros_(self.content.weight)
         nn.init.orthogonal_(self.value.weight)
 
     def forward(self, h_BND: Tensor) -> Tensor:
-        weight_BNH = torch.softmax(self.content(h_BND) + self.place_NH, dim=1)
-        value_BNHE = self.value(h_BND).reshape(*h_BND.shape[:2], self.heads, -1)
-        return cast(Tensor, (weight_BNH.unsqueeze(-1) * value_BNHE).sum(dim=1).flatten(1))
+        content_BNH, value_BND = self.content(h_BND), self.value(h_BND)
+        weight_BNH = torch.softmax(content_BNH[..., : self.heads] + self.place_NH, dim=1)
+        value_BNHE = value_BND[..., self.whole :].unflatten(-1, (self.heads, -1))
+        parts = [(weight_BNH.unsqueeze(-1) * value_BNHE).sum(dim=1).flatten(1)]
+        if self.whole:
+            weight_BN1 = torch.softmax(content_BNH[..., self.heads :], dim=1)
+            parts.insert(0, (weight_BN1 * value_BND[..., : self.whole]).sum(dim=1))
+        return torch.cat(parts, dim=-1)
 
 
 class Encoder(nn.Module):

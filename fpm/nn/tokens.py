@@ -19,22 +19,26 @@ from torch.nn import functional
 from fpm.schema import FEATURE_COUNT, FEATURES, PRICE_FEATURES
 
 SMALLEST_SCALE = 1e-6
+SMALLEST_SPREAD = 0.05  # in standard units; an even flow is no infinitely special one
 ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
 class TokenConfig:
-    """`stem`: units a minute that join its prices to its flows, 0 = the plain projection.
+    """With one minute a token the Transformer sees single minutes itself. With several, the projection is a mean over
+    them, and what it would lose is formed before it:
 
-    With one minute a token the Transformer sees single minutes itself. With several, products inside a minute (volume
-    times the size of the move) are lost in the projection unless they are formed before it.
+    `stem`: units a minute that join its prices to its flows (volume times the size of the move), 0 = none;
+    `spread`: units a token, each the log standard deviation over its minutes of a learned mix of moves and flows (do
+    cancels come evenly or in bursts), 0 = none.
     """
 
     slots: int
     minutes: int
     width: int
     phases: int
-    stem: int
+    stem: int = 0
+    spread: int = 0
 
     @property
     def count(self) -> int:
@@ -74,11 +78,12 @@ class Tokens(nn.Module):
         self.register_buffer("scale_F", torch.ones(FEATURE_COUNT))
         self.register_buffer("change_P", torch.ones(len(prices)))
         self.register_buffer("phase_N", phases(config), persistent=False)
-        minutes, stem, width = config.minutes, config.stem, config.width
+        minutes, stem, spread, width = config.minutes, config.stem, config.spread, config.width
         self.price_stem = nn.Linear(3 * len(prices), stem) if stem else None
         self.flow_stem = nn.Linear(len(flows), stem) if stem else None
+        self.mix = nn.Linear(2 * len(prices) + len(flows), spread, bias=False) if spread else None
         self.price_projection = nn.Linear(minutes * (len(prices) + stem) + len(prices), width)
-        self.flow_projection = nn.Linear(minutes * (len(flows) + stem) + len(flows), width, bias=False)
+        self.flow_projection = nn.Linear(minutes * (len(flows) + stem) + len(flows) + spread, width, bias=False)
         self.position_ND = nn.Parameter(sinusoids(config))
         self.phase_ND = nn.Parameter(0.02 * torch.randn(config.phases, width))
         start_as_mean(self.price_projection, minutes, len(prices) + stem)
@@ -90,16 +95,19 @@ class Tokens(nn.Module):
         missing_BTF = torch.isnan(standard_BTF)
         prices_BTP, flows_BTG = self._split(torch.where(missing_BTF, 0.0, standard_BTF))
         missing_prices, missing_flows = self._split(self._cut(missing_BTF.to(x_BTF.dtype)).mean(dim=2))
-        seen, flow = [prices_BTP], [flows_BTG]
+        seen, flow, uneven = [prices_BTP], [flows_BTG], []
+        moves_BTP = self._moves(standard_BTF)
         if self.price_stem is not None and self.flow_stem is not None:
-            moves_BTP = self._moves(standard_BTF)
             side_BTC = self.price_stem(torch.cat([prices_BTP, moves_BTP, moves_BTP.abs()], dim=-1))
             seen.append(side_BTC)
             flow.append(side_BTC * self.flow_stem(flows_BTG))
+        if self.mix is not None:
+            mixed_BTC = self.mix(torch.cat([moves_BTP, moves_BTP.abs(), flows_BTG], dim=-1))
+            uneven.append(torch.log(self._cut(mixed_BTC).std(dim=2, correction=0) + SMALLEST_SPREAD))
         place_ND = self.position_ND + self.phase_ND[self.phase_N]
         seen_BNMC, flow_BNMC = self._cut(torch.cat(seen, dim=-1)), self._cut(torch.cat(flow, dim=-1))
         seen_BND = self.price_projection(torch.cat([seen_BNMC.flatten(2), missing_prices], dim=-1))
-        flow_BND = self.flow_projection(torch.cat([flow_BNMC.flatten(2), missing_flows], dim=-1))
+        flow_BND = self.flow_projection(torch.cat([flow_BNMC.flatten(2), missing_flows, *uneven], dim=-1))
         return Parts(self._cut(standard_BTF), seen_BNMC, seen_BND + place_ND, flow_BND)
 
     def standardise(self, x_BTF: Tensor) -> Tensor:

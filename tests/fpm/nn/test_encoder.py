@@ -16,7 +16,13 @@ from tests.fpm.nn.small_sessions import SLOTS, sessions
 SMALL = EncoderConfig(slots=SLOTS, minutes_per_token=4, layers=2, hidden=64, dropout=0.1, pooling="attention", stem=4)
 PLAIN = replace(SMALL, minutes_per_token=1, stem=0, pooling="last")
 RAGGED = replace(SMALL, minutes_per_token=7, pooling="mean")  # 7 does not divide 48
-SHAPES = {"several minutes a token": SMALL, "one minute a token": PLAIN, "a ragged last token": RAGGED}
+UNEVEN = replace(SMALL, whole=64, spread=4)
+SHAPES = {
+    "several minutes a token": SMALL,
+    "unevenness and a whole": UNEVEN,
+    "one minute a token": PLAIN,
+    "a ragged last token": RAGGED,
+}
 
 
 def an_encoder(config: EncoderConfig = SMALL, profile: str = "l2_32") -> Encoder:
@@ -130,6 +136,44 @@ def test_poolings_by_hand() -> None:
     encoder = an_encoder()
     assert encoder.pooling is not None
     assert torch.allclose(encoder.pool(constant), encoder.pooling.value(constant[:, 0]), atol=1e-5)
+
+
+def test_whole_dimensions_start_as_the_mean_of_the_session() -> None:
+    encoder = an_encoder(UNEVEN)
+    assert encoder.pooling is not None
+    h = torch.randn(2, 12, 128, generator=torch.Generator().manual_seed(1))
+    value = encoder.pooling.value(h)
+    pooled = encoder.pool(h)
+    assert torch.allclose(pooled[:, :64], value[..., :64].mean(dim=1), atol=1e-6)
+    centre, place = (
+        (np.arange(8) + 0.5) / 8,
+        (np.arange(12) + 0.5) / 12,
+    )
+    weight = np.exp(-(((place[:, None] - centre) * 8) ** 2) / 2)
+    weight /= weight.sum(axis=0)
+    parts = np.einsum("nh,bnhe->bhe", weight, value[..., 64:].detach().numpy().reshape(2, 12, 8, 8))
+    assert np.allclose(pooled[:, 64:].detach().numpy(), parts.reshape(2, 64), atol=1e-6)
+
+
+def test_the_spread_units_are_the_unevenness_of_a_mix_over_a_tokens_minutes() -> None:
+    encoder, x = an_encoder(UNEVEN), torch.from_numpy(sessions(3, 0).x_NTF)
+    tokens = encoder.tokens
+    assert tokens.mix is not None
+    with torch.no_grad():
+        standard = tokens.standardise(x).numpy().astype(np.float64)
+        moves = np.diff(standard[..., :4], axis=1, prepend=standard[:, :1, :4]) / tokens.change_P.numpy()
+        mixed = np.concatenate([moves, np.abs(moves), standard[..., 4:]], axis=-1) @ tokens.mix.weight.numpy().T
+        uneven = np.log(mixed.reshape(3, 12, 4, 4).std(axis=2) + 0.05)
+        expected = uneven @ tokens.flow_projection.weight[:, -4:].numpy().T
+        with_them = tokens(x).flow_BND.clone()
+        tokens.flow_projection.weight[:, -4:] = 0.0
+        assert np.allclose(with_them - tokens(x).flow_BND, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [{"whole": 60}, {"pool_heads": 7}])
+def test_heads_that_cannot_share_the_vector_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="FPM-CFG-056"):
+        replace(SMALL, **wrong)
 
 
 def test_the_projections_start_orthogonal() -> None:

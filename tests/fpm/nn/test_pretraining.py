@@ -9,28 +9,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from fpm.nn import checkpoint
 from fpm.nn.batches import Split, SymbolSessions, split
 from fpm.nn.encoder import Encoder, EncoderConfig, embed
 from fpm.nn.fit import FitConfig, Watch, deterministic, fit
+from fpm.nn.masking import draw_veil
 from fpm.nn.pretraining import (
     Pretrained,
     Pretraining,
     PretrainingConfig,
     anchors,
-    draw_mask,
     last_known,
     load,
     mean_square,
     pretext,
     pretrain,
+    surprise,
 )
 from fpm.schema import BAR_32, L2_32
 from tests.fpm.nn.small_sessions import CLOSE, SLOTS, correlation_of_ridge, history, sessions
 
-SHAPE = EncoderConfig(slots=SLOTS, minutes_per_token=6, layers=1, hidden=64, dropout=0.1, pooling="attention", stem=4)
+SHAPE = EncoderConfig(
+    slots=SLOTS, minutes_per_token=6, layers=1, hidden=64, dropout=0.1, pooling="attention", whole=64, stem=4, spread=4
+)
 CONFIG = PretrainingConfig(
     batch=64, decoder=16, validation_sessions=2, judged=64,
     fit=FitConfig(epochs=3, rate=3e-3, warm_up_epochs=0.3, patience=3),
@@ -127,17 +131,32 @@ def test_prices_are_foretold_by_the_last_close_and_ratios_by_themselves() -> Non
     assert [BAR_32[i] for i in anchors("bar_32")] == ["close"] * 7 + ["range_pos"]
 
 
-@pytest.mark.parametrize(("tokens", "ratio", "hidden"), [(16, 0.15, 2), (240, 0.15, 36), (3, 0.15, 1), (2, 0.9, 1)])
-def test_the_mask_hides_as_many_tokens_in_every_session(tokens: int, ratio: float, hidden: int) -> None:
-    torch.manual_seed(0)
-    masked = draw_mask(500, tokens, ratio)
-    assert (masked.sum(dim=1) == hidden).all()
-    assert masked.float().mean(dim=0) == pytest.approx(np.full(tokens, hidden / tokens), abs=0.1)  # every place alike
-
-
 def test_unavailable_entries_count_for_nothing() -> None:
     assert mean_square(torch.tensor([1.0, NAN, 3.0])).item() == 5.0
     assert mean_square(torch.tensor([NAN])).item() == 0.0
+
+
+def test_the_surprise_is_that_of_a_normal_distribution() -> None:
+    error, log_variance = torch.tensor([0.5, NAN, -2.0]), torch.tensor([0.3, 9.0, -1.0])
+    expected = -stats.norm.logpdf([0.5, -2.0], scale=np.exp([0.15, -0.5])).mean() - 0.5 * np.log(2 * np.pi)
+    assert surprise(error, log_variance).item() == pytest.approx(expected, rel=1e-6)
+    assert surprise(torch.tensor([NAN]), torch.tensor([1.0])).item() == 0.0
+
+
+def test_hidden_flows_do_not_reach_what_rebuilds_them() -> None:
+    model, x = a_model(), torch.from_numpy(sessions(64, 1).x_NTF)
+    flows, minutes = model.encoder.tokens.flows, SHAPE.minutes_per_token
+    with torch.no_grad():
+        torch.manual_seed(3)
+        veil = draw_veil(64, SLOTS // minutes, model.family_G, CONFIG.mask_ratio, CONFIG.by_family)
+        other = x.clone()
+        hidden = veil.flows_BNG.repeat_interleave(minutes, dim=1)
+        other[..., flows] = torch.where(hidden, 7.0, x[..., flows])
+        vectors = []
+        for each in (x, other):
+            torch.manual_seed(3)
+            vectors.append(model.rebuild(each, model.encoder.tokens(each))[-1])
+    assert torch.equal(*vectors)
 
 
 def test_an_untrained_head_is_the_baseline_in_baseline_units() -> None:
@@ -150,14 +169,15 @@ def test_an_untrained_head_is_the_baseline_in_baseline_units() -> None:
     assert loss.count == 300
 
 
-def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
-    weights = replace(CONFIG, forward_weight=2.0, backward_weight=0.5, penalty_weight=0.1)
+@pytest.mark.parametrize(("likelihood", "task"), [(True, "surprise"), (False, "backward")])
+def test_the_loss_is_the_weighted_sum_of_its_parts(likelihood: bool, task: str) -> None:
+    weights = replace(CONFIG, forward_weight=2.0, backward_weight=0.5, penalty_weight=0.1, likelihood=likelihood)
     x = torch.from_numpy(sessions(64, 1).x_NTF)
     with deterministic(0):
         loss = Pretraining(Encoder(SHAPE, "l2_32"), weights).eval()(x)
     parts = {name: part.item() for name, part in loss.parts.items()}
     penalties = parts["diversity"] + parts["orthogonality"] + parts["uniformity"]
-    expected = 2.0 * parts["forward"] + 0.5 * parts["backward"] + 0.1 * penalties
+    expected = 2.0 * parts["forward"] + 0.5 * parts[task] + 0.1 * penalties
     assert loss.total.item() == pytest.approx(expected, rel=1e-5)
 
 
