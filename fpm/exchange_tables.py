@@ -35,7 +35,8 @@ class Correction:
 class SessionTables:
     """All that one session delivers, and what only the simulator knows (`oracle`, `styles`).
 
-    `minute_bars` is the first copy: where `correction` is given, its symbols are late or wrong in it.
+    `minute_bars` is the first copy: where `correction` is given, its symbols are late or wrong in it. Empty: no file
+    came; `truncated`: the file that came breaks off in the middle.
     `index_members` is empty except on the first session of a week.
     """
 
@@ -46,6 +47,7 @@ class SessionTables:
     oracle: pl.DataFrame
     styles: pl.DataFrame
     correction: Correction | None
+    truncated: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,17 +163,16 @@ def style_columns(style_SK: np.ndarray) -> dict[str, np.ndarray]:
     return {name: style_SK[:, k] for k, name in enumerate(STYLES)}
 
 
-def spoil(true_bars: pl.DataFrame, symbols: list[str], late: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A first copy that is wrong for `symbols`, and the redelivery that puts them right.
+def spoil(true_bars: pl.DataFrame, symbols: list[str], late: bool) -> pl.DataFrame:
+    """A first copy that is wrong for `symbols`.
 
     Late: ten minutes are missing. Otherwise half an hour was counted twice: every flow in it is doubled.
     """
     row = np.arange(len(true_bars)) % ROWS
     struck = LATE_MINUTES if late else DOUBLED_MINUTES
     hit = true_bars["symbol"].is_in(symbols) & pl.Series((row >= struck.start) & (row < struck.stop))
-    again = true_bars.filter(pl.col("symbol").is_in(symbols))
     if late:
-        return true_bars.filter(~hit), again
+        return true_bars.filter(~hit)
     flows = [name for name in MINUTE_COLUMNS if name not in PRICES]
     factor = pl.lit(hit.cast(pl.Int64) + 1)
-    return true_bars.with_columns((pl.col(name) * factor).alias(name) for name in flows), again
+    return true_bars.with_columns((pl.col(name) * factor).alias(name) for name in flows)

@@ -15,6 +15,7 @@ from fpm.schema import PRICES
 from fpm.sessions import Market, last_slot
 
 SLACK = 1e-6  # relative; prices that differ by less are equal (float32 keeps seven digits)
+AMOUNT_SLACK = 0.2  # relative; NSE amounts are sums of last prices and still lie within 1 % of their bars
 FAULT_COLUMNS = ("source", "row", "session", "reason_code", "reason")
 
 
@@ -91,6 +92,18 @@ def _checks(numbers: list[str]) -> list[tuple[pl.Expr, pl.Expr, pl.Expr]]:
         ),
         (pl.lit("FPM-IN-021"), inverted, pl.format("outside [low, high]: {}", cells)),
     ]  # fmt: skip
+
+
+def amount_faults(bars: pl.DataFrame) -> pl.DataFrame:
+    """Traded rows whose average price lies far outside [low, high]: a mistyped price, or an amount of something else.
+
+    `bars` as for `duplicates`, volumes in shares. Asked after the duplicates, so that two copies that disagree both go.
+    """
+    average = pl.col("amount") / pl.col("volume")
+    off = (average > pl.col("high") * (1 + AMOUNT_SLACK)) | (average < pl.col("low") * (1 - AMOUNT_SLACK))
+    bad = bars.filter(((pl.col("volume") > 0) & (pl.col("amount") > 0) & off).fill_null(False))
+    reason = pl.format("amount / volume is {}, the bar's prices are {} to {}", average.round(4), "low", "high")
+    return bad.select(*FAULT_COLUMNS[:3], pl.lit("FPM-IN-026").alias("reason_code"), reason.alias("reason"))
 
 
 def duplicates(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int]:

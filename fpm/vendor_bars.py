@@ -14,7 +14,7 @@ import polars as pl
 from fpm.bar_files import NUMBERS, RawFile, read_file, refuse
 from fpm.conventions import DAY, LOT, Conventions, detect
 from fpm.errors import FpmError, InputRefused
-from fpm.quarantine import RULES, duplicates, incomplete, row_faults
+from fpm.quarantine import RULES, amount_faults, duplicates, incomplete, row_faults
 from fpm.schema import MINUTE_BARS, PRICES
 from fpm.sessions import UTC, Market, sessions_between
 from fpm.symbols import symbol_table
@@ -98,8 +98,10 @@ def combine(files: Sequence[Parsed], market: Market, stored: pl.DataFrame | None
     order = pl.Enum(sorted(bars["symbol"].unique().to_list()))
     bars = bars.with_columns(pl.col("symbol").cast(order)).sort("session", "symbol", "slot", "source", "row")
     bars, doubled, lost = duplicates(bars)
+    untrue = amount_faults(bars)
+    bars = bars.join(untrue, on=["source", "row"], how="anti", maintain_order="left") if untrue.height else bars
     bars, holes = incomplete(bars, market, RULES[market.name], bars.clear() if stored is None else stored)
-    return Combined(bars.with_columns(pl.col("symbol").cast(pl.String)), pl.concat([doubled, holes]), lost)
+    return Combined(bars.with_columns(pl.col("symbol").cast(pl.String)), pl.concat([doubled, untrue, holes]), lost)
 
 
 def original_rows(path: Path, faults: pl.DataFrame) -> pl.DataFrame:
@@ -234,7 +236,7 @@ def _in_shares(bars: pl.DataFrame, found: Conventions) -> pl.DataFrame:
     if found.volume_unit == "shares":
         return bars
     volumes = [name for name in NUMBERS if name.endswith("volume") and name in bars.columns]
-    return bars.with_columns(pl.col(volumes) * LOT)
+    return bars.with_columns((pl.col(volumes) * LOT).round(4))  # 18.31 lots are 1831 shares, not 1830.9999999999998
 
 
 def _complete(bars: pl.DataFrame, raw: RawFile) -> tuple[pl.DataFrame, tuple[str, ...]]:

@@ -1,0 +1,48 @@
+"""A feed with every defect at once, through a real ingest: what is delivered again makes the truth in the end."""
+
+import json
+from dataclasses import fields, replace
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+from polars.testing import assert_frame_equal
+
+from fpm import exchange
+from fpm.exchange_defects import BY_FILE, Defects
+from fpm.sessions import cut_off, market
+from fpm.store.stores import Stores
+from producers.bars import Arrival, ingest
+
+SESSIONS = 24
+HARMLESS = ("quoted_minutes", "stale_rows")  # never delivered again: they say nothing wrong about trading
+FOR_GOOD = ("without_a_flow",)  # decides what a home knows of its vendor; tested alone
+
+
+def every_defect() -> Defects:
+    rates = {each.name: 0.06 if each.name in BY_FILE else 0.03 for each in fields(Defects)}
+    return Defects(**{name: 0.0 if name in (*HARMLESS, *FOR_GOOD) else rate for name, rate in rates.items()})
+
+
+def take(path: Path, known_at: datetime, stores: Stores) -> None:
+    report = ingest([path], Arrival(known_at, known_at), stores, lambda done, total, what: None)
+    assert report.rows_in == report.rows_out + sum(report.quarantined.values()) + report.deduplicated
+
+
+def test_a_feed_with_every_defect_ends_at_the_truth(tmp_path: Path, stores: Stores) -> None:
+    config = replace(exchange.PRESETS["tiny"], sessions=SESSIONS, seed=3)
+    clean = list(exchange.simulate(replace(config, spoiled_every=0)))
+    exchange.write(replace(config, defects=every_defect()), tmp_path / "feed")
+    corrections = tmp_path / "feed" / "corrections"
+    known_at = json.loads((corrections / "known_at.json").read_bytes())
+    assert len(known_at) > SESSIONS / 2
+    take(tmp_path / "feed", cut_off(market("cn"), clean[-1].session), stores)
+    for name, moment in sorted(known_at.items(), key=lambda item: item[1]):
+        take(corrections / name, datetime.fromisoformat(moment), stores)
+    for tables in clean:
+        stored = stores.read("minute_bars", tables.session).drop("slot", "created_timestamp")
+        local = pl.col("event_timestamp").dt.convert_time_zone("Asia/Shanghai").dt.replace_time_zone(None)
+        told = stored.with_columns(local.alias("minute")).sort("symbol", "minute")
+        keys, columns = ["symbol", "minute"], tables.minute_bars.columns
+        truth = tables.minute_bars.sort(keys).cast({pl.selectors.integer(): pl.Float64})
+        assert_frame_equal(told.select(columns), truth)
