@@ -72,7 +72,7 @@ PRESETS = {
     "demo": EncoderConfig(**QUARTERS, layers=2, hidden=256, dropout=0.0),
     "short": EncoderConfig(**QUARTERS, layers=2, hidden=256, dropout=0.0),
     "tiny": EncoderConfig(
-        **QUARTERS | {"minutes_per_token": 30, "stem": 4, "spread": 4}, layers=1, hidden=64, dropout=0.0, embed_batch=8
+        minutes_per_token=30, layers=1, hidden=64, dropout=0.0, pooling="attention", stem=4, spread=4, embed_batch=8
     ),
 }
 
