@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -26,10 +27,12 @@ from feast.infra.registry.sql import FeastRegistrySchemaError
 from psycopg_pool import ConnectionPool, PoolTimeout
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fpm import sessions
 from fpm.errors import TryLater, UsageError
 from fpm.schema import TABLES
 from fpm.store import http_token
 from fpm.store.features import PATIENCE, serving_store
+from fpm.store.http_patience import PatientProtocol
 from fpm.store.log import log
 from fpm.store.online_requests import Catalogue, RequestRefused, checked
 from fpm.store.postgres import ensure_server
@@ -41,6 +44,7 @@ LONGEST_BODY = 1_000_000
 LONGEST_HEADERS = 16_384
 BODY_SECONDS = 10.0  # then a body that trickles in is given up
 CATALOGUE_SECONDS = 60.0  # as long as Feast's own registry cache
+LONGEST_HOLIDAY = 30  # days; the longest closure of any of our markets since 1990 took 18
 TRIES = 3  # publications are minutes apart: a second one during one request is no accident any more
 DOWN = (psycopg.OperationalError, PoolTimeout, sa.exc.OperationalError, sa.exc.InterfaceError, TryLater)
 
@@ -80,7 +84,8 @@ class Published:
 class Door:
     """The ASGI app that stands before Feast's; `open` and `close` come with the server's life."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._market, self._clock = sessions.market(settings.market), clock
         self._store = serving_store(settings)
         self._feast: ASGIApp = get_app(self._store, registry_ttl_sec=0)  # its refresher dies with the first failure
         self._token_file = http_token.ensure_token(settings)
@@ -108,11 +113,12 @@ class Door:
         try:
             self._authorise(scope)
             _admit(scope, self._closed_paths)
+            fresh = _requires_fresh(scope)
             if scope["path"] == HEALTH:
-                return _health(await asyncio.to_thread(self._newest))
+                return _health(await asyncio.to_thread(self._newest, fresh))
             body = await _body(scope, receive)
             asked = await asyncio.to_thread(lambda: checked(body, self._served()))
-            return await self._unmixed(scope, asked)
+            return await self._unmixed(scope, asked, fresh)
         except RequestRefused as refused:
             return _refusal(refused)
         except DOWN as wrong:
@@ -130,9 +136,9 @@ class Door:
         if scheme.lower() != b"bearer" or not http_token.is_token(self._token_file, given.strip()):
             raise RequestRefused(401, "FPM-HTTP-081", "no valid token", "send Authorization: Bearer TOKEN")
 
-    async def _unmixed(self, scope: Scope, asked: dict[str, Any]) -> Answer:
+    async def _unmixed(self, scope: Scope, asked: dict[str, Any], fresh: bool) -> Answer:
         """Feast's answer, all of it read while one and the same publication was in force."""
-        before = await asyncio.to_thread(self._newest)
+        before = await asyncio.to_thread(self._newest, fresh)
         for _ in range(TRIES):
             status, content = await self._ask_feast(scope, asked)
             if status >= 500:
@@ -142,7 +148,7 @@ class Door:
                 raise RequestRefused(
                     422, "FPM-HTTP-079", "the request was refused", "compare it with docs/consumers.md"
                 )
-            after = await asyncio.to_thread(self._newest)
+            after = await asyncio.to_thread(self._newest, fresh)
             if after.id == before.id:
                 return Answer(200, content, after.headers)
             before = after
@@ -163,13 +169,21 @@ class Door:
         await self._feast({**scope, "headers": headers, "query_string": b""}, receive, send)
         return status, b"".join(parts)
 
-    def _newest(self) -> Published:
-        """Raises RequestRefused before the first publication."""
+    def _newest(self, fresh: bool) -> Published:
+        """Raises RequestRefused before the first publication, and where a `fresh` one is asked for and is not there."""
         with self._pool.connection() as connection:
             row = connection.execute(NEWEST).fetchone()
         if row is None:
             raise RequestRefused(503, "FPM-HTTP-084", "nothing is published yet", "ask again after the first night")
-        return Published(row[0], row[1].isoformat(), row[2].isoformat(), *row[3:])
+        published = Published(row[0], row[1].isoformat(), row[2].isoformat(), *row[3:])
+        if fresh and row[1] < (due := due_session(self._market, self._clock())):
+            raise RequestRefused(
+                409, "FPM-HTTP-087",
+                f"session {row[1]} is published, {row[5]} days old; {due} is due since "
+                f"{sessions.cut_off(self._market, due).isoformat()}",
+                "ask again later, or without require=fresh for the session that there is", published.headers,
+            )  # fmt: skip
+        return published
 
     def _served(self) -> Catalogue:
         """What is served, from Feast's registry; looked up again after a while."""
@@ -177,6 +191,13 @@ class Door:
         if self._catalogue is None or now - self._catalogue[0] > CATALOGUE_SECONDS:
             self._catalogue = now, catalogue(self._store)
         return self._catalogue[1]
+
+
+def due_session(market: sessions.Market, now: datetime) -> date:
+    """The newest session whose cut-off has passed: what a reader may expect, once its night is done."""
+    today = now.astimezone(market.zone).date()
+    days = sessions.sessions_between(market, today - timedelta(days=LONGEST_HOLIDAY), today)
+    return max(day for day in days if sessions.cut_off(market, day) <= now)
 
 
 def catalogue(store: FeatureStore) -> Catalogue:
@@ -207,8 +228,9 @@ def serve(settings: Settings, host: str, port: int, insecure: bool, announce: Ca
     with _bound(host, port) as listening:
         door = _door(settings)
         configuration = uvicorn.Config(
-            door, http="h11", ws="none", lifespan="on", log_level="warning", access_log=False, server_header=False,
-            h11_max_incomplete_event_size=LONGEST_HEADERS, timeout_keep_alive=5, timeout_graceful_shutdown=5,
+            door, http=PatientProtocol, ws="none", lifespan="on", log_level="warning", access_log=False,
+            server_header=False, h11_max_incomplete_event_size=LONGEST_HEADERS, timeout_keep_alive=5,
+            timeout_graceful_shutdown=5,
         )  # fmt: skip
         address = f"[{host}]" if ":" in host else host
         announce({
@@ -248,6 +270,14 @@ def _bound(host: str, port: int) -> socket.socket:
             "FPM-HTTP-002", f"cannot listen on {host}:{port}: {wrong.strerror}", "nothing was served",
             "choose another --port, or stop what listens there",
         ) from wrong  # fmt: skip
+
+
+def _requires_fresh(scope: Scope) -> bool:
+    """Whether the query says `require=fresh`. Raises RequestRefused where it says anything else."""
+    query = scope["query_string"]
+    if query not in (b"", b"require=fresh"):
+        raise RequestRefused(400, "FPM-HTTP-080", "the query is not require=fresh", "use it, or no query at all")
+    return bool(query)
 
 
 def _admit(scope: Scope, closed_paths: set[str]) -> None:
@@ -302,7 +332,7 @@ def _health(published: Published) -> Answer:
 
 def _refusal(refused: RequestRefused) -> Answer:
     extra = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "60"}}.get(refused.status, {})
-    return _words(refused.status, refused.code, refused.wrong, refused.todo, extra)
+    return _words(refused.status, refused.code, refused.wrong, refused.todo, {**refused.headers, **extra})
 
 
 def _words(status: int, code: str, wrong: str, todo: str, headers: dict[str, str] | None = None) -> Answer:

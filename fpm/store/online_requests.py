@@ -20,11 +20,11 @@ FIELDS = ("entities", "features", "feature_service", "full_feature_names")
 
 
 class RequestRefused(UsageError):
-    """A request that is answered with `status` and words, not with features."""
+    """A request that is answered with `status` and words, not with features; `headers` go back, too."""
 
-    def __init__(self, status: int, code: str, wrong: str, todo: str) -> None:
+    def __init__(self, status: int, code: str, wrong: str, todo: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(code, wrong, "nothing was read", todo)
-        self.status = status
+        self.status, self.headers = status, headers or {}
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,13 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fpm import sessions
 from fpm.errors import TryLater, UsageError
 from fpm.store import feature_server, features, http_token
 from fpm.store.feature_server import serve
@@ -116,6 +118,29 @@ def test_a_vector_and_a_service(server: Running) -> None:
     entities = {"symbol": [LAKE.names[0]], "index": ["CSI300"]}
     status, _, answer = server.read({"feature_service": "weights", "entities": entities})
     assert status == 200 and columns(answer)["weight"][0] is not None
+
+
+def test_a_stale_session_is_refused_where_a_fresh_one_is_asked_for(server: Running) -> None:
+    """The published session is of 2024, and the calendar has gone on since."""
+    for method, path, body in (("POST", "/get-online-features", json.dumps(GOOD).encode()), ("GET", "/health", None)):
+        status, headers, answer = server.ask(method, f"{path}?require=fresh", body)
+        assert status == 409 and answer["error"]["code"] == "FPM-HTTP-087" and headers["x-fpm-session"] == str(TUESDAY)
+        assert str(TUESDAY) in answer["error"]["wrong"] and "is due since" in answer["error"]["wrong"]
+        assert server.ask(method, f"{path}?require=anything", body)[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("market", "now", "due"),
+    [  # cut-offs: 20:00 in Shanghai, midnight UTC
+        ("cn", "2024-12-03T11:59:59+00:00", "2024-12-02"),
+        ("cn", "2024-12-03T12:00:00+00:00", "2024-12-03"),
+        ("cn", "2024-12-08T12:00:00+00:00", "2024-12-06"),  # a Sunday
+        ("cn", "2024-10-07T23:00:00+00:00", "2024-09-30"),  # the national holiday
+        ("crypto", "2024-12-08T12:00:00+00:00", "2024-12-07"),
+    ],
+)
+def test_the_session_that_is_due(market: str, now: str, due: str) -> None:
+    assert str(feature_server.due_session(sessions.market(market), datetime.fromisoformat(now))) == due
 
 
 @pytest.mark.parametrize("token", ["", "guessed", "é", "Bearer", "eyJhbGciOiJub25lIn0.e30."])
