@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 EVENT, CREATED = "event_timestamp", "created_timestamp"
 WANTED_AT, KNOWN_AT = "event_timestamp", "known_at"
 NONE = -1
-LOOKS = 3  # sessions looked into one by one; whoever was silent for longer is searched for among all
+LOOKS = 2  # sessions looked into one by one; whoever was silent for longer is searched for among all
 
 
 @dataclass(frozen=True)
@@ -130,16 +130,17 @@ def _of_one_moment(wanted: pl.DataFrame, stored: pl.DataFrame, keys: Sequence[st
     created_M, known_N = _moments(stored, CREATED), _moments(wanted, KNOWN_AT)
     if created_M.min() > known_N.max():
         return np.full(len(wanted), NONE)
-    if created_M.max() <= known_N.min() and _same_keys(wanted, stored, keys):
+    if created_M.max() > known_N.min() or stored.n_unique(keys) < len(stored):
+        return _positions(rows_as_of(wanted, stored, keys, None))
+    if len(wanted) == len(stored) and all(_same(wanted[key], stored[key]) for key in keys):
         return np.arange(len(wanted))
-    return _positions(rows_as_of(wanted, stored, keys, None))
+    numbered = stored.select(keys).with_row_index("_row")
+    return _positions(wanted.select(keys).join(numbered, on=list(keys), how="left", maintain_order="left")["_row"])
 
 
-def _same_keys(wanted: pl.DataFrame, stored: pl.DataFrame, keys: Sequence[str]) -> bool:
-    """Row for row, none twice; a null is like nothing."""
-    if len(wanted) != len(stored) or any(stored[key].null_count() for key in keys):
-        return False
-    return all(wanted[key].equals(stored[key]) for key in keys) and stored.n_unique(keys) == len(stored)
+def _same(wanted: pl.Series, stored: pl.Series) -> bool:
+    """Row for row; a null is like nothing."""
+    return not stored.null_count() and wanted.equals(stored)
 
 
 def _searched(

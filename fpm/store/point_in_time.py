@@ -222,24 +222,24 @@ def _joined(entities: pl.DataFrame, day_N: NDArray[np.int32], found: Sequence[An
 def _found(first: int, last: int, answers: Answers, held: dict[int, pl.DataFrame]) -> pl.DataFrame:
     """The values of the entity rows from `first` to before `last`."""
     row_M, part_M = answers.row_N[first:last], answers.part_N[first:last]
-    pieces, place_M, count = [], np.full(len(row_M), NONE), 0
-    for number in np.unique(part_M[part_M != NONE]).tolist():
-        here_H, values = np.flatnonzero(part_M == number), held[number]
-        inside_H = row_M[here_H] - answers.parts[number].first
-        if not _whole(inside_H, len(values)):
-            values = values[inside_H]
-        if len(here_H) == len(row_M):
-            return values
-        pieces.append(values)
-        place_M[here_H] = np.arange(count, count + len(here_H))
-        count += len(here_H)
-    empty = nothing(answers.serving.table, answers.serving.columns).rename(answers.serving.columns)
-    place = pl.Series(place_M).replace(NONE, None).cast(pl.UInt32)
-    return pl.concat([empty, *pieces], rechunk=True).select(pl.all().gather(place))
+    numbers = [number for number in np.unique(part_M).tolist() if number != NONE]
+    if not numbers:
+        empty = nothing(answers.serving.table, answers.serving.columns).rename(answers.serving.columns)
+        return empty.clear(len(row_M))
+    values = pl.concat([held[number] for number in numbers]) if len(numbers) > 1 else held[numbers[0]]
+    inside_M, count = np.full(len(row_M), NONE), 0
+    for number in numbers:
+        here_M = part_M == number
+        inside_M[here_M] = row_M[here_M] - answers.parts[number].first + count
+        count += len(held[number])
+    if _whole(inside_M, len(values)):
+        return values
+    place = pl.Series(inside_M).replace(NONE, None).cast(pl.UInt32)
+    return values.select(pl.all().gather(place))
 
 
-def _whole(inside_H: Places, rows: int) -> bool:
-    return len(inside_H) == rows and bool((inside_H == np.arange(rows)).all())
+def _whole(inside_M: Places, rows: int) -> bool:
+    return len(inside_M) == rows and bool((inside_M == np.arange(rows)).all())
 
 
 def _values(serving: Serving, part: _Part) -> pl.DataFrame:
