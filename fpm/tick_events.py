@@ -107,7 +107,7 @@ def priced_cancels(cancels: pl.DataFrame, adds: pl.DataFrame) -> pl.DataFrame:
 
 def unknown_orders(trades: pl.DataFrame, submissions: pl.DataFrame) -> pl.DataFrame:
     """sid, unknown: trades that name an order nothing was heard of. Only for symbols whose orders were delivered."""
-    seen = submissions.select(ORDER).unique()
+    seen = submissions.select(ORDER)
     sides = [
         trades.select("sid", "channel", "seq", packed(pl.col(name), pl.lit(name == "buy"))) for name in ("buy", "sell")
     ]

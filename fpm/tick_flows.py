@@ -89,7 +89,7 @@ def known_values(trades: pl.DataFrame, submissions: pl.DataFrame) -> pl.DataFram
     )
     worth = (pl.col("price") * pl.col("volume")).alias("worth")
     entered = submissions.filter(pl.col("price").is_not_null()).select(*ORDER, "slot", worth)
-    entered = entered.join(fills.select(ORDER).unique(), on=ORDER, how="semi")
+    entered = entered.join(fills.select(ORDER), on=ORDER, how="semi")
     both = pl.concat([fills, entered], how="diagonal_relaxed")
     steps = both.group_by(*ORDER, "slot").agg(
         pl.col("taken_volume").sum(), pl.col("taken_volume").count().alias("taken_count"),

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fpm.tick_tape import STREAMS, TRADES, VALUES, TickRules, linked, of_exchange
+from fpm.tick_tape import CHANNELS, STREAMS, TRADES, VALUES, TickRules, linked, of_exchange
 
+SPACES = 4
 NUMBERING = ("exchange", "space", "channel")  # who shares a sequence; space 0: linked streams, else the stream + 1
 
 
@@ -22,7 +23,7 @@ def space() -> pl.Expr:
 
 @dataclass(frozen=True)
 class Ordered:
-    """A tape in order of symbol, space, channel, sequence; faults (file, row, reason_code, reason); copies removed."""
+    """A tape sorted by `place` (symbol, space and channel as one number) and seq; faults: file, row, reason_code, reason."""
 
     tape: pl.DataFrame
     faults: pl.DataFrame
@@ -31,19 +32,20 @@ class Ordered:
 
 def ordered(tape: pl.DataFrame) -> Ordered:
     """Sort by sequence, never by time. Equal records of one number are kept once; different ones are all taken out."""
-    keys = ["sid", "space", "channel", "seq"]
-    numbered = tape.with_columns(space()).sort(*keys, "file", "row")
+    keys = ["place", "seq"]
+    place = (pl.col("sid").cast(pl.Int64) * SPACES + pl.col("space")) * CHANNELS + pl.col("channel")
+    numbered = tape.with_columns(space()).with_columns(place.alias("place")).sort(keys)
     again = pl.all_horizontal(pl.col(key) == pl.col(key).shift(1) for key in keys).fill_null(False)
     repeated = numbered.select(again.alias("again"))["again"]
     none = pl.DataFrame(schema={"file": pl.UInt16, "row": pl.UInt32, "reason_code": pl.String, "reason": pl.String})
     if not repeated.any():
         return Ordered(numbered, none, 0)
-    suspects = numbered.filter(repeated | repeated.shift(-1, fill_value=False))
+    suspects = numbered.filter(repeated | repeated.shift(-1, fill_value=False)).sort(*keys, "file", "row")
     copies = suspects.unique([*keys, *VALUES], keep="first", maintain_order=True)
     conflicts = copies.filter(pl.struct(keys).is_duplicated()).select(keys).unique()
     extra = suspects.join(copies, on=["file", "row"], how="anti")
     kept = numbered.join(extra, on=["file", "row"], how="anti", maintain_order="left")
-    wrong = kept.join(conflicts, on=keys, how="semi")
+    wrong = kept.join(conflicts, on=keys, how="semi").sort("file", "row")
     faults = wrong.select(
         "file", "row", reason_code=pl.lit("FPM-IN-015"), reason=pl.lit("two records of this number with other values")
     )
@@ -55,10 +57,9 @@ def backwards(tape: pl.DataFrame, rules: TickRules) -> pl.DataFrame:
 
     `tape` is ordered. A number that begins again puts the afternoon among the morning, and the clock runs far back.
     """
-    own = ["sid", "space", "channel"]
-    back = (pl.col("time").cum_max().over(own) - pl.col("time")).alias("back")
+    back = (pl.col("time").cum_max().over("place") - pl.col("time")).alias("back")
     return (
-        tape.select(*own, back)
+        tape.select("sid", back)
         .group_by("sid")
         .agg((pl.col("back") > rules.backwards * 1000).sum().alias("backwards"), pl.col("back").max().alias("furthest"))
     )
