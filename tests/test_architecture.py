@@ -13,7 +13,8 @@ COMMAND_LAYER = {"fpm.arguments", "fpm.cli", "fpm.console", "fpm.demo", "fpm.sch
 OURS = ("fpm", "producers", "consumers", "feature_repo", "migrations")
 OUTSIDE_WORLD = {"feast", "psycopg", "psycopg_pool", "sqlalchemy", "alembic", "structlog", "pydantic_settings", "typer"}
 FEAST_ROOMS = {
-    f"fpm.store.{name}" for name in ("features", "offline", "online", "online_answers", "engine", "feature_server")
+    f"fpm.store.{name}"
+    for name in ("features", "offline", "online", "online_answers", "engine", "feature_server", "quick_feast")
 }
 
 

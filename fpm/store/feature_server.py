@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import fpm.store.quick_feast  # noqa: F401  before all others that import Feast
+
+# isort: split
 import psycopg
 import sqlalchemy as sa
 import uvicorn

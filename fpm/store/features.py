@@ -14,6 +14,9 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+import fpm.store.quick_feast  # noqa: F401  before all others that import Feast
+
+# isort: split
 import polars as pl
 import psycopg
 import sqlalchemy as sa
