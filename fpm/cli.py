@@ -337,13 +337,18 @@ def simulate(
     sessions: Annotated[int, typer.Option(min=1)] = 150,
     seed: int = 7,
     signal: Annotated[bool, typer.Option(help="--no-signal: an exchange with nothing to find")] = True,
+    ticks: Annotated[bool, typer.Option("--ticks", help="Level-2 trades and orders, too; large")] = False,
+    defects: Annotated[float, typer.Option(min=0.0, max=1.0, help="how often a feed does each thing wrong")] = 0.0,
     as_json: Json = False,
 ) -> None:
     """The synthetic exchange alone: raw files as a vendor would deliver them."""
     from fpm import exchange
+    from fpm.exchange_defects import all_defects
     from fpm.progress import bar
 
-    config = exchange.ExchangeConfig(symbols=symbols, sessions=sessions, seed=seed, signal=signal)
+    config = exchange.ExchangeConfig(
+        symbols=symbols, sessions=sessions, seed=seed, signal=signal, ticks=ticks, defects=all_defects(defects)
+    )
     with bar("simulate") as progress:
         exchange.write(config, out, lambda done, total: progress(done, total, ""))
     _show({"out": str(out), "symbols": symbols, "sessions": sessions}, as_json)

@@ -49,6 +49,7 @@ from fpm.exchange_tables import (
     spoil,
     style_columns,
 )
+from fpm.exchange_tape import with_ticks
 from fpm.sessions import cut_off, market, next_sessions
 
 MARKET = market("cn")
@@ -65,7 +66,8 @@ class ExchangeConfig:
     Measured with preset demo, four seeds, mean RankIC of the oracle and its standard error: intraday 0.312, daily
     0.191, combined 0.368 (0.008 each); signal off 0.007, 0.017, 0.015 (0.009 each).
     `spoiled_every`: of so many sessions one is first delivered late and one wrong (0: none); `defects`: whatever else
-    a feed does wrong.
+    a feed does wrong. `ticks`: Level-2 trades and orders beside the bars, which are then their sums to the share and
+    the cent; thousands of records a symbol-session, so for small exchanges.
     """
 
     symbols: int = 300
@@ -77,6 +79,7 @@ class ExchangeConfig:
     events: Events = field(default_factory=Events)
     spoiled_every: int = 40
     defects: Defects = field(default_factory=Defects)
+    ticks: bool = False
 
 
 PRESETS = {
@@ -117,6 +120,14 @@ def simulate(config: ExchangeConfig) -> Iterator[SessionTables]:
         day = with_news(session_day(universe, opened, pre_close_S, rng), universe, config.events, rng)
         day = with_impact(day, universe, opened, config.impact) if config.signal else day
         flows = minute_flows(day, rng)
+        traded = np.flatnonzero(day.traded_S)
+        ticks = None
+        if config.ticks:
+            names = [universe.symbols[i] for i in traded]
+            own = {name: flow_ST[traded] for name, flow_ST in flows.items()}
+            summed, ticks = with_ticks(session, names, own, np.random.default_rng([config.seed, 5, index]))
+            for name, flow_ST in summed.items():
+                flows[name][traded] = flow_ST
         close_S = np.where(day.traded_S, np.rint(flows["close"][:, -1] * TICKS).astype(np.int64), pre_close_S)
         state = evening(opened, day, close_S, config.impact, rng)
         daily = daily_bars(session, universe, state, day, flows, listing_dates(universe, state, calendar, index))
@@ -131,6 +142,7 @@ def simulate(config: ExchangeConfig) -> Iterator[SessionTables]:
             styles=of_traded(session, universe, day, style_columns(day.style_SK)),
             correction=correction,
             truncated=copy.truncated,
+            ticks=ticks,
         )
 
 
@@ -191,6 +203,10 @@ def write(config: ExchangeConfig, folder: Path, progress: Callable[[int, int], N
         if tables.correction is not None:
             _place(folder / "corrections" / name, _parquet(tables.correction.minute_bars))
             known_at[name] = tables.correction.known_at.isoformat()
+        if tables.ticks is not None:
+            for stream, records in vars(tables.ticks).items():
+                (folder / stream).mkdir(exist_ok=True)
+                _place(folder / stream / f"{tables.session}.parquet", _parquet(records))
         daily.append(tables.daily_bars)
         members.append(tables.index_members)
         answers.append(tables.oracle)

@@ -10,7 +10,7 @@ Letters in array names: S symbols.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 
 import numpy as np
@@ -58,6 +58,11 @@ class Defects:
     other_values: float = 0.0
     truncated_file: float = 0.0
     late_file: float = 0.0
+
+
+def all_defects(rate: float) -> Defects:
+    """Every defect at one rate."""
+    return Defects(**{each.name: rate for each in fields(Defects)})
 
 
 @dataclass(frozen=True)

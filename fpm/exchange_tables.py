@@ -14,6 +14,7 @@ import polars as pl
 from fpm.exchange_days import INDUSTRIES, TICKS, Day, State, Universe
 from fpm.exchange_prices import MINUTES, ROWS
 from fpm.exchange_styles import STYLES
+from fpm.exchange_tape import TickTables
 from fpm.schema import INDICES, OPTIONAL_FLOWS, PRICES
 
 MINUTE_COLUMNS = (*PRICES, "volume", "amount", *OPTIONAL_FLOWS)
@@ -36,7 +37,7 @@ class SessionTables:
     """All that one session delivers, and what only the simulator knows (`oracle`, `styles`).
 
     `minute_bars` is the first copy: where `correction` is given, its symbols are late or wrong in it. Empty: no file
-    came; `truncated`: the file that came breaks off in the middle.
+    came; `truncated`: the file that came breaks off in the middle. `ticks`: the true ones, where asked for.
     `index_members` is empty except on the first session of a week.
     """
 
@@ -48,6 +49,7 @@ class SessionTables:
     styles: pl.DataFrame
     correction: Correction | None
     truncated: bool = False
+    ticks: TickTables | None = None
 
 
 @dataclass(frozen=True)

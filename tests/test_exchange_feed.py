@@ -7,8 +7,10 @@ from pathlib import Path
 
 import polars as pl
 from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
 
 from fpm import exchange
+from fpm.cli import app
 from fpm.exchange_defects import BY_FILE, Defects
 from fpm.sessions import cut_off, market
 from fpm.store.stores import Stores
@@ -46,3 +48,11 @@ def test_a_feed_with_every_defect_ends_at_the_truth(tmp_path: Path, stores: Stor
         keys, columns = ["symbol", "minute"], tables.minute_bars.columns
         truth = tables.minute_bars.sort(keys).cast({pl.selectors.integer(): pl.Float64})
         assert_frame_equal(told.select(columns), truth)
+
+
+def test_the_command_writes_ticks_and_defects(tmp_path: Path) -> None:
+    words = ["simulate", str(tmp_path), "--symbols", "6", "--sessions", "2", "--ticks", "--defects", "0.2", "--json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert len(list((tmp_path / "ticks").glob("*.parquet"))) == 2
+    assert json.loads((tmp_path / "corrections" / "known_at.json").read_bytes())
