@@ -37,6 +37,7 @@ from fpm.store import http_token
 from fpm.store.features import PATIENCE, serving_store
 from fpm.store.http_patience import PatientProtocol
 from fpm.store.log import log
+from fpm.store.online import check
 from fpm.store.online_requests import Catalogue, RequestRefused, checked
 from fpm.store.postgres import ensure_server
 from fpm.store.settings import Settings
@@ -96,7 +97,7 @@ class Door:
         self._pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]] = ConnectionPool(
             ensure_server(settings).for_role("reader").dsn, min_size=0, max_size=4, timeout=PATIENCE, open=True,
             reconnect_timeout=PATIENCE,
-            check=ConnectionPool.check_connection, kwargs={"autocommit": True, "application_name": "fpm serve"},
+            check=check, kwargs={"autocommit": True, "application_name": "fpm serve"},
         )  # fmt: skip
         self._catalogue: tuple[float, Catalogue] | None = None
 
@@ -120,8 +121,8 @@ class Door:
             if scope["path"] == HEALTH:
                 return _health(await asyncio.to_thread(self._newest, fresh))
             body = await _body(scope, receive)
-            asked = await asyncio.to_thread(lambda: checked(body, self._served()))
-            return await self._unmixed(scope, asked, fresh)
+            asked, before = await asyncio.to_thread(lambda: (checked(body, self._served()), self._newest(fresh)))
+            return await self._unmixed(scope, asked, before, fresh)
         except RequestRefused as refused:
             return _refusal(refused)
         except DOWN as wrong:
@@ -139,9 +140,8 @@ class Door:
         if scheme.lower() != b"bearer" or not http_token.is_token(self._token_file, given.strip()):
             raise RequestRefused(401, "FPM-HTTP-081", "no valid token", "send Authorization: Bearer TOKEN")
 
-    async def _unmixed(self, scope: Scope, asked: dict[str, Any], fresh: bool) -> Answer:
+    async def _unmixed(self, scope: Scope, asked: dict[str, Any], before: Published, fresh: bool) -> Answer:
         """Feast's answer, all of it read while one and the same publication was in force."""
-        before = await asyncio.to_thread(self._newest, fresh)
         for _ in range(TRIES):
             status, content = await self._ask_feast(scope, asked)
             if status >= 500:

@@ -220,13 +220,13 @@ class FpmOnlineStore(PostgreSQLOnlineStore):
                 max_size=config.online_store.connections,
                 timeout=config.online_store.patience,
                 reconnect_timeout=config.online_store.patience,  # later requests try anew, not after a growing pause
-                check=_check,
+                check=check,
                 open=True,
             )
         return self._pool.connection()
 
 
-def _check(connection: Connection[Any]) -> None:
+def check(connection: Connection[Any]) -> None:
     """A server that went away has closed its end, which the socket says at once; only then is it asked itself."""
     socket = select.poll()
     socket.register(connection, select.POLLIN)

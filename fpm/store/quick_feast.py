@@ -28,12 +28,13 @@ class _Torch:
 @contextmanager
 def _unchecked() -> Iterator[None]:
     """`typeguard.typechecked` as it is under `python -O`: without effect."""
-    checked = typeguard.typechecked
-    typeguard.typechecked = lambda target=None, **given: (lambda each: each) if target is None else target
+    quick: Any = typeguard
+    checked = quick.typechecked
+    quick.typechecked = lambda target=None, **given: (lambda each: each) if target is None else target
     try:
         yield
     finally:
-        typeguard.typechecked = checked
+        quick.typechecked = checked
 
 
 @contextmanager

@@ -1,0 +1,245 @@
+"""Online features over HTTP, on loopback: `fpm serve` beside Feast's own feature server on its own Postgres store.
+
+Run `python benchmarks/bench_http.py [--symbols 530] [--clients 4]`. Both servers have one process, the same rows of
+the published factors and fingerprints, the same embedded Postgres, and are warm. Ours checks a token and the request,
+reads as the reader from the serving views, and says which publication an answer is of, which takes two more queries;
+Feast's does none of it. Floor: psycopg, the same rows by one statement, without any HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import measure
+import numpy as np
+import polars as pl
+import psycopg
+
+VINTAGE = "benchmark"
+
+
+@dataclass(frozen=True)
+class Server:
+    """An address and a token ("" where none is asked for)."""
+
+    port: int
+    token: str = ""
+
+    def asker(self, asked: dict[str, Any]) -> Callable[[], bytes]:
+        """A client with one connection; each call is one request. Raises RuntimeError for any answer but 200."""
+        line, body = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60), json.dumps(asked).encode()
+        headers = {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
+
+        def ask() -> bytes:
+            line.request("POST", "/get-online-features", body, headers)
+            answer = line.getresponse()
+            content = answer.read()
+            if answer.status != 200:
+                raise RuntimeError(f"{answer.status}: {content[:500]!r}")
+            return content
+
+        return ask
+
+
+@contextmanager
+def feasts(folder: Path) -> Iterator[Server]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("feast")), "-c", str(folder), "serve", "--host", "127.0.0.1"]
+    process = subprocess.Popen([*command, "--port", str(port), "--no-access-log"], stderr=subprocess.DEVNULL)
+    try:
+        _wait(port, process)
+        yield Server(port)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def ours(home: Path) -> Iterator[Server]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fpm.cli", "serve", "--port", "0", "--json"],
+        env={**os.environ, "FPM_HOME": str(home)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        told = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
+        yield Server(int(told["url"].rpartition(":")[2]), Path(told["token_file"]).read_text().strip())
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+    while True:
+        if process.poll() is not None:
+            raise RuntimeError("Feast's server ended")
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.2)
+
+
+# --- the data -----------------------------------------------------------------------------------------------------
+def frames(symbols: int, clocks: dict[str, Any]) -> dict[str, pl.DataFrame]:
+    from fpm.schema import DAILY_FACTORS_TABLE, FINGERPRINT_SIZE
+
+    rng, names = np.random.default_rng(0), [f"{number:06d}.SZ" for number in range(symbols)]
+    moments = [pl.lit(moment, pl.Datetime("us", "UTC")).alias(name) for name, moment in clocks.items()]
+    factors = {
+        name: rng.standard_normal(symbols)
+        for name, kind in DAILY_FACTORS_TABLE.columns.items() if kind in ("float32", "float64")
+    }  # fmt: skip
+    vectors = pl.Series(rng.standard_normal((symbols, FINGERPRINT_SIZE), dtype=np.float32)).cast(pl.List(pl.Float32))
+    return {
+        "daily_factors": pl.DataFrame({"symbol": names, **factors}).with_columns(moments),
+        "fingerprints": pl.DataFrame({"symbol": names, "vintage": VINTAGE, "fingerprint": vectors}).with_columns(
+            moments
+        ),
+    }
+
+
+def prepare(home: Path, stock: Path, symbols: int) -> str:
+    """Both stores filled; returns the owner's connection string."""
+    import yaml
+    from feast import FeatureStore
+
+    from feature_repo import definitions
+    from fpm.sessions import close, cut_off, market
+    from fpm.store import features
+    from fpm.store.ledger import Publication
+    from fpm.store.postgres import ensure_server
+    from fpm.store.publication import publish_online
+    from fpm.store.settings import Settings
+    from fpm.store.stores import open_stores
+
+    settings = Settings(home=home, market="cn", preset="default", log_level="error")
+    stores, of = open_stores(settings), market("cn")
+    stores.ledger.decide("market", "cn")
+    features.apply(settings)
+    day = date(2024, 12, 2)
+    made = frames(symbols, {"event_timestamp": close(of, day), "created_timestamp": cut_off(of, day)})
+    publish_online(Publication(day, tuple(made), 0, "0", VINTAGE, "benchmark"), made, stores)
+    stores.ledger.close()
+    server = ensure_server(settings)
+    stock.mkdir()
+    parts = server.parts
+    configured = {
+        "project": "stock", "provider": "local", "registry": str(stock / "registry.db"),
+        "entity_key_serialization_version": 3, "offline_store": {"type": "file"},
+        "online_store": {
+            "type": "postgres", "host": parts["host"], "port": int(parts["port"]), "database": parts["dbname"],
+            "db_schema": "stock", "user": parts["user"], "password": parts["password"], "sslmode": "disable",
+        },
+    }  # fmt: skip
+    (stock / "feature_store.yaml").write_text(yaml.safe_dump(configured))
+    store = FeatureStore(repo_path=str(stock))
+    store.apply([*definitions.ENTITIES.values(), definitions.daily_factors, definitions.fingerprints])
+    for view, frame in made.items():
+        store.write_to_online_store(view, frame.to_pandas())
+    return server.dsn
+
+
+# --- the run ------------------------------------------------------------------------------------------------------
+def compare(dsn: str, servers: dict[str, Server], symbols: int, clients: int) -> None:
+    from fpm.schema import DAILY_FACTORS_TABLE, TABLES
+
+    columns = [name for name, kind in DAILY_FACTORS_TABLE.columns.items() if name not in TABLES["daily_factors"].keys]
+    names = [f"{number:06d}.SZ" for number in range(symbols)]
+    for count in (1, 100):
+        asked = {
+            "features": [*(f"daily_factors:{name}" for name in columns), "fingerprints:fingerprint"],
+            "entities": {"symbol": names[:count], "vintage": [VINTAGE] * count},
+        }
+        spent: dict[str, list[float]] = {"psycopg (floor)": _timed(_raw(dsn, columns, names[:count]), 200)}
+        for name, server in servers.items():
+            ask = server.asker(asked)
+            for _ in range(20):
+                ask()
+            spent[name] = _timed(ask, 200)
+        rates = {name: _rate(server, asked, clients, 3.0) for name, server in servers.items()}
+        theirs = float(np.quantile(spent["Feast's own server"], 0.5))
+        rows = [
+            [name, *(1e3 * float(np.quantile(each, q)) for q in (0.5, 0.99)), float(np.quantile(each, 0.5)) / theirs,
+             rates.get(name, "")]
+            for name, each in spent.items()
+        ]  # fmt: skip
+        measure.show(
+            f"HTTP, {count} keys x ({len(columns)} + 128)",
+            ["way", "p50 ms", "p99 ms", "x Feast's own", f"requests/s, {clients} clients"], rows,
+        )  # fmt: skip
+
+
+def _timed(call: Callable[[], Any], repeats: int) -> list[float]:
+    return [measure.seconds(call, 1) for _ in range(repeats)]
+
+
+def _rate(server: Server, asked: dict[str, Any], clients: int, seconds: float) -> float:
+    """Answers a second for so many clients that ask without a pause."""
+    end, counts = time.monotonic() + seconds, [0] * clients
+
+    def hammer(client: int) -> None:
+        ask = server.asker(asked)
+        while time.monotonic() < end:
+            ask()
+            counts[client] += 1
+
+    threads = [threading.Thread(target=hammer, args=(client,)) for client in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / seconds
+
+
+def _raw(dsn: str, columns: list[str], names: list[str]) -> Callable[[], Any]:
+    connection = psycopg.connect(dsn, autocommit=True)
+    chosen = ", ".join(f'f."{name}"' for name in columns)
+    statement: Any = (
+        f"SELECT {chosen}, p.fingerprint FROM serving.daily_factors f JOIN serving.fingerprints p USING (symbol) "
+        "WHERE symbol = ANY(%s)"
+    )
+
+    def read() -> Any:
+        with connection.cursor(binary=True) as cursor:
+            return cursor.execute(statement, (names,)).fetchall()
+
+    return read
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--symbols", type=int, default=530)
+    parser.add_argument("--clients", type=int, default=4)
+    given = parser.parse_args()
+    from fpm.store.postgres import stop_server
+    from fpm.store.settings import Settings
+
+    with tempfile.TemporaryDirectory(prefix="bench-http-") as folder:
+        home, stock = Path(folder) / "home", Path(folder) / "stock"
+        try:
+            dsn = prepare(home, stock, given.symbols)
+            with feasts(stock) as theirs, ours(home) as own:
+                compare(dsn, {"Feast's own server": theirs, "fpm serve": own}, given.symbols, given.clients)
+        finally:
+            stop_server(Settings(home=home))
+
+
+if __name__ == "__main__":
+    main()
