@@ -120,15 +120,15 @@ def _merge_prices(columns: dict[str, np.ndarray], traded: np.ndarray, starts: np
 def _merge_flows(columns: dict[str, np.ndarray], traded: np.ndarray, starts: np.ndarray) -> dict[str, np.ndarray]:
     """Sums over each group. A flow that nobody has is left out; one null in a group makes the group NaN."""
     return {
-        name: np.add.reduceat(np.where(traded | _untraded(name, columns), columns[name], 0.0), starts, axis=1)
+        name: np.add.reduceat(np.where(traded | _spoken(name, columns), columns[name], 0.0), starts, axis=1)
         for name in FLOWS
         if name in columns and not np.isnan(columns[name]).all()
     }
 
 
-def _untraded(name: str, columns: dict[str, np.ndarray]) -> np.ndarray:
-    """Where a flow has something to say of a minute without a trade: orders come and go while nothing trades."""
-    return np.isfinite(columns[name]) if name in ORDER_FLOWS else np.zeros(columns[name].shape, bool)
+def _spoken(name: str, columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Where the vendor's row says what a flow was although nothing traded: orders come and go all the same."""
+    return ~np.isnan(columns["volume"]) if name in ORDER_FLOWS else np.zeros(columns[name].shape, bool)
 
 
 def _first(values: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Level-2 files as vendors deliver them: which stream, which columns, and batches of rows, or a refusal in words.
 
-A file belongs to the stream that its name or its folder begins with: `trades`, `orders`, `ticks` (Shanghai's merged
-stream), `snapshots`, `totals`. Files are Parquet and read a batch at a time, so that their size costs no memory.
+A file belongs to the stream that its name begins with, or its folder's (`orders/2023-02-01.parquet`): `trades`,
+`orders`, `ticks` (Shanghai's merged stream), `snapshots`, `totals`. Files are Parquet and read a batch at a time, so
+that their size costs no memory.
 """
 
 from __future__ import annotations
@@ -69,8 +70,9 @@ class TickFile:
 
 
 def stream_of(path: Path) -> str | None:
-    """The stream a file's own name or its folder's begins with; None where neither says."""
-    for name in (path.stem, path.parent.name):
+    """The stream a file's own name begins with, or its folder's where the file is named by a day or a part."""
+    folder = (path.parent.name,) if path.stem[:1].isdigit() or path.stem.startswith("part") else ()
+    for name in (path.stem, *folder):
         for stream in REQUIRED:
             if name == stream or name.startswith((f"{stream}-", f"{stream}_", f"{stream}.")):
                 return stream

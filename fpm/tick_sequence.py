@@ -23,7 +23,10 @@ def space() -> pl.Expr:
 
 @dataclass(frozen=True)
 class Ordered:
-    """A tape sorted by `place` (symbol, space and channel as one number) and seq; faults: file, row, reason_code, reason."""
+    """A tape sorted by `place` (symbol, space and channel as one number) and seq, and the rows taken out of it.
+
+    `faults`: file, row, reason_code, reason. `deduplicated`: equal copies removed.
+    """
 
     tape: pl.DataFrame
     faults: pl.DataFrame

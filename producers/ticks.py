@@ -168,7 +168,7 @@ def _totals(take: Take) -> pl.DataFrame:
 def _sessions(take: Take, told: pl.DataFrame, progress: Progress) -> list[date]:
     """Every session's minute rows made, judged and published, one after the other. Returns those published."""
     days, source = take.buckets.sessions(), sha256("".join(digest(file.path) for file in take.accepted).encode())
-    published, ticked = [], []
+    published, ticked, lacking = [], [], None
     for done, session in enumerate(days):
         progress(len(days) + done, 2 * len(days), str(session))
         parts = [_minutes(session, bucket, take) for bucket in take.buckets.of(session)]
@@ -177,9 +177,12 @@ def _sessions(take: Take, told: pl.DataFrame, progress: Progress) -> list[date]:
         bars = _judged(session, parts, told, take)
         del parts
         if bars.height:
+            take.intake.report.unavailable = set()
             decide(bars, take.intake)
+            lacking = take.intake.report.unavailable if lacking is None else lacking & take.intake.report.unavailable
             publish_session(session, bars, source.hexdigest(), take.intake)
             published.append(session)
+    take.intake.report.unavailable = lacking or set()
     traded = told.filter(pl.col("volume") > 0)
     lonely = traded.join(pl.concat(ticked), on=["sid", "session"], how="anti") if ticked else traded
     take.account.totals_without_ticks = lonely.height

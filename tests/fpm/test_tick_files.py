@@ -25,6 +25,8 @@ def written(path: Path, table: pl.DataFrame = TRADES) -> Path:
         ("trades.parquet", "trades"), ("trades-2023-02-01.parquet", "trades"), ("orders/2023-02-01.parquet", "orders"),
         ("ticks_SH.parquet", "ticks"), ("totals.csv", "totals"), ("bars_1min.parquet", None),
         ("tradesman.parquet", None),
+        ("ticks/daily_bars.parquet", None),
+        ("ticks/part-0.parquet", "ticks"),
     ],
 )  # fmt: skip
 def test_a_stream_is_told_by_the_name(path: str, stream: str | None) -> None:

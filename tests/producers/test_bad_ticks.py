@@ -3,15 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
+from fpm.bars import grid
 from fpm.errors import InputRefused, UsageError
 from fpm.store.settings import Settings
 from fpm.store.stores import Stores, open_stores
 from producers import ticks
 from producers.bars import Arrival
-from tests.fpm.tiny_ticks import DAY, SH, SZ, frame, trade
+from tests.fpm.tiny_ticks import CN, DAY, SH, SZ, frame, trade
 from tests.producers.small_ticks import NOW, bars, deliver, take, tape_of
 
 
@@ -122,6 +124,26 @@ def test_a_file_mostly_bad_is_refused_whole(tmp_path: Path, stores: Stores, monk
     monkeypatch.setattr(ticks, "RULE", ticks.TickRules(few=10))
     with pytest.raises(InputRefused, match="FPM-IN-150"):
         take([deliver(tmp_path / "in", trades=broken)], stores)
+
+
+def test_what_a_killed_ingest_left_is_taken_away(tmp_path: Path, stores: Stores) -> None:
+    left = stores.lake.staging / "ticks" / str(2**22 + 1) / "2023-02-01" / "0-0.arrow"  # beyond any process number
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    take([deliver(tmp_path / "in", **whole())], stores)  # asserts that staging holds no file
+
+
+def test_unavailable_order_legs_stay_so_where_nothing_trades(tmp_path: Path, stores: Stores) -> None:
+    told = whole()
+    other = told["trades"].with_columns(symbol=pl.lit("600001.SH"), channel=pl.lit(2, pl.Int64))
+    folder = deliver(tmp_path / "in", trades=pl.concat([told["trades"], other]), orders=told["orders"])
+    take([folder], stores)
+    dense = grid(stores.read("minute_bars", DAY), CN, "240")
+    assert dense.symbols == (SH, "600001.SH")
+    assert not dense.traded_ST[:, 237].any()  # 14:58
+    assert dense.columns["order_volume"][0, 237] == 0.0
+    assert np.isnan(dense.columns["order_volume"][1, 237])
+    assert dense.columns["buy_volume"][1, 237] == 0.0
 
 
 def test_only_the_chinese_market_has_rules(tmp_path: Path, settings: Settings) -> None:

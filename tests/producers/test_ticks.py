@@ -1,5 +1,9 @@
 """Ticks into a real lake: the shipped slice to the share and the cent, and on to the features."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -122,6 +126,7 @@ def test_all_32_come_out_where_orders_exist_and_the_mask_tells_the_rest(
         missing = {name for name, there in mask(stores, session).items() if not there}
         assert missing == {*ORDER_FLOWS, "price_pos"}  # no order records, and no limits known
     assert report.ticks["without_orders"] == 2
+    assert not report.unavailable  # one session had all
     assert report.ticks["regimes"] == {"SH trades and orders": 1, "SH trades, orders not delivered": 2}
 
 
@@ -159,6 +164,24 @@ def test_the_whole_sample_goes_in_and_its_bars_are_the_folders(stores: Stores) -
         assert ours.height == own.height
         for name in ("open", "high", "low", "close", "volume", "amount", "trades", "buy_amount", "sell_volume"):
             np.testing.assert_allclose(ours[name].to_numpy(), own[name].to_numpy(), rtol=1.2e-7, err_msg=name)
+
+
+def test_the_command_line_takes_ticks(tmp_path: Path, database_url: str) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "fpm.cli",
+        "ingest",
+        str(SLICE / "shanghai"),
+        "--ticks",
+        "--market",
+        "cn",
+        "--json",
+    ]
+    environment = {**os.environ, "FPM_HOME": str(tmp_path), "FPM_DATABASE_URL": database_url, "FPM_PRESET": "tiny"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    told = json.loads(done.stdout)
+    assert (told["profile"], told["rows_out"], told["ticks"]["reconciled"]) == ("l2_32", 3 * 242, {"equal": 3})
 
 
 # --- downstream ---------------------------------------------------------------------------------------------------
