@@ -179,7 +179,14 @@ def test_the_command_line_takes_ticks(tmp_path: Path, database_url: str) -> None
         "--json",
     ]
     environment = {**os.environ, "FPM_HOME": str(tmp_path), "FPM_DATABASE_URL": database_url, "FPM_PRESET": "tiny"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "fpm.cli", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     told = json.loads(done.stdout)
     assert (told["profile"], told["rows_out"], told["ticks"]["reconciled"]) == ("l2_32", 3 * 242, {"equal": 3})
 
