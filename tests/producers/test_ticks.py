@@ -167,26 +167,10 @@ def test_the_whole_sample_goes_in_and_its_bars_are_the_folders(stores: Stores) -
 
 
 def test_the_command_line_takes_ticks(tmp_path: Path, database_url: str) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "fpm.cli",
-        "ingest",
-        str(SLICE / "shanghai"),
-        "--ticks",
-        "--market",
-        "cn",
-        "--json",
-    ]
+    arguments = ["ingest", str(SLICE / "shanghai"), "--ticks", "--market", "cn", "--json"]
     environment = {**os.environ, "FPM_HOME": str(tmp_path), "FPM_DATABASE_URL": database_url, "FPM_PRESET": "tiny"}
-    done = subprocess.run(
-        [sys.executable, "-m", "fpm.cli", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+    program = [sys.executable, "-m", "fpm.cli", *arguments]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=120, check=True)
     told = json.loads(done.stdout)
     assert (told["profile"], told["rows_out"], told["ticks"]["reconciled"]) == ("l2_32", 3 * 242, {"equal": 3})
 
