@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fpm.bar_files import check_content, refuse
-from fpm.errors import InputRefused, UsageError
+from fpm.errors import UsageError
 from fpm.tick_tape import MERGED, ORDERS, TRADES
 
 SNAPSHOTS, TOTALS = "snapshots", "totals"
@@ -190,8 +190,3 @@ def original_rows(file: TickFile, faults: pl.DataFrame) -> pl.DataFrame:
     wanted = faults.with_columns(pl.col("row").cast(pl.UInt32))
     parts = [batch.join(wanted, on="row", how="inner", maintain_order="left") for batch in batches(file)]
     return pl.concat(parts).drop("session_right", strict=False).with_columns(pl.lit(file.path.name).alias("source"))
-
-
-def refused_in(file: TickFile, code: str, wrong: str, todo: str) -> InputRefused:
-    """The refusal of a file whose columns did not show what is wrong with it."""
-    return refuse(code, file.path, wrong, todo)

@@ -16,7 +16,7 @@ from fpm.errors import FpmError
 from fpm.quarantine import RULES
 from fpm.sessions import UTC, Market, sessions_between
 from fpm.symbols import symbol_table
-from fpm.tick_files import TickFile, refused_in
+from fpm.tick_files import TickFile
 from fpm.tick_tape import (
     ADD,
     CANCEL,
@@ -91,12 +91,12 @@ def _check_exchanges(batch: pl.DataFrame, file: TickFile) -> None:
     exchanges = set(batch["exchange"].drop_nulls().unique().to_list())
     if file.stream == MERGED and SHENZHEN in exchanges:
         wrong = "Shanghai's merged stream with records of Shenzhen: two schemas in one file"
-        raise refused_in(file, "FPM-IN-147", wrong, "give Shenzhen's trades and orders as files of their own")
+        raise refuse("FPM-IN-147", file.path, wrong, "give Shenzhen's trades and orders as files of their own")
     needs = {(TRADES, SHANGHAI): "side", (TRADES, SHENZHEN): "exec_type", (ORDERS, SHANGHAI): "order_type"}
     for (stream, exchange), column in needs.items():
         if file.stream == stream and exchange in exchanges and column not in batch.columns:
             wrong = f"missing column {column}, which {stream} of {exchange} need"
-            raise refused_in(file, "FPM-IN-006", wrong, "add the column under this name")
+            raise refuse("FPM-IN-006", file.path, wrong, "add the column under this name")
 
 
 def _timed(batch: pl.DataFrame, file: TickFile, market: Market, now: datetime) -> pl.DataFrame:

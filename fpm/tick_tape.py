@@ -9,7 +9,7 @@ Sources: SCIENCE, "Level-2 ticks -> minute flows"; Shanghai and Shenzhen trading
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import date
 
 import polars as pl
 
@@ -140,9 +140,3 @@ def regime(exchange: str, session: date, streams: frozenset[str]) -> str:
         return "SH trades and orders" + ("" if session < SH_MERGED_BEGINS else ", split by the vendor")
     known = "not published yet" if session < SH_ORDERS_BEGIN else "not delivered"
     return f"SH trades, orders {known}"
-
-
-def clock(at: int) -> time:
-    """Milliseconds of the day as a time."""
-    seconds, left = divmod(at, 1000)
-    return time(seconds // 3600, seconds // 60 % 60, seconds % 60, left * 1000)

@@ -43,7 +43,7 @@ NO_HOLES = pl.DataFrame(schema={"row": pl.UInt32, "reason_code": pl.String, "rea
 @dataclass
 class Take:
     """One delivery on its way in: its files (a file's place among them is its number), their records by session and
-    symbol, rows found bad by file, files refused, the account."""
+    symbol, rows found bad by file, files refused, the account; `source` names the content of all files."""
 
     intake: Intake
     files: list[TickFile]
@@ -51,6 +51,7 @@ class Take:
     account: TickAccount = field(default_factory=TickAccount)
     faults: dict[int, list[pl.DataFrame]] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
+    source: str = ""
 
     @property
     def accepted(self) -> list[TickFile]:
@@ -167,33 +168,35 @@ def _totals(take: Take) -> pl.DataFrame:
 # --- sessions ---------------------------------------------------------------------------------------------------
 def _sessions(take: Take, told: pl.DataFrame, progress: Progress) -> list[date]:
     """Every session's minute rows made, judged and published, one after the other. Returns those published."""
-    days, source = take.buckets.sessions(), sha256("".join(digest(file.path) for file in take.accepted).encode())
-    published, ticked, lacking = [], [], None
+    days, published, ticked, lacking = take.buckets.sessions(), [], [told.select("sid", "session").clear()], None
+    take.source = sha256("".join(digest(file.path) for file in take.accepted).encode()).hexdigest()
     for done, session in enumerate(days):
         progress(len(days) + done, 2 * len(days), str(session))
-        parts = [_minutes(session, bucket, take) for bucket in take.buckets.of(session)]
-        ticked.append(pl.concat([part.symbols.select("sid") for part in parts if part.symbols.height]).with_columns(
-            session=pl.lit(session)))  # fmt: skip
+        priced = _references(session, take.intake)
+        parts = [_minutes(session, bucket, priced, take) for bucket in take.buckets.of(session)]
+        take.account.add_minutes(parts)
+        parts = [part for part in parts if part.symbols.height]
+        if not parts:  # nothing but records after hours
+            continue
+        ticked += [part.symbols.select("sid", session=pl.lit(session)) for part in parts]
         bars = _judged(session, parts, told, take)
         del parts
         if bars.height:
             take.intake.report.unavailable = set()
             decide(bars, take.intake)
             lacking = take.intake.report.unavailable if lacking is None else lacking & take.intake.report.unavailable
-            publish_session(session, bars, source.hexdigest(), take.intake)
+            publish_session(session, bars, take.source, take.intake)
             published.append(session)
     take.intake.report.unavailable = lacking or set()
     traded = told.filter(pl.col("volume") > 0)
-    lonely = traded.join(pl.concat(ticked), on=["sid", "session"], how="anti") if ticked else traded
-    take.account.totals_without_ticks = lonely.height
+    take.account.totals_without_ticks = traded.join(pl.concat(ticked), on=["sid", "session"], how="anti").height
     return published
 
 
-def _minutes(session: date, bucket: int, take: Take) -> Minutes:
+def _minutes(session: date, bucket: int, priced: pl.DataFrame, take: Take) -> Minutes:
     """One bucket's minute rows; its faults noted by file."""
-    stores = take.intake.stores
     tape = take.buckets.read(session, bucket)
-    made = minute_flows(tape, session, stores.market, _references(session, take.intake), RULE)
+    made = minute_flows(tape, session, take.intake.stores.market, priced, RULE)
     for (number,), part in made.faults.partition_by("file", as_dict=True).items():
         rows = part.select("row", pl.lit(session).alias("session"), "reason_code", "reason")
         take.faults.setdefault(number, []).append(rows)
@@ -210,15 +213,13 @@ def _references(session: date, intake: Intake) -> pl.DataFrame:
 
 def _judged(session: date, parts: Sequence[Minutes], told: pl.DataFrame, take: Take) -> pl.DataFrame:
     """The session's bars: symbol-sessions that do not hold, or lack too many minutes, go to quarantine."""
-    take.account.add_minutes(parts)
-    full = [part for part in parts if part.symbols.height]
-    symbols, places = (pl.concat([getattr(part, name) for part in full]) for name in ("symbols", "places"))
-    gaps = channel_gaps(pl.concat([part.sequences for part in full]), RULE)
+    symbols, places = (pl.concat([getattr(part, name) for part in parts]) for name in ("symbols", "places"))
+    gaps = channel_gaps(pl.concat([part.sequences for part in parts]), RULE)
     judged = reconcile(symbols, told, session)
     aside = pl.concat([take.buckets.too_large(session), set_aside(symbols, places, gaps, judged, RULE)])
     aside = aside.unique("sid", keep="first", maintain_order=True)
     take.account.add_session(session, symbols, gaps, judged, aside)
-    rows = pl.concat([observed(part.rows, symbols, take.intake.stores.market) for part in full])
+    rows = pl.concat([observed(part.rows, symbols, take.intake.stores.market) for part in parts])
     bars = to_bars(rows.join(aside, on="sid", how="anti"))
     lost = rows.join(aside, on="sid", how="inner", maintain_order="left")
     return _complete(session, bars, lost, take)
@@ -243,7 +244,7 @@ def _complete(session: date, bars: pl.DataFrame, lost: pl.DataFrame, take: Take)
     if aside.height:
         name = ",".join(sorted(file.path.name for file in take.accepted if file.stream in STREAMS))
         rows = aside.with_columns(pl.lit(name).alias("source")).with_row_index("row")
-        keep_rows(intake.stores.settings.quarantine, "minute_bars", rows, sha256(name.encode()).hexdigest())
+        keep_rows(intake.stores.settings.quarantine, "minute_bars", rows, take.source)
     return kept.drop("session", "source", "row")
 
 

@@ -126,6 +126,13 @@ def test_a_file_mostly_bad_is_refused_whole(tmp_path: Path, stores: Stores, monk
         take([deliver(tmp_path / "in", trades=broken)], stores)
 
 
+def test_a_session_of_nothing_but_trades_after_hours_gives_no_bars(tmp_path: Path, stores: Stores) -> None:
+    late = trade("15:10:00", 10.0, 100, 2, 1, 1, side="B", symbol="688001.SH")
+    report = take([deliver(tmp_path / "in", trades=frame("trades", [late]))], stores)
+    assert report.ticks["records"]["after_hours"] == 1
+    assert not report.sessions
+
+
 def test_what_a_killed_ingest_left_is_taken_away(tmp_path: Path, stores: Stores) -> None:
     left = stores.lake.staging / "ticks" / str(2**22 + 1) / "2023-02-01" / "0-0.arrow"  # beyond any process number
     left.parent.mkdir(parents=True)
