@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from consumers import portfolio, publish
+from consumers import neighbours, portfolio, publish
 from fpm.store import features
 from fpm.store.job import run_job
 from fpm.store.settings import Settings
@@ -32,5 +32,6 @@ def published_home(home: Path) -> Settings:
     lake = SmallLake()
     for session in (MONDAY, TUESDAY):
         publish_session(session, lake, stores)
+    run_job(neighbours, TUESDAY, stores)
     stores.ledger.close()
     return stores.settings

@@ -69,7 +69,7 @@ def run_python(section: str, place: Path) -> None:
 
 def test_every_block_is_run() -> None:
     languages = re.findall(r"^```(\w+)$", PAGE, re.M)
-    assert {name: languages.count(name) for name in set(languages)} == {"bash": 4, "sql": 2, "python": 5, "console": 1}
+    assert {name: languages.count(name) for name in set(languages)} == {"bash": 5, "sql": 3, "python": 5, "console": 1}
 
 
 def test_sql(folder: Path) -> None:
@@ -78,7 +78,7 @@ def test_sql(folder: Path) -> None:
     assert "(5 rows)" in told
     for file in (folder / ".fpm/pg").glob("*pass*"):
         assert file.read_text().strip().rpartition(":")[2] not in told
-    one, several = blocks("sql", "SQL")
+    one, several, nearest = blocks("sql", "SQL")
     with connect(Settings(home=folder / ".fpm"), role="reader") as connection:
         cursor = connection.execute(one.encode())
         assert [column.name for column in cursor.description or ()][-1] == "stale_days"
@@ -86,6 +86,8 @@ def test_sql(folder: Path) -> None:
         connection.rollback()
         connection.autocommit = True
         connection.execute(several.encode())
+        found = connection.execute(nearest.encode()).fetchall()
+        assert len(found) == 12 and found[0] == ("600000.SH", TUESDAY, False), "a stock is most like itself"
     run_python("SQL", folder)
 
 
@@ -98,12 +100,14 @@ def test_http(folder: Path) -> None:
     with subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None and "url" in server.stdout.readline()
-            ask, health = (block.replace(":6566", f":{port}") for block in blocks("bash", "HTTP"))
+            ask, health, fresh = (block.replace(":6566", f":{port}") for block in blocks("bash", "HTTP"))
             told = run(["bash", "-euo", "pipefail", "-c", ask], folder)
             assert f"x-fpm-session: {TUESDAY}" in told
             answer = json.loads((folder / "answer.json").read_text())
             assert answer["results"][2]["statuses"] == ["PRESENT", "PRESENT", "NOT_FOUND"]
             assert json.loads(run(["bash", "-euo", "pipefail", "-c", health], folder))["session"] == str(TUESDAY)
+            refused = json.loads(run(["bash", "-euo", "pipefail", "-c", fresh], folder))["error"]
+            assert refused["code"] == "FPM-HTTP-087" and f"session {TUESDAY} is published" in refused["wrong"]
         finally:
             server.terminate()
 
