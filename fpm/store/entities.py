@@ -1,7 +1,9 @@
-"""Entity frames as people have them: Polars, pandas, Arrow, or a Parquet file."""
+"""Entity frames as people have them: Polars, pandas, Arrow, or a Parquet file; and what may not be asked with them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
 
@@ -9,8 +11,13 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
-from fpm.errors import UsageError
+from fpm.errors import InputRefused, UsageError
+from fpm.schema import TABLES
+from fpm.store.lake import Lake
+from fpm.store.point_in_time import Serving
+from fpm.two_clocks import KNOWN_AT
 
+CLOCK_SLACK = timedelta(minutes=5)  # between this machine's clock and the one that wrote `known_at`
 Entities: TypeAlias = pl.DataFrame | pd.DataFrame | pa.Table | Path | str
 
 
@@ -28,6 +35,46 @@ def entity_rows(given: Entities | None) -> pl.DataFrame:
             raise _refused(f"there is no entity file {given}")
         return pl.read_parquet(given)
     raise _refused("the entities are not a frame")
+
+
+def check_known_at(entities: pl.DataFrame, now: datetime) -> None:
+    """Nobody asks what will be known: the same question would be answered otherwise later. Raises InputRefused.
+
+    Without the column, an event is also the moment of knowledge; then an event to come has the newest value.
+    """
+    kind = entities.schema.get(KNOWN_AT)
+    if not isinstance(kind, pl.Datetime) or kind.time_zone is None:
+        return
+    later = entities.filter(pl.col(KNOWN_AT) > now + CLOCK_SLACK)
+    if len(later):
+        latest = later.select(pl.col(KNOWN_AT).max()).item()
+        raise InputRefused(
+            "FPM-PIT-015",
+            f"{len(later)} of {len(entities)} rows ask what is known at {latest}, later than now",
+            "nothing was read", "give a known_at that has passed",
+        )  # fmt: skip
+
+
+def check_vintages(lake: Lake, entities: pl.DataFrame, servings: Sequence[Serving]) -> None:
+    """Of each table kept by vintage the rows ask for one vintage, and it is there. Raises InputRefused.
+
+    Rows without a vintage get nulls. Join keys may be mapped: two columns of one vintage each may stand side by side.
+    """
+    for one in servings:
+        if not TABLES[one.table].by_vintage:
+            continue
+        asked = sorted(entities[one.keys["vintage"]].drop_nulls().unique().to_list())
+        known = lake.vintages(one.table)
+        if unknown := [vintage for vintage in asked if vintage not in known]:
+            raise InputRefused(
+                "FPM-PIT-016", f"there is no vintage {unknown[0]!r} of {one.table}",
+                "nothing was read", f"use one of {', '.join(known) or 'none yet: train an encoder'}",
+            )  # fmt: skip
+        if len(asked) > 1:
+            raise InputRefused(
+                "FPM-PIT-017", f"the rows mix vintages ({', '.join(asked)}): their vectors lie in different spaces",
+                "nothing was read", "ask for one vintage at a time",
+            )  # fmt: skip
 
 
 def _refused(wrong: str) -> UsageError:

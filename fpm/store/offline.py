@@ -31,7 +31,7 @@ from feast.saved_dataset import SavedDatasetStorage
 from fpm.errors import UsageError
 from fpm.schema import CLOCKS, TABLES
 from fpm.store import point_in_time
-from fpm.store.entities import Entities, entity_rows
+from fpm.store.entities import Entities, check_known_at, check_vintages, entity_rows
 from fpm.store.lake import Lake
 from fpm.store.point_in_time import Serving
 from fpm.store.session_blocks import Block, session_blocks
@@ -138,7 +138,7 @@ class FpmOfflineStore(OfflineStore):
     ) -> LakeJob:
         """A job for the frame `entity_df` + features, row for row.
 
-        Raises what `entity_rows` raises, and what `point_in_time.frame` raises about the columns.
+        Raises what `entity_rows` and the checks beside it raise, and what `point_in_time.frame` raises of the columns.
         """
         given = entity_rows(entity_df)
         moment = _moment_column(given)
@@ -146,6 +146,8 @@ class FpmOfflineStore(OfflineStore):
         servings = [_serving(view, feature_refs, full_feature_names) for view in feature_views]
         lake, tied = _lake(config), filter_by_created_timestamp
         point_in_time.check(entities, servings)
+        check_known_at(given, datetime.now(UTC))
+        check_vintages(lake, entities, servings)
         moments = point_in_time.clocks(entities)[EVENT].to_pandas()
         metadata = RetrievalMetadata(
             features=feature_refs,
