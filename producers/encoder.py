@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from hashlib import sha256
@@ -13,25 +12,29 @@ import numpy as np
 
 from fpm.errors import ModelRefused, TryLater
 from fpm.minute_features import Profile, from_frame
-from fpm.nn import encoder, pretraining
-from fpm.nn.batches import Split, SymbolSessions, split
+from fpm.nn import distributed, encoder, pretraining
+from fpm.nn.batches import Split, split
 from fpm.nn.checkpoint import to_bytes
+from fpm.nn.compute import Compute, compute
 from fpm.nn.encoder import EncoderConfig
 from fpm.nn.fit import Watch
+from fpm.nn.history import History, Read, Rows, survey
 from fpm.nn.pretraining import Pretrained, PretrainingConfig
 from fpm.progress import Progress
 from fpm.sessions import cut_off
 from fpm.store.log import log
+from fpm.store.models import Model
 from fpm.store.stores import Stores
 
 NAME = "encoder"
+GIGABYTE = 10**9
 
 
 @dataclass(frozen=True)
 class Lesson:
     """Everything the weights depend on."""
 
-    rows: SymbolSessions
+    history: History
     split: Split
     profile: Profile
     shape: EncoderConfig
@@ -39,70 +42,93 @@ class Lesson:
 
     @property
     def digest(self) -> str:
-        """Names the training: the same lesson resumes the same checkpoint and is never learnt twice."""
+        """Names the training: the same lesson resumes the same checkpoint and is never learnt twice, wherever."""
         settled = (self.profile.hash, asdict(self.shape), asdict(self.config), self.split)
-        digest = sha256(repr(settled).encode())
-        digest.update(repr((self.rows.symbols, self.rows.sessions)).encode())
-        digest.update(np.ascontiguousarray(self.rows.x_NTF).data)
-        return digest.hexdigest()
+        return sha256(repr((settled, self.history.digest)).encode()).hexdigest()
 
 
 def train(through: date, stores: Stores, progress: Progress) -> str:
     """Train, judge and save the vintage that has seen the sessions up to `through`; its id.
 
-    A killed training resumes where its last epoch ended; a lesson learnt before is not learnt again.
-    Raises TryLater where there are too few sessions of features, ModelRefused where the encoder collapsed: it is
-    saved as refused, and the vintage in force stays.
+    A killed training resumes where its last epoch ended; a lesson learnt before is not learnt again. Started by
+    `torchrun`, the processes share the work; the first one alone writes.
+    Raises TryLater where there are too few sessions of features or another process has gone, ModelRefused where the
+    encoder collapsed: it is saved as refused, and the vintage in force stays.
     """
+    settings = stores.settings
+    on = compute(settings.device, settings.precision, settings.compile)
+    with distributed.joined(on.place):
+        return _accepted(*_vintage(through, stores, on, progress if distributed.rank() == 0 else _silent))
+
+
+def _vintage(through: date, stores: Stores, on: Compute, progress: Progress) -> tuple[str, str | None]:
+    """Id of the vintage and why it is refused, if it is."""
     lesson = _lesson(through, stores, progress)
     digest = lesson.digest
-    for model in stores.models.list("encoder"):
-        if model.manifest.get("inputs") == digest:
-            stores.models.renew(model)
-            return _accepted(model.id, model.manifest["refused_because"])
+    learnt = distributed.from_first(lambda: _learnt(digest, stores))
+    if learnt is not None:
+        return learnt
     checkpoint = stores.settings.models / ".training" / digest[:16]
-    pretrained = pretraining.pretrain(
-        lesson.rows, lesson.split, (lesson.profile.name, lesson.shape, lesson.config), Watch(progress, checkpoint)
-    )
-    weights = to_bytes(pretrained.encoder.state_dict())
-    vintage = f"{lesson.profile.hash[:6]}-{through:%Y%m%d}-{sha256(weights).hexdigest()[:8]}"
+    of = (lesson.profile.name, lesson.shape, lesson.config)
+    pretrained = pretraining.pretrain(lesson.history, lesson.split, of, Watch(progress, checkpoint), on)
+    manifest = _manifest(lesson, digest, pretrained) | {"compute": {"device": on.device, "precision": on.precision}}
+    saved = distributed.from_first(lambda: _saved(through, stores, pretrained, manifest))
+    if distributed.rank() == 0:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    return saved
+
+
+def _learnt(digest: str, stores: Stores) -> tuple[str, str | None] | None:
+    """The vintage of a lesson learnt before, put first again."""
+    found: list[Model] = [each for each in stores.models.list(NAME) if each.manifest.get("inputs") == digest]
+    if not found:
+        return None
+    stores.models.renew(found[0])
+    return found[0].id, found[0].manifest["refused_because"]
+
+
+def _saved(through: date, stores: Stores, pretrained: Pretrained, manifest: dict[str, Any]) -> tuple[str, str | None]:
+    weights, refused_because = to_bytes(pretrained.encoder.state_dict()), pretrained.refused_because
+    vintage = f"{manifest['profile_hash'][:6]}-{through:%Y%m%d}-{sha256(weights).hexdigest()[:8]}"
     stores.models.save(
-        NAME, vintage, {"weights.safetensors": weights}, _manifest(lesson, digest, pretrained),
-        cut_off(stores.market, through), through, "refused" if pretrained.refused_because else "promoted",
+        NAME, vintage, {"weights.safetensors": weights}, manifest, cut_off(stores.market, through), through,
+        "refused" if refused_because else "promoted",
     )  # fmt: skip
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    log.info("encoder trained", vintage=vintage, refused_because=pretrained.refused_because, **pretrained.figures)
-    return _accepted(vintage, pretrained.refused_because)
+    log.info("encoder trained", vintage=vintage, refused_because=refused_because, **pretrained.figures)
+    return vintage, refused_because
 
 
 def _lesson(through: date, stores: Stores, progress: Progress) -> Lesson:
-    preset, profile = stores.settings.preset, stores.profile
-    config = pretraining.PRESETS[preset]
-    config = replace(config, fit=replace(config.fit, seed=config.fit.seed + stores.settings.seed))
+    settings, profile = stores.settings, stores.profile
+    config = pretraining.PRESETS[settings.preset]
+    config = replace(config, fit=replace(config.fit, seed=config.fit.seed + settings.seed))
     known = stores.as_of(cut_off(stores.market, through))
     sessions = [session for session in known.sessions("minute_features") if session <= through]
     chosen = split(sessions[-config.sessions :], config.validation_sessions, config.purge)
-    shape = replace(encoder.PRESETS[preset], slots=stores.market.view_size(profile.view))
-    rows = _rows((*chosen.train, *chosen.validation), known, progress)
-    return Lesson(rows, chosen, profile, shape, config)
-
-
-def _rows(sessions: Sequence[date], known: Stores, progress: Progress) -> SymbolSessions:
-    """All symbol-sessions of these sessions, in half precision."""
-    blocks: list[np.ndarray] = []
-    names: list[tuple[str, date]] = []
-    for done, session in enumerate(sessions, 1):
-        symbols, x_STF = from_frame(known.read("minute_features", session), known.profile)
-        blocks.append(x_STF.astype(np.float16))
-        names += [(symbol, session) for symbol in symbols]
-        progress(done, len(sessions), f"reading {session}")
-    if not names:
+    shape = replace(encoder.PRESETS[settings.preset], slots=stores.market.view_size(profile.view))
+    budget = int(settings.training_memory * GIGABYTE) // distributed.processes()
+    history = survey(_reader(known), pretraining.samples(chosen, config), budget, progress)
+    if not history.rows(chosen.train):
         raise TryLater(
-            "FPM-ML-076", f"no symbol has features from {sessions[0]} to {sessions[-1]}",
+            "FPM-ML-076", f"no symbol has features from {chosen.train[0]} to {chosen.train[-1]}",
             "no encoder was trained", "ingest a longer history",
         )  # fmt: skip
-    filled = [block for block in blocks if len(block)]
-    return SymbolSessions(np.concatenate(filled), tuple(name for name, _ in names), tuple(day for _, day in names))
+    return Lesson(history, chosen, profile, shape, config)
+
+
+def _reader(known: Stores) -> Read:
+    """Reads a session in half precision, always as known at the cut-off, whatever corrections come meanwhile."""
+    profile = known.profile  # asks the database: not from the thread that reads ahead
+
+    def read(session: date) -> Rows:
+        symbols, x_STF = from_frame(known.read("minute_features", session), profile)
+        return symbols, x_STF.astype(np.float16)
+
+    return read
+
+
+def _silent(done: int, total: int, what: object) -> None:
+    """Of several processes one shows the progress."""
 
 
 def _manifest(lesson: Lesson, digest: str, pretrained: Pretrained) -> dict[str, Any]:
@@ -112,7 +138,7 @@ def _manifest(lesson: Lesson, digest: str, pretrained: Pretrained) -> dict[str, 
         "profile_hash": lesson.profile.hash,
         "encoder": asdict(lesson.shape),
         "pretraining": asdict(lesson.config),
-        "rows": len(lesson.rows),
+        "rows": lesson.history.rows([*lesson.split.train, *lesson.split.validation]),
         "folds": {
             name: [str(sessions[0]), str(sessions[-1]), len(sessions)]
             for name, sessions in (("train", lesson.split.train), ("validation", lesson.split.validation))

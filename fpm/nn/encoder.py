@@ -185,12 +185,13 @@ def embed(encoder: Encoder, x_STF: np.ndarray) -> np.ndarray:
     z_SD = np.full((len(x_STF), config.width), math.nan, dtype=np.float32)
     present = np.flatnonzero(~np.isnan(x_STF).all(axis=(1, 2)))
     encoder.eval()
+    device = encoder.mask_D.device
     with torch.inference_mode():
         for start in range(0, len(present), config.embed_batch):
             rows = present[start : start + config.embed_batch]
-            x_BTF = torch.full((config.embed_batch, *x_STF.shape[1:]), math.nan)
+            x_BTF = torch.full((config.embed_batch, *x_STF.shape[1:]), math.nan, device=device)
             x_BTF[: len(rows)] = torch.from_numpy(x_STF[rows].astype(np.float32))
-            z_SD[rows] = encoder(x_BTF)[: len(rows)].numpy()
+            z_SD[rows] = encoder(x_BTF)[: len(rows)].cpu().numpy()
     if not np.isfinite(z_SD[present]).all():
         raise ModelRefused(
             "FPM-ML-302", "a fingerprint is not finite", "no fingerprint of the session was written",

@@ -2,7 +2,8 @@
 
 Epochs of shuffled batches under AdamW with warm-up, gradient clipping, validation, early stop and a checkpoint after
 each epoch. One thread and deterministic algorithms: the same seed gives the same weights, and so does a training that
-was killed and resumed (measured bit for bit on one CPU class; other CPU classes give other bits).
+was killed and resumed (measured bit for bit on one CPU class; other CPU classes and devices give other bits). In
+several processes (`fpm.nn.distributed`) each trains on its share of every batch and all hold the same weights.
 
 K models may be trained side by side as *lanes* of one model: every tensor of it has a leading K and the loss is (K,).
 Lanes share batches and nothing else: each is clipped, stopped and kept at its own best epoch, as if trained alone.
@@ -22,7 +23,9 @@ from torch import Tensor, nn
 
 from fpm.errors import ModelRefused
 from fpm.nn import checkpoint as checkpoints
+from fpm.nn import distributed
 from fpm.nn.checkpoint import Checkpoint
+from fpm.nn.compute import Compute
 from fpm.progress import Progress
 
 B = TypeVar("B")
@@ -138,51 +141,71 @@ class FitResult:
 
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
-    """One thread, deterministic algorithms, a seeded generator; all put back as found."""
+    """One thread, deterministic algorithms, no TF32, a seeded generator; all put back as found."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng():
+    products = torch.get_float32_matmul_precision()
+    with torch.random.fork_rng(own_gpu()):
         torch.manual_seed(seed)
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(True)
+        torch.set_float32_matmul_precision("highest")
         try:
             yield
         finally:
             torch.set_num_threads(threads)
             torch.use_deterministic_algorithms(strict)
+            torch.set_float32_matmul_precision(products)
+
+
+def own_gpu() -> list[int]:
+    """The GPU this process uses, if any: torch would keep the generators of all that are there."""
+    return [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
 
 
 def fit(
-    model: nn.Module, loss: Callable[[Any, B], Loss], batches: Batches[B], config: FitConfig, watch: Watch | None = None
+    model: nn.Module,
+    loss: Callable[[Any, B], Loss],
+    batches: Batches[B],
+    config: FitConfig,
+    watch: Watch | None = None,
+    compute: Compute | None = None,
 ) -> FitResult:
     """Train `model` in place until validation stops improving; it ends with the best epoch's weights.
 
     `loss(model, batch)` may draw from torch's global generator (its state is part of the checkpoint); validation draws
-    from a generator seeded anew each epoch, so that epochs are compared on the same masks.
+    from a generator seeded anew each epoch, so that epochs are compared on the same masks. In several processes it is
+    the whole batch's on each of them; the first one alone reads and writes the checkpoint.
     Raises ModelRefused when a loss is not finite.
     """
-    watch = watch or Watch()
+    watch, compute, rank = watch or Watch(), compute or Compute(), distributed.rank()
     with deterministic(config.seed):
+        model.to(compute.place)
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
         course, best = _resume(model, optimizer, watch.checkpoint)
+        distributed.copy_from_first(model)
         while not course.stopped(config):
             model.train()
+            compute.seed(config.seed, course.epoch, rank)
             training, first_step = Sums(), course.epoch * batches.steps
             for step, batch in enumerate(batches.train(course.epoch), first_step):
                 for group in optimizer.param_groups:
                     group["lr"] = rate_at(step, batches.steps, config)
-                outcome = loss(model, batch)
+                with compute.autocast():
+                    outcome = loss(model, batch)
                 _require_finite(outcome.total, course.epoch, step)
                 optimizer.zero_grad(set_to_none=True)
                 outcome.total.sum().backward()  # type: ignore[no-untyped-call]
+                distributed.sum_gradients(model)
                 clip_gradients(model, config.clip, lanes=outcome.total.dim() == 1)
                 optimizer.step()
                 training.add(outcome)
                 if watch.progress is not None:
                     watch.progress(step + 1, config.epochs * batches.steps, f"epoch {course.epoch + 1}")
-            validation = validate(model, loss, batches.validation(), config.seed)
+            with compute.autocast():
+                validation = validate(model, loss, batches.validation(), config.seed)
             figures = watch.figures(model) if watch.figures is not None else {}
             _keep(best, model, course.record(training.means(), validation, figures, config), len(course.best_K))
-            if watch.checkpoint is not None:
+            if watch.checkpoint is not None and rank == 0:
                 checkpoints.write(watch.checkpoint, _checkpoint(model, optimizer, course, best))
         model.load_state_dict(best)
     return FitResult(tuple(course.best_K), tuple(course.best_epoch_K), tuple(course.history))
@@ -192,7 +215,7 @@ def validate(model: nn.Module, loss: Callable[[Any, B], Loss], batches: Iterable
     """Mean loss and parts over batches, without dropout; empty where there is no batch; the generator is left alone."""
     model.eval()
     sums = Sums()
-    with torch.no_grad(), torch.random.fork_rng():
+    with torch.no_grad(), torch.random.fork_rng(own_gpu()):
         torch.manual_seed(seed)
         for batch in batches:
             sums.add(loss(model, batch))
@@ -279,7 +302,7 @@ def _resume(
     model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path | None
 ) -> tuple[Course, dict[str, Tensor]]:
     """Course and best weights of the folder's checkpoint (model, optimizer, generator set to it), else a start."""
-    found = checkpoints.read(folder) if folder is not None else None
+    found = distributed.from_first(lambda: checkpoints.read(folder) if folder is not None else None)
     if found is None:
         return Course(), _copy(model)
     model.load_state_dict(found.tensors["model"])

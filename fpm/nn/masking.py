@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fpm.nn.distributed import drawn
 from fpm.nn.tokens import feature_indices
 from fpm.schema import FEATURES
 
@@ -43,9 +44,10 @@ class Veil:
 
 def draw_veil(batch: int, tokens: int, family_G: Tensor, ratio: float, by_family: float) -> Veil:
     """A veil over `ratio` of the tokens of each session; of them the share `by_family` hides some families only."""
-    tokens_BN = draw_mask(batch, tokens, ratio)
-    whole_BN = tokens_BN & (torch.rand(batch, tokens) >= by_family)
-    some_BNU = torch.rand(batch, tokens, int(family_G.max()) + 1) < HIDDEN_SHARE
+    device = family_G.device
+    tokens_BN = draw_mask(batch, tokens, ratio).to(device)
+    whole_BN = tokens_BN & (drawn(batch, tokens) >= by_family).to(device)
+    some_BNU = (drawn(batch, tokens, int(family_G.max()) + 1) < HIDDEN_SHARE).to(device)
     flows_BNG = (some_BNU[..., family_G] | whole_BN.unsqueeze(-1)) & tokens_BN.unsqueeze(-1)
     return Veil(tokens_BN, whole_BN, flows_BNG)
 
@@ -53,7 +55,7 @@ def draw_veil(batch: int, tokens: int, family_G: Tensor, ratio: float, by_family
 def draw_mask(batch: int, tokens: int, ratio: float) -> Tensor:
     """Which tokens are touched, masked_BN: as many in every session, at least one, never all of several."""
     count = min(max(1, round(ratio * tokens)), max(1, tokens - 1))
-    rank_BN = torch.rand(batch, tokens).argsort(dim=1).argsort(dim=1)
+    rank_BN = drawn(batch, tokens).argsort(dim=1).argsort(dim=1)
     return rank_BN < count
 
 

@@ -14,19 +14,24 @@ Shapes: B symbol-sessions, T minutes, N tokens of M minutes, P price features, G
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from datetime import date
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fpm.nn.batches import MixedSessions, Split, SymbolSessions
+from fpm.nn import distributed
+from fpm.nn.batches import MixedSessions, Mixture, Share, Split
 from fpm.nn.checkpoint import load_weights
 from fpm.nn.collapse import collapse_figures, gate
+from fpm.nn.compute import Compute
 from fpm.nn.encoder import Encoder, EncoderConfig, embed
 from fpm.nn.fit import FitConfig, Loss, Watch, deterministic, fit
+from fpm.nn.history import History, SymbolSessions
 from fpm.nn.masking import draw_veil, families
 from fpm.nn.regularizers import penalties
 from fpm.nn.tokens import Parts, blocks, column_sums, feature_indices, root_mean
@@ -42,8 +47,9 @@ class PretrainingConfig:
 
     `mask_ratio`: share of the tokens with hidden flows; `by_family`: of these, the share that hides some families only.
     `likelihood`: the backward task minimises the negative log-likelihood instead of the squared error.
-    `sessions`: the newest that are used. `calibrated`: training rows that scales are taken from. `judged`: fingerprints
-    that the collapse figures are computed on.
+    `sessions`: the newest that are used. `mixed_rows`: so many symbol-sessions are shuffled with each other (of a whole
+    market some twenty-five sessions, 2 GB) while the next ones are read. `calibrated`: training rows that scales are
+    taken from. `judged`: fingerprints that the collapse figures are computed on.
     """
 
     forward_weight: float = 1.0
@@ -55,6 +61,7 @@ class PretrainingConfig:
     likelihood: bool = True
     decoder: int = 64
     batch: int = 512
+    mixed_rows: int = 131_072
     sessions: int = 1250
     validation_sessions: int = 63
     purge: int = 6
@@ -131,7 +138,7 @@ class Pretraining(nn.Module):
         moved_BNMP = self.changes(x_BTF)[:, 1:]
         forward = mean_square(self.predict(parts) - moved_BNMP)
         backward, surprise, baseline, z_BD = self.rebuild(x_BTF, parts)
-        apart = penalties(z_BD, config.penalties)
+        apart = kept_apart(z_BD, config.penalties)
         total = config.forward_weight * forward + config.backward_weight * (surprise if config.likelihood else backward)
         total = total + config.penalty_weight * torch.stack(list(apart.values())).sum()
         figures = {
@@ -196,32 +203,57 @@ class Pretrained:
 
 
 def pretrain(
-    rows: SymbolSessions, split: Split, of: tuple[str, EncoderConfig, PretrainingConfig], watch: Watch
+    history: History,
+    split: Split,
+    of: tuple[str, EncoderConfig, PretrainingConfig],
+    watch: Watch,
+    compute: Compute | None = None,
 ) -> Pretrained:
-    """Train an encoder of a profile, shape and config (`of`) on the sessions of `split`.
+    """Train an encoder of a profile, shape and config (`of`) on the sessions of `split`; the survey of the history took
+    the rows that `samples` asks for. The encoder ends on the CPU, whatever it was trained on.
 
     Raises ModelRefused where a loss is not finite; a collapsed encoder is returned, with the reason.
     """
     profile, shape, config = of
-    training, held_out = rows.of(split.train), rows.of(split.validation)
-    judged = (held_out if len(held_out) else training).spread(config.judged)
+    compute = compute or Compute()
+    held_out = split.validation if history.rows(split.validation) else split.train
+    judged = history.few(held_out, config.judged)
     with deterministic(config.fit.seed):
         model = Pretraining(Encoder(shape, profile), config)
-        model.calibrate(training.spread(config.calibrated).x_NTF)
-        untrained = _collapse(model, judged)
-    batches = MixedSessions(training.x_NTF, held_out.x_NTF, config.batch, config.fit.seed)
+        model.calibrate(history.few(split.train, config.calibrated).x_NTF)
+        untrained = _collapse(model.to(compute.place), judged)
+    if compute.compiled:
+        for block in model.encoder.blocks:
+            block.compile()
+    mixture = Mixture(config.batch, config.mixed_rows, config.fit.seed)
+    share = Share(distributed.rank(), distributed.processes())
+    batches = MixedSessions(history, split, mixture, share, compute.place)
     looking = Watch(watch.progress, watch.checkpoint, lambda of: _collapse(cast(Pretraining, of), judged))
-    result = fit(model, pretext, batches, config.fit, looking)
+    result = fit(model, pretext, batches, config.fit, looking, compute)
     best = result.history[result.best_epoch]
     collapsed = {name: best[name] for name in untrained}
     return Pretrained(
-        model.encoder, result.history, {**_in_baselines(best), **collapsed}, untrained, gate(collapsed, untrained)
+        model.encoder.cpu(), result.history, {**_in_baselines(best), **collapsed}, untrained, gate(collapsed, untrained)
     )
 
 
+def samples(split: Split, config: PretrainingConfig) -> dict[date, int]:
+    """How many rows of each session a survey has to take for `pretrain`: scales and figures come from them."""
+    train = math.ceil(max(config.calibrated, config.judged) / len(split.train))
+    held_out = math.ceil(config.judged / max(1, len(split.validation)))
+    return dict.fromkeys(split.train, train) | dict.fromkeys(split.validation, held_out)
+
+
 def pretext(model: Pretraining, x_BTF: Tensor) -> Loss:
-    """`fit`'s loss."""
-    return cast(Loss, model(x_BTF))
+    """`fit`'s loss: the whole batch's, whatever share of it this process has."""
+    loss: Loss = model(x_BTF)
+    return replace(loss, count=distributed.whole(len(x_BTF)))
+
+
+def kept_apart(z_BD: Tensor, form: str) -> dict[str, Tensor]:
+    """The penalties on the vectors of the whole batch, in single precision whatever the rest is computed in."""
+    with torch.autocast(z_BD.device.type, enabled=False):
+        return penalties(distributed.gathered(z_BD.float()), form)
 
 
 def load(manifest: Mapping[str, Any], weights: bytes) -> Encoder:
@@ -243,7 +275,7 @@ def anchors(profile: str) -> tuple[int, ...]:
 def last_known(x_BNMP: Tensor) -> Tensor:
     """Last available value before each token, x_BNP; NaN where there is none (so for every first token)."""
     x_BTP = x_BNMP.flatten(1, 2)
-    steps_T = torch.arange(x_BTP.shape[1])[None, :, None]
+    steps_T = torch.arange(x_BTP.shape[1], device=x_BTP.device)[None, :, None]
     latest_BTP = torch.where(torch.isnan(x_BTP), -1, steps_T).cummax(dim=1).values
     known_BTP = torch.where(latest_BTP < 0, torch.nan, x_BTP.gather(1, latest_BTP.clamp(min=0)))
     last_BNP = known_BTP.reshape(x_BNMP.shape)[:, :, -1]
@@ -251,16 +283,21 @@ def last_known(x_BNMP: Tensor) -> Tensor:
 
 
 def mean_square(error: Tensor) -> Tensor:
-    """Mean of squares over the available (not NaN) entries, 0 where there is none."""
+    """Mean of squares over the available (not NaN) entries of the whole batch, 0 where there is none."""
     available = ~torch.isnan(error)
-    return torch.where(available, error, 0.0).square().sum() / available.sum().clamp(min=1)
+    square = torch.where(available, error, 0.0).square().sum()
+    return distributed.summed(square) / distributed.summed(available.sum()).clamp(min=1)
 
 
 def surprise(error: Tensor, log_variance: Tensor) -> Tensor:
-    """Mean Gaussian negative log-likelihood of the available entries, without its constant; 0 where there is none."""
-    available = ~torch.isnan(error)
+    """Mean Gaussian negative log-likelihood of the available entries, without its constant; 0 where there is none.
+
+    Of the whole batch, in single precision.
+    """
+    available, log_variance = ~torch.isnan(error), log_variance.float()
     each = torch.where(available, error, 0.0).square() * torch.exp(-log_variance) + log_variance
-    return 0.5 * torch.where(available, each, 0.0).sum() / available.sum().clamp(min=1)
+    total = torch.where(available, each, 0.0).sum()
+    return 0.5 * distributed.summed(total) / distributed.summed(available.sum()).clamp(min=1)
 
 
 def _by_minute(out: Tensor, features: int) -> Tensor:

@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     another value given explicitly is refused (see `fpm.store.stores.open_stores`).
     `reader_url`: how readers reach the database of `database_url`, as a login of their own; without it they are the
     owner's login with the reader's rights.
+    `device`, `precision` (None: bfloat16 products on a GPU), `compile`: how an encoder is trained; `training_memory`:
+    gigabytes of its sessions that stay in memory, besides two stretches of them (nothing it learns depends on it).
     `fsync=False` is for the tests' database server only: it may lose everything with the machine.
     """
 
@@ -39,6 +41,10 @@ class Settings(BaseSettings):
     workers: int = Field(default=1, ge=1, le=256)
     engine: Literal["processes", "ray"] = "processes"
     seed: int = 0
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bfloat16"] | None = None
+    compile: bool = False
+    training_memory: float = Field(default=2.0, ge=0)
     fsync: bool = True
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "warning"

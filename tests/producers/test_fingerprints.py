@@ -5,9 +5,7 @@ One file for two modules: a fingerprint needs a vintage, and a vintage is judged
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, timedelta
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,42 +14,15 @@ import pytest
 import torch
 
 from fpm.errors import ModelRefused, StoreCorrupt, TryLater
-from fpm.minute_features import PRESETS, Profile, to_frame
 from fpm.nn import pretraining
 from fpm.nn.encoder import embed
 from fpm.nn.fit import deterministic
-from fpm.sessions import close, cut_off, market, sessions_between
+from fpm.sessions import close, cut_off, sessions_between
 from fpm.store.job import publish_frames, run_job
 from fpm.store.stores import Stores
 from producers import encoder, fingerprints
 from tests.fpm.nn.small_sessions import sessions as walks
-
-CN = market("cn")
-SESSIONS = sessions_between(CN, date(2024, 1, 2), date(2024, 1, 26))  # 19
-THROUGH, SERVED = SESSIONS[11], SESSIONS[18]
-SYMBOLS = [f"60{i:04d}.SH" for i in range(16)]
-PROFILE = Profile("l2_32", "240", PRESETS["tiny"])
-
-
-@cache
-def features(session: date) -> pl.DataFrame:
-    """Session's minute features; the last symbol has none on the served session."""
-    x_STF = walks(len(SYMBOLS), session.toordinal(), slots=240).x_NTF
-    present = len(SYMBOLS) - (session == SERVED)
-    return to_frame(SYMBOLS[:present], x_STF[:present], PROFILE)
-
-
-@pytest.fixture
-def filled(stores: Stores) -> Iterator[Stores]:
-    """A deployment with minute features of every session."""
-    stores.decide_profile("l2_32")
-    for session in SESSIONS:
-        publish_frames("minute_features", session, {"minute_features": features(session)}, stores)
-    yield stores
-
-
-def silent(done: int, total: int, what: object) -> None:
-    assert 0 < done <= total
+from tests.producers.small_features import CN, PROFILE, SERVED, SESSIONS, SYMBOLS, THROUGH, features, silent
 
 
 def read(stores: Stores, session: date, vintage: str) -> pl.DataFrame:
@@ -122,7 +93,7 @@ def test_a_killed_training_resumes_to_the_same_vintage(filled: Stores) -> None:
 
 def lesson(stores: Stores) -> tuple[object, object, tuple[object, object, object]]:
     learnt = encoder._lesson(THROUGH, stores, silent)
-    return learnt.rows, learnt.split, (learnt.profile.name, learnt.shape, learnt.config)
+    return learnt.history, learnt.split, (learnt.profile.name, learnt.shape, learnt.config)
 
 
 def test_too_short_a_history_says_so(filled: Stores) -> None:

@@ -1,11 +1,12 @@
 """Sessions whose answer is known: prices that walk, and a volume whose timing is a latent number."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
 
-from fpm.nn.batches import SymbolSessions
+from fpm.nn.history import History, SymbolSessions, survey
 from fpm.schema import L2_32
 
 CLOSE = L2_32.index("close")
@@ -46,6 +47,11 @@ def history(days: int, symbols: int, seed: int = 0, slots: int = SLOTS) -> Symbo
         tuple(f"{i % symbols:06d}.SZ" for i in range(days * symbols)),
         tuple(first + timedelta(days=i // symbols) for i in range(days * symbols)),
     )
+
+
+def surveyed(rows: SymbolSessions, samples: Mapping[date, int], budget: int = 10**9) -> History:
+    """The rows as a training reads them: session by session."""
+    return survey(rows.of, samples, budget, lambda done, total, what: None)
 
 
 def correlation_of_ridge(train: np.ndarray, train_y: np.ndarray, test: np.ndarray, test_y: np.ndarray) -> float:

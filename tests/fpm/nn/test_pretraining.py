@@ -13,9 +13,10 @@ from scipy import stats
 from torch import Tensor
 
 from fpm.nn import checkpoint
-from fpm.nn.batches import Split, SymbolSessions, split
+from fpm.nn.batches import Split, split
 from fpm.nn.encoder import Encoder, EncoderConfig, embed
 from fpm.nn.fit import FitConfig, Watch, deterministic, fit
+from fpm.nn.history import SymbolSessions
 from fpm.nn.masking import draw_veil
 from fpm.nn.pretraining import (
     Pretrained,
@@ -27,10 +28,11 @@ from fpm.nn.pretraining import (
     mean_square,
     pretext,
     pretrain,
+    samples,
     surprise,
 )
 from fpm.schema import BAR_32, L2_32
-from tests.fpm.nn.small_sessions import CLOSE, SLOTS, correlation_of_ridge, history, sessions
+from tests.fpm.nn.small_sessions import CLOSE, SLOTS, correlation_of_ridge, history, sessions, surveyed
 
 SHAPE = EncoderConfig(
     slots=SLOTS, minutes_per_token=6, layers=1, hidden=64, dropout=0.1, pooling="attention", whole=64, stem=4, spread=4
@@ -199,7 +201,7 @@ def test_a_session_with_gaps_and_one_without_anything_still_train() -> None:
 
 def train(rows: SymbolSessions, watch: Watch | None = None, config: PretrainingConfig = CONFIG) -> Pretrained:
     chosen = split(sorted(set(rows.sessions)), config.validation_sessions, config.purge)
-    return pretrain(rows, chosen, ("l2_32", SHAPE, config), watch or Watch())
+    return pretrain(surveyed(rows, samples(chosen, config)), chosen, ("l2_32", SHAPE, config), watch or Watch())
 
 
 @cache
@@ -267,7 +269,8 @@ def test_a_collapsed_encoder_is_refused_with_a_reason() -> None:
 
 def test_one_symbol_and_one_session() -> None:
     rows = history(days=1, symbols=1)
-    result = pretrain(rows, Split(tuple(set(rows.sessions)), ()), ("l2_32", SHAPE, CONFIG), Watch())
+    alone = Split(tuple(set(rows.sessions)), ())
+    result = pretrain(surveyed(rows, samples(alone, CONFIG)), alone, ("l2_32", SHAPE, CONFIG), Watch())
     assert result.refused_because == "fewer than two fingerprints to judge by"
     assert np.isfinite(embed(result.encoder, rows.x_NTF.astype(np.float32))).all()
 

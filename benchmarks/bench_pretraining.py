@@ -1,0 +1,182 @@
+"""Pre-training from session files: memory must not grow with the history, and reading must not slow the training.
+
+Run `python benchmarks/bench_pretraining.py [--symbols 400] [--sessions 24 48 96] [--trained 24] [--large]`. Every way
+runs in a process of its own on the same lake. `memory`: the whole history as one array, batches from all of it (the way
+before); `stream`: surveyed, then read session by session, nothing kept. Peak: resident memory less what the process
+held before. `--large`: sessions of 5,300 symbols; from its figures a decade's are worked out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import measure
+import numpy as np
+import polars as pl
+import torch
+import wide
+from torch import Tensor
+
+from fpm.minute_features import PRESETS, Profile, from_frame, to_frame
+from fpm.nn import encoder, pretraining
+from fpm.nn.batches import MixedSessions, Mixture, Split, to_tensor
+from fpm.nn.encoder import Encoder
+from fpm.nn.fit import FitConfig, fit
+from fpm.nn.history import Rows, survey
+from fpm.nn.pretraining import Pretraining, pretext
+from fpm.schema import FEATURE_COUNT
+from fpm.store.lake import CLOCK, Lake
+
+PROFILE = Profile("l2_32", "240", PRESETS["default"])
+STRETCH = 8  # sessions that are mixed with each other
+BATCH = 128
+TEN_YEARS, MARKET = 2430, 5300
+
+
+def generate(root: Path, symbols: int, sessions: int) -> dict[str, Any]:
+    """A lake whose sessions all hold the same numbers: what is read costs the same."""
+    lake, names = Lake(root / "lake", root / "staging"), wide.symbols(symbols)
+    x_STF = np.random.default_rng(0).standard_normal((symbols, 240, FEATURE_COUNT), dtype=np.float32)
+    first, *rest = wide.days(sessions)
+    stamps = [pl.lit(moment).cast(CLOCK).alias(name) for name, moment in wide.clocks(first).items()]
+    frame = to_frame(names, x_STF, PROFILE).with_columns(stamps)
+    relative = lake.relative("minute_features", first)
+    lake.stage("minute_features", frame, relative, root / "staging")
+    lake.put(root / "staging" / relative, relative)
+    for day in rest:
+        target = lake.root / lake.relative("minute_features", day)
+        target.parent.mkdir(parents=True)
+        shutil.copy(lake.root / relative, target)
+    return {}
+
+
+def read(root: Path, session: date) -> Rows:
+    """A session as `producers.encoder` reads it."""
+    lake = Lake(root / "lake", root / "staging")
+    symbols, x_STF = from_frame(lake.decode(lake.root / lake.relative("minute_features", session)), PROFILE)
+    return symbols, x_STF.astype(np.float16)
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """The whole history as one array: the sampler before."""
+
+    x_NTF: np.ndarray
+
+    @property
+    def steps(self) -> int:
+        return len(self.x_NTF) // BATCH
+
+    def train(self, epoch: int) -> Iterator[Tensor]:
+        order = torch.randperm(len(self.x_NTF), generator=torch.Generator().manual_seed(epoch)).numpy()
+        for step in range(self.steps):
+            yield to_tensor(self.x_NTF[np.sort(order[step * BATCH : (step + 1) * BATCH])], "cpu")
+
+    def validation(self) -> Iterator[Tensor]:
+        return iter(())
+
+
+def batches(way: str, root: Path, days: tuple[date, ...]) -> InMemory | MixedSessions:
+    if way == "memory":
+        return InMemory(np.concatenate([read(root, day)[1] for day in days]))
+    history = survey(lambda day: read(root, day), dict.fromkeys(days, 8), 0, lambda done, total, what: None)
+    symbols = history.rows(days[:1])
+    return MixedSessions(history, Split(days, ()), Mixture(BATCH, STRETCH * symbols, 1))
+
+
+def run(way: str, root: Path, sessions: int, trained: bool) -> dict[str, Any]:
+    """One way in this process: seconds of the first pass, of reading one epoch, and of training one; peak megabytes."""
+    days = tuple(wide.days(sessions))
+    torch.set_num_threads(1)
+    torch.rand(8) @ torch.rand(8, 8)
+    measure.reset_peak()
+    before, start = measure.resident("VmRSS"), time.perf_counter()
+    of = batches(way, root, days)
+    first, start = time.perf_counter() - start, time.perf_counter()
+    rows = sum(len(batch) for batch in of.train(0))
+    epoch = time.perf_counter() - start
+    peak = measure.resident() - before
+    spent = train(of) if trained else float("nan")
+    return {"first": first, "epoch": epoch, "peak": peak, "rows": rows, "train": spent}
+
+
+def train(of: InMemory | MixedSessions) -> float:
+    """Seconds of one epoch of the demo preset in the package's own loop."""
+    config = replace(pretraining.PRESETS["demo"], batch=BATCH)
+    model = Pretraining(Encoder(encoder.PRESETS["demo"], "l2_32"), config)
+    return measure.seconds(lambda: fit(model, pretext, of, FitConfig(epochs=1)), 1)
+
+
+def session_cost(root: Path) -> dict[str, Any]:
+    """Seconds and peak megabytes of reading one session, and the bytes that are kept of it."""
+    torch.set_num_threads(1)
+    (day,) = wide.days(1)
+    measure.reset_peak()
+    before = measure.resident("VmRSS")
+    spent = measure.seconds(lambda: read(root, day), 3)
+    peak = measure.resident() - before
+    return {"seconds": spent, "peak": peak, "kept": read(root, day)[1].nbytes / measure.MEGABYTE}
+
+
+def compare(symbols: int, sessions: list[int], trained: int) -> None:
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        measure.in_process(__file__, "--part", "generate", folder, symbols, max(sessions))
+        for count in sessions:
+            for way in ("memory", "stream"):
+                found = measure.in_process(__file__, "--part", way, folder, count, int(count == trained))
+                speed = found["rows"] / found["epoch"], found["rows"] / found["train"]
+                rows.append([f"{way}, {count} sessions", found["peak"], found["first"], *speed])
+    heads = ["way", "peak MB", "first pass s", "rows/s read", "rows/s trained"]
+    title = f"{symbols} symbols a session, stretches of {STRETCH} sessions, batches of {BATCH}, demo preset"
+    measure.show(title, heads, rows)
+
+
+def compare_decade() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        measure.in_process(__file__, "--part", "generate", folder, MARKET, 1)
+        one = measure.in_process(__file__, "--part", "session", folder)
+    stretch = pretraining.PRESETS["default"].mixed_rows / MARKET * one["kept"]
+    rows = [
+        ["one session, array MB (measured)", one["kept"]],
+        ["one session, peak of reading MB (measured)", one["peak"]],
+        ["one session, seconds to read (measured)", one["seconds"]],
+        ["two stretches and a session being read MB (worked out)", 2 * stretch + one["peak"]],
+        ["ten years as one array GB (worked out)", TEN_YEARS * one["kept"] / 1e3],
+        ["ten years, one pass of reading, minutes (worked out)", TEN_YEARS * one["seconds"] / 60],
+    ]
+    measure.show(f"a whole market of {MARKET:,} symbols, {TEN_YEARS:,} sessions", ["what", "figure"], rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--symbols", type=int, default=400)
+    parser.add_argument("--sessions", type=int, nargs="+", default=[24, 48, 96])
+    parser.add_argument("--trained", type=int, default=24, help="the number of sessions that is trained on, too")
+    parser.add_argument("--large", action="store_true", help="one session of a whole market, and a decade worked out")
+    parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.part is None:
+        compare(asked.symbols, asked.sessions, asked.trained)
+        return compare_decade() if asked.large else None
+    part, folder, *numbers = asked.part
+    given = [int(number) for number in numbers]
+    if part == "generate":
+        print(json.dumps(generate(Path(folder), *given)))
+    elif part == "session":
+        print(json.dumps(session_cost(Path(folder))))
+    else:
+        print(json.dumps(run(part, Path(folder), given[0], bool(given[1]))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""A deployment whose minute features are there."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from fpm.store.job import publish_frames
+from fpm.store.stores import Stores
+from tests.producers.small_features import SESSIONS, features
+
+
+@pytest.fixture
+def filled(stores: Stores) -> Iterator[Stores]:
+    """A deployment with minute features of every session."""
+    stores.decide_profile("l2_32")
+    for session in SESSIONS:
+        publish_frames("minute_features", session, {"minute_features": features(session)}, stores)
+    yield stores

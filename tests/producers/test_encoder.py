@@ -1,0 +1,119 @@
+"""The encoder's training on a real store: whatever the memory, the corrections of the day, the number of processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from fpm.errors import StoreCorrupt, UsageError
+from fpm.nn.pretraining import PRESETS
+from fpm.sessions import cut_off
+from fpm.store.job import publish_frames
+from fpm.store.stores import Stores
+from producers import encoder
+from tests.producers.small_features import CN, SESSIONS, THROUGH, features, silent
+
+ROOT = Path(__file__).parents[2]
+
+
+def with_settings(stores: Stores, **changed: object) -> Stores:
+    return replace(stores, settings=stores.settings.model_copy(update=changed))
+
+
+def manifest(stores: Stores, vintage: str) -> dict[str, object]:
+    return stores.models.load("encoder", vintage).manifest
+
+
+@pytest.fixture
+def small_stretches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A stretch of two sessions: the five of training are read in three."""
+    monkeypatch.setitem(PRESETS, "tiny", replace(PRESETS["tiny"], mixed_rows=32))
+    yield
+
+
+@pytest.mark.usefixtures("small_stretches")
+def test_the_lesson_and_its_weights_do_not_depend_on_the_memory(filled: Stores) -> None:
+    lessons = [encoder._lesson(THROUGH, with_settings(filled, training_memory=m), silent) for m in (0.0, 1e-3, 2.0)]
+    assert [len(each.history._kept) for each in lessons] == [0, 4, 6]  # 245,760 bytes a session
+    assert len({each.digest for each in lessons}) == 1
+    learnt = [
+        encoder.pretraining.pretrain(
+            each.history, each.split, (each.profile.name, each.shape, each.config), encoder.Watch()
+        )
+        for each in lessons
+    ]
+    assert len({encoder.to_bytes(each.encoder.state_dict()) for each in learnt}) == 1
+    assert learnt[0].history == learnt[1].history == learnt[2].history
+
+
+@pytest.mark.usefixtures("small_stretches")
+def test_a_correction_that_comes_during_the_training_changes_nothing(filled: Stores) -> None:
+    streaming = with_settings(filled, training_memory=0.0)
+    undisturbed = encoder._lesson(THROUGH, streaming, silent)
+    read = [undisturbed.history.read(session).tobytes() for session in undisturbed.split.train]
+    late = pl.lit(cut_off(CN, THROUGH) + timedelta(days=3)).alias("created_timestamp")
+    for session in undisturbed.split.train:
+        stored = filled.lake.decode(filled.lake.root / filled.lake.relative("minute_features", session))
+        both = pl.concat([stored, stored.with_columns(pl.col("close") * 2, late)])
+        publish_frames("minute_features", session, {"minute_features": both}, filled)
+        assert streaming.read("minute_features", session)["close"].sum() != features(session)["close"].sum()
+    assert [undisturbed.history.read(session).tobytes() for session in undisturbed.split.train] == read
+    assert encoder._lesson(THROUGH, streaming, silent).digest == undisturbed.digest
+
+
+@pytest.mark.usefixtures("small_stretches")
+def test_history_rewritten_during_the_training_stops_it(filled: Stores) -> None:
+    streaming = with_settings(filled, training_memory=0.0)
+
+    def rewrite(done: int, total: int, what: object) -> None:
+        for session in SESSIONS[:5] if done == 6 and str(what) == "epoch 2" else ():
+            file = filled.lake.root / filled.lake.relative("minute_features", session)
+            stored = filled.lake.decode(file).with_columns(pl.col("close") * 2)
+            staged = filled.lake.stage("minute_features", stored, "rewritten", filled.settings.staging)
+            filled.lake.put(filled.settings.staging / staged.path, filled.lake.relative("minute_features", session))
+
+    with pytest.raises(StoreCorrupt, match=r"features of 2024-01-0. are not those"):
+        encoder.train(THROUGH, streaming, rewrite)
+    assert not filled.models.list("encoder")
+
+
+def test_a_device_that_is_not_there_trains_nothing(filled: Stores) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UsageError, match="cuda:0 is not there"):
+        encoder.train(THROUGH, with_settings(filled, device="cuda"), silent)
+
+
+def test_the_manifest_says_what_it_was_computed_on(filled: Stores) -> None:
+    vintage = encoder.train(THROUGH, with_settings(filled, precision="bfloat16"), silent)
+    assert manifest(filled, vintage)["compute"] == {"device": "cpu", "precision": "bfloat16"}
+    assert manifest(filled, vintage)["rows"] == 6 * 16
+    assert encoder.train(THROUGH, filled, silent) == vintage  # the same lesson, wherever it is learnt
+
+
+def test_two_processes_save_one_vintage(filled: Stores) -> None:
+    """`torchrun` on the command line itself; the settings of the test's deployment by its environment."""
+    settings = filled.settings
+    assert settings.database_url is not None
+    environment = os.environ | {
+        "FPM_HOME": str(settings.home), "FPM_PRESET": settings.preset, "FPM_FSYNC": "0", "OMP_NUM_THREADS": "1",
+        "FPM_DATABASE_URL": settings.database_url.get_secret_value(),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    program = ["--local-ranks-filter", "0", "-m", "fpm.cli", "train", "encoder", "--through", str(THROUGH), "--json"]
+    done = subprocess.run([*command, *program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    (model,) = filled.models.list("encoder")
+    assert done.stdout.count(model.id) == 1
+    alone = encoder._lesson(THROUGH, filled, silent)
+    assert model.manifest["inputs"] == alone.digest
+    assert encoder.train(THROUGH, filled, silent) == model.id
