@@ -60,11 +60,28 @@ def frame(
 
     _check_place(out)
     rows = with_vintage(_read_entities(entities), stores)
+    _require_known_symbols(rows, stores)
     if service_or_view == SCORES.name and "stream" not in rows.columns:
         rows = rows.with_columns(stream=pl.lit("dual"))
     asked, job = features.retrieval(stores.settings, service_or_view, rows, known_at)
     frame_files.write(job.blocks(), asked.height, out, lambda done: progress(done, asked.height, out.name))
     return asked.height
+
+
+def _require_known_symbols(entities: pl.DataFrame, stores: Stores) -> None:
+    """A symbol that no session has ever had is a misspelt one, not one without values. Raises InputRefused."""
+    asked = set(entities["symbol"].drop_nulls().unique().to_list())
+    unknown = set(asked)
+    for session in reversed(stores.sessions("daily_bars")):  # the newest knows nearly all
+        if not unknown:
+            return
+        unknown -= set(stores.read("daily_bars", session, columns=["symbol"])["symbol"].to_list())
+    if unknown:
+        named = ", ".join(sorted(unknown)[:5]) + (", …" if len(unknown) > 5 else "")
+        raise InputRefused(
+            "FPM-FRAME-003", f"{len(unknown)} of {len(asked)} symbols were never in the store: {named}",
+            "nothing was written", "write them as `fpm export daily_bars` does, code.exchange, or drop them",
+        )  # fmt: skip
 
 
 def with_vintage(entities: pl.DataFrame, stores: Stores) -> pl.DataFrame:
