@@ -26,7 +26,7 @@ import measure
 import polars as pl
 
 FLOOR, PEER = "Polars as-of join", "Feast on DuckDB"
-PEER_MAY = 10e9, 300  # bytes beyond its start, and seconds
+PEER_MAY = 16e9, 300  # bytes of addresses beyond its start, and seconds
 TTL = timedelta(days=10)
 CASES = ((5300, 60, 158),)
 LARGE = ((5300, 250, 158), (5300, 250, 286))

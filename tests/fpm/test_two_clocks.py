@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fpm.two_clocks import LOOKS, newest_versions, rows_as_of, rows_in_parts
@@ -52,6 +52,7 @@ def obvious(
 ROWS = st.tuples(st.sampled_from("AB"), st.sampled_from("vw"), st.integers(0, 12), st.integers(0, 15))
 
 
+@settings(deadline=None)
 @given(
     stored=st.lists(ROWS, max_size=40, unique=True),
     wanted=st.lists(ROWS, max_size=20),
@@ -92,6 +93,7 @@ def test_newest_versions_keeps_one_row_a_key() -> None:
 
 
 # --- parts, as daily partitions are ---------------------------------------------------------------------------------
+@settings(deadline=None)
 @given(
     stored=st.lists(ROWS, max_size=60, unique=True),
     wanted=st.lists(ROWS, max_size=20),
@@ -112,6 +114,7 @@ def test_parts_of_one_moment_each_give_what_looking_at_all_gives(
     assert [None if row == -1 else row for row in found] == obvious(wanted, ordered, ttl)
 
 
+@settings(deadline=None)
 @given(stored=st.lists(ROWS, max_size=40, unique=True), wanted=st.lists(ROWS, max_size=20), cut=st.integers(0, 40))
 def test_parts_of_many_moments_give_what_looking_at_all_gives(
     stored: list[tuple[str, str, int, int]], wanted: list[tuple[str, str, int, int]], cut: int

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fpm.errors import InputRefused, StoreCorrupt, TryLater, UsageError
@@ -37,6 +37,7 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(tmp_path / "lake", tmp_path / "staging")
 
 
+@settings(deadline=None)
 @given(
     st.permutations([("A", 1.0, KNOWN), ("A", 2.0, KNOWN + timedelta(days=1)), ("B", None, KNOWN), ("C", 3.0, KNOWN)])
 )

@@ -105,3 +105,17 @@ def test_only_the_files_in_reach_of_some_sessions_are_opened(monkeypatch: pytest
         assert [next(blocks)[1]["score"].to_list() for _ in range(3)] == [[0.0], [10.0], [20.0]]
         with pytest.raises(StoreCorrupt):
             next(blocks)
+
+
+def test_a_partition_replaced_between_two_blocks_is_asked_anew(tmp_path: Path) -> None:
+    """The keys of all three days are read first; the correction of the last day comes before its values are."""
+    lake = Lake(tmp_path / "lake", tmp_path / "staging")
+    for day in range(3):
+        put(lake, day)
+    asked = entities([("C", 24 * day, 24 * day) for day in range(3)])
+    blocks = session_blocks(lake, asked, [SCORES], 1)
+    first = next(blocks)
+    put(lake, 2, "ABXC")
+    found = [first, *blocks]
+    assert [place_M.tolist() for place_M, _ in found] == [[0], [1], [2]]
+    assert [block["score"].to_list() for _, block in found] == [[0.0], [1.0], [2.0]]

@@ -13,9 +13,10 @@ import pytest
 from fpm import sessions
 from fpm.errors import UsageError
 from fpm.schema import DAILY_FACTORS, FINGERPRINT_SIZE
-from fpm.store import features
+from fpm.store import exports, features
 from fpm.store.lake import Lake
 from fpm.store.settings import Settings
+from fpm.store.stores import Stores
 from fpm.store.training_matrix import training_matrix
 
 CN = sessions.market("cn")
@@ -109,6 +110,25 @@ def test_batches_and_the_arrow_stream_are_the_frame(filled: Settings) -> None:
     reader = job.to_arrow_reader(2)
     assert isinstance(reader, pa.RecordBatchReader) and set(frame.columns) == set(reader.schema.names)
     assert pl.DataFrame(pl.from_arrow(reader.read_all())).select(frame.columns).equals(frame)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_written_frame_is_the_frame_in_the_order_of_the_entities(
+    filled: Settings, stores: Stores, tmp_path: Path, shuffled: bool
+) -> None:
+    """What `fpm frame` writes, and that nothing else is left in the folder."""
+    rows, told = asked(shuffled=shuffled).filter(pl.col("symbol") != "X"), list[tuple[int, int]]()
+    closes = {day: sessions.close(CN, day) for day in SESSIONS}
+    moments = pl.col("session").replace_strict(closes, return_dtype=pl.Datetime("us", "UTC"))
+    rows = rows.with_columns(event_timestamp=moments).drop("session")
+    rows.write_parquet(tmp_path / "entities.parquet")
+    known_at, out = sessions.cut_off(CN, SESSIONS[-1]), tmp_path / "frame.parquet"
+    written = exports.frame(
+        "dual_stream", tmp_path / "entities.parquet", known_at, out, stores, lambda *now: told.append(now[:2])
+    )
+    assert pl.read_parquet(out).equals(features.frame(filled, "dual_stream", rows, known_at))
+    assert written == rows.height and told[-1] == (rows.height, rows.height)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_entities_come_in_every_form(filled: Settings, tmp_path: Path) -> None:
