@@ -104,10 +104,11 @@ def write(connection: Connection[Any], table: OnlineTable, frame: pl.DataFrame, 
     `frame`: keys, values and both clocks (aware); other columns are left aside. Of several rows of one key the
     newest counts. `whole`: the session of which these are all rows there are; whatever else is online of it is taken
     back (of a table with vintages, under theirs). Columns of the table that the writer does not know stay as they are.
-    Raises InputRefused, with nothing stored, for anything `_check` names.
+    Raises InputRefused, with nothing stored, for anything `_check` or `_check_vintages` names.
     """
     rows = _typed(table, frame)
     _check(table, rows, _clock(connection))
+    _check_vintages(connection, table, rows)
     content = encode(newest_versions(rows, table.keys), table.stored)
     incoming = Identifier("incoming_" + table.name)
     with connection.transaction(), connection.cursor() as cursor:
@@ -240,6 +241,23 @@ def _check(table: OnlineTable, rows: pl.DataFrame, now: datetime) -> None:
     any_bad = rows.select(wrong.any().alias(str(i)) for i, (wrong, _, _) in enumerate(faults)).row(0)
     for i in (i for i, bad in enumerate(any_bad) if bad):
         _refuse_where(table, rows, *faults[i])
+
+
+def _check_vintages(connection: Connection[Any], table: OnlineTable, rows: pl.DataFrame) -> None:
+    """Vectors of two profiles never mix: raises InputRefused for a vintage that is not one of the deployment's profile.
+
+    Before the deployment has decided its profile there is nothing to hold them to.
+    """
+    if "vintage" not in table.columns:
+        return
+    named = rows["vintage"].drop_nulls().unique().sort().to_list()
+    found = connection.execute(
+        "SELECT value, ARRAY(SELECT id FROM fpm.models WHERE kind = 'encoder' AND manifest->>'profile' = value "
+        "AND id = ANY(%s)) FROM fpm.deployment WHERE key = 'profile'",
+        (named,),
+    ).fetchone()
+    if found is not None and (strange := sorted(set(named) - set(found[1]))):
+        raise _refused("FPM-ONL-030", table, f"{strange[0]!r} is no vintage of profile {found[0]}")
 
 
 def _sound(name: str, length: int) -> pl.Expr:

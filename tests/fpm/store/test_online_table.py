@@ -133,6 +133,28 @@ def test_what_would_poison_the_table_is_refused_whole(connection: Connection, fr
     assert held(connection) == []
 
 
+def test_a_vintage_of_another_profile_or_of_nobody_is_refused(connection: Connection) -> None:
+    for vintage, profile in (("v1", "bar_32"), ("v2", "l2_32")):
+        connection.execute(
+            "INSERT INTO fpm.models (kind, id, born, through, status, manifest, files) "
+            "VALUES ('encoder', %s, now(), '2024-01-05', 'promoted', jsonb_build_object('profile', %s::text), '[]')",
+            (vintage, profile),
+        )
+    online_table.write(connection, of("fingerprints"), fingerprints(("A", 1.0)))  # no profile is decided yet
+    connection.execute("INSERT INTO fpm.deployment VALUES ('profile', 'l2_32')")
+    for vintage in ("v1", "v3"):
+        for rows in (fingerprints(("B", 1.0)), scores(("B", 1.0))):
+            with pytest.raises(InputRefused, match=f"FPM-ONL-030.*'{vintage}' is no vintage of profile l2_32"):
+                online_table.write(connection, of(_table(rows)), rows.with_columns(vintage=pl.lit(vintage)))
+    online_table.write(connection, of("fingerprints"), fingerprints(("B", 1.0)).with_columns(vintage=pl.lit("v2")))
+    found = connection.execute("SELECT symbol, vintage FROM online.fingerprints ORDER BY symbol").fetchall()
+    assert found == [("A", "v1"), ("B", "v2")]
+
+
+def _table(rows: pl.DataFrame) -> str:
+    return "fingerprints" if "fingerprint" in rows.columns else "scores"
+
+
 @pytest.mark.parametrize("vector", [[1.0] * 127, [1.0] * 127 + [float("nan")], [1.0] * 127 + [None]])
 def test_vectors_are_whole_and_finite(connection: Connection, vector: list[float | None]) -> None:
     frame = fingerprints(("A", 1.0)).with_columns(fingerprint=pl.lit(vector, dtype=pl.List(pl.Float32)))
