@@ -29,7 +29,7 @@ def naive(bars: pl.DataFrame) -> np.ndarray:
         for name in ("volume", "close", "open", "cancel_volume", "l_buy_volume", "l_sell_volume")
     }
     clock = CLOCK_T[CONTINUOUS]
-    times = {name: rows[name] @ clock / rows[name].sum(axis=1) for name in ("volume", "l_buy_volume", "l_sell_volume")}
+    times = {name: rows[name] @ clock / np.maximum(rows[name].sum(axis=1), 1) for name in rows if "volume" in name}
     moves = np.abs(np.log(rows["close"] / rows["open"]))
     together = [np.corrcoef(a, b)[0, 1] for a, b in zip(rows["volume"], moves, strict=True)]
     bursts = rows["cancel_volume"].std(axis=1) / rows["cancel_volume"].mean(axis=1)
