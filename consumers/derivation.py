@@ -18,9 +18,8 @@ from fpm import daily_factors as factors
 from fpm.bars import grid
 from fpm.errors import StoreCorrupt
 from fpm.minute_features import PRESETS, by_symbol, from_frame, minute_features, raw_features, standardise
-from fpm.nn import pretraining
-from fpm.nn.encoder import embed
 from fpm.nn.fit import deterministic
+from fpm.nn.vintage import load
 from fpm.schema import CLOCKS, TABLES
 from fpm.session_totals import MEDIAN_INPUTS, scales, session_totals, slot_median
 from fpm.sessions import cut_off, previous_sessions
@@ -90,10 +89,10 @@ def derivation(session: date, symbols: list[str], vintage: str, stores: Stores) 
 
 def _fingerprints(minutes: pl.DataFrame, vintage: str, stores: Stores) -> pl.DataFrame:
     model = stores.models.load("encoder", vintage)
-    encoder = pretraining.load(model.manifest, (model.path / "weights.safetensors").read_bytes())
+    of = load(model.manifest, model.files())
     symbols, x_STF = from_frame(minutes, stores.profile)
     with deterministic(0):
-        z_SD = embed(encoder, x_STF) if symbols else np.empty((0, encoder.config.width), np.float32)
+        z_SD = of.embed(x_STF) if symbols else np.empty((0, of.encoder.config.width), np.float32)
     return pl.DataFrame({"symbol": pl.Series(symbols, dtype=pl.String), "vintage": vintage}).with_columns(
         pl.Series("fingerprint", z_SD, dtype=pl.Array(pl.Float32, z_SD.shape[1]))
     )

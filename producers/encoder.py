@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from hashlib import sha256
@@ -12,22 +13,29 @@ import numpy as np
 
 from fpm.errors import ModelRefused, TryLater
 from fpm.minute_features import Profile, from_frame
-from fpm.nn import distributed, encoder, pretraining
+from fpm.nn import alignment, canaries, distributed, encoder, pretraining, vintage
+from fpm.nn.alignment import Rotation
 from fpm.nn.batches import Split, split
 from fpm.nn.checkpoint import to_bytes
 from fpm.nn.compute import Compute, compute
 from fpm.nn.encoder import EncoderConfig
-from fpm.nn.fit import Watch
-from fpm.nn.history import History, Read, Rows, survey
+from fpm.nn.fit import Watch, deterministic
+from fpm.nn.history import History, Read, Rows, SymbolSessions, survey
+from fpm.nn.machine import machine, versions
 from fpm.nn.pretraining import Pretrained, PretrainingConfig
+from fpm.nn.vintage import Vintage
 from fpm.progress import Progress
 from fpm.sessions import cut_off
+from fpm.store.inputs import code_digest
 from fpm.store.log import log
-from fpm.store.models import Model
+from fpm.store.models import Model, canonical_json
 from fpm.store.stores import Stores
 
 NAME = "encoder"
 GIGABYTE = 10**9
+# What a rotation onto the former vintage is fitted on, spread over the last sessions that were trained on, and what its
+# residual is told of, spread over those held out.
+ALIGNED_SESSIONS, ALIGNED_ROWS, JUDGED_ROWS = 250, 4096, 2048
 
 
 @dataclass(frozen=True)
@@ -39,12 +47,19 @@ class Lesson:
     profile: Profile
     shape: EncoderConfig
     config: PretrainingConfig
+    onto: str | None = None  # the vintage whose space the fingerprints are turned into
 
     @property
     def digest(self) -> str:
         """Names the training: the same lesson resumes the same checkpoint and is never learnt twice, wherever."""
         settled = (self.profile.hash, asdict(self.shape), asdict(self.config), self.split)
-        return sha256(repr((settled, self.history.digest)).encode()).hexdigest()
+        turned = (self.onto,) if self.onto else ()
+        return sha256(repr((settled, self.history.digest, *turned)).encode()).hexdigest()
+
+    @property
+    def held_out(self) -> tuple[date, ...]:
+        """What the vintage has not learnt from; where there is none of it, what it has."""
+        return self.split.validation if self.history.rows(self.split.validation) else self.split.train
 
 
 def train(through: date, stores: Stores, progress: Progress) -> str:
@@ -63,7 +78,9 @@ def train(through: date, stores: Stores, progress: Progress) -> str:
 
 def _vintage(through: date, stores: Stores, on: Compute, progress: Progress) -> tuple[str, str | None]:
     """Id of the vintage and why it is refused, if it is."""
+    former = _former(through, stores)
     lesson = _lesson(through, stores, progress)
+    lesson = replace(lesson, onto=former.id if former and stores.settings.align else None)
     digest = lesson.digest
     learnt = distributed.from_first(lambda: _learnt(digest, stores))
     if learnt is not None:
@@ -72,10 +89,22 @@ def _vintage(through: date, stores: Stores, on: Compute, progress: Progress) -> 
     of = (lesson.profile.name, lesson.shape, lesson.config)
     pretrained = pretraining.pretrain(lesson.history, lesson.split, of, Watch(progress, checkpoint), on)
     manifest = _manifest(lesson, digest, pretrained) | {"compute": {"device": on.device, "precision": on.precision}}
-    saved = distributed.from_first(lambda: _saved(through, stores, pretrained, manifest))
+    saved = distributed.from_first(
+        lambda: _saved(through, stores, _kept(lesson, pretrained, former, manifest), manifest)
+    )
     if distributed.rank() == 0:
         shutil.rmtree(checkpoint, ignore_errors=True)
     return saved
+
+
+def _former(through: date, stores: Stores) -> Model | None:
+    """The newest vintage of the profile that was born before the one to be trained; its files are verified."""
+    born, profile = cut_off(stores.market, through), stores.profile.hash
+    older = [
+        model for model in stores.models.list(NAME)
+        if model.status == "promoted" and model.born < born and model.manifest.get("profile_hash") == profile
+    ]  # fmt: skip
+    return stores.models.load(NAME, older[-1].id) if older else None
 
 
 def _learnt(digest: str, stores: Stores) -> tuple[str, str | None] | None:
@@ -87,15 +116,76 @@ def _learnt(digest: str, stores: Stores) -> tuple[str, str | None] | None:
     return found[0].id, found[0].manifest["refused_because"]
 
 
-def _saved(through: date, stores: Stores, pretrained: Pretrained, manifest: dict[str, Any]) -> tuple[str, str | None]:
-    weights, refused_because = to_bytes(pretrained.encoder.state_dict()), pretrained.refused_because
-    vintage = f"{manifest['profile_hash'][:6]}-{through:%Y%m%d}-{sha256(weights).hexdigest()[:8]}"
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of a training: files by name, what the manifest says of them, the digest that names the vintage."""
+
+    files: dict[str, bytes]
+    manifest: dict[str, Any]
+    content: str
+
+
+def _kept(lesson: Lesson, pretrained: Pretrained, former: Model | None, manifest: Mapping[str, Any]) -> Kept:
+    """Weights, the sessions learnt from, the rotation onto the former vintage, canaries."""
+    weights = to_bytes(pretrained.encoder.state_dict())
+    files = {vintage.WEIGHTS: weights, "data.json": _data(lesson.history)}
+    own = vintage.load(manifest, files)  # the weights as they will be read, never a compiled encoder
+    turned, told = _aligned(own, former, lesson) if former and pretrained.refused_because is None else (None, None)
+    if turned is not None:
+        files[vintage.ROTATION] = vintage.rotation_bytes(turned)
+    applied = bool(told and told["applied"])
+    served = replace(own, rotation=turned if applied else None)
+    taken, named = canaries.take(lesson.history.few(lesson.held_out, canaries.COUNT), served)
+    files[canaries.FILE] = taken.to_bytes()
+    content = vintage.content(weights, files[vintage.ROTATION] if applied else None)
+    return Kept(files, {"alignment": told, "canaries": named}, content)
+
+
+def _data(history: History) -> bytes:
+    """Every session that was learnt from: how many symbols, and the digest of their features as known then."""
+    rows = {str(day): {"rows": each.rows, "sha256": each.digest} for day, each in history.surveyed.items()}
+    return canonical_json(rows)
+
+
+def _aligned(own: Vintage, former: Model, lesson: Lesson) -> tuple[Rotation, dict[str, Any]]:
+    """The rotation of the vintage's space onto the former one's, and how well it does where it was not fitted."""
+    sessions = lesson.split.train[-ALIGNED_SESSIONS:]
+    old = vintage.load(former.manifest, former.files())
+    new_ND, old_ND = _both(own, old, lesson.history.few(sessions, ALIGNED_ROWS))
+    judged_ND, target_ND = _both(own, old, lesson.history.few(lesson.held_out, JUDGED_ROWS))
+    turned = alignment.rotation(new_ND, old_ND)
+    return turned, {
+        "onto": former.id,
+        "applied": lesson.onto is not None,
+        "sessions": [str(sessions[0]), str(sessions[-1]), len(sessions)],
+        "rows": len(new_ND),
+        "judged": len(judged_ND),
+        "residual": alignment.residual(turned(judged_ND), target_ND),
+        "residual_fitted": alignment.residual(turned(new_ND), old_ND),
+        "residual_unturned": alignment.residual(judged_ND, target_ND),
+    }
+
+
+def _both(own: Vintage, old: Vintage, rows: SymbolSessions) -> tuple[np.ndarray, np.ndarray]:
+    """The symbol-sessions under both vintages; one without any feature has no vector."""
+    with deterministic(0):
+        new_ND, old_ND = own.embed(rows.x_NTF), old.embed(rows.x_NTF)
+    known_N = np.isfinite(new_ND).all(axis=1)
+    return new_ND[known_N], old_ND[known_N]
+
+
+def _saved(through: date, stores: Stores, kept: Kept, manifest: dict[str, Any]) -> tuple[str, str | None]:
+    refused_because = manifest["refused_because"]
+    model_id = f"{manifest['profile_hash'][:6]}-{through:%Y%m%d}-{kept.content[:8]}"
     stores.models.save(
-        NAME, vintage, {"weights.safetensors": weights}, manifest, cut_off(stores.market, through), through,
+        NAME, model_id, kept.files, {**manifest, **kept.manifest}, cut_off(stores.market, through), through,
         "refused" if refused_because else "promoted",
     )  # fmt: skip
-    log.info("encoder trained", vintage=vintage, refused_because=refused_because, **pretrained.figures)
-    return vintage, refused_because
+    log.info(
+        "encoder trained", vintage=model_id, refused_because=refused_because, alignment=kept.manifest["alignment"],
+        **manifest["figures"],
+    )  # fmt: skip
+    return model_id, refused_because
 
 
 def _lesson(through: date, stores: Stores, progress: Progress) -> Lesson:
@@ -136,6 +226,10 @@ def _manifest(lesson: Lesson, digest: str, pretrained: Pretrained) -> dict[str, 
         "inputs": digest,
         "profile": lesson.profile.name,
         "profile_hash": lesson.profile.hash,
+        "seed": lesson.config.fit.seed,
+        "versions": versions() | {"code": code_digest(__file__)},
+        "machine": machine(),
+        "data": lesson.history.digest,
         "encoder": asdict(lesson.shape),
         "pretraining": asdict(lesson.config),
         "rows": lesson.history.rows([*lesson.split.train, *lesson.split.validation]),

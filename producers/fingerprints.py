@@ -10,9 +10,9 @@ import polars as pl
 
 from fpm.errors import ModelRefused
 from fpm.minute_features import from_frame
-from fpm.nn import pretraining
-from fpm.nn.encoder import Encoder, embed
+from fpm.nn import canaries, vintage
 from fpm.nn.fit import deterministic
+from fpm.nn.vintage import Vintage
 from fpm.schema import FINGERPRINT_SIZE
 from fpm.store.job import Window
 from fpm.store.models import Model
@@ -27,24 +27,27 @@ WRITES: tuple[str, ...] = (NAME,)
 def run(session: date, stores: Stores) -> None:
     """Fingerprints of `session`; a symbol without features has none.
 
-    Raises ModelRefused where the vintage is of another profile: vectors of two profiles never mix.
+    Raises ModelRefused where the vintage is of another profile (vectors of two profiles never mix), or embeds its
+    canaries otherwise than it did when it was trained.
     """
     model = stores.model("encoder", session)
     _require_profile(model, stores)
-    encoder = pretraining.load(model.manifest, (model.path / "weights.safetensors").read_bytes())
+    files = model.files()
+    of = vintage.load(model.manifest, files)
+    canaries.check(model.id, of, model.manifest, files)
     symbols, x_STF = from_frame(stores.read("minute_features", session), stores.profile)
-    stores.write(NAME, session, fingerprints(encoder, symbols, x_STF, model.id), vintage=model.id)
+    stores.write(NAME, session, fingerprints(of, symbols, x_STF, model.id), vintage=model.id)
 
 
-def fingerprints(encoder: Encoder, symbols: tuple[str, ...], x_STF: np.ndarray, vintage: str) -> pl.DataFrame:
-    """The table's rows: symbol, vintage, fingerprint (128 float32)."""
+def fingerprints(of: Vintage, symbols: tuple[str, ...], x_STF: np.ndarray, name: str) -> pl.DataFrame:
+    """The table's rows: symbol, vintage (its `name`), fingerprint (128 float32)."""
     with deterministic(0):
-        z_SD = embed(encoder, x_STF) if symbols else np.empty((0, FINGERPRINT_SIZE), np.float32)
+        z_SD = of.embed(x_STF) if symbols else np.empty((0, FINGERPRINT_SIZE), np.float32)
     known = np.isfinite(z_SD).all(axis=1)
     return pl.DataFrame(
         {
             "symbol": pl.Series([symbols[i] for i in np.flatnonzero(known)], dtype=pl.String),
-            "vintage": pl.repeat(vintage, int(known.sum()), dtype=pl.String, eager=True),
+            "vintage": pl.repeat(name, int(known.sum()), dtype=pl.String, eager=True),
             "fingerprint": pl.Series(z_SD[known], dtype=pl.Array(pl.Float32, FINGERPRINT_SIZE)),
         }
     )

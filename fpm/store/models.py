@@ -40,6 +40,10 @@ class Model:
     through: date
     status: str
 
+    def files(self) -> dict[str, bytes]:
+        """Its tensors: the files' contents by name."""
+        return {path.name: path.read_bytes() for path in sorted(self.path.glob("*.safetensors"))}
+
 
 @dataclass(frozen=True)
 class Models:

@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     owner's login with the reader's rights.
     `device`, `precision` (None: bfloat16 products on a GPU), `compile`: how an encoder is trained; `training_memory`:
     gigabytes of its sessions that stay in memory, besides two stretches of them (nothing it learns depends on it).
+    `align`: a new vintage's fingerprints are stored turned into the space of the one before. `hand_over`: so many
+    sessions a vintage stays online beside the one that took its place.
     `fsync=False` is for the tests' database server only: it may lose everything with the machine.
     """
 
@@ -45,6 +47,8 @@ class Settings(BaseSettings):
     precision: Literal["float32", "bfloat16"] | None = None
     compile: bool = False
     training_memory: float = Field(default=2.0, ge=0)
+    align: bool = False
+    hand_over: int = Field(default=5, ge=0, le=250)
     fsync: bool = True
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "warning"

@@ -17,6 +17,7 @@ from fpm.errors import ModelRefused, StoreCorrupt, TryLater
 from fpm.nn import pretraining
 from fpm.nn.encoder import embed
 from fpm.nn.fit import deterministic
+from fpm.nn.vintage import Vintage
 from fpm.sessions import close, cut_off, sessions_between
 from fpm.store.job import publish_frames, run_job
 from fpm.store.stores import Stores
@@ -137,7 +138,7 @@ def test_a_symbols_fingerprint_does_not_depend_on_the_other_symbols(filled: Stor
     model = filled.models.load("encoder", vintage)
     loaded = pretraining.load(model.manifest, (model.path / "weights.safetensors").read_bytes())
     x_STF = walks(len(SYMBOLS), SERVED.toordinal(), slots=240).x_NTF
-    alone = fingerprints.fingerprints(loaded, ("A",), x_STF[5:6], vintage)
-    among = fingerprints.fingerprints(loaded, tuple(SYMBOLS), x_STF, vintage)
+    alone = fingerprints.fingerprints(Vintage(loaded), ("A",), x_STF[5:6], vintage)
+    among = fingerprints.fingerprints(Vintage(loaded), tuple(SYMBOLS), x_STF, vintage)
     assert alone["fingerprint"].to_numpy().tobytes() == among["fingerprint"].to_numpy()[5].tobytes()
-    assert fingerprints.fingerprints(loaded, (), np.empty((0, 240, 32), np.float32), vintage).is_empty()
+    assert fingerprints.fingerprints(Vintage(loaded), (), np.empty((0, 240, 32), np.float32), vintage).is_empty()
