@@ -1,7 +1,7 @@
 """Is a factor any good: RankIC, groups, long-short, decay, and how sure one may be of each.
 
 Everything is computed on dense panels in float64 with numpy alone, in one fixed order, so the same input gives the
-same bytes. Definitions are the source report's (SCIENCE: evaluation) where it has one. Returns are those of the label:
+same bytes. Definitions are the source report's where it has one. Returns are those of the label:
 bought at the close of t+1, sold at the close of t+6. Where a figure cannot be computed it is None, never a guess.
 Shapes: T sessions, N symbols, G groups.
 """

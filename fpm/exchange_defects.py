@@ -2,7 +2,7 @@
 
 A defect strikes the first copy only. What it spoils for good is put right by a later delivery, as vendors do; what the
 ingest can mend (copies, order, stamps, lots, spellings) is not. Each defect draws from its own stream, so that
-switching one on moves no other and the truth underneath stays the same. Numbers in brackets: RELIABILITY, section 3.
+switching one on moves no other and the truth underneath stays the same.
 
 Letters in array names: S symbols.
 """

@@ -2,7 +2,7 @@
 
 Shenzhen: orders whole on arrival, cancels among the trades, orders and trades numbered together, an order named by its
 number. Shanghai (the merged stream of 2023-12-04): an aggressive order shows its fills and then, if anything is left,
-an add of the remainder; cancels are records of type D. Sources: SCIENCE, "Level-2 ticks -> minute flows"; columns as
+an add of the remainder; cancels are records of type D. Sources: docs/ticks.md; columns as
 the vendors' tables that `fpm ingest --ticks` reads.
 
 Letters in array names: T vendor rows of a session.

@@ -1,7 +1,7 @@
 """Labels: the return a score of session t is judged by. Joined by key in training, never a feature.
 
 close(t+1+horizon) / close(t+1) - 1 on adjusted closes: the score is known after the close of t, so the first price it
-can be acted on at is the next session's. Source: SCIENCE, "Scorer".
+can be acted on at is the next session's.
 """
 
 from __future__ import annotations

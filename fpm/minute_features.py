@@ -8,7 +8,7 @@ Raw values, in the order of the profile (names in `fpm.schema`):
 - flows, in the session's own shares, currency and counts; `fpm.session_totals` knows what they are divided by.
 
 NaN is the availability mask: an input column or a trailing median that is not there, or a minute that was not observed.
-A minute without a trade is a fact: flows 0, prices those of the last trade. Source: SCIENCE, "The 32 features".
+A minute without a trade is a fact: flows 0, prices those of the last trade.
 
 Letters in array names: S symbols, T minutes of the view, F the 32 features.
 """

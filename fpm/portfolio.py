@@ -1,6 +1,6 @@
 """Index enhancement: the weights that follow the scores inside the index's bounds (cvxpy, solved by Clarabel).
 
-max score . w - risk_aversion x (yearly active variance), subject to what SCIENCE lists under index enhancement. Names
+max score . w - risk_aversion x (yearly active variance), subject to the bounds below. Names
 that cannot be traded keep their weight. What cannot be met is relaxed in a fixed order, by as little as possible, and
 said; nothing is ever held silently. Shapes: N candidates, F of them free to trade, I industries.
 """

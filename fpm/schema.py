@@ -22,7 +22,7 @@ SIZE_FLOWS = tuple(f"{size}_{side}_{unit}" for size in SIZES for side in SIDES f
 ORDER_FLOWS = tuple(f"{kind}_{unit}" for kind in ("order", "cancel") for unit in ("amount", "volume", "count"))
 OPTIONAL_FLOWS = ("trades", *TAKER_FLOWS, *SIZE_FLOWS, *ORDER_FLOWS)
 
-# --- the three feature profiles (SCIENCE: the 32 features) ---------------------------------------
+# --- the three feature profiles ---------------------------------------------------------------
 L2_32 = (
     "high", "low", "close", "price_pos",
     "amount", "volume", "trade_count", "avg_trade_amount",

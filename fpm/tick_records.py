@@ -87,7 +87,7 @@ def _named(batch: pl.DataFrame, market: Market) -> pl.DataFrame:
 
 
 def _check_exchanges(batch: pl.DataFrame, file: TickFile) -> None:
-    """What one exchange needs must be there; two schemas in one file are refused (RELIABILITY 47)."""
+    """What one exchange needs must be there; two schemas in one file are refused."""
     exchanges = set(batch["exchange"].drop_nulls().unique().to_list())
     if file.stream == MERGED and SHENZHEN in exchanges:
         wrong = "Shanghai's merged stream with records of Shenzhen: two schemas in one file"

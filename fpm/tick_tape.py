@@ -3,7 +3,7 @@
 One row a record. `price` is in 1/10,000 of the currency and `volume` in shares, both whole numbers, so every sum is
 exact and has the same bits whatever the order of adding. `time` is in milliseconds of the exchange's day.
 
-Sources: SCIENCE, "Level-2 ticks -> minute flows"; Shanghai and Shenzhen trading rules 2023, chapter 3.
+Sources: docs/ticks.md; Shanghai and Shenzhen trading rules 2023, chapter 3.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class TickRules:
     """
 
     xl: float = 1_000_000.0
-    l: float = 200_000.0  # noqa: E741  the class's name in SCIENCE
+    l: float = 200_000.0  # noqa: E741  the feature's own prefix
     m: float = 50_000.0
     gaps: float = 0.001
     contiguous: float = 0.5

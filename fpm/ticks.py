@@ -1,6 +1,6 @@
 """Level-2 ticks -> minute flows: one session of some symbols at a time, and which symbol-sessions may not enter.
 
-The result is ordinary `minute_bars` rows with the flow legs of SCIENCE section 3; everything downstream stays as it is.
+The result is ordinary `minute_bars` rows with every flow leg of `l2_32`; everything downstream stays as it is.
 Memory follows the records of the symbols handed in at once, never the day's.
 """
 

@@ -3,7 +3,7 @@
 The quantity of an add is what was left after the order's first match, and an order matched whole on arrival has no
 record at all: original quantity = its own aggressive fills before the add + the add. On 600519.SH of 2023-02-01 the
 20,013 aggressive orders have 963 adds, each in the millisecond of its fills and after them in sequence.
-Source: SCIENCE, "Level-2 ticks -> minute flows".
+Source: docs/ticks.md.
 """
 
 from __future__ import annotations

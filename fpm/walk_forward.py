@@ -1,6 +1,6 @@
 """Walk-forward folds: which sessions train, validate and test, and how far each model may look.
 
-The label of session t is known when session t + 6 has closed (SCIENCE: scorer), so 6 sessions are purged before
+The label of session t is known when session t + 6 has closed, so 6 sessions are purged before
 validation and before test. Look-backs overlap too: 5 more sessions are embargoed between train and validation, where
 the figure that stops the training would otherwise be flattered. Nothing is chosen by looking at the test, and the
 label purge alone makes it out of sample. Folds are data: what runs them is elsewhere.

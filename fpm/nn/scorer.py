@@ -1,7 +1,7 @@
 """The scorer: recurrent networks from a window of sessions to one score a symbol, K seeds in one batched pass.
 
 Per stream: 2-layer GRU -> fully connected -> LayerNorm -> ReLU -> dropout -> fully connected; the dual stream fuses
-one GRU over fingerprints and one over traditional factors (SCIENCE: scorer). Every parameter has a leading K: K
+one GRU over fingerprints and one over traditional factors. Every parameter has a leading K: K
 networks of different seeds see the same batches and share nothing else. A seed draws its own weights and dropout
 masks, so that it learns the same alone as among others.
 

@@ -32,7 +32,7 @@ OWNER, DATABASE, PORT = "fpm_owner", "fpm", 5432
 SERVER_UID = 65534
 SOCKET_FOLDER_LIMIT = 86  # the shortest sun_path (macOS, 104 bytes) less "/.s.PGSQL.5432" and the closing zero, rounded
 START_SECONDS = 90
-UTC = "-c timezone=UTC"  # a server made on a desk in China has another zone by default (RELIABILITY H2)
+UTC = "-c timezone=UTC"  # a server made on a desk in China has another zone by default
 CONFIGURATION = """
 listen_addresses = ''
 timezone = 'UTC'

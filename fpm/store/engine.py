@@ -1,6 +1,6 @@
 """Feast's compute engine, reduced to what `store.materialize` needs: Arrow from the offline to the online store.
 
-No protobuf is made on the way; that alone would cost seconds a day for a whole market (FEAST.md, B2).
+No protobuf is made on the way; that alone would cost seconds a day for a whole market.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Feast's feature server behind a door of ours: a bearer token, two reading endpoints, words instead of exceptions.
 
-Feast 0.67 itself asks nobody for a name, writes and materialises for anyone, and answers a mistake with the exception
-(RELIABILITY H15). Here its app is only reached by a request that was checked whole. What it reads is schema ``serving``
+Feast 0.67 itself asks nobody for a name, writes and materialises for anyone, and answers a mistake with the exception.
+Here its app is only reached by a request that was checked whole. What it reads is schema ``serving``
 as the reader, so an answer is of one published session; `_unmixed` asks again where a publication came in between.
 """
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from fpm.errors import UsageError
 
-MOST_ENTITIES = 2_000  # Feast takes 10 µs a value: more than this belongs into SQL or Parquet (RELIABILITY H15, H16)
+MOST_ENTITIES = 2_000  # Feast takes 10 µs a value: more than this belongs into SQL or Parquet
 MOST_FEATURES = 500
 LONGEST_KEY = 200
 FIELDS = ("entities", "features", "feature_service", "full_feature_names")
@@ -37,7 +37,7 @@ class Catalogue:
 
 
 def checked(body: bytes, catalogue: Catalogue) -> dict[str, Any]:
-    """The request in Feast's form. Raises RequestRefused for anything else (RELIABILITY cases 70 to 79)."""
+    """The request in Feast's form. Raises RequestRefused for anything else."""
     asked = _parsed(body)
     if unknown := sorted(set(asked) - set(FIELDS)):
         _refuse(422, "FPM-HTTP-079", f"no field {_said(unknown[0])} is known", f"give {', '.join(FIELDS)}")

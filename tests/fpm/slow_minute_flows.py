@@ -1,4 +1,4 @@
-"""Minute flows the slow, obvious way: one dictionary an order, one loop a minute. Written from SCIENCE section 4."""
+"""Minute flows the slow, obvious way: one dictionary an order, one loop a minute. Written from docs/ticks.md."""
 
 from collections import defaultdict
 from typing import Any

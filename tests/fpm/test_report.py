@@ -119,7 +119,7 @@ def test_text_from_data_is_escaped(page):
 def test_the_source_reports_figures_are_labelled_as_theirs(page):
     assert "their dual-stream GRU" in page
     assert "not reproduced here" in page
-    # SCIENCE, section 1
+    # as the source report states them
     assert [row["rank_ic"] for row in THEIR_FACTORS] == [0.106, 0.109]
     assert [row["annual_excess"] for row in THEIR_PORTFOLIOS] == [0.0712, 0.1138, 0.1484]
 

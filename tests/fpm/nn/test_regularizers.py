@@ -1,4 +1,4 @@
-"""The penalties against numbers worked out by hand and the figures SCIENCE states."""
+"""The penalties against numbers worked out by hand and figures known of independent and identical dimensions."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Every malformed request is refused with its status, its words, and nothing of ours in them (RELIABILITY 70 to 79)."""
+"""Every malformed request is refused with its status, its words, and nothing of ours in them."""
 
 from __future__ import annotations
 
