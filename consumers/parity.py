@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
 import polars as pl
 
-from consumers.publish import VIEWS, offline_views, served_models
+from consumers.publish import VIEWS, former_fingerprints, offline_views, served_models
 from fpm.errors import StoreCorrupt
 from fpm.schema import TABLES
 from fpm.store.job import Window
 from fpm.store.log import log
-from fpm.store.publication import published_session, served
+from fpm.store.publication import former_vintage, published_session, served
 from fpm.store.stores import Stores
 
 NAME = "parity"
@@ -71,10 +71,15 @@ def run(session: date, stores: Stores) -> None:
 
 
 def check(session: date, stores: Stores) -> list[Parity]:
-    """Every view of the session, all symbols and all columns."""
+    """Every view of the session, all symbols and all columns; the former vintage's, too, while it is handed over."""
     known = stores.as_of(None)
     vintage, _ = served_models(session, known)
-    return [compare(view, frame, served(view, known)) for view, frame in offline_views(session, vintage, known).items()]
+    views = [
+        compare(view, frame, served(view, known)) for view, frame in offline_views(session, vintage, known).items()
+    ]
+    offline = former_fingerprints(session, former_vintage(session, vintage, known), known)
+    former = compare("fingerprints", offline, served("fingerprints", known, former=True))
+    return [*views, replace(former, view="former_fingerprints")] if former.rows or former.extra else views
 
 
 def compare(view: str, offline: pl.DataFrame, online: pl.DataFrame) -> Parity:

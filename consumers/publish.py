@@ -1,5 +1,7 @@
 """Publish one session: fingerprints, factors, scores and weights online, in one transaction, only if complete.
 
+While a new vintage takes over, the fingerprints of the former one go online beside its own.
+
 Running it again changes nothing; a correction of the published session replaces it; an older session never does.
 """
 
@@ -14,9 +16,10 @@ import polars as pl
 from fpm.errors import TryLater
 from fpm.schema import CLOCKS, STREAMS, TABLES
 from fpm.store.job import Window
+from fpm.store.lake import empty
 from fpm.store.ledger import Publication
 from fpm.store.log import log
-from fpm.store.publication import publish_online, published_session
+from fpm.store.publication import former_vintage, publish_online, published_session
 from fpm.store.stores import Stores
 
 NAME = "publish"
@@ -52,12 +55,13 @@ def run(session: date, stores: Stores) -> None:
     vintage, model = served_models(session, known)
     frames = offline_views(session, vintage, known)
     _refuse_incomplete(session, frames, known)
+    former = former_vintage(session, vintage, known)
+    frames["fingerprints"] = pl.concat([frames["fingerprints"], former_fingerprints(session, former, known)])
     attempt = stores.ledger.latest(NAME, session.isoformat())
-    publication = Publication(
-        session, VIEWS, attempt.attempt if attempt else 0, _content(session, vintage, known), vintage, model
-    )
+    content = _content(session, vintage, former, known)
+    publication = Publication(session, VIEWS, attempt.attempt if attempt else 0, content, vintage, model)
     status = publish_online(publication, frames, known)
-    words = _words(status, session, known)
+    words = _words(status, session, known) + (f"; {former} is being handed over" if former else "")
     if attempt is not None:
         stores.ledger.note(attempt, words)
     log.info(status, session=session.isoformat(), vintage=vintage, model=model, what=words)
@@ -82,15 +86,28 @@ def served_models(session: date, stores: Stores) -> tuple[str, str]:
 
 def offline_views(session: date, vintage: str, stores: Stores) -> dict[str, pl.DataFrame]:
     """Every published view of the session as the lake has it: keys, columns, clocks; withdrawn rows are left out."""
-    return {
-        view: standing(
-            view,
-            stores.read(view, session, vintage=vintage if TABLES[view].by_vintage else None).select(
-                *TABLES[view].columns, *CLOCKS
-            ),
-        )
-        for view in VIEWS
-    }
+    return {view: _offline(view, session, vintage if TABLES[view].by_vintage else None, stores) for view in VIEWS}
+
+
+def _offline(view: str, session: date, vintage: str | None, stores: Stores) -> pl.DataFrame:
+    rows = stores.read(view, session, vintage=vintage)
+    return standing(view, rows.select(*TABLES[view].columns, *CLOCKS))
+
+
+def former_fingerprints(session: date, former: str | None, stores: Stores) -> pl.DataFrame:
+    """The session's fingerprints under the vintage that is being handed over; no row where none is.
+
+    Raises TryLater where they are not written: who still reads that vintage would miss the session without a word.
+    """
+    if former is None:
+        return empty(TABLES["fingerprints"]).select(*TABLES["fingerprints"].columns, *CLOCKS)
+    if session not in stores.sessions("fingerprints", former):
+        raise TryLater(
+            "FPM-PUB-201", f"{session} has no fingerprints of {former}, which is being handed over",
+            "nothing was published, what was online stays",
+            f"run the whole night (fpm nightly --session {session}), or end the hand-over with FPM_HAND_OVER=0",
+        )  # fmt: skip
+    return _offline("fingerprints", session, former, stores)
 
 
 def standing(table: str, rows: pl.DataFrame) -> pl.DataFrame:
@@ -128,13 +145,14 @@ def _empty(factors: pl.DataFrame, traded: set[str]) -> float:
     return float(cells - filled) / max(1, cells)
 
 
-def _content(session: date, vintage: str, stores: Stores) -> str:
+def _content(session: date, vintage: str, former: str | None, stores: Stores) -> str:
     """Digest of the files that are published, whose bytes are checked against the ledger first."""
-    paths = []
-    for view in VIEWS:
-        of_vintage = vintage if TABLES[view].by_vintage else None
+    files = [(view, vintage if TABLES[view].by_vintage else None) for view in VIEWS]
+    if former is not None:
+        files.append(("fingerprints", former))
+    for view, of_vintage in files:
         stores.verify(view, session, of_vintage)
-        paths.append(stores.lake.relative(view, session, of_vintage))
+    paths = [stores.lake.relative(view, session, of_vintage) for view, of_vintage in files]
     current = stores.ledger.current(list(VIEWS))
     return sha256("\n".join(f"{path} {current[path].sha256}" for path in paths).encode()).hexdigest()
 

@@ -18,6 +18,7 @@ from fpm.progress import Progress
 from fpm.sessions import cut_off, previous_sessions
 from fpm.store import job as runner
 from fpm.store.log import configure, log
+from fpm.store.publication import former_vintage
 from fpm.store.stores import Stores
 
 NIGHT = (*(f"producers.{name}" for name in producers.JOBS), *(f"consumers.{name}" for name in consumers.JOBS))
@@ -69,11 +70,13 @@ def nightly(session: date, stores: Stores) -> list[dict[str, Any]]:
     """Every job of one session, in order, then publication and parity; what the ledger says of each.
 
     Producers also look at the sessions that tonight's scores look back on: what was corrected since is done again,
-    what was not is skipped. Fingerprints are those of the vintage that the scorer in force was trained on. Labels are
-    those of the session whose horizon closes tonight. Raises TryLater where an input or a model is not there yet.
+    what was not is skipped. Fingerprints are those of the vintage that the scorer in force was trained on and, while
+    it takes over, of the former one. Labels are those of the session whose horizon closes tonight. Raises TryLater
+    where an input or a model is not there yet.
     """
     window = _look_back(session, stores)
-    of_scorer = stores.for_vintage(stores.models.named_in_force("scorer", session).manifest["vintage"])
+    vintage = stores.models.named_in_force("scorer", session).manifest["vintage"]
+    of_scorer, former = stores.for_vintage(vintage), former_vintage(session, vintage, stores)
     rows = []
     for path in NIGHT:
         module, name = importlib.import_module(path), path.split(".")[1]
@@ -83,6 +86,9 @@ def nightly(session: date, stores: Stores) -> list[dict[str, Any]]:
             continue
         again = _corrected(module, window, of) if path.startswith("producers") and name != "labels" else 0
         rows.append({"job": name, "session": str(target), **run(module, target, of), "corrected": again})
+        if name == "fingerprints" and former:
+            of_former = run(module, target, stores.for_vintage(former))
+            rows.append({"job": name, "session": str(target), **of_former, "corrected": 0})
     return rows
 
 

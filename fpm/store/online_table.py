@@ -128,6 +128,12 @@ def write(connection: Connection[Any], table: OnlineTable, frame: pl.DataFrame, 
     return changed
 
 
+def retire(connection: Connection[Any], table: OnlineTable, kept: Sequence[str]) -> int:
+    """Take the rows of every vintage but these offline, whatever their session. Returns how many."""
+    statement = SQL("DELETE FROM {} WHERE vintage <> ALL (%s)").format(table.path)
+    return connection.execute(statement, (list(kept),)).rowcount
+
+
 def read(
     connection: Connection[Any], selections: Sequence[Selection], asked: Sequence[Sequence[tuple[Any, ...]]]
 ) -> list[tuple[Any, ...]]:

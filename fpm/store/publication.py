@@ -12,6 +12,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from fpm.schema import CLOCKS, TABLES
+from fpm.sessions import previous_sessions
 from fpm.store import online_table
 from fpm.store.binary_copy import floats_of
 from fpm.store.ledger import Publication
@@ -20,12 +21,19 @@ from fpm.store.stores import Stores
 # One publication at a time, of whatever session: which one is newest is decided under this lock.
 _ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('fpm publication', 0))"
 _NEWEST = "SELECT id, session, sha256 FROM fpm.publications WHERE views = %s ORDER BY session DESC, id DESC LIMIT 1"
+_FORMER = """
+SELECT vintage FROM fpm.publications
+WHERE 'fingerprints' = ANY (views) AND session >= %s AND session < %s AND vintage <> %s
+    AND vintage IN (SELECT id FROM fpm.models WHERE kind = 'encoder')
+ORDER BY session DESC, id DESC LIMIT 1
+"""
 
 
 def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame], stores: Stores) -> str:
     """Write every view's rows and the publication's row, or nothing at all.
 
-    The frames are the session: what else is online of it disappears, so a correction's withdrawn rows do.
+    The frames are the session: what else is online of it disappears, so a correction's withdrawn rows do, and so does
+    every vintage that they do not have.
     Returns "published"; "unchanged" where the newest publication is of this session and content: its rows are written
     again all the same, which mends whatever had been changed online; "superseded" where a newer session is already
     online: time does not go back, nothing is written.
@@ -36,7 +44,10 @@ def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame],
         if newest is not None and newest[1] > publication.session:
             return "superseded"
         for view, frame in frames.items():
-            online_table.write(connection, online_table.online_table(view), frame, publication.session)
+            table = online_table.online_table(view)
+            online_table.write(connection, table, frame, publication.session)
+            if TABLES[view].by_vintage and len(frame):
+                online_table.retire(connection, table, frame["vintage"].unique().to_list())
         if newest is not None and newest[1:] == (publication.session, publication.sha256):
             return "unchanged"
         former = newest[0] if newest is not None and newest[1] == publication.session else None
@@ -51,12 +62,24 @@ def published_session(stores: Stores) -> date | None:
     return session
 
 
-def served(view: str, stores: Stores) -> pl.DataFrame:
-    """All rows of a serving view (one complete session): declared columns and clocks, vectors as lists of Float32."""
+def former_vintage(session: date, vintage: str, stores: Stores) -> str | None:
+    """The vintage that readers saw before `vintage`, if the session lies in the hand-over: among the `hand_over`
+    sessions from the first that was published under the new one. None where nothing is handed over.
+    """
+    before = previous_sessions(stores.market, session, stores.settings.hand_over)
+    rows = stores.ledger.query(_FORMER, (before[0], session, vintage)) if before else []
+    return str(rows[0][0]) if rows else None
+
+
+def served(view: str, stores: Stores, former: bool = False) -> pl.DataFrame:
+    """All rows of a serving view (one complete session): declared columns and clocks, vectors as lists of Float32.
+
+    `former`: those of the vintage that is being handed over instead.
+    """
     table = online_table.online_table(view)
     columns = [*TABLES[view].columns, *CLOCKS]
     with stores.ledger.transaction() as connection:
-        rows = _rows(connection, view, columns)
+        rows = _rows(connection, f"former_{view}" if former else view, columns)
     cells = list(zip(*rows, strict=True)) or [() for _ in columns]
     kinds = {name: table.frame_type(name) for name in columns}
     frame = {name: _series(name, column, kinds[name]) for name, column in zip(columns, cells, strict=True)}

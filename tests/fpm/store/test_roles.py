@@ -17,7 +17,7 @@ from fpm.store.postgres import Server, connect, directions, ensure_server, renew
 from fpm.store.settings import Settings
 
 DENIED = psycopg.errors.InsufficientPrivilege
-SERVED = ("daily_factors", "fingerprints", "scores", "weights", "publications")
+SERVED = ("daily_factors", "fingerprints", "former_fingerprints", "scores", "weights", "publications")
 
 
 @pytest.fixture(scope="module")

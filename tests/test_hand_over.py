@@ -1,0 +1,58 @@
+"""Two nights, each under a vintage of its own: the second night keeps the first one's vintage online, too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from consumers import parity
+from fpm import exchange, schedule
+from fpm.nn.checkpoint import from_bytes
+from fpm.nn.fit import deterministic
+from fpm.nn.vintage import load
+from fpm.sessions import cut_off
+from fpm.store.postgres import Server
+from fpm.store.publication import served
+from tests.small_chain import FEATURE_JOBS, opened, quiet, silent
+from tests.test_corrections import first_copies, ingest
+
+SESSIONS = 38
+
+
+def test_the_night_after_a_new_vintage_publishes_both(tmp_path: Path, postgres_server: Server) -> None:
+    source = tmp_path / "source"
+    exchange.write(replace(exchange.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5, spoiled_every=0), source)
+    sessions = sorted(date.fromisoformat(path.stem) for path in (source / "minute_bars").glob("*.parquet"))
+    before, session = sessions[-2:]
+    with opened(tmp_path / "home", postgres_server) as stores:
+        ingest(stores, first_copies(source, tmp_path / "deliveries", sessions), cut_off(stores.market, session))
+        for name in FEATURE_JOBS:
+            schedule.backfill(schedule.job(name), sessions[0], session, stores, quiet)
+        schedule.walk_forward(stores, schedule.plan(stores, before, session, 1), silent)  # a refit a session
+        former, vintage = stores.models.list("encoder")
+        schedule.nightly(before, stores)
+        assert served("fingerprints", stores)["vintage"].unique().to_list() == [former.id]
+        night = schedule.nightly(session, stores)
+        assert [row["job"] for row in night].count("fingerprints") == 2
+        assert served("fingerprints", stores)["vintage"].unique().to_list() == [vintage.id]
+        old = served("fingerprints", stores, former=True)
+        assert old["vintage"].unique().to_list() == [former.id]
+        lake = stores.read("fingerprints", session, vintage=former.id).sort("symbol")
+        assert np.array_equal(np.stack(old.sort("symbol")["fingerprint"].to_list()), lake["fingerprint"].to_numpy())
+        assert {each.view for each in parity.check(session, stores)} > {"former_fingerprints"}
+        assert old.filter(pl.col("symbol").is_in(served("scores", stores)["symbol"].to_list())).height > 0
+
+        # what a consumer does who keeps a model of the former space: docs/consumers.md
+        assert vintage.manifest["alignment"]["onto"] == former.id
+        turn = from_bytes((vintage.path / "rotation.safetensors").read_bytes())["rotation"].numpy()
+        new = np.stack(served("fingerprints", stores).sort("symbol")["fingerprint"].to_list())
+        target = np.stack(old.sort("symbol")["fingerprint"].to_list())
+        assert np.linalg.norm(new @ turn - target) < np.linalg.norm(new - target)
+        with deterministic(0):
+            canary = from_bytes(former.files()["canaries.safetensors"])
+            again = load(former.manifest, former.files()).embed(canary["features"].numpy())
+        assert again.tobytes() == canary["fingerprints"].numpy().tobytes()
