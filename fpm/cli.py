@@ -17,6 +17,7 @@ from fpm.console import settings as _settings
 from fpm.console import show as _show
 from fpm.console import stores as _stores
 from fpm.errors import FpmError, UsageError
+from fpm.model_arguments import PageFile, PlanOnly, Refit, Symbol, Through, Vintage
 from fpm.sessions import parse_session
 
 app = typer.Typer(
@@ -117,9 +118,7 @@ def backfill(
 
 
 @train.command("encoder")
-def train_encoder(
-    through: Annotated[str, typer.Option(help="last session the vintage may see")], as_json: Json = False
-) -> None:
+def train_encoder(through: Through, as_json: Json = False) -> None:
     """Pre-train one encoder vintage."""
     from fpm.progress import bar
     from producers import encoder
@@ -131,10 +130,7 @@ def train_encoder(
 
 
 @train.command("scorer")
-def train_scorer(
-    through: Annotated[str, typer.Option(help="last session whose knowledge the scorer may use")],
-    as_json: Json = False,
-) -> None:
+def train_scorer(through: Through, as_json: Json = False) -> None:
     """Train one scorer on the vintage in force."""
     from fpm import schedule
     from fpm.progress import bar
@@ -147,11 +143,7 @@ def train_scorer(
 
 @app.command("walk-forward")
 def walk_forward(
-    first: Session,
-    last: Session,
-    refit: Annotated[int | None, typer.Option(min=1, help="sessions between two trainings")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="print the folds and stop")] = False,
-    as_json: Json = False,
+    first: Session, last: Session, refit: Refit = None, plan: PlanOnly = False, as_json: Json = False
 ) -> None:
     """Vintages, fingerprints, scorers and out-of-sample scores, fold by fold."""
     from fpm import schedule
@@ -266,7 +258,7 @@ def diff(
 
 @app.command()
 def similar(
-    symbol: Annotated[str, typer.Argument(help="e.g. 600519.SH")],
+    symbol: Symbol,
     session: Session,
     before: KnownAt = None,
     k: Annotated[int, typer.Option(help="how many stock-days")] = 20,
@@ -279,6 +271,19 @@ def similar(
 
     question = found.Question(symbol, parse_session(session), moment(before) if before else None, k, vintage)
     _show((found.similar_online if latest else found.similar)(question, _stores()).to_dict(), as_json)
+
+
+@app.command()
+def explain(
+    symbol: Symbol, session: Session, vintage: Vintage = None, out: PageFile = None, as_json: Json = False
+) -> None:
+    """What the encoder saw in one session: its fingerprint by half-hour and family, and in words; a page."""
+    from consumers import explain as seen
+
+    seen.require_page(out)
+    stores = _stores()
+    found = seen.explain(symbol, parse_session(session), vintage, stores)
+    _show({**(found.to_dict() if as_json else found.short()), "page": str(seen.write(found, out, stores))}, as_json)
 
 
 @app.command()

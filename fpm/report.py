@@ -132,6 +132,7 @@ def build(data: ReportData) -> str:
         their_portfolios=THEIR_PORTFOLIOS,
         plots={name: Markup(html) for name, html in plots(data).items()},
         plotly=Markup(get_plotlyjs()),
+        style=Markup(files("fpm").joinpath("page.css").read_text(encoding="utf-8")),
     )
 
 

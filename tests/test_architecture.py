@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMAND_LAYER = {"fpm.arguments", "fpm.cli", "fpm.console", "fpm.demo", "fpm.schedule", "fpm.tables"}
+COMMAND_LAYER = {
+    f"fpm.{name}" for name in ("arguments", "cli", "console", "demo", "model_arguments", "schedule", "tables")
+}
 OURS = ("fpm", "producers", "consumers", "feature_repo", "migrations")
 OUTSIDE_WORLD = {"feast", "psycopg", "psycopg_pool", "sqlalchemy", "alembic", "structlog", "pydantic_settings", "typer"}
 FEAST_ROOMS = {

@@ -9,14 +9,13 @@ Shapes: T minutes, F features, P parts of the session, U families, N vectors of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fpm.nn.encoder import Encoder, embed
 from fpm.nn.masking import LEGS, families
 from fpm.nn.tokens import feature_indices
 from fpm.schema import FEATURES
@@ -24,6 +23,7 @@ from fpm.schema import FEATURES
 HALF_HOUR = 30
 TOTALS, PRICES = "totals", "prices"  # flows of no leg: amount, volume, number and size of trades
 PAIRS = 4096
+Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # sessions x_STF to fingerprints z_SD
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,21 @@ class Occlusion:
     family_U: NDArray[np.float64]
 
 
-def occlusion(encoder: Encoder, x_TF: NDArray[np.floating], unit: float, length: int = HALF_HOUR) -> Occlusion:
+def occlusion(
+    embed: Embed, profile: str, x_TF: NDArray[np.floating], unit: float, length: int = HALF_HOUR
+) -> Occlusion:
     """Hide every part of `length` minutes x family of one session and measure how far its fingerprint moves.
 
-    `unit`: the typical distance (`typical_distance`). The session must have a fingerprint.
+    `embed`: the vintage, on features of `profile`; `unit`: the typical distance (`typical_distance`). The session must
+    have a fingerprint.
     """
-    named = feature_families(encoder.profile)
+    named = feature_families(profile)
     parts = session_parts(len(x_TF), length)
     everything, whole = list(range(x_TF.shape[1])), slice(0, len(x_TF))
     hidden: list[tuple[slice, Sequence[int]]] = [(part, columns) for part in parts for columns in named.values()]
     hidden += [(part, everything) for part in parts] + [(whole, columns) for columns in named.values()]
     veiled_HTF = np.stack([x_TF, *(veiled(x_TF, part, columns) for part, columns in hidden)])
-    z_HD = embed(encoder, veiled_HTF.astype(np.float32)).astype(np.float64)
+    z_HD = embed(veiled_HTF.astype(np.float32)).astype(np.float64)
     moved_H = np.linalg.norm(z_HD[1:] - z_HD[0], axis=1) / unit
     there = [bool(np.isfinite(x_TF[part][:, columns]).any()) for part, columns in hidden]
     moved_H = np.where(there, moved_H, np.nan)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fpm.nn.encoder import Encoder, EncoderConfig, embed
-from fpm.nn.occlusion import feature_families, occlusion, session_parts, typical_distance, veiled
+from fpm.nn.occlusion import Occlusion, feature_families, occlusion, session_parts, typical_distance, veiled
 from fpm.schema import BAR_32, FEATURES, L2_32
 from tests.fpm.nn.small_sessions import sessions
 
@@ -16,9 +16,9 @@ CANCEL = [L2_32.index(f"cancel_{unit}") for unit in ("amount", "volume", "count"
 X_NTF = sessions(6, seed=5, slots=240).x_NTF
 
 
-def encoder(profile: str = "l2_32") -> Encoder:
+def encoder() -> Encoder:
     torch.manual_seed(3)
-    made = Encoder(SHAPE, profile)
+    made = Encoder(SHAPE, "l2_32")
     made.tokens.calibrate(X_NTF)
     return made.eval()
 
@@ -32,11 +32,15 @@ class Deaf(Encoder):
         return super().forward(heard_BTF)
 
 
+def seen_by(of: Encoder, x_TF: np.ndarray, unit: float = 1.0) -> Occlusion:
+    return occlusion(lambda x_STF: embed(of, x_STF), "l2_32", x_TF, unit)
+
+
 def test_only_what_was_heard_lights() -> None:
     torch.manual_seed(3)
     deaf = Deaf(SHAPE, "l2_32")
     deaf.tokens.calibrate(X_NTF)
-    found = occlusion(deaf, X_NTF[0], unit=1.0)
+    found = seen_by(deaf, X_NTF[0])
     cancels = found.families.index("cancel")
     assert found.cell_PU.shape == (8, 12)
     lit = found.cell_PU > 0
@@ -47,7 +51,7 @@ def test_only_what_was_heard_lights() -> None:
 
 def test_distances_are_those_of_hiding_by_hand() -> None:
     whole, unit = encoder(), 0.25
-    found = occlusion(whole, X_NTF[1], unit)
+    found = seen_by(whole, X_NTF[1], unit)
     by_hand = X_NTF[1].copy()
     by_hand[30:60, L2_32.index("xl_buy_volume")] = np.nan
     by_hand[30:60, L2_32.index("xl_buy_count")] = np.nan
@@ -55,14 +59,14 @@ def test_distances_are_those_of_hiding_by_hand() -> None:
     assert found.cell_PU[1, found.families.index("xl buy")] == pytest.approx(
         np.sqrt(((seen - hidden) ** 2).sum()) / unit, rel=1e-6
     )
-    assert occlusion(whole, X_NTF[1], 2 * unit).cell_PU == pytest.approx(found.cell_PU / 2)
+    assert seen_by(whole, X_NTF[1], 2 * unit).cell_PU == pytest.approx(found.cell_PU / 2)
 
 
 def test_what_is_not_there_cannot_be_hidden() -> None:
     absent = X_NTF[2].copy()
     absent[:, CANCEL] = np.nan
     absent[210:, :] = np.nan
-    found = occlusion(encoder(), absent, 1.0)
+    found = seen_by(encoder(), absent)
     cancels = found.families.index("cancel")
     assert np.isnan(found.cell_PU[:, cancels]).all() and np.isnan(found.family_U[cancels])
     assert np.isnan(found.cell_PU[7]).all() and np.isnan(found.part_P[7])

@@ -1,0 +1,16 @@
+"""What a person types about models and their fingerprints; the rest is in `arguments`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Symbol = Annotated[str, typer.Argument(help="e.g. 600519.SH")]
+Through = Annotated[str, typer.Option(help="last session whose knowledge the model may use")]
+Refit = Annotated[int | None, typer.Option(min=1, help="sessions between two trainings")]
+PlanOnly = Annotated[bool, typer.Option("--plan", help="print the folds and stop")]
+Vintage = Annotated[str | None, typer.Option(help="an encoder vintage; default: the one in force")]
+PageFile = Annotated[Path | None, typer.Option(help="FILE.html; default: under the home's reports")]
+Evaluated = Annotated[Literal["scores", "encoder"], typer.Argument(help="what is judged")]
