@@ -243,6 +243,8 @@ def encoder(vintage: str, through: date, status: str, manifest: Mapping[str, Any
     figures = {name: float(value) for name, value in manifest.get("figures", {}).items() if _is_number(value)}
     if "rank" in manifest.get("untrained", {}):
         figures["rank_untrained"] = float(manifest["untrained"]["rank"])
+    if told := manifest.get("alignment"):
+        figures["residual_to_former"] = float(told["residual"])
     return report.Encoder(vintage, through, status, figures, epochs)
 
 

@@ -32,7 +32,7 @@ def calendar(stores: Stores) -> list[date]:
 
 def save_encoder(stores: Stores, vintage: str, through: date) -> Model:
     return stores.models.save(
-        "encoder", vintage, {"weights.safetensors": b"untouched here"}, {"vintage": vintage},
+        "encoder", vintage, {"weights.safetensors": b"untouched here"}, {"vintage": vintage, "profile": "bar_32"},
         cut_off(stores.market, through), through, "promoted",
     )  # fmt: skip
 

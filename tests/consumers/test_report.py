@@ -99,6 +99,7 @@ def test_encoder_losses_are_in_units_of_their_baselines():
     manifest = {
         "figures": {"rank": 40.0, "count": 500.0, "note": "text"},
         "untrained": {"rank": 60.0},
+        "alignment": {"onto": "former", "residual": 0.6},
         "history": [
             {"train/forward": 9.0, "validation/forward": 0.9, "validation/forward_baseline": 1.2, "rank": 1.0},
             {"train/forward": 0.5, "train/backward": 0.25, "train/backward_baseline": 0.5},
@@ -106,7 +107,7 @@ def test_encoder_losses_are_in_units_of_their_baselines():
     }
     found = report.encoder(VINTAGE, MONDAY, "promoted", manifest)
     assert found.epochs == [{"forward": pytest.approx(0.75)}, {"forward": 0.5, "backward": 0.5}]
-    assert found.figures == {"rank": 40.0, "count": 500.0, "rank_untrained": 60.0}
+    assert found.figures == {"rank": 40.0, "count": 500.0, "rank_untrained": 60.0, "residual_to_former": 0.6}
 
 
 def test_quarantined_rows_and_files_are_counted_by_code(tmp_path):

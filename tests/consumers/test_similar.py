@@ -175,6 +175,7 @@ def test_online_refusals(filled: Filled) -> None:
     put_online(stores, days[ASKED])
     early = Question(SYMBOL, days[ENCODED + 1], cut_off(stores.market, days[ENCODED + 2]))
     refused(stores, early, TryLater, "FPM-ANA-077", similar_online)
+    save_encoder(stores, "another", days[ENCODED])
     put_online(stores, days[ASKED + 1], "another")
     refused(stores, question, UsageError, "FPM-ANA-006", similar_online)
 
