@@ -78,7 +78,7 @@ def train(through: date, stores: Stores, progress: Progress) -> str:
 
 def _vintage(through: date, stores: Stores, on: Compute, progress: Progress) -> tuple[str, str | None]:
     """Id of the vintage and why it is refused, if it is."""
-    former = _former(through, stores)
+    former = _former(through, stores)  # first: what cannot be aligned with should not cost a training
     lesson = _lesson(through, stores, progress)
     lesson = replace(lesson, onto=former.id if former and stores.settings.align else None)
     digest = lesson.digest
@@ -97,14 +97,35 @@ def _vintage(through: date, stores: Stores, on: Compute, progress: Progress) -> 
     return saved
 
 
-def _former(through: date, stores: Stores) -> Model | None:
-    """The newest vintage of the profile that was born before the one to be trained; its files are verified."""
+@dataclass(frozen=True)
+class Former:
+    """The vintage before the one to be trained."""
+
+    id: str
+    vintage: Vintage
+
+
+def _former(through: date, stores: Stores) -> Former | None:
+    """The newest vintage of the profile that was born before the one to be trained.
+
+    One that this version's code cannot read is none. Raises ModelRefused for it where fingerprints are to be turned
+    into its space, StoreCorrupt where its files are damaged.
+    """
     born, profile = cut_off(stores.market, through), stores.profile.hash
     older = [
         model for model in stores.models.list(NAME)
         if model.status == "promoted" and model.born < born and model.manifest.get("profile_hash") == profile
     ]  # fmt: skip
-    return stores.models.load(NAME, older[-1].id) if older else None
+    if not older:
+        return None
+    model = stores.models.load(NAME, older[-1].id)
+    try:
+        return Former(model.id, vintage.load(model.manifest, model.files()))
+    except ModelRefused as refused:
+        if stores.settings.align:
+            raise
+        log.warning("not aligned with the former vintage", former=model.id, why=str(refused))
+        return None
 
 
 def _learnt(digest: str, stores: Stores) -> tuple[str, str | None] | None:
@@ -125,7 +146,7 @@ class Kept:
     content: str
 
 
-def _kept(lesson: Lesson, pretrained: Pretrained, former: Model | None, manifest: Mapping[str, Any]) -> Kept:
+def _kept(lesson: Lesson, pretrained: Pretrained, former: Former | None, manifest: Mapping[str, Any]) -> Kept:
     """Weights, the sessions learnt from, the rotation onto the former vintage, canaries."""
     weights = to_bytes(pretrained.encoder.state_dict())
     files = {vintage.WEIGHTS: weights, "data.json": _data(lesson.history)}
@@ -147,10 +168,9 @@ def _data(history: History) -> bytes:
     return canonical_json(rows)
 
 
-def _aligned(own: Vintage, former: Model, lesson: Lesson) -> tuple[Rotation, dict[str, Any]]:
+def _aligned(own: Vintage, former: Former, lesson: Lesson) -> tuple[Rotation, dict[str, Any]]:
     """The rotation of the vintage's space onto the former one's, and how well it does where it was not fitted."""
-    sessions = lesson.split.train[-ALIGNED_SESSIONS:]
-    old = vintage.load(former.manifest, former.files())
+    sessions, old = lesson.split.train[-ALIGNED_SESSIONS:], former.vintage
     new_ND, old_ND = _both(own, old, lesson.history.few(sessions, ALIGNED_ROWS))
     judged_ND, target_ND = _both(own, old, lesson.history.few(lesson.held_out, JUDGED_ROWS))
     turned = alignment.rotation(new_ND, old_ND)

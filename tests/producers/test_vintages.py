@@ -144,6 +144,18 @@ def test_a_rotated_vintage_without_its_rotation_is_not_loaded(filled: Stores) ->
         vintages.load(turned.manifest, {"weights.safetensors": turned.files()["weights.safetensors"]})
 
 
+def test_a_former_vintage_that_the_code_cannot_read_costs_no_training(filled: Stores) -> None:
+    former = trained(filled)
+    smaller = from_bytes(former.files()["weights.safetensors"])
+    smaller.pop("mask_D")
+    replaced(filled, former, "weights.safetensors", to_bytes(smaller))
+    steps: list[object] = []
+    with pytest.raises(ModelRefused, match="do not fit the model at mask_D"):
+        encoder.train(LATER, with_settings(filled, align=True), lambda done, total, what: steps.append(what))
+    assert not steps  # nothing was even read
+    assert trained(filled, LATER).manifest["alignment"] is None
+
+
 # --- canaries -----------------------------------------------------------------------------------------------------
 
 
