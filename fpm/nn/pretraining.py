@@ -76,7 +76,7 @@ PRESETS = {
     "default": PretrainingConfig(),
     "demo": PretrainingConfig(
         backward_weight=4.0, mask_ratio=0.4, batch=64, validation_sessions=8, calibrated=2048, judged=512,
-        fit=FitConfig(epochs=4, rate=2e-3, warm_up_epochs=0.3, final_rate=0.05, patience=3),
+        fit=FitConfig(epochs=3, rate=2e-3, warm_up_epochs=0.3, final_rate=0.05, patience=3),
     ),
     "short": PretrainingConfig(
         backward_weight=4.0, mask_ratio=0.4, batch=64, validation_sessions=3, calibrated=2048, judged=512,
