@@ -61,7 +61,7 @@ def run(session: date, stores: Stores) -> None:
     content = _content(session, vintage, former, known)
     publication = Publication(session, VIEWS, attempt.attempt if attempt else 0, content, vintage, model)
     status = publish_online(publication, frames, known)
-    words = _words(status, session, known) + (f"; {former} is being handed over" if former else "")
+    words = _words(status, session, known) + _of_former(session, former, known)
     if attempt is not None:
         stores.ledger.note(attempt, words)
     log.info(status, session=session.isoformat(), vintage=vintage, model=model, what=words)
@@ -73,6 +73,15 @@ def _words(status: str, session: date, stores: Stores) -> str:
         return f"not put online: {published_session(stores)} is"
     number, publication = stores.ledger.publications(session)[0]
     return f"publication {number}" + (f", in place of {publication.replaces}" if publication.replaces else "")
+
+
+def _of_former(session: date, former: str | None, stores: Stores) -> str:
+    if former is None:
+        return ""
+    if handed_over(session, former, stores):
+        return f"; {former} beside it"
+    log.error("the hand-over ends early", session=session.isoformat(), former=former)
+    return f"; {former} not beside it: it has no fingerprints of the session"
 
 
 def served_models(session: date, stores: Stores) -> tuple[str, str]:
@@ -95,19 +104,17 @@ def _offline(view: str, session: date, vintage: str | None, stores: Stores) -> p
 
 
 def former_fingerprints(session: date, former: str | None, stores: Stores) -> pl.DataFrame:
-    """The session's fingerprints under the vintage that is being handed over; no row where none is.
-
-    Raises TryLater where they are not written: who still reads that vintage would miss the session without a word.
-    """
-    if former is None:
+    """The session's fingerprints under the vintage that is being handed over; no row where none is, or where it could
+    not be asked any more (`handed_over`)."""
+    if not handed_over(session, former, stores):
         return empty(TABLES["fingerprints"]).select(*TABLES["fingerprints"].columns, *CLOCKS)
-    if session not in stores.sessions("fingerprints", former):
-        raise TryLater(
-            "FPM-PUB-201", f"{session} has no fingerprints of {former}, which is being handed over",
-            "nothing was published, what was online stays",
-            f"run the whole night (fpm nightly --session {session}), or end the hand-over with FPM_HAND_OVER=0",
-        )  # fmt: skip
     return _offline("fingerprints", session, former, stores)
+
+
+def handed_over(session: date, former: str | None, stores: Stores) -> bool:
+    """Whether the former vintage's fingerprints are there: a vintage that refuses, or that this code cannot read, ends
+    its hand-over early and never holds up the one in force."""
+    return former is not None and session in stores.sessions("fingerprints", former)
 
 
 def standing(table: str, rows: pl.DataFrame) -> pl.DataFrame:
@@ -148,7 +155,7 @@ def _empty(factors: pl.DataFrame, traded: set[str]) -> float:
 def _content(session: date, vintage: str, former: str | None, stores: Stores) -> str:
     """Digest of the files that are published, whose bytes are checked against the ledger first."""
     files = [(view, vintage if TABLES[view].by_vintage else None) for view in VIEWS]
-    if former is not None:
+    if handed_over(session, former, stores):
         files.append(("fingerprints", former))
     for view, of_vintage in files:
         stores.verify(view, session, of_vintage)

@@ -13,7 +13,7 @@ from typing import Any
 import consumers
 import producers
 from fpm import walk_forward as folding
-from fpm.errors import FpmError, TryLater, UsageError
+from fpm.errors import FpmError, ModelRefused, StoreCorrupt, TryLater, UsageError
 from fpm.progress import Progress
 from fpm.sessions import cut_off, previous_sessions
 from fpm.store import job as runner
@@ -87,9 +87,18 @@ def nightly(session: date, stores: Stores) -> list[dict[str, Any]]:
         again = _corrected(module, window, of) if path.startswith("producers") and name != "labels" else 0
         rows.append({"job": name, "session": str(target), **run(module, target, of), "corrected": again})
         if name == "fingerprints" and former:
-            of_former = run(module, target, stores.for_vintage(former))
-            rows.append({"job": name, "session": str(target), **of_former, "corrected": 0})
+            rows.append({"job": name, "session": str(target), **_of_former(module, target, former, stores)})
     return rows
+
+
+def _of_former(module: ModuleType, session: date, former: str, stores: Stores) -> dict[str, Any]:
+    """The session's fingerprints under the former vintage, too. That it refuses, or that this code cannot read it, may
+    be why there is a new one: the ledger says so, and the night goes on."""
+    try:
+        return {**run(module, session, stores.for_vintage(former)), "corrected": 0}
+    except (ModelRefused, StoreCorrupt) as refused:
+        log.error("the former vintage has no fingerprints", session=str(session), former=former, why=str(refused))
+        return {"status": "failed", "rows": 0, "corrected": 0}
 
 
 def _look_back(session: date, stores: Stores) -> list[date]:

@@ -56,3 +56,15 @@ def test_the_night_after_a_new_vintage_publishes_both(tmp_path: Path, postgres_s
             canary = from_bytes(former.files()["canaries.safetensors"])
             again = load(former.manifest, former.files()).embed(canary["features"].numpy())
         assert again.tobytes() == canary["fingerprints"].numpy().tobytes()
+
+        # a former vintage that cannot be read any more holds up no night
+        damaged = former.path / "weights.safetensors"
+        damaged.write_bytes(b"")
+        night = schedule.nightly(session, stores)
+        assert "failed" not in [row["status"] for row in night]  # its fingerprints of the session are there already
+        path = stores.lake.root / stores.lake.relative("fingerprints", session, former.id)
+        path.unlink()
+        night = schedule.nightly(session, stores)
+        assert [row["status"] for row in night if row["job"] == "fingerprints"] == ["unchanged", "failed"]
+        assert served("fingerprints", stores, former=True).is_empty()
+        assert len(served("fingerprints", stores)) == len(new)

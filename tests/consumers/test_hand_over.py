@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from consumers import parity, portfolio, publish
-from fpm.errors import TryLater
 from fpm.sessions import cut_off
 from fpm.store import features
 from fpm.store.job import run_job
@@ -107,16 +106,19 @@ def test_the_former_vintage_is_read_by_key(lake: SmallLake, stores: Stores) -> N
         assert rows == [(NEW,)]
 
 
-def test_a_session_without_the_formers_fingerprints_waits_or_the_hand_over_ends(
-    lake: SmallLake, stores: Stores
-) -> None:
+def test_a_former_vintage_without_fingerprints_of_the_session_holds_nothing_up(lake: SmallLake, stores: Stores) -> None:
     run_job(publish, DAYS[0], stores)
-    path = stores.lake.root / stores.lake.relative("fingerprints", DAYS[1], VINTAGE)
-    path.unlink()
-    with pytest.raises(TryLater, match="which is being handed over"):
-        run_job(publish, DAYS[1], stores)
-    assert online(stores) == {VINTAGE: (12, {DAYS[0]})}
-    run_job(publish, DAYS[1], with_hand_over(stores, 0))
+    (stores.lake.root / stores.lake.relative("fingerprints", DAYS[1], VINTAGE)).unlink()
+    run_job(publish, DAYS[1], stores)
+    assert online(stores) == {NEW: (12, {DAYS[1]})}
+    assert all(each.equal for each in parity.check(DAYS[1], stores))
+    (word,) = [row["note"] for row in stores.ledger.rows(DAYS[1]) if row["job"] == "publish"]
+    assert word.endswith(f"{VINTAGE} not beside it: it has no fingerprints of the session")
+
+
+def test_no_hand_over_where_none_is_asked_for(lake: SmallLake, stores: Stores) -> None:
+    for day in DAYS[:2]:
+        run_job(publish, day, with_hand_over(stores, 0))
     assert online(stores) == {NEW: (12, {DAYS[1]})}
 
 
