@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from fpm.calendar_overrides import Override, applied
 from fpm.errors import UsageError
 
 UTC = ZoneInfo("UTC")
@@ -30,6 +31,7 @@ class Market:
     `slots`: minute of the day (bar END, local) of every stored slot, in order.
     `views`: name -> for every stored slot its position in that view, -1 where the view leaves it out.
     `calendar`: name in exchange_calendars, None for a market that trades every day (UTC day as session).
+    `overrides`: what the exchange announced that this calendar does not know.
     `cut_off`: time after local midnight of the session by which the session's first copy is known.
     """
 
@@ -42,6 +44,7 @@ class Market:
     suffix: str
     cut_off: timedelta = timedelta(hours=20)
     sessions_per_year: int = 252
+    overrides: tuple[Override, ...] = ()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -124,9 +127,14 @@ def moment(of: Market, session: date, minute: int) -> datetime:
     return local.replace(tzinfo=of.zone).astimezone(UTC)
 
 
+def _calendar(of: Market) -> tuple[tuple[date, ...], dict[date, int]]:
+    """All sessions a market's calendar knows, and the local minute of the day at which each early close ends."""
+    assert of.calendar is not None
+    return _with_overrides(of.calendar, of.overrides)
+
+
 @lru_cache(maxsize=16)
-def _calendar(name: str) -> tuple[tuple[date, ...], dict[date, int]]:
-    """All sessions a calendar knows, and the local minute of the day at which each early close ends."""
+def _with_overrides(name: str, overrides: tuple[Override, ...]) -> tuple[tuple[date, ...], dict[date, int]]:
     import exchange_calendars
 
     calendar = exchange_calendars.get_calendar(name)
@@ -135,7 +143,7 @@ def _calendar(name: str) -> tuple[tuple[date, ...], dict[date, int]]:
         stamp.date(): int(end.tz_convert(calendar.tz).hour) * 60 + int(end.tz_convert(calendar.tz).minute)
         for stamp, end in calendar.closes.loc[calendar.early_closes].items()
     }
-    return sessions, early
+    return applied(sessions, early, overrides)
 
 
 def sessions_between(of: Market, first: date, last: date) -> list[date]:
@@ -145,13 +153,13 @@ def sessions_between(of: Market, first: date, last: date) -> list[date]:
     """
     if of.calendar is None:
         return [first + timedelta(days=i) for i in range((last - first).days + 1)]
-    known, _ = _calendar(of.calendar)
+    known, _ = _calendar(of)
     if first < known[0] or last > known[-1]:
         raise UsageError(
             "FPM-CAL-001",
             f"calendar {of.calendar} covers {known[0]} to {known[-1]}, asked for {first} to {last}",
             "nothing was done",
-            "upgrade exchange_calendars or add an override with its source",
+            "upgrade exchange_calendars, or name a file of what the exchange announced in FPM_CALENDAR",
         )
     return list(known[bisect_left(known, first) : bisect_right(known, last)])
 
@@ -160,7 +168,7 @@ def previous_sessions(of: Market, session: date, count: int) -> list[date]:
     """The `count` sessions strictly before `session`, oldest first (fewer at the start of the calendar)."""
     if of.calendar is None:
         return [session - timedelta(days=i) for i in range(count, 0, -1)]
-    known, _ = _calendar(of.calendar)
+    known, _ = _calendar(of)
     end = bisect_left(known, session)
     return list(known[max(0, end - count) : end])
 
@@ -169,14 +177,14 @@ def next_sessions(of: Market, session: date, count: int) -> list[date]:
     """The `count` sessions strictly after `session`, in order."""
     if of.calendar is None:
         return [session + timedelta(days=i) for i in range(1, count + 1)]
-    known, _ = _calendar(of.calendar)
+    known, _ = _calendar(of)
     start = bisect_right(known, session)
     if start + count > len(known):
         raise UsageError(
             "FPM-CAL-002",
             f"calendar {of.calendar} ends {known[-1]}, {count} sessions after {session} are not known",
             "nothing was done",
-            "upgrade exchange_calendars or add an override with its source",
+            "upgrade exchange_calendars, or name a file of what the exchange announced in FPM_CALENDAR",
         )
     return list(known[start : start + count])
 
@@ -190,11 +198,11 @@ def last_slot(of: Market, session: date) -> int:
     """Index of the session's last stored slot: fewer than `len(slots) - 1` on a half day."""
     if of.calendar is None:
         return len(of.slots) - 1
-    _, early = _calendar(of.calendar)
+    _, early = _calendar(of)
     end = early.get(session)
     return len(of.slots) - 1 if end is None else bisect_right(of.slots, end) - 1
 
 
 def calendar_end(of: Market) -> date | None:
     """The last session the calendar knows; None for a market that never closes."""
-    return None if of.calendar is None else _calendar(of.calendar)[0][-1]
+    return None if of.calendar is None else _calendar(of)[0][-1]

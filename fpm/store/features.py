@@ -180,7 +180,7 @@ def _moments(settings: Settings, entities: pl.DataFrame) -> pl.DataFrame:
     """With `event_timestamp`, and for rows given by session also `known_at`."""
     if EVENT in entities.columns or "session" not in entities.columns:
         return entities
-    market, days = sessions.market(settings.market), entities["session"].unique().drop_nulls().to_list()
+    market, days = settings.place, entities["session"].unique().drop_nulls().to_list()
     closes = {day: sessions.close(market, day) for day in days}
     cut_offs = {day: sessions.cut_off(market, day) for day in days}
     kind = pl.Datetime("us", "UTC")

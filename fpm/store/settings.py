@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +15,12 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fpm import calendar_overrides
 from fpm.errors import UsageError
-from fpm.sessions import MARKETS
+from fpm.sessions import MARKETS, Market
+
+# feature_store.yaml's own places: exported by who runs the `feast` command by hand, of no meaning here
+FEAST_PLACES = ("FPM_FEAST_REGISTRY", "FPM_FEAST_LAKE", "FPM_FEAST_ONLINE")
 
 
 class Settings(BaseSettings):
@@ -23,6 +28,7 @@ class Settings(BaseSettings):
 
     `market` and `preset` are remembered in the database by the first job that publishes; from then on
     another value given explicitly is refused (see `fpm.store.stores.open_stores`).
+    `calendar`: a file of what the exchange announced and the calendar library lacks (`fpm.calendar_overrides`).
     `reader_url`: how readers reach the database of `database_url`, as a login of their own; without it they are the
     owner's login with the reader's rights.
     `device`, `precision` (None: bfloat16 products on a GPU), `compile`: how an encoder is trained; `training_memory`:
@@ -36,6 +42,7 @@ class Settings(BaseSettings):
 
     home: Path = Path(".fpm")
     market: str = "cn"
+    calendar: Path | None = None
     preset: Literal["default", "demo", "short", "tiny"] = "default"
     database_url: SecretStr | None = None
     reader_url: SecretStr | None = None
@@ -60,17 +67,24 @@ class Settings(BaseSettings):
             raise ValueError(f"no market {name!r}; use one of {', '.join(MARKETS)}")
         return name
 
-    @field_validator("home")
+    @field_validator("home", "calendar")
     @classmethod
-    def _absolute(cls, home: Path) -> Path:
+    def _absolute(cls, path: Path | None) -> Path | None:
         """Absolute once and for all: a worker process may have another working directory."""
-        return home.expanduser().absolute()
+        return path and path.expanduser().absolute()
 
     @model_validator(mode="after")
     def _reader_of_what(self) -> Settings:
         if self.reader_url is not None and self.database_url is None:
             raise ValueError("FPM_READER_URL is for your own server: set FPM_DATABASE_URL, too, or leave it out")
         return self
+
+    @property
+    def place(self) -> Market:
+        """The market, with what its exchange announced. Raises UsageError for a file that is not understood."""
+        if self.calendar is None:
+            return MARKETS[self.market]
+        return replace(MARKETS[self.market], overrides=calendar_overrides.read(self.calendar))
 
     @property
     def lake(self) -> Path:
@@ -114,7 +128,7 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     """A misspelt variable would silently leave its setting at the default."""
-    known = {*(f"FPM_{name}".upper() for name in Settings.model_fields), "FPM_FAULT"}
+    known = {*(f"FPM_{name}".upper() for name in Settings.model_fields), "FPM_FAULT", *FEAST_PLACES}
     unknown = sorted(name for name in environment if name.upper().startswith("FPM_") and name.upper() not in known)
     if unknown:
         said = "; ".join(f"{name} ({_near(name.upper(), known)})" for name in unknown)

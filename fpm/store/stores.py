@@ -15,7 +15,7 @@ import polars as pl
 from fpm.errors import StoreCorrupt, TryLater, UsageError
 from fpm.minute_features import PRESETS, Profile
 from fpm.schema import CLOCKS, FEATURES
-from fpm.sessions import Market, cut_off, market
+from fpm.sessions import Market, cut_off
 from fpm.store.lake import Lake, empty, latest, sha256_of, table_of
 from fpm.store.ledger import Ledger
 from fpm.store.migrate import bring_to_head
@@ -186,7 +186,7 @@ def open_stores(settings: Settings) -> Stores:
     bring_to_head(settings, server)
     ledger = Ledger(server.dsn)
     settings = _decided(settings, ledger)
-    of = market(settings.market)
+    of = settings.place
     lake = Lake(settings.lake, settings.staging)
     return Stores(settings, of, lake, ledger, Models(settings.models, settings.staging, ledger, of))
 

@@ -1,0 +1,89 @@
+"""Announcements of an exchange against the calendar they amend; dates checked by hand against a wall calendar."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from fpm.calendar_overrides import Override, applied, read
+from fpm.errors import UsageError
+from fpm.sessions import MARKETS, calendar_end, is_session, last_slot, next_sessions, sessions_between
+from fpm.store.settings import Settings
+
+FRIDAY, MONDAY = date(2026, 12, 25), date(2026, 12, 28)
+NOTICE = "an announcement of the exchange"
+
+
+def file(folder: Path, *lines: str) -> Path:
+    path = folder / "calendar.csv"
+    path.write_text("\n".join(["date,kind,source", *lines]) + "\n")
+    return path
+
+
+def test_each_kind_does_what_it_says() -> None:
+    known = (date(2026, 12, 24), FRIDAY, MONDAY)
+    overrides = [
+        Override(FRIDAY, "closed", NOTICE),
+        Override(MONDAY, "early 11:30", NOTICE),
+        Override(date(2027, 1, 1), "closed", NOTICE),
+        Override(date(2027, 1, 5), "through", NOTICE),
+        Override(date(2027, 1, 2), "open", NOTICE),  # a Saturday
+    ]
+    found, early = applied(known, {FRIDAY: 720}, overrides)
+    assert found == (
+        date(2026, 12, 24), MONDAY, date(2026, 12, 29), date(2026, 12, 30), date(2026, 12, 31),
+        date(2027, 1, 2), date(2027, 1, 4), date(2027, 1, 5),
+    )  # fmt: skip
+    assert early == {MONDAY: 690}
+
+
+def test_nothing_is_guessed_behind_the_end() -> None:
+    assert applied((FRIDAY,), {}, [Override(date(2027, 1, 4), "closed", NOTICE)]) == ((FRIDAY,), {})
+
+
+def test_a_year_that_the_library_does_not_know(tmp_path: Path) -> None:
+    market = MARKETS["cn"]
+    end = calendar_end(market)
+    assert end is not None
+    with pytest.raises(UsageError, match=r"FPM-CAL-002.*FPM_CALENDAR"):
+        next_sessions(market, end, 1)
+    year = end.year + 1
+    path = file(tmp_path, f"{year}-01-01,closed,{NOTICE}", f'{year}-01-31,through,"{NOTICE}, one closing in January"')
+    longer = Settings(home=tmp_path, market="cn", calendar=path).place
+    january = sessions_between(longer, date(year, 1, 1), date(year, 1, 28))
+    days = [date(year, 1, day) for day in range(2, 29)]
+    assert january == [day for day in days if day.weekday() < 5]
+    assert calendar_end(longer) in (date(year, 1, 29), date(year, 1, 30), date(year, 1, 31))
+    assert calendar_end(market) == end  # others keep theirs
+
+
+def test_a_typhoon_and_a_half_day_in_the_middle_of_the_calendar(tmp_path: Path) -> None:
+    path = file(tmp_path, f"2024-09-16,closed,{NOTICE}", "2024-09-18,closed,x", "2024-09-19,early 11:30,x")
+    market = replace(MARKETS["cn"], overrides=read(path))
+    assert is_session(MARKETS["cn"], date(2024, 9, 18)) and not is_session(market, date(2024, 9, 18))
+    assert market.slots[last_slot(market, date(2024, 9, 19))] == 11 * 60 + 30
+    assert next_sessions(market, date(2024, 9, 13), 1) == [date(2024, 9, 19)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (["2024-09-31,closed,x"], r"line 2: '2024-09-31' is no ISO date"),
+        (["2024-09-18,shut,x"], "line 2: 'shut' is no kind"),
+        (["2024-09-18,early 25:00,x"], "'early 25:00' is no kind"),
+        (["2024-09-18,closed,"], "where was it announced"),
+        (["2024-09-18,closed,x", "2024-09-18,open,y"], "twice about 2024-09-18"),
+    ],
+)
+def test_a_line_that_is_not_understood_is_named(tmp_path: Path, lines: list[str], says: str) -> None:
+    with pytest.raises(UsageError, match=rf"FPM-CAL-003.*{says}"):
+        read(file(tmp_path, *lines))
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"FPM-CAL-003.*there is no file"):
+        read(tmp_path / "nowhere.csv")
+    (tmp_path / "other.csv").write_text("day,open\n")
+    with pytest.raises(UsageError, match=r"FPM-CAL-003.*has columns"):
+        read(tmp_path / "other.csv")
