@@ -176,7 +176,8 @@ def _warn_of_calendar_end(stores: Stores, now: datetime) -> None:
 
     end = calendar_end(stores.market)
     if end is not None and (end - now.date()).days <= CALENDAR_WARNING_DAYS:
-        log.warning("the trading calendar ends soon", calendar=stores.market.calendar, ends=str(end))
+        todo = "upgrade exchange_calendars, or name a file of what the exchange announced in FPM_CALENDAR"
+        log.warning("the trading calendar ends soon", calendar=stores.market.calendar, ends=str(end), todo=todo)
 
 
 # --- walk-forward -------------------------------------------------------------------------------------------------
