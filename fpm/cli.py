@@ -17,7 +17,7 @@ from fpm.console import settings as _settings
 from fpm.console import show as _show
 from fpm.console import stores as _stores
 from fpm.errors import FpmError, UsageError
-from fpm.model_arguments import PageFile, PlanOnly, Refit, Symbol, Through, Vintage
+from fpm.model_arguments import Evaluated, PageFile, PlanOnly, Refit, Symbol, Through, Vintage
 from fpm.sessions import parse_session
 
 app = typer.Typer(
@@ -287,11 +287,11 @@ def explain(
 
 
 @app.command()
-def evaluate(as_json: Json = False) -> None:
-    """The figures of every stream over all scored sessions, each with its interval."""
-    from consumers import report
+def evaluate(what: Evaluated = "scores", vintage: Vintage = None, as_json: Json = False) -> None:
+    """The figures of every stream over all scored sessions with intervals; or an encoder's: has it collapsed?"""
+    from consumers import encoder_report, report
 
-    figures = report.evaluate(_stores())
+    figures = encoder_report.evaluate(vintage, _stores()) if what == "encoder" else report.evaluate(_stores())
     _show(figures if as_json else {name: part for name, part in figures.items() if name != "streams"}, as_json)
 
 

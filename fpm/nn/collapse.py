@@ -32,21 +32,49 @@ class GateConfig:
 
 
 def collapse_figures(
-    z_ND: NDArray[np.floating], symbols: Sequence[str] = (), sessions: Sequence[object] = ()
+    z_ND: NDArray[np.floating],
+    symbols: Sequence[str] = (),
+    sessions: Sequence[object] = (),
+    industries: Sequence[object] = (),
 ) -> dict[str, float]:
     """Figures of fingerprints, without NaN: empty for fewer than two.
 
     `rank` RankMe, exp of the entropy of the singular values (Garrido et al. 2023, arXiv 2210.02885);
     `participation` (sum l)^2 / sum l^2 over eigenvalues l of the covariance; `dead` share of dead dimensions;
     `top_eigenvalue` share of the largest; `uniformity` as Wang and Isola; `correlation` mean absolute off-diagonal;
-    `same_symbol`, `same_session`: how often the nearest neighbour (Euclidean) has the same.
+    `same_symbol`, `same_session`, `same_industry`: how often the nearest neighbour (Euclidean) has the same.
     """
     if len(z_ND) < 2:
         return {}
-    return _figures(z_ND.astype(np.float64), symbols, sessions)
+    labels = {"same_symbol": symbols, "same_session": sessions, "same_industry": industries}
+    return _figures(z_ND.astype(np.float64), {name: of for name, of in labels.items() if len(of)})
 
 
-def _figures(z_ND: NDArray[np.float64], symbols: Sequence[str], sessions: Sequence[object]) -> dict[str, float]:
+def figures_by_session(
+    z_ND: NDArray[np.floating], sessions: Sequence[object], industries: Sequence[object] = ()
+) -> dict[object, dict[str, float]]:
+    """The figures of each session's fingerprints alone, by session, in the order they first appear."""
+    found = {}
+    for session in dict.fromkeys(sessions):
+        rows = [i for i, each in enumerate(sessions) if each == session]
+        found[session] = collapse_figures(z_ND[rows], industries=[industries[i] for i in rows] if industries else ())
+    return found
+
+
+def by_chance(labels: Sequence[object]) -> float:
+    """How often two different ones, drawn at random, have the same label: what a neighbour that knows nothing shows."""
+    counts = np.unique(np.asarray([str(label) for label in labels]), return_counts=True)[1].astype(np.float64)
+    return float((counts * (counts - 1)).sum() / max(counts.sum() * (counts.sum() - 1), 1))
+
+
+def spectrum(z_ND: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Share of the variance along each principal direction, largest first."""
+    centred_ND = z_ND.astype(np.float64) - z_ND.mean(axis=0, dtype=np.float64)
+    spread_D = np.linalg.svd(centred_ND, compute_uv=False) ** 2
+    return np.asarray(spread_D / max(float(spread_D.sum()), TINY))
+
+
+def _figures(z_ND: NDArray[np.float64], labels: Mapping[str, Sequence[object]]) -> dict[str, float]:
     singular = np.linalg.svd(z_ND, compute_uv=False)
     spread_D = np.linalg.svd(z_ND - z_ND.mean(axis=0), compute_uv=False) ** 2
     figures = {
@@ -58,12 +86,10 @@ def _figures(z_ND: NDArray[np.float64], symbols: Sequence[str], sessions: Sequen
         "correlation": mean_correlation(z_ND),
         "uniformity": uniformity(z_ND),
     }
-    if len(symbols) or len(sessions):
-        nearest_N = nearest(z_ND)
-        for name, labels in (("same_symbol", symbols), ("same_session", sessions)):
-            if len(labels):
-                labels_N = np.asarray([str(label) for label in labels])
-                figures[name] = float((labels_N == labels_N[nearest_N]).mean())
+    nearest_N = nearest(z_ND) if labels else np.empty(0, dtype=np.int64)
+    for name, of in labels.items():
+        labels_N = np.asarray([str(label) for label in of])
+        figures[name] = float((labels_N == labels_N[nearest_N]).mean())
     return figures
 
 
