@@ -51,7 +51,8 @@ class Word:
 @dataclass(frozen=True)
 class Explanation:
     """`unit`: the typical distance between two fingerprints of the vintage; `off`: how far the stored fingerprint lies
-    from what its features give now, in that unit. `axes`: the space's widest directions in words."""
+    from what its features give now, in that unit. `axes`: the space's widest directions in words; `dimensions`:
+    every dimension as it is stored, likewise."""
 
     symbol: str
     session: date
@@ -64,6 +65,7 @@ class Explanation:
     seen: Occlusion
     words: tuple[Word, ...]
     axes: tuple[Axis, ...]
+    dimensions: tuple[Axis, ...]
     minutes: tuple[str, ...]
     close_T: NDArray[np.float64]
     volume_T: NDArray[np.float64]
@@ -79,6 +81,7 @@ class Explanation:
             "all_session": dict(zip(self.seen.families, _plain(self.seen.family_U), strict=True)),
             "dictionary": self._words(),
             "directions": [vars(axis) for axis in self.axes],
+            "dimensions": [vars(axis) for axis in self.dimensions],
         }
 
     def short(self) -> dict[str, Any]:
@@ -183,11 +186,12 @@ def _explained(symbol: str, session: date, market: Market_SD, embed: Embed, know
         seen = occlusion(embed, known.profile.name, x_STF[i], unit)
         off = _off(embed, x_STF[i], z_SD[i]) / unit
     entries = dictionary(earlier_ND, statistics, day_N) if len(earlier_ND) else []
-    turned = axes(earlier_ND, statistics, day_N)[0][:AXES] if entries else []
+    turned, own = axes(earlier_ND, statistics, day_N) if entries else ([], [])
     features, labels = list(known.profile.features), minute_labels(known.market, known.profile.view)
     return Explanation(
         symbol, session, str(known.vintage), known.known_at or cut_off(known.market, session), unit, off,
-        len(set(day_N.tolist())), part_labels(labels), seen, _words(entries, market, i, known), tuple(turned), labels,
+        len(set(day_N.tolist())), part_labels(labels), seen, _words(entries, market, i, known),
+        tuple(turned[:AXES]), tuple(own), labels,
         x_STF[i, :, features.index("close")].astype(float), x_STF[i, :, features.index("volume")].astype(float),
     )  # fmt: skip
 

@@ -291,6 +291,8 @@ def evaluate(what: Evaluated = "scores", vintage: Vintage = None, as_json: Json 
     """The figures of every stream over all scored sessions with intervals; or an encoder's: has it collapsed?"""
     from consumers import encoder_report, report
 
+    if vintage and what == "scores":
+        raise UsageError("FPM-CFG-069", "scores are of every vintage", "nothing was judged", "leave --vintage out")
     figures = encoder_report.evaluate(vintage, _stores()) if what == "encoder" else report.evaluate(_stores())
     _show(figures if as_json else {name: part for name, part in figures.items() if name != "streams"}, as_json)
 

@@ -93,6 +93,7 @@ def test_the_page_and_the_command(
     assert Path(told["page"]).read_text() == page
     assert run("encoder", "--vintage", "none-such") == 2 and "FPM-EXP-004" in capsys.readouterr().err
     assert run("enkoder") == 2
+    assert run("--vintage", told["vintage"]) == 2 and "FPM-CFG-069" in capsys.readouterr().err
     capsys.readouterr()
     assert run() == 75  # the scores, of which there are none yet
     assert "FPM-EXP" not in capsys.readouterr().err

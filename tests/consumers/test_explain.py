@@ -71,6 +71,8 @@ def test_words_are_measured_on_the_session_s_own_market(explained: Stores) -> No
     surest = {word.statistic: word.correlation or 0.0 for word in found.words}
     assert surest["front_loading"] > 0.5  # the walks' volume leans early or late
     assert max(abs(axis.correlation) for axis in found.axes) > 0.3
+    assert len(found.dimensions) == 128 and sum(axis.share for axis in found.dimensions) == pytest.approx(1)
+    assert seen.explain(SYMBOL, ASKED, found.vintage, explained).to_dict() == found.to_dict()
 
 
 def test_later_knowledge_changes_nothing(explained: Stores) -> None:
