@@ -337,8 +337,14 @@ def _words_card(words: tuple[Word, ...]) -> pages.Card:
 
 def _words_table(words: tuple[Word, ...]) -> pages.Card:
     rows = [(_spoken(word.statistic), word.correlation, word.read, word.measured) for word in words]
-    columns = ("statistic", "correlation out of sample", "read, z", "measured, z")
-    return pages.Card("How sure the words are", "", None, pages.Table(columns, rows), wide=False)
+    columns = ("statistic", "out of sample", "read, z", "measured, z")
+    return pages.Card(
+        "How sure the words are",
+        "Correlation of what is read with what is measured, on later sessions.",
+        None,
+        pages.Table(columns, rows),
+        wide=False,
+    )
 
 
 def _axes_card(found: tuple[Axis, ...]) -> pages.Card:
