@@ -25,7 +25,7 @@ demo: $(VENV)/.installed  ## environment, database, the whole chain on the synth
 	@$(BIN)/fpm demo
 
 test: lint  ## everything: style, types, tests
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -18,6 +18,22 @@ for _name in [name for name in os.environ if name.startswith("FPM_")]:
     del os.environ[_name]  # a developer's own deployment must not leak into the tests
 
 
+# Whole chains of minutes in files of one or two tests: begun last, one process would end long after the other.
+LONG = (
+    "test_signal.py",
+    "test_nightly.py",
+    "test_truncation.py",
+    "test_corrections.py",
+    "test_hand_over.py",
+    "test_readme.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; with `--no-loadscope-reorder` the processes take files in this order."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The embedded server, migrated, stopped at the end; without fsync, for speed."""
