@@ -199,7 +199,8 @@ def timed(place: Place, repeats: int) -> dict[str, Any]:
         for way, call in calls.items():
             busy = time.process_time()
             spent = measure.seconds(call, 1), time.process_time() - busy
-            best[way] = tuple(map(min, best.get(way, spent), spent))  # type: ignore[assignment]
+            least = best.get(way, spent)
+            best[way] = min(least[0], spent[0]), min(least[1], spent[1])
     return best
 
 

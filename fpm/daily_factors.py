@@ -27,7 +27,6 @@ Letters in array names: H sessions, the last being the one asked for; S symbols.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -187,8 +186,9 @@ def _mean(x_HS: Array) -> Array:
     return mean
 
 
-def _extreme(pick: Callable[..., Array], x_HS: Array) -> Array:
-    return pick.reduce(x_HS, axis=0)  # type: ignore[attr-defined, no-any-return]
+def _extreme(pick: np.ufunc, x_HS: Array) -> Array:
+    extreme: Array = pick.reduce(x_HS, axis=0)
+    return extreme
 
 
 def _return_over(panel: DailyPanel, n: int) -> Array:

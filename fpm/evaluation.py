@@ -108,7 +108,8 @@ class Figures:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: dates as ISO text, absent figures as null."""
-        return _plain(asdict(self))  # type: ignore[no-any-return]
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -38,9 +37,9 @@ from fpm.tick_tape import (
     sid_of,
     slot_of,
 )
+from fpm.vendor_bars import named_session
 
 FAULTS = pl.Schema({"row": pl.UInt32, "session": pl.Date, "reason_code": pl.String, "reason": pl.String})
-NAMED_DAY = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
 SIDES = {"B": 1, "S": -1, "N": 0, "1": 1, "-1": -1, "0": 0, "2": -1}  # Shenzhen's orders: 1 buy, 2 sell
 EXECUTIONS = {"T": TRADE, "F": TRADE, "C": CANCEL, "4": CANCEL}
 SH_RECORDS = {"A": ADD, "D": DELETE, "T": TRADE, "S": STATUS}
@@ -70,7 +69,7 @@ def records(batch: pl.DataFrame, file: TickFile, number: int, market: Market, no
     spoken = kinds.filter(pl.col("kind").ne_missing(STATUS)) if file.stream != TRADES else kinds
     placed = spoken.with_columns(slot_of(market, TickRules()).alias("slot"))
     sessions = _sessions(placed["session"], file, market)
-    faults = _faults(placed, _checks(_named_session(file), sessions))
+    faults = _faults(placed, _checks(named_session(file.path), sessions))
     good = placed.join(faults, on="row", how="anti", maintain_order="left") if faults.height else placed
     constants = {"stream": STREAMS.index(file.stream), "file": number}
     tape = good.with_columns(sid_of(pl.col("symbol")), *(pl.lit(v).alias(k) for k, v in constants.items()))
@@ -183,18 +182,6 @@ def _sessions(days: pl.Series, file: TickFile, market: Market) -> list[date]:
         return sessions_between(market, first, last)
     except FpmError as error:
         raise refuse(error.code, file.path, error.wrong, error.todo) from None
-
-
-def _named_session(file: TickFile) -> date | None:
-    """The one session a file's name or `session=` folder names, e.g. `trades-2026-01-05.parquet`."""
-    for text in (file.path.stem, file.path.parent.name.removeprefix("session=")):
-        days = NAMED_DAY.findall(text)
-        if len(days) == 1:
-            try:
-                return date(*(int(part) for part in days[0]))
-            except ValueError:
-                continue
-    return None
 
 
 def _checks(named: date | None, sessions: list[date]) -> list[tuple[pl.Expr, pl.Expr, pl.Expr]]:

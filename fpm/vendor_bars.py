@@ -214,13 +214,13 @@ def _judge(path: Path, bars: pl.DataFrame, market: Market) -> pl.DataFrame:
         raise refuse(error.code, path, error.wrong, error.todo) from None
     untraded = pl.col("volume") == 0
     return bars.rename({"reason_code": "symbol_code", "reason": "symbol_reason"}).with_columns(
-        pl.lit(_named_session(path), pl.Date).alias("named_session"),
+        pl.lit(named_session(path), pl.Date).alias("named_session"),
         pl.col("session").is_in(sessions).alias("is_session"),
         *(pl.when(untraded & (pl.col(name) == 0)).then(None).otherwise(pl.col(name)).alias(name) for name in PRICES),
     )
 
 
-def _named_session(path: Path) -> date | None:
+def named_session(path: Path) -> date | None:
     """The one session a file's name or `session=` folder names, e.g. `2026-01-05.parquet`; None where it names none."""
     for text in (path.stem, path.parent.name.removeprefix("session=")):
         days = NAMED_DAY.findall(text)
