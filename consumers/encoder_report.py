@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from consumers.explain import encoder_asked
 from fpm import encoder_charts, pages
-from fpm.errors import ModelRefused, TryLater, UsageError
+from fpm.errors import TryLater
 from fpm.minute_features import from_frame
 from fpm.nn import vintage as vintages
 from fpm.nn.baselines import input_components, untrained_fingerprints
@@ -70,7 +71,7 @@ def evaluate(vintage: str | None, stores: Stores) -> dict[str, Any]:
     Raises UsageError for an unknown vintage, TryLater where there is no vintage or there are no features,
     ModelRefused where the vintage is of another profile.
     """
-    judged = judge(_model(vintage, stores), stores)
+    judged = judge(encoder_asked(vintage, _sessions(stores)[-1], stores, "nothing was judged"), stores)
     target = stores.settings.reports / f"encoder-{judged.model.id}.html"
     place(target, pages.build(page(judged)).encode())
     return _told(judged, target)
@@ -90,25 +91,6 @@ def judge(model: Model, stores: Stores) -> Judged:
     }
     labels = rows.symbols, rows.sessions, rows.industries
     return Judged(model, rows, vectors, {name: collapse_figures(z_ND, *labels) for name, z_ND in vectors.items()})
-
-
-def _model(vintage: str | None, stores: Stores) -> Model:
-    if vintage is None:
-        model = stores.models.in_force("encoder", _sessions(stores)[-1])
-    else:
-        known = [each.id for each in stores.models.list("encoder")]
-        if vintage not in known:
-            raise UsageError(
-                "FPM-EXP-004", f"there is no vintage {vintage[:60]}", "nothing was judged",
-                f"there are {', '.join(known) or 'none'}",
-            )  # fmt: skip
-        model = stores.models.load("encoder", vintage)
-    if model.manifest["profile_hash"] != stores.profile.hash:
-        raise ModelRefused(
-            "FPM-ML-067", f"vintage {model.id} was trained on another profile than the one in force",
-            "nothing was judged", "name a vintage of the profile in force with --vintage",
-        )  # fmt: skip
-    return model
 
 
 def _sessions(stores: Stores) -> list[date]:

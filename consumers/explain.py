@@ -130,7 +130,7 @@ def explain(symbol: str, session: date, vintage: str | None, stores: Stores) -> 
     known_symbol, _, reason = normalise(symbol, stores.market)
     if known_symbol is None:
         raise UsageError("FPM-EXP-003", reason, "nothing was explained", "give a symbol such as `fpm export` shows")
-    model = _model(vintage, session, stores)
+    model = encoder_asked(vintage, session, stores, "nothing was explained")
     known = stores.as_of(max(cut_off(stores.market, session), model.born)).for_vintage(model.id)
     market = _market(session, known)
     if market is None:
@@ -142,7 +142,11 @@ def explain(symbol: str, session: date, vintage: str | None, stores: Stores) -> 
     return _explained(known_symbol, session, market, embed, known)
 
 
-def _model(vintage: str | None, session: date, stores: Stores) -> Model:
+def encoder_asked(vintage: str | None, session: date, stores: Stores, undone: str) -> Model:
+    """The vintage of that name, or the one in force in `session`; `undone` says what was not done if there is none.
+
+    Raises UsageError for an unknown vintage, ModelRefused for one of another profile.
+    """
     if vintage is None:
         model = stores.models.in_force("encoder", session)
     else:
@@ -150,14 +154,14 @@ def _model(vintage: str | None, session: date, stores: Stores) -> Model:
         if vintage not in known:
             near = get_close_matches(vintage, known, n=1, cutoff=0.3)
             raise UsageError(
-                "FPM-EXP-004", f"there is no vintage {vintage[:60]}", "nothing was explained",
+                "FPM-EXP-004", f"there is no vintage {vintage[:60]}", undone,
                 f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}",
             )  # fmt: skip
         model = stores.models.load("encoder", vintage)
     if model.manifest["profile_hash"] != stores.profile.hash:
         raise ModelRefused(
             "FPM-ML-067", f"vintage {model.id} was trained on another profile than the one in force",
-            "nothing was explained", "name a vintage of the profile in force with --vintage",
+            undone, "name a vintage of the profile in force with --vintage",
         )  # fmt: skip
     return model
 
