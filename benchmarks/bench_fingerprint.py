@@ -1,213 +1,64 @@
-"""What can be read off a fingerprint by a straight line: every planted style of the synthetic exchange, out of sample.
+"""What a fingerprint knows: every planted style of the synthetic exchange, and the returns they drive, out of sample.
 
-Run `python benchmarks/bench_fingerprint.py [--symbols 120] [--sessions 150] [--preset demo] [--epochs 10] [--seeds 1]
-[--ways trained untrained pca contrastive] [--ablation]`. A ridge is fitted on the fingerprints of the first sessions
-and judged on the last, by its correlation with the style. Named ceiling: the best single-session reading of the style
-by somebody who knows the exchange's formula (`fpm.exchange_ideals`) on the same symbol-sessions. Peers on the same
-inputs: principal components of the 32 x T matrix; the untrained encoder; the same network trained to tell two veiled
-views of a session from other sessions (InfoNCE, as in TS2Vec, arXiv 2106.10466, at instance level). `--ablation`: the
-encoder's own losses against each other.
+Run `python benchmarks/bench_fingerprint.py [--symbols 40] [--sessions 90] [--preset demo] [--epochs 2] [--seeds 1]
+[--ways trained untrained contrastive pca statistics] [--ablation] [--device cuda --jobs 4] [--keep FOLDER]`.
+
+Styles: a ridge is fitted on the fingerprints of the first sessions and judged on the last, by its correlation with
+the style. Named ceiling: the best single-session reading of the style by somebody who knows the exchange's formula
+(`fpm.exchange_ideals`) on the same symbol-sessions. Returns: a ridge on the last five sessions' fingerprints, its
+RankIC as a share of the intraday oracle's. Peers on the same inputs (`fingerprint_ways.py`): principal components of
+the 32 x T matrix, the untrained encoder, a contrastive one, hand-made statistics. `--ablation`: the encoder's own
+losses against each other. `--keep`: the vectors of every way, for `bench_oracle.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import measure
 import numpy as np
-import polars as pl
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from exchange_rows import ExchangeRows, exchange_rows
+from fingerprint_ways import WAYS, Way
+from oracle_share import Answer, answer, linear_scores
 
-from fpm import minute_features
-from fpm.bars import Grid, grid
-from fpm.exchange import ExchangeConfig, simulate
-from fpm.exchange_ideals import ideals
+from fpm import evaluation, walk_forward
+from fpm.evaluation import oracle_share
+from fpm.exchange import ExchangeConfig
 from fpm.exchange_styles import STYLES
-from fpm.minute_features import Profile, by_symbol, raw_features, standardise
 from fpm.nn import encoder as encoders
 from fpm.nn import pretraining
-from fpm.nn.batches import Split, split
 from fpm.nn.collapse import collapse_figures
-from fpm.nn.encoder import Encoder, EncoderConfig, embed
-from fpm.nn.fit import FitConfig, Loss, Watch, deterministic, fit
-from fpm.nn.history import SymbolSessions, survey
-from fpm.nn.masking import draw_veil, families
-from fpm.nn.pretraining import Pretraining, PretrainingConfig, pretrain, samples
-from fpm.session_totals import scales, session_totals
-from fpm.sessions import Market, market
+from fpm.nn.compute import compute
+from fpm.nn.fit import FitConfig
+from fpm.nn.history import SymbolSessions
 
-PROFILE, VIEW = "l2_32", "240"
-TEST_SHARE = 0.25
 RIDGES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
-COMPONENTS = 128
-TEMPERATURE = 0.1
+JUDGED = 2048
+DIRECTIONS: dict[str, dict[str, Any]] = {
+    "both": {}, "forward": {"backward_weight": 0.0}, "backward": {"forward_weight": 0.0},
+}  # fmt: skip
+FORMS: dict[str, dict[str, Any]] = {
+    "fixed": {}, "paper": {"penalties": "paper"}, "none": {"penalty_weight": 0.0},
+}  # fmt: skip
+EXTRAS: dict[str, dict[str, Any]] = {
+    "squared error": {"likelihood": False}, "no families": {"by_family": 0.0},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Symbol-sessions in order of time with what was planted in them and the best readings of it, (N, K) each."""
+class Task:
+    """One line of the table: vectors made in one way under one seed."""
 
-    rows: SymbolSessions
-    planted_NK: np.ndarray
-    ideal_NK: np.ndarray
-
-    @property
-    def days(self) -> list[date]:
-        return sorted(set(self.rows.sessions))
-
-    @property
-    def first_test(self) -> date:
-        """The first session that nothing is fitted on."""
-        return self.days[int((1 - TEST_SHARE) * len(self.days))]
-
-    @property
-    def unseen_N(self) -> np.ndarray:
-        return np.array([session >= self.first_test for session in self.rows.sessions])
-
-
-# --- the exchange's features, without a store ---------------------------------------------------------------------
-def judged(config: ExchangeConfig, preset: str) -> Judged:
-    """Features as the producers compute them, in memory."""
-    profile, place = Profile(PROFILE, VIEW, minute_features.PRESETS[preset]), market("cn")
-    blocks, symbols, sessions, planted, ideal = [], list[str](), list[date](), [], []
-    totals: list[pl.DataFrame] = []
-    for tables in simulate(config):
-        dense = grid(_slots(tables.minute_bars, place), place, VIEW)
-        raw_STF = raw_features(
-            dense, tables.daily_bars, np.full((len(dense.symbols), dense_slots(dense)), np.nan), profile
-        )
-        before = pl.concat(totals) if totals else pl.DataFrame()
-        scales_SF = scales(before, dense.symbols, by_symbol(tables.daily_bars, dense.symbols, "adj_factor"), profile)
-        totals.append(
-            session_totals(raw_STF, dense, tables.daily_bars, profile).with_columns(session=pl.lit(tables.session))
-        )
-        del totals[: -profile.constants.window]
-        x_STF = standardise(raw_STF, scales_SF, profile)
-        here_S = np.isfinite(x_STF).any(axis=(1, 2))
-        blocks.append(x_STF[here_S].astype(np.float16))
-        names = [symbol for symbol, here in zip(dense.symbols, here_S, strict=True) if here]
-        symbols += names
-        sessions += [tables.session] * len(names)
-        planted.append(_in_order(tables.styles, names))
-        ideal.append(_in_order(ideals(tables.minute_bars), names))
-    rows = SymbolSessions(np.concatenate(blocks), tuple(symbols), tuple(sessions))
-    return Judged(rows, np.concatenate(planted), np.concatenate(ideal))
-
-
-def dense_slots(dense: Grid) -> int:
-    return int(dense.traded_ST.shape[1])
-
-
-def _slots(bars: pl.DataFrame, place: Market) -> pl.DataFrame:
-    slot = {minute: number for number, minute in enumerate(place.slots)}
-    minute = pl.col("minute").dt.hour().cast(pl.Int32) * 60 + pl.col("minute").dt.minute()
-    return bars.with_columns(slot=minute.replace_strict(slot, default=None)).drop("minute", "session", strict=False)
-
-
-def _in_order(styles: pl.DataFrame, names: list[str]) -> np.ndarray:
-    asked = pl.DataFrame({"symbol": names}, schema={"symbol": pl.String})
-    return asked.join(styles, on="symbol", how="left", maintain_order="left").select(list(STYLES)).to_numpy()
-
-
-# --- what fingerprints are compared -----------------------------------------------------------------------------
-def embedded(encoder: Encoder, of: Judged) -> np.ndarray:
-    with deterministic(0):
-        return embed(encoder, of.rows.x_NTF.astype(np.float32))
-
-
-def trained(of: Judged, shape: EncoderConfig, config: PretrainingConfig) -> np.ndarray:
-    chosen = training_split(of, config)
-    history = survey(of.rows.of, samples(chosen, config), 10**10, lambda done, total, what: None)
-    return embedded(pretrain(history, chosen, (PROFILE, shape, config), Watch()).encoder, of)
-
-
-def untrained(of: Judged, shape: EncoderConfig, config: PretrainingConfig) -> np.ndarray:
-    return embedded(_fresh(of, shape, config).encoder, of)
-
-
-def principal(of: Judged, shape: EncoderConfig, config: PretrainingConfig) -> np.ndarray:
-    """Components of the sessions that were seen, log flows, standard columns, what is unavailable at its mean."""
-    x_NTF = _fresh(of, shape, config).encoder.tokens.standardise(torch.from_numpy(of.rows.x_NTF.astype(np.float32)))
-    flat_ND = np.nan_to_num(x_NTF.numpy().reshape(len(of.rows), -1))
-    seen_ND = flat_ND[~of.unseen_N]
-    mean_D = seen_ND.mean(axis=0)
-    _, _, axes = torch.svd_lowrank(torch.from_numpy(seen_ND - mean_D), q=COMPONENTS + 32, niter=4)
-    return np.asarray((flat_ND - mean_D) @ axes[:, :COMPONENTS].numpy())
-
-
-def contrastive(of: Judged, shape: EncoderConfig, config: PretrainingConfig) -> np.ndarray:
-    """The same network, trained to find the other veiled view of a session among those of the batch."""
-    with deterministic(config.fit.seed):
-        model = Contrast(_fresh(of, shape, config).encoder, config)
-    names = set(training_split(of, config).train)
-    rows_N = np.flatnonzero([session in names for session in of.rows.sessions])
-    fit(model, lambda model, x: model(x), Shuffled(of.rows.x_NTF, rows_N, config.batch), config.fit)
-    return embedded(model.encoder.eval(), of)
-
-
-class Contrast(nn.Module):
-    """InfoNCE of two veiled views, on a projection that is thrown away (SimCLR, arXiv 2002.05709)."""
-
-    def __init__(self, encoder: Encoder, config: PretrainingConfig) -> None:
-        super().__init__()
-        self.encoder, self.config = encoder, config
-        self.family_G = torch.tensor(families(PROFILE))
-        width = encoder.config.width
-        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
-
-    def forward(self, x_BTF: Tensor) -> Loss:
-        one_BD, other_BD = (functional.normalize(self.head(self._view(x_BTF)), dim=1) for _ in range(2))
-        alike_BB = one_BD @ other_BD.T / TEMPERATURE
-        self_B = torch.arange(len(x_BTF))
-        return Loss((functional.cross_entropy(alike_BB, self_B) + functional.cross_entropy(alike_BB.T, self_B)) / 2)
-
-    def _view(self, x_BTF: Tensor) -> Tensor:
-        tokens = self.encoder.tokens
-        veil = draw_veil(len(x_BTF), tokens.config.count, self.family_G, 0.5, self.config.by_family)
-        parts = tokens(veil.over(x_BTF, tokens.flows, tokens.config.minutes))
-        return self.encoder.pool(self.encoder.contextualise(parts, veil.whole_BN))
-
-
-@dataclass(frozen=True)
-class Shuffled:
-    """Batches of the rows in a new order each epoch; nothing is held out."""
-
-    x_NTF: np.ndarray
-    rows_N: np.ndarray
-    size: int
-
-    @property
-    def steps(self) -> int:
-        return len(self.rows_N) // self.size
-
-    def train(self, epoch: int) -> Iterator[Tensor]:
-        order = np.random.default_rng(epoch).permutation(self.rows_N)
-        for step in range(self.steps):
-            yield torch.from_numpy(self.x_NTF[order[step * self.size : (step + 1) * self.size]].astype(np.float32))
-
-    def validation(self) -> Iterator[Tensor]:
-        return iter(())
-
-
-def training_split(of: Judged, config: PretrainingConfig) -> Split:
-    return split([day for day in of.days if day < of.first_test], config.validation_sessions, config.purge)
-
-
-def _fresh(of: Judged, shape: EncoderConfig, config: PretrainingConfig) -> Pretraining:
-    with deterministic(config.fit.seed):
-        model = Pretraining(Encoder(shape, PROFILE), config)
-        model.calibrate(
-            SymbolSessions(of.rows.x_NTF[~of.unseen_N], (), ()).x_NTF[
-                :: max(1, int((~of.unseen_N).sum()) // config.calibrated)
-            ]
-        )
-    return model
+    name: str
+    way: str
+    how: Way
+    keep: Path | None
 
 
 # --- the probe ---------------------------------------------------------------------------------------------------
@@ -226,26 +77,50 @@ def _fitted(z_ND: np.ndarray, y_N: np.ndarray, on: np.ndarray, unseen: np.ndarra
     return float(np.corrcoef(b @ slope_D, y_N[unseen])[0, 1])
 
 
-def line(name: str, z_ND: np.ndarray, of: Judged, ideal_K: list[float]) -> list[object]:
-    """Correlations, their least share of the ideal, and how the unseen fingerprints lie."""
+def ideal_correlations(of: ExchangeRows) -> list[float]:
+    """How well the best reading knows each style, on the sessions of the test."""
+    pairs = zip(of.ideal_NK[of.unseen_N].T, of.planted_NK[of.unseen_N].T, strict=True)
+    return [float(np.corrcoef(ideal_N, planted_N)[0, 1]) for ideal_N, planted_N in pairs]
+
+
+def line(task: Task, of: ExchangeRows, to: Answer) -> list[object]:
+    """Correlations, their least share of the ideal, how the unseen vectors lie, their share of the oracle's RankIC."""
+    z_ND = WAYS[task.way](of, task.how)
+    if task.keep is not None:
+        np.save(task.keep / f"{task.name.replace(', ', '-').replace(' ', '_')}.npy", z_ND.astype(np.float16))
     found_K = [probe(z_ND, of.planted_NK[:, k], of.unseen_N) for k in range(len(STYLES))]
-    figures = collapse_figures(z_ND[of.unseen_N][:2048])
-    least = min(found / ideal for found, ideal in zip(found_K, ideal_K, strict=True))
-    return [name, *found_K, least, figures["rank"], figures["participation"]]
+    unseen_ND = z_ND[of.unseen_N]
+    figures = collapse_figures(unseen_ND[:: max(1, len(unseen_ND) // JUDGED)][:JUDGED])
+    least = min(found / ideal for found, ideal in zip(found_K, ideal_correlations(of), strict=True))
+    oracle = of.oracle.select("session", "symbol", score="intraday")
+    share = oracle_share(linear_scores(z_ND, of, to), oracle, to.labels, evaluation.PRESETS["demo"])
+    return [task.name, *found_K, least, figures["rank"], figures["participation"], share.rank_ic, share.share]
 
 
-WAYS: dict[str, Callable[[Judged, EncoderConfig, PretrainingConfig], np.ndarray]] = {
-    "pca": principal, "untrained": untrained, "contrastive": contrastive, "trained": trained,
-}  # fmt: skip
-DIRECTIONS: dict[str, dict[str, Any]] = {
-    "both": {}, "forward": {"backward_weight": 0.0}, "backward": {"forward_weight": 0.0},
-}  # fmt: skip
-FORMS: dict[str, dict[str, Any]] = {
-    "fixed": {}, "paper": {"penalties": "paper"}, "none": {"penalty_weight": 0.0},
-}  # fmt: skip
-EXTRAS: dict[str, dict[str, Any]] = {
-    "squared error": {"likelihood": False}, "no families": {"by_family": 0.0},
-}  # fmt: skip
+# --- several at a time --------------------------------------------------------------------------------------------
+_HELD: list[Any] = []  # what a process of the pool works on
+
+
+def _hold(of: ExchangeRows, path: str, to: Answer) -> None:
+    x_NTF = np.load(path, mmap_mode="r")
+    _HELD[:] = [replace(of, rows=SymbolSessions(x_NTF, of.rows.symbols, of.rows.sessions)), to]
+
+
+def _line(task: Task) -> list[object]:
+    return line(task, *_HELD)
+
+
+def lines(tasks: list[Task], of: ExchangeRows, to: Answer, jobs: int) -> Iterator[list[object]]:
+    """One line a task, in their order; `jobs` of them at a time, sharing the rows through a file."""
+    if jobs == 1:
+        yield from (line(task, of, to) for task in tasks)
+        return
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/rows.npy"
+        np.save(path, of.rows.x_NTF)
+        bare = replace(of, rows=SymbolSessions(of.rows.x_NTF[:0], of.rows.symbols, of.rows.sessions))
+        with get_context("spawn").Pool(jobs, _hold, (bare, path, to)) as pool:
+            yield from pool.imap(_line, tasks)
 
 
 def variants(ways: list[str], ablation: bool) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -260,37 +135,54 @@ def variants(ways: list[str], ablation: bool) -> dict[str, tuple[str, dict[str, 
     return of_losses | {name: ("trained", change) for name, change in EXTRAS.items()}
 
 
-def main() -> None:
+def tasks(asked: argparse.Namespace) -> list[Task]:
+    shape = replace(encoders.PRESETS[asked.preset], slots=240)
+    plain = pretraining.PRESETS[asked.preset]
+    fit = replace(plain.fit, epochs=asked.epochs, rate=asked.rate or plain.fit.rate)
+    plain = replace(plain, batch=asked.batch or plain.batch, fit=fit)
+    on = compute(asked.device, asked.precision)
+    return [
+        Task(
+            f"{name}, seed {seed}", way,
+            Way(shape, replace(plain, **change, fit=replace(fit, seed=FitConfig.seed + seed)), on), asked.keep,
+        )
+        for name, (way, change) in variants(asked.ways, asked.ablation).items()
+        for seed in range(asked.seeds)
+    ]  # fmt: skip
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--symbols", type=int, default=40)
     parser.add_argument("--sessions", type=int, default=90)
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--rate", type=float)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=20241122, help="of the exchange")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--ablation", action="store_true")
-    asked = parser.parse_args()
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision")
+    parser.add_argument("--jobs", type=int, default=1, help="lines of the table at a time")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make the exchange")
+    parser.add_argument("--keep", type=Path, help="a folder for the vectors")
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = arguments()
     config = ExchangeConfig(symbols=asked.symbols, sessions=asked.sessions, seed=asked.seed, spoiled_every=0)
-    of = judged(config, asked.preset)
-    shape = replace(encoders.PRESETS[asked.preset], slots=240)
-    plain = pretraining.PRESETS[asked.preset]
-    plain = replace(plain, fit=replace(plain.fit, epochs=asked.epochs))
-    unseen_N = of.unseen_N
-    ideal_K = [
-        float(np.corrcoef(of.ideal_NK[unseen_N, k], of.planted_NK[unseen_N, k])[0, 1]) for k in range(len(STYLES))
-    ]
-    table: list[list[object]] = [["ideal", *ideal_K, 1.0, "", ""]]
-    for name, (way, change) in variants(asked.ways, asked.ablation).items():
-        for seed in range(asked.seeds):
-            training = replace(plain, **change)
-            training = replace(training, fit=replace(training.fit, seed=FitConfig.seed + seed))
-            table.append(line(f"{name}, seed {seed}", WAYS[way](of, shape, training), of, ideal_K))
-            print(*table[-1], flush=True)
-    heads = ["fingerprint", *STYLES, "least share", "rank", "participation"]
-    measure.show(
-        f"{len(of.rows):,} symbol-sessions, {int(unseen_N.sum()):,} unseen; {asked.epochs} epochs", heads, table
-    )
+    of = exchange_rows(config, asked.preset, asked.workers)
+    to = answer(of, walk_forward.PRESETS[asked.preset])
+    table: list[list[object]] = [["ideal", *ideal_correlations(of), 1.0, "", "", "", ""]]
+    for row in lines(tasks(asked), of, to, asked.jobs):
+        table.append(row)
+        print(*row, flush=True)
+    heads = ["fingerprint", *STYLES, "least share", "rank", "participation", "RankIC", "of the oracle's"]
+    unseen = int(of.unseen_N.sum())
+    measure.show(f"{len(of.rows):,} symbol-sessions, {unseen:,} unseen; {asked.epochs} epochs", heads, table)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,90 @@
+"""The product's own scorer on the synthetic exchange: each stream's share of its oracle's RankIC, out of sample.
+
+Run `python benchmarks/bench_oracle.py [--symbols 60] [--sessions 120] [--vectors FILE] [--epochs 10] [--no-signal]`.
+Named ceiling: the oracle's RankIC on the same symbol-sessions. Peers in the same run: the single streams, by paired
+differences with their intervals. `--vectors`: fingerprints that `bench_fingerprint.py --keep` left of the same
+exchange (same symbols, sessions, seed); without it the encoder is trained here. `--no-signal`: nothing is to be found,
+so every stream has to lie inside its null band.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import measure
+import numpy as np
+import polars as pl
+from exchange_rows import ExchangeRows, exchange_rows
+from fingerprint_ways import Way, trained
+from oracle_share import Answer, against, answer, scores, shares
+
+from fpm import evaluation, walk_forward
+from fpm.exchange import ExchangeConfig
+from fpm.nn import encoder as encoders
+from fpm.nn import pretraining
+from fpm.nn import scorer as scorers
+from fpm.nn.compute import compute
+from fpm.schema import STREAMS
+
+PAIRS = (("dual", "fingerprint"), ("dual", "traditional"), ("fingerprint", "traditional"))
+
+
+def vectors(asked: argparse.Namespace, of: ExchangeRows) -> np.ndarray:
+    if asked.vectors is not None:
+        kept = np.load(asked.vectors).astype(np.float32)
+        if len(kept) != len(of.rows):
+            raise SystemExit(f"{asked.vectors} holds {len(kept):,} vectors, the exchange {len(of.rows):,} rows")
+        return kept
+    plain = pretraining.PRESETS[asked.preset]
+    plain = replace(plain, fit=replace(plain.fit, epochs=asked.epochs))
+    shape = replace(encoders.PRESETS[asked.preset], slots=240)
+    return trained(of, Way(shape, plain, compute(asked.device)))
+
+
+def show(scored: pl.DataFrame, of: ExchangeRows, to: Answer) -> None:
+    config = evaluation.PRESETS["demo"]
+    told = shares(scored, of, to, config)
+    figures = {
+        name: evaluation.evaluate(scored.filter(pl.col("stream") == name), to.labels, config) for name in STREAMS
+    }
+    measure.show(
+        f"{len(of.rows):,} symbol-sessions, {len(to.test)} test sessions",
+        ["stream", "RankIC", "null band", "oracle's", "share", "low", "high"],
+        [
+            [name, each.rank_ic, figures[name].null_band, each.oracle_rank_ic, each.share, each.low, each.high]
+            for name, each in told.items()
+        ],
+    )
+    pairs = against(scored, PAIRS, to, config)
+    rows = [[name, each.difference, *_ends(each.newey_west)] for name, each in pairs.items()]
+    measure.show("paired differences of RankIC, Newey-West", ["pair", "difference", "low", "high"], rows)
+
+
+def _ends(interval: evaluation.Interval | None) -> tuple[float | None, float | None]:
+    return (None, None) if interval is None else (interval.low, interval.high)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--symbols", type=int, default=60)
+    parser.add_argument("--sessions", type=int, default=120)
+    parser.add_argument("--preset", default="demo")
+    parser.add_argument("--epochs", type=int, default=10, help="of the encoder")
+    parser.add_argument("--seed", type=int, default=20241122, help="of the exchange")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--vectors", type=Path)
+    parser.add_argument("--no-signal", action="store_true")
+    asked = parser.parse_args()
+    config = ExchangeConfig(
+        symbols=asked.symbols, sessions=asked.sessions, seed=asked.seed, spoiled_every=0, signal=not asked.no_signal
+    )
+    of = exchange_rows(config, asked.preset, asked.workers)
+    to = answer(of, walk_forward.PRESETS[asked.preset])
+    show(scores(vectors(asked, of), of, to, scorers.PRESETS[asked.preset]), of, to)
+
+
+if __name__ == "__main__":
+    main()

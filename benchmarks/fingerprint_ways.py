@@ -1,0 +1,166 @@
+"""Ways of making one vector of a symbol's session: our encoder, itself untrained, and its peers on the same inputs.
+
+Every way sees the sessions before the test and returns the vectors of all, z_ND.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from exchange_rows import PROFILE, ExchangeRows
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fpm.intraday_statistics import intraday_statistics
+from fpm.nn.batches import Split, split, to_tensor
+from fpm.nn.compute import Compute
+from fpm.nn.encoder import Encoder, EncoderConfig, embed
+from fpm.nn.fit import Loss, Watch, deterministic, fit
+from fpm.nn.history import survey
+from fpm.nn.masking import draw_veil, families
+from fpm.nn.pretraining import Pretraining, PretrainingConfig, pretrain, samples
+from fpm.schema import FEATURES, FINGERPRINT_SIZE
+
+COMPONENTS = 128
+TEMPERATURE = 0.1
+ALL_IN_MEMORY = 10**12
+
+
+@dataclass(frozen=True)
+class Way:
+    """How vectors are made: the network's shape, its training, where it is computed."""
+
+    shape: EncoderConfig
+    config: PretrainingConfig
+    compute: Compute
+
+
+def trained(of: ExchangeRows, way: Way) -> np.ndarray:
+    """Our encoder after its pre-training."""
+    chosen = training_split(of, way.config)
+    history = survey(of.rows.of, samples(chosen, way.config), ALL_IN_MEMORY, lambda done, total, what: None)
+    learnt = pretrain(history, chosen, (PROFILE, way.shape, way.config), Watch(), way.compute)
+    return embedded(learnt.encoder, of, way)
+
+
+def untrained(of: ExchangeRows, way: Way) -> np.ndarray:
+    """Our encoder as its training begins."""
+    return embedded(fresh(of, way).encoder, of, way)
+
+
+def principal(of: ExchangeRows, way: Way) -> np.ndarray:
+    """Components of the 32 x T matrix of the sessions that were seen: log flows, standard columns, what is unavailable
+    at its mean."""
+    tokens, device = fresh(of, way).encoder.tokens.to(way.compute.place), way.compute.place
+    blocks = [
+        torch.nan_to_num(tokens.standardise(to_tensor(np.array(block), device))).flatten(1).half().cpu()
+        for block in np.array_split(of.rows.x_NTF, max(1, len(of.rows) // 512))
+    ]
+    flat_ND = torch.cat(blocks)
+    seen = flat_ND[torch.from_numpy(~of.unseen_N)][:: max(1, int((~of.unseen_N).sum()) // 16_384)].float().to(device)
+    mean_D = seen.mean(dim=0)
+    _, _, axes = torch.svd_lowrank(seen - mean_D, q=COMPONENTS + 32, niter=4)
+    return np.concatenate(
+        [((block.float().to(device) - mean_D) @ axes[:, :COMPONENTS]).cpu().numpy() for block in flat_ND.split(4096)]
+    )
+
+
+def statistics(of: ExchangeRows, way: Way) -> np.ndarray:
+    """Hand-made statistics of the session, standard columns; what is unavailable at its mean; the rest is 0."""
+    parts = [
+        np.column_stack(list(intraday_statistics(block, FEATURES[PROFILE]).values()))
+        for block in np.array_split(of.rows.x_NTF, max(1, len(of.rows) // 2048))
+    ]
+    value_ND = np.concatenate(parts)
+    seen_ND = value_ND[~of.unseen_N]
+    standard_ND = np.nan_to_num((value_ND - np.nanmean(seen_ND, axis=0)) / (np.nanstd(seen_ND, axis=0) + 1e-9))
+    whole_ND = np.zeros((len(standard_ND), FINGERPRINT_SIZE), np.float32)
+    whole_ND[:, : standard_ND.shape[1]] = standard_ND
+    return whole_ND
+
+
+def contrastive(of: ExchangeRows, way: Way) -> np.ndarray:
+    """The same network, trained to find the other veiled view of a session among those of the batch (InfoNCE, as in
+    TS2Vec, arXiv 2106.10466, at the level of instances)."""
+    with deterministic(way.config.fit.seed):
+        model = Contrast(fresh(of, way).encoder, way.config).to(way.compute.place)
+    names = set(training_split(of, way.config).train)
+    rows_N = np.flatnonzero([session in names for session in of.rows.sessions])
+    batches = Shuffled(of.rows.x_NTF, rows_N, way.config.batch, way.compute.place)
+    fit(model, lambda model, x: model(x), batches, way.config.fit, None, way.compute)
+    return embedded(model.encoder.eval(), of, way)
+
+
+WAYS: dict[str, Callable[[ExchangeRows, Way], np.ndarray]] = {
+    "trained": trained, "untrained": untrained, "contrastive": contrastive, "pca": principal, "statistics": statistics,
+}  # fmt: skip
+
+
+class Contrast(nn.Module):
+    """InfoNCE of two veiled views, on a projection that is thrown away (SimCLR, arXiv 2002.05709)."""
+
+    family_G: Tensor
+
+    def __init__(self, encoder: Encoder, config: PretrainingConfig) -> None:
+        super().__init__()
+        self.encoder, self.config = encoder, config
+        self.register_buffer("family_G", torch.tensor(families(PROFILE)))
+        width = encoder.config.width
+        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, x_BTF: Tensor) -> Loss:
+        one_BD, other_BD = (functional.normalize(self.head(self._view(x_BTF)).float(), dim=1) for _ in range(2))
+        alike_BB = one_BD @ other_BD.T / TEMPERATURE
+        self_B = torch.arange(len(x_BTF), device=x_BTF.device)
+        return Loss((functional.cross_entropy(alike_BB, self_B) + functional.cross_entropy(alike_BB.T, self_B)) / 2)
+
+    def _view(self, x_BTF: Tensor) -> Tensor:
+        tokens = self.encoder.tokens
+        veil = draw_veil(len(x_BTF), tokens.config.count, self.family_G, 0.5, self.config.by_family)
+        parts = tokens(veil.over(x_BTF, tokens.flows, tokens.config.minutes))
+        return self.encoder.pool(self.encoder.contextualise(parts, veil.whole_BN))
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """Batches of the rows in a new order each epoch; nothing is held out."""
+
+    x_NTF: np.ndarray
+    rows_N: np.ndarray
+    size: int
+    device: str
+
+    @property
+    def steps(self) -> int:
+        return len(self.rows_N) // self.size
+
+    def train(self, epoch: int) -> Iterator[Tensor]:
+        order = np.random.default_rng(epoch).permutation(self.rows_N)
+        for step in range(self.steps):
+            rows_B = order[step * self.size : (step + 1) * self.size]
+            yield to_tensor(np.array(self.x_NTF[rows_B]), self.device)
+
+    def validation(self) -> Iterator[Tensor]:
+        return iter(())
+
+
+def training_split(of: ExchangeRows, config: PretrainingConfig) -> Split:
+    return split([day for day in of.days if day < of.first_test], config.validation_sessions, config.purge)
+
+
+def fresh(of: ExchangeRows, way: Way) -> Pretraining:
+    """The network before its training; its scales are those of sessions that were seen."""
+    seen = np.flatnonzero(~of.unseen_N)
+    with deterministic(way.config.fit.seed):
+        model = Pretraining(Encoder(way.shape, PROFILE), way.config)
+        model.calibrate(of.rows.x_NTF[seen[:: max(1, len(seen) // way.config.calibrated)]])
+    return model
+
+
+def embedded(encoder: Encoder, of: ExchangeRows, way: Way) -> np.ndarray:
+    encoder = encoder.to(way.compute.place)
+    with deterministic(0):
+        return np.concatenate([embed(encoder, block) for block in np.array_split(of.rows.x_NTF, len(of.days))])
