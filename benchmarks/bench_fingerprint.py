@@ -1,6 +1,6 @@
 """What a fingerprint knows: every planted style of the synthetic exchange, and the returns they drive, out of sample.
 
-Run `python benchmarks/bench_fingerprint.py [--symbols 40] [--sessions 90] [--preset demo] [--epochs 2] [--seeds 1]
+Run `python benchmarks/bench_fingerprint.py [--symbols 40] [--sessions 110] [--preset demo] [--epochs 2] [--seeds 1]
 [--ways trained untrained contrastive pca statistics] [--ablation] [--device cuda --jobs 4] [--keep FOLDER]`.
 
 Styles: a ridge is fitted on the fingerprints of the first sessions and judged on the last, by its correlation with
@@ -154,7 +154,7 @@ def tasks(asked: argparse.Namespace) -> list[Task]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--symbols", type=int, default=40)
-    parser.add_argument("--sessions", type=int, default=90)
+    parser.add_argument("--sessions", type=int, default=110)
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch", type=int)

@@ -1,6 +1,6 @@
 """A short training as one of several processes: run by `test_distributed.py` as a program, and alone in the test.
 
-python -m tests.fpm.nn.one_of_several OUT [--dies STEP]     under torchrun's environment
+python -m tests.fpm.nn.one_of_several OUT [--dies STEP] [--device cuda]     under torchrun's environment
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from fpm.nn import distributed
 from fpm.nn.batches import split
 from fpm.nn.checkpoint import to_bytes
+from fpm.nn.compute import Compute, compute
 from fpm.nn.encoder import EncoderConfig
 from fpm.nn.fit import FitConfig, Watch
 from fpm.nn.history import SymbolSessions
@@ -39,7 +40,7 @@ def rows() -> SymbolSessions:
     return replace(whole, x_NTF=np.where(gaps, np.nan, whole.x_NTF).astype(np.float16))
 
 
-def trained(checkpoint: Path | None, dies: int | None = None) -> Pretrained:
+def trained(checkpoint: Path | None, dies: int | None = None, on: Compute | None = None) -> Pretrained:
     """`dies`: the step at which the last process ends without a word."""
 
     def progress(done: int, total: int, what: object) -> None:
@@ -49,17 +50,19 @@ def trained(checkpoint: Path | None, dies: int | None = None) -> Pretrained:
     all_rows = rows()
     chosen = split(sorted(set(all_rows.sessions)), CONFIG.validation_sessions, CONFIG.purge)
     found = surveyed(all_rows, samples(chosen, CONFIG))
-    return pretrain(found, chosen, ("l2_32", SHAPE, CONFIG), Watch(progress, checkpoint))
+    return pretrain(found, chosen, ("l2_32", SHAPE, CONFIG), Watch(progress, checkpoint), on)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--dies", type=int, default=None)
+    parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    with distributed.joined("cpu"):
-        result = trained(asked.out / "checkpoint", asked.dies)
+    on = compute(asked.device, "float32")
+    with distributed.joined(on.place):
+        result = trained(asked.out / "checkpoint", asked.dies, on)
         number = distributed.rank()
     (asked.out / f"{number}.safetensors").write_bytes(to_bytes(result.encoder.state_dict()))
     (asked.out / f"{number}.json").write_text(json.dumps(result.history))

@@ -92,6 +92,14 @@ def test_a_process_that_dies_ends_the_others_by_name_and_all_resume(tmp_path: Pa
     assert (tmp_path / "0.safetensors").read_bytes() == (undisturbed / "0.safetensors").read_bytes()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_process_on_a_gpu_learns_over_nccl_what_it_learns_alone(tmp_path: Path) -> None:
+    assert together(tmp_path, "--device", "cuda", processes=1) == [(0, "")]
+    found = json.loads((tmp_path / "0.json").read_text())
+    for epoch, expected in zip(found, alone().history, strict=True):
+        assert epoch["validation/loss"] == pytest.approx(expected["validation/loss"], rel=1e-3)
+
+
 def test_torchrun_starts_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
     refused = subprocess.run(
