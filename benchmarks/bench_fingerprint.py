@@ -125,14 +125,13 @@ def lines(tasks: list[Task], of: ExchangeRows, to: Answer, jobs: int) -> Iterato
 
 def variants(ways: list[str], ablation: bool) -> dict[str, tuple[str, dict[str, Any]]]:
     """What is compared: name -> (way, changes of the pre-training)."""
-    if not ablation:
-        return {way: (way, {}) for way in ways}
     of_losses = {
         f"{form}, {direction}": ("trained", FORMS[form] | DIRECTIONS[direction])
         for form in FORMS
         for direction in DIRECTIONS
     }
-    return of_losses | {name: ("trained", change) for name, change in EXTRAS.items()}
+    extras = {name: ("trained", change) for name, change in EXTRAS.items()}
+    return {way: (way, {}) for way in ways} | (of_losses | extras if ablation else {})
 
 
 def tasks(asked: argparse.Namespace) -> list[Task]:
@@ -161,8 +160,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=20241122, help="of the exchange")
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
-    parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--ablation", action="store_true", help="every form and direction of the losses, too")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision")
     parser.add_argument("--jobs", type=int, default=1, help="lines of the table at a time")
