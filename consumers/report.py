@@ -5,8 +5,6 @@ What is judged is what was served: the scores in the lake, each made before its 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,17 +12,20 @@ from typing import Any
 
 import polars as pl
 
-from consumers import portfolio
+from consumers import portfolio, provenance
 from fpm import evaluation, report
 from fpm.backtest import Performance
 from fpm.errors import TryLater
 from fpm.evaluation import Comparison, EvaluationConfig, Figures, Share, Surroundings
-from fpm.schema import STREAMS, TABLES
+from fpm.figure_text import MINUS
+from fpm.report_data import Rebalance, ReportData
+from fpm.report_markdown import markdown
+from fpm.schema import STREAMS
 from fpm.sessions import cut_off
 from fpm.store.small_files import place
 from fpm.store.stores import Stores
 
-PAGE, TWIN = "report.html", "report.json"
+PAGE, TWIN, TEXT = "report.html", "report.json", "report.md"
 ORACLE = {"fingerprint": "intraday", "traditional": "daily", "dual": "combined"}
 DAYS_OF_LABEL = 25  # sessions after the last score that decay may need
 LONG = ("series", "weeks", "curve")  # whole series: in the page and its twin, not in what a command prints
@@ -32,11 +33,12 @@ LONG = ("series", "weeks", "curve")  # whole series: in the page and its twin, n
 
 @dataclass(frozen=True)
 class Judged:
-    """All scores in the lake and what they are judged by: labels (session, symbol, label), adjusted closes, sizes,
-    and on the synthetic exchange the oracle (session, symbol, intraday, daily, combined)."""
+    """All scores in the lake and what they are judged by: labels (session, symbol, label), daily bars, what surrounds
+    them, and on the synthetic exchange the oracle (session, symbol, intraday, daily, combined)."""
 
     scores: pl.DataFrame
     labels: pl.DataFrame
+    daily: pl.DataFrame
     around: Surroundings
     oracle: pl.DataFrame | None
 
@@ -61,21 +63,22 @@ def evaluate(stores: Stores) -> dict[str, Any]:
 
 
 def write(stores: Stores) -> Path:
-    """Write the page and its JSON twin under `home/reports`; the page's path. Same store, same bytes."""
+    """Write the page and its JSON and Markdown twins under `home/reports`; the page's path. Same store, same bytes."""
     gathered = gather(stores)
     folder = stores.settings.reports
     place(folder / TWIN, report.twin(gathered).encode())
+    place(folder / TEXT, markdown(gathered).encode())
     place(folder / PAGE, report.build(gathered).encode())
     return folder / PAGE
 
 
-def gather(stores: Stores) -> report.ReportData:
+def gather(stores: Stores) -> ReportData:
     """Everything the page shows."""
     judged = _judged(stores)
     config = evaluation.PRESETS[stores.settings.preset]
     last = max(judged.scores["session"].to_list())
     made_by = "the synthetic exchange" if judged.oracle is not None else "ingested bars"
-    return report.ReportData(
+    return ReportData(
         title=f"Volume-price fingerprints on {made_by}",
         as_of=last.isoformat(),
         market=stores.market.name,
@@ -86,11 +89,12 @@ def gather(stores: Stores) -> report.ReportData:
         spreads={name: spread(judged.stream(name)) for name in STREAMS},
         portfolios=_portfolios(judged, stores),
         rebalances=_rebalances(stores),
-        coverage=_coverage(stores),
-        quarantined=quarantined(stores.settings.quarantine),
-        encoders=_encoders(stores),
-        folds=folds(judged.scores),
-        trials=_trials(stores),
+        coverage=provenance.coverage(stores),
+        quarantined=provenance.quarantined(stores.settings.quarantine),
+        encoders=provenance.encoders(stores),
+        folds=provenance.folds(judged.scores, {model.id: model.manifest for model in stores.models.list("scorer")}),
+        tried=provenance.tried_settings(stores),
+        symbols=provenance.symbols(judged.daily, judged.stream("dual"), judged.labels),
     )
 
 
@@ -113,6 +117,7 @@ def _judged(stores: Stores) -> Judged:
     return Judged(
         scores,
         stores.read("labels", first, last, columns=["symbol", "label"]),
+        daily,
         Surroundings(
             daily.select("session", "symbol", pl.col("close") * pl.col("adj_factor").fill_null(1.0)),
             sizes if sizes["size"].count() else None,
@@ -143,9 +148,7 @@ def _shares(judged: Judged, config: EvaluationConfig) -> dict[str, Share]:
 def _comparisons(judged: Judged, config: EvaluationConfig) -> dict[str, Comparison]:
     pairs = (("dual", "fingerprint"), ("dual", "traditional"), ("fingerprint", "traditional"))
     return {
-        f"{left} {report.MINUS} {right}": evaluation.compare(
-            judged.stream(left), judged.stream(right), judged.labels, config
-        )
+        f"{left} {MINUS} {right}": evaluation.compare(judged.stream(left), judged.stream(right), judged.labels, config)
         for left, right in pairs
     }
 
@@ -159,20 +162,17 @@ def _portfolios(judged: Judged, stores: Stores) -> dict[str, Performance]:
     return {index: portfolio.performance(index, sessions[0], last, stores) for index in indices}
 
 
-def _rebalances(stores: Stores) -> list[report.Rebalance]:
+def _rebalances(stores: Stores) -> list[Rebalance]:
     """The optimiser's answers at the last rebalance, solved again: weights alone do not tell what a bound costs."""
     sessions = stores.sessions("weights")
     if not sessions:
         return []
     last = portfolio.decided_sessions(sessions, stores.market)[-1]
     return [
-        report.Rebalance(each.index, last, each.solution.relaxed, each.solution.shadow)
+        Rebalance(each.index, last, each.solution.relaxed, each.solution.shadow)
         for each in portfolio.decisions(last, stores.as_of(cut_off(stores.market, last)))
         if each.solution is not None
     ]
-
-
-# --- what it rests on ---------------------------------------------------------------------------------------------
 
 
 def spread(scores: pl.DataFrame) -> list[tuple[date, float]]:
@@ -184,83 +184,6 @@ def spread(scores: pl.DataFrame) -> list[tuple[date, float]]:
         if deviation > 0 and isinstance(mean, float):
             rows.append((session, mean / float(deviation)))
     return rows
-
-
-def folds(scores: pl.DataFrame) -> list[report.Fold]:
-    """The stretches of sessions that one vintage and one scorer served."""
-    served = scores.group_by("vintage", "model").agg(
-        first=pl.col("session").min(), last=pl.col("session").max(), sessions=pl.col("session").n_unique()
-    )
-    return [report.Fold(**row) for row in served.sort("first", "model").to_dicts()]
-
-
-def _coverage(stores: Stores) -> list[report.Coverage]:
-    current = stores.ledger.current(list(TABLES))
-    rows = []
-    for table in TABLES:
-        sessions = stores.sessions(table)
-        count = sum(file.rows for path, file in current.items() if path.split("/")[0] == table)
-        if sessions:
-            rows.append(report.Coverage(table, len(sessions), count, sessions[0], sessions[-1]))
-    return rows
-
-
-def quarantined(folder: Path) -> list[report.Quarantined]:
-    """Rows by table and code, with one reason as an example; whole files by code."""
-    rows = []
-    for table in sorted(path.name for path in folder.glob("*") if path.is_dir() and path.name != "files"):
-        kept = [
-            pl.read_parquet(path, columns=["reason_code", "reason"]) for path in (folder / table).rglob("*.parquet")
-        ]
-        if kept:
-            counted = pl.concat(kept).group_by("reason_code").agg(pl.len(), pl.col("reason").min()).sort("reason_code")
-            rows += [report.Quarantined(table, code, reason, count) for code, count, reason in counted.rows()]
-    for note in sorted((folder / "files").glob("*.json")):
-        refused = json.loads(note.read_bytes())
-        rows.append(report.Quarantined(f"file {refused['file']}", refused["code"], refused["wrong"], 1))
-    return rows
-
-
-def _trials(stores: Stores) -> int:
-    """How many settings of encoder and scorer together have been trained here: each was a chance to be lucky."""
-    encoders = {model.id: model.manifest for model in stores.models.list("encoder")}
-    settings = set()
-    for scorer in stores.models.list("scorer"):
-        of = encoders.get(scorer.manifest.get("vintage", ""), {})
-        parts = [of.get("encoder"), of.get("pretraining"), scorer.manifest.get("config")]
-        settings.add(json.dumps(parts, sort_keys=True))
-    return max(1, len(settings))
-
-
-def _encoders(stores: Stores) -> list[report.Encoder]:
-    return [encoder(model.id, model.through, model.status, model.manifest) for model in stores.models.list("encoder")]
-
-
-def encoder(vintage: str, through: date, status: str, manifest: Mapping[str, Any]) -> report.Encoder:
-    """What a manifest says of a training: collapse figures, the untrained encoder's rank, losses by epoch in units of
-    their baselines (1: the last price stays, the mean flow)."""
-    epochs = [losses for epoch in manifest.get("history", ()) if (losses := baseline_losses(epoch))]
-    figures = {name: float(value) for name, value in manifest.get("figures", {}).items() if _is_number(value)}
-    if "rank" in manifest.get("untrained", {}):
-        figures["rank_untrained"] = float(manifest["untrained"]["rank"])
-    if told := manifest.get("alignment"):
-        figures["residual_to_former"] = float(told["residual"])
-    return report.Encoder(vintage, through, status, figures, epochs)
-
-
-def baseline_losses(epoch: Mapping[str, float]) -> dict[str, float]:
-    """Both pretext losses of an epoch's history entry over their baselines; validation where anything was held out."""
-    part = "validation" if "validation/forward" in epoch else "train"
-    found = {}
-    for name in ("forward", "backward"):
-        loss, baseline = epoch.get(f"{part}/{name}"), epoch.get(f"{part}/{name}_baseline", 1.0)
-        if loss is not None and baseline > 0:
-            found[name] = loss / baseline
-    return found
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 # --- what a command prints ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ One colour per stream everywhere; an oracle is grey and dashed. Figures hold no 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,11 @@ import numpy as np
 from fpm.backtest import Performance
 from fpm.evaluation import Figures
 
-COLOURS = {"fingerprint": "#2563eb", "traditional": "#c2660c", "dual": "#0f766e", "oracle": "#8a94a3"}
+COLOURS = {
+    "fingerprint": "#2563eb", "traditional": "#c2660c", "dual": "#0f766e", "oracle": "#8a94a3",
+    "CSI300": "#7c3aed", "CSI500": "#be123c", "CSI1000": "#0369a1", "ALL": "#4d7c0f",
+    "daily bars": "#8a94a3", "scored": "#0f766e", "labelled": "#7c3aed",
+}  # fmt: skip
 OTHERS = ("#7c3aed", "#be123c", "#4d7c0f", "#0369a1")
 INK, FAINT, GRID = "#1f2937", "#6b7280", "#e8eaee"
 ROLLING = 20
@@ -29,7 +33,7 @@ def _graph_objects() -> Any:
 
 
 def colour(name: str) -> str:
-    """A stream's own colour; the others take theirs from a short list, by their name alone."""
+    """The colour that a stream, an index or a count has everywhere; others take theirs from a short list, by name."""
     return COLOURS.get(name) or OTHERS[sum(name.encode()) % len(OTHERS)]
 
 
@@ -112,16 +116,22 @@ def long_short(streams: Mapping[str, Figures]) -> Any:
     for name, figures in streams.items():
         if len(figures.long_short.weeks) < 2:
             continue
-        days = [session.isoformat() for session, _ in figures.long_short.weeks]
-        curve = np.cumprod([1 + value for _, value in figures.long_short.weeks])
-        fall = curve / np.maximum.accumulate(np.concatenate([[1.0], curve]))[1:] - 1
-        figure.add_trace(_line(name, days, curve.tolist(), "%{y:.3f}"), row=1, col=1)
-        figure.add_trace(_line(name, days, fall.tolist(), "%{y:.1%}", showlegend=False), row=2, col=1)
+        days, curve = compounded(figures.long_short.weeks)
+        fall = (np.array(curve) / np.maximum.accumulate(curve) - 1).tolist()
+        figure.add_trace(_line(name, days, curve, "%{y:.3f}"), row=1, col=1)
+        figure.add_trace(_line(name, days, fall, "%{y:.1%}", showlegend=False), row=2, col=1)
     _laid_out(figure, "value, start = 1", ".2f", height=TALL)
     figure.update_yaxes(
         title={"text": "drawdown", "font": {"color": FAINT, "size": 12}}, tickformat=".0%", row=2, col=1
     )
     return figure
+
+
+def compounded(weeks: Sequence[tuple[date, float]]) -> tuple[list[str], list[float]]:
+    """Value before each week's return, from 1, and after the last, which is shown a week later."""
+    days = [session for session, _ in weeks]
+    ends = [session.isoformat() for session in (*days, days[-1] + timedelta(weeks=1))]
+    return ends, np.concatenate([[1.0], np.cumprod([1 + value for _, value in weeks])]).tolist()
 
 
 def decay(streams: Mapping[str, Figures]) -> Any:
@@ -162,6 +172,17 @@ def seed_spread(spreads: Mapping[str, Sequence[tuple[date, float]]]) -> Any:
         if series
     ]
     return _laid_out(_graph_objects().Figure(lines), "spread / deviation", ".2f")
+
+
+def symbols(counts: Mapping[str, Sequence[tuple[date, int]]]) -> Any:
+    """How many symbols had what, session by session."""
+    lines = [
+        _line(name, [session.isoformat() for session, _ in series], [count for _, count in series], "%{y}")
+        for name, series in counts.items()
+        if series
+    ]
+    figure = _laid_out(_graph_objects().Figure(lines), "symbols", ",d", height=240)
+    return figure.update_yaxes(rangemode="tozero")
 
 
 def excess(portfolios: Mapping[str, Performance]) -> Any:

@@ -299,7 +299,7 @@ def evaluate(what: Evaluated = "scores", vintage: Vintage = None, as_json: Json 
 
 @app.command()
 def report(as_json: Json = False) -> None:
-    """Write the HTML page and its JSON twin."""
+    """Write the HTML page and its JSON and Markdown twins."""
     from consumers import report as page
 
     _show({"report": str(page.write(_stores()))}, as_json)

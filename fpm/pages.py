@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from fpm.report import ABSENT, number
+from fpm.figure_text import ABSENT, number
 
 
 @dataclass(frozen=True)

@@ -52,12 +52,14 @@ def test_the_page_and_its_twin_are_written_with_the_same_bytes_again(lake, store
     assert (report.write(stores).read_bytes(), page.with_name("report.json").read_bytes()) == first
     held = json.loads(first[1])
     assert held["as_of"] == "2024-12-20"
-    assert held["folds"] == [
-        {"first": "2024-12-02", "last": "2024-12-20", "model": SCORER, "sessions": 15, "vintage": VINTAGE}
-    ]
+    (fold,) = held["folds"]
+    assert (fold["first"], fold["last"]) == ("2024-12-02", "2024-12-20")
+    assert (fold["model"], fold["vintage"]) == (SCORER, VINTAGE)
+    assert fold["sessions"] == 15 and fold["train"] is None
+    assert held["symbols"]["labelled"][-1] == ["2024-12-12", 12] and held["symbols"]["scored"][-1][0] == "2024-12-20"
     assert [each["vintage"] for each in held["encoders"]] == [VINTAGE]
     assert {row["table"]: row["sessions"] for row in held["coverage"]}["scores"] == 15
-    assert sorted(path.name for path in page.parent.iterdir()) == ["report.html", "report.json"]
+    assert sorted(path.name for path in page.parent.iterdir()) == ["report.html", "report.json", "report.md"]
 
 
 def test_beside_the_oracle_where_the_exchange_left_one(lake, stores):
@@ -93,37 +95,6 @@ def test_a_night_is_judged_by_what_was_served(lake, stores):
 def test_spread_is_in_units_of_the_scores_deviation():
     scores = pl.DataFrame({"session": [MONDAY] * 2, "symbol": ["a", "b"], "score": [1.0, 3.0], "spread": [0.2, 0.4]})
     assert report.spread(scores) == [(MONDAY, pytest.approx(0.3))]
-
-
-def test_encoder_losses_are_in_units_of_their_baselines():
-    manifest = {
-        "figures": {"rank": 40.0, "count": 500.0, "note": "text"},
-        "untrained": {"rank": 60.0},
-        "alignment": {"onto": "former", "residual": 0.6},
-        "history": [
-            {"train/forward": 9.0, "validation/forward": 0.9, "validation/forward_baseline": 1.2, "rank": 1.0},
-            {"train/forward": 0.5, "train/backward": 0.25, "train/backward_baseline": 0.5},
-        ],
-    }
-    found = report.encoder(VINTAGE, MONDAY, "promoted", manifest)
-    assert found.epochs == [{"forward": pytest.approx(0.75)}, {"forward": 0.5, "backward": 0.5}]
-    assert found.figures == {"rank": 40.0, "count": 500.0, "rank_untrained": 60.0, "residual_to_former": 0.6}
-
-
-def test_quarantined_rows_and_files_are_counted_by_code(tmp_path):
-    place = tmp_path / "minute_bars" / "session=2024-12-02"
-    place.mkdir(parents=True)
-    rows = pl.DataFrame({"reason_code": ["FPM-IN-023"] * 2 + ["FPM-IN-021"], "reason": ["b", "a", "c"]})
-    rows.write_parquet(place / "0123456789ab.parquet")
-    (tmp_path / "files").mkdir()
-    (tmp_path / "files" / "x.csv-0123.json").write_text(
-        json.dumps({"file": "x.csv", "code": "FPM-IN-001", "wrong": "no"})
-    )
-    assert [(row.table, row.code, row.reason, row.count) for row in report.quarantined(tmp_path)] == [
-        ("minute_bars", "FPM-IN-021", "c", 1),
-        ("minute_bars", "FPM-IN-023", "a", 2),
-        ("file x.csv", "FPM-IN-001", "no", 1),
-    ]
 
 
 def test_before_anything_was_scored(stores):

@@ -1,0 +1,255 @@
+"""The tables of a report as text, made once: the page and its Markdown twin show the same cells.
+
+An absent figure is a dash. Rows of the source report carry `theirs`, and say so in their first cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fpm.backtest import Performance
+from fpm.evaluation import Figures
+from fpm.figure_text import ABSENT, count_or_number, interval, number, percent
+from fpm.report_data import THEIR_FACTORS, THEIR_PORTFOLIOS, THEIR_WEEKS, Fold, Rebalance, ReportData, Stretch
+
+FELT = 0.0005  # shadow prices below are the solver's tolerance
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells in the order of the columns. `colour_of`: the stream or index whose colour marks the row."""
+
+    cells: Sequence[str]
+    colour_of: str = ""
+    theirs: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column titles ("|" is a possible line break) and rows. `words`: columns of text, set to the left; `prose`: those
+    of them whose lines may break. `empty` stands for the rows where there are none."""
+
+    columns: Sequence[str]
+    rows: Sequence[Row]
+    words: Sequence[int] = (0,)
+    prose: Sequence[int] = ()
+    empty: str = ""
+
+
+def tables(data: ReportData) -> dict[str, Table]:
+    """Every table that has something to say, by name."""
+    made = {name: make(data) for name, make in TABLES.items()}
+    return {name: table for name, table in made.items() if table.rows or table.empty}
+
+
+# --- factors ------------------------------------------------------------------------------------------------------
+
+
+def _headline(data: ReportData) -> Table:
+    columns = (
+        "stream", "RankIC|weekly", "long-short|a year", "IR", "weekly|win rate", "max.|drawdown", "long-short|in total",
+        "ICIR|raw", "ICIR|a year", "turnover|a week", "weeks",
+    )  # fmt: skip
+    ours = [Row((name, *_headline_cells(figures)), name) for name, figures in data.streams.items()]
+    theirs = [
+        Row(
+            (
+                f"their {row.name}", number(row.rank_ic), percent(row.annual_return, 1),
+                number(row.information_ratio, 2), percent(row.win_rate, 1),
+                percent(row.max_drawdown, 1), *[ABSENT] * 4, number(THEIR_WEEKS, 0),
+            ),
+            theirs=True,
+        )
+        for row in THEIR_FACTORS
+    ]  # fmt: skip
+    return Table(columns, [*ours, *theirs])
+
+
+def _headline_cells(figures: Figures) -> tuple[str, ...]:
+    earned = figures.long_short
+    return (
+        number(figures.rank_ic), percent(earned.annual_return, 1), number(earned.information_ratio, 2),
+        percent(earned.win_rate, 1), percent(earned.max_drawdown, 1), percent(earned.total_return, 1),
+        number(figures.icir, 2), number(figures.icir_annual, 2), percent(earned.turnover, 0), number(figures.weeks, 0),
+    )  # fmt: skip
+
+
+def _certainty(data: ReportData) -> Table:
+    columns = (
+        "stream", "RankIC|all days", "95 % interval|Newey-West", "95 % interval|block bootstrap", "null band|±",
+        "independent|periods", "sessions|labelled", "symbols|median",
+    )  # fmt: skip
+    return Table(columns, [Row((name, *_certainty_cells(figures)), name) for name, figures in data.streams.items()])
+
+
+def _certainty_cells(figures: Figures) -> tuple[str, ...]:
+    return (
+        number(figures.rank_ic_paths), interval(figures.newey_west), interval(figures.bootstrap),
+        number(figures.null_band), number(figures.independent_periods, 0), number(figures.labelled_sessions, 0),
+        number(figures.symbols, 0),
+    )  # fmt: skip
+
+
+def _oracle(data: ReportData) -> Table:
+    rows = []
+    for name, share in data.oracles.items():
+        ends = ABSENT if share.low is None else f"[{percent(share.low, 0)}, {percent(share.high, 0)}]"
+        cells = (name, number(share.rank_ic), number(share.oracle_rank_ic), percent(share.share, 0), ends)
+        rows.append(Row(cells, name))
+    return Table(("stream", "RankIC", "oracle's RankIC", "share found", "95 % interval|of the share"), rows)
+
+
+def _paired(data: ReportData) -> Table:
+    columns = ("RankIC of", "difference", "95 % interval|Newey-West", "independent|periods", "sessions")
+    rows = [
+        Row((
+            name, number(each.difference, 4), interval(each.newey_west, 4), number(each.independent_periods, 0),
+            number(each.sessions, 0),
+        ))
+        for name, each in data.comparisons.items()
+    ]  # fmt: skip
+    return Table(columns, rows)
+
+
+def _by_size(data: ReportData) -> Table:
+    return _by_group(data, "RankIC by size", lambda figures: dict(figures.by_size))
+
+
+def _by_year(data: ReportData) -> Table:
+    """One row a year: years grow downwards, a page does not grow wider."""
+    found = {
+        name: {year: f"{number(mean)} ({number(count, 0)})" for year, mean, count in figures.by_year}
+        for name, figures in data.streams.items()
+    }
+    years = sorted({year for of_stream in found.values() for year in of_stream})
+    rows = [Row((str(year), *(of_stream.get(year, ABSENT) for of_stream in found.values()))) for year in years]
+    return Table(("year", *found), rows)
+
+
+def _by_group(data: ReportData, title: str, found: Callable[[Figures], Mapping[str, float | None]]) -> Table:
+    """One row a stream, one column a group that any stream has."""
+    groups = list(dict.fromkeys(name for figures in data.streams.values() for name in found(figures)))
+    rows = [
+        Row((stream, *(number(found(figures).get(group)) for group in groups)), stream)
+        for stream, figures in data.streams.items()
+    ]
+    return Table((title, *groups), rows if groups else ())
+
+
+# --- portfolios ---------------------------------------------------------------------------------------------------
+
+
+def _portfolios(data: ReportData) -> Table:
+    columns = (
+        "index", "return|a year", "excess|a year", "tracking|error", "IR", "monthly|win rate", "max. excess|drawdown",
+        "return|in total", "excess|in total", "turnover|a week", "not|tradable", "sessions",
+    )  # fmt: skip
+    ours = [Row((name, *_portfolio_cells(figures)), name) for name, figures in data.portfolios.items()]
+    theirs = [
+        Row(
+            (
+                f"their {row.name}", percent(row.annual_return), percent(row.annual_excess),
+                percent(row.tracking_error), number(row.information_ratio, 2),
+                percent(row.monthly_win_rate, 0), percent(row.max_drawdown), *[ABSENT] * 5,
+            ),
+            theirs=True,
+        )
+        for row in THEIR_PORTFOLIOS
+    ]  # fmt: skip
+    return Table(columns, [*ours, *theirs] if ours else ())
+
+
+def _portfolio_cells(figures: Performance) -> tuple[str, ...]:
+    return (
+        percent(figures.annual_return), percent(figures.annual_excess), percent(figures.tracking_error),
+        number(figures.information_ratio, 2), percent(figures.monthly_win_rate, 0), percent(figures.max_drawdown),
+        percent(figures.total_return), percent(figures.total_excess), percent(figures.turnover, 1),
+        percent(figures.blocked, 1), number(figures.sessions, 0),
+    )  # fmt: skip
+
+
+def _rebalances(data: ReportData) -> Table:
+    columns = (
+        "last rebalance", "session", "bounds that gave way", "shadow prices (gain in the objective per unit of slack)",
+    )  # fmt: skip
+    rows = [Row((each.index, str(each.session), *_bounds(each)), each.index) for each in data.rebalances]
+    return Table(columns, rows, words=(0, 1, 2, 3), prose=(2, 3))
+
+
+def _bounds(each: Rebalance) -> tuple[str, str]:
+    relaxed = ", ".join(f"{bound} by {number(by, 4)}" for bound, by in each.relaxed.items())
+    felt = ", ".join(f"{bound} {number(price)}" for bound, price in sorted(each.shadow.items()) if price >= FELT)
+    return relaxed or "none", felt or "no bound is felt"
+
+
+# --- models and data ----------------------------------------------------------------------------------------------
+
+
+def _encoders(data: ReportData) -> Table:
+    names = list(dict.fromkeys(name for each in data.encoders for name in each.figures))
+    rows = [
+        Row(
+            (each.vintage, str(each.through), each.status, *(count_or_number(each.figures.get(name)) for name in names))
+        )
+        for each in data.encoders
+    ]
+    columns = ("vintage", "trained through", "status", *(name.replace("_", " ") for name in names))
+    return Table(columns, rows, words=(0, 1, 2))
+
+
+def _folds(data: ReportData) -> Table:
+    columns = ("scorer", "vintage", "train", "validation", "out of sample", "seeds")
+    return Table(columns, [Row(_fold_cells(fold)) for fold in data.folds], words=(0, 1, 2, 3, 4, 5))
+
+
+def _fold_cells(fold: Fold) -> tuple[str, ...]:
+    served = Stretch(fold.first, fold.last, fold.sessions)
+    seeds = ", ".join(map(str, fold.seeds)) or ABSENT
+    return fold.model, fold.vintage, _stretch(fold.train), _stretch(fold.validation), _stretch(served), seeds
+
+
+def _stretch(part: Stretch | None) -> str:
+    return ABSENT if part is None else f"{part.first} to {part.last} ({number(part.sessions, 0)})"
+
+
+def _tried(data: ReportData) -> Table:
+    columns = ("setting", "differs from the first in", "scorers", "first", "last trained through")
+    rows = [
+        Row((each.setting, each.differs or "nothing", number(each.models, 0), str(each.first), str(each.last)))
+        for each in data.tried
+    ]  # fmt: skip
+    return Table(columns, rows, words=(0, 1, 3, 4), prose=(1,))
+
+
+def _coverage(data: ReportData) -> Table:
+    rows = [
+        Row((
+            each.table, number(each.sessions, 0), number(each.rows, 0), str(each.first or ABSENT),
+            str(each.last or ABSENT),
+        ))
+        for each in data.coverage
+    ]  # fmt: skip
+    return Table(("table", "sessions", "rows", "first", "last"), rows, words=(0, 3, 4), empty="not counted")
+
+
+def _quarantined(data: ReportData) -> Table:
+    rows = [Row((each.table, each.code, each.reason, number(each.count, 0))) for each in data.quarantined]
+    return Table(("table", "code", "reason", "count"), rows, words=(0, 1, 2), prose=(2,), empty="nothing was kept out")
+
+
+TABLES: Mapping[str, Callable[[ReportData], Table]] = {
+    "headline": _headline,
+    "certainty": _certainty,
+    "oracle": _oracle,
+    "paired": _paired,
+    "by-size": _by_size,
+    "by-year": _by_year,
+    "portfolios": _portfolios,
+    "rebalances": _rebalances,
+    "encoders": _encoders,
+    "folds": _folds,
+    "tried": _tried,
+    "coverage": _coverage,
+    "quarantined": _quarantined,
+}

@@ -1,0 +1,44 @@
+"""What the plots draw: the figures themselves, each stream in its colour."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from fpm import charts
+from tests.fpm.made_report import made
+
+MONDAY = date(2025, 6, 2)
+
+
+def test_streams_and_indices_never_share_a_colour():
+    named = ["fingerprint", "traditional", "dual", "CSI300", "CSI500", "CSI1000", "ALL"]
+    assert len({charts.colour(name) for name in named}) == len(named)
+    assert charts.colour("forward") == charts.colour("forward")
+
+
+def test_a_long_short_curve_starts_at_one_and_ends_a_week_after_its_last_week():
+    weeks = ((MONDAY, 0.1), (date(2025, 6, 9), -0.2))
+    days, curve = charts.compounded(weeks)
+    assert days == ["2025-06-02", "2025-06-09", "2025-06-16"]
+    assert curve == pytest.approx([1.0, 1.1, 0.88])
+
+
+def test_the_drawdown_below_a_long_short_curve_is_its_own():
+    streams = {"dual": made().streams["dual"]}
+    curve, fall = charts.long_short(streams).data
+    assert max(fall.y) <= 0 and -min(fall.y) == pytest.approx(streams["dual"].long_short.max_drawdown)
+    assert curve.y[-1] - 1 == pytest.approx(streams["dual"].long_short.total_return)
+
+
+def test_cumulative_rank_ic_ends_at_the_sum_of_the_sessions():
+    streams = made().streams
+    for line in charts.cumulative_rank_ic(streams).data:
+        assert line.y[-1] == pytest.approx(sum(value for _, value in streams[line.name].series))
+
+
+def test_symbols_by_session_are_counts_from_zero():
+    figure = charts.symbols({"scored": [(MONDAY, 12), (date(2025, 6, 3), 11)], "labelled": []})
+    assert [line.name for line in figure.data] == ["scored"]
+    assert list(figure.data[0].y) == [12, 11] and figure.layout.yaxis.rangemode == "tozero"

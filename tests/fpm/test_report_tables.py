@@ -1,0 +1,63 @@
+"""The tables as text: every row as wide as its columns, nothing invented where a figure is absent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fpm.report_data import ReportData
+from fpm.report_tables import tables
+from tests.fpm.made_report import made
+
+DASH = "\u2013"
+
+
+def test_every_row_has_a_cell_for_every_column():
+    for name, table in tables(made()).items():
+        assert {len(row.cells) for row in table.rows} == {len(table.columns)}, name
+        assert all(isinstance(cell, str) and cell for row in table.rows for cell in row.cells if row.cells[0]), name
+
+
+def test_the_headline_shows_our_figures_and_theirs_in_one_column():
+    data = made()
+    rows = {row.cells[0]: row for row in tables(data)["headline"].rows}
+    assert rows["dual"].cells[1] == f"{data.streams['dual'].rank_ic:.3f}"
+    assert rows["their dual-stream GRU"].cells[1:6] == ("0.109", "90.9 %", "5.95", "76.5 %", "11.5 %")
+    assert [row.theirs for row in rows.values()] == [False, False, False, True, True]
+
+
+def test_an_absent_figure_is_a_dash():
+    data = made(sessions=8, symbols=4)
+    headline = {row.cells[0]: row.cells for row in tables(data)["headline"].rows}
+    assert headline["dual"][2:4] == (DASH, DASH)  # a year and an information ratio of two weeks
+    certainty = {row.cells[0]: row.cells for row in tables(data)["certainty"].rows}
+    assert certainty["dual"][2:5] == (DASH, DASH, DASH)
+
+
+def test_years_are_rows_and_say_how_many_sessions_they_have():
+    data = made()
+    (row,) = tables(data)["by-year"].rows
+    ((year, mean, count),) = data.streams["dual"].by_year
+    assert row.cells[0] == str(year) == "2025"
+    assert row.cells[3] == f"{mean:.3f} ({count})"
+
+
+def test_folds_say_what_they_were_trained_on():
+    (row,) = tables(made())["folds"].rows
+    assert row.cells[2:4] == ("2024-01-02 to 2025-03-03 (280)", DASH)
+    assert row.cells[5] == "42, 7"
+
+
+def test_bounds_that_are_not_felt_are_not_told():
+    (row,) = tables(made())["rebalances"].rows
+    assert row.cells[2:] == ("turnover by 0.1200", "active 2.000")
+
+
+def test_tables_without_content_are_left_out_but_emptiness_of_data_is_said():
+    written = tables(ReportData("nothing yet", "2025-01-01", "us", "short", {}))
+    assert "portfolios" not in written and "oracle" not in written and "folds" not in written
+    assert written["quarantined"].empty == "nothing was kept out" and not written["quarantined"].rows
+
+
+def test_trials_are_the_settings_tried_and_at_least_one():
+    assert made().trials == 2
+    assert replace(made(), tried=()).trials == 1
