@@ -145,8 +145,8 @@ def tasks(asked: argparse.Namespace) -> list[Task]:
             f"{name}, seed {seed}", way,
             Way(shape, replace(plain, **change, fit=replace(fit, seed=FitConfig.seed + seed)), on), asked.keep,
         )
-        for name, (way, change) in variants(asked.ways, asked.ablation).items()
         for seed in range(asked.seeds)
+        for name, (way, change) in variants(asked.ways, asked.ablation).items()
     ]  # fmt: skip
 
 
