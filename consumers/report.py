@@ -1,189 +1,53 @@
-"""The figures of every stream, and the page: read from the lake and the ledger, computed by the pure code.
-
-What is judged is what was served: the scores in the lake, each made before its session's label existed.
-"""
+"""What is told of the figures: the page with its twins and its passport, and what a command prints."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from consumers import portfolio, provenance
-from fpm import evaluation, report
-from fpm.backtest import Performance
-from fpm.errors import TryLater
-from fpm.evaluation import Comparison, EvaluationConfig, Figures, Share, Surroundings
-from fpm.figure_text import MINUS
-from fpm.report_data import Rebalance, ReportData
+from consumers import judgement, passport
+from fpm import report
+from fpm.evaluation import PRESETS, Figures, Share
+from fpm.passport import SERIES
+from fpm.report_data import plain
 from fpm.report_markdown import markdown
-from fpm.schema import STREAMS
-from fpm.sessions import cut_off
 from fpm.store.small_files import place
 from fpm.store.stores import Stores
 
 PAGE, TWIN, TEXT = "report.html", "report.json", "report.md"
-ORACLE = {"fingerprint": "intraday", "traditional": "daily", "dual": "combined"}
-DAYS_OF_LABEL = 25  # sessions after the last score that decay may need
-LONG = ("series", "weeks", "curve")  # whole series: in the page and its twin, not in what a command prints
-
-
-@dataclass(frozen=True)
-class Judged:
-    """All scores in the lake and what they are judged by: labels (session, symbol, label), daily bars, what surrounds
-    them, and on the synthetic exchange the oracle (session, symbol, intraday, daily, combined)."""
-
-    scores: pl.DataFrame
-    labels: pl.DataFrame
-    daily: pl.DataFrame
-    around: Surroundings
-    oracle: pl.DataFrame | None
-
-    def stream(self, name: str) -> pl.DataFrame:
-        return self.scores.filter(pl.col("stream") == name)
 
 
 def evaluate(stores: Stores) -> dict[str, Any]:
     """Figures of every stream and portfolio, without their series. Raises TryLater where nothing was scored."""
-    judged = _judged(stores)
-    config = evaluation.PRESETS[stores.settings.preset]
-    streams, shares = _figures(judged, config), _shares(judged, config)
+    judged = judgement.judge(stores)
+    config = PRESETS[stores.settings.preset]
+    streams, shares = judgement.stream_figures(judged, config), judgement.oracle_shares(judged, config)
     return {
         "rank_ic": [_line(name, figures, shares.get(name)) for name, figures in streams.items()],
         "paired": [
             {"pair": pair, "difference": each.difference, **_ends(each.newey_west)}
-            for pair, each in _comparisons(judged, config).items()
+            for pair, each in judgement.comparisons(judged, config).items()
         ],
-        "portfolios": [_short({"index": name} | each.to_dict()) for name, each in _portfolios(judged, stores).items()],
-        "streams": {name: _short(figures.to_dict()) for name, figures in streams.items()},
+        "portfolios": [
+            plain({"index": name} | each.to_dict(), SERIES)
+            for name, each in judgement.portfolios(judged, stores).items()
+        ],
+        "streams": {name: plain(figures.to_dict(), SERIES) for name, figures in streams.items()},
     }
 
 
 def write(stores: Stores) -> Path:
-    """Write the page and its JSON and Markdown twins under `home/reports`; the page's path. Same store, same bytes."""
-    gathered = gather(stores)
-    folder = stores.settings.reports
-    place(folder / TWIN, report.twin(gathered).encode())
-    place(folder / TEXT, markdown(gathered).encode())
-    place(folder / PAGE, report.build(gathered).encode())
-    return folder / PAGE
+    """Write page, JSON and Markdown twins and passport under `home/reports`; the page's path. Same store, same bytes.
 
-
-def gather(stores: Stores) -> ReportData:
-    """Everything the page shows."""
-    judged = _judged(stores)
-    config = evaluation.PRESETS[stores.settings.preset]
-    last = max(judged.scores["session"].to_list())
-    made_by = "the synthetic exchange" if judged.oracle is not None else "ingested bars"
-    return ReportData(
-        title=f"Volume-price fingerprints on {made_by}",
-        as_of=last.isoformat(),
-        market=stores.market.name,
-        preset=stores.settings.preset,
-        streams=_figures(judged, config),
-        comparisons=_comparisons(judged, config),
-        oracles=_shares(judged, config),
-        spreads={name: spread(judged.stream(name)) for name in STREAMS},
-        portfolios=_portfolios(judged, stores),
-        rebalances=_rebalances(stores),
-        coverage=provenance.coverage(stores),
-        quarantined=provenance.quarantined(stores.settings.quarantine),
-        encoders=provenance.encoders(stores),
-        folds=provenance.folds(judged.scores, {model.id: model.manifest for model in stores.models.list("scorer")}),
-        tried=provenance.tried_settings(stores),
-        symbols=provenance.symbols(judged.daily, judged.stream("dual"), judged.labels),
-    )
-
-
-# --- what is judged -----------------------------------------------------------------------------------------------
-
-
-def _judged(stores: Stores) -> Judged:
-    sessions = stores.sessions("scores")
-    if not sessions:
-        raise TryLater(
-            "FPM-REP-075", "nothing was scored yet", "no figures were computed", "run fpm walk-forward FIRST LAST first"
-        )
-    first, last = sessions[0], sessions[-1]
-    after = [session for session in stores.sessions("daily_bars") if session > last][:DAYS_OF_LABEL]
-    scores = stores.read_served(
-        "scores", first, last, columns=["symbol", "stream", "score", "spread", "vintage", "model"]
-    )
-    daily = stores.read("daily_bars", first, max([last, *after]), columns=["symbol", "close", "adj_factor"])
-    sizes = stores.read("daily_factors", first, last, columns=["symbol", "log_size"]).rename({"log_size": "size"})
-    return Judged(
-        scores,
-        stores.read("labels", first, last, columns=["symbol", "label"]),
-        daily,
-        Surroundings(
-            daily.select("session", "symbol", pl.col("close") * pl.col("adj_factor").fill_null(1.0)),
-            sizes if sizes["size"].count() else None,
-        ),
-        _oracle(stores.settings.home / "synthetic" / "oracle.parquet"),
-    )
-
-
-def _oracle(path: Path) -> pl.DataFrame | None:
-    return pl.read_parquet(path) if path.is_file() else None
-
-
-def _figures(judged: Judged, config: EvaluationConfig) -> dict[str, Figures]:
-    return {name: evaluation.evaluate(judged.stream(name), judged.labels, config, judged.around) for name in STREAMS}
-
-
-def _shares(judged: Judged, config: EvaluationConfig) -> dict[str, Share]:
-    if judged.oracle is None:
-        return {}
-    return {
-        name: evaluation.oracle_share(
-            judged.stream(name), judged.oracle.select("session", "symbol", score=column), judged.labels, config
-        )
-        for name, column in ORACLE.items()
-    }
-
-
-def _comparisons(judged: Judged, config: EvaluationConfig) -> dict[str, Comparison]:
-    pairs = (("dual", "fingerprint"), ("dual", "traditional"), ("fingerprint", "traditional"))
-    return {
-        f"{left} {MINUS} {right}": evaluation.compare(judged.stream(left), judged.stream(right), judged.labels, config)
-        for left, right in pairs
-    }
-
-
-def _portfolios(judged: Judged, stores: Stores) -> dict[str, Performance]:
-    sessions = stores.sessions("weights")
-    if not sessions:
-        return {}
-    last = max([*sessions, *judged.scores["session"].to_list()])
-    indices = stores.read_served("weights", sessions[0], last, columns=["index"])["index"].unique().sort().to_list()
-    return {index: portfolio.performance(index, sessions[0], last, stores) for index in indices}
-
-
-def _rebalances(stores: Stores) -> list[Rebalance]:
-    """The optimiser's answers at the last rebalance, solved again: weights alone do not tell what a bound costs."""
-    sessions = stores.sessions("weights")
-    if not sessions:
-        return []
-    last = portfolio.decided_sessions(sessions, stores.market)[-1]
-    return [
-        Rebalance(each.index, last, each.solution.relaxed, each.solution.shadow)
-        for each in portfolio.decisions(last, stores.as_of(cut_off(stores.market, last)))
-        if each.solution is not None
-    ]
-
-
-def spread(scores: pl.DataFrame) -> list[tuple[date, float]]:
-    """Per session: mean spread over the seeds, in units of the scores' cross-sectional deviation."""
-    rows = []
-    for (session,), part in scores.sort("session", "symbol").partition_by("session", as_dict=True).items():
-        deviation = part["score"].to_numpy().std()
-        mean = part["spread"].mean()
-        if deviation > 0 and isinstance(mean, float):
-            rows.append((session, mean / float(deviation)))
-    return rows
+    The passport comes last: it names the hashes of the others.
+    """
+    data = judgement.gather(stores)
+    files = {PAGE: report.build(data), TWIN: report.twin(data), TEXT: markdown(data)}
+    encoded = {name: text.encode() for name, text in files.items()}
+    issued = passport.issue(data, encoded, stores)
+    for name, content in (encoded | {passport.NAME: issued}).items():
+        place(stores.settings.reports / name, content)
+    return stores.settings.reports / PAGE
 
 
 # --- what a command prints ----------------------------------------------------------------------------------------
@@ -202,9 +66,3 @@ def _line(name: str, figures: Figures, share: Share | None) -> dict[str, Any]:
 
 def _ends(interval: Any) -> dict[str, float | None]:
     return {"low": interval and interval.low, "high": interval and interval.high}
-
-
-def _short(figures: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: _short(value) if isinstance(value, dict) else value for name, value in figures.items() if name not in LONG
-    }

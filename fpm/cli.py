@@ -12,12 +12,13 @@ from typing import Annotated
 
 import typer
 
+from fpm import report_commands
 from fpm.arguments import Json, KnownAt, Market, Preset, Role, Rotate, Session, UrlOnly, moment, now, span
 from fpm.console import settings as _settings
 from fpm.console import show as _show
 from fpm.console import stores as _stores
 from fpm.errors import FpmError, UsageError
-from fpm.model_arguments import Evaluated, PageFile, PlanOnly, Refit, Symbol, Through, Vintage
+from fpm.model_arguments import PageFile, PlanOnly, Refit, Symbol, Through, Vintage
 from fpm.sessions import parse_session
 
 app = typer.Typer(
@@ -286,23 +287,7 @@ def explain(
     _show({**(found.to_dict() if as_json else found.short()), "page": str(seen.write(found, out, stores))}, as_json)
 
 
-@app.command()
-def evaluate(what: Evaluated = "scores", vintage: Vintage = None, as_json: Json = False) -> None:
-    """The figures of every stream over all scored sessions with intervals; or an encoder's: has it collapsed?"""
-    from consumers import encoder_report, report
-
-    if vintage and what == "scores":
-        raise UsageError("FPM-CFG-069", "scores are of every vintage", "nothing was judged", "leave --vintage out")
-    figures = encoder_report.evaluate(vintage, _stores()) if what == "encoder" else report.evaluate(_stores())
-    _show(figures if as_json else {name: part for name, part in figures.items() if name != "streams"}, as_json)
-
-
-@app.command()
-def report(as_json: Json = False) -> None:
-    """Write the HTML page and its JSON and Markdown twins."""
-    from consumers import report as page
-
-    _show({"report": str(page.write(_stores()))}, as_json)
+report_commands.add_to(app)
 
 
 @app.command()

@@ -6,15 +6,13 @@ Same figures, same bytes: no clock, no random ids. What could not be computed is
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import date
 from importlib.resources import files
 from typing import Any
 
 from fpm import charts
 from fpm.figure_text import interval, number, percent
-from fpm.report_data import FEW_PERIODS, ReportData
+from fpm.report_data import FEW_PERIODS, ReportData, plain
 from fpm.report_sections import ENDS, shown
 from fpm.report_tables import tables
 
@@ -45,7 +43,7 @@ def build(data: ReportData) -> str:
 
 def twin(data: ReportData) -> str:
     """The same figures as JSON: keys sorted, dates ISO, absent figures null."""
-    whole = _plain(asdict(data)) | {"trials": data.trials, "independent_periods": data.independent_periods}
+    whole = plain(asdict(data)) | {"trials": data.trials, "independent_periods": data.independent_periods}
     return json.dumps(whole, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -79,13 +77,3 @@ def plots(data: ReportData) -> dict[str, str]:
 def _html(name: str, figure: Any) -> str:
     config = {"displayModeBar": False, "responsive": True}
     return str(figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, date):
-        return value.isoformat()
-    return None if isinstance(value, float) and value * 0 != 0 else value

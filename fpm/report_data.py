@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from math import isfinite
+from typing import Any
 
 from fpm.backtest import Performance
 from fpm.evaluation import Comparison, Figures, Share
@@ -162,3 +164,19 @@ class ReportData:
     def independent_periods(self) -> int:
         """How many label windows without overlap the weakest stream rests on."""
         return min((figures.independent_periods for figures in self.streams.values()), default=0)
+
+
+def plain(value: Any, without: Collection[str] = ()) -> Any:
+    """JSON values: dates ISO, figures that are not finite null; sequences under a name of `without` are left out."""
+    if isinstance(value, Mapping):
+        kept = {str(name): inner for name, inner in value.items() if name not in without or not _long(inner)}
+        return {name: plain(inner, without) for name, inner in kept.items()}
+    if _long(value):
+        return [plain(inner, without) for inner in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _long(value: Any) -> bool:
+    return isinstance(value, (tuple, list))

@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 COMMAND_LAYER = {
-    f"fpm.{name}" for name in ("arguments", "cli", "console", "demo", "model_arguments", "schedule", "tables")
+    f"fpm.{name}"
+    for name in ("arguments", "cli", "console", "demo", "model_arguments", "report_commands", "schedule", "tables")
 }
 OURS = ("fpm", "producers", "consumers", "feature_repo", "migrations")
 OUTSIDE_WORLD = {"feast", "psycopg", "psycopg_pool", "sqlalchemy", "alembic", "structlog", "pydantic_settings", "typer"}

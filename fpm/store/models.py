@@ -144,6 +144,11 @@ class Models:
         rows = self.ledger.query(_SELECT + "WHERE kind = %s ORDER BY born, saved_at, id", (kind,))
         return [self._model(row) for row in rows]
 
+    def hashes(self, kind: str) -> dict[str, dict[str, str]]:
+        """The registered sha256 of every file of every model of a kind, by id and name."""
+        rows = self.ledger.query("SELECT id, files FROM fpm.models WHERE kind = %s ORDER BY id", (kind,))
+        return {model_id: dict(sorted(files.items())) for model_id, files in rows}
+
     def in_force(self, kind: str, session: date) -> Model:
         """The newest promoted model that may serve `session`: born by its cut-off, and not seen it (nor the purge).
 

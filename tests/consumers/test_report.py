@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from consumers import portfolio, report
+from consumers import judgement, portfolio, report
 from fpm.errors import TryLater
 from fpm.sessions import cut_off
 from fpm.store.job import backfill
@@ -59,7 +59,12 @@ def test_the_page_and_its_twin_are_written_with_the_same_bytes_again(lake, store
     assert held["symbols"]["labelled"][-1] == ["2024-12-12", 12] and held["symbols"]["scored"][-1][0] == "2024-12-20"
     assert [each["vintage"] for each in held["encoders"]] == [VINTAGE]
     assert {row["table"]: row["sessions"] for row in held["coverage"]}["scores"] == 15
-    assert sorted(path.name for path in page.parent.iterdir()) == ["report.html", "report.json", "report.md"]
+    assert sorted(path.name for path in page.parent.iterdir()) == [
+        "passport.json",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
 
 
 def test_beside_the_oracle_where_the_exchange_left_one(lake, stores):
@@ -75,7 +80,7 @@ def test_beside_the_oracle_where_the_exchange_left_one(lake, stores):
     lines = {line["stream"]: line for line in report.evaluate(stores)["rank_ic"]}
     assert lines["dual"]["oracle"] == pytest.approx(1.0)
     assert 0.3 < lines["dual"]["share"] < 1
-    assert "synthetic" in report.gather(stores).title
+    assert "synthetic" in judgement.gather(stores).title
 
 
 def test_a_night_is_judged_by_what_was_served(lake, stores):
@@ -94,7 +99,7 @@ def test_a_night_is_judged_by_what_was_served(lake, stores):
 
 def test_spread_is_in_units_of_the_scores_deviation():
     scores = pl.DataFrame({"session": [MONDAY] * 2, "symbol": ["a", "b"], "score": [1.0, 3.0], "spread": [0.2, 0.4]})
-    assert report.spread(scores) == [(MONDAY, pytest.approx(0.3))]
+    assert judgement.spread(scores) == [(MONDAY, pytest.approx(0.3))]
 
 
 def test_before_anything_was_scored(stores):

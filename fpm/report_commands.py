@@ -1,0 +1,52 @@
+"""The commands that tell what the figures are: `evaluate`, `report`, `passport`. `cli` takes them in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fpm.arguments import Json
+from fpm.console import show, stores
+from fpm.errors import UsageError
+from fpm.model_arguments import Evaluated, Vintage
+
+Passport = Annotated[Path | None, typer.Option("--check", help="a passport.json; default: the home's own")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make them commands of the program."""
+    for command in (evaluate, report, passport):
+        app.command()(command)
+
+
+def evaluate(what: Evaluated = "scores", vintage: Vintage = None, as_json: Json = False) -> None:
+    """The figures of every stream over all scored sessions with intervals; or an encoder's: has it collapsed?"""
+    from consumers import encoder_report
+    from consumers import report as page
+
+    if vintage and what == "scores":
+        raise UsageError("FPM-CFG-069", "scores are of every vintage", "nothing was judged", "leave --vintage out")
+    figures = encoder_report.evaluate(vintage, stores()) if what == "encoder" else page.evaluate(stores())
+    show(figures if as_json else {name: part for name, part in figures.items() if name != "streams"}, as_json)
+
+
+def report(as_json: Json = False) -> None:
+    """Write the HTML page, its JSON and Markdown twins, and the passport of its figures."""
+    from consumers import report as page
+
+    show({"report": str(page.write(stores()))}, as_json)
+
+
+def passport(check: Passport = None, as_json: Json = False) -> None:
+    """Is everything the passport's figures follow from still what it says? Exit 1 at the first difference, named."""
+    from consumers import passport as issued
+    from fpm.progress import bar
+
+    of = stores()
+    with bar("passport") as progress:
+        answer = issued.check(check or of.settings.reports / issued.NAME, of, progress)
+    show(answer.to_dict(), as_json)
+    if not answer.equal:
+        raise typer.Exit(1)
