@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import date, timedelta
 from hashlib import sha256
 
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 from consumers import passport, portfolio, report
+from fpm import cli
 from fpm.errors import InputRefused, UsageError
 from fpm.passport import opened, sealed
 from fpm.sessions import cut_off
@@ -167,3 +169,27 @@ def test_no_file_and_no_passport(stores, tmp_path):
     (tmp_path / "passport.json").write_text("{}")
     with pytest.raises(InputRefused, match="FPM-PASS-001"):
         passport.check(tmp_path / "passport.json", stores, silent)
+
+
+def test_the_command_answers_by_its_exit_code(issued, stores, monkeypatch, capsys):
+    monkeypatch.setenv("FPM_HOME", str(stores.settings.home))
+    monkeypatch.setenv("FPM_PRESET", "tiny")
+    monkeypatch.setenv("FPM_DATABASE_URL", stores.settings.database_url.get_secret_value())
+
+    def fpm(*arguments: str) -> tuple[object, str]:
+        monkeypatch.setattr(sys, "argv", ["fpm", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code, said.out or said.err
+
+    code, said = fpm("passport", "--json")
+    assert code == 0 and json.loads(said)["equal"] is True
+    assert fpm("passport", "--check", str(issued))[0] == 0
+    issued.with_name("report.json").write_text("{}")
+    code, said = fpm("passport", "--check", str(issued), "--json")
+    assert code == 1 and json.loads(said)["first difference"].startswith("report / report.json is ")
+    assert fpm("passport", "--check", "nowhere.json")[0] == 2
+    issued.write_bytes(b"{}")
+    code, said = fpm("passport")
+    assert code == 1 and "FPM-PASS-001" in said
