@@ -21,7 +21,8 @@ COLOURS = {
 }  # fmt: skip
 OTHERS = ("#7c3aed", "#be123c", "#4d7c0f", "#0369a1")
 INK, FAINT, GRID = "#1f2937", "#6b7280", "#e8eaee"
-ROLLING = 20
+ROLLING, LONG_ROLLING, LONG = 20, 60, 250  # from so many sessions on, the mean is over the longer stretch
+LOGARITHMIC = 4.0  # curves whose highest value is so many times the lowest are drawn by their growth
 TALL = 380
 
 
@@ -76,20 +77,29 @@ def cumulative_rank_ic(streams: Mapping[str, Figures]) -> Any:
 
 
 def rank_ic_over_time(name: str, figures: Figures) -> Any:
-    """RankIC of every session as bars, its mean over the last 20 sessions as a line."""
+    """RankIC of every session as bars, its mean over the last 20 sessions (60 in a long history) as a line."""
     chart = _graph_objects()
     days = [session.isoformat() for session, _ in figures.series]
     values = [value for _, value in figures.series]
-    smooth = [float(np.mean(values[i + 1 - ROLLING : i + 1])) if i + 1 >= ROLLING else None for i in range(len(values))]
+    window = ROLLING if len(values) < LONG else LONG_ROLLING
     bars = chart.Bar(x=days, y=values, name="each session", marker={"color": colour(name), "opacity": 0.35})
-    mean = _line(name, days, smooth, "%{y:.3f}")
-    mean.update(name=f"mean of {ROLLING} sessions", legendgroup=None)
-    parts = [bars, mean] if len(values) >= ROLLING else [bars]
-    bars.update(hovertemplate="%{y:.3f}")
+    mean = _line(name, days, rolling_mean(values, window), "%{y:.3f}")
+    mean.update(name=f"mean of {window} sessions", legendgroup=None)
+    parts = [bars, mean] if len(values) >= window else [bars]
+    bars.update(hovertemplate="%{y:.3f}", marker_line_width=0)
     figure = _laid_out(chart.Figure(parts), f"RankIC, {name}", ".2f")
+    if len(values) >= LONG:
+        figure.update_layout(bargap=0)
     if all(session.weekday() < 5 for session, _ in figures.series):
         figure.update_xaxes(rangebreaks=[{"bounds": ["sat", "mon"]}])
     return figure
+
+
+def rolling_mean(values: Sequence[float], window: int) -> list[float | None]:
+    """Mean of each value and the `window` - 1 before it; None where there are not so many."""
+    total = np.cumsum([0.0, *values])
+    means = (total[window:] - total[:-window]) / window
+    return [*[None] * min(window - 1, len(values)), *means.tolist()]
 
 
 def groups(streams: Mapping[str, Figures]) -> Any:
@@ -121,10 +131,18 @@ def long_short(streams: Mapping[str, Figures]) -> Any:
         figure.add_trace(_line(name, days, curve, "%{y:.3f}"), row=1, col=1)
         figure.add_trace(_line(name, days, fall, "%{y:.1%}", showlegend=False), row=2, col=1)
     _laid_out(figure, "value, start = 1", ".2f", height=TALL)
+    _by_growth(figure, figure.data[::2], row=1, col=1)
     figure.update_yaxes(
         title={"text": "drawdown", "font": {"color": FAINT, "size": 12}}, tickformat=".0%", row=2, col=1
     )
     return figure
+
+
+def _by_growth(figure: Any, lines: Sequence[Any], **place: int) -> None:
+    """A logarithmic axis where curves reach far: equal steps are then equal growth, and no line hides the others."""
+    values = [value for line in lines for value in line.y]
+    if values and min(values) > 0 and max(values) >= LOGARITHMIC * min(values):
+        figure.update_yaxes(type="log", tickformat=",~g", dtick="D1" if max(values) < 100 * min(values) else 1, **place)
 
 
 def compounded(weeks: Sequence[tuple[date, float]]) -> tuple[list[str], list[float]]:

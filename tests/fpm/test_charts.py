@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 
 import pytest
 
@@ -42,3 +43,16 @@ def test_symbols_by_session_are_counts_from_zero():
     figure = charts.symbols({"scored": [(MONDAY, 12), (date(2025, 6, 3), 11)], "labelled": []})
     assert [line.name for line in figure.data] == ["scored"]
     assert list(figure.data[0].y) == [12, 11] and figure.layout.yaxis.rangemode == "tozero"
+
+
+def test_a_rolling_mean_by_hand():
+    assert charts.rolling_mean([1.0, 2.0, 6.0, 4.0], 2) == [None, 1.5, 4.0, 5.0]
+    assert charts.rolling_mean([1.0], 3) == [None]
+
+
+def test_long_curves_are_drawn_by_their_growth():
+    streams = made().streams
+    far = replace(streams["dual"].long_short, weeks=tuple((MONDAY + timedelta(weeks=n), 0.5) for n in range(9)))
+    near = replace(far, weeks=tuple((session, 0.001) for session, _ in far.weeks))
+    drawn = [charts.long_short({"dual": replace(streams["dual"], long_short=each)}) for each in (far, near)]
+    assert [figure.layout.yaxis.type for figure in drawn] == ["log", None]
