@@ -13,10 +13,10 @@ import pytest
 from fpm.bars import Grid, grid
 from fpm.daily_factors import HISTORY, daily_factors
 from fpm.labels import HORIZON, labels
+from fpm.leaks import Frames, first_leak, leaks
 from fpm.minute_features import Profile, by_symbol, minute_features, raw_features, standardise, to_frame
 from fpm.schema import DAILY_FACTORS, FEATURES
 from fpm.session_totals import scales, session_totals, slot_median
-from tests.leaks import Frames, first_leak, leaks
 from tests.small_market import FIRST, PROFILES, SLOTS, SMALL, small_market
 
 SESSIONS = 12

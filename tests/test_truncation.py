@@ -14,12 +14,12 @@ import polars as pl
 import pytest
 
 from fpm import exchange, schedule
+from fpm.leaks import Frames, first_leak
 from fpm.schema import L2_32, PRICES
 from fpm.sessions import cut_off
 from fpm.store.postgres import Server
 from fpm.store.stores import Stores
 from producers import bars
-from tests.leaks import Frames, first_leak
 from tests.small_chain import compute, opened, quiet
 
 SESSIONS, TRUNCATED_AT, FIRST_SCORED = 44, 40, 36

@@ -17,6 +17,7 @@ from fpm.bars import grid
 from fpm.daily_factors import daily_factors as factors_of
 from fpm.errors import TryLater
 from fpm.labels import labels as labels_of
+from fpm.leaks import Frames
 from fpm.minute_features import by_symbol, from_frame, raw_features, standardise
 from fpm.minute_features import minute_features as features_of
 from fpm.session_totals import scales, slot_median
@@ -26,7 +27,6 @@ from fpm.store.job import publish_frames, run_job
 from fpm.store.settings import Settings
 from fpm.store.stores import Stores, open_stores
 from producers import daily_factors, labels, minute_features, session_totals
-from tests.leaks import Frames
 from tests.small_market import FIRST, small_market
 
 US = MARKETS["us"]
