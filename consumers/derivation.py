@@ -59,12 +59,12 @@ def run(session: date, stores: Stores) -> None:
     log.info("sample derived again", session=session.isoformat(), symbols=len(symbols), moments=len(moments))
 
 
-def sample(session: date, stores: Stores) -> list[str]:
+def sample(session: date, stores: Stores, count: int = SYMBOLS) -> list[str]:
     """Symbols that traded in the session, drawn by the deployment's seed and the session, in order."""
     daily = stores.read("daily_bars", session, columns=["symbol", "volume"])
     traded = daily.filter(pl.col("volume") > 0)["symbol"].sort().to_list()
     drawn = np.random.default_rng([stores.settings.seed, session.toordinal()])
-    return sorted(drawn.choice(traded, min(SYMBOLS, len(traded)), replace=False).tolist())
+    return sorted(drawn.choice(traded, min(count, len(traded)), replace=False).tolist())
 
 
 def derivation(session: date, symbols: list[str], vintage: str, stores: Stores) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -19,15 +19,11 @@ EVENT, CREATED = "event_timestamp", "created_timestamp"
 
 @dataclass(frozen=True)
 class Stretches:
-    """What one model was trained and judged on, and the first session it served.
-
-    `train`, `validation`: (first, last) label sessions of a scorer; `through`: the last session it may know.
-    """
+    """The first and last label session of a scorer's train and validation, and the first session it served."""
 
     model: str
     train: tuple[date, date]
     validation: tuple[date, date]
-    through: date
     served: date
 
 

@@ -1,4 +1,4 @@
-"""The commands that tell what the figures are: `evaluate`, `report`, `passport`. `cli` takes them in."""
+"""The commands that tell what the figures are: `evaluate`, `report`, `passport`, `leaks`. `cli` takes them in."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from fpm.arguments import Json
 from fpm.console import show, stores
 from fpm.errors import UsageError
 from fpm.model_arguments import Evaluated, Vintage
+from fpm.sessions import parse_session
 
 Passport = Annotated[Path | None, typer.Option("--check", help="a passport.json; default: the home's own")]
+
+First = Annotated[str | None, typer.Option(help="first scored session to look at")]
+Last = Annotated[str | None, typer.Option(help="last one")]
+Sessions = Annotated[int, typer.Option(min=1, help="sessions to recompute")]
+Symbols = Annotated[int, typer.Option(min=1, help="symbols to recompute in each")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Make them commands of the program."""
-    for command in (evaluate, report, passport):
+    for command in (evaluate, report, passport, leaks):
         app.command()(command)
 
 
@@ -49,4 +55,19 @@ def passport(check: Passport = None, as_json: Json = False) -> None:
         answer = issued.check(check or of.settings.reports / issued.NAME, of, progress)
     show(answer.to_dict(), as_json)
     if not answer.equal:
+        raise typer.Exit(1)
+
+
+def leaks(
+    first: First = None, last: Last = None, sessions: Sessions = 2, symbols: Symbols = 5, as_json: Json = False
+) -> None:
+    """Does anything stored here know its future? Each check, or its first column and session; exit 1 if one fails."""
+    from consumers import leaks as suite
+    from fpm.progress import bar
+
+    span = parse_session(first) if first else None, parse_session(last) if last else None
+    with bar("leaks") as progress:
+        answers = suite.run(span, suite.Width(sessions, symbols), stores(), progress)
+    show([answer.to_dict() for answer in answers], as_json)
+    if any(answer.finding for answer in answers):
         raise typer.Exit(1)
