@@ -12,7 +12,7 @@ from fpm.sessions import UTC, parse_session
 
 Session = Annotated[str, typer.Argument(help="a session, e.g. 2026-01-05")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
-Market = Annotated[str | None, typer.Option(help="cn, us, nse or crypto; remembered by the home")]
+Market = Annotated[str | None, typer.Option(help="cn, cn15, us, nse or crypto; remembered by the home")]
 Preset = Annotated[str | None, typer.Option(help="default, demo, short or tiny; remembered by the home")]
 KnownAt = Annotated[str | None, typer.Option(help="second clock, e.g. 2026-01-05T20:00+08:00; default: the cut-off")]
 Rotate = Annotated[bool, typer.Option("--rotate", help="new passwords for the database's roles and a new HTTP token")]

@@ -17,7 +17,7 @@ from fpm.sessions import Market, last_slot
 FLOWS = tuple(name for name in MINUTE_BARS.columns if name not in ("symbol", "slot", *PRICES))
 # Markets whose vendors deliver a row for a minute without a trade: there an absent row is a missing
 # observation; elsewhere it is a minute in which nothing traded.
-FULL_GRID = frozenset({"cn", "crypto"})
+FULL_GRID = frozenset({"cn", "cn15", "crypto"})
 # Minutes of the day that every vendor may leave out: the calls, and 14:58-14:59 while the closing call collects.
 CALLS = {"cn": (565, 898, 899, 900), "us": (570,)}
 

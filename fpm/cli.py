@@ -67,7 +67,7 @@ def setup(market: Market = None, preset: Preset = None, rotate: Rotate = False, 
 @app.command()
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="a folder of raw tables, or bar files (Parquet, CSV)")],
-    market: Annotated[str, typer.Option(help="cn, us, nse or crypto")],
+    market: Annotated[str, typer.Option(help="cn, cn15, us, nse or crypto")],
     known_at: Annotated[str | None, typer.Option(help="when a correction arrived (default: now)")] = None,
     level2: Annotated[bool, typer.Option("--ticks", help="Level-2 trades and orders instead of minute bars")] = False,
     preset: Preset = None,

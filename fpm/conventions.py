@@ -15,7 +15,8 @@ import polars as pl
 
 from fpm.bars import CALLS
 from fpm.errors import InputRefused
-from fpm.sessions import Market
+from fpm.sessions import MARKETS, Market
+from fpm.symbols import CHINESE
 
 DAY = 1440
 TICKS = {"cn": 0.01, "us": 0.01, "nse": 0.05}
@@ -71,12 +72,12 @@ def detect(
     """Conventions of one file: `bars` has symbol, day, label, prices, volume, and amount where the vendor has it.
 
     Raises InputRefused: 011 bars lie outside the session (the shift is said), 013 stamp side not decidable or
-    bars not one minute apart, 126 unit of volume not decidable, 127 prices are not raw.
+    bars not as far apart as the market's, 126 unit of volume not decidable, 127 prices are not raw.
     """
     limits = thresholds or Thresholds()
     labels = np.bincount(bars["label"].to_numpy(), minlength=DAY + 1)
     _check_shift(labels, market, limits)
-    _check_spacing(labels)
+    _check_spacing(labels, market)
     side, seen_side = _stamp_side(bars, labels, market, limits)
     if not side and known is None:
         raise _undecided("FPM-IN-013", f"stamp side is not decidable: {seen_side}", "give a whole session of bars")
@@ -98,7 +99,7 @@ def segments(market: Market) -> list[tuple[int, int]]:
     """First and last minute (END) of each continuous stretch of the session, calls left out or merged at the end."""
     calls = {call for call in CALLS.get(market.name, ()) if call < market.slots[1]}
     minutes = sorted(set(market.slots) - calls)
-    cuts = [i for i, (left, right) in enumerate(pairwise(minutes)) if right - left > 1]
+    cuts = [i for i, (left, right) in enumerate(pairwise(minutes)) if right - left > market.bar_minutes]
     firsts = [minutes[0], *(minutes[i + 1] for i in cuts)]
     lasts = [*(minutes[i] for i in cuts), minutes[-1]]
     return list(zip(firsts, lasts, strict=True))
@@ -108,7 +109,7 @@ def _allowed(market: Market) -> np.ndarray:
     """(1440,) bool: labels that some convention stamps inside the session; midnight is 0."""
     inside: np.ndarray = np.zeros(DAY, bool)
     for first, last in segments(market):
-        inside[np.arange(first - 1, last + 1) % DAY] = True
+        inside[np.arange(first - market.bar_minutes, last + 1) % DAY] = True
     inside[[call % DAY for call in CALLS.get(market.name, ())]] = True
     return inside
 
@@ -129,11 +130,16 @@ def _check_shift(labels: np.ndarray, market: Market, limits: Thresholds) -> None
         )
 
 
-def _check_spacing(labels: np.ndarray) -> None:
-    used = np.flatnonzero(labels)
-    step = int(np.median(np.diff(used))) if len(used) > 10 else 1
-    if step != 1:
-        raise _undecided("FPM-IN-013", f"bars are {step} minutes apart, expected 1", "give one-minute bars")
+def _check_spacing(labels: np.ndarray, market: Market) -> None:
+    used, expected = np.flatnonzero(labels), market.bar_minutes
+    step = int(np.median(np.diff(used))) if len(used) > 10 else expected
+    if step != expected:
+        wrong = f"bars are {step} minutes apart, expected {expected}"
+        fitting = [
+            each.name for each in MARKETS.values() if (each.calendar, each.bar_minutes) == (market.calendar, step)
+        ]
+        todo = f"set a home up for market {fitting[0]}" if fitting else f"give bars of {expected} minutes"
+        raise _undecided("FPM-IN-013", wrong, todo)
 
 
 def _stamp_side(bars: pl.DataFrame, labels: np.ndarray, market: Market, limits: Thresholds) -> tuple[str, str]:
@@ -145,8 +151,8 @@ def _stamp_side(bars: pl.DataFrame, labels: np.ndarray, market: Market, limits: 
     """
     stretches = segments(market)
     if market.calendar is None:
-        return _whole_day_side(bars)
-    start_label, end_label = (stretches[-1][0] - 1, stretches[0][1])
+        return _whole_day_side(bars, market.bar_minutes)
+    start_label, end_label = (stretches[-1][0] - market.bar_minutes, stretches[0][1])
     starts, ends = int(labels[start_label]), int(labels[end_label])
     seen = f"{starts} bars at {clock(start_label)}, {ends} at {clock(end_label)}"
     reaching = bars.filter(pl.col("label") > min(start_label, end_label))  # a file may stop before it can tell
@@ -179,7 +185,7 @@ def _range(bars: pl.DataFrame, label: int) -> float:
     return float(np.median(ranges)) if len(ranges) else 0.0
 
 
-def _whole_day_side(bars: pl.DataFrame) -> tuple[str, str]:
+def _whole_day_side(bars: pl.DataFrame, minutes: int) -> tuple[str, str]:
     """A market that never closes shows its side only at the edges of the file."""
     edges = bars.select(
         (pl.col("day").cast(pl.Int32).cast(pl.Int64) * DAY + pl.col("label")).min().alias("first"),
@@ -187,7 +193,7 @@ def _whole_day_side(bars: pl.DataFrame) -> tuple[str, str]:
     )
     first, last = (int(edges[name][0]) % DAY for name in ("first", "last"))
     seen = f"first bar at {clock(first)}, last at {clock(last)}"
-    side = {(0, DAY - 1): "start", (1, 0): "end"}.get((first, last), "")
+    side = {(0, DAY - minutes): "start", (minutes, 0): "end"}.get((first, last), "")
     return side, seen
 
 
@@ -209,7 +215,7 @@ def _unit_and_basis(
         traded = bars.filter((pl.col("volume") > 0) & (pl.col("amount") > 0) & (pl.col("low") > 0))
         if traded.height:
             return _from_amount(traded, limits)
-    if market.name == "cn" or market.name not in TICKS:
+    if market.calendar == CHINESE or market.name not in TICKS:
         if known:
             return known.volume_unit, known.price_basis, "no amount: as decided before"
         raise _undecided("FPM-IN-126", "no amount: lots or shares, raw or adjusted are not decidable", "add amount")

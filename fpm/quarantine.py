@@ -23,7 +23,7 @@ FAULT_COLUMNS = ("source", "row", "session", "reason_code", "reason")
 class IngestRules:
     """What is tolerated. `max_missing`: share of a session's minutes a symbol may lack before its session goes.
 
-    Vendors of cn and crypto deliver a row for every minute, so an absent row is a lost one. Vendors of us and nse
+    Vendors of cn, cn15 and crypto deliver a row for every minute, so an absent row is a lost one. Vendors of us and nse
     leave out a minute in which nothing traded: of 7,887 real US symbol-sessions 33 % lack a row, 0.7 % a fifth of
     them, 23 a quarter; only a hole beyond `max_missing` says that the collector failed.
     """
@@ -34,6 +34,7 @@ class IngestRules:
 
 RULES = {
     "cn": IngestRules(max_missing=0.05),
+    "cn15": IngestRules(max_missing=0.05),
     "us": IngestRules(max_missing=0.25),
     "nse": IngestRules(max_missing=0.25),
     "crypto": IngestRules(max_missing=0.05),

@@ -18,10 +18,10 @@ from fpm.errors import UsageError
 UTC = ZoneInfo("UTC")
 
 
-def _minutes(first: str, last: str) -> tuple[int, ...]:
+def _minutes(first: str, last: str, step: int = 1) -> tuple[int, ...]:
     """Minutes of the day from ``first`` to ``last``, both inclusive, e.g. ``_minutes("09:31", "11:30")``."""
     start, end = (int(text[:2]) * 60 + int(text[3:]) for text in (first, last))
-    return tuple(range(start, end + 1))
+    return tuple(range(start, end + 1, step))
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Market:
     `calendar`: name in exchange_calendars, None for a market that trades every day (UTC day as session).
     `overrides`: what the exchange announced that this calendar does not know.
     `cut_off`: time after local midnight of the session by which the session's first copy is known.
+    `bar_minutes`: minutes of trading that a bar covers; "minute" elsewhere means such a bar.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Market:
     cut_off: timedelta = timedelta(hours=20)
     sessions_per_year: int = 252
     overrides: tuple[Override, ...] = ()
+    bar_minutes: int = 1
 
     @property
     def zone(self) -> ZoneInfo:
@@ -56,6 +58,7 @@ class Market:
 
 
 _CN = (565, *_minutes("09:31", "11:30"), *_minutes("13:01", "15:00"), 900)
+_CN15 = (*_minutes("09:45", "11:30", 15), *_minutes("13:15", "15:00", 15))
 _US = (570, *_minutes("09:31", "16:00"))
 
 # Continuous auction 09:30-11:30 and 13:00-14:57, calls 09:25 and 15:00: Shanghai and Shenzhen trading rules 2023, 3.
@@ -69,6 +72,9 @@ MARKETS = {
             "242": tuple(range(242)),
         },
         "240", "SH",
+    ),
+    "cn15": Market(  # a quarter of an hour a bar, each call within the bar beside it
+        "cn15", "Asia/Shanghai", "XSHG", _CN15, {"16": tuple(range(16))}, "16", "SH", bar_minutes=15
     ),
     "us": Market(
         "us", "America/New_York", "XNYS", _US, {"390": (0, *range(390)), "391": tuple(range(391))}, "390", "US"

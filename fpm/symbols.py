@@ -24,6 +24,7 @@ CN_CODES = re.compile(r"(?P<SH>60|68|90|5\d)|(?P<SZ>00|30|20|15|16)|(?P<BJ>43|83
 CN_FORMS = re.compile(r"(?P<before>SH|SZ|BJ)?(?P<code>\d{6})(?:\.(?P<after>[A-Z]{2,4}))?")
 PLAIN_FORMS = {"us": re.compile(r"[A-Z][A-Z0-9._-]*"), "nse": re.compile(r"[0-9A-Z][0-9A-Z._-]*")}
 
+CHINESE = "XSHG"  # the calendar of every market with six-digit codes
 UNSAFE, AMBIGUOUS = "FPM-IN-031", "FPM-IN-030"
 
 
@@ -35,7 +36,7 @@ def normalise(spelling: str, market: Market) -> tuple[str | None, str, str]:
     upper = spelling.upper() if spelling.isascii() else ""
     if not ALLOWED.fullmatch(upper) or ".." in upper:
         return None, UNSAFE, f"symbol {spelling[:40]!r} has characters or a length outside [0-9A-Z._-]{{1,24}}"
-    return _chinese(upper) if market.name == "cn" else _plain(upper, market)
+    return _chinese(upper) if market.calendar == CHINESE else _plain(upper, market)
 
 
 def _chinese(upper: str) -> tuple[str | None, str, str]:

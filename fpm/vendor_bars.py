@@ -171,7 +171,7 @@ def _detect(path: Path, bars: pl.DataFrame, market: Market, known: Conventions |
 def _place(bars: pl.DataFrame, market: Market, found: Conventions) -> pl.DataFrame:
     """`session` and `slot` of each row; slot null where the minute is none of the session's."""
     slots: np.ndarray = np.full(DAY + 2, -1, np.int16)
-    shift = 1 if found.stamp_side == "start" else 0
+    shift = market.bar_minutes if found.stamp_side == "start" else 0
     for slot, minute in enumerate(market.slots):
         slots[minute - shift] = slot  # 15:00 is listed twice for cn: the later slot, the closing call, wins
     _place_calls(slots, market, found)

@@ -215,7 +215,8 @@ def _lesson(through: date, stores: Stores, progress: Progress) -> Lesson:
     known = stores.as_of(cut_off(stores.market, through))
     sessions = [session for session in known.sessions("minute_features") if session <= through]
     chosen = split(sessions[-config.sessions :], config.validation_sessions, config.purge)
-    shape = replace(encoder.PRESETS[settings.preset], slots=stores.market.view_size(profile.view))
+    slots = stores.market.view_size(profile.view)
+    shape = encoder.fitted(encoder.PRESETS[settings.preset], slots, stores.market.bar_minutes)
     budget = int(settings.training_memory * GIGABYTE) // distributed.processes()
     history = survey(_reader(known), pretraining.samples(chosen, config), budget, progress)
     if not history.rows(chosen.train):

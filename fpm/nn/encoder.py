@@ -10,7 +10,7 @@ dimensions.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -75,6 +75,15 @@ PRESETS = {
         minutes_per_token=30, layers=1, hidden=64, dropout=0.0, pooling="attention", stem=4, spread=4, embed_batch=8
     ),
 }
+
+
+def fitted(config: EncoderConfig, slots: int, bar_minutes: int) -> EncoderConfig:
+    """The encoder for a grid of `slots` bars of `bar_minutes` each: tokens cover the minutes that `config` means.
+
+    A token of one bar has no spread within it.
+    """
+    bars = max(1, config.minutes_per_token // bar_minutes)
+    return replace(config, slots=slots, minutes_per_token=bars, spread=config.spread if bars > 1 else 0)
 
 
 class Block(nn.Module):

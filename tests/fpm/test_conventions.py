@@ -123,7 +123,27 @@ def test_times_of_another_zone_are_refused_with_the_shift(of: str, hours: float)
     assert f"shifted by {hours:+g} h?" in refused.wrong
 
 
-def test_bars_of_fifteen_minutes_are_refused() -> None:
+def test_bars_of_another_length_are_refused() -> None:
     refused = refusal("cn", tape("cn").filter(pl.col("minute").dt.minute() % 15 == 0))
     assert refused.code == "FPM-IN-013"
-    assert "15 minutes apart" in refused.wrong
+    assert "15 minutes apart" in refused.wrong and "market cn15" in refused.todo
+    refused = refusal("us", tape("us").filter(pl.col("minute").dt.minute() % 5 == 0))
+    assert "5 minutes apart" in refused.wrong and "bars of 1 minutes" in refused.todo
+    refused = refusal("cn15", tape("cn"))
+    assert "1 minutes apart, expected 15" in refused.wrong and "market cn" in refused.todo
+
+
+def quarters() -> pl.DataFrame:
+    """Sixteen bars of a quarter of an hour, stamped by END."""
+    label = pl.col("minute").dt.hour().cast(pl.Int32) * 60 + pl.col("minute").dt.minute()
+    return tape("cn").filter(label % 15 == 0, label > 570)
+
+
+def test_bars_of_fifteen_minutes() -> None:
+    """09:45 to 11:30 and 13:15 to 15:00; stamped by START every bar is a quarter of an hour earlier."""
+    assert quarters().height == 16 * 3
+    assert segments(market("cn15")) == [(585, 690), (795, 900)]
+    conventions = found("cn15", quarters())
+    assert (conventions.stamp_side, conventions.calls, conventions.volume_unit) == ("end", (), "shares")
+    assert found("cn15", moved(quarters(), -15)).stamp_side == "start"
+    assert refusal("cn15", moved(quarters(), -8 * 60)).code == "FPM-IN-011"

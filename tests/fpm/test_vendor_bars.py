@@ -9,7 +9,7 @@ import pytest
 
 from fpm.sessions import market
 from fpm.vendor_bars import Parsed, combine, printed, read_bars
-from tests.tape import FIRST, by_start, tape, write
+from tests.tape import FIRST, by_start, moved, tape, write
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -37,6 +37,18 @@ def test_start_and_end_stamps_give_the_same_rows(of: str, tmp_path: Path) -> Non
     if of == "us":
         ends = ends.filter(pl.col("slot") > 0)  # the cross has no place among START stamps
     assert starts.sort("symbol", "slot").equals(ends.sort("symbol", "slot"))
+
+
+@pytest.mark.parametrize("late", [0, -15], ids=["end", "start"])
+def test_quarters_of_an_hour_fill_sixteen_slots(late: int, tmp_path: Path) -> None:
+    """09:45 is the first bar's end, 11:30 the eighth's, 13:15 the ninth's, 15:00 the last's."""
+    frame = tape("cn")
+    frame = frame.filter(pl.col("minute").dt.minute() % 15 == 0, pl.col("minute").dt.time() > pl.time(9, 30))
+    parsed = read_bars(write(moved(frame, late), tmp_path / "bars.parquet"), market("cn15"), NOW)
+    assert parsed.quarantined.is_empty()
+    rows = combine([parsed], market("cn15")).frame
+    assert rows["slot"].to_list() == list(range(16)) * 3
+    assert rows["close"].to_list() == frame.sort("symbol", "minute")["close"].to_list()
 
 
 def test_a_day_without_end_by_start_and_by_end(tmp_path: Path) -> None:

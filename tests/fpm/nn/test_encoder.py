@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fpm.errors import ModelRefused, UsageError
-from fpm.nn.encoder import PRESETS, Encoder, EncoderConfig, embed
+from fpm.nn.encoder import PRESETS, Encoder, EncoderConfig, embed, fitted
 from fpm.nn.fit import deterministic
 from fpm.nn.tokens import phases
 from fpm.schema import FEATURES, PRICE_FEATURES
@@ -205,6 +205,16 @@ def test_another_grid_and_a_vector_that_is_not_finite_are_refused() -> None:
     x[0, 3, 7] = np.inf
     with pytest.raises(ModelRefused, match="not finite"):
         embed(encoder, x)
+
+
+def test_longer_bars_make_tokens_of_the_same_time() -> None:
+    """A quarter of an hour a token is fifteen bars of a minute, or one of fifteen: then nothing spreads within it."""
+    demo = PRESETS["demo"]
+    assert fitted(demo, slots=240, bar_minutes=1) == demo
+    quarters = fitted(demo, slots=16, bar_minutes=15)
+    assert (quarters.tokens.count, quarters.minutes_per_token, quarters.spread) == (16, 1, 0)
+    vector_D = embed(Encoder(quarters, "l2_32"), sessions(1, 0, slots=16).x_NTF)[0]
+    assert np.isfinite(vector_D).all() and fitted(PRESETS["default"], 16, 15).minutes_per_token == 1
 
 
 def test_an_unknown_pooling_is_refused_by_name() -> None:
