@@ -22,6 +22,7 @@ from oracle_share import Answer, against, answer, scores, shares
 
 from fpm import evaluation, walk_forward
 from fpm.exchange import ExchangeConfig
+from fpm.intervals import Interval
 from fpm.nn import encoder as encoders
 from fpm.nn import pretraining
 from fpm.nn import scorer as scorers
@@ -62,7 +63,7 @@ def show(scored: pl.DataFrame, of: ExchangeRows, to: Answer) -> None:
     measure.show("paired differences of RankIC, Newey-West", ["pair", "difference", "low", "high"], rows)
 
 
-def _ends(interval: evaluation.Interval | None) -> tuple[float | None, float | None]:
+def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
     return (None, None) if interval is None else (interval.low, interval.high)
 
 

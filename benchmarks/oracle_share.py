@@ -16,7 +16,8 @@ from exchange_rows import ExchangeRows
 from fpm import cross_section
 from fpm.daily_factors import daily_factors
 from fpm.errors import TryLater
-from fpm.evaluation import Comparison, EvaluationConfig, Share, compare, oracle_share
+from fpm.evaluation import EvaluationConfig, compare, oracle_share
+from fpm.figures import Comparison, Share
 from fpm.labels import labels
 from fpm.nn import streams
 from fpm.nn.fit import Watch

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# The chain on real bars, through the command line alone: raw files to report. Usage: real.sh DATA [HOME_PREFIX]
+# The chain on real bars, through the command line alone: raw files to report, then a linear model and LightGBM on the
+# same folds. Usage: real.sh DATA [HOME_PREFIX]; of the folders below, those that DATA holds.
 set -euo pipefail
 data=$1
 prefix=${2:-.fpm-real}
 
-chain() {  # name, market, first out-of-sample session, last session, bar files...
-    local name=$1 market=$2 first=$3 last=$4
-    shift 4
+chain() {  # name, market, preset, first session, first out-of-sample session, last session, deliveries...
+    local name=$1 market=$2 preset=$3 begin=$4 first=$5 last=$6
+    shift 6
     export FPM_HOME=$prefix-$name
-    fpm setup --market "$market" --preset short
+    echo "== $name"
+    fpm setup --market "$market" --preset "$preset"
     fpm ingest "$@" --market "$market"
     for job in session_totals minute_features daily_factors labels; do
         fpm backfill "$job" "$begin" "$last"
@@ -18,11 +20,18 @@ chain() {  # name, market, first out-of-sample session, last session, bar files.
     fpm run publish "$last"
     fpm run parity "$last"
     fpm evaluate
+    fpm evaluate peers
     fpm report
     fpm status
 }
 
-begin=2018-02-16
-chain us us 2018-04-02 2018-04-20 "$data"/us_equity_1min_2018/bars-*.parquet
-begin=2023-02-01
-chain crypto crypto 2025-02-01 2025-02-28 "$data"/crypto_1min_usdm_perp/bars-*.parquet
+if [ -d "$data/us_equity_1min_2018" ]; then
+    chain us us short 2018-02-16 2018-04-02 2018-04-20 "$data"/us_equity_1min_2018/bars-*.parquet
+fi
+if [ -d "$data/a_share_15min_2025" ]; then
+    python "$(dirname "$0")/a_share_daily.py" "$data/a_share_15min_2025" "$prefix-cn15/delivery"
+    chain cn15 cn15 demo 2025-01-02 2025-07-01 2026-04-01 "$prefix-cn15/delivery"
+fi
+if [ -d "$data/crypto_1min_usdm_perp" ]; then
+    chain crypto crypto short 2023-02-01 2025-02-01 2025-02-28 "$data"/crypto_1min_usdm_perp/bars-*.parquet
+fi

@@ -15,8 +15,9 @@ from consumers import portfolio, provenance
 from fpm import evaluation
 from fpm.backtest import Performance
 from fpm.errors import TryLater
-from fpm.evaluation import Comparison, EvaluationConfig, Figures, Share, Surroundings
+from fpm.evaluation import EvaluationConfig
 from fpm.figure_text import MINUS
+from fpm.figures import Comparison, Figures, Share, Surroundings
 from fpm.report_data import Rebalance, ReportData
 from fpm.schema import STREAMS
 from fpm.sessions import cut_off
@@ -24,6 +25,12 @@ from fpm.store.stores import Stores
 
 ORACLE = {"fingerprint": "intraday", "traditional": "daily", "dual": "combined"}
 DAYS_OF_LABEL = 25  # sessions after the last score that decay may need
+BARS = ["symbol", "open", "close", "volume", "amount", "adj_factor", "limit_up", "suspended", "industry"]
+# what a score may be nothing but: the traditional factor that stands for each style
+STYLES = {
+    "size": "log_size", "momentum": "return_60", "reversal": "return_5", "volatility": "volatility_20",
+    "liquidity": "turnover_20",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ def gather(stores: Stores) -> ReportData:
 
 def judge(stores: Stores) -> Judged:
     """All that is judged, as known to the stores. Raises TryLater where nothing was scored."""
+    trials = max(1, len(provenance.tried_settings(stores)))
     sessions = known_sessions("scores", stores)
     if not sessions:
         raise TryLater(
@@ -82,17 +90,26 @@ def judge(stores: Stores) -> Judged:
     scores = stores.read_served(
         "scores", first, last, columns=["symbol", "stream", "score", "spread", "vintage", "model"]
     )
-    daily = stores.read("daily_bars", first, max([last, *after]), columns=["symbol", "close", "adj_factor"])
-    sizes = stores.read("daily_factors", first, last, columns=["symbol", "log_size"]).rename({"log_size": "size"})
+    daily = stores.read("daily_bars", first, max([last, *after]), columns=BARS)
+    factors = stores.read("daily_factors", first, last, columns=["symbol", *STYLES.values()])
     return Judged(
         scores,
         stores.read("labels", first, last, columns=["symbol", "label"]),
         daily,
-        Surroundings(
-            daily.select("session", "symbol", pl.col("close") * pl.col("adj_factor").fill_null(1.0)),
-            sizes if sizes["size"].count() else None,
-        ),
+        surroundings(daily, factors, trials),
         _oracle(oracle_file(stores)),
+    )
+
+
+def surroundings(daily: pl.DataFrame, factors: pl.DataFrame, trials: int) -> Surroundings:
+    """What figures need besides scores and labels. `daily`: BARS by session; `factors`: the factors of STYLES."""
+    styles = factors.select("session", "symbol", **{style: pl.col(name) for style, name in STYLES.items()})
+    return Surroundings(
+        closes=daily.select("session", "symbol", pl.col("close") * pl.col("adj_factor").fill_null(1.0)),
+        sizes=styles.select("session", "symbol", "size") if styles["size"].count() else None,
+        daily=daily,
+        styles=styles,
+        trials=trials,
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from consumers import judgement, passport
 from fpm import report
-from fpm.evaluation import PRESETS, Figures, Share
+from fpm.evaluation import PRESETS
+from fpm.figures import Figures, Share
 from fpm.passport import SERIES
 from fpm.report_data import plain
 from fpm.report_markdown import markdown

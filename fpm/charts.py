@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from fpm.backtest import Performance
-from fpm.evaluation import Figures
+from fpm.figures import Figures
+from fpm.intervals import Interval
 
 COLOURS = {
     "fingerprint": "#2563eb", "traditional": "#c2660c", "dual": "#0f766e", "oracle": "#8a94a3",
@@ -24,6 +26,8 @@ INK, FAINT, GRID = "#1f2937", "#6b7280", "#e8eaee"
 ROLLING, LONG_ROLLING, LONG = 20, 60, 250  # from so many sessions on, the mean is over the longer stretch
 LOGARITHMIC = 4.0  # curves whose highest value is so many times the lowest are drawn by their growth
 TALL = 380
+LOWEST, PALE = "#374151", "#d5dae1"
+WHISKER = {"color": "#6b7280", "thickness": 1, "width": 2}
 
 
 def _graph_objects() -> Any:
@@ -152,12 +156,56 @@ def compounded(weeks: Sequence[tuple[date, float]]) -> tuple[list[str], list[flo
     return ends, np.concatenate([[1.0], np.cumprod([1 + value for _, value in weeks])]).tolist()
 
 
-def decay(streams: Mapping[str, Figures]) -> Any:
-    """RankIC with the return of the single session that many sessions after the fill."""
+def group_curves(name: str, figures: Figures) -> Any:
+    """Every group's compounded curve on the weekly grid, lowest scores dark, highest in the stream's colour."""
+    groups = len(figures.groups)
     lines = []
-    for name, figures in streams.items():
+    for group, shade in enumerate(ramp(LOWEST, colour(name), groups)):
+        weeks = [(session, means[group]) for session, means in figures.group_weeks]
+        days, curve = compounded([(session, value) for session, value in weeks if value is not None])
+        outer = {0: "lowest scores", groups - 1: "highest scores"}
+        line = _line(outer.get(group, f"group {group + 1}"), days, curve, "%{y:.3f}", showlegend=group in outer)
+        line.update(line={"color": shade, "width": 2.5 if group in outer else 1.2})
+        lines.append(line)
+    figure = _laid_out(_graph_objects().Figure(lines), "value, start = 1", ".2f", height=TALL)
+    _by_growth(figure, figure.data)
+    return figure
+
+
+def ramp(low: str, high: str, steps: int) -> list[str]:
+    """Colours from one to the other through light grey."""
+    ends = [[int(shade[place : place + 2], 16) for place in (1, 3, 5)] for shade in (low, PALE, high)]
+    places = np.linspace(0, 2, max(steps, 2))
+    channels = [
+        np.interp(places, (0, 1, 2), [end[channel] for end in ends]).round().astype(int) for channel in range(3)
+    ]
+    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in zip(*channels, strict=True)]
+
+
+def turnover(streams: Mapping[str, Figures]) -> Any:
+    """Share of the outer groups' names replaced, week by week."""
+    lines = [
+        _line(
+            name, [session.isoformat() for session, _ in figures.turnover_weeks],
+            [value for _, value in figures.turnover_weeks], "%{y:.0%}",
+        )
+        for name, figures in streams.items()
+        if figures.turnover_weeks
+    ]  # fmt: skip
+    figure = _laid_out(_graph_objects().Figure(lines), "replaced", ".0%", height=TALL)
+    return figure.update_yaxes(range=[0, 1.02])
+
+
+def decay(streams: Mapping[str, Figures]) -> Any:
+    """RankIC with the return of the single session that many sessions after the fill, with its interval."""
+    lines = []
+    for place, (name, figures) in enumerate(streams.items()):
         if any(value is not None for value in figures.decay):
-            line = _line(name, range(1, len(figures.decay) + 1), figures.decay, "%{y:.3f}")
+            # side by side, so that the intervals of one lag do not hide each other
+            lags = [lag + 0.15 * (place - 1) for lag in range(1, len(figures.decay) + 1)]
+            line = _line(
+                name, lags, figures.decay, "%{y:.3f}", error_y=whiskers(figures.decay, figures.decay_intervals)
+            )
             line.update(mode="lines+markers", marker={"size": 5, "color": colour(name)})
             lines.append(line)
     figure = _laid_out(_graph_objects().Figure(lines), "RankIC of one session", ".2f", "sessions after the fill")
@@ -166,20 +214,54 @@ def decay(streams: Mapping[str, Figures]) -> Any:
 
 
 def by_size(streams: Mapping[str, Figures]) -> Any:
-    """Mean RankIC inside each size group."""
-    chart = _graph_objects()
-    bars = [
-        chart.Bar(
-            x=[label for label, _ in figures.by_size],
-            y=[value for _, value in figures.by_size],
-            name=name,
-            marker={"color": colour(name)},
-            hovertemplate="%{y:.3f}",
-        )
+    """Mean RankIC inside each size group, with its interval."""
+    found = {
+        name: (figures.by_size, figures.by_size_intervals)
         for name, figures in streams.items()
         if any(value is not None for _, value in figures.by_size)
+    }
+    return _laid_out(_graph_objects().Figure(_bars(found)), "RankIC", ".2f", "size group")
+
+
+def exposures(streams: Mapping[str, Figures]) -> Any:
+    """Mean rank correlation of score and style, with its interval."""
+    found = {
+        name: (
+            [(style, each.value) for style, each in figures.exposures],
+            [each.interval for _, each in figures.exposures],
+        )
+        for name, figures in streams.items()
+        if figures.exposures
+    }
+    return _laid_out(_graph_objects().Figure(_bars(found)), "rank correlation", ".2f")
+
+
+def _bars(
+    found: Mapping[str, tuple[Sequence[tuple[str, float | None]], Sequence[Interval | None]]],
+) -> list[Any]:
+    """One bar a part and stream: (part, value) and intervals in the same order, by stream."""
+    return [
+        _graph_objects().Bar(
+            x=[part for part, _ in parts],
+            y=[value for _, value in parts],
+            name=name,
+            marker={"color": colour(name)},
+            error_y=whiskers([value for _, value in parts], ends),
+            hovertemplate="%{y:.3f}",
+        )
+        for name, (parts, ends) in found.items()
     ]
-    return _laid_out(chart.Figure(bars), "RankIC", ".2f", "size group")
+
+
+def whiskers(values: Sequence[float | None], ends: Sequence[Interval | None]) -> dict[str, Any]:
+    """Error bars from each value to its interval's ends; none where there is no interval."""
+    reaches = [
+        (None, None) if value is None or sure is None else (sure.high - value, value - sure.low)
+        for value, sure in zip_longest(values, ends)
+    ]
+    up, down = [above for above, _ in reaches], [below for _, below in reaches]
+    shown = any(above is not None for above in up)
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "visible": shown, **WHISKER}
 
 
 def seed_spread(spreads: Mapping[str, Sequence[tuple[date, float]]]) -> Any:

@@ -9,7 +9,7 @@ Shapes: T sessions, N symbols, G groups.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from math import sqrt
 from typing import Any
@@ -18,19 +18,31 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fpm.groups import geometric_annual, group_count, group_returns, max_drawdown, memberships, turnover
+from fpm.cross_section import mad_winsorise
+from fpm.execution import BASES, executions, fillable
+from fpm.execution import returns as returns_of
+from fpm.figures import Comparison, Figures, Share, Surroundings
+from fpm.groups import group_count, group_returns, memberships, turnovers
 from fpm.intervals import (
-    Interval,
+    Estimate,
     block_bootstrap,
     block_bootstrap_error,
     critical_value,
+    estimate,
     independent_periods,
     newey_west,
     newey_west_error,
+    percentiles,
     permuted_error,
+    possible,
+    resampled,
 )
+from fpm.long_short import BLOCK as MONTH
+from fpm.long_short import Grid, LongShort, long_short
+from fpm.neutral import neutral
 from fpm.panels import Floats, axes, mean, pivot, weekly_grid
-from fpm.rank_ic import centred_ranks, decay, icir, path_mean, rank_ic
+from fpm.rank_ic import centred_ranks, decay_series, ic, icir, path_mean, rank_ic
+from fpm.sharpe import Sharpe, sharpe
 
 
 @dataclass(frozen=True)
@@ -58,114 +70,6 @@ PRESETS = {
 }
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What some figures need besides scores and labels: adjusted closes (decay) and sizes (by size group).
-
-    `closes`: session, symbol, close. `sizes`: session, symbol, size. Either may be None: its figures are then absent.
-    """
-
-    closes: pl.DataFrame | None = None
-    sizes: pl.DataFrame | None = None
-
-
-@dataclass(frozen=True)
-class LongShort:
-    """Top group minus bottom group on the weekly grid, equal weight, not halved, compounded week by week."""
-
-    weeks: tuple[tuple[date, float], ...]
-    total_return: float | None
-    annual_return: float | None
-    information_ratio: float | None
-    win_rate: float | None
-    max_drawdown: float | None
-    turnover: float | None
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Every figure of one factor. `rank_ic` is the weekly grid's mean, `rank_ic_paths` the mean of the start-day paths;
-    intervals and `null_band` (half-width around zero) belong to `rank_ic_paths`, which uses every session."""
-
-    sessions: int
-    labelled_sessions: int
-    weeks: int
-    independent_periods: int
-    symbols: int
-    rank_ic: float | None
-    rank_ic_paths: float | None
-    newey_west: Interval | None
-    bootstrap: Interval | None
-    null_band: float | None
-    icir: float | None
-    icir_annual: float | None
-    groups: tuple[float | None, ...]
-    long_short: LongShort
-    decay: tuple[float | None, ...]
-    by_size: tuple[tuple[str, float | None], ...]
-    by_year: tuple[tuple[int, float, int], ...]
-    series: tuple[tuple[date, float], ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: dates as ISO text, absent figures as null."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Paired difference of two factors' RankIC over the sessions and symbols that both have."""
-
-    difference: float | None
-    newey_west: Interval | None
-    independent_periods: int
-    sessions: int
-
-
-@dataclass(frozen=True)
-class Share:
-    """How much of an oracle's RankIC a factor reached, on the sessions and symbols both have."""
-
-    share: float | None
-    rank_ic: float | None
-    oracle_rank_ic: float | None
-    low: float | None
-    high: float | None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, date):
-        return value.isoformat()
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def long_short(
-    group_TN: NDArray[np.int64], label_TN: Floats, groups: int, sessions: Sequence[date], config: EvaluationConfig
-) -> LongShort:
-    """Figures of top minus bottom over the given (weekly) sessions. The annual ones need `annualise_from` weeks."""
-    returns_TG = group_returns(group_TN, label_TN, groups)
-    spread_T = returns_TG[:, -1] - returns_TG[:, 0]
-    here_T = np.isfinite(spread_T)
-    returns = spread_T[here_T]
-    enough = len(returns) >= config.annualise_from
-    annual = geometric_annual(returns, config.weeks_per_year) if enough else None
-    deviation = float(returns.std(ddof=1)) * sqrt(config.weeks_per_year) if enough else 0.0
-    weeks = [session for session, here in zip(sessions, here_T, strict=True) if here]
-    return LongShort(
-        tuple(zip(weeks, returns.tolist(), strict=True)),
-        float(np.prod(1 + returns) - 1) if len(returns) else None,
-        annual,
-        annual / deviation if annual is not None and deviation > 0 else None,
-        float((returns > 0).mean()) if len(returns) else None,
-        max_drawdown(returns),
-        turnover(group_TN, groups),
-    )
-
-
 def evaluate(
     scores: pl.DataFrame,
     returns: pl.DataFrame,
@@ -176,37 +80,158 @@ def evaluate(
 
     Labels are forward returns in plain units, not standardised. Sessions without labels count as scored, not labelled.
     """
-    around = surroundings or Surroundings()
     sessions, symbols = axes(scores)
-    score_TN, label_TN = pivot(scores, "score", sessions, symbols), pivot(returns, "label", sessions, symbols)
-    series_T = rank_ic(score_TN, label_TN, config.minimum_symbols)
-    valid_T = np.isfinite(series_T)
-    week = weekly_grid(sessions)
-    groups = group_count(score_TN, label_TN, config.groups)
-    group_TN = memberships(np.where(np.isfinite(label_TN), score_TN, np.nan), groups)
-    weekly_icir = icir(series_T[week])
-    ratio = sqrt(config.weeks_per_year)
-    group_mean_TG = group_returns(group_TN, label_TN, groups)
+    asked = Asked(
+        tuple(sessions), tuple(symbols), pivot(scores, "score", sessions, symbols),
+        pivot(returns, "label", sessions, symbols), config, surroundings or Surroundings(),
+    )  # fmt: skip
+    series_T = rank_ic(asked.score_TN, asked.label_TN, config.minimum_symbols)
+    valid_T, week = np.isfinite(series_T), weekly_grid(sessions)
+    by_group = _by_group(asked, week)
     return Figures(
         sessions=len(sessions),
         labelled_sessions=int(valid_T.sum()),
-        weeks=int(np.isfinite(series_T[week]).sum()),
+        weeks=int(valid_T[week].sum()),
         independent_periods=independent_periods(valid_T, config.horizon),
-        symbols=int(np.median(np.isfinite(score_TN).sum(axis=1))) if sessions else 0,
+        symbols=int(np.median(np.isfinite(asked.score_TN).sum(axis=1))) if sessions else 0,
         rank_ic=mean(series_T[week]),
         rank_ic_paths=path_mean(series_T, config.horizon),
-        newey_west=_possible(newey_west(series_T, config.horizon, config.level)),
-        bootstrap=_possible(block_bootstrap(series_T, config.horizon, config.level, config.draws, config.seed)),
-        null_band=null_band(score_TN, label_TN, series_T, config),
-        icir=weekly_icir,
-        icir_annual=None if weekly_icir is None else weekly_icir * ratio,
-        groups=tuple(mean(group_mean_TG[:, group]) for group in range(groups)) if valid_T.any() else (),
-        long_short=long_short(group_TN[week], label_TN[week], groups, [sessions[i] for i in week], config),
-        decay=_decay(score_TN, sessions, symbols, around, config),
-        by_size=_by_size(score_TN, label_TN, sessions, symbols, around, config),
-        by_year=by_year(sessions, series_T),
+        newey_west=possible(newey_west(series_T, config.horizon, config.level)),
+        bootstrap=possible(block_bootstrap(series_T, config.horizon, config.level, config.draws, config.seed)),
+        null_band=null_band(asked.score_TN, asked.label_TN, series_T, config),
         series=tuple((sessions[i], float(series_T[i])) for i in np.flatnonzero(valid_T)),
+        **_ratios(series_T[week], config),
+        **by_group,
+        **_by_part(asked, series_T),
+        **_around(asked),
+        sharpe=_sharpe(by_group["long_short"], asked),
     )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One factor laid out for its figures."""
+
+    sessions: tuple[date, ...]
+    symbols: tuple[str, ...]
+    score_TN: Floats
+    label_TN: Floats
+    config: EvaluationConfig
+    around: Surroundings
+
+    def estimate(self, score_TN: Floats, label_TN: Floats) -> Estimate:
+        """RankIC of other scores or returns on the same axes."""
+        series_T = rank_ic(score_TN, label_TN, self.config.minimum_symbols)
+        return estimate(series_T, self.config.horizon, self.config.level)
+
+
+def _ratios(week_W: Floats, config: EvaluationConfig) -> dict[str, Any]:
+    """ICIR of the weekly grid, raw and annual, and the interval of the raw one."""
+    ratio, values = icir(week_W), week_W[np.isfinite(week_W)]
+    if ratio is None:
+        return {"icir": None, "icir_annual": None}
+    drawn_RW = resampled(values, MONTH, config.draws, config.seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn_R = drawn_RW.mean(axis=1) / drawn_RW.std(axis=1, ddof=1)
+    sure = percentiles(drawn_R, config.level, "block-bootstrap") if len(values) >= config.annualise_from else None
+    return {"icir": ratio, "icir_annual": ratio * sqrt(config.weeks_per_year), "icir_interval": sure}
+
+
+def _by_group(asked: Asked, week: NDArray[np.intp]) -> dict[str, Any]:
+    """Groups by score: mean labels over all sessions, and the weekly grid's returns, turnover and long-short."""
+    score_TN, label_TN, config = asked.score_TN, asked.label_TN, asked.config
+    groups = group_count(score_TN, label_TN, config.groups)
+    group_TN = memberships(np.where(np.isfinite(label_TN), score_TN, np.nan), groups)
+    mean_TG = group_returns(group_TN, label_TN, groups)
+    turnover_W = turnovers(group_TN[week], groups)
+    days = [asked.sessions[i] for i in week]
+    known_T = np.asarray(np.isfinite(mean_TG).any(axis=1))
+    weekly = Grid(config.weeks_per_year, config.annualise_from, config.level, config.draws, config.seed)
+    return {
+        "groups": tuple(mean(mean_TG[:, group]) for group in range(groups)) if known_T.any() else (),
+        "long_short": long_short(mean_TG[week], turnover_W, days, weekly),
+        "group_weeks": tuple(
+            (day, tuple(None if np.isnan(x) else float(x) for x in mean_TG[i]))
+            for day, i in zip(days, week, strict=True)
+            if known_T[i]
+        ),
+        "turnover_weeks": tuple(
+            (day, float(x)) for day, x in zip(days, turnover_W, strict=True) if np.isfinite(x)
+        ),
+    }  # fmt: skip
+
+
+def _by_part(asked: Asked, series_T: Floats) -> dict[str, Any]:
+    """By year, by size group and by lag, each with its intervals."""
+    config, years = asked.config, by_year(asked.sessions, series_T)
+    of_year = np.array([session.year for session in asked.sessions])
+    kept = (np.where(of_year == year, series_T, np.nan) for year, *_ in years)
+    sizes, lags = _by_size(asked), _decay(asked)
+    return {
+        "by_year": years,
+        "by_year_intervals": tuple(possible(newey_west(own_T, config.horizon, config.level)) for own_T in kept),
+        "by_size": tuple((name, each.value) for name, each in sizes),
+        "by_size_intervals": tuple(each.interval for _, each in sizes),
+        "decay": tuple(each.value for each in lags),
+        "decay_intervals": tuple(each.interval for each in lags),
+    }
+
+
+def _around(asked: Asked) -> dict[str, Any]:
+    """Figures that need daily bars or styles, and Pearson's correlation."""
+    config = asked.config
+    linear_T = ic(asked.score_TN, asked.label_TN, config.minimum_symbols)
+    found: dict[str, Any] = {"ic": estimate(linear_T, config.horizon, config.level)}
+    styles, group_TN = _styles(asked), _industries(asked)
+    if asked.around.daily is not None and asked.sessions:
+        of = executions(asked.around.daily, asked.symbols)
+        found["bases"] = tuple(
+            (name, asked.estimate(asked.score_TN, returns_of(of, asked.sessions, name, config.horizon)))
+            for name in BASES
+        )  # fmt: skip
+        fills_TN = np.where(fillable(of, asked.sessions), asked.score_TN, np.nan)
+        found["fillable"] = asked.estimate(fills_TN, asked.label_TN)
+    found["exposures"] = tuple(
+        (name, asked.estimate(asked.score_TN, style_TN)) for name, style_TN in styles.items()
+    )  # fmt: skip
+    ways = {
+        "industry": ([], group_TN), "styles": ([*styles.values()], None),
+        "styles and industry": ([*styles.values()], group_TN),
+    }  # fmt: skip
+    found["neutral"] = tuple(
+        (name, asked.estimate(neutral(asked.score_TN, panels, groups_TN), asked.label_TN))
+        for name, (panels, groups_TN) in ways.items()
+        if (styles or "styles" not in name) and (group_TN is not None or "industry" not in name)
+    )
+    return found
+
+
+def _styles(asked: Asked) -> dict[str, Floats]:
+    """Styles by name, drawn in to three robust deviations of each session."""
+    frame = asked.around.styles
+    if frame is None:
+        return {}
+    names = [name for name in frame.columns if name not in ("session", "symbol")]
+    panels = {name: pivot(frame, name, asked.sessions, asked.symbols) for name in names}
+    return {name: mad_winsorise(x_TN.T).T for name, x_TN in panels.items() if np.isfinite(x_TN).any()}
+
+
+def _industries(asked: Asked) -> NDArray[np.int64] | None:
+    """The industry of every symbol of a session as a number, -1 = unknown; None where nothing is known."""
+    daily = asked.around.daily
+    if daily is None or "industry" not in daily.columns or not daily["industry"].count():
+        return None
+    names = daily["industry"].drop_nulls().unique().sort()
+    number = pl.col("industry").replace_strict(names, list(range(len(names))), default=None, return_dtype=pl.Int64)
+    numbers_TN = pivot(daily.with_columns(number=number), "number", asked.sessions, asked.symbols)
+    return np.where(np.isfinite(numbers_TN), numbers_TN, -1).astype(np.int64)
+
+
+def _sharpe(of: LongShort, asked: Asked) -> Sharpe | None:
+    config, weekly = asked.config, np.array([value for _, value in of.weeks])
+    if len(weekly) < config.annualise_from:
+        return None
+    return sharpe(weekly, asked.around.trials, config.weeks_per_year, config.level)
 
 
 def null_band(score_TN: Floats, label_TN: Floats, series_T: Floats, config: EvaluationConfig) -> float | None:
@@ -222,11 +247,6 @@ def null_band(score_TN: Floats, label_TN: Floats, series_T: Floats, config: Eval
     return None if factor is None or not errors else min(1.0, factor * max(errors))
 
 
-def _possible(interval: Interval | None) -> Interval | None:
-    """An interval of a correlation, cut to -1 .. 1: two periods can make it wider than the truth can be."""
-    return interval and replace(interval, low=max(-1.0, interval.low), high=min(1.0, interval.high))
-
-
 def by_year(sessions: Sequence[date], series_T: Floats) -> tuple[tuple[int, float, int], ...]:
     """(year, mean RankIC, sessions that have one) for every year with any."""
     years = np.array([session.year for session in sessions])
@@ -237,39 +257,33 @@ def by_year(sessions: Sequence[date], series_T: Floats) -> tuple[tuple[int, floa
     )
 
 
-def _decay(
-    score_TN: Floats, sessions: list[date], symbols: list[str], around: Surroundings, config: EvaluationConfig
-) -> tuple[float | None, ...]:
-    if around.closes is None or not sessions:
-        return ()
+def _decay(asked: Asked) -> list[Estimate]:
+    closes, config = asked.around.closes, asked.config
+    if closes is None or not asked.sessions:
+        return []
     # Scores may skip sessions (between folds), so they are laid on the calendar of the closes.
-    priced = sorted({*around.closes["session"].unique().to_list(), *sessions})
-    close_TN = pivot(around.closes, "close", priced, symbols)
+    priced = sorted({*closes["session"].unique().to_list(), *asked.sessions})
+    close_TN = pivot(closes, "close", priced, asked.symbols)
     wide_TN = np.full(close_TN.shape, np.nan)
-    wide_TN[[priced.index(session) for session in sessions]] = score_TN
-    return tuple(decay(wide_TN, close_TN, config.decay_sessions, config.minimum_symbols))
+    place = {session: t for t, session in enumerate(priced)}
+    wide_TN[[place[session] for session in asked.sessions]] = asked.score_TN
+    series = decay_series(wide_TN, close_TN, config.decay_sessions, config.minimum_symbols)
+    return [estimate(series_T, 1, config.level) for series_T in series]
 
 
-def _by_size(
-    score_TN: Floats,
-    label_TN: Floats,
-    sessions: list[date],
-    symbols: list[str],
-    around: Surroundings,
-    config: EvaluationConfig,
-) -> tuple[tuple[str, float | None], ...]:
-    if around.sizes is None:
-        return ()
-    size_TN = pivot(around.sizes, "size", sessions, symbols)
-    size_TN[~np.isfinite(score_TN)] = np.nan
-    names = {2: ("small", "large"), 3: ("small", "middle", "large")}.get(
-        config.size_groups, tuple(f"size {i + 1}" for i in range(config.size_groups))
-    )
-    group_TN = memberships(size_TN, config.size_groups)
-    return tuple(
-        (name, mean(rank_ic(np.where(group_TN == group, score_TN, np.nan), label_TN, config.minimum_symbols)))
+def _by_size(asked: Asked) -> list[tuple[str, Estimate]]:
+    if asked.around.sizes is None:
+        return []
+    groups = asked.config.size_groups
+    size_TN = pivot(asked.around.sizes, "size", asked.sessions, asked.symbols)
+    size_TN[~np.isfinite(asked.score_TN)] = np.nan
+    numbered = tuple(f"size {i + 1}" for i in range(groups))
+    names = {2: ("small", "large"), 3: ("small", "middle", "large")}.get(groups, numbered)
+    group_TN = memberships(size_TN, groups)
+    return [
+        (name, asked.estimate(np.where(group_TN == group, asked.score_TN, np.nan), asked.label_TN))
         for group, name in enumerate(names)
-    )
+    ]
 
 
 # --- two factors ------------------------------------------------------------------------------------------------
@@ -290,7 +304,7 @@ def paired_series(
 def compare(
     left: pl.DataFrame, right: pl.DataFrame, returns: pl.DataFrame, config: EvaluationConfig = PRESETS["default"]
 ) -> Comparison:
-    """Mean of RankIC(left) - RankIC(right), session by session, with its Newey-West interval."""
+    """Mean of RankIC(left) - RankIC(right), session by session, with its intervals."""
     left_T, right_T = paired_series(left, right, returns, config.minimum_symbols)
     difference_T = left_T - right_T
     valid_T = np.isfinite(difference_T)
@@ -299,6 +313,7 @@ def compare(
         newey_west(difference_T, config.horizon, config.level),
         independent_periods(valid_T, config.horizon),
         int(valid_T.sum()),
+        block_bootstrap(difference_T, config.horizon, config.level, config.draws, config.seed),
     )
 
 

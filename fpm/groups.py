@@ -48,18 +48,25 @@ def geometric_annual(returns: Floats, per_year: int) -> float | None:
 
 def max_drawdown(returns: Floats) -> float | None:
     """Deepest fall from a peak of the compounded curve, which starts at 1; a positive share, None for no returns."""
-    if len(returns) == 0:
-        return None
-    curve = np.concatenate([[1.0], np.cumprod(1 + returns)])
-    return float((1 - curve / np.maximum.accumulate(curve)).max())
+    return float(drawdowns(returns[None])[0]) if len(returns) else None
 
 
-def turnover(group_TN: NDArray[np.int64], groups: int) -> float | None:
-    """Share of the top and the bottom group's names that were not in it the grid session before, averaged."""
-    changed = [
-        1 - float((now & before).sum()) / float(now.sum())
-        for group in (0, groups - 1)
-        for before, now in zip(group_TN[:-1] == group, group_TN[1:] == group, strict=True)
-        if now.any() and before.any()
-    ]
-    return float(np.mean(changed)) if changed else None
+def drawdowns(returns_RT: Floats) -> Floats:
+    """`max_drawdown` of each of several series, (R,)."""
+    curve_RT = np.concatenate([np.ones((len(returns_RT), 1)), np.cumprod(1 + returns_RT, axis=1)], axis=1)
+    return np.asarray((1 - curve_RT / np.maximum.accumulate(curve_RT, axis=1)).max(axis=1))
+
+
+def turnovers(group_TN: NDArray[np.int64], groups: int) -> Floats:
+    """Per grid session: share of the top and the bottom group's names that were not in it the one before, averaged;
+    NaN for the first, and where neither group can be compared."""
+    changed_TE = np.full((len(group_TN), 2), np.nan)
+    for column, group in enumerate((0, groups - 1)):
+        inside_TN = group_TN == group
+        count_T, kept_T = inside_TN[1:].sum(axis=1), (inside_TN[1:] & inside_TN[:-1]).sum(axis=1)
+        known_T = (count_T > 0) & inside_TN[:-1].any(axis=1)
+        changed_TE[1:, column][known_T] = 1 - kept_T[known_T] / count_T[known_T]
+    known_TE = np.isfinite(changed_TE)
+    count_T = known_TE.sum(axis=1)
+    total_T = np.where(known_TE, changed_TE, 0.0).sum(axis=1)
+    return np.where(count_T > 0, total_T / np.maximum(count_T, 1), np.nan)

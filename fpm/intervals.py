@@ -7,7 +7,7 @@ periods the factor is 12.7, with one there is no interval at all. Shapes: T sess
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -27,6 +27,15 @@ class Interval:
 
     def to_dict(self) -> dict[str, float | str]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over sessions, how sure it is, and over how many sessions it was taken."""
+
+    value: float | None
+    interval: Interval | None
+    sessions: int
 
 
 def independent_periods(valid_T: NDArray[np.bool_], horizon: int) -> int:
@@ -69,12 +78,9 @@ def block_bootstrap_error(values_T: Floats, block: int, draws: int, seed: int) -
 
     Circular blocks give every session the same weight. None where not even two blocks fit.
     """
-    count = len(values_T)
-    if count < 2 * block:
+    if len(values_T) < 2 * block:
         return None
-    starts = np.random.default_rng(seed).integers(0, count, (draws, -(-count // block)))
-    picked = (starts[:, :, None] + np.arange(block)) % count
-    return float(values_T[picked.reshape(draws, -1)[:, :count]].mean(axis=1).std(ddof=1))
+    return float(resampled(values_T, block, draws, seed).mean(axis=1).std(ddof=1))
 
 
 def interval(values_T: Floats, error: float | None, periods: int, level: float, method: str) -> Interval | None:
@@ -103,25 +109,52 @@ def block_bootstrap(series_T: Floats, horizon: int, level: float, draws: int, se
     return interval(values_T, error, independent_periods(valid_T, horizon), level, "block-bootstrap")
 
 
+def estimate(series_T: Floats, horizon: int, level: float) -> Estimate:
+    """Mean of a per-session series of correlations (NaN = no value) with its Newey-West interval."""
+    finite_T = series_T[np.isfinite(series_T)]
+    value = float(finite_T.mean()) if len(finite_T) else None
+    return Estimate(value, possible(newey_west(series_T, horizon, level)), len(finite_T))
+
+
+def possible(interval: Interval | None) -> Interval | None:
+    """An interval of a correlation, cut to -1 .. 1: two periods can make it wider than the truth can be."""
+    return interval and replace(interval, low=max(-1.0, interval.low), high=min(1.0, interval.high))
+
+
+def resampled(values_T: Floats, block: int, draws: int, seed: int) -> Floats:
+    """Circular block resamples of a series, (draws, T); one block where not even two fit."""
+    count = len(values_T)
+    block = min(block, count)
+    starts = np.random.default_rng(seed).integers(0, count, (draws, -(-count // block)))
+    picked = (starts[:, :, None] + np.arange(block)) % count
+    return np.asarray(values_T[picked.reshape(draws, -1)[:, :count]])
+
+
+def percentiles(values: Floats, level: float, method: str) -> Interval | None:
+    """The middle `level` of resampled figures (Efron 1979); None where any of them could not be computed."""
+    if len(values) < 2 or not np.isfinite(values).all():
+        return None
+    low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
+    return Interval(float(low), float(high), float(values.std(ddof=1)), method)
+
+
 def permuted_error(score_rank_TN: Floats, label_rank_TN: Floats, draws: int, seed: int) -> float | None:
     """Spread of the mean correlation when symbols are exchanged: what a score that knows nothing would show.
 
     One permutation of the symbols per draw for the whole history, so that whatever persists in scores and labels still
-    persists. Inputs are centred ranks, NaN where unavailable. None with fewer than four symbols (six orders).
+    persists. Inputs are centred ranks, NaN where unavailable. Where symbols are missing a session counts by the norms
+    that are to be expected of the exchanged pairs. None with fewer than four symbols (six orders).
     """
     symbols = score_rank_TN.shape[1]
     if symbols < 4:
         return None
     generator = np.random.default_rng(seed)
-    score_here_TN, label_here_TN = np.isfinite(score_rank_TN), np.isfinite(label_rank_TN)
-    score_TN, label_TN = np.nan_to_num(score_rank_TN), np.nan_to_num(label_rank_TN)
-    means = np.empty(draws)
-    for draw in range(draws):
-        order = generator.permutation(symbols)
-        moved_TN = score_TN[:, order]
-        norm_T = (moved_TN**2 * label_here_TN).sum(axis=1) * (label_TN**2 * score_here_TN[:, order]).sum(axis=1)
-        usable_T = norm_T > 0
-        product_T = (moved_TN * label_TN).sum(axis=1)[usable_T]
-        means[draw] = (product_T / np.sqrt(norm_T[usable_T])).mean() if usable_T.any() else np.nan
-    means = means[np.isfinite(means)]
-    return float(np.sqrt((means**2).mean())) if len(means) else None
+    score_NT, label_NT = (np.ascontiguousarray(np.nan_to_num(x_TN).T) for x_TN in (score_rank_TN, label_rank_TN))
+    shares = np.isfinite(score_rank_TN).mean(axis=1) * np.isfinite(label_rank_TN).mean(axis=1)
+    norm_T = np.sqrt(np.square(score_NT).sum(axis=0) * np.square(label_NT).sum(axis=0) * shares)
+    usable_T = norm_T > 0
+    if not usable_T.any():
+        return None
+    label_NT = label_NT / np.where(usable_T, norm_T, np.inf) / usable_T.sum()
+    means = [float(np.einsum("nt,nt->", score_NT[generator.permutation(symbols)], label_NT)) for _ in range(draws)]
+    return float(np.sqrt(np.mean(np.square(means))))

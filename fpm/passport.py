@@ -18,7 +18,13 @@ from fpm.report_data import ReportData, plain
 
 SCHEMA = "fpm.passport/1"
 SEAL = "sha256"
-SERIES = ("series", "weeks", "curve")  # long, and each a matter of the report's twin, whose hash is told
+SERIES = (
+    "series",
+    "weeks",
+    "group_weeks",
+    "turnover_weeks",
+    "curve",
+)  # long, and each a matter of the report's twin, whose hash is told
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ Same figures, same bytes: no clock, no random ids. What could not be computed is
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
 from fpm import charts
 from fpm.figure_text import interval, number, percent
+from fpm.figures import Figures
 from fpm.report_data import FEW_PERIODS, ReportData, plain
 from fpm.report_sections import ENDS, shown
 from fpm.report_tables import tables
@@ -50,18 +52,34 @@ def twin(data: ReportData) -> str:
 def plots(data: ReportData) -> dict[str, str]:
     """HTML of every plot that has something to show, by name; the name is also the id of its element."""
     streams = {name: figures for name, figures in data.streams.items() if figures.series}
-    figures = {f"rank-ic-{name}": charts.rank_ic_over_time(name, shown) for name, shown in streams.items()}
-    if streams:
-        figures |= {
-            "cumulative": charts.cumulative_rank_ic(streams),
-            "groups": charts.groups(streams),
-        }
-    if any(len(shown.long_short.weeks) > 1 for shown in streams.values()):
+    return {name: _html(name, figure) for name, figure in (_of_streams(streams) | _of_the_rest(data)).items()}
+
+
+def _of_streams(streams: Mapping[str, Figures]) -> dict[str, Any]:
+    """Plots of the streams that have labelled sessions."""
+    if not streams:
+        return {}
+    figures = {"cumulative": charts.cumulative_rank_ic(streams), "groups": charts.groups(streams)}
+    for name, own in streams.items():
+        figures[f"rank-ic-{name}"] = charts.rank_ic_over_time(name, own)
+        if len(own.group_weeks) > 1:
+            figures[f"group-curves-{name}"] = charts.group_curves(name, own)
+    if any(len(own.long_short.weeks) > 1 for own in streams.values()):
         figures["long-short"] = charts.long_short(streams)
-    if any(value is not None for shown in streams.values() for value in shown.decay):
+    if any(own.turnover_weeks for own in streams.values()):
+        figures["turnover"] = charts.turnover(streams)
+    if any(value is not None for own in streams.values() for value in own.decay):
         figures["decay"] = charts.decay(streams)
-    if any(value is not None for shown in streams.values() for _, value in shown.by_size):
+    if any(value is not None for own in streams.values() for _, value in own.by_size):
         figures["by-size"] = charts.by_size(streams)
+    if any(each.value is not None for own in streams.values() for _, each in own.exposures):
+        figures["exposures"] = charts.exposures(streams)
+    return figures
+
+
+def _of_the_rest(data: ReportData) -> dict[str, Any]:
+    """Plots of seeds, portfolios, the last encoder, and the symbols there were."""
+    figures = {}
     if any(data.spreads.values()):
         figures["spread"] = charts.seed_spread(data.spreads)
     if any(data.symbols.values()):
@@ -71,7 +89,7 @@ def plots(data: ReportData) -> dict[str, str]:
     for encoder in data.encoders[-1:]:
         if encoder.epochs:
             figures["losses"] = charts.losses(encoder.epochs)
-    return {name: _html(name, figure) for name, figure in figures.items()}
+    return figures
 
 
 def _html(name: str, figure: Any) -> str:

@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Any
 
 from fpm.backtest import Performance
-from fpm.evaluation import Comparison, Figures, Share
+from fpm.figures import Comparison, Figures, Share
 
 FEW_PERIODS = 30  # below, a t interval is wide enough that single figures should not be quoted
 

@@ -61,6 +61,13 @@ FACTORS = Section(
             "what a factor that knows nothing would show at 95 %.",
         ),
         _table(
+            "earned", "How sure of what was earned: 95 % intervals, and the Sharpe ratio",
+            "Long-short figures by block bootstrap over the weeks, four together, from 13 weeks on. P(true > 0): "
+            "probabilistic Sharpe ratio, of so many weeks with their skewness and kurtosis; deflated: that the true "
+            "one is above the best that so many settings without skill would show (Bailey and Lopez de Prado 2014). "
+            "Before costs.",
+        ),
+        _table(
             "oracle", "Beside the known answer",
             "The synthetic exchange knows what drives its returns; the oracle scores with exactly that, on the same "
             "sessions and symbols. The fingerprint stream also reads the day's six price and volume columns, so it can "
@@ -83,13 +90,13 @@ OVER_TIME = Section(
         *(
             _plot(
                 f"rank-ic-{name}", f"RankIC by session: {name}",
-                "Overlapping five-session returns: neighbouring bars are not independent.",
+                "Overlapping five-session returns: neighbouring bars are not independent.", wide=name == "dual",
             )
             for name in ("fingerprint", "traditional", "dual")
         ),
         _table(
-            "by-year", "RankIC by year", "Mean over the labelled sessions of each year, their number in brackets.",
-            wide=False,
+            "by-year", "RankIC by year",
+            "Mean over the labelled sessions of each year, their number in brackets; Newey-West 95 % intervals.",
         ),
     ),
 )  # fmt: skip
@@ -98,19 +105,38 @@ GROUPS = Section(
     (
         _plot("groups", "Mean return by score group", "Equal weight inside a group, five sessions, before costs."),
         _plot("long-short", "Top minus bottom, compounded weekly", "Not halved, before costs; drawdown below."),
+        *(
+            _plot(
+                f"group-curves-{name}", f"Every group, compounded weekly: {name}",
+                "Lowest scores to highest; a factor that orders all names fans out evenly.",
+            )
+            for name in ("fingerprint", "traditional", "dual")
+        ),
+        _plot("turnover", "Turnover", "Share of the outer groups' names replaced each week."),
     ),
-)
+)  # fmt: skip
 WHERE = Section(
-    "Where it works",
+    "Where it works, and what it is",
     (
-        _plot("decay", "Decay", "RankIC with the return of one single session after the fill."),
-        _plot("by-size", "By size group", "RankIC inside thirds of log size."),
-        _table("by-size", "By size group", ""),
+        _plot("decay", "Decay", "RankIC with the return of one single session after the fill; bars: 95 %."),
+        _plot("by-size", "By size group", "RankIC inside thirds of log size; bars: 95 %."),
+        _table("by-size", "RankIC by size group", "Newey-West 95 % intervals, here and below."),
+        _table(
+            "variants", "What could be bought, and what is left without the known",
+            "Fillable: names that trade at the next close and are not at their upper limit. Neutral: the score's "
+            "residual across the symbols of each session on industries, on styles, on both.",
+        ),
+        _table(
+            "bases", "Four ways to be filled",
+            "RankIC with the return over five sessions from each price. The close of t itself cannot be had: a score "
+            "of t is known after it. It is shown to expose the gap.",
+        ),
+        _plot("exposures", "Style exposure", "Mean rank correlation of score and style across symbols; bars: 95 %."),
         _plot(
             "spread", "Seeds",
             "Spread over the seeds in units of the scores' cross-sectional deviation; it is served beside every score.",
-            wide=True,
         ),
+        _table("exposures", "Style exposure", "Size: log of float value; momentum: 60 sessions; reversal: 5 sessions."),
     ),
 )  # fmt: skip
 PORTFOLIOS = Section(

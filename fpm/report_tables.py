@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from itertools import zip_longest
 
 from fpm.backtest import Performance
-from fpm.evaluation import Figures
-from fpm.figure_text import ABSENT, count_or_number, interval, number, percent
+from fpm.figure_text import ABSENT, count_or_number, interval, number, percent, percent_interval
+from fpm.figures import Figures
+from fpm.intervals import Estimate, Interval
 from fpm.report_data import THEIR_FACTORS, THEIR_PORTFOLIOS, THEIR_WEEKS, Fold, Rebalance, ReportData, Stretch
+from fpm.sharpe import Sharpe
 
 FELT = 0.0005  # shadow prices below are the solver's tolerance
 
@@ -78,7 +82,7 @@ def _headline_cells(figures: Figures) -> tuple[str, ...]:
 def _certainty(data: ReportData) -> Table:
     columns = (
         "stream", "RankIC|all days", "95 % interval|Newey-West", "95 % interval|block bootstrap", "null band|±",
-        "independent|periods", "sessions|labelled", "symbols|median",
+        "independent|periods", "sessions|labelled", "symbols|median", "Pearson IC",
     )  # fmt: skip
     return Table(columns, [Row((name, *_certainty_cells(figures)), name) for name, figures in data.streams.items()])
 
@@ -87,7 +91,34 @@ def _certainty_cells(figures: Figures) -> tuple[str, ...]:
     return (
         number(figures.rank_ic_paths), interval(figures.newey_west), interval(figures.bootstrap),
         number(figures.null_band), number(figures.independent_periods, 0), number(figures.labelled_sessions, 0),
-        number(figures.symbols, 0),
+        number(figures.symbols, 0), number(figures.ic.value if figures.ic else None),
+    )  # fmt: skip
+
+
+def _earned(data: ReportData) -> Table:
+    """How sure the long-short portfolio's figures are, and its Sharpe ratio after so many tries."""
+    columns = (
+        "stream", "long-short|a year", "IR", "weekly|win rate", "max.|drawdown", "Sharpe|a year",
+        "95 % interval|of it", "P(true > 0)", "deflated|Sharpe", "trials",
+    )  # fmt: skip
+    return Table(columns, [Row((name, *_earned_cells(figures)), name) for name, figures in data.streams.items()])
+
+
+def _earned_cells(figures: Figures) -> tuple[str, ...]:
+    ends = dict(figures.long_short.intervals)
+    return (
+        percent_interval(ends.get("annual_return")), interval(ends.get("information_ratio"), 2),
+        percent_interval(ends.get("win_rate")), percent_interval(ends.get("max_drawdown")),
+        *_sharpe_cells(figures.sharpe),
+    )  # fmt: skip
+
+
+def _sharpe_cells(of: Sharpe | None) -> tuple[str, ...]:
+    if of is None:
+        return (ABSENT,) * 5
+    return (
+        number(of.annual, 2), interval(of, 2), percent(of.probabilistic, 1), percent(of.deflated, 1),
+        number(of.trials, 0),
     )  # fmt: skip
 
 
@@ -101,11 +132,14 @@ def _oracle(data: ReportData) -> Table:
 
 
 def _paired(data: ReportData) -> Table:
-    columns = ("RankIC of", "difference", "95 % interval|Newey-West", "independent|periods", "sessions")
+    columns = (
+        "RankIC of", "difference", "95 % interval|Newey-West", "95 % interval|block bootstrap", "independent|periods",
+        "sessions",
+    )  # fmt: skip
     rows = [
         Row((
-            name, number(each.difference, 4), interval(each.newey_west, 4), number(each.independent_periods, 0),
-            number(each.sessions, 0),
+            name, number(each.difference, 4), interval(each.newey_west, 4), interval(each.bootstrap, 4),
+            number(each.independent_periods, 0), number(each.sessions, 0),
         ))
         for name, each in data.comparisons.items()
     ]  # fmt: skip
@@ -113,28 +147,70 @@ def _paired(data: ReportData) -> Table:
 
 
 def _by_size(data: ReportData) -> Table:
-    return _by_group(data, "RankIC by size", lambda figures: dict(figures.by_size))
+    rows = {name: _sure(figures.by_size, figures.by_size_intervals) for name, figures in data.streams.items()}
+    return _by_stream("size group", rows)
 
 
 def _by_year(data: ReportData) -> Table:
     """One row a year: years grow downwards, a page does not grow wider."""
     found = {
-        name: {year: f"{number(mean)} ({number(count, 0)})" for year, mean, count in figures.by_year}
+        name: {
+            str(year): f"{cell(mean, sure)} ({number(count, 0)})"
+            for (year, mean, count), sure in zip_longest(figures.by_year, figures.by_year_intervals)
+        }
         for name, figures in data.streams.items()
     }
-    years = sorted({year for of_stream in found.values() for year in of_stream})
-    rows = [Row((str(year), *(of_stream.get(year, ABSENT) for of_stream in found.values()))) for year in years]
-    return Table(("year", *found), rows)
+    return _by_stream("year (sessions)", found)
 
 
-def _by_group(data: ReportData, title: str, found: Callable[[Figures], Mapping[str, float | None]]) -> Table:
-    """One row a stream, one column a group that any stream has."""
-    groups = list(dict.fromkeys(name for figures in data.streams.values() for name in found(figures)))
-    rows = [
-        Row((stream, *(number(found(figures).get(group)) for group in groups)), stream)
-        for stream, figures in data.streams.items()
-    ]
-    return Table((title, *groups), rows if groups else ())
+def _bases(data: ReportData) -> Table:
+    return _by_stream("bought at", {name: _estimates(figures.bases) for name, figures in data.streams.items()})
+
+
+def _variants(data: ReportData) -> Table:
+    """The plain RankIC beside that of what could be bought, and of what is left without industries and styles."""
+    found = {}
+    for name, figures in data.streams.items():
+        plain_one = {"all names": cell(mean_of(figures.series), figures.newey_west)}
+        fills = {"fillable": _estimate(figures.fillable)} if figures.fillable else {}
+        neutral = {f"neutral to {what}": each for what, each in _estimates(figures.neutral).items()}
+        found[name] = plain_one | fills | neutral if fills or neutral else {}
+    return _by_stream("RankIC", found)
+
+
+def _exposures(data: ReportData) -> Table:
+    return _by_stream("style", {name: _estimates(figures.exposures) for name, figures in data.streams.items()})
+
+
+def _by_stream(title: str, found: Mapping[str, Mapping[str, str]]) -> Table:
+    """One row a part that any stream has, one column a stream."""
+    parts = list(dict.fromkeys(part for cells in found.values() for part in cells))
+    return Table(
+        (title, *found), [Row((part, *(cells.get(part, ABSENT) for cells in found.values()))) for part in parts]
+    )
+
+
+def _sure(parts: Sequence[tuple[str, float | None]], ends: Sequence[Interval | None]) -> dict[str, str]:
+    """Value and interval of each part, as text by its name."""
+    return {name: cell(value, sure) for (name, value), sure in zip_longest(parts, ends)}
+
+
+def _estimates(parts: Sequence[tuple[str, Estimate]]) -> dict[str, str]:
+    return {name: _estimate(each) for name, each in parts}
+
+
+def _estimate(each: Estimate) -> str:
+    return cell(each.value, each.interval)
+
+
+def cell(value: float | None, sure: Interval | None) -> str:
+    """A figure and, where there is one, its interval."""
+    return number(value) if sure is None else f"{number(value)} {interval(sure)}"
+
+
+def mean_of(series: Sequence[tuple[date, float]]) -> float | None:
+    """Mean over all sessions, each once: what RankIC of other scores and returns are set beside."""
+    return sum(value for _, value in series) / len(series) if series else None
 
 
 # --- portfolios ---------------------------------------------------------------------------------------------------
@@ -241,10 +317,14 @@ def _quarantined(data: ReportData) -> Table:
 TABLES: Mapping[str, Callable[[ReportData], Table]] = {
     "headline": _headline,
     "certainty": _certainty,
+    "earned": _earned,
     "oracle": _oracle,
     "paired": _paired,
     "by-size": _by_size,
     "by-year": _by_year,
+    "variants": _variants,
+    "bases": _bases,
+    "exposures": _exposures,
     "portfolios": _portfolios,
     "rebalances": _rebalances,
     "encoders": _encoders,

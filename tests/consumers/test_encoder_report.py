@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from consumers import encoder_report
-from fpm import cli
+from fpm import cli, report_commands
 from fpm.errors import ModelRefused, TryLater, UsageError
 from fpm.nn.collapse import collapse_figures
 from fpm.schema import DAILY_FACTORS
@@ -69,7 +69,7 @@ def test_it_is_held_against_its_beginning_the_inputs_and_chance(judged: Stores) 
 def test_the_page_and_the_command(
     judged: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "_stores", lambda *given: judged)
+    monkeypatch.setattr(report_commands, "stores", lambda: judged)
 
     def run(*words: str) -> int | str | None:
         monkeypatch.setattr(sys, "argv", ["fpm", "evaluate", *words])

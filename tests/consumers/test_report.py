@@ -102,6 +102,32 @@ def test_spread_is_in_units_of_the_scores_deviation():
     assert judgement.spread(scores) == [(MONDAY, pytest.approx(0.3))]
 
 
+def test_what_surrounds_the_scores_is_read_from_daily_bars_and_factors(lake, stores):
+    """Every figure that needs more than scores and labels is there: the lake's tables reach it."""
+    dual = judgement.gather(stores).streams["dual"]
+    assert [name for name, _ in dual.bases] == ["close", "next open", "next close", "next vwap"]
+    assert [name for name, _ in dual.neutral] == ["industry", "styles", "styles and industry"]
+    assert all(each.value is not None for _, each in (*dual.bases, *dual.neutral, *dual.exposures))
+    assert [name for name, _ in dual.exposures] == list(judgement.STYLES)
+    daily = []
+    for session in stores.sessions("labels"):
+        scores = lake.scores(session).filter(pl.col("stream") == "dual")["score"]
+        daily.append(stats.spearmanr(scores, lake.daily_factors(session)["log_size"])[0])
+    judged = dict(dual.exposures)["size"]
+    assert judged.value == pytest.approx(np.mean([*daily, *rest_of(lake, stores)])) and judged.sessions == 15
+
+
+def rest_of(lake, stores) -> list[float]:
+    """The same correlation on the sessions that have no labels yet."""
+    return [
+        stats.spearmanr(
+            lake.scores(session).filter(pl.col("stream") == "dual")["score"], lake.daily_factors(session)["log_size"]
+        )[0]
+        for session in stores.sessions("scores")
+        if session not in stores.sessions("labels")
+    ]
+
+
 def test_before_anything_was_scored(stores):
     with pytest.raises(TryLater, match="FPM-REP-075"):
         report.evaluate(stores)

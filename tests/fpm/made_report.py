@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import date
 
 import numpy as np
+import polars as pl
 
 from fpm.backtest import backtest
-from fpm.evaluation import PRESETS, Surroundings, compare, evaluate, oracle_share
+from fpm.evaluation import PRESETS, compare, evaluate, oracle_share
+from fpm.figures import Surroundings
 from fpm.report_data import Coverage, Encoder, Fold, Quarantined, Rebalance, ReportData, Stretch, Trial
 from tests.fpm.panels_of import long, weekdays
 from tests.fpm.test_backtest import daily
@@ -28,7 +30,15 @@ def made(sessions: int = 60, symbols: int = 24) -> ReportData:
         for name, share in (("fingerprint", 0.2), ("traditional", 0.1), ("dual", 0.3))
     }
     labels = long(label_TN, "label", days)
-    around = Surroundings(long(close_TN, "close", days), long(close_TN, "size", days))
+    sizes, bars = long(close_TN, "size", days), daily(close_TN, days)
+    number = pl.col("symbol").rank("dense") % 3
+    around = Surroundings(
+        long(close_TN, "close", days),
+        sizes,
+        bars.with_columns(industry=pl.format("industry {}", number)),
+        sizes,
+        trials=2,
+    )
     equal = long(np.full_like(close_TN, 1 / symbols), "weight", days)
     return ReportData(
         title="A <title> & more",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
+import numpy as np
 import pytest
 
 from fpm import charts
+from fpm.intervals import Interval
 from tests.fpm.made_report import made
 
 MONDAY = date(2025, 6, 2)
@@ -56,3 +58,43 @@ def test_long_curves_are_drawn_by_their_growth():
     near = replace(far, weeks=tuple((session, 0.001) for session, _ in far.weeks))
     drawn = [charts.long_short({"dual": replace(streams["dual"], long_short=each)}) for each in (far, near)]
     assert [figure.layout.yaxis.type for figure in drawn] == ["log", None]
+
+
+def test_every_group_has_a_curve_from_dark_to_the_streams_colour():
+    dual = made().streams["dual"]
+    lines = charts.group_curves("dual", dual).data
+    assert len(lines) == len(dual.groups)
+    lowest = [means[0] for _, means in dual.group_weeks]
+    assert lines[0].y[-1] == pytest.approx(np.prod([1 + value for value in lowest]))
+    assert lines[0].line.color == charts.LOWEST and lines[-1].line.color == charts.colour("dual")
+    assert [line.name for line in lines if line.showlegend] == ["lowest scores", "highest scores"]
+
+
+def test_a_ramp_goes_through_grey_in_equal_steps():
+    assert charts.ramp("#000000", "#ffffff", 3) == ["#000000", charts.PALE, "#ffffff"]
+    assert charts.ramp("#000000", charts.PALE, 5)[1:3] == ["#6a6d70", "#d5dae1"]
+
+
+def test_whiskers_reach_from_the_figure_to_the_ends_of_its_interval():
+    drawn = charts.whiskers([0.1, None, 0.3], [Interval(0.0, 0.4, 0.1, "x"), None])
+    assert drawn["array"] == [pytest.approx(0.3), None, None] and drawn["arrayminus"] == [
+        pytest.approx(0.1),
+        None,
+        None,
+    ]
+    assert drawn["visible"] and not charts.whiskers([0.1], [None])["visible"]
+
+
+def test_bars_of_sizes_and_exposures_are_the_figures():
+    streams = made().streams
+    for bar in charts.by_size(streams).data:
+        assert list(zip(bar.x, bar.y, strict=True)) == list(streams[bar.name].by_size)
+    for bar in charts.exposures(streams).data:
+        assert list(bar.y) == [each.value for _, each in streams[bar.name].exposures]
+
+
+def test_turnover_is_that_of_every_week():
+    streams = {"dual": made().streams["dual"]}
+    (line,) = charts.turnover(streams).data
+    assert list(line.y) == [share for _, share in streams["dual"].turnover_weeks]
+    assert np.mean(line.y) == pytest.approx(streams["dual"].long_short.turnover)

@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from fpm.evaluation import PRESETS, EvaluationConfig, Surroundings, compare, evaluate, oracle_share
-from fpm.groups import geometric_annual, group_count, group_returns, max_drawdown, memberships, turnover
+from fpm.evaluation import PRESETS, EvaluationConfig, compare, evaluate, oracle_share
+from fpm.figures import Surroundings
+from fpm.groups import geometric_annual, group_count, group_returns, max_drawdown, memberships, turnovers
 from fpm.intervals import (
     block_bootstrap_error,
     critical_value,
@@ -120,8 +121,9 @@ def test_compounding_and_drawdown_by_hand():
 
 def test_turnover_counts_replaced_names_of_both_outer_groups():
     # top keeps one of two names, bottom keeps both: (1/2 + 0) / 2
-    assert turnover(np.array([[1, 1, 0, 0, -1], [1, -1, 0, 0, 1]]), 2) == pytest.approx(0.25)
-    assert turnover(np.array([[0, 1]]), 2) is None
+    changed = turnovers(np.array([[1, 1, 0, 0, -1], [1, -1, 0, 0, 1]]), 2)
+    assert np.isnan(changed[0]) and changed[1] == pytest.approx(0.25)
+    assert np.isnan(turnovers(np.array([[0, 1]]), 2)).all()
 
 
 # --- intervals ----------------------------------------------------------------------------------------------------

@@ -52,7 +52,8 @@ def test_every_plot_is_there_once_under_its_own_id(page):
     links.feed(page)
     expected = {
         "cumulative", "rank-ic-fingerprint", "rank-ic-traditional", "rank-ic-dual", "groups", "long-short", "decay",
-        "by-size", "spread", "excess", "losses", "symbols",
+        "by-size", "spread", "excess", "losses", "symbols", "group-curves-fingerprint", "group-curves-traditional",
+        "group-curves-dual", "turnover", "exposures",
     }  # fmt: skip
     assert set(plots(made())) == expected
     assert sorted(set(links.ids) & expected) == sorted(expected)

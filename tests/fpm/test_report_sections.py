@@ -18,6 +18,6 @@ def test_every_table_and_every_plot_has_one_place():
 def test_sections_without_parts_are_left_out():
     found = shown({("plot", "decay"), ("table", "coverage")})
     assert [(section.heading, [part.name for part in section.parts]) for section in found] == [
-        ("Where it works", ["decay"]),
+        ("Where it works, and what it is", ["decay"]),
         ("Data", ["coverage"]),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fpm.figure_text import interval, number, percent
 from fpm.report_data import ReportData
 from fpm.report_tables import tables
 from tests.fpm.made_report import made
@@ -37,8 +38,43 @@ def test_years_are_rows_and_say_how_many_sessions_they_have():
     data = made()
     (row,) = tables(data)["by-year"].rows
     ((year, mean, count),) = data.streams["dual"].by_year
+    (sure,) = data.streams["dual"].by_year_intervals
     assert row.cells[0] == str(year) == "2025"
-    assert row.cells[3] == f"{mean:.3f} ({count})"
+    assert row.cells[3] == f"{mean:.3f} [{sure.low:.3f}, {sure.high:.3f}] ({count})"
+
+
+def test_every_way_to_be_filled_and_every_variant_is_a_row_with_its_interval():
+    data, written = made(), tables(made())
+    assert [row.cells[0] for row in written["bases"].rows] == ["close", "next open", "next close", "next vwap"]
+    found = dict(data.streams["traditional"].bases)["next open"]
+    assert f"{written['bases'].rows[1].cells[2]} ".startswith(f"{number(found.value)} {interval(found.interval)}")
+    assert [row.cells[0] for row in written["variants"].rows] == [
+        "all names", "fillable", "neutral to industry", "neutral to styles", "neutral to styles and industry",
+    ]  # fmt: skip
+    series = [value for _, value in data.streams["dual"].series]
+    assert written["variants"].rows[0].cells[3].startswith(number(sum(series) / len(series)))
+    (style,) = written["exposures"].rows
+    assert style.cells[0] == "size" and style.cells[1].startswith(
+        number(data.streams["fingerprint"].exposures[0][1].value)
+    )
+
+
+def test_what_was_earned_has_intervals_and_a_deflated_sharpe_ratio_once_there_are_weeks_enough():
+    few, many = (tables(made(sessions))["earned"].rows[2].cells for sessions in (40, 90))
+    assert few[1:] == (DASH,) * 9
+    of = made(90).streams["dual"].sharpe
+    assert many[5:] == (
+        number(of.annual, 2), f"[{number(of.low, 2)}, {number(of.high, 2)}]", percent(of.probabilistic, 1),
+        percent(of.deflated, 1), "2",
+    )  # fmt: skip
+    assert many[1].startswith("[") and of.deflated < of.probabilistic
+
+
+def test_paired_differences_have_both_intervals():
+    data = made()
+    (row,) = tables(data)["paired"].rows
+    (of,) = data.comparisons.values()
+    assert row.cells[2:4] == (interval(of.newey_west, 4), interval(of.bootstrap, 4))
 
 
 def test_folds_say_what_they_were_trained_on():
