@@ -23,7 +23,7 @@ from fpm.nn import encoder as encoders
 from fpm.nn.encoder import Encoder, EncoderConfig, embed
 from fpm.nn.fit import FitConfig, Loss, fit
 from fpm.nn.losses import LOSSES
-from fpm.nn.panel import INPUTS, Batch
+from fpm.nn.panel import Batch
 from fpm.nn.scorer import PRESETS, Scorer, ScorerConfig
 from fpm.schema import FEATURE_COUNT
 
@@ -77,7 +77,7 @@ def generated(config: ScorerConfig, steps: int) -> Sessions:
     random, shape = torch.Generator().manual_seed(0), (config.look_back, config.batch)
 
     def one() -> Batch:
-        fingerprint, factor = (torch.randn(*shape, width, generator=random) for width in INPUTS.values())
+        fingerprint, factor = (torch.randn(*shape, width, generator=random) for width in config.inputs.values())
         return Batch(fingerprint, factor, torch.ones(*shape, dtype=torch.bool), torch.randn(shape[1], generator=random))
 
     return Sessions(tuple(one() for _ in range(steps)))
@@ -89,7 +89,7 @@ class TorchScorer(nn.Module):
     def __init__(self, config: ScorerConfig) -> None:
         super().__init__()
         self.readers = nn.ModuleList(
-            nn.GRU(width, config.hidden, num_layers=config.layers) for width in INPUTS.values()
+            nn.GRU(width, config.hidden, num_layers=config.layers) for width in config.inputs.values()
         )
         self.head = nn.Sequential(
             nn.Linear(config.hidden, config.hidden), nn.LayerNorm(config.hidden), nn.ReLU(),

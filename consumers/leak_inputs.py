@@ -100,7 +100,7 @@ class Judged:
         frame = inputs["fingerprints"].join(inputs["daily_bars"], on=keys).join(inputs["daily_factors"], on=keys)
         days = sessions_between(self.stores.market, self.first, max([self.session, *frame["session"].to_list()]))
         trained = streams.restore(self._manifest["config"], self._weights)
-        scored, _ = streams.scores(trained, panel(frame, days), self.session)
+        scored, _ = streams.scores(trained, panel(frame, days, trained.config.factors), self.session)
         return scored.with_columns(vintage=pl.lit(self.vintage), model=pl.lit(self.model))
 
     @cached_property

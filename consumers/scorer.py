@@ -15,12 +15,13 @@ from typing import Any
 import polars as pl
 
 from fpm import walk_forward
+from fpm.factor_columns import factor_columns
 from fpm.nn import streams
 from fpm.nn.fit import Watch
 from fpm.nn.panel import Panel, panel
 from fpm.nn.scorer import PRESETS, ScorerConfig
 from fpm.progress import Progress
-from fpm.schema import DAILY_FACTORS, FINGERPRINT_SIZE, SCORER_DAILY
+from fpm.schema import FINGERPRINT_SIZE, SCORER_DAILY
 from fpm.sessions import cut_off, next_sessions, sessions_between
 from fpm.store.dual_stream import dual_stream
 from fpm.store.inputs import code_digest
@@ -92,14 +93,18 @@ def _require_unseen(vintage: str, through: date, stores: Stores) -> None:
 def _lesson(through: date, vintage: str, stores: Stores) -> Lesson:
     known = stores.as_of(cut_off(stores.market, through))
     config = PRESETS[stores.settings.preset]
-    config = replace(config, seeds=tuple(seed + stores.settings.seed for seed in config.seeds))
+    config = replace(
+        config,
+        seeds=tuple(seed + stores.settings.seed for seed in config.seeds),
+        factors=factor_columns(stores.settings.factors) or config.factors,
+    )
     encoded = known.sessions("fingerprints", vintage)
     split = walk_forward.split(encoded, through, walk_forward.PRESETS[stores.settings.preset])
     first = encoded[max(0, encoded.index(split.train[0]) - config.look_back + 1)]
     last = split.validation[-1]
     frame = dual_stream(known, first, last, vintage)
     labels = known.read("labels", split.train[0], last, columns=["symbol", "label"])
-    of = panel(frame, sessions_between(stores.market, first, last))
+    of = panel(frame, sessions_between(stores.market, first, last), config.factors)
     return Lesson(of, labels, split, config, stores.profile.hash)
 
 
@@ -111,7 +116,7 @@ def _manifest(lesson: Lesson, digest: str) -> dict[str, Any]:
         "inputs": digest,
         "features": {
             "fingerprint": [*(f"fingerprint_{d}" for d in range(FINGERPRINT_SIZE)), *SCORER_DAILY],
-            "traditional": list(DAILY_FACTORS),
+            "traditional": list(lesson.config.factors),
         },
         "folds": {
             name: [str(sessions[0]), str(sessions[-1]), len(sessions)]

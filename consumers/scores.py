@@ -52,7 +52,7 @@ def scores(model: Model, session: date, stores: Stores) -> pl.DataFrame:
     trained = streams.restore(model.manifest["config"], from_bytes((model.path / "weights.safetensors").read_bytes()))
     sessions = [*previous_sessions(stores.market, session, _before(stores.settings)), session]
     frame = dual_stream(stores, sessions[0], session, model.manifest["vintage"])
-    scored, short = streams.scores(trained, panel(frame, sessions), session)
+    scored, short = streams.scores(trained, panel(frame, sessions, trained.config.factors), session)
     log.info("scored", scorer=model.id, symbols=scored["symbol"].n_unique(), short_of_look_back=len(short))
     of_model = {"vintage": model.manifest["vintage"], "model": model.id}
     return scored.with_columns(pl.lit(value).alias(name) for name, value in of_model.items())

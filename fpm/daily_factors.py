@@ -1,8 +1,6 @@
-"""Twenty traditional factors of one session from daily bars: the thin chain's stand-in for Alpha158.
+"""The traditional factors of one session from daily bars: twenty classic ones, of which the table tells, and Alpha158.
 
-Prices are adjusted (price x adj_factor) and volumes too (volume / adj_factor), so that splits leave no trace. Only
-ratios are taken: a vendor that rescales its factors changes nothing. A suspended session has no return and
-no volume, and its close is the last one traded; the move over a suspension belongs to the session of resumption.
+Of the classic ones only ratios are taken: a vendor that rescales its adjustment factors changes nothing.
 
 Letters in array names: H sessions, the last being the one asked for; S symbols.
 
@@ -27,59 +25,35 @@ Letters in array names: H sessions, the last being the one asked for; S symbols.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from fpm.alpha158 import alpha158
+from fpm.daily_panel import Array, DailyPanel, daily_panel
 from fpm.schema import DAILY_FACTORS
 
-Array = NDArray[np.float64]
-
-HISTORY = 60  # sessions before the one asked for: return_60 reaches furthest
+HISTORY = 60  # sessions before the one asked for: what the longest windows reach
 PER_AMOUNT = 1e6
 NO_MOVE = 1e-10  # a standard deviation of returns below this is rounding, not movement
-INPUTS = ("open", "high", "low", "close", "volume", "amount", "turnover", "float_shares", "adj_factor")
-
-
-@dataclass(frozen=True)
-class DailyPanel:
-    """Daily bars as (H, S) float64 arrays; NaN where suspended or not listed.
-
-    `close` is carried through suspensions (NaN before listing); `traded_close` is not. `returns` is the return since
-    the last close, NaN where not traded. Prices and volumes are adjusted, `raw_close` is not.
-    """
-
-    open: Array
-    high: Array
-    low: Array
-    close: Array
-    traded_close: Array
-    raw_close: Array
-    volume: Array
-    amount: Array
-    turnover: Array
-    float_shares: Array
-    returns: Array
-    listed: NDArray[np.int64]
 
 
 def daily_factors(daily: pl.DataFrame, session: date) -> pl.DataFrame:
-    """symbol and the 20 factors of `session`, float32, null where unavailable, sorted by symbol.
+    """symbol and the factors of `session`, float32, null where unavailable, sorted by symbol.
 
     `daily`: daily bars with their `session`; rows after `session` and before its last 60 sessions are of no effect.
-    A factor over n sessions needs n sessions since the first row of the symbol, at least half of them traded; those
-    of the session itself need it to be traded.
+    A classic factor over n sessions needs n sessions since the first row of the symbol, at least half of them traded;
+    those of the session itself need it to be traded. Alpha158 takes what there is, see there.
     """
     days = daily.filter(pl.col("session") <= session)["session"].unique().sort().to_list()[-(HISTORY + 1) :]
     symbols = daily.filter(pl.col("session") == session)["symbol"].sort().to_list()
     if not symbols:
         return pl.DataFrame(schema={"symbol": pl.String, **dict.fromkeys(DAILY_FACTORS, pl.Float32)})
-    panel = _panel(daily.filter(pl.col("session").is_in(days) & pl.col("symbol").is_in(symbols)), days, symbols)
+    panel = daily_panel(daily.filter(pl.col("session").is_in(days) & pl.col("symbol").is_in(symbols)), days, symbols)
     with np.errstate(invalid="ignore", divide="ignore"):
         values = _return_factors(panel) | _range_factors(panel) | _volume_factors(panel) | _session_factors(panel)
+    values |= {name: x_TS[-1] for name, x_TS in alpha158(panel).items()}
     columns = {name: np.where(np.isfinite(values[name]), values[name], np.nan) for name in DAILY_FACTORS}
     series = {name: pl.Series(x_S.astype(np.float32), nan_to_null=True) for name, x_S in columns.items()}
     return pl.DataFrame({"symbol": pl.Series(symbols, dtype=pl.String)} | series)
@@ -130,45 +104,6 @@ def _session_factors(panel: DailyPanel) -> dict[str, Array]:
         "intraday_return_1": panel.traded_close[-1] / panel.open[-1] - 1,
         "log_size": np.log(panel.float_shares[-1] * panel.raw_close[-1]),
     }
-
-
-def _panel(daily: pl.DataFrame, days: list[date], symbols: list[str]) -> DailyPanel:
-    day_at, symbol_at = ({key: i for i, key in enumerate(keys)} for keys in (days, symbols))
-    index = [day_at[day] for day in daily["session"].to_list()], [symbol_at[name] for name in daily["symbol"].to_list()]
-    raw = {name: _dense(daily, name, index, (len(days), len(symbols))) for name in INPUTS}
-    suspended = _dense(daily.with_columns(pl.col("suspended").cast(pl.Float64)), "suspended", index, raw["close"].shape)
-    adjust = np.where(raw["adj_factor"] > 0, raw["adj_factor"], np.nan)
-    traded = (suspended != 1) & (raw["volume"] > 0) & (raw["close"] > 0) & np.isfinite(adjust)
-    known = {name: np.where(traded, values, np.nan) for name, values in raw.items()}
-    close = _carried(known["close"] * adjust)
-    previous = np.concatenate([np.full_like(close[:1], np.nan), close[:-1]])
-    present = np.zeros(raw["close"].shape, bool)
-    present[index] = True
-    return DailyPanel(
-        **{name: known[name] * adjust for name in ("open", "high", "low")},
-        close=close,
-        traded_close=known["close"] * adjust,
-        raw_close=_carried(known["close"]),
-        volume=known["volume"] / adjust,
-        amount=known["amount"],
-        turnover=np.where(np.isnan(known["turnover"]), known["volume"] / raw["float_shares"], known["turnover"]),
-        float_shares=raw["float_shares"],
-        returns=known["close"] * adjust / previous - 1,
-        listed=np.where(present.any(axis=0), len(days) - np.argmax(present, axis=0), 0),
-    )
-
-
-def _dense(daily: pl.DataFrame, name: str, index: tuple[list[int], list[int]], shape: tuple[int, ...]) -> Array:
-    values = np.full(shape, np.nan)
-    if name in daily.columns:
-        values[index] = daily[name].cast(pl.Float64).to_numpy()
-    return values
-
-
-def _carried(x_HS: Array) -> Array:
-    """The last value known at or before each session."""
-    seen = np.where(np.isnan(x_HS), 0, np.arange(len(x_HS))[:, None])
-    return np.take_along_axis(x_HS, np.maximum.accumulate(seen, axis=0), axis=0)
 
 
 def _window(x_HS: Array, panel: DailyPanel, n: int) -> Array:

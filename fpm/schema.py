@@ -44,14 +44,28 @@ PRICE_FEATURES = {
     "bar_flow_32": BAR_32[:8],
 }
 
-# --- traditional factors of the thin chain; formulas in daily_factors.py --------------------------
-DAILY_FACTORS = (
+# --- traditional factors; formulas in daily_factors.py and alpha158.py ----------------------------
+CLASSIC = (
     "return_1", "return_5", "return_20", "return_60",
     "volatility_20", "downside_volatility_20", "range_20", "close_position_20",
     "turnover_1", "turnover_20", "turnover_ratio_5_20", "volume_ratio_5_20", "volume_shock_1",
     "illiquidity_20", "price_volume_correlation_20", "gap_1", "intraday_return_1",
     "max_return_20", "skewness_20", "log_size",
 )  # fmt: skip
+ALPHA158_WINDOWS = (5, 10, 20, 30, 60)
+ALPHA158 = (  # Qlib's names and order, in small letters
+    "kmid", "klen", "kmid2", "kup", "kup2", "klow", "klow2", "ksft", "ksft2", "open0", "high0", "low0", "vwap0",
+    *(
+        f"{operator}{window}"
+        for operator in (
+            "roc", "ma", "std", "beta", "rsqr", "resi", "max", "min", "qtlu", "qtld", "rank", "rsv", "imax", "imin",
+            "imxd", "corr", "cord", "cntp", "cntn", "cntd", "sump", "sumn", "sumd", "vma", "vstd", "wvma",
+            "vsump", "vsumn", "vsumd",
+        )
+        for window in ALPHA158_WINDOWS
+    ),
+)  # fmt: skip
+DAILY_FACTORS = CLASSIC + ALPHA158
 SCORER_DAILY = ("open", "high", "low", "close", "volume", "turnover")
 
 

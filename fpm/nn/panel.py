@@ -24,10 +24,9 @@ from torch import Tensor
 from fpm import cross_section
 from fpm.cross_section import Array
 from fpm.errors import LookAhead, ModelRefused
-from fpm.schema import DAILY_FACTORS, FINGERPRINT_SIZE, PRICES, SCORER_DAILY
+from fpm.schema import CLASSIC, FINGERPRINT_SIZE, PRICES, SCORER_DAILY
 
 Places = NDArray[np.intp]
-INPUTS = {"fingerprint": FINGERPRINT_SIZE + len(SCORER_DAILY), "traditional": len(DAILY_FACTORS)}
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,8 @@ class Batch:
         return Batch(self.fingerprint_LBF[:, rows_B], self.factor_LBF[:, rows_B], self.known_LB[:, rows_B], label_B)
 
 
-def panel(frame: pl.DataFrame, sessions: Sequence[date]) -> Panel:
-    """The panel of a frame with symbol, session, vintage, fingerprint, adj_factor, the daily values and the factors.
+def panel(frame: pl.DataFrame, sessions: Sequence[date], factors: Sequence[str] = CLASSIC) -> Panel:
+    """The panel of a frame with symbol, session, vintage, fingerprint, adj_factor, the daily values and `factors`.
 
     Rows without a fingerprint are left out. Factors are MAD-winsorised and z-scored within each session, missing ones
     are 0 after that. Raises LookAhead for two vintages in one frame.
@@ -94,7 +93,7 @@ def panel(frame: pl.DataFrame, sessions: Sequence[date]) -> Panel:
     symbols = tuple(frame["symbol"].unique().sort().to_list())
     at = _places(frame, sessions, symbols)
     shape = (len(sessions), len(symbols))
-    factor_TSF = _scatter(frame.select(DAILY_FACTORS).cast(pl.Float64).to_numpy(), at, shape, np.nan)
+    factor_TSF = _scatter(frame.select(factors).cast(pl.Float64).to_numpy(), at, shape, np.nan)
     return Panel(
         tuple(sessions),
         symbols,

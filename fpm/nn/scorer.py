@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from fpm.nn.fit import FitConfig
-from fpm.nn.panel import INPUTS, Batch
+from fpm.nn.panel import Batch
+from fpm.schema import ALPHA158, CLASSIC, FINGERPRINT_SIZE, SCORER_DAILY
 
 SEEDS = (42, 2024, 777)
 MIX = 0x9E3779B1  # Knuth's multiplicative hash: near seeds get distant 32-bit starts
@@ -33,7 +34,7 @@ MIX = 0x9E3779B1  # Knuth's multiplicative hash: near seeds get distant 32-bit s
 class ScorerConfig:
     """`projection`: width of a linear layer before each GRU, 0 for none. `minimum_share`: part of the look-back that a
     symbol must have to be scored. `batch`: most symbols of a session in one step. `weight`: the fingerprint's share in
-    a fixed or score-level fusion.
+    a fixed or score-level fusion. `factors`: the columns of daily_factors that the traditional stream reads.
     """
 
     look_back: int = 20
@@ -49,13 +50,19 @@ class ScorerConfig:
     batch: int = 512
     seeds: tuple[int, ...] = SEEDS
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=200, rate=1e-4, patience=10))
+    factors: tuple[str, ...] = CLASSIC
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        """Width of what each GRU reads of a session."""
+        return {"fingerprint": FINGERPRINT_SIZE + len(SCORER_DAILY), "traditional": len(self.factors)}
 
 
 # Small histories overfit within a few epochs. Measured on 120 symbols x 70 train sessions (tests: small_panel, 40 test
 # sessions, three panels), share of the oracle's RankIC: a projection to 16 0.85 fingerprint, 0.77 traditional, 0.84
 # dual; without it 0.83 fingerprint. Rate 3e-4 or 5e-4, weight decay 0.1 or 0.3, input dropout 0.2 or 0.3: within 0.02.
 PRESETS: dict[str, ScorerConfig] = {
-    "default": ScorerConfig(),
+    "default": ScorerConfig(factors=ALPHA158),
     "demo": ScorerConfig(
         look_back=10, hidden=32, projection=16, fit=FitConfig(epochs=40, rate=1e-3, patience=6, warm_up_epochs=3)
     ),
@@ -83,7 +90,7 @@ class Scorer(nn.Module):
         start = SeededStart(config.seeds)
         names = STREAM_INPUTS[stream]
         self.config = config
-        self.readers = nn.ModuleDict({name: Reader(INPUTS[name], config, start) for name in names})
+        self.readers = nn.ModuleDict({name: Reader(config.inputs[name], config, start) for name in names})
         heads = names if config.fusion == "score" else (stream,)
         self.heads = nn.ModuleDict({name: Head(config, start) for name in heads})
         self.gate = (

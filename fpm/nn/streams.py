@@ -67,7 +67,8 @@ def view(config: ScorerConfig, statistics: Statistics) -> View:
 
 def restore(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Streams:
     """The streams of a manifest's config (see `asdict`) and of the tensors written by `to_bytes`."""
-    whole = ScorerConfig(**{**config, "seeds": tuple(config["seeds"]), "fit": FitConfig(**config["fit"])})
+    tuples = {name: tuple(config[name]) for name in ("seeds", "factors") if name in config}
+    whole = ScorerConfig(**{**config, **tuples, "fit": FitConfig(**config["fit"])})
     scorers = {}
     for name in STREAMS:
         scorers[name] = Scorer(whole, name)

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fpm import calendar_overrides
 from fpm.errors import UsageError
+from fpm.factor_columns import factor_columns
 from fpm.sessions import MARKETS, Market
 
 # feature_store.yaml's own places: exported by who runs the `feast` command by hand, of no meaning here
@@ -33,6 +34,7 @@ class Settings(BaseSettings):
     owner's login with the reader's rights.
     `device`, `precision` (None: bfloat16 products on a GPU), `compile`: how an encoder is trained; `training_memory`:
     gigabytes of its sessions that stay in memory, besides two stretches of them (nothing it learns depends on it).
+    `factors`: what the traditional stream reads, see `fpm.factor_columns` (None: the preset's).
     `align`: a new vintage's fingerprints are stored turned into the space of the one before. `hand_over`: so many
     sessions a vintage stays online beside the one that took its place.
     `fsync=False` is for the tests' database server only: it may lose everything with the machine.
@@ -53,6 +55,7 @@ class Settings(BaseSettings):
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["float32", "bfloat16"] | None = None
     compile: bool = False
+    factors: str | None = None
     training_memory: float = Field(default=2.0, ge=0)
     align: bool = False
     hand_over: int = Field(default=5, ge=0, le=250)
@@ -66,6 +69,12 @@ class Settings(BaseSettings):
         if name not in MARKETS:
             raise ValueError(f"no market {name!r}; use one of {', '.join(MARKETS)}")
         return name
+
+    @field_validator("factors")
+    @classmethod
+    def _columns(cls, asked: str | None) -> str | None:
+        factor_columns(asked)
+        return asked
 
     @field_validator("home", "calendar")
     @classmethod
