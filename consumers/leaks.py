@@ -18,7 +18,7 @@ import polars as pl
 
 from consumers import leak_inputs
 from consumers.leak_inputs import AHEAD, Judged
-from fpm import leak_records, leak_scores, leaks, walk_forward
+from fpm import leak_records, leak_scores, leaks
 from fpm.errors import InputRefused, TryLater
 from fpm.labels import HORIZON, labels
 from fpm.leaks import DUPLICATES, PERTURBATION, TRUNCATION, Finding, Frames
@@ -260,7 +260,7 @@ class Home:
         through = {model.id: model.through for model in self.stores.models.list("encoder")}
         trained_on = {model.id: model.manifest.get("vintage", "") for model in self.stores.models.list("scorer")}
         market = sessions_between(self.stores.market, min([*through.values(), self.scored[0]]), self.scored[-1])
-        purge = walk_forward.PRESETS[self.stores.settings.preset].purge
+        purge = self.stores.settings.folds.purge
         found = leak_records.out_of_sample(self._scores.drop_nulls("vintage"), through, market, purge)
         if found:
             yield found

@@ -88,7 +88,8 @@ def tried_settings(stores: Stores) -> list[Trial]:
     for scorer in stores.models.list("scorer"):
         of = encoders.get(scorer.manifest.get("vintage", ""), {})
         settings = {
-            "encoder": of.get("encoder"), "pretraining": of.get("pretraining"), "scorer": scorer.manifest.get("config"),
+            "encoder": of.get("encoder"), "pretraining": of.get("pretraining"),
+            "scorer": scorer.manifest.get("config"), "folds": scorer.manifest.get("rules"),
         }  # fmt: skip
         trained.append((settings, scorer.through))
     return tried(trained)

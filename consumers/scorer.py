@@ -28,7 +28,7 @@ from fpm.store.inputs import code_digest
 from fpm.store.log import log
 from fpm.store.models import canonical_json
 from fpm.store.stores import Stores
-from fpm.walk_forward import Split
+from fpm.walk_forward import FoldConfig, Split
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Lesson:
     panel: Panel
     labels: pl.DataFrame
     split: Split
+    rules: FoldConfig
     config: ScorerConfig
     profile: str
 
@@ -85,7 +86,7 @@ def _require_unseen(vintage: str, through: date, stores: Stores) -> None:
     """The first session that the scorer may serve must be out of sample for the encoder."""
     encoder = stores.models.load("encoder", vintage)
     first = next_sessions(stores.market, through, 1)[0]
-    purge = walk_forward.PRESETS[stores.settings.preset].purge
+    purge = stores.settings.folds.purge
     between = sessions_between(stores.market, min(encoder.through, first), first)
     walk_forward.require_out_of_sample(between, encoder.through, first, purge)
 
@@ -99,13 +100,14 @@ def _lesson(through: date, vintage: str, stores: Stores) -> Lesson:
         factors=factor_columns(stores.settings.factors) or config.factors,
     )
     encoded = known.sessions("fingerprints", vintage)
-    split = walk_forward.split(encoded, through, walk_forward.PRESETS[stores.settings.preset])
+    rules = stores.settings.folds
+    split = walk_forward.split(encoded, through, rules)
     first = encoded[max(0, encoded.index(split.train[0]) - config.look_back + 1)]
     last = split.validation[-1]
     frame = dual_stream(known, first, last, vintage)
     labels = known.read("labels", split.train[0], last, columns=["symbol", "label"])
     of = panel(frame, sessions_between(stores.market, first, last), config.factors)
-    return Lesson(of, labels, split, config, stores.profile.hash)
+    return Lesson(of, labels, split, rules, config, stores.profile.hash)
 
 
 def _manifest(lesson: Lesson, digest: str) -> dict[str, Any]:
@@ -118,6 +120,7 @@ def _manifest(lesson: Lesson, digest: str) -> dict[str, Any]:
             "fingerprint": [*(f"fingerprint_{d}" for d in range(FINGERPRINT_SIZE)), *SCORER_DAILY],
             "traditional": list(lesson.config.factors),
         },
+        "rules": asdict(lesson.rules),
         "folds": {
             name: [str(sessions[0]), str(sessions[-1]), len(sessions)]
             for name, sessions in (("train", lesson.split.train), ("validation", lesson.split.validation))

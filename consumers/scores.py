@@ -60,7 +60,7 @@ def scores(model: Model, session: date, stores: Stores) -> pl.DataFrame:
 
 def _require_unseen(model: Model, session: date, stores: Stores) -> None:
     encoder = stores.models.named("encoder", model.manifest["vintage"])
-    purge = walk_forward.PRESETS[stores.settings.preset].purge
+    purge = stores.settings.folds.purge
     for trained, gap in ((encoder, purge), (model, 0)):
         between = sessions_between(stores.market, min(trained.through, session), session)
         walk_forward.require_out_of_sample(between, trained.through, session, gap)

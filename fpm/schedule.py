@@ -187,20 +187,23 @@ def plan(stores: Stores, first: date, last: date, refit: int | None) -> list[fol
     """The folds whose test sessions cover `first` to `last`."""
     from dataclasses import replace
 
-    config = folding.PRESETS[stores.settings.preset]
+    config = stores.settings.folds
     config = replace(config, refit=refit) if refit else config
     return folding.folds(stores.sessions("minute_features"), first, last, config)
 
 
 def describe(fold: folding.Fold) -> dict[str, str]:
     """A fold as a row for people and programs."""
-    return {
-        "train": f"{fold.train[0]} .. {fold.train[-1]}",
-        "validation": f"{fold.validation[0]} .. {fold.validation[-1]}",
-        "test": f"{fold.test[0]} .. {fold.test[-1]}",
+    parts = ("train", "embargoed", "validation", "purged", "test")
+    return {name: _span(getattr(fold, name)) for name in parts} | {
         "encoder_through": str(fold.encoder_through),
         "scorer_through": str(fold.scorer_through),
     }
+
+
+def _span(sessions: tuple[date, ...]) -> str:
+    """First, last and number of consecutive sessions."""
+    return f"{sessions[0]} .. {sessions[-1]} ({len(sessions)})" if sessions else "none"
 
 
 def walk_forward(stores: Stores, folds: list[folding.Fold], bar: Bar) -> None:

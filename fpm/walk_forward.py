@@ -52,10 +52,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Fold:
-    """One refit: models trained to `encoder_through` and `scorer_through` score the sessions of `test`."""
+    """One refit: models trained to `encoder_through` and `scorer_through` score the sessions of `test`.
+
+    `embargoed`: left out between train and validation (purge and embargo); `purged`: between validation and test.
+    """
 
     train: tuple[date, ...]
+    embargoed: tuple[date, ...]
     validation: tuple[date, ...]
+    purged: tuple[date, ...]
     test: tuple[date, ...]
     encoder_through: date
     scorer_through: date
@@ -117,5 +122,13 @@ def require_out_of_sample(sessions: Sequence[date], through: date, asked: date, 
 
 def _fold(sessions: Sequence[date], start: int, end: int, config: FoldConfig) -> Fold:
     parts = split(sessions, sessions[start - 1] if start else date.min, config)
-    encoder_through = sessions[start - 1 - config.purge]
-    return Fold(parts.train, parts.validation, tuple(sessions[start:end]), encoder_through, sessions[start - 1])
+    trained, validated = (bisect_right(sessions, part[-1]) for part in (parts.train, parts.validation))
+    return Fold(
+        train=parts.train,
+        embargoed=tuple(sessions[trained : validated - config.validation]),
+        validation=parts.validation,
+        purged=tuple(sessions[validated:start]),
+        test=tuple(sessions[start:end]),
+        encoder_through=sessions[start - 1 - config.purge],
+        scorer_through=sessions[start - 1],
+    )

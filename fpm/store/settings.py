@@ -19,6 +19,7 @@ from fpm import calendar_overrides
 from fpm.errors import UsageError
 from fpm.factor_columns import factor_columns
 from fpm.sessions import MARKETS, Market
+from fpm.walk_forward import PRESETS, FoldConfig
 
 # feature_store.yaml's own places: exported by who runs the `feast` command by hand, of no meaning here
 FEAST_PLACES = ("FPM_FEAST_REGISTRY", "FPM_FEAST_LAKE", "FPM_FEAST_ONLINE")
@@ -34,7 +35,8 @@ class Settings(BaseSettings):
     owner's login with the reader's rights.
     `device`, `precision` (None: bfloat16 products on a GPU), `compile`: how an encoder is trained; `training_memory`:
     gigabytes of its sessions that stay in memory, besides two stretches of them (nothing it learns depends on it).
-    `factors`: what the traditional stream reads, see `fpm.factor_columns` (None: the preset's).
+    `factors`: what the traditional stream reads, see `fpm.factor_columns` (None: the preset's). `train_window`:
+    a scorer learns from all sessions there are, or from the last of them, see `fpm.walk_forward`.
     `align`: a new vintage's fingerprints are stored turned into the space of the one before. `hand_over`: so many
     sessions a vintage stays online beside the one that took its place.
     `fsync=False` is for the tests' database server only: it may lose everything with the machine.
@@ -56,6 +58,7 @@ class Settings(BaseSettings):
     precision: Literal["float32", "bfloat16"] | None = None
     compile: bool = False
     factors: str | None = None
+    train_window: Literal["expanding", "sliding"] = "expanding"
     training_memory: float = Field(default=2.0, ge=0)
     align: bool = False
     hand_over: int = Field(default=5, ge=0, le=250)
@@ -94,6 +97,11 @@ class Settings(BaseSettings):
         if self.calendar is None:
             return MARKETS[self.market]
         return replace(MARKETS[self.market], overrides=calendar_overrides.read(self.calendar))
+
+    @property
+    def folds(self) -> FoldConfig:
+        """Lengths and gaps of the folds: the preset's, the window as set."""
+        return replace(PRESETS[self.preset], window=self.train_window)
 
     @property
     def lake(self) -> Path:

@@ -24,6 +24,7 @@ def test_one_fold_by_hand() -> None:
     assert fold.encoder_through == DAYS[19]  # 7 sessions before the first test
     assert fold.validation == tuple(DAYS[17:20])  # the label of index 19 ends at index 25
     assert fold.train == tuple(DAYS[0:6])  # 11 sessions (purge 6, embargo 5) lie before index 17
+    assert fold.embargoed == tuple(DAYS[6:17]) and fold.purged == tuple(DAYS[20:26])
 
 
 def test_the_last_fold_is_cut_at_the_end() -> None:
@@ -65,6 +66,9 @@ def test_no_fold_sees_its_future(plan: tuple[FoldConfig, int, int, int]) -> None
         assert at[fold.validation[-1]] + label_end <= at[fold.scorer_through], "its labels are known to the scorer"
         assert at[fold.scorer_through] == first_test - 1
         assert at[fold.encoder_through] == first_test - 7
+        assert fold.train + fold.embargoed + fold.validation + fold.purged + fold.test == tuple(
+            sessions[at[fold.train[0]] : at[fold.test[-1]] + 1]
+        ), "together all sessions, each once"
         assert len(fold.train) >= config.least and len(fold.validation) == config.validation
         assert len(fold.test) <= config.refit
         assert fold.train == tuple(sessions[at[fold.train[0]] : at[fold.train[-1]] + 1])

@@ -1,6 +1,8 @@
 """Settings: from the environment, absolute, immutable; secrets do not print; the log goes to standard error."""
 
 import json
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from pydantic import ValidationError
 from fpm.errors import UsageError
 from fpm.store.log import configure, context, log
 from fpm.store.settings import Settings, load_settings
+from fpm.walk_forward import PRESETS, split
 
 
 def test_the_environment_speaks_and_the_caller_has_the_last_word(
@@ -31,7 +34,21 @@ def test_a_secret_does_not_print(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hush" not in f"{Settings()!r} {Settings()} {Settings().model_dump()}"
 
 
-@pytest.mark.parametrize("wrong", [{"workers": 0}, {"workers": "many"}, {"log_format": "xml"}, {"shard": 1}])
+def test_folds_are_the_presets_with_the_window_that_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FPM_TRAIN_WINDOW", "sliding")
+    settings = load_settings({"preset": "demo"})
+    assert settings.folds == replace(PRESETS["demo"], window="sliding")
+    days = [date(2024, 1, 1) + timedelta(days=i) for i in range(300)]
+    assert len(split(days, days[-1], settings.folds).train) == settings.folds.train == 120
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"workers": 0}, {"workers": "many"}, {"log_format": "xml"}, {"shard": 1}, {"factors": "roc6"},
+        {"train_window": "tumbling"},
+    ],
+)  # fmt: skip
 def test_a_value_that_does_not_fit_is_a_usage_error(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=f"FPM-CFG-001  FPM_{next(iter(wrong)).upper()}"):
         load_settings(wrong)
