@@ -17,6 +17,7 @@ import polars as pl
 from fpm import walk_forward
 from fpm.factor_columns import factor_columns
 from fpm.nn import streams
+from fpm.nn.compute import compute
 from fpm.nn.fit import Watch
 from fpm.nn.panel import Panel, panel
 from fpm.nn.scorer import PRESETS, ScorerConfig
@@ -68,11 +69,12 @@ def train(through: date, vintage: str, stores: Stores, progress: Progress) -> st
             return model.id
     checkpoint = stores.settings.models / ".training" / digest[:16]
     watch = Watch(progress, checkpoint)
-    trained, results = streams.train(lesson.panel, lesson.labels, lesson.split, lesson.config, watch)
+    on = compute(stores.settings.device, stores.settings.precision)
+    trained, results = streams.train(lesson.panel, lesson.labels, lesson.split, lesson.config, watch, on)
     weights = trained.to_bytes()
     content = sha256(weights + digest.encode()).hexdigest()  # same weights from other code are another model
     model_id = f"{vintage}-{through:%Y%m%d}-{content[:8]}"
-    figures = streams.manifest(trained, results)
+    figures = streams.manifest(trained, results) | {"compute": {"device": on.device, "precision": on.precision}}
     stores.models.save(
         "scorer", model_id, {"weights.safetensors": weights}, {**figures, **_manifest(lesson, digest)},
         cut_off(stores.market, through), through, "promoted",

@@ -24,12 +24,14 @@ from torch import Tensor, nn
 from fpm.errors import ModelRefused
 from fpm.nn import checkpoint as checkpoints
 from fpm.nn import distributed
+from fpm.nn.allocation import kept_blocks
 from fpm.nn.checkpoint import Checkpoint
 from fpm.nn.compute import Compute
 from fpm.progress import Progress
 
 B = TypeVar("B")
 BatchT = TypeVar("BatchT", covariant=True)
+FILLING: Any = torch.utils.deterministic  # of new tensors, on by default; a module whose switch its stubs do not name
 
 
 @dataclass(frozen=True)
@@ -143,11 +145,12 @@ class FitResult:
 def deterministic(seed: int) -> Iterator[None]:
     """One thread, deterministic algorithms, no TF32, a seeded generator; all put back as found."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    products = torch.get_float32_matmul_precision()
+    products, filling = torch.get_float32_matmul_precision(), FILLING.fill_uninitialized_memory
     with torch.random.fork_rng(own_gpu()):
         torch.manual_seed(seed)
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(True)
+        FILLING.fill_uninitialized_memory = False  # nobody reads it; filling takes a tenth of a step
         torch.set_float32_matmul_precision("highest")
         try:
             yield
@@ -155,6 +158,7 @@ def deterministic(seed: int) -> Iterator[None]:
             torch.set_num_threads(threads)
             torch.use_deterministic_algorithms(strict)
             torch.set_float32_matmul_precision(products)
+            FILLING.fill_uninitialized_memory = filling
 
 
 def own_gpu() -> list[int]:
@@ -178,7 +182,7 @@ def fit(
     Raises ModelRefused when a loss is not finite.
     """
     watch, compute, rank = watch or Watch(), compute or Compute(), distributed.rank()
-    with deterministic(config.seed):
+    with deterministic(config.seed), kept_blocks():
         model.to(compute.place)
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
         course, best = _resume(model, optimizer, watch.checkpoint)

@@ -10,7 +10,7 @@ of one session, N rows of a frame. Missing is NaN in `daily_TSC`, 0 elsewhere, a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -45,6 +45,10 @@ class Panel:
     def position(self) -> dict[date, int]:
         return {session: t for t, session in enumerate(self.sessions)}
 
+    def to(self, place: str) -> Panel:
+        """The panel with its tensors on a device, where windows are gathered, too."""
+        return replace(self, fingerprint_TSD=self.fingerprint_TSD.to(place), factor_TSF=self.factor_TSF.to(place))
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -52,6 +56,9 @@ class Statistics:
 
     mean_D: Tensor
     scale_D: Tensor
+
+    def to(self, place: torch.device) -> Statistics:
+        return Statistics(self.mean_D.to(place), self.scale_D.to(place))
 
 
 @dataclass(frozen=True)
@@ -130,13 +137,14 @@ def scorable(of: Panel, session: date, view: View) -> Places:
 
 def window(of: Panel, session: date, columns_B: Places, view: View) -> Batch:
     """The look-back of those symbols; daily values are z-scored across them, so they should be the whole session."""
-    span = _span(of, session, view)
-    fingerprint_LBD = (of.fingerprint_TSD[span][:, columns_B] - view.statistics.mean_D) / view.statistics.scale_D
+    span, place = _span(of, session, view), of.fingerprint_TSD.device
+    columns, statistics = torch.from_numpy(columns_B).to(place), view.statistics.to(place)
+    fingerprint_LBD = (of.fingerprint_TSD[span][:, columns] - statistics.mean_D) / statistics.scale_D
     daily_LBC = torch.from_numpy(daily_window(of.daily_TSC[span][:, columns_B]))
     return Batch(
-        torch.cat([fingerprint_LBD, daily_LBC], dim=-1),
-        of.factor_TSF[span][:, columns_B],
-        torch.from_numpy(of.known_TS[span][:, columns_B]),
+        torch.cat([fingerprint_LBD, daily_LBC.to(place)], dim=-1),
+        of.factor_TSF[span][:, columns],
+        torch.from_numpy(of.known_TS[span][:, columns_B]).to(place),
     )
 
 
@@ -212,9 +220,10 @@ class SessionBatches:
 
     def _parts(self, labelled: LabelledSession, order: np.random.Generator) -> Iterator[Batch]:
         whole = window(self.panel, labelled.session, labelled.columns_B, self.view)
-        whole = Batch(whole.fingerprint_LBF, whole.factor_LBF, whole.known_LB, labelled.label_B)
+        place = whole.known_LB.device
+        whole = replace(whole, label_B=labelled.label_B.to(place))
         for rows in np.array_split(order.permutation(labelled.rows), self._count(labelled)):
-            yield whole.take(torch.from_numpy(rows))
+            yield whole.take(torch.from_numpy(rows).to(place))
 
 
 def _span(of: Panel, session: date, view: View) -> slice:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from fpm.nn.fit import FitConfig
+from fpm.nn.gru import recurrence
 from fpm.nn.panel import Batch
 from fpm.schema import ALPHA158, CLASSIC, FINGERPRINT_SIZE, SCORER_DAILY
 
@@ -100,11 +101,12 @@ class Scorer(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         inputs = {"fingerprint": batch.fingerprint_LBF, "traditional": batch.factor_LBF}
         states = {name: reader(inputs[name], batch.known_LB) for name, reader in self.readers.items()}
-        if self.config.fusion == "score":
-            return self._fuse([head(states[name]) for name, head in self.heads.items()])
-        (head,) = self.heads.values()
-        score_KB: Tensor = head(self._fuse(list(states.values())))
-        return score_KB
+        with torch.autocast(batch.known_LB.device.type, enabled=False):  # ranks want all of a score's digits
+            if self.config.fusion == "score":
+                return self._fuse([head(states[name]) for name, head in self.heads.items()])
+            (head,) = self.heads.values()
+            score_KB: Tensor = head(self._fuse(list(states.values())))
+            return score_KB
 
     def _fuse(self, states: list[Tensor]) -> Tensor:
         """One tensor of two: a fixed share of each, or one the network learns for every hidden unit."""
@@ -150,28 +152,10 @@ class Gru(nn.Module):
         self.state_bias = start.uniform((1, 3 * hidden), bound)
 
     def forward(self, x_KLBF: Tensor, known_LB: Tensor) -> Tensor:
-        seeds, look_back, symbols, _ = x_KLBF.shape
-        hidden = self.state_weight.shape[1]
         # All steps' input products in one call; only the recurrence is a loop.
         gates_KNG = torch.baddbmm(self.input_bias, x_KLBF.flatten(1, 2), self.input_weight)
-        gates_LKBG = gates_KNG.view(seeds, look_back, symbols, -1).unbind(1)
-        complete_L = known_LB.all(1).tolist()
-        h_KBH = x_KLBF.new_zeros(seeds, symbols, hidden)
-        states = []
-        for step in range(look_back):
-            state_KBG = torch.baddbmm(self.state_bias, h_KBH, self.state_weight)
-            after_KBH = _cell(gates_LKBG[step], state_KBG, h_KBH)
-            h_KBH = after_KBH if complete_L[step] else torch.where(known_LB[step, :, None], after_KBH, h_KBH)
-            states.append(h_KBH)
-        return torch.stack(states, dim=1)
-
-
-def _cell(gates_KBG: Tensor, state_KBG: Tensor, h_KBH: Tensor) -> Tensor:
-    """The state after one step (Cho et al. 2014, arXiv:1406.1078, in the form torch.nn.GRU documents)."""
-    hidden = h_KBH.shape[-1]
-    reset_KBH, update_KBH = torch.sigmoid(gates_KBG[..., : 2 * hidden] + state_KBG[..., : 2 * hidden]).chunk(2, dim=-1)
-    new_KBH = torch.tanh(torch.addcmul(gates_KBG[..., 2 * hidden :], reset_KBH, state_KBG[..., 2 * hidden :]))
-    return torch.lerp(new_KBH, h_KBH, update_KBH)
+        gates_KLBG = gates_KNG.view(*x_KLBF.shape[:3], -1)
+        return recurrence(gates_KLBG, self.state_weight, self.state_bias, known_LB)
 
 
 class Head(nn.Module):
@@ -220,7 +204,7 @@ class Dropout(nn.Module):
             return x_KNF
         moment = int(torch.randint(2**31, ()))
         keep_KNF = torch.stack([self._keep(x_KNF.shape[1:], seed * MIX ^ moment) for seed in self.seeds])
-        return x_KNF * keep_KNF
+        return x_KNF * keep_KNF.to(x_KNF.device)
 
     def _keep(self, shape: torch.Size, seed: int) -> Tensor:
         keep = torch.empty(shape).bernoulli_(

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from fpm import cross_section
 from fpm.errors import ModelRefused, TryLater
 from fpm.nn.checkpoint import to_bytes
+from fpm.nn.compute import Compute
 from fpm.nn.fit import FitConfig, FitResult, Loss, Watch, deterministic, fit
 from fpm.nn.losses import LOSSES
 from fpm.nn.panel import (
@@ -78,17 +79,19 @@ def restore(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Streams
 
 
 def train(
-    of: Panel, labels: pl.DataFrame, split: Split, config: ScorerConfig, watch: Watch
+    of: Panel, labels: pl.DataFrame, split: Split, config: ScorerConfig, watch: Watch, compute: Compute | None = None
 ) -> tuple[Streams, dict[str, FitResult]]:
     """Train every stream on the split's sessions; `labels`: symbol, session, label, as known.
 
-    `watch.progress` counts over the three streams; `watch.checkpoint` gets one folder a stream.
+    `watch.progress` counts over the three streams; `watch.checkpoint` gets one folder a stream. The networks end on the
+    CPU, whatever they were trained on.
     Raises ModelRefused where there is nothing to learn from, nothing to validate on, or a loss is not finite.
     """
+    compute = compute or Compute()
     statistics = fingerprint_statistics(of, split.train)
     looked_at = view(config, statistics)
     batches = SessionBatches(
-        of,
+        of.to(compute.place),
         looked_at,
         labelled_sessions(of, labels, split.train, looked_at),
         labelled_sessions(of, labels, split.validation, looked_at),
@@ -98,7 +101,8 @@ def train(
     scorers = {name: Scorer(config, name) for name in STREAMS}
     results = {}
     for number, (name, scorer) in enumerate(scorers.items()):
-        results[name] = fit(scorer, _loss(config), batches, config.fit, _of_stream(watch, number, name))
+        results[name] = fit(scorer, _loss(config), batches, config.fit, _of_stream(watch, number, name), compute)
+        scorer.to("cpu")
         _require_finite(name, results[name])
     return Streams(config, statistics, scorers), results
 

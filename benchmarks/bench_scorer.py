@@ -1,0 +1,156 @@
+"""The scorer's training on one thread, from the panel to the end of an epoch, beside Qlib's GRU on the same data.
+
+Run `python benchmarks/bench_scorer.py [--symbols 300] [--sessions 60] [--epochs 2] [--qlib PYTHON]`; `--qlib`: an
+interpreter that has `pyqlib` (0.9.7), which runs `qlib_gru.py`. Same windows (134 inputs, 20 sessions), sizes (2 layers
+of 128), batch (512), loss (MSE) and epochs; what an epoch holds is each product's own, so validation is in it. Seconds
+of an epoch are the difference between a training of several and one of a single epoch. Floor: the products of the
+training at the speed of a plain 1024 x 1024 product of the same precision. One seed and five, in single precision and
+with products in bfloat16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import time
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import measure
+import numpy as np
+import polars as pl
+import torch
+
+from fpm.nn.compute import compute
+from fpm.nn.fit import FitConfig, Loss, fit
+from fpm.nn.losses import LOSSES
+from fpm.nn.panel import Batch, Panel, SessionBatches, View, fingerprint_statistics, labelled_sessions
+from fpm.nn.scorer import PRESETS, Scorer
+from fpm.schema import FINGERPRINT_SIZE, SCORER_DAILY
+
+CONFIG = replace(PRESETS["default"], loss="mse")
+SEEDS = (42, 2024, 777, 7, 11)
+SIDE = 1024
+FIRST = date(2024, 1, 1)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Random values of as many symbols, the same for both; `train` and `validation` sessions have a whole look-back."""
+
+    panel: Panel
+    label_TS: np.ndarray
+    train: tuple[date, ...]
+    validation: tuple[date, ...]
+
+    def batches(self) -> SessionBatches:
+        view = View(CONFIG.look_back, CONFIG.look_back, fingerprint_statistics(self.panel, self.train))
+        parts = [labelled_sessions(self.panel, self.labels(), days, view) for days in (self.train, self.validation)]
+        return SessionBatches(self.panel, view, *parts, CONFIG.batch)
+
+    def keys(self) -> pl.DataFrame:
+        sessions, symbols = self.panel.sessions, self.panel.symbols
+        return pl.DataFrame({
+            "session": [day for day in sessions for _ in symbols], "symbol": list(symbols) * len(sessions),
+        })  # fmt: skip
+
+    def labels(self) -> pl.DataFrame:
+        return self.keys().with_columns(label=pl.Series(self.label_TS.ravel()))
+
+    def write(self, path: Path) -> None:
+        """As the peer reads it."""
+        fingerprint = self.panel.fingerprint_TSD.flatten(0, 1).numpy()
+        daily = self.panel.daily_TSC.reshape(len(fingerprint), -1).astype(np.float32)
+        inputs = pl.DataFrame(np.hstack([fingerprint, daily]), schema=[f"x{i}" for i in range(INPUTS)])
+        keys = self.keys().select(pl.col("session").cast(pl.Datetime("ns")).alias("datetime"), instrument="symbol")
+        keys.hstack(inputs).with_columns(label=pl.Series(self.label_TS.ravel(), dtype=pl.Float32)).write_parquet(path)
+
+
+INPUTS = FINGERPRINT_SIZE + len(SCORER_DAILY)
+
+
+def generated(symbols: int, sessions: int) -> Data:
+    """`sessions` to train on, a quarter of them to validate."""
+    before, held = CONFIG.look_back - 1, sessions // 4
+    shape = (before + sessions + held, symbols)
+    random, days = np.random.default_rng(0), tuple(FIRST + timedelta(days=t) for t in range(shape[0]))
+    of = Panel(
+        days, tuple(f"{600000 + s}.SH" for s in range(symbols)), "v",
+        torch.from_numpy(random.standard_normal((*shape, FINGERPRINT_SIZE), np.float32)),
+        np.exp(0.1 * random.standard_normal((*shape, len(SCORER_DAILY)))),
+        torch.zeros(*shape, len(CONFIG.factors)), np.ones(shape, dtype=np.bool_),
+    )  # fmt: skip
+    return Data(of, random.standard_normal(shape), days[before : before + sessions], days[before + sessions :])
+
+
+def train(data: Data, seeds: int, precision: str, epochs: int) -> float:
+    """Seconds of so many epochs of the fingerprint stream."""
+
+    def loss(scorer: Scorer, batch: Batch) -> Loss:
+        assert batch.label_B is not None
+        return Loss(LOSSES[CONFIG.loss](scorer(batch), batch.label_B))
+
+    scorer = Scorer(replace(CONFIG, seeds=SEEDS[:seeds]), "fingerprint")
+    begun = time.perf_counter()
+    fit(scorer, loss, data.batches(), FitConfig(epochs=epochs), compute=compute("cpu", precision))
+    return time.perf_counter() - begun
+
+
+def epoch(data: Data, seeds: int, precision: str, epochs: int) -> float:
+    first, all_of_them = (train(data, seeds, precision, count) for count in (1, 1 + epochs))
+    return (all_of_them - first) / epochs
+
+
+def floor(data: Data, seeds: int, precision: str) -> float:
+    """Seconds that the products of an epoch would take at the speed of a large one: 3 for training, 1 to validate."""
+    kind = getattr(torch, precision)
+    left, right = (torch.randn(SIDE, SIDE).to(kind) for _ in range(2))
+    speed = 2 * SIDE**3 / measure.interleaved({"product": partial(torch.mm, left, right)}, 5)["product"]
+    widths = [INPUTS] + [CONFIG.hidden] * (CONFIG.layers - 1)
+    a_sample = sum(2 * CONFIG.look_back * (width + CONFIG.hidden) * 3 * CONFIG.hidden for width in widths)
+    samples = len(data.panel.symbols) * (3 * len(data.train) + len(data.validation))
+    return seeds * a_sample * samples / speed
+
+
+def theirs(data: Data, python: Path, epochs: int) -> float:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "data.parquet"
+        data.write(path)
+        sizes = (CONFIG.look_back, CONFIG.hidden, CONFIG.batch, epochs)
+        asked = [path, data.train[-1], data.validation[0], *sizes]
+        script = Path(__file__).with_name("qlib_gru.py")
+        told = subprocess.run(
+            [python, script, *(str(each) for each in asked)], check=True, capture_output=True, text=True, cwd=folder
+        )
+    return float(told.stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--symbols", type=int, default=300)
+    parser.add_argument("--sessions", type=int, default=60, help="to train on")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--qlib", type=Path, help="an interpreter with pyqlib")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    data = generated(asked.symbols, asked.sessions)
+    peer = theirs(data, asked.qlib, asked.epochs) if asked.qlib else None
+    rows = []
+    for precision in ("float32", "bfloat16"):
+        one = epoch(data, 1, precision, asked.epochs)
+        for seeds, spent in ((1, one), (5, epoch(data, 5, precision, asked.epochs))):
+            rows.append(
+                [precision, seeds, spent, spent / floor(data, seeds, precision), spent / one, peer and peer / spent]
+            )
+    if peer is not None:
+        rows.append(["Qlib, float32", 1, peer, peer / floor(data, 1, "float32"), None, 1.0])
+    size = f"{asked.symbols} symbols x {asked.sessions} sessions, {INPUTS} inputs, look-back {CONFIG.look_back}"
+    heads = ["products", "seeds", "s an epoch", "x floor", "x one seed", "times as fast as Qlib"]
+    measure.show(f"scorer training, fingerprint stream, {size}", heads, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Qlib's GRU on the data that `bench_scorer.py` wrote: seconds an epoch, on standard output.
+
+Runs in an environment of its own (`pip install pyqlib==0.9.7`), started by `bench_scorer.py --qlib`:
+    python benchmarks/qlib_gru.py DATA.parquet TRAIN_END VALID_BEGIN LOOK_BACK HIDDEN BATCH EPOCHS
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+import pandas as pd
+import qlib
+import torch
+from qlib.contrib.model.pytorch_gru_ts import GRU
+from qlib.data.dataset import TSDatasetH
+from qlib.data.dataset.handler import DataHandlerLP
+from qlib.data.dataset.loader import StaticDataLoader
+
+
+def seconds(dataset: TSDatasetH, width: int, hidden: int, batch: int, epochs: int) -> float:
+    """Of one `fit` with as many epochs."""
+    model = GRU(
+        d_feat=width, hidden_size=hidden, num_layers=2, dropout=0.3, n_epochs=epochs, lr=1e-4, batch_size=batch,
+        early_stop=epochs + 1, GPU=-1, n_jobs=0, seed=42,
+    )  # fmt: skip
+    begun = time.perf_counter()
+    model.fit(dataset)
+    return time.perf_counter() - begun
+
+
+def main(path: str, train_end: str, valid_begin: str, look_back: int, hidden: int, batch: int, epochs: int) -> None:
+    torch.set_num_threads(1)
+    logging.disable(logging.CRITICAL)
+    qlib.init(skip_if_reg=True, logging_level=logging.CRITICAL)
+    frame = pd.read_parquet(path).set_index(["datetime", "instrument"]).sort_index()
+    features = [name for name in frame.columns if name != "label"]
+    loader = StaticDataLoader(pd.concat({"feature": frame[features], "label": frame[["label"]]}, axis=1))
+    days = frame.index.get_level_values("datetime").unique()
+    segments = {"train": (days[look_back - 1], pd.Timestamp(train_end)), "valid": (pd.Timestamp(valid_begin), days[-1])}
+    dataset = TSDatasetH(handler=DataHandlerLP(data_loader=loader), segments=segments, step_len=look_back)
+    first, all_of_them = (seconds(dataset, len(features), hidden, batch, count) for count in (1, 1 + epochs))
+    print((all_of_them - first) / epochs)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], *(int(argument) for argument in sys.argv[4:8]))
