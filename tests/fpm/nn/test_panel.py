@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -23,7 +24,7 @@ from fpm.nn.panel import (
     scorable,
     window,
 )
-from fpm.schema import FINGERPRINT_SIZE
+from fpm.schema import CLASSIC, FINGERPRINT_SIZE
 from tests.fpm.nn.small_panel import Generated, generated
 
 PLAIN = Statistics(torch.zeros(FINGERPRINT_SIZE), torch.ones(FINGERPRINT_SIZE))
@@ -156,6 +157,18 @@ def test_statistics_are_those_of_the_train_sessions(made: Generated, whole: Pane
     np.testing.assert_allclose(found.scale_D, stacked_ND.std(axis=0), rtol=1e-5)
     with pytest.raises(ModelRefused, match="FPM-ML-330"):
         fingerprint_statistics(whole, made.sessions[3:3])
+
+
+def test_a_constant_factor_and_a_constant_dimension_say_nothing(made: Generated) -> None:
+    first = pl.col("fingerprint").arr.to_list().list.head(FINGERPRINT_SIZE - 1)
+    still = first.list.concat(pl.lit([7.0], pl.List(pl.Float32)))
+    of = panel(made.frame.with_columns(pl.lit(3.25).alias("log_size"), still), made.sessions)
+    found = window(
+        of, made.sessions[8], np.arange(9), replace(VIEW, statistics=fingerprint_statistics(of, of.sessions))
+    )
+    assert torch.count_nonzero(found.fingerprint_LBF[..., FINGERPRINT_SIZE - 1]) == 0
+    assert torch.count_nonzero(found.factor_LBF[..., CLASSIC.index("log_size")]) == 0
+    assert bool(torch.isfinite(found.fingerprint_LBF).all() & torch.isfinite(found.factor_LBF).all())
 
 
 def test_an_empty_frame_is_a_panel_of_nothing(made: Generated) -> None:

@@ -15,6 +15,7 @@ from scipy import stats
 from fpm.errors import LookAhead, ModelRefused, TryLater
 from fpm.nn import streams
 from fpm.nn.checkpoint import from_bytes
+from fpm.nn.compute import compute
 from fpm.nn.fit import FitConfig, FitResult, Watch
 from fpm.nn.panel import Panel, panel, scorable, window
 from fpm.nn.scorer import ScorerConfig
@@ -73,6 +74,24 @@ def oracle_rank_ic(stream: str) -> float:
 def test_a_stream_finds_most_of_a_known_answer(stream: str) -> None:
     assert oracle_rank_ic(stream) > 0.25
     assert rank_ic(trained()[0], stream, made().labels) > 0.6 * oracle_rank_ic(stream)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"),
+    [
+        ("cpu", "bfloat16"),
+        *(
+            pytest.param("cuda", each, marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))
+            for each in ("float32", "bfloat16")
+        ),
+    ],
+)
+def test_elsewhere_or_with_half_the_digits_a_stream_finds_as_much(device: str, precision: str) -> None:
+    found, _ = train(whole(), made().labels, parts(), CONFIG, Watch(), compute(device, precision))
+    assert {parameter.device.type for scorer in found.scorers.values() for parameter in scorer.parameters()} == {"cpu"}
+    for stream in STREAMS:
+        single = rank_ic(trained()[0], stream, made().labels)
+        assert rank_ic(found, stream, made().labels) == pytest.approx(single, abs=0.04), stream
 
 
 def test_shuffled_labels_teach_nothing() -> None:
