@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fpm.groups import geometric_annual, max_drawdown
-from fpm.panels import Floats, pivot
+from fpm.panels import Floats, pivot, pivots
 
 LOCKED = 1e-4  # a price within this share of its limit is at the limit (prices may be stored as float32)
 VWAP_SLACK = 1e-3  # amount / volume may leave [low, high] by rounding only; beyond, the units are not to be trusted
@@ -114,7 +114,7 @@ def prices(daily: pl.DataFrame) -> Prices:
         (trades & ~up).alias("buyable"),
         (trades & ~down).alias("sellable"),
     )
-    panel = {name: pivot(rows, name, sessions, symbols) for name in ("close", "fill", "buyable", "sellable")}
+    panel = pivots(rows, ("close", "fill", "buyable", "sellable"), sessions, symbols)
     can_fill_TN = np.isfinite(panel["fill"])
     return Prices(
         sessions,

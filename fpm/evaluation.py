@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 from math import sqrt
 from typing import Any
 
@@ -40,8 +41,8 @@ from fpm.intervals import (
 from fpm.long_short import BLOCK as MONTH
 from fpm.long_short import Grid, LongShort, long_short
 from fpm.neutral import neutral
-from fpm.panels import Floats, axes, mean, pivot, weekly_grid
-from fpm.rank_ic import centred_ranks, decay_series, ic, icir, path_mean, rank_ic
+from fpm.panels import Floats, axes, mean, pivot, pivots, weekly_grid
+from fpm.rank_ic import Sorted, centred_ranks, decay_series, ic, icir, only, path_mean, rank_correlations, sort
 from fpm.sharpe import Sharpe, sharpe
 
 
@@ -85,7 +86,7 @@ def evaluate(
         tuple(sessions), tuple(symbols), pivot(scores, "score", sessions, symbols),
         pivot(returns, "label", sessions, symbols), config, surroundings or Surroundings(),
     )  # fmt: skip
-    series_T = rank_ic(asked.score_TN, asked.label_TN, config.minimum_symbols)
+    series_T = rank_correlations(asked.score, asked.label, config.minimum_symbols)
     valid_T, week = np.isfinite(series_T), weekly_grid(sessions)
     by_group = _by_group(asked, week)
     return Figures(
@@ -98,7 +99,7 @@ def evaluate(
         rank_ic_paths=path_mean(series_T, config.horizon),
         newey_west=possible(newey_west(series_T, config.horizon, config.level)),
         bootstrap=possible(block_bootstrap(series_T, config.horizon, config.level, config.draws, config.seed)),
-        null_band=null_band(asked.score_TN, asked.label_TN, series_T, config),
+        null_band=null_band(asked.score, asked.label, series_T, config),
         series=tuple((sessions[i], float(series_T[i])) for i in np.flatnonzero(valid_T)),
         **_ratios(series_T[week], config),
         **by_group,
@@ -110,7 +111,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Asked:
-    """One factor laid out for its figures."""
+    """One factor laid out for its figures, its scores and labels sorted once."""
 
     sessions: tuple[date, ...]
     symbols: tuple[str, ...]
@@ -119,9 +120,17 @@ class Asked:
     config: EvaluationConfig
     around: Surroundings
 
-    def estimate(self, score_TN: Floats, label_TN: Floats) -> Estimate:
+    @cached_property
+    def score(self) -> Sorted:
+        return sort(self.score_TN)
+
+    @cached_property
+    def label(self) -> Sorted:
+        return sort(self.label_TN)
+
+    def estimate(self, score: Sorted, label: Sorted) -> Estimate:
         """RankIC of other scores or returns on the same axes."""
-        series_T = rank_ic(score_TN, label_TN, self.config.minimum_symbols)
+        series_T = rank_correlations(score, label, self.config.minimum_symbols)
         return estimate(series_T, self.config.horizon, self.config.level)
 
 
@@ -141,7 +150,7 @@ def _by_group(asked: Asked, week: NDArray[np.intp]) -> dict[str, Any]:
     """Groups by score: mean labels over all sessions, and the weekly grid's returns, turnover and long-short."""
     score_TN, label_TN, config = asked.score_TN, asked.label_TN, asked.config
     groups = group_count(score_TN, label_TN, config.groups)
-    group_TN = memberships(np.where(np.isfinite(label_TN), score_TN, np.nan), groups)
+    group_TN = memberships(only(asked.score, asked.label.here_TN), groups)
     mean_TG = group_returns(group_TN, label_TN, groups)
     turnover_W = turnovers(group_TN[week], groups)
     days = [asked.sessions[i] for i in week]
@@ -186,20 +195,19 @@ def _around(asked: Asked) -> dict[str, Any]:
     if asked.around.daily is not None and asked.sessions:
         of = executions(asked.around.daily, asked.symbols)
         found["bases"] = tuple(
-            (name, asked.estimate(asked.score_TN, returns_of(of, asked.sessions, name, config.horizon)))
+            (name, asked.estimate(asked.score, sort(returns_of(of, asked.sessions, name, config.horizon))))
             for name in BASES
         )  # fmt: skip
-        fills_TN = np.where(fillable(of, asked.sessions), asked.score_TN, np.nan)
-        found["fillable"] = asked.estimate(fills_TN, asked.label_TN)
+        found["fillable"] = asked.estimate(only(asked.score, fillable(of, asked.sessions)), asked.label)
     found["exposures"] = tuple(
-        (name, asked.estimate(asked.score_TN, style_TN)) for name, style_TN in styles.items()
+        (name, asked.estimate(asked.score, sort(style_TN))) for name, style_TN in styles.items()
     )  # fmt: skip
     ways = {
         "industry": ([], group_TN), "styles": ([*styles.values()], None),
         "styles and industry": ([*styles.values()], group_TN),
     }  # fmt: skip
     found["neutral"] = tuple(
-        (name, asked.estimate(neutral(asked.score_TN, panels, groups_TN), asked.label_TN))
+        (name, asked.estimate(sort(neutral(asked.score_TN, panels, groups_TN)), asked.label))
         for name, (panels, groups_TN) in ways.items()
         if (styles or "styles" not in name) and (group_TN is not None or "industry" not in name)
     )
@@ -212,7 +220,7 @@ def _styles(asked: Asked) -> dict[str, Floats]:
     if frame is None:
         return {}
     names = [name for name in frame.columns if name not in ("session", "symbol")]
-    panels = {name: pivot(frame, name, asked.sessions, asked.symbols) for name in names}
+    panels = pivots(frame, names, asked.sessions, asked.symbols)
     return {name: mad_winsorise(x_TN.T).T for name, x_TN in panels.items() if np.isfinite(x_TN).any()}
 
 
@@ -234,14 +242,14 @@ def _sharpe(of: LongShort, asked: Asked) -> Sharpe | None:
     return sharpe(weekly, asked.around.trials, config.weeks_per_year, config.level)
 
 
-def null_band(score_TN: Floats, label_TN: Floats, series_T: Floats, config: EvaluationConfig) -> float | None:
+def null_band(score: Sorted, label: Sorted, series_T: Floats, config: EvaluationConfig) -> float | None:
     """Half-width around zero inside which the mean RankIC of a factor that knows nothing falls at `level`.
 
     The larger of two errors: symbols exchanged at random (few symbols), and Newey-West of the series itself (market and
     industry moves that a score may happen to load on, which exchanging symbols destroys). None under two periods.
     """
     factor = critical_value(independent_periods(np.isfinite(series_T), config.horizon), config.level)
-    exchanged = permuted_error(centred_ranks(score_TN), centred_ranks(label_TN), config.null_draws, config.seed)
+    exchanged = permuted_error(centred_ranks(score), centred_ranks(label), config.null_draws, config.seed)
     own = newey_west_error(series_T[np.isfinite(series_T)], config.horizon)
     errors = [error for error in (exchanged, own) if error is not None]
     return None if factor is None or not errors else min(1.0, factor * max(errors))
@@ -276,13 +284,11 @@ def _by_size(asked: Asked) -> list[tuple[str, Estimate]]:
         return []
     groups = asked.config.size_groups
     size_TN = pivot(asked.around.sizes, "size", asked.sessions, asked.symbols)
-    size_TN[~np.isfinite(asked.score_TN)] = np.nan
     numbered = tuple(f"size {i + 1}" for i in range(groups))
     names = {2: ("small", "large"), 3: ("small", "middle", "large")}.get(groups, numbered)
-    group_TN = memberships(size_TN, groups)
+    group_TN = memberships(only(sort(size_TN), asked.score.here_TN), groups)
     return [
-        (name, asked.estimate(np.where(group_TN == group, asked.score_TN, np.nan), asked.label_TN))
-        for group, name in enumerate(names)
+        (name, asked.estimate(only(asked.score, group_TN == group), asked.label)) for group, name in enumerate(names)
     ]
 
 
@@ -295,10 +301,9 @@ def paired_series(
     """RankIC per session of two factors over exactly the symbols that both score, on the sessions of both."""
     sessions, symbols = axes(left, right)
     both = sorted(set(sessions) & set(right["session"].unique().to_list()))
-    left_TN, right_TN = pivot(left, "score", both, symbols), pivot(right, "score", both, symbols)
-    label_TN = pivot(returns, "label", both, symbols)
-    label_TN[~(np.isfinite(left_TN) & np.isfinite(right_TN))] = np.nan
-    return rank_ic(left_TN, label_TN, minimum), rank_ic(right_TN, label_TN, minimum)
+    first, second = (sort(pivot(frame, "score", both, symbols)) for frame in (left, right))
+    label = only(sort(pivot(returns, "label", both, symbols)), first.here_TN & second.here_TN)
+    return rank_correlations(first, label, minimum), rank_correlations(second, label, minimum)
 
 
 def compare(

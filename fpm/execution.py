@@ -14,7 +14,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from fpm.panels import Floats, pivot
+from fpm.panels import Floats, pivots
 from fpm.rank_ic import Flags
 
 # name -> (column of the price, sessions after t at which the position is taken)
@@ -45,8 +45,9 @@ def executions(daily: pl.DataFrame, symbols: Sequence[str]) -> Executions:
         open=pl.col("open") * adjust, close=pl.col("close") * adjust, vwap=pl.col("amount") / pl.col("volume") * adjust,
         buyable=(traded & ~at_limit.fill_null(False)).cast(pl.Float64),
     )  # fmt: skip
-    prices = {name: pivot(told, name, sessions, symbols) for name in ("open", "close", "vwap")}
-    return Executions(tuple(sessions), prices, pivot(told, "buyable", sessions, symbols) == 1)
+    panels = pivots(told, ("open", "close", "vwap", "buyable"), sessions, symbols)
+    buyable_TN = panels.pop("buyable") == 1
+    return Executions(tuple(sessions), panels, buyable_TN)
 
 
 def returns(of: Executions, sessions: Sequence[date], basis: str, horizon: int) -> Floats:

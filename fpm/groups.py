@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpm.panels import Floats
+from fpm.rank_ic import Sorted, places_within
 
 
 def group_count(score_TN: Floats, label_TN: Floats, wanted: int) -> int:
@@ -15,18 +16,14 @@ def group_count(score_TN: Floats, label_TN: Floats, wanted: int) -> int:
     return int(max(2, min(wanted, typical // 2)))
 
 
-def memberships(score_TN: Floats, groups: int) -> NDArray[np.int64]:
+def memberships(score: Sorted, groups: int) -> NDArray[np.int64]:
     """Group of every symbol by score, 0 = lowest, -1 = no score or a session with fewer symbols than groups (T, N).
 
     Equal sizes up to one; ties are cut in symbol order, so that a session always fills every group.
     """
-    group_TN = np.full(score_TN.shape, -1, dtype=np.int64)
-    for row, score_N in zip(group_TN, score_TN, strict=True):
-        here = np.flatnonzero(np.isfinite(score_N))
-        if len(here) >= groups:
-            ordered = here[np.argsort(score_N[here], kind="stable")]
-            row[ordered] = np.arange(len(here)) * groups // len(here)
-    return group_TN
+    count_T1 = score.here_TN.sum(axis=1, keepdims=True)
+    group_TN = places_within(score) * groups // np.maximum(count_T1, 1)
+    return np.where(score.here_TN & (count_T1 >= groups), group_TN, -1)
 
 
 def group_returns(group_TN: NDArray[np.int64], label_TN: Floats, groups: int) -> Floats:

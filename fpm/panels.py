@@ -14,19 +14,28 @@ Floats = NDArray[np.float64]
 
 def pivot(frame: pl.DataFrame, column: str, sessions: Sequence[date], symbols: Sequence[str]) -> Floats:
     """Dense (T, N) array of `column`; NaN where a session-symbol has no finite value. Other rows are left out."""
-    kept = frame.filter(pl.col("session").is_in(list(sessions)) & pl.col("symbol").is_in(list(symbols)))
-    values_TN = np.full((len(sessions), len(symbols)), np.nan)
-    if kept.is_empty():
-        return values_TN
-    rows, columns = _places(kept["session"], sessions), _places(kept["symbol"], symbols)
-    values_TN[rows, columns] = kept[column].cast(pl.Float64).to_numpy()
-    values_TN[~np.isfinite(values_TN)] = np.nan
-    return values_TN
+    return pivots(frame, [column], sessions, symbols)[column]
 
 
-def _places(values: pl.Series, axis: Sequence[object]) -> NDArray[np.int64]:
-    """Position of every value on its axis."""
-    return values.replace_strict(list(axis), list(range(len(axis))), return_dtype=pl.Int64).to_numpy()
+def pivots(
+    frame: pl.DataFrame, columns: Sequence[str], sessions: Sequence[date], symbols: Sequence[str]
+) -> dict[str, Floats]:
+    """`pivot` of several columns of one frame."""
+    places = frame.select(
+        pl.col("session").replace_strict(list(sessions), range(len(sessions)), default=None, return_dtype=pl.Int64)
+        * len(symbols)
+        + pl.col("symbol").cast(pl.Enum(symbols), strict=False).to_physical()
+    ).to_series()
+    kept = places.is_not_null()
+    at = places.filter(kept).to_numpy()
+    return {column: _placed(frame[column].filter(kept), at, (len(sessions), len(symbols))) for column in columns}
+
+
+def _placed(values: pl.Series, at: NDArray[np.int64], shape: tuple[int, int]) -> Floats:
+    placed_TN = np.full(shape, np.nan)
+    placed_TN.ravel()[at] = values.cast(pl.Float64).to_numpy()
+    placed_TN[~np.isfinite(placed_TN)] = np.nan
+    return placed_TN
 
 
 def axes(*frames: pl.DataFrame) -> tuple[list[date], list[str]]:

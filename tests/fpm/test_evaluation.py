@@ -22,8 +22,8 @@ from fpm.intervals import (
     newey_west_error,
     permuted_error,
 )
-from fpm.panels import pivot, weekly_grid
-from fpm.rank_ic import centred_ranks, decay, icir, path_mean, rank_ic
+from fpm.panels import pivot, pivots, weekly_grid
+from fpm.rank_ic import centred_ranks, decay, decay_series, icir, path_mean, places_within, rank_ic, ranks_within, sort
 from tests.fpm.panels_of import long, weekdays
 
 MONDAY = date(2025, 6, 2)
@@ -64,6 +64,27 @@ def test_rank_ic_is_undefined_for_constants_and_too_few_symbols():
     assert np.isnan(rank_ic(label[:, :2], label[:, :2])).all()
 
 
+def test_ranks_of_any_part_of_a_sorted_panel_equal_scipys():
+    generator = np.random.default_rng(7)
+    values_TN = np.round(generator.normal(size=(20, 50)), 1)
+    values_TN[generator.random(values_TN.shape) < 0.1] = np.nan
+    values_TN[0, :2] = np.inf, -np.inf
+    panel = sort(values_TN)
+    kept_TN = panel.here_TN & (generator.random(values_TN.shape) < 0.6)
+    ranked_TN = ranks_within(panel, kept_TN)
+    for ranked_N, values_N, kept_N in zip(ranked_TN, values_TN, kept_TN, strict=True):
+        ranks = stats.rankdata(values_N[kept_N])
+        assert ranked_N[kept_N] == pytest.approx(ranks - ranks.mean(), abs=1e-12)
+        assert not ranked_N[~kept_N].any()
+
+
+def test_places_are_those_of_a_stable_sort():
+    values_TN = np.random.default_rng(8).integers(0, 5, (10, 300)).astype(float)
+    values_TN[:, ::7] = np.nan
+    expected_TN = np.argsort(np.argsort(values_TN, axis=1, kind="stable"), axis=1)
+    assert np.array_equal(places_within(sort(values_TN)), np.where(np.isfinite(values_TN), expected_TN, -1))
+
+
 def test_weekly_grid_takes_the_last_session_of_each_week_also_around_holidays_and_new_year():
     sessions = [date(2024, 12, 27), date(2024, 12, 30), date(2024, 12, 31), date(2025, 1, 2), date(2025, 1, 6)]
     assert weekly_grid(sessions).tolist() == [0, 3, 4]  # 30 Dec to 2 Jan is one ISO week across two years
@@ -92,22 +113,33 @@ def test_decay_sees_the_one_session_that_the_score_knows():
     assert decay(score_TN, close_TN, 11)[-1] is None
 
 
+def test_decay_of_every_lag_equals_scipy_with_gaps():
+    score_TN, moved_TN, _ = drawn(9, 30)
+    close_TN = np.exp(moved_TN)
+    score_TN[2, :9], close_TN[4, 3:8], close_TN[8, 20:] = np.nan, np.nan, np.nan
+    for lag, series_T in enumerate(decay_series(score_TN, close_TN, 10), start=1):
+        assert len(series_T) == max(0, 8 - lag)
+        for t, found in enumerate(series_T):
+            later_N = close_TN[t + lag + 1] / close_TN[t + lag] - 1
+            assert found == pytest.approx(stats.spearmanr(score_TN[t], later_N, nan_policy="omit")[0], abs=1e-12)
+
+
 # --- groups -------------------------------------------------------------------------------------------------------
 
 
 def test_groups_and_their_returns_by_hand():
     score_TN = np.array([[4.0, 1.0, 3.0, 2.0, np.nan]])
     label_TN = np.array([[0.04, 0.01, 0.02, 0.03, 0.9]])
-    group_TN = memberships(score_TN, 2)
+    group_TN = memberships(sort(score_TN), 2)
     assert group_TN.tolist() == [[1, 0, 1, 0, -1]]
     assert group_returns(group_TN, label_TN, 2).tolist() == [[pytest.approx(0.02), pytest.approx(0.03)]]
 
 
 def test_groups_are_equal_in_size_up_to_one_and_fewer_in_small_universes():
-    assert np.bincount(memberships(np.arange(23.0)[None], 10)[0]).tolist() == [3, 2, 2, 3, 2, 2, 3, 2, 2, 2]
+    assert np.bincount(memberships(sort(np.arange(23.0)[None]), 10)[0]).tolist() == [3, 2, 2, 3, 2, 2, 3, 2, 2, 2]
     assert group_count(np.ones((3, 4)), np.ones((3, 4)), 10) == 2
     assert group_count(np.ones((3, 100)), np.ones((3, 100)), 10) == 10
-    assert (memberships(np.array([[1.0, np.nan, np.nan]]), 2) == -1).all()
+    assert (memberships(sort(np.array([[1.0, np.nan, np.nan]])), 2) == -1).all()
 
 
 def test_compounding_and_drawdown_by_hand():
@@ -169,7 +201,7 @@ def test_interval_of_two_periods_is_wide_and_of_one_is_absent():
 
 def test_permuted_error_is_that_of_a_random_ranking():
     score_TN, label_TN, _ = drawn(50, 30)
-    error = permuted_error(centred_ranks(score_TN), centred_ranks(label_TN), 400, 1)
+    error = permuted_error(centred_ranks(sort(score_TN)), centred_ranks(sort(label_TN)), 400, 1)
     assert error == pytest.approx(1 / sqrt(29 * 50), rel=0.15)  # variance of Spearman's coefficient: 1 / (n - 1)
     assert permuted_error(np.ones((2, 3)), np.ones((2, 3)), 10, 1) is None
 
@@ -279,6 +311,20 @@ def test_row_order_does_not_matter():
 def test_pivot_places_every_value_and_treats_infinite_as_absent():
     frame = pl.DataFrame({"session": [MONDAY, MONDAY], "symbol": ["b", "a"], "x": [np.inf, 2.0]})
     assert np.array_equal(pivot(frame, "x", [MONDAY], ["a", "b"]), [[2.0, np.nan]], equal_nan=True)
+
+
+def test_pivots_leave_out_other_rows_and_keep_the_last_of_two():
+    rows = [
+        (MONDAY, "b", 1.0, True),
+        (MONDAY, "c", 2.0, True),
+        (date(2025, 6, 3), "a", 3.0, False),
+        (MONDAY, "b", 4.0, None),
+    ]
+    frame = pl.DataFrame(rows, schema=["session", "symbol", "x", "y"], orient="row")
+    found = pivots(frame, ["x", "y"], [MONDAY], ["a", "b"])
+    assert np.array_equal(found["x"], [[np.nan, 4.0]], equal_nan=True)
+    assert np.isnan(found["y"]).all()
+    assert pivot(frame, "x", [], []).shape == (0, 0)
 
 
 # --- two factors --------------------------------------------------------------------------------------------------
