@@ -46,9 +46,9 @@ def resident(field: str = "VmHWM") -> float:
     return int(line.split()[1]) * 1024 / MEGABYTE
 
 
-def in_process(program: str, *arguments: object) -> dict[str, Any]:
+def in_process(program: str, *arguments: object, python: str = sys.executable) -> dict[str, Any]:
     """What a program of its own process printed as its last line, a JSON document."""
-    command = [sys.executable, program, *map(str, arguments)]
+    command = [python, program, *map(str, arguments)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
