@@ -1,7 +1,7 @@
 """Every figure of one factor, against scipy's rank correlation alone, session by session.
 
 Run `python benchmarks/bench_evaluation.py [--symbols 2000] [--sessions 240] [--peer PYTHON]`. Floors, of the same dense
-panels: one argsort of each and a product; `scipy.stats.spearmanr` in a loop. Ours begins with the long frames and gives
+panels: ranks by argsort and a product; `scipy.stats.spearmanr` in a loop. Ours begins with the long frames and gives
 every figure with its interval, from more and more surroundings. `--peer`: an interpreter that has alphalens-reloaded,
 for its quantiles, information coefficient, returns and turnover (`alphalens_figures.py`) of the same rows.
 """
@@ -98,7 +98,7 @@ def main() -> None:
         f"every figure: {level}": partial(evaluate, scores, labels, surroundings=each) for level, each in levels.items()
     }
     ways = {
-        "one argsort of each panel (floor)": partial(argsorts, *panels),
+        "argsorts of both panels (floor)": partial(argsorts, *panels),
         "scipy's spearmanr": partial(spearman, *panels),
     }
     spent = measure.interleaved(ways | ours)

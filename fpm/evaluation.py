@@ -42,7 +42,7 @@ from fpm.long_short import BLOCK as MONTH
 from fpm.long_short import Grid, LongShort, long_short
 from fpm.neutral import neutral
 from fpm.panels import Floats, axes, mean, pivot, pivots, weekly_grid
-from fpm.rank_ic import Sorted, centred_ranks, decay_series, ic, icir, only, path_mean, rank_correlations, sort
+from fpm.rank_ic import Flags, Sorted, centred_ranks, decay_series, ic, icir, only, path_mean, rank_correlations, sort
 from fpm.sharpe import Sharpe, sharpe
 
 
@@ -96,11 +96,14 @@ def evaluate(
         independent_periods=independent_periods(valid_T, config.horizon),
         symbols=int(np.median(np.isfinite(asked.score_TN).sum(axis=1))) if sessions else 0,
         rank_ic=mean(series_T[week]),
+        rank_ic_interval=weekly(series_T[week], config).interval,
         rank_ic_paths=path_mean(series_T, config.horizon),
         newey_west=possible(newey_west(series_T, config.horizon, config.level)),
         bootstrap=possible(block_bootstrap(series_T, config.horizon, config.level, config.draws, config.seed)),
         null_band=null_band(asked.score, asked.label, series_T, config),
         series=tuple((sessions[i], float(series_T[i])) for i in np.flatnonzero(valid_T)),
+        hit_rate=estimate(np.where(valid_T, series_T > 0, np.nan), config.horizon, config.level, lowest=0.0),
+        coverage=coverage(asked.score.here_TN, asked.label.here_TN),
         **_ratios(series_T[week], config),
         **by_group,
         **_by_part(asked, series_T),
@@ -134,6 +137,18 @@ class Asked:
         return estimate(series_T, self.config.horizon, self.config.level)
 
 
+def weekly(week_W: Floats, config: EvaluationConfig) -> Estimate:
+    """Mean of the weekly grid. Labels of neighbouring weeks overlap where a holiday makes one short: one lag."""
+    return estimate(week_W, 1, config.level)
+
+
+def coverage(score_here_TN: Flags, label_here_TN: Flags) -> float | None:
+    """Share of the scores that have a label, over the sessions that have any label."""
+    scored_TN = score_here_TN[label_here_TN.any(axis=1)]
+    both = (score_here_TN & label_here_TN).sum()
+    return float(both / scored_TN.sum()) if scored_TN.any() else None
+
+
 def _ratios(week_W: Floats, config: EvaluationConfig) -> dict[str, Any]:
     """ICIR of the weekly grid, raw and annual, and the interval of the raw one."""
     ratio, values = icir(week_W), week_W[np.isfinite(week_W)]
@@ -155,10 +170,12 @@ def _by_group(asked: Asked, week: NDArray[np.intp]) -> dict[str, Any]:
     turnover_W = turnovers(group_TN[week], groups)
     days = [asked.sessions[i] for i in week]
     known_T = np.asarray(np.isfinite(mean_TG).any(axis=1))
-    weekly = Grid(config.weeks_per_year, config.annualise_from, config.level, config.draws, config.seed)
+    each_GT = mean_TG.T if known_T.any() else mean_TG.T[:0]
+    grid = Grid(config.weeks_per_year, config.annualise_from, config.level, config.draws, config.seed)
     return {
-        "groups": tuple(mean(mean_TG[:, group]) for group in range(groups)) if known_T.any() else (),
-        "long_short": long_short(mean_TG[week], turnover_W, days, weekly),
+        "groups": tuple(map(mean, each_GT)),
+        "group_intervals": tuple(newey_west(own_T, config.horizon, config.level) for own_T in each_GT),
+        "long_short": long_short(mean_TG[week], turnover_W, days, grid),
         "group_weeks": tuple(
             (day, tuple(None if np.isnan(x) else float(x) for x in mean_TG[i]))
             for day, i in zip(days, week, strict=True)

@@ -33,10 +33,13 @@ class Surroundings:
 @dataclass(frozen=True)
 class Figures:
     """Every figure of one factor. `rank_ic` is the weekly grid's mean, `rank_ic_paths` the mean of the start-day paths;
-    intervals and `null_band` (half-width around zero) belong to `rank_ic_paths`, which uses every session.
+    `newey_west`, `bootstrap` and `null_band` (half-width around zero) belong to `rank_ic_paths`, which uses every
+    session.
 
-    `ic`: Pearson. `group_weeks`: mean label of every group, lowest first, by session of the weekly grid.
-    `turnover_weeks`: share of the outer groups' names replaced. `..._intervals` are in the order of their figures.
+    `hit_rate`: share of sessions whose RankIC is above 0. `coverage`: share of the scores that have a label, of the
+    sessions that have any. `ic`: Pearson. `group_weeks`: mean label of every group, lowest first, by session of the
+    weekly grid. `turnover_weeks`: share of the outer groups' names replaced. `..._intervals` are in the order of their
+    figures.
     `bases`: RankIC with the return of each execution basis; `fillable`: without names that could not be bought at the
     next close; `neutral`: of what is left of the score without industries and styles; `exposures`: rank correlation
     of score and style.
@@ -72,6 +75,10 @@ class Figures:
     neutral: tuple[tuple[str, Estimate], ...] = ()
     exposures: tuple[tuple[str, Estimate], ...] = ()
     sharpe: Sharpe | None = None
+    rank_ic_interval: Interval | None = None
+    group_intervals: tuple[Interval | None, ...] = ()
+    hit_rate: Estimate | None = None
+    coverage: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: dates as ISO text, absent figures as null."""

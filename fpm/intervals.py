@@ -109,16 +109,19 @@ def block_bootstrap(series_T: Floats, horizon: int, level: float, draws: int, se
     return interval(values_T, error, independent_periods(valid_T, horizon), level, "block-bootstrap")
 
 
-def estimate(series_T: Floats, horizon: int, level: float) -> Estimate:
-    """Mean of a per-session series of correlations (NaN = no value) with its Newey-West interval."""
+def estimate(series_T: Floats, horizon: int, level: float, lowest: float = -1.0) -> Estimate:
+    """Mean of a per-session series (NaN = no value) of correlations, or of shares, with its Newey-West interval."""
     finite_T = series_T[np.isfinite(series_T)]
     value = float(finite_T.mean()) if len(finite_T) else None
-    return Estimate(value, possible(newey_west(series_T, horizon, level)), len(finite_T))
+    return Estimate(value, possible(newey_west(series_T, horizon, level), lowest), len(finite_T))
 
 
-def possible(interval: Interval | None) -> Interval | None:
-    """An interval of a correlation, cut to -1 .. 1: two periods can make it wider than the truth can be."""
-    return interval and replace(interval, low=max(-1.0, interval.low), high=min(1.0, interval.high))
+def possible(interval: Interval | None, lowest: float = -1.0) -> Interval | None:
+    """An interval of a correlation, cut to -1 .. 1: two periods can make it wider than the truth can be.
+
+    `lowest` is 0 for a share.
+    """
+    return interval and replace(interval, low=max(lowest, interval.low), high=min(1.0, interval.high))
 
 
 def resampled(values_T: Floats, block: int, draws: int, seed: int) -> Floats:

@@ -21,8 +21,8 @@ BLOCK = 4  # weeks that are resampled together: a month of moves stays one
 
 @dataclass(frozen=True)
 class LongShort:
-    """`weeks`: returns by session of the grid. `intervals`: of annual_return, information_ratio, win_rate and
-    max_drawdown, by block bootstrap over the weeks; an interval that cannot be had is left out."""
+    """`weeks`: returns by session of the grid. `intervals`: of annual_return, information_ratio, win_rate,
+    max_drawdown and turnover, by block bootstrap over the weeks; an interval that cannot be had is left out."""
 
     weeks: tuple[tuple[date, float], ...]
     total_return: float | None
@@ -61,7 +61,7 @@ def long_short(returns_WG: Floats, turnover_W: Floats, sessions: Sequence[date],
         float((returns > 0).mean()) if len(returns) else None,
         max_drawdown(returns),
         mean(turnover_W),
-        intervals(returns, grid) if enough else (),
+        intervals(returns, turnover_W[np.isfinite(turnover_W)], grid) if enough else (),
     )
 
 
@@ -71,7 +71,7 @@ def information_ratio(returns: Floats, annual: float | None, per_year: int) -> f
     return annual / volatility if annual is not None and volatility > 0 else None
 
 
-def intervals(returns: Floats, grid: Grid) -> tuple[tuple[str, Interval], ...]:
+def intervals(returns: Floats, turnover: Floats, grid: Grid) -> tuple[tuple[str, Interval], ...]:
     """Percentile intervals of the figures over circular block resamples of the weeks."""
     drawn_RW = resampled(returns, BLOCK, grid.draws, grid.seed)
     growth_R, volatility_R = np.prod(1 + drawn_RW, axis=1), drawn_RW.std(axis=1, ddof=1) * sqrt(grid.weeks_per_year)
@@ -82,6 +82,7 @@ def intervals(returns: Floats, grid: Grid) -> tuple[tuple[str, Interval], ...]:
             "information_ratio": annual_R / volatility_R,
             "win_rate": (drawn_RW > 0).mean(axis=1),
             "max_drawdown": drawdowns(drawn_RW),
+            "turnover": resampled(turnover, BLOCK, grid.draws, grid.seed).mean(axis=1) if len(turnover) else turnover,
         }
     found = {name: percentiles(values_R, grid.level, "block-bootstrap") for name, values_R in figures.items()}
     return tuple((name, interval) for name, interval in found.items() if interval is not None)

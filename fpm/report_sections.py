@@ -57,15 +57,16 @@ FACTORS = Section(
         ),
         _table(
             "certainty", "How sure",
-            "All days: mean of the five start-day paths, which is what intervals and null band belong to. Null band: "
-            "what a factor that knows nothing would show at 95 %.",
+            "All days: mean of the five start-day paths, which is what the first two intervals and the null band "
+            "belong to. Null band: what a factor that knows nothing would show at 95 %. Scores with a label: of the "
+            "labelled sessions.",
         ),
         _table(
             "earned", "How sure of what was earned: 95 % intervals, and the Sharpe ratio",
-            "Long-short figures by block bootstrap over the weeks, four together, from 13 weeks on. P(true > 0): "
-            "probabilistic Sharpe ratio, of so many weeks with their skewness and kurtosis; deflated: that the true "
-            "one is above the best that so many settings without skill would show (Bailey and Lopez de Prado 2014). "
-            "Before costs.",
+            "Long-short figures and turnover by block bootstrap over the weeks, four together, from 13 weeks on. "
+            "P(true > 0): probabilistic Sharpe ratio, of so many weeks with their skewness and kurtosis; deflated: "
+            "that the true one is above the best that so many settings without skill would show (Bailey and Lopez de "
+            "Prado 2014). Before costs.",
         ),
         _table(
             "oracle", "Beside the known answer",
@@ -112,6 +113,7 @@ GROUPS = Section(
             )
             for name in ("fingerprint", "traditional", "dual")
         ),
+        _table("by-group", "Mean return by score group", "As in the plot, with Newey-West 95 % intervals."),
         _plot("turnover", "Turnover", "Share of the outer groups' names replaced each week."),
     ),
 )  # fmt: skip

@@ -82,7 +82,8 @@ def _headline_cells(figures: Figures) -> tuple[str, ...]:
 def _certainty(data: ReportData) -> Table:
     columns = (
         "stream", "RankIC|all days", "95 % interval|Newey-West", "95 % interval|block bootstrap", "null band|±",
-        "independent|periods", "sessions|labelled", "symbols|median", "Pearson IC",
+        "independent|periods", "sessions|labelled", "symbols|median", "Pearson IC", "RankIC weekly|95 % interval",
+        "sessions with|RankIC > 0", "scores with|a label",
     )  # fmt: skip
     return Table(columns, [Row((name, *_certainty_cells(figures)), name) for name, figures in data.streams.items()])
 
@@ -92,14 +93,19 @@ def _certainty_cells(figures: Figures) -> tuple[str, ...]:
         number(figures.rank_ic_paths), interval(figures.newey_west), interval(figures.bootstrap),
         number(figures.null_band), number(figures.independent_periods, 0), number(figures.labelled_sessions, 0),
         number(figures.symbols, 0), number(figures.ic.value if figures.ic else None),
+        interval(figures.rank_ic_interval), _hit_rate(figures.hit_rate), percent(figures.coverage, 1),
     )  # fmt: skip
+
+
+def _hit_rate(each: Estimate | None) -> str:
+    return ABSENT if each is None else percent_cell(each.value, each.interval, 0)
 
 
 def _earned(data: ReportData) -> Table:
     """How sure the long-short portfolio's figures are, and its Sharpe ratio after so many tries."""
     columns = (
-        "stream", "long-short|a year", "IR", "weekly|win rate", "max.|drawdown", "Sharpe|a year",
-        "95 % interval|of it", "P(true > 0)", "deflated|Sharpe", "trials",
+        "stream", "long-short|a year", "IR", "weekly|win rate", "max.|drawdown", "turnover|a week",
+        "Sharpe|a year", "95 % interval|of it", "P(true > 0)", "deflated|Sharpe", "trials",
     )  # fmt: skip
     return Table(columns, [Row((name, *_earned_cells(figures)), name) for name, figures in data.streams.items()])
 
@@ -109,6 +115,7 @@ def _earned_cells(figures: Figures) -> tuple[str, ...]:
     return (
         percent_interval(ends.get("annual_return")), interval(ends.get("information_ratio"), 2),
         percent_interval(ends.get("win_rate")), percent_interval(ends.get("max_drawdown")),
+        percent_interval(ends.get("turnover"), 0),
         *_sharpe_cells(figures.sharpe),
     )  # fmt: skip
 
@@ -163,6 +170,17 @@ def _by_year(data: ReportData) -> Table:
     return _by_stream("year (sessions)", found)
 
 
+def _by_group(data: ReportData) -> Table:
+    found = {
+        name: {
+            str(group): percent_cell(mean, sure)
+            for group, (mean, sure) in enumerate(zip_longest(figures.groups, figures.group_intervals), start=1)
+        }
+        for name, figures in data.streams.items()
+    }
+    return _by_stream("group, lowest scores first", found)
+
+
 def _bases(data: ReportData) -> Table:
     return _by_stream("bought at", {name: _estimates(figures.bases) for name, figures in data.streams.items()})
 
@@ -206,6 +224,11 @@ def _estimate(each: Estimate) -> str:
 def cell(value: float | None, sure: Interval | None) -> str:
     """A figure and, where there is one, its interval."""
     return number(value) if sure is None else f"{number(value)} {interval(sure)}"
+
+
+def percent_cell(value: float | None, sure: Interval | None, digits: int = 2) -> str:
+    """The same in percent."""
+    return percent(value, digits) if sure is None else f"{percent(value, digits)} {percent_interval(sure, digits)}"
 
 
 def mean_of(series: Sequence[tuple[date, float]]) -> float | None:
@@ -320,6 +343,7 @@ TABLES: Mapping[str, Callable[[ReportData], Table]] = {
     "earned": _earned,
     "oracle": _oracle,
     "paired": _paired,
+    "by-group": _by_group,
     "by-size": _by_size,
     "by-year": _by_year,
     "variants": _variants,

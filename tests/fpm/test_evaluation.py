@@ -246,6 +246,35 @@ def test_long_short_by_hand():
     assert figures.turnover == 0.0
 
 
+def test_the_weekly_mean_the_groups_and_the_turnover_have_their_intervals():
+    score_TN, label_TN, days = drawn(100, 60, strength=0.2)
+    figures = evaluate(long(score_TN, "score", days), long(label_TN, "label", days))
+    week = weekly_grid(days)
+    by_week = rank_ic(score_TN, label_TN)[week]
+    half = critical_value(len(week), 0.95) * slow_newey_west(by_week.tolist(), 1)
+    assert (figures.rank_ic_interval.low, figures.rank_ic_interval.high) == pytest.approx(
+        (by_week.mean() - half, by_week.mean() + half)
+    )
+    lowest = np.take_along_axis(label_TN, np.argsort(score_TN, axis=1)[:, :6], axis=1).mean(axis=1)
+    half = critical_value(20, 0.95) * slow_newey_west(lowest.tolist(), 5)
+    assert figures.groups[0] == pytest.approx(lowest.mean())
+    assert figures.group_intervals[0].low == pytest.approx(lowest.mean() - half)
+    assert len(figures.group_intervals) == len(figures.groups) == 10
+    turnover = dict(figures.long_short.intervals)["turnover"]
+    assert turnover.low < figures.long_short.turnover < turnover.high
+    assert figures.long_short.turnover == pytest.approx(0.9, abs=0.03)  # a score drawn anew keeps a tenth by chance
+
+
+def test_hit_rate_and_coverage_by_hand():
+    days = [date(2025, 6, 6), date(2025, 6, 13), date(2025, 6, 20), date(2025, 6, 27)]
+    score_TN = np.array([[1.0, 2.0, 3.0, 4.0]] * 4)
+    label_TN = np.array([[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 4.0, np.nan], [np.nan] * 4])
+    figures = evaluate(long(score_TN, "score", days), long(label_TN, "label", days), EvaluationConfig(horizon=1))
+    assert figures.hit_rate.value == pytest.approx(2 / 3) and figures.hit_rate.sessions == 3
+    assert (figures.hit_rate.interval.low, figures.hit_rate.interval.high) == (0.0, 1.0)  # three sessions say little
+    assert figures.coverage == pytest.approx(11 / 12)  # the last session has no labels yet
+
+
 def test_a_factor_that_knows_nothing_lies_in_its_null_band():
     inside = 0
     for seed in range(20):

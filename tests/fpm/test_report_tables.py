@@ -61,13 +61,25 @@ def test_every_way_to_be_filled_and_every_variant_is_a_row_with_its_interval():
 
 def test_what_was_earned_has_intervals_and_a_deflated_sharpe_ratio_once_there_are_weeks_enough():
     few, many = (tables(made(sessions))["earned"].rows[2].cells for sessions in (40, 90))
-    assert few[1:] == (DASH,) * 9
+    assert few[1:] == (DASH,) * 10
     of = made(90).streams["dual"].sharpe
-    assert many[5:] == (
+    assert many[6:] == (
         number(of.annual, 2), f"[{number(of.low, 2)}, {number(of.high, 2)}]", percent(of.probabilistic, 1),
         percent(of.deflated, 1), "2",
     )  # fmt: skip
     assert many[1].startswith("[") and of.deflated < of.probabilistic
+
+
+def test_every_group_is_a_row_and_what_the_weeks_say_has_its_interval():
+    data, written = made(), tables(made())
+    of = data.streams["dual"]
+    rows = written["by-group"].rows
+    assert [row.cells[0] for row in rows] == [str(group + 1) for group in range(len(of.groups))]
+    sure = of.group_intervals[-1]
+    assert rows[-1].cells[3] == f"{percent(of.groups[-1])} [{percent(sure.low)}, {percent(sure.high)}]"
+    cells = written["certainty"].rows[2].cells
+    assert cells[9] == interval(of.rank_ic_interval) and cells[10].startswith(f"{percent(of.hit_rate.value, 0)} [")
+    assert cells[11] == "100.0 %"
 
 
 def test_paired_differences_have_both_intervals():
