@@ -20,7 +20,7 @@ import polars as pl
 from scipy import stats
 
 from fpm import sessions
-from fpm.evaluation import PRESETS, evaluate
+from fpm.evaluation import PRESETS, compare, evaluate
 from fpm.figures import Surroundings
 from fpm.panels import Floats, axes, pivot
 
@@ -97,6 +97,9 @@ def main() -> None:
     ours = {
         f"every figure: {level}": partial(evaluate, scores, labels, surroundings=each) for level, each in levels.items()
     }
+    ours["paired difference of two factors"] = partial(
+        compare, scores, scores.with_columns(pl.col("score") ** 2), labels
+    )
     ways = {
         "argsorts of both panels (floor)": partial(argsorts, *panels),
         "scipy's spearmanr": partial(spearman, *panels),
