@@ -247,7 +247,7 @@ def _industries(asked: Asked) -> NDArray[np.int64] | None:
     if daily is None or "industry" not in daily.columns or not daily["industry"].count():
         return None
     names = daily["industry"].drop_nulls().unique().sort()
-    number = pl.col("industry").replace_strict(names, list(range(len(names))), default=None, return_dtype=pl.Int64)
+    number = pl.col("industry").cast(pl.Enum(names)).to_physical()
     numbers_TN = pivot(daily.with_columns(number=number), "number", asked.sessions, asked.symbols)
     return np.where(np.isfinite(numbers_TN), numbers_TN, -1).astype(np.int64)
 
