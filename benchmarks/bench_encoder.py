@@ -1,6 +1,7 @@
 """An encoder of any size on a home's own minute features: what it holds of sessions it has not seen, and how fast.
 
-Run `python benchmarks/bench_encoder.py HOME [--preset default] [--epochs 3] [--batch 64] [--last 8] [--device cuda]`.
+Run `python benchmarks/bench_encoder.py HOME [--preset default] [--epochs 3] [--batch 64] [--last 8] [--device cuda]
+[--precision bfloat16]`.
 HOME has `minute_features` (`fpm backfill minute_features FIRST LAST`). Effective rank and the other figures of the
 fingerprints of its last sessions, which are not trained on, beside those of the untrained encoder, the named floor.
 Speed: rows a second in training, validation included, and their share of a plain matrix product's operations in the
@@ -23,7 +24,7 @@ from fpm.minute_features import from_frame
 from fpm.nn import encoder as encoders
 from fpm.nn import pretraining
 from fpm.nn.batches import split
-from fpm.nn.compute import Compute, compute
+from fpm.nn.compute import PRECISIONS, Compute, compute
 from fpm.nn.encoder import Encoder
 from fpm.nn.fit import Watch
 from fpm.nn.history import survey
@@ -53,7 +54,7 @@ def run(stores: Stores, asked: argparse.Namespace) -> None:
     config = replace(plain, fit=schedule, batch=asked.batch, validation_sessions=asked.last, purge=1)
     shape = encoders.fitted(encoders.PRESETS[asked.preset], market.view_size(profile.view), market.bar_minutes)
     sessions = stores.sessions("minute_features")
-    chosen, on = split(sessions, asked.last, config.purge), compute(asked.device)
+    chosen, on = split(sessions, asked.last, config.purge), compute(asked.device, asked.precision)
 
     def read(session: Any) -> Any:
         symbols, x_STF = from_frame(stores.read("minute_features", session, session), profile)
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--last", type=int, default=8, help="sessions that are not trained on")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=PRECISIONS)
     asked = parser.parse_args()
     run(open_stores(load_settings({"home": asked.home})), asked)
 
