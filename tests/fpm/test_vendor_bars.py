@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fpm.sessions import market
 from fpm.vendor_bars import Parsed, combine, printed, read_bars
@@ -118,3 +120,18 @@ def test_files_of_one_session_are_put_in_canonical_order(tmp_path: Path) -> None
     combined = combine(files, market("cn")).frame
     assert combined.select("symbol", "slot").equals(combined.select("symbol", "slot").sort("symbol", "slot"))
     assert combined.height == frame.height
+
+
+@settings(max_examples=25, deadline=None)
+@given(cut=st.integers(1, tape("cn").height - 1), backwards=st.booleans())
+def test_a_file_in_two_is_the_file(cut: int, backwards: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Wherever it is cut, whichever part comes first: the conventions are those the home remembers."""
+    folder, frame = tmp_path_factory.mktemp("split"), tape("cn")
+    whole = parsed("cn", frame, folder)
+    parts = [frame[:cut], frame[cut:]][:: -1 if backwards else 1]
+    paths = [write(part, folder / f"part-{number}.parquet") for number, part in enumerate(parts)]
+    files = [read_bars(path, market("cn"), NOW, whole.report.conventions) for path in paths]
+    names = [name for name in whole.frame.columns if name != "row"]
+    combined, expected = combine(files, market("cn")), combine([whole], market("cn"))
+    assert combined.frame.select(names).equals(expected.frame.select(names), null_equal=True)
+    assert combined.quarantined.is_empty() and combined.deduplicated == 0
