@@ -8,7 +8,7 @@ from typing import Any
 from consumers import judgement, passport
 from fpm import report
 from fpm.evaluation import PRESETS
-from fpm.figures import Figures, Share
+from fpm.figures import Comparison, Figures, Share
 from fpm.passport import SERIES
 from fpm.report_data import plain
 from fpm.report_markdown import markdown
@@ -24,11 +24,8 @@ def evaluate(stores: Stores) -> dict[str, Any]:
     config = PRESETS[stores.settings.preset]
     streams, shares = judgement.stream_figures(judged, config), judgement.oracle_shares(judged, config)
     return {
-        "rank_ic": [_line(name, figures, shares.get(name)) for name, figures in streams.items()],
-        "paired": [
-            {"pair": pair, "difference": each.difference, **_ends(each.newey_west)}
-            for pair, each in judgement.comparisons(judged, config).items()
-        ],
+        "rank_ic": [line(name, figures, shares.get(name)) for name, figures in streams.items()],
+        "paired": [difference(pair, each) for pair, each in judgement.comparisons(judged, config).items()],
         "portfolios": [
             plain({"index": name} | each.to_dict(), SERIES)
             for name, each in judgement.portfolios(judged, stores).items()
@@ -54,15 +51,21 @@ def write(stores: Stores) -> Path:
 # --- what a command prints ----------------------------------------------------------------------------------------
 
 
-def _line(name: str, figures: Figures, share: Share | None) -> dict[str, Any]:
-    line = {
+def line(name: str, figures: Figures, share: Share | None = None) -> dict[str, Any]:
+    """RankIC of one stream with its interval and null band; on the synthetic exchange the oracle's beside it."""
+    told = {
         "stream": name,
         "rank_ic": figures.rank_ic_paths,
         **_ends(figures.newey_west),
         "null_band": figures.null_band,
         "periods": figures.independent_periods,
     }
-    return line if share is None else line | {"oracle": share.oracle_rank_ic, "share": share.share}
+    return told if share is None else told | {"oracle": share.oracle_rank_ic, "share": share.share}
+
+
+def difference(pair: str, of: Comparison) -> dict[str, Any]:
+    """A paired difference with its interval."""
+    return {"pair": pair, "difference": of.difference, **_ends(of.newey_west)}
 
 
 def _ends(interval: Any) -> dict[str, float | None]:

@@ -61,8 +61,8 @@ def train(through: date, vintage: str, stores: Stores, progress: Progress) -> st
     ModelRefused where nothing can be learnt; then the scorer in force stays.
     """
     _require_unseen(vintage, through, stores)
-    lesson = _lesson(through, vintage, stores)
-    digest = lesson.digest
+    learnt = lesson(through, vintage, stores)
+    digest = learnt.digest
     for model in stores.models.list("scorer"):
         if model.manifest.get("inputs") == digest and model.status == "promoted":
             stores.models.renew(model)
@@ -70,13 +70,13 @@ def train(through: date, vintage: str, stores: Stores, progress: Progress) -> st
     checkpoint = stores.settings.models / ".training" / digest[:16]
     watch = Watch(progress, checkpoint)
     on = compute(stores.settings.device, stores.settings.precision)
-    trained, results = streams.train(lesson.panel, lesson.labels, lesson.split, lesson.config, watch, on)
+    trained, results = streams.train(learnt.panel, learnt.labels, learnt.split, learnt.config, watch, on)
     weights = trained.to_bytes()
     content = sha256(weights + digest.encode()).hexdigest()  # same weights from other code are another model
     model_id = f"{vintage}-{through:%Y%m%d}-{content[:8]}"
     figures = streams.manifest(trained, results) | {"compute": {"device": on.device, "precision": on.precision}}
     stores.models.save(
-        "scorer", model_id, {"weights.safetensors": weights}, {**figures, **_manifest(lesson, digest)},
+        "scorer", model_id, {"weights.safetensors": weights}, {**figures, **told(learnt), "inputs": digest},
         cut_off(stores.market, through), through, "promoted",
     )  # fmt: skip
     shutil.rmtree(checkpoint, ignore_errors=True)
@@ -93,7 +93,8 @@ def _require_unseen(vintage: str, through: date, stores: Stores) -> None:
     walk_forward.require_out_of_sample(between, encoder.through, first, purge)
 
 
-def _lesson(through: date, vintage: str, stores: Stores) -> Lesson:
+def lesson(through: date, vintage: str, stores: Stores) -> Lesson:
+    """What a scorer of `vintage` learns from at the cut-off of `through`. Raises UsageError for too short a history."""
     known = stores.as_of(cut_off(stores.market, through))
     config = PRESETS[stores.settings.preset]
     config = replace(
@@ -112,19 +113,19 @@ def _lesson(through: date, vintage: str, stores: Stores) -> Lesson:
     return Lesson(of, labels, split, rules, config, stores.profile.hash)
 
 
-def _manifest(lesson: Lesson, digest: str) -> dict[str, Any]:
-    """Where the model comes from; its normalisation is in the weights, as `statistics/mean` and `statistics/scale`."""
+def told(of: Lesson) -> dict[str, Any]:
+    """What a manifest says of a lesson; the normalisation is in the weights, as `statistics/mean` and
+    `statistics/scale`."""
     return {
-        "vintage": lesson.panel.vintage,
-        "profile": lesson.profile,
-        "inputs": digest,
+        "vintage": of.panel.vintage,
+        "profile": of.profile,
         "features": {
             "fingerprint": [*(f"fingerprint_{d}" for d in range(FINGERPRINT_SIZE)), *SCORER_DAILY],
-            "traditional": list(lesson.config.factors),
+            "traditional": list(of.config.factors),
         },
-        "rules": asdict(lesson.rules),
+        "rules": asdict(of.rules),
         "folds": {
             name: [str(sessions[0]), str(sessions[-1]), len(sessions)]
-            for name, sessions in (("train", lesson.split.train), ("validation", lesson.split.validation))
+            for name, sessions in (("train", of.split.train), ("validation", of.split.validation))
         },
     }

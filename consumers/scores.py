@@ -10,8 +10,8 @@ from fpm import walk_forward
 from fpm.errors import ModelRefused
 from fpm.nn import streams
 from fpm.nn.checkpoint import from_bytes
-from fpm.nn.panel import panel
-from fpm.nn.scorer import PRESETS
+from fpm.nn.panel import Panel, panel
+from fpm.nn.scorer import PRESETS, ScorerConfig
 from fpm.sessions import previous_sessions, sessions_between
 from fpm.store.dual_stream import dual_stream
 from fpm.store.job import Window
@@ -50,12 +50,16 @@ def scores(model: Model, session: date, stores: Stores) -> pl.DataFrame:
     _require_unseen(model, session, stores)
     _require_fitting(model, stores)
     trained = streams.restore(model.manifest["config"], from_bytes((model.path / "weights.safetensors").read_bytes()))
-    sessions = [*previous_sessions(stores.market, session, _before(stores.settings)), session]
-    frame = dual_stream(stores, sessions[0], session, model.manifest["vintage"])
-    scored, short = streams.scores(trained, panel(frame, sessions, trained.config.factors), session)
+    scored, short = streams.scores(trained, seen(session, model.manifest["vintage"], trained.config, stores), session)
     log.info("scored", scorer=model.id, symbols=scored["symbol"].n_unique(), short_of_look_back=len(short))
     of_model = {"vintage": model.manifest["vintage"], "model": model.id}
     return scored.with_columns(pl.lit(value).alias(name) for name, value in of_model.items())
+
+
+def seen(session: date, vintage: str, config: ScorerConfig, stores: Stores) -> Panel:
+    """What a scorer of `vintage` sees to score `session`: its look-back, as known to the stores."""
+    sessions = [*previous_sessions(stores.market, session, config.look_back - 1), session]
+    return panel(dual_stream(stores, sessions[0], session, vintage), sessions, config.factors)
 
 
 def _require_unseen(model: Model, session: date, stores: Stores) -> None:

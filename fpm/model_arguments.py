@@ -13,4 +13,4 @@ Refit = Annotated[int | None, typer.Option(min=1, help="sessions between two tra
 PlanOnly = Annotated[bool, typer.Option("--plan", help="print the folds and stop")]
 Vintage = Annotated[str | None, typer.Option(help="an encoder vintage; default: the one in force")]
 PageFile = Annotated[Path | None, typer.Option(help="FILE.html; default: under the home's reports")]
-Evaluated = Annotated[Literal["scores", "encoder"], typer.Argument(help="what is judged")]
+Evaluated = Annotated[Literal["scores", "encoder", "peers"], typer.Argument(help="what is judged")]

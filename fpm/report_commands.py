@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,14 +28,25 @@ def add_to(app: typer.Typer) -> None:
 
 
 def evaluate(what: Evaluated = "scores", vintage: Vintage = None, as_json: Json = False) -> None:
-    """The figures of every stream over all scored sessions with intervals; or an encoder's: has it collapsed?"""
+    """The figures of every stream over all scored sessions with intervals, or beside its peers, a linear model and
+    LightGBM; or an encoder's: has it collapsed?"""
     from consumers import encoder_report
     from consumers import report as page
 
-    if vintage and what == "scores":
+    if vintage and what != "encoder":
         raise UsageError("FPM-CFG-069", "scores are of every vintage", "nothing was judged", "leave --vintage out")
+    if what == "peers":
+        return show(_peers(), as_json)
     figures = encoder_report.evaluate(vintage, stores()) if what == "encoder" else page.evaluate(stores())
     show(figures if as_json else {name: part for name, part in figures.items() if name != "streams"}, as_json)
+
+
+def _peers() -> dict[str, Any]:
+    from consumers import peers
+    from fpm.progress import bar
+
+    with bar("peers") as progress:
+        return peers.evaluate(stores(), progress)
 
 
 def report(as_json: Json = False) -> None:

@@ -26,8 +26,8 @@ def silent(done: int, total: int, what: object) -> None:
     """No progress bar."""
 
 
-def calendar(stores: Stores) -> list[date]:
-    return sessions_between(stores.market, date(2024, 1, 2), date(2024, 12, 31))[: SESSIONS + 8]
+def calendar(stores: Stores, sessions: int = SESSIONS) -> list[date]:
+    return sessions_between(stores.market, date(2024, 1, 2), date(2024, 12, 31))[: sessions + 8]
 
 
 def save_encoder(stores: Stores, vintage: str, through: date) -> Model:
@@ -39,12 +39,13 @@ def save_encoder(stores: Stores, vintage: str, through: date) -> Model:
 
 def publish(stores: Stores, made: Generated, vintage: str = VINTAGE) -> None:
     """Put a generated panel into the lake, on the market's own sessions, each row known when it could be."""
-    days = calendar(stores)
+    sessions = len(made.sessions)
+    days = calendar(stores, sessions)
     encoder = save_encoder(stores, vintage, days[ENCODED])
     shift = pl.col("session").replace_strict(dict(zip(made.sessions, days, strict=False)), return_dtype=pl.Date)
     frame, labels = made.frame.with_columns(shift), made.labels.with_columns(shift)
     frame = frame.with_columns(pl.lit(vintage).alias("vintage"), pl.col("fingerprint").cast(pl.List(pl.Float32)))
-    for t, session in enumerate(days[:SESSIONS]):
+    for t, session in enumerate(days[:sessions]):
         today = frame.filter(pl.col("session") == session)
         label = labels.filter(pl.col("session") == session)
         daily = {"daily_bars": today.select("symbol", *PRICES, "volume", "turnover", "adj_factor")}
@@ -53,7 +54,7 @@ def publish(stores: Stores, made: Generated, vintage: str = VINTAGE) -> None:
         publish_frames("daily_factors", session, {"daily_factors": factors}, stores)
         born = max(encoder.born, cut_off(stores.market, session))
         encoded = known(today.select("symbol", "vintage", "fingerprint"), born).filter(
-            (pl.col("symbol") != HALTED) | (t < SESSIONS - 1), (pl.col("symbol") != LATE) | (t == SESSIONS - 1)
+            (pl.col("symbol") != HALTED) | (t < sessions - 1), (pl.col("symbol") != LATE) | (t == sessions - 1)
         )
         publish_frames("fingerprints", session, {"fingerprints": encoded}, stores.for_vintage(vintage))
         complete = cut_off(stores.market, next_sessions(stores.market, session, 6)[-1])
