@@ -32,7 +32,7 @@ lint: $(VENV)/.installed-dev  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-real: $(VENV)/.installed  ## the chain on real bars: make real DATA=folder
+real: $(VENV)/.installed-dev  ## the chain on real bars: make real DATA=folder
 	@test -n "$(DATA)" || { echo "usage: make real DATA=folder-with-us_equity_1min_2018-and-crypto_1min_usdm_perp"; exit 2; }
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash benchmarks/real.sh "$(DATA)"
 

@@ -71,7 +71,8 @@ def evaluate(stores: Stores, progress: Progress) -> dict[str, Any]:
             lines.append(_line(stream, name, evaluation.evaluate(own, judged.labels, config)))
             compared = evaluation.compare(stored, own, judged.labels, config)
             pairs.append(difference(f"{stream}: {STORED} {MINUS} {name}", compared))
-    return {"rank_ic": lines, "paired": pairs, "folds": [_told(fold) for fold in folds]}
+    chosen = [row for fold in folds for row in _chosen(fold)]
+    return {"rank_ic": lines, "paired": pairs, "folds": [_told(fold) for fold in folds], "chosen": chosen}
 
 
 def learnt_and_scored(stored: pl.DataFrame, stores: Stores, progress: Progress) -> tuple[list[Fold], pl.DataFrame]:
@@ -152,8 +153,20 @@ def _line(stream: str, name: str, figures: Figures) -> dict[str, Any]:
 
 
 def _told(fold: Fold) -> dict[str, Any]:
-    """A fold as a row: sessions as first .. last (how many), and what the validation chose for each peer."""
+    """A fold as a row; sessions as first .. last (how many)."""
     parts = {"train": fold.lesson.split.train, "validation": fold.lesson.split.validation, "served": fold.served}
     spans = {name: f"{sessions[0]} .. {sessions[-1]} ({len(sessions)})" for name, sessions in parts.items()}
-    chosen = {name: [fold.fitted[stream, name].chosen for stream in STREAMS] for name in PEERS}
-    return {"scorer": fold.model.id, **spans, "ridge_strengths": chosen["linear"], "trees": chosen["LightGBM"]}
+    return {"scorer": fold.model.id, **spans}
+
+
+def _chosen(fold: Fold) -> list[dict[str, Any]]:
+    """What the validation sessions chose for each stream."""
+    return [
+        {
+            "scorer": fold.model.id,
+            "stream": stream,
+            "ridge_strength": fold.fitted[stream, "linear"].chosen,
+            "trees": fold.fitted[stream, "LightGBM"].chosen,
+        }
+        for stream in STREAMS
+    ]

@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -49,11 +48,15 @@ def judged(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) ->
         stores.ledger.close()
 
 
+def served(stores: Stores, days: list[date]) -> pl.DataFrame:
+    return stores.read_served("scores", days[0], days[LONG - 1])
+
+
 def test_peers_learn_in_the_folds_of_the_scorers_and_score_what_they_scored(
     judged: tuple[Stores, list[date]],
 ) -> None:
     stores, days = judged
-    stored = stores.read_served("scores", days[0], days[LONG - 1])
+    stored = served(stores, days)
     folds, scored = peers.learnt_and_scored(stored, stores, silent)
     assert [fold.model.through for fold in folds] == [days[through] for through in LEARNT]
     for fold in folds:
@@ -77,12 +80,13 @@ def test_a_planted_signal_is_found_by_all_and_told_with_intervals(judged: tuple[
         assert linear["low"] < linear["rank_ic"] < linear["high"]
         assert linear["rank_ic"] > 0.25 and lines[stream, "LightGBM"]["rank_ic"] > 0.1
     assert len(told["paired"]) == 6 and len(told["folds"]) == 2
+    assert [row["stream"] for row in told["chosen"]] == [*STREAMS] * 2
     assert told["paired"][0]["pair"] == "fingerprint: GRU \u2212 linear"
 
-    _, scored = peers.learnt_and_scored(stores.read_served("scores", days[0], days[LONG - 1]), stores, silent)
+    _, scored = peers.learnt_and_scored(served(stores, days), stores, silent)
     labels = stores.read("labels", days[LEARNT[0] + 1], days[LONG - 1], columns=["symbol", "label"])
     of = {}
-    for name, rows in (("linear", scored.filter(pl.col("model") == "linear")), ("GRU", stores_scores(stores, days))):
+    for name, rows in (("linear", scored.filter(pl.col("model") == "linear")), ("GRU", served(stores, days))):
         joined = rows.filter(pl.col("stream") == "dual").join(labels, on=["session", "symbol"])
         of[name] = np.array([
             stats.spearmanr(part["score"], part["label"])[0]
@@ -91,10 +95,6 @@ def test_a_planted_signal_is_found_by_all_and_told_with_intervals(judged: tuple[
     assert lines["dual", "linear"]["rank_ic"] == pytest.approx(np.mean([of["linear"][k::5].mean() for k in range(5)]))
     pairs = {row["pair"]: row["difference"] for row in told["paired"]}
     assert pairs["dual: GRU \u2212 linear"] == pytest.approx((of["GRU"] - of["linear"]).mean())
-
-
-def stores_scores(stores: Stores, days: list[date]) -> pl.DataFrame:
-    return stores.read_served("scores", days[0], days[LONG - 1])
 
 
 def test_the_command(
@@ -110,7 +110,7 @@ def test_the_command(
 
     assert run("--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert set(told) == {"rank_ic", "paired", "folds"} and len(told["rank_ic"]) == 9
+    assert set(told) == {"rank_ic", "paired", "folds", "chosen"} and len(told["rank_ic"]) == 9
     assert run() == 0 and "LightGBM" in capsys.readouterr().out
     assert run("--vintage", VINTAGE) == 2 and "FPM-CFG-069" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "lightgbm", None)
@@ -124,7 +124,7 @@ def test_what_became_known_after_a_cut_off_changes_nothing(filled: tuple[Stores,
     last = days[SESSIONS - 2]
     backfill(scores, days[THROUGH + 1], last, stores, silent)
     stored = stores.read_served("scores", days[THROUGH + 1], last)
-    _, before = peers.learnt_and_scored(stored, stores, silent)
+    folds, before = peers.learnt_and_scored(stored, stores, silent)
     for session, table, arrival in (
         (days[5], "labels", days[THROUGH + 1]),
         (days[15], "daily_factors", days[THROUGH + 1]),
@@ -136,8 +136,9 @@ def test_what_became_known_after_a_cut_off_changes_nothing(filled: tuple[Stores,
         publish_frames(table, session, {table: pl.concat([first, revised]).drop("session")}, stores)
     _, after = peers.learnt_and_scored(stored, stores, silent)
     assert after.equals(before)
-    _, now = peers.learnt_and_scored(stored, stores.as_of(None), silent)
-    assert now.equals(before)
+    later = stores.as_of(cut_off(stores.market, days[SESSIONS - 1]))
+    night = before.filter(pl.col("session") == last)
+    assert not peers.score(folds[0], last, later).equals(night), "the corrections do matter"
 
 
 def test_another_lesson_than_the_scorer_s_is_refused(filled: tuple[Stores, list[date]]) -> None:
@@ -148,6 +149,6 @@ def test_another_lesson_than_the_scorer_s_is_refused(filled: tuple[Stores, list[
         peers.learn(model, (days[SESSIONS - 1],), stores)
 
 
-def test_before_anything_was_scored(stores: Stores, tmp_path: Path) -> None:
+def test_before_anything_was_scored(stores: Stores) -> None:
     with pytest.raises(TryLater, match="FPM-REP-075"):
         peers.evaluate(stores, silent)
