@@ -148,8 +148,9 @@ def _inputs(of: Panel, session: date, columns_B: Places, view: View, stream: str
 
 
 def _line(stream: str, name: str, figures: Figures) -> dict[str, Any]:
+    """`sessions`: those with labels that the model could rank; trees may say the same of every symbol."""
     told = line(stream, figures)
-    return {"stream": told.pop("stream"), "model": name, **told}
+    return {"stream": told.pop("stream"), "model": name, **told, "sessions": figures.labelled_sessions}
 
 
 def _told(fold: Fold) -> dict[str, Any]:

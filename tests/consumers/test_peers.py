@@ -79,6 +79,7 @@ def test_a_planted_signal_is_found_by_all_and_told_with_intervals(judged: tuple[
         linear = lines[stream, "linear"]
         assert linear["low"] < linear["rank_ic"] < linear["high"]
         assert linear["rank_ic"] > 0.25 and lines[stream, "LightGBM"]["rank_ic"] > 0.1
+        assert linear["sessions"] == LONG - 6 - LEARNT[0] - 1, "scored, and six sessions later there is a label"
     assert len(told["paired"]) == 6 and len(told["folds"]) == 2
     assert [row["stream"] for row in told["chosen"]] == [*STREAMS] * 2
     assert told["paired"][0]["pair"] == "fingerprint: GRU \u2212 linear"
