@@ -1,6 +1,6 @@
 """The scorer's training on one thread, from the panel to the end of an epoch, beside Qlib's GRU on the same data.
 
-Run `python benchmarks/bench_scorer.py [--symbols 300] [--sessions 60] [--epochs 2] [--qlib PYTHON]`; `--qlib`: an
+Run `python benchmarks/bench_scorer.py [--symbols 500] [--sessions 20] [--epochs 2] [--qlib PYTHON]`; `--qlib`: an
 interpreter that has `pyqlib` (0.9.7), which runs `qlib_gru.py`. Same windows (134 inputs, 20 sessions), sizes (2 layers
 of 128), batch (512), loss (MSE) and epochs; what an epoch holds is each product's own: both validate, Qlib also judges
 the train sessions again. Of several epochs the shortest counts. Floor: the products of the
@@ -137,8 +137,8 @@ def theirs(data: Data, python: Path, epochs: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--symbols", type=int, default=300)
-    parser.add_argument("--sessions", type=int, default=60, help="to train on")
+    parser.add_argument("--symbols", type=int, default=500)
+    parser.add_argument("--sessions", type=int, default=20, help="to train on")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--qlib", type=Path, help="an interpreter with pyqlib")
     asked = parser.parse_args()

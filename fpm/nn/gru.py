@@ -22,7 +22,7 @@ def recurrence(gates_KLBG: Tensor, weight_KHG: Tensor, bias_K1G: Tensor, known_L
     device, precision = gates_KLBG.device.type, weight_KHG.dtype
     if torch.is_autocast_enabled(device):
         precision = torch.get_autocast_dtype(device)
-    of = gates_KLBG.to(weight_KHG.dtype), weight_KHG, bias_K1G, known_LB, precision
+    of = gates_KLBG, weight_KHG, bias_K1G, known_LB, precision
     states_KLBH: Tensor = _Recurrence.apply(*of)  # type: ignore[no-untyped-call]  # torch types no apply
     return states_KLBH
 
@@ -32,33 +32,36 @@ class _Recurrence(torch.autograd.Function):
     def forward(
         ctx: Any, gates_KLBG: Tensor, weight_KHG: Tensor, bias_K1G: Tensor, known_LB: Tensor, precision: torch.dtype
     ) -> Tensor:
-        seeds, look_back, symbols, _ = gates_KLBG.shape
-        hidden = weight_KHG.shape[1]
+        seeds, look_back, symbols, gates = gates_KLBG.shape
+        hidden, both = weight_KHG.shape[1], 2 * weight_KHG.shape[1]
         weight, complete_L = weight_KHG.to(precision), known_LB.all(1).tolist()
-        states_KMBH = gates_KLBG.new_zeros(seeds, look_back + 1, symbols, hidden)  # at first, and after each
-        open_KLBG = torch.empty_like(gates_KLBG)  # reset and update gates, then the candidate
-        told_KLBH = gates_KLBG.new_empty(seeds, look_back, symbols, hidden)  # what the state says to the candidate
+        states_KMBH = weight_KHG.new_zeros(seeds, look_back + 1, symbols, hidden)  # at first, and after each
+        factors_KMBH = states_KMBH if precision == states_KMBH.dtype else states_KMBH.to(precision)
+        open_KLBG = weight_KHG.new_empty(seeds, look_back, symbols, gates)  # reset and update gates, then the candidate
+        told_KLBH = weight_KHG.new_empty(seeds, look_back, symbols, hidden)  # what the state says to the candidate
         for step in range(look_back):
             before, after = states_KMBH[:, step], states_KMBH[:, step + 1]
-            said_KBG = torch.bmm(before.to(precision), weight).to(before.dtype).add_(bias_K1G)
-            own_KBG, opened_KBG = gates_KLBG[:, step], open_KLBG[:, step]
-            sums = torch.add(own_KBG[..., : 2 * hidden], said_KBG[..., : 2 * hidden])
-            reset, update = opened_KBG[..., : 2 * hidden].copy_(sums.sigmoid_()).chunk(2, dim=-1)
-            told = told_KLBH[:, step].copy_(said_KBG[..., 2 * hidden :])
-            new = opened_KBG[..., 2 * hidden :].copy_(_tanh_(torch.addcmul(own_KBG[..., 2 * hidden :], reset, told)))
+            said_KBG = torch.bmm(factors_KMBH[:, step], weight).to(before.dtype).add_(bias_K1G)
+            own_KBG, opened_KBG = gates_KLBG[:, step].to(before.dtype), open_KLBG[:, step]
+            sums = torch.add(own_KBG[..., :both], said_KBG[..., :both])
+            reset, update = opened_KBG[..., :both].copy_(sums.sigmoid_()).chunk(2, dim=-1)
+            told = told_KLBH[:, step].copy_(said_KBG[..., both:])
+            new = opened_KBG[..., both:].copy_(_tanh_(torch.addcmul(own_KBG[..., both:], reset, told)))
             moved = torch.lerp(new, before, update)
             after.copy_(moved if complete_L[step] else torch.where(known_LB[step, :, None], moved, before))
-        ctx.save_for_backward(states_KMBH, open_KLBG, told_KLBH, weight, known_LB)
-        ctx.complete_L = complete_L
+            if factors_KMBH is not states_KMBH:
+                factors_KMBH[:, step + 1].copy_(after)
+        ctx.save_for_backward(states_KMBH, factors_KMBH, open_KLBG, told_KLBH, weight, known_LB)
+        ctx.complete_L, ctx.kind = complete_L, gates_KLBG.dtype
         return states_KMBH[:, 1:]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (slope_KLBH,) = gradients
-        states_KMBH, open_KLBG, told_KLBH, weight, known_LB = ctx.saved_tensors
-        to_gates, to_said = torch.empty_like(open_KLBG), torch.empty_like(open_KLBG)
-        back = weight.transpose(1, 2)
-        slope = torch.zeros_like(states_KMBH[:, 0])
+        states_KMBH, factors_KMBH, open_KLBG, told_KLBH, weight, known_LB = ctx.saved_tensors
+        hidden, both = weight.shape[1], 2 * weight.shape[1]
+        to_gates, to_said = torch.empty_like(open_KLBG, dtype=ctx.kind), torch.empty_like(open_KLBG, dtype=weight.dtype)
+        back, slope = weight.transpose(1, 2), torch.zeros_like(states_KMBH[:, 0])
         for step in reversed(range(told_KLBH.shape[1])):
             slope = slope + slope_KLBH[:, step]
             kept = None
@@ -69,17 +72,18 @@ class _Recurrence(torch.autograd.Function):
             before, told = states_KMBH[:, step], told_KLBH[:, step]
             through = slope * update
             to_new = (slope - through) * (1 - new * new)
-            to_update = through * (1 - update) * (before - new)
-            to_reset = to_new * told * reset * (1 - reset)
-            torch.cat([to_reset, to_update, to_new], dim=-1, out=to_gates[:, step])
-            torch.cat([to_reset, to_update, to_new * reset], dim=-1, out=to_said[:, step])
-            slope = torch.bmm(to_said[:, step].to(weight.dtype), back).to(slope.dtype).add_(through)
+            own, said = to_gates[:, step], to_said[:, step]
+            own[..., :hidden].copy_(to_new * told * reset * (1 - reset))
+            own[..., hidden:both].copy_(through * (1 - update) * (before - new))
+            own[..., both:].copy_(to_new)
+            said[..., :both].copy_(own[..., :both])
+            said[..., both:].copy_(to_new * reset)
+            slope = torch.bmm(said, back).to(slope.dtype).add_(through)
             if kept is not None:
                 slope += kept
-        flat_KNG = to_said.flatten(1, 2)
-        before_KNH = states_KMBH[:, :-1].flatten(1, 2).to(weight.dtype)
-        to_weight = torch.bmm(before_KNH.transpose(1, 2), flat_KNG.to(weight.dtype)).to(slope.dtype)
-        return to_gates, to_weight, flat_KNG.sum(1, keepdim=True), None, None
+        said_KNG, before_KNH = to_said.flatten(1, 2), factors_KMBH[:, :-1].flatten(1, 2)
+        to_weight = torch.bmm(before_KNH.transpose(1, 2), said_KNG).to(slope.dtype)
+        return to_gates, to_weight, said_KNG.sum(1, keepdim=True, dtype=slope.dtype), None, None
 
 
 def _tanh_(x: Tensor) -> Tensor:

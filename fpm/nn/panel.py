@@ -137,15 +137,22 @@ def scorable(of: Panel, session: date, view: View) -> Places:
 
 def window(of: Panel, session: date, columns_B: Places, view: View) -> Batch:
     """The look-back of those symbols; daily values are z-scored across them, so they should be the whole session."""
+    (whole,) = windows(of, session, columns_B, view, [np.arange(len(columns_B))])
+    return whole
+
+
+def windows(of: Panel, session: date, columns_B: Places, view: View, parts: Sequence[Places]) -> Iterator[Batch]:
+    """`window` in parts, each some of the symbols: no symbol's look-back is gathered twice."""
     span, place = _span(of, session, view), of.fingerprint_TSD.device
-    columns, statistics = torch.from_numpy(columns_B).to(place), view.statistics.to(place)
-    fingerprint_LBD = (of.fingerprint_TSD[span][:, columns] - statistics.mean_D) / statistics.scale_D
-    daily_LBC = torch.from_numpy(daily_window(of.daily_TSC[span][:, columns_B]))
-    return Batch(
-        torch.cat([fingerprint_LBD, daily_LBC.to(place)], dim=-1),
-        of.factor_TSF[span][:, columns],
-        torch.from_numpy(of.known_TS[span][:, columns_B]).to(place),
-    )
+    daily_LBC, statistics = daily_window(of.daily_TSC[span][:, columns_B]), view.statistics.to(place)
+    for rows in parts:
+        columns = torch.from_numpy(columns_B[rows]).to(place)
+        fingerprint_LBD = of.fingerprint_TSD[span][:, columns].sub_(statistics.mean_D).div_(statistics.scale_D)
+        yield Batch(
+            torch.cat([fingerprint_LBD, torch.from_numpy(daily_LBC[:, rows]).to(place)], dim=-1),
+            of.factor_TSF[span][:, columns],
+            torch.from_numpy(of.known_TS[span][:, columns_B[rows]]).to(place),
+        )
 
 
 def daily_window(daily_LBC: Array) -> NDArray[np.float32]:
@@ -219,11 +226,10 @@ class SessionBatches:
         return -(-len(labelled.rows) // self.size)
 
     def _parts(self, labelled: LabelledSession, order: np.random.Generator) -> Iterator[Batch]:
-        whole = window(self.panel, labelled.session, labelled.columns_B, self.view)
-        place = whole.known_LB.device
-        whole = replace(whole, label_B=labelled.label_B.to(place))
-        for rows in np.array_split(order.permutation(labelled.rows), self._count(labelled)):
-            yield whole.take(torch.from_numpy(rows).to(place))
+        parts = np.array_split(order.permutation(labelled.rows), self._count(labelled))
+        batches = windows(self.panel, labelled.session, labelled.columns_B, self.view, parts)
+        for rows, batch in zip(parts, batches, strict=True):
+            yield replace(batch, label_B=labelled.label_B[rows].to(batch.known_LB.device))
 
 
 def _span(of: Panel, session: date, view: View) -> slice:

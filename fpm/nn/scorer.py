@@ -59,13 +59,14 @@ class ScorerConfig:
         return {"fingerprint": FINGERPRINT_SIZE + len(SCORER_DAILY), "traditional": len(self.factors)}
 
 
-# Small histories overfit within a few epochs. Measured on 120 symbols x 70 train sessions (tests: small_panel, 40 test
+# Small histories overfit within a few epochs: at a rate of 1e-3 the second of 270 steps was the best, at 2e-4 the fifth
+# and the validation better (docs/LOG.md, 28 November). Measured on 120 symbols x 70 train sessions (tests: small_panel, 40 test
 # sessions, three panels), share of the oracle's RankIC: a projection to 16 0.85 fingerprint, 0.77 traditional, 0.84
 # dual; without it 0.83 fingerprint. Rate 3e-4 or 5e-4, weight decay 0.1 or 0.3, input dropout 0.2 or 0.3: within 0.02.
 PRESETS: dict[str, ScorerConfig] = {
     "default": ScorerConfig(factors=ALPHA158),
     "demo": ScorerConfig(
-        look_back=10, hidden=32, projection=16, fit=FitConfig(epochs=40, rate=1e-3, patience=6, warm_up_epochs=3)
+        look_back=10, hidden=32, projection=16, fit=FitConfig(epochs=60, rate=2e-4, patience=8, warm_up_epochs=1)
     ),
     "short": ScorerConfig(
         look_back=5, hidden=32, projection=16, fit=FitConfig(epochs=60, rate=1e-3, patience=10, warm_up_epochs=3)
