@@ -60,9 +60,9 @@ class ScorerConfig:
 
 
 # Small histories overfit within a few epochs: at a rate of 1e-3 the second of 270 steps was the best, at 2e-4 the fifth
-# and the validation better (docs/LOG.md, 28 November). Measured on 120 symbols x 70 train sessions (tests: small_panel, 40 test
-# sessions, three panels), share of the oracle's RankIC: a projection to 16 0.85 fingerprint, 0.77 traditional, 0.84
-# dual; without it 0.83 fingerprint. Rate 3e-4 or 5e-4, weight decay 0.1 or 0.3, input dropout 0.2 or 0.3: within 0.02.
+# and the validation better (docs/LOG.md, 28 November). Measured on 120 symbols x 70 train sessions (tests: small_panel,
+# 40 test sessions, three panels), share of the oracle's RankIC: a projection to 16 0.85 fingerprint, 0.77 traditional,
+# 0.84 dual; without it 0.83 fingerprint. Weight decay 0.1 or 0.3, input dropout 0.2 or 0.3: within 0.02.
 PRESETS: dict[str, ScorerConfig] = {
     "default": ScorerConfig(factors=ALPHA158),
     "demo": ScorerConfig(
