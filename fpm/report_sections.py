@@ -57,9 +57,11 @@ FACTORS = Section(
         ),
         _table(
             "certainty", "How sure",
-            "All days: mean of the five start-day paths, which is what the first two intervals and the null band "
-            "belong to. Null band: what a factor that knows nothing would show at 95 %. Scores with a label: of the "
-            "labelled sessions.",
+            "All days: mean of the five start-day paths, which is what intervals and null band belong to. Null band: "
+            "what a factor that knows nothing would show at 95 %.",
+        ),
+        _table(
+            "hits", "How often", "Weekly: the last session of each week. Scores with a label: of the labelled sessions."
         ),
         _table(
             "earned", "How sure of what was earned: 95 % intervals, and the Sharpe ratio",
@@ -113,8 +115,8 @@ GROUPS = Section(
             )
             for name in ("fingerprint", "traditional", "dual")
         ),
-        _table("by-group", "Mean return by score group", "As in the plot, with Newey-West 95 % intervals."),
         _plot("turnover", "Turnover", "Share of the outer groups' names replaced each week."),
+        _table("by-group", "Mean return by score group", "As in the plot, with Newey-West 95 % intervals."),
     ),
 )  # fmt: skip
 WHERE = Section(

@@ -82,8 +82,7 @@ def _headline_cells(figures: Figures) -> tuple[str, ...]:
 def _certainty(data: ReportData) -> Table:
     columns = (
         "stream", "RankIC|all days", "95 % interval|Newey-West", "95 % interval|block bootstrap", "null band|±",
-        "independent|periods", "sessions|labelled", "symbols|median", "Pearson IC", "RankIC weekly|95 % interval",
-        "sessions with|RankIC > 0", "scores with|a label",
+        "independent|periods", "sessions|labelled", "symbols|median", "Pearson IC",
     )  # fmt: skip
     return Table(columns, [Row((name, *_certainty_cells(figures)), name) for name, figures in data.streams.items()])
 
@@ -93,8 +92,23 @@ def _certainty_cells(figures: Figures) -> tuple[str, ...]:
         number(figures.rank_ic_paths), interval(figures.newey_west), interval(figures.bootstrap),
         number(figures.null_band), number(figures.independent_periods, 0), number(figures.labelled_sessions, 0),
         number(figures.symbols, 0), number(figures.ic.value if figures.ic else None),
-        interval(figures.rank_ic_interval), _hit_rate(figures.hit_rate), percent(figures.coverage, 1),
     )  # fmt: skip
+
+
+def _hits(data: ReportData) -> Table:
+    """The weekly grid's mean, how often RankIC is above 0, and how many scores could be judged."""
+    columns = ("stream", "RankIC|weekly", "95 % interval", "sessions with|RankIC > 0", "scores with|a label")
+    rows = [
+        Row(
+            (
+                name, number(figures.rank_ic), interval(figures.rank_ic_interval), _hit_rate(figures.hit_rate),
+                percent(figures.coverage, 1),
+            ),
+            name,
+        )
+        for name, figures in data.streams.items()
+    ]  # fmt: skip
+    return Table(columns, rows)
 
 
 def _hit_rate(each: Estimate | None) -> str:
@@ -340,6 +354,7 @@ def _quarantined(data: ReportData) -> Table:
 TABLES: Mapping[str, Callable[[ReportData], Table]] = {
     "headline": _headline,
     "certainty": _certainty,
+    "hits": _hits,
     "earned": _earned,
     "oracle": _oracle,
     "paired": _paired,

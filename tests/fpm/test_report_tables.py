@@ -77,9 +77,9 @@ def test_every_group_is_a_row_and_what_the_weeks_say_has_its_interval():
     assert [row.cells[0] for row in rows] == [str(group + 1) for group in range(len(of.groups))]
     sure = of.group_intervals[-1]
     assert rows[-1].cells[3] == f"{percent(of.groups[-1])} [{percent(sure.low)}, {percent(sure.high)}]"
-    cells = written["certainty"].rows[2].cells
-    assert cells[9] == interval(of.rank_ic_interval) and cells[10].startswith(f"{percent(of.hit_rate.value, 0)} [")
-    assert cells[11] == "100.0 %"
+    cells = written["hits"].rows[2].cells
+    assert cells[2] == interval(of.rank_ic_interval) and cells[3].startswith(f"{percent(of.hit_rate.value, 0)} [")
+    assert cells[4] == "100.0 %"
 
 
 def test_paired_differences_have_both_intervals():
