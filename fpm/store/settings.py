@@ -139,7 +139,10 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as wrong:
-        said = "; ".join(f"FPM_{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in wrong.errors())
+        said = "; ".join(
+            f"FPM_{'.'.join(map(str, each['loc'])).upper()}: {each['msg'].removeprefix('Value error, ')}"
+            for each in wrong.errors()
+        )
         raise UsageError("FPM-CFG-001", said, "nothing was done", "correct the environment or the option") from None
 
 
