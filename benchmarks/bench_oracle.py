@@ -1,6 +1,7 @@
 """The product's own scorer on the synthetic exchange: each stream's share of its oracle's RankIC, out of sample.
 
-Run `python benchmarks/bench_oracle.py [--symbols 60] [--sessions 120] [--vectors FILE] [--epochs 10] [--no-signal]`.
+Run `python benchmarks/bench_oracle.py [--symbols 60] [--sessions 120] [--vectors FILE] [--epochs 10] [--no-signal]
+[--test-share 0.6 --refit 60]`.
 Named ceiling: the oracle's RankIC on the same symbol-sessions. Peers in the same run: the single streams, by paired
 differences with their intervals. `--vectors`: fingerprints that `bench_fingerprint.py --keep` left of the same
 exchange (same symbols, sessions, seed); without it the encoder is trained here. `--no-signal`: nothing is to be found,
@@ -16,9 +17,9 @@ from pathlib import Path
 import measure
 import numpy as np
 import polars as pl
-from exchange_rows import ExchangeRows, exchange_rows
+from exchange_rows import TEST_SHARE, ExchangeRows, exchange_rows
 from fingerprint_ways import Way, trained
-from oracle_share import Answer, against, answer, scores, shares
+from oracle_share import Answer, against, answer, by_fold, scores, shares
 
 from fpm import evaluation, walk_forward
 from fpm.exchange import ExchangeConfig
@@ -76,15 +77,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=20241122, help="of the exchange")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--test-share", type=float, default=TEST_SHARE, help="last part of the sessions, unseen")
+    parser.add_argument("--refit", type=int, help="sessions between two trainings of the scorer; default: one training")
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--no-signal", action="store_true")
     asked = parser.parse_args()
     config = ExchangeConfig(
         symbols=asked.symbols, sessions=asked.sessions, seed=asked.seed, spoiled_every=0, signal=not asked.no_signal
     )
-    of = exchange_rows(config, asked.preset, asked.workers)
-    to = answer(of, walk_forward.PRESETS[asked.preset])
-    show(scores(vectors(asked, of), of, to, scorers.PRESETS[asked.preset]), of, to)
+    of = replace(exchange_rows(config, asked.preset, asked.workers), test_share=asked.test_share)
+    folds = walk_forward.PRESETS[asked.preset]
+    to, z_ND = answer(of, folds), vectors(asked, of)
+    parts = by_fold(to, of, replace(folds, refit=asked.refit)) if asked.refit else [to]
+    show(pl.concat(scores(z_ND, of, part, scorers.PRESETS[asked.preset]) for part in parts), of, to)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ class ExchangeRows:
     ideal_NK: np.ndarray
     daily: pl.DataFrame
     oracle: pl.DataFrame
+    test_share: float = TEST_SHARE
 
     @cached_property
     def days(self) -> list[date]:
@@ -50,7 +51,7 @@ class ExchangeRows:
     @property
     def first_test(self) -> date:
         """The first session that nothing is fitted on."""
-        return self.days[int((1 - TEST_SHARE) * len(self.days))]
+        return self.days[int((1 - self.test_share) * len(self.days))]
 
     @cached_property
     def unseen_N(self) -> np.ndarray:

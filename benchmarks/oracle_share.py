@@ -6,14 +6,14 @@ The scorer is trained as the product trains it (`fpm.nn.streams`), on labels tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 import polars as pl
 from exchange_rows import ExchangeRows
 
-from fpm import cross_section
+from fpm import cross_section, walk_forward
 from fpm.daily_factors import daily_factors
 from fpm.errors import TryLater
 from fpm.evaluation import EvaluationConfig, compare, oracle_share
@@ -50,6 +50,12 @@ def answer(of: ExchangeRows, config: FoldConfig) -> Answer:
     return Answer(
         daily.join(factors, on=["session", "symbol"], how="inner"), pl.concat(told), split(days, through, config), test
     )
+
+
+def by_fold(to: Answer, of: ExchangeRows, config: FoldConfig) -> list[Answer]:
+    """The same, fold by fold: every `config.refit` sessions of the test the scorer is trained anew on all before."""
+    folds = walk_forward.folds(of.days, of.first_test, of.days[-1], config)
+    return [replace(to, split=Split(fold.train, fold.validation), test=fold.test) for fold in folds]
 
 
 def scores(z_ND: np.ndarray, of: ExchangeRows, to: Answer, config: ScorerConfig) -> pl.DataFrame:
