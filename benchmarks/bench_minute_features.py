@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from fpm import sessions
+from fpm.allocation import kept_blocks
 from fpm.bars import grid
 from fpm.minute_features import PRESETS, Profile, minute_features, raw_features, standardise
 from fpm.schema import CLOCKS
@@ -110,9 +111,9 @@ def compare_session(folder: Path, of: Session) -> None:
 
     spent = measure.interleaved(
         {
-            "read and write (floor)": lambda: (read(), write(result)),
-            "read, compute, write": lambda: write(features(read(), of.daily)),
-            "compute alone": lambda: features(of.minutes, of.daily),
+            "read and write (floor)": kept_blocks()(lambda: (read(), write(result))),
+            "read, compute, write": kept_blocks()(lambda: write(features(read(), of.daily))),
+            "compute alone": kept_blocks()(lambda: features(of.minutes, of.daily)),
         },
         2,
     )

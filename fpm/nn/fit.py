@@ -21,10 +21,10 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from fpm.allocation import kept_blocks
 from fpm.errors import ModelRefused
 from fpm.nn import checkpoint as checkpoints
 from fpm.nn import distributed
-from fpm.nn.allocation import kept_blocks
 from fpm.nn.checkpoint import Checkpoint
 from fpm.nn.compute import Compute
 from fpm.progress import Progress

@@ -10,6 +10,7 @@ from importlib import import_module
 
 import polars as pl
 
+from fpm.allocation import kept_blocks
 from fpm.errors import TryLater, UsageError
 from fpm.progress import Progress
 from fpm.sessions import cut_off, sessions_between
@@ -24,6 +25,7 @@ from fpm.store.workers import mapped
 __all__ = ["Job", "Outcome", "Window", "backfill", "publish_frames", "run_job"]
 
 
+@kept_blocks()
 def run_job(job: Job, session: date, stores: Stores) -> Outcome:
     """Run one job for one session and publish what it wrote; unchanged inputs, code and models compute nothing
     (only a job that writes no table of the lake is run each time, to see that what it wrote elsewhere still holds).
@@ -99,6 +101,7 @@ def publish_frames(name: str, session: date, frames: Mapping[str, pl.DataFrame],
             return publish(partition, begun, staged, stores)
 
 
+@kept_blocks()
 def backfill(job: Job, first: date, last: date, stores: Stores, progress: Progress) -> list[Outcome]:
     """Run a job over every session from `first` to `last` that has raw bars, resuming where the ledger stopped.
 
@@ -153,6 +156,7 @@ def _mapped(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Outc
         yield _take(job, session, content, staged, stores) if staged else _run_or_wait(job, session, stores)
 
 
+@kept_blocks()
 def _in_worker(
     module: str, session: date, settings: Settings, vintage: str | None, owner: int
 ) -> tuple[str, tuple[Staged, ...]]:

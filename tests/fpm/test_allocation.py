@@ -8,7 +8,7 @@ import resource
 import numpy as np
 import pytest
 
-from fpm.nn.allocation import kept_blocks
+from fpm.allocation import kept_blocks
 
 SIZE = 128 * 2**20  # bytes: larger than what glibc keeps by itself
 
@@ -26,6 +26,9 @@ def test_a_block_is_paid_for_once() -> None:
     with kept_blocks():
         faults()
         kept = min(faults() for _ in range(3))
+        with kept_blocks():
+            faults()
+        assert faults() < usual / 2, "an inner block gives nothing back"
     assert usual > 0
     assert kept < usual / 2
     assert min(faults() for _ in range(3)) > usual / 2, "as before"

@@ -1,0 +1,38 @@
+"""Memory that a program gives back and asks for again at every step."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# glibc's malloc.h, mallopt(3)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGEST, NEVER, USUAL = 2**30, 2**31 - 1, 128 * 1024
+_open: list[None] = []  # one entry for every block that is open: the outermost gives the memory back
+
+
+@contextmanager
+def kept_blocks() -> Iterator[None]:
+    """Within this block, or a function it decorates, the process keeps the memory it frees, up to a gigabyte a piece,
+    and hands it back at the end.
+
+    glibc returns pieces of more than 32 MiB to the kernel as soon as they are freed and gets them back page by page,
+    each zeroed: half the time of a training step of five seeds, a quarter of a whole market's minute features. A C
+    library without mallopt is left as it is.
+    """
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt"):
+        yield
+        return
+    library.mallopt(M_MMAP_THRESHOLD, LARGEST)
+    library.mallopt(M_TRIM_THRESHOLD, NEVER)
+    _open.append(None)
+    try:
+        yield
+    finally:
+        _open.pop()
+        if not _open:
+            library.mallopt(M_MMAP_THRESHOLD, USUAL)
+            library.mallopt(M_TRIM_THRESHOLD, USUAL)
+            library.malloc_trim(0)
