@@ -1,6 +1,6 @@
 """An encoder of any size on a home's own minute features: what it holds of sessions it has not seen, and how fast.
 
-Run `python benchmarks/bench_encoder.py HOME [--preset default] [--epochs 3] [--batch 64] [--last 8] [--device cuda]
+Run `python benchmarks/home_encoder.py HOME [--preset default] [--epochs 3] [--batch 64] [--last 8] [--device cuda]
 [--precision bfloat16]`.
 HOME has `minute_features` (`fpm backfill minute_features FIRST LAST`). Effective rank and the other figures of the
 fingerprints of its last sessions, which are not trained on, beside those of the untrained encoder, the named floor.
