@@ -1,6 +1,7 @@
 """Minute features of one whole session, against moving the same bytes without computing anything.
 
 Run `python benchmarks/bench_minute_features.py [--symbols 1500] [--large]`; `--large` is a whole market of 5,300.
+By itself: a night's; one of many: a backfill's, which has the memory of the session before.
 Floor: the session's stored bars read from the lake, and the result, already made, written to it. Ours: the same with
 the features computed between. Scales and slot medians are given: they come from earlier sessions. Then the whole job
 through the runner on a small deployment (ledger, inputs, history, fsync), against reading and writing its files.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -85,6 +86,9 @@ def stamped(frame: pl.DataFrame, day: date) -> pl.DataFrame:
     )
 
 
+FLOOR = "read and write (floor)"
+
+
 # --- one session ------------------------------------------------------------------------------------------------
 def features(minutes: pl.DataFrame, daily: pl.DataFrame) -> pl.DataFrame:
     """What the job computes of the session itself."""
@@ -109,20 +113,22 @@ def compare_session(folder: Path, of: Session) -> None:
         relative = lake.relative("minute_features", of.day)
         lake.stage("minute_features", stamped(frame, of.day), relative, lake.staging)
 
-    spent = measure.interleaved(
-        {
-            "read and write (floor)": kept_blocks()(lambda: (read(), write(result))),
-            "read, compute, write": kept_blocks()(lambda: write(features(read(), of.daily))),
-            "compute alone": kept_blocks()(lambda: features(of.minutes, of.daily)),
-        },
-        2,
-    )
-    floor = spent["read and write (floor)"]
+    calls: dict[str, Callable[[], object]] = {
+        FLOOR: lambda: (read(), write(result)),
+        "read, compute, write": lambda: write(features(read(), of.daily)),
+        "compute alone": lambda: features(of.minutes, of.daily),
+    }
+    alone = measure.interleaved({name: kept_blocks()(call) for name, call in calls.items()}, 2)
+    with kept_blocks():
+        of_many = measure.interleaved(calls, 2)
     measure.show(
         f"minute features, one session of {of.symbols:,} x {MARKET.view_size(PROFILE.view)}",
-        ["way", "seconds", "x floor"],
-        [[way, each, each / floor] for way, each in spent.items()],
-    )
+        ["way", "by itself s", "x floor", "one of many s", "x floor"],
+        [
+            [way, alone[way], alone[way] / alone[FLOOR], of_many[way], of_many[way] / of_many[FLOOR]]
+            for way in calls
+        ],
+    )  # fmt: skip
 
 
 # --- the whole job ----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 # glibc's malloc.h, mallopt(3)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGEST, NEVER, USUAL = 2**30, 2**31 - 1, 128 * 1024
+LARGEST, NEVER, USUAL = 2**30, 2**31 - 1, 32 * 2**20  # usual: what glibc, left alone, grows its own limit to
 _open: list[None] = []  # one entry for every block that is open: the outermost gives the memory back
 
 
@@ -34,5 +34,5 @@ def kept_blocks() -> Iterator[None]:
         _open.pop()
         if not _open:
             library.mallopt(M_MMAP_THRESHOLD, USUAL)
-            library.mallopt(M_TRIM_THRESHOLD, USUAL)
+            library.mallopt(M_TRIM_THRESHOLD, 2 * USUAL)
             library.malloc_trim(0)
