@@ -15,7 +15,7 @@ import polars as pl
 
 from consumers import judgement, scorer, scores
 from consumers.report import difference, line
-from fpm import evaluation, peers
+from fpm import evaluation, peers, walk_forward
 from fpm.cross_section import Array
 from fpm.errors import ModelRefused
 from fpm.figure_text import MINUS
@@ -156,8 +156,7 @@ def _line(stream: str, name: str, figures: Figures) -> dict[str, Any]:
 def _told(fold: Fold) -> dict[str, Any]:
     """A fold as a row; sessions as first .. last (how many)."""
     parts = {"train": fold.lesson.split.train, "validation": fold.lesson.split.validation, "served": fold.served}
-    spans = {name: f"{sessions[0]} .. {sessions[-1]} ({len(sessions)})" for name, sessions in parts.items()}
-    return {"scorer": fold.model.id, **spans}
+    return {"scorer": fold.model.id} | {name: walk_forward.span(sessions) for name, sessions in parts.items()}
 
 
 def _chosen(fold: Fold) -> list[dict[str, Any]]:

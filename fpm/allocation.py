@@ -18,8 +18,8 @@ def kept_blocks() -> Iterator[None]:
     and hands it back at the end.
 
     glibc returns pieces of more than 32 MiB to the kernel as soon as they are freed and gets them back page by page,
-    each zeroed: half the time of a training step of five seeds, a quarter of a whole market's minute features. A C
-    library without mallopt is left as it is.
+    each zeroed: half the time of a training step of five seeds, a third of computing a whole market's minute features.
+    A C library without mallopt is left as it is.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):

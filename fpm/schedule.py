@@ -195,15 +195,10 @@ def plan(stores: Stores, first: date, last: date, refit: int | None) -> list[fol
 def describe(fold: folding.Fold) -> dict[str, str]:
     """A fold as a row for people and programs."""
     parts = ("train", "embargoed", "validation", "purged", "test")
-    return {name: _span(getattr(fold, name)) for name in parts} | {
+    return {name: folding.span(getattr(fold, name)) for name in parts} | {
         "encoder_through": str(fold.encoder_through),
         "scorer_through": str(fold.scorer_through),
     }
-
-
-def _span(sessions: tuple[date, ...]) -> str:
-    """First, last and number of consecutive sessions."""
-    return f"{sessions[0]} .. {sessions[-1]} ({len(sessions)})" if sessions else "none"
 
 
 def walk_forward(stores: Stores, folds: list[folding.Fold], bar: Bar) -> None:

@@ -120,6 +120,11 @@ def require_out_of_sample(sessions: Sequence[date], through: date, asked: date, 
         )
 
 
+def span(sessions: Sequence[date]) -> str:
+    """First, last and number of consecutive sessions, in words."""
+    return f"{sessions[0]} .. {sessions[-1]} ({len(sessions)})" if sessions else "none"
+
+
 def _fold(sessions: Sequence[date], start: int, end: int, config: FoldConfig) -> Fold:
     parts = split(sessions, sessions[start - 1] if start else date.min, config)
     trained, validated = (bisect_right(sessions, part[-1]) for part in (parts.train, parts.validation))
