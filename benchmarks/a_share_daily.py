@@ -22,20 +22,29 @@ def daily_bars(bars: pl.DataFrame, adjusted: pl.DataFrame) -> pl.DataFrame:
     price = {name: pl.col(name).cast(pl.Float64).round(4).filter(traded) for name in ("open", "high", "low", "close")}
     days = bars.sort("symbol", "datetime").group_by("symbol", session=pl.col("datetime").dt.date(), maintain_order=True)
     raw = days.agg(
-        price["open"].first().alias("open"), price["high"].max().alias("high"), price["low"].min().alias("low"),
-        price["close"].last().alias("close"), pl.col("volume", "amount").cast(pl.Float64).sum(),
+        price["open"].first().alias("open"),
+        price["high"].max().alias("high"),
+        price["low"].min().alias("low"),
+        price["close"].last().alias("close"),
+        pl.col("volume", "amount").cast(pl.Float64).sum(),
         (~traded).all().alias("suspended"),
-    )  # fmt: skip
+    )
     known = adjusted.select("symbol", session=pl.col("date").dt.date(), adjusted=pl.col("close").cast(pl.Float64))
     joined = raw.join(known, on=["symbol", "session"], how="left", maintain_order="left")
     factor = pl.when(~pl.col("suspended")).then(pl.col("adjusted") / pl.col("close")).forward_fill().over("symbol")
     filled = joined.with_columns(factor.alias("factor"), pl.col("close").forward_fill().over("symbol"))
     before = (pl.col("close") * pl.col("factor")).shift(1).over("symbol") / pl.col("factor")
     return filled.select(
-        "symbol", "session", *(pl.coalesce(name, "close").alias(name) for name in ("open", "high", "low")), "close",
-        before.alias("pre_close"), "volume", "amount", "suspended",
+        "symbol",
+        "session",
+        *(pl.coalesce(name, "close").alias(name) for name in ("open", "high", "low")),
+        "close",
+        before.alias("pre_close"),
+        "volume",
+        "amount",
+        "suspended",
         (pl.col("factor") / pl.col("factor").drop_nulls().first().over("symbol")).alias("adj_factor"),
-    ).drop_nulls("close")  # fmt: skip
+    ).drop_nulls("close")
 
 
 def main(source: Path, out: Path) -> None:

@@ -15,9 +15,9 @@ import measure
 import numpy as np
 import polars as pl
 
-from fpm.alpha158 import alpha158
-from fpm.daily_factors import HISTORY
-from fpm.daily_panel import daily_panel
+from fpm.features.alpha158 import alpha158
+from fpm.features.daily_factors import HISTORY
+from fpm.features.daily_panel import daily_panel
 from fpm.schema import ALPHA158_WINDOWS
 
 FIRST = date(2024, 1, 1)
@@ -30,10 +30,16 @@ def bars(symbols: int, sessions: int) -> pl.DataFrame:
     opened, reach = close * np.exp(0.01 * random.standard_normal(shape)), np.exp(0.01 * random.random(shape))
     volume = np.exp(13 + 0.5 * random.standard_normal(shape))
     values = {
-        "open": opened, "high": np.maximum(opened, close) * reach, "low": np.minimum(opened, close) / reach,
-        "close": close, "volume": volume, "amount": volume * close, "turnover": volume / 1e9,
-        "float_shares": np.full(shape, 1e9), "adj_factor": np.ones(shape),
-    }  # fmt: skip
+        "open": opened,
+        "high": np.maximum(opened, close) * reach,
+        "low": np.minimum(opened, close) / reach,
+        "close": close,
+        "volume": volume,
+        "amount": volume * close,
+        "turnover": volume / 1e9,
+        "float_shares": np.full(shape, 1e9),
+        "adj_factor": np.ones(shape),
+    }
     days = [FIRST + timedelta(days=t) for t in range(sessions)]
     keys = pl.DataFrame({"symbol": np.repeat([f"{600000 + s}.SH" for s in range(symbols)], sessions)})
     keys = keys.with_columns(session=pl.Series(days * symbols), suspended=pl.lit(False))
@@ -49,10 +55,13 @@ def rolled(daily: pl.DataFrame) -> None:
     close, found = pl.col("close"), []
     for d in ALPHA158_WINDOWS:
         own = {
-            "mean": close.rolling_mean(d), "std": close.rolling_std(d), "max": close.rolling_max(d),
-            "min": close.rolling_min(d), "upper": close.rolling_quantile(0.8, "linear", window_size=d),
+            "mean": close.rolling_mean(d),
+            "std": close.rolling_std(d),
+            "max": close.rolling_max(d),
+            "min": close.rolling_min(d),
+            "upper": close.rolling_quantile(0.8, "linear", window_size=d),
             "lower": close.rolling_quantile(0.2, "linear", window_size=d),
-        }  # fmt: skip
+        }
         found += [each.over("symbol").alias(f"{name}{d}") for name, each in own.items()]
     daily.select(found)
 

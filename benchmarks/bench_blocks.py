@@ -34,28 +34,32 @@ def blocks(job: Any, entities: pl.DataFrame, scratch: Path) -> int:
 
 def file(job: Any, entities: pl.DataFrame, scratch: Path) -> int:
     """As `fpm frame` does."""
-    from fpm.store import frame_files
+    from fpm.store.frames import files as frame_files
 
     frame_files.write(job.blocks(), len(entities), scratch / "frame.parquet")
     return int(pq.read_metadata(scratch / "frame.parquet").num_rows)
 
 
 def array(job: Any, entities: pl.DataFrame, scratch: Path) -> int:
-    from fpm.store.training_matrix import filled
+    from fpm.store.retrieval.training_matrix import filled
 
     return len(filled(job.blocks(), entities, None, None).x_NF)
 
 
 WAYS: dict[str, Call] = {
-    "whole frame": whole, "blocks": blocks, "file": file, "file, entities in no order": file, "array": array,
-}  # fmt: skip
+    "whole frame": whole,
+    "blocks": blocks,
+    "file": file,
+    "file, entities in no order": file,
+    "array": array,
+}
 
 
 def generate(root: Path, symbols: int, sessions: int) -> dict[str, Any]:
     """The lake, and one entity row for every symbol and session, known at the cut-off."""
     import wide
 
-    from fpm.store.lake import Lake
+    from fpm.store.lake.files import Lake
 
     names = wide.symbols(symbols)
     wide.fill(Lake(root / "lake", root / "staging"), sessions, names, with_fingerprints=False)
@@ -71,10 +75,13 @@ def measured(root: Path, way: str) -> dict[str, Any]:
     if "no order" in way:
         entities = entities.sample(fraction=1, shuffle=True, seed=1)
     config = RepoConfig(
-        project="benchmark", provider="local", registry=str(scratch / "registry.db"), online_store=None,
-        offline_store={"type": "fpm.store.offline.FpmOfflineStore", "lake": str(root / "lake")},
+        project="benchmark",
+        provider="local",
+        registry=str(scratch / "registry.db"),
+        online_store=None,
+        offline_store={"type": "fpm.store.frames.offline_store.FpmOfflineStore", "lake": str(root / "lake")},
         entity_key_serialization_version=3,
-    )  # fmt: skip
+    )
     store = FeatureStore(config=config, repo_path=scratch)
     store.apply(wide.definitions())
     job = store.get_historical_features(entity_df=entities, features=[f"wide:{name}" for name in wide.COLUMNS])

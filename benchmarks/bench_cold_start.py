@@ -50,7 +50,7 @@ def start(way: str, folder: Path) -> dict[str, tuple[float, float]]:
     """One process's way to its first answers."""
     clock = Clock()
     if way == "ours":
-        from fpm.store import features
+        from fpm.store.retrieval import features
         from fpm.store.settings import load_settings
 
         clock.stage(STAGES[0])
@@ -79,13 +79,13 @@ def prepare(folder: Path) -> dict[str, str]:
 
     from fpm.schema import STREAMS
     from fpm.sessions import close, cut_off, market
-    from fpm.store import features
-    from fpm.store.features import _registry
-    from fpm.store.ledger import Publication
-    from fpm.store.postgres import ensure_server
-    from fpm.store.publication import publish_online
+    from fpm.store.ledger.ledger import Publication
+    from fpm.store.ledger.stores import open_stores
+    from fpm.store.online.publication import publish_online
+    from fpm.store.postgres.server import ensure_server
+    from fpm.store.retrieval import features
+    from fpm.store.retrieval.features import _registry
     from fpm.store.settings import Settings
-    from fpm.store.stores import open_stores
 
     settings = Settings(home=folder, market="cn", preset="default", fsync=False, log_level="error")
     stores, of = open_stores(settings), market("cn")
@@ -105,9 +105,11 @@ def prepare(folder: Path) -> dict[str, str]:
     of_readers = declared.replace("dsn: ${FPM_FEAST_ONLINE}", "dsn: ${FPM_FEAST_ONLINE}\n  place: serving")
     (folder / "feature_store.yaml").write_text(of_readers)
     return {
-        "FPM_HOME": str(folder), "FPM_FEAST_REGISTRY": _registry(server.for_role("producer")),
-        "FPM_FEAST_LAKE": str(settings.lake), "FPM_FEAST_ONLINE": server.for_role("reader").dsn,
-    }  # fmt: skip
+        "FPM_HOME": str(folder),
+        "FPM_FEAST_REGISTRY": _registry(server.for_role("producer")),
+        "FPM_FEAST_LAKE": str(settings.lake),
+        "FPM_FEAST_ONLINE": server.for_role("reader").dsn,
+    }
 
 
 def fresh(way: str, folder: Path, environment: dict[str, str]) -> dict[str, tuple[float, float]]:
@@ -137,8 +139,10 @@ def compare(folder: Path, runs: int) -> None:
             told[way].append(fresh(way, folder, environment))
     for which, unit in enumerate(("wall", "processor")):
         best = {way: [min(each[stage][which] for each in told[way]) for stage in STAGES] for way in ways}
-        rows = [[stage, *(best[way][i] for way in ways), best["ours"][i] / best[ways[0]][i]]
-                for i, stage in enumerate(STAGES)]  # fmt: skip
+        rows = [
+            [stage, *(best[way][i] for way in ways), best["ours"][i] / best[ways[0]][i]]
+            for i, stage in enumerate(STAGES)
+        ]
         rows.append(["all", *(sum(best[way]) for way in ways), sum(best["ours"]) / sum(best[ways[0]])])
         measure.show(f"cold start, {unit} seconds", ["stage", *ways, "ours / its own"], rows)
     floors = {name: min(floor(program) for _ in range(runs)) for name, program in FLOORS.items()}
@@ -154,7 +158,7 @@ def main() -> None:
     if given.way:
         print(json.dumps(start(given.way, given.folder)))
         return
-    from fpm.store.postgres import stop_server
+    from fpm.store.postgres.server import stop_server
     from fpm.store.settings import Settings
 
     with tempfile.TemporaryDirectory(prefix="bench-cold-start-") as folder:

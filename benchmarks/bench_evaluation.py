@@ -20,8 +20,8 @@ import polars as pl
 from scipy import stats
 
 from fpm import sessions
-from fpm.evaluation import PRESETS, compare, evaluate
-from fpm.figures import Surroundings
+from fpm.evaluation.evaluate import PRESETS, compare, evaluate
+from fpm.evaluation.figures import Surroundings
 from fpm.panels import Floats, axes, pivot
 
 REACH = PRESETS["default"].horizon + 1  # sessions from a score to the end of its label
@@ -43,11 +43,15 @@ def generated(names: int, count: int, seed: int) -> tuple[pl.DataFrame, pl.DataF
     )
     industry_N = np.array([f"industry {i}" for i in rng.integers(0, INDUSTRIES, names)])
     daily = keys.with_columns(
-        open=open_TN.ravel(), close=close_TN.ravel(), volume=volume_TN.ravel(),
-        amount=(volume_TN * (open_TN + close_TN) / 2).ravel(), adj_factor=1.0, suspended=volume_TN.ravel() == 0,
+        open=open_TN.ravel(),
+        close=close_TN.ravel(),
+        volume=volume_TN.ravel(),
+        amount=(volume_TN * (open_TN + close_TN) / 2).ravel(),
+        adj_factor=1.0,
+        suspended=volume_TN.ravel() == 0,
         limit_up=(close_TN * np.where(rng.random(shape) < 0.01, 1, 1.1)).ravel(),
         industry=np.tile(industry_N, len(days)),
-    )  # fmt: skip
+    )
     scored = keys[: label_TN.size]
     styles = scored.with_columns(pl.Series(f"style {k}", rng.normal(size=label_TN.size)) for k in range(STYLES))
     sizes = scored.with_columns(size=(rng.lognormal(10, 1, names) * close_TN[:-REACH]).ravel())

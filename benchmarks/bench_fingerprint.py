@@ -5,7 +5,7 @@ Run `python benchmarks/bench_fingerprint.py [--symbols 40] [--sessions 110] [--p
 
 Styles: a ridge is fitted on the fingerprints of the first sessions and judged on the last, by its correlation with
 the style. Named ceiling: the best single-session reading of the style by somebody who knows the exchange's formula
-(`fpm.exchange_ideals`) on the same symbol-sessions. Returns: a ridge on the last five sessions' fingerprints, its
+(`fpm.exchange.ideals`) on the same symbol-sessions. Returns: a ridge on the last five sessions' fingerprints, its
 RankIC as a share of the intraday oracle's. Peers on the same inputs (`fingerprint_ways.py`): principal components of
 the 32 x T matrix, the untrained encoder, a contrastive one, hand-made statistics. `--ablation`: the encoder's own
 losses against each other. `--keep`: the vectors of every way, for `bench_oracle.py`.
@@ -27,28 +27,34 @@ from exchange_rows import ExchangeRows, exchange_rows
 from fingerprint_ways import WAYS, Way
 from oracle_share import Answer, answer, linear_scores
 
-from fpm import evaluation, walk_forward
-from fpm.evaluation import oracle_share
-from fpm.exchange import ExchangeConfig
-from fpm.exchange_styles import STYLES
-from fpm.nn import encoder as encoders
-from fpm.nn import pretraining
-from fpm.nn.collapse import collapse_figures
+from fpm import walk_forward
+from fpm.evaluation import evaluate as evaluation
+from fpm.evaluation.evaluate import oracle_share
+from fpm.exchange.simulate import ExchangeConfig
+from fpm.exchange.styles import STYLES
 from fpm.nn.compute import compute
+from fpm.nn.encoder import network as encoders
+from fpm.nn.encoder import pretraining
+from fpm.nn.encoder.collapse import collapse_figures
+from fpm.nn.encoder.history import SymbolSessions
 from fpm.nn.fit import FitConfig
-from fpm.nn.history import SymbolSessions
 
 RIDGES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 JUDGED = 2048
 DIRECTIONS: dict[str, dict[str, Any]] = {
-    "both": {}, "forward": {"backward_weight": 0.0}, "backward": {"forward_weight": 0.0},
-}  # fmt: skip
+    "both": {},
+    "forward": {"backward_weight": 0.0},
+    "backward": {"forward_weight": 0.0},
+}
 FORMS: dict[str, dict[str, Any]] = {
-    "fixed": {}, "paper": {"penalties": "paper"}, "none": {"penalty_weight": 0.0},
-}  # fmt: skip
+    "fixed": {},
+    "paper": {"penalties": "paper"},
+    "none": {"penalty_weight": 0.0},
+}
 EXTRAS: dict[str, dict[str, Any]] = {
-    "squared error": {"likelihood": False}, "no families": {"by_family": 0.0},
-}  # fmt: skip
+    "squared error": {"likelihood": False},
+    "no families": {"by_family": 0.0},
+}
 
 
 @dataclass(frozen=True)
@@ -142,12 +148,14 @@ def tasks(asked: argparse.Namespace) -> list[Task]:
     on = compute(asked.device, asked.precision)
     return [
         Task(
-            f"{name}, seed {seed}", way,
-            Way(shape, replace(plain, **change, fit=replace(fit, seed=FitConfig.seed + seed)), on), asked.keep,
+            f"{name}, seed {seed}",
+            way,
+            Way(shape, replace(plain, **change, fit=replace(fit, seed=FitConfig.seed + seed)), on),
+            asked.keep,
         )
         for seed in range(asked.seeds)
         for name, (way, change) in variants(asked.ways, asked.ablation).items()
-    ]  # fmt: skip
+    ]
 
 
 def arguments() -> argparse.Namespace:

@@ -101,8 +101,8 @@ def engine(place: Place) -> Callable[[], pl.DataFrame]:
     """Ours, without Feast: two clocks, page checksums verified."""
     import wide
 
-    from fpm.store import point_in_time
-    from fpm.store.lake import Lake
+    from fpm.store.frames import point_in_time
+    from fpm.store.lake.files import Lake
 
     entities, lake = place.entities, Lake(place.root / "lake", place.root / "staging")
     servings = [point_in_time.Serving("wide", {"symbol": "symbol"}, {name: name for name in wide.COLUMNS}, TTL)]
@@ -123,7 +123,7 @@ def feast_pandas(place: Place) -> Callable[[], Any]:
 
 
 def _ours(place: Place) -> dict[str, str]:
-    return {"type": "fpm.store.offline.FpmOfflineStore", "lake": str(place.root / "lake")}
+    return {"type": "fpm.store.frames.offline_store.FpmOfflineStore", "lake": str(place.root / "lake")}
 
 
 def feast_duckdb(place: Place) -> Callable[[], Any]:
@@ -137,9 +137,13 @@ def _feast(place: Place, offline: dict[str, str], entities: Any) -> Callable[[],
 
     scratch = Path(tempfile.mkdtemp(dir=place.root))
     config = RepoConfig(
-        project="benchmark", provider="local", registry=str(scratch / "registry.db"), offline_store=offline,
-        online_store={"type": "sqlite", "path": str(scratch / "online.db")}, entity_key_serialization_version=3,
-    )  # fmt: skip
+        project="benchmark",
+        provider="local",
+        registry=str(scratch / "registry.db"),
+        offline_store=offline,
+        online_store={"type": "sqlite", "path": str(scratch / "online.db")},
+        entity_key_serialization_version=3,
+    )
     store = FeatureStore(config=config, repo_path=scratch)
     folders = None if "lake" in offline else {table: place.root / "lake" / table for table in place.tables}
     store.apply(wide.definitions(folders))
@@ -148,9 +152,13 @@ def _feast(place: Place, offline: dict[str, str], entities: Any) -> Callable[[],
 
 
 WAYS: dict[str, Callable[[Place], Callable[[], Any]]] = {
-    "exact-key join": polars_exact, FLOOR: polars_as_of, "our engine": engine, "Feast on our store": feast,
-    "the same, pandas in": feast_pandas, PEER: feast_duckdb,
-}  # fmt: skip
+    "exact-key join": polars_exact,
+    FLOOR: polars_as_of,
+    "our engine": engine,
+    "Feast on our store": feast,
+    "the same, pandas in": feast_pandas,
+    PEER: feast_duckdb,
+}
 
 
 # --- one process each -------------------------------------------------------------------------------------------
@@ -158,7 +166,7 @@ def generate(place: Place, symbols: int, sessions: int) -> dict[str, Any]:
     """The lake, and one entity row for every symbol and session, known at the cut-off."""
     import wide
 
-    from fpm.store.lake import Lake
+    from fpm.store.lake.files import Lake
 
     names = wide.symbols(symbols)
     wide.fill(Lake(place.root / "lake", place.root / "staging"), sessions, names, place.fingerprints)
@@ -179,9 +187,12 @@ def measured(place: Place, way: str) -> dict[str, Any]:
     first = measure.seconds(lambda: answers.append(call()), 1)
     peak, answer = measure.resident("VmHWM"), answers.pop()
     return {
-        "seconds": first, "peak": peak, "added": peak - before, "bytes": answer_size(answer) / measure.MEGABYTE,
+        "seconds": first,
+        "peak": peak,
+        "added": peak - before,
+        "bytes": answer_size(answer) / measure.MEGABYTE,
         "checksum": checksum(pl.DataFrame(answer)),
-    }  # fmt: skip
+    }
 
 
 def bounded() -> None:

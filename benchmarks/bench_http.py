@@ -73,9 +73,11 @@ def feasts(folder: Path) -> Iterator[Server]:
 @contextmanager
 def ours(home: Path) -> Iterator[Server]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "fpm.cli", "serve", "--port", "0", "--json"],
-        env={**os.environ, "FPM_HOME": str(home)}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "fpm.commands.cli", "serve", "--port", "0", "--json"],
+        env={**os.environ, "FPM_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout is not None
         told = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
@@ -104,8 +106,9 @@ def frames(symbols: int, clocks: dict[str, Any]) -> dict[str, pl.DataFrame]:
     moments = [pl.lit(moment, pl.Datetime("us", "UTC")).alias(name) for name, moment in clocks.items()]
     factors = {
         name: rng.standard_normal(symbols)
-        for name, kind in DAILY_FACTORS_TABLE.columns.items() if kind in ("float32", "float64")
-    }  # fmt: skip
+        for name, kind in DAILY_FACTORS_TABLE.columns.items()
+        if kind in ("float32", "float64")
+    }
     vectors = pl.Series(rng.standard_normal((symbols, FINGERPRINT_SIZE), dtype=np.float32)).cast(pl.List(pl.Float32))
     return {
         "daily_factors": pl.DataFrame({"symbol": names, **factors}).with_columns(moments),
@@ -122,12 +125,12 @@ def prepare(home: Path, stock: Path, symbols: int) -> str:
 
     from feature_repo import definitions
     from fpm.sessions import close, cut_off, market
-    from fpm.store import features
-    from fpm.store.ledger import Publication
-    from fpm.store.postgres import ensure_server
-    from fpm.store.publication import publish_online
+    from fpm.store.ledger.ledger import Publication
+    from fpm.store.ledger.stores import open_stores
+    from fpm.store.online.publication import publish_online
+    from fpm.store.postgres.server import ensure_server
+    from fpm.store.retrieval import features
     from fpm.store.settings import Settings
-    from fpm.store.stores import open_stores
 
     settings = Settings(home=home, market="cn", preset="default", log_level="error")
     stores, of = open_stores(settings), market("cn")
@@ -141,13 +144,22 @@ def prepare(home: Path, stock: Path, symbols: int) -> str:
     stock.mkdir()
     parts = server.parts
     configured = {
-        "project": "stock", "provider": "local", "registry": str(stock / "registry.db"),
-        "entity_key_serialization_version": 3, "offline_store": {"type": "file"},
+        "project": "stock",
+        "provider": "local",
+        "registry": str(stock / "registry.db"),
+        "entity_key_serialization_version": 3,
+        "offline_store": {"type": "file"},
         "online_store": {
-            "type": "postgres", "host": parts["host"], "port": int(parts["port"]), "database": parts["dbname"],
-            "db_schema": "stock", "user": parts["user"], "password": parts["password"], "sslmode": "disable",
+            "type": "postgres",
+            "host": parts["host"],
+            "port": int(parts["port"]),
+            "database": parts["dbname"],
+            "db_schema": "stock",
+            "user": parts["user"],
+            "password": parts["password"],
+            "sslmode": "disable",
         },
-    }  # fmt: skip
+    }
     (stock / "feature_store.yaml").write_text(yaml.safe_dump(configured))
     store = FeatureStore(repo_path=str(stock))
     store.apply([*definitions.ENTITIES.values(), definitions.daily_factors, definitions.fingerprints])
@@ -176,14 +188,19 @@ def compare(dsn: str, servers: dict[str, Server], symbols: int, clients: int) ->
         rates = {name: _rate(server, asked, clients, 3.0) for name, server in servers.items()}
         theirs = float(np.quantile(spent["Feast's own server"], 0.5))
         rows = [
-            [name, *(1e3 * float(np.quantile(each, q)) for q in (0.5, 0.99)), float(np.quantile(each, 0.5)) / theirs,
-             rates.get(name, "")]
+            [
+                name,
+                *(1e3 * float(np.quantile(each, q)) for q in (0.5, 0.99)),
+                float(np.quantile(each, 0.5)) / theirs,
+                rates.get(name, ""),
+            ]
             for name, each in spent.items()
-        ]  # fmt: skip
+        ]
         measure.show(
             f"HTTP, {count} keys x ({len(columns)} + 128)",
-            ["way", "p50 ms", "p99 ms", "x Feast's own", f"requests/s, {clients} clients"], rows,
-        )  # fmt: skip
+            ["way", "p50 ms", "p99 ms", "x Feast's own", f"requests/s, {clients} clients"],
+            rows,
+        )
 
 
 def _timed(call: Callable[[], Any], repeats: int) -> list[float]:
@@ -228,7 +245,7 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=530)
     parser.add_argument("--clients", type=int, default=4)
     given = parser.parse_args()
-    from fpm.store.postgres import stop_server
+    from fpm.store.postgres.server import stop_server
     from fpm.store.settings import Settings
 
     with tempfile.TemporaryDirectory(prefix="bench-http-") as folder:

@@ -12,9 +12,9 @@ import sys
 
 import measure
 
-HELP = "import sys; sys.argv = ['fpm', '--help']; from fpm.cli import main; main()"
+HELP = "import sys; sys.argv = ['fpm', '--help']; from fpm.commands.cli import main; main()"
 LOADED = (
-    "import json, sys\nsys.argv = ['fpm', '--help']\nfrom fpm.cli import main\n"
+    "import json, sys\nsys.argv = ['fpm', '--help']\nfrom fpm.commands.cli import main\n"
     "try:\n    main()\nexcept SystemExit:\n    print(json.dumps(sorted(sys.modules)))"
 )
 HEAVY = ("torch", "feast", "cvxpy", "sqlalchemy", "psycopg", "pandas", "scipy", "plotly", "pyarrow", "polars", "numpy")

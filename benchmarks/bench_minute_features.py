@@ -24,15 +24,15 @@ import polars as pl
 
 from fpm import sessions
 from fpm.allocation import kept_blocks
-from fpm.bars import grid
-from fpm.minute_features import PRESETS, Profile, minute_features, raw_features, standardise
+from fpm.features.bars import grid
+from fpm.features.minute_features import PRESETS, Profile, minute_features, raw_features, standardise
+from fpm.features.session_totals import MEDIAN_INPUTS
 from fpm.schema import CLOCKS
-from fpm.session_totals import MEDIAN_INPUTS
-from fpm.store.job import publish_frames, run_job
-from fpm.store.lake import Lake, decode
-from fpm.store.postgres import stop_server
+from fpm.store.jobs.runner import publish_frames, run_job
+from fpm.store.lake.files import Lake, decode
+from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.postgres.server import stop_server
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
 from producers import minute_features as features_job
 from producers import session_totals as totals_job
 
@@ -62,20 +62,31 @@ def generated(day: date, symbols: int, seed: int) -> Session:
     open_SN = np.round(close_SN * np.exp(rng.normal(0, 4e-4, shape)), 2)
     volume_SN = 100 * np.floor(rng.lognormal(3, 1.5, shape)) * (rng.random(shape) > 0.1)
     columns = {
-        "open": open_SN, "high": np.maximum(open_SN, close_SN) + 0.01, "low": np.minimum(open_SN, close_SN) - 0.01,
-        "close": close_SN, "volume": volume_SN, "amount": np.round(volume_SN * (open_SN + close_SN) / 2, 2),
+        "open": open_SN,
+        "high": np.maximum(open_SN, close_SN) + 0.01,
+        "low": np.minimum(open_SN, close_SN) - 0.01,
+        "close": close_SN,
+        "volume": volume_SN,
+        "amount": np.round(volume_SN * (open_SN + close_SN) / 2, 2),
         "trades": np.ceil(volume_SN / 300),
-    }  # fmt: skip
+    }
     keys = {
         "symbol": pl.select(pl.lit(names).repeat_by(slots)).to_series().explode(),
         "slot": np.tile(np.arange(slots, dtype=np.int16), symbols),
     }
     minutes = pl.DataFrame(keys | {name: values.ravel() for name, values in columns.items()})
     daily = {
-        "symbol": names, "open": open_SN[:, 0], "high": columns["high"].max(1), "low": columns["low"].min(1),
-        "close": close_SN[:, -1], "pre_close": np.full(symbols, 20.0), "volume": volume_SN.sum(1),
-        "amount": columns["amount"].sum(1), "adj_factor": np.ones(symbols), "suspended": np.zeros(symbols, bool),
-    }  # fmt: skip
+        "symbol": names,
+        "open": open_SN[:, 0],
+        "high": columns["high"].max(1),
+        "low": columns["low"].min(1),
+        "close": close_SN[:, -1],
+        "pre_close": np.full(symbols, 20.0),
+        "volume": volume_SN.sum(1),
+        "amount": columns["amount"].sum(1),
+        "adj_factor": np.ones(symbols),
+        "suspended": np.zeros(symbols, bool),
+    }
     return Session(day, minutes, pl.DataFrame(daily))
 
 
@@ -124,11 +135,8 @@ def compare_session(folder: Path, of: Session) -> None:
     measure.show(
         f"minute features, one session of {of.symbols:,} x {MARKET.view_size(PROFILE.view)}",
         ["way", "by itself s", "x floor", "one of many s", "x floor"],
-        [
-            [way, alone[way], alone[way] / alone[FLOOR], of_many[way], of_many[way] / of_many[FLOOR]]
-            for way in calls
-        ],
-    )  # fmt: skip
+        [[way, alone[way], alone[way] / alone[FLOOR], of_many[way], of_many[way] / of_many[FLOOR]] for way in calls],
+    )
 
 
 # --- the whole job ----------------------------------------------------------------------------------------------

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from fpm.nn import encoder as encoders
-from fpm.nn.encoder import Encoder, EncoderConfig, embed
+from fpm.nn.encoder import network as encoders
+from fpm.nn.encoder.network import Encoder, EncoderConfig, embed
 from fpm.nn.fit import FitConfig, Loss, fit
-from fpm.nn.losses import LOSSES
-from fpm.nn.panel import Batch
-from fpm.nn.scorer import PRESETS, Scorer, ScorerConfig
+from fpm.nn.scorer.losses import LOSSES
+from fpm.nn.scorer.network import PRESETS, Scorer, ScorerConfig
+from fpm.nn.scorer.panel import Batch
 from fpm.schema import FEATURE_COUNT
 
 SEEDS = (42, 2024, 777, 7, 11)
@@ -92,9 +92,12 @@ class TorchScorer(nn.Module):
             nn.GRU(width, config.hidden, num_layers=config.layers) for width in config.inputs.values()
         )
         self.head = nn.Sequential(
-            nn.Linear(config.hidden, config.hidden), nn.LayerNorm(config.hidden), nn.ReLU(),
-            nn.Dropout(config.dropout), nn.Linear(config.hidden, 1),
-        )  # fmt: skip
+            nn.Linear(config.hidden, config.hidden),
+            nn.LayerNorm(config.hidden),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, 1),
+        )
 
     def forward(self, batch: Batch) -> Tensor:
         states = [
@@ -127,10 +130,12 @@ def compare_scorer(steps: int) -> None:
         spent = measure.interleaved(calls, 2)
         rows.append(
             [
-                preset, *(1e3 * spent[name] / steps for name in ("one", "five", "torch")),
-                spent["five"] / spent["one"], spent["one"] / spent["torch"],
+                preset,
+                *(1e3 * spent[name] / steps for name in ("one", "five", "torch")),
+                spent["five"] / spent["one"],
+                spent["one"] / spent["torch"],
             ]
-        )  # fmt: skip
+        )
     size = f"{config.batch} symbols a step"
     heads = ["preset", "1 seed ms", "5 seeds ms", "torch.nn.GRU ms", "5 seeds / 1", "1 seed / torch"]
     measure.show(f"scorer training, dual stream, {size}, milliseconds a step", heads, rows)

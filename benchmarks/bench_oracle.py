@@ -21,13 +21,14 @@ from exchange_rows import TEST_SHARE, ExchangeRows, exchange_rows
 from fingerprint_ways import Way, trained
 from oracle_share import Answer, against, answer, by_fold, scores, shares
 
-from fpm import evaluation, walk_forward
-from fpm.exchange import ExchangeConfig
-from fpm.intervals import Interval
-from fpm.nn import encoder as encoders
-from fpm.nn import pretraining
-from fpm.nn import scorer as scorers
+from fpm import walk_forward
+from fpm.evaluation import evaluate as evaluation
+from fpm.evaluation.intervals import Interval
+from fpm.exchange.simulate import ExchangeConfig
 from fpm.nn.compute import compute
+from fpm.nn.encoder import network as encoders
+from fpm.nn.encoder import pretraining
+from fpm.nn.scorer import network as scorers
 from fpm.schema import STREAMS
 
 PAIRS = (("dual", "fingerprint"), ("dual", "traditional"), ("fingerprint", "traditional"))

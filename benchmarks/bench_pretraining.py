@@ -27,15 +27,16 @@ import torch
 import wide
 from torch import Tensor
 
-from fpm.minute_features import PRESETS, Profile, from_frame, to_frame
-from fpm.nn import encoder, pretraining
-from fpm.nn.batches import MixedSessions, Mixture, Split, to_tensor
-from fpm.nn.encoder import Encoder
+from fpm.features.minute_features import PRESETS, Profile, from_frame, to_frame
+from fpm.nn.encoder import network as encoder
+from fpm.nn.encoder import pretraining
+from fpm.nn.encoder.batches import MixedSessions, Mixture, Split, to_tensor
+from fpm.nn.encoder.history import Rows, survey
+from fpm.nn.encoder.network import Encoder
+from fpm.nn.encoder.pretraining import Pretraining, pretext
 from fpm.nn.fit import FitConfig, fit
-from fpm.nn.history import Rows, survey
-from fpm.nn.pretraining import Pretraining, pretext
 from fpm.schema import FEATURE_COUNT
-from fpm.store.lake import CLOCK, Lake
+from fpm.store.lake.files import CLOCK, Lake
 
 PROFILE = Profile("l2_32", "240", PRESETS["default"])
 STRETCH = 8  # sessions that are mixed with each other

@@ -26,12 +26,12 @@ import wide
 from feast import FeatureStore, RepoConfig
 
 from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES
-from fpm.store.binary_copy import HEADER, POSTGRES_EPOCH, TRAILER
-from fpm.store.ledger import Publication
-from fpm.store.postgres import ensure_server, stop_server
-from fpm.store.publication import publish_online, served
+from fpm.store.ledger.ledger import Publication
+from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.online.publication import publish_online, served
+from fpm.store.postgres.binary_copy import HEADER, POSTGRES_EPOCH, TRAILER
+from fpm.store.postgres.server import ensure_server, stop_server
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
 
 VIEWS = ("wide", "fingerprints")
 FEATURES = [*(f"wide:{name}" for name in wide.COLUMNS), "fingerprints:fingerprint"]
@@ -81,9 +81,14 @@ def array_stream(market: Market) -> bytes:
     moment = np.dtype([("size", ">i4"), ("value", ">i8")])
     parts = np.zeros(
         len(factors_NF),
-        np.dtype([("factors", array_type(wide.WIDTH)), ("vector", array_type(FINGERPRINT_SIZE)),
-                  *((clock, moment) for clock in CLOCKS)]),
-    )  # fmt: skip
+        np.dtype(
+            [
+                ("factors", array_type(wide.WIDTH)),
+                ("vector", array_type(FINGERPRINT_SIZE)),
+                *((clock, moment) for clock in CLOCKS),
+            ]
+        ),
+    )
     for name, values in (("factors", factors_NF), ("vector", vectors_ND)):
         part, width = parts[name], values.shape[1]
         part["size"], part["dimensions"], part["oid"] = 20 + 8 * width, 1, 700
@@ -197,10 +202,13 @@ def feature_store(folder: Path, online: dict[str, Any]) -> FeatureStore:
     """Feast over one online store, with the two views."""
     folder.mkdir()
     config = RepoConfig(
-        project="benchmark", provider="local", registry=str(folder / "registry.db"), online_store=online,
-        offline_store={"type": "fpm.store.offline.FpmOfflineStore", "lake": str(folder / "lake")},
+        project="benchmark",
+        provider="local",
+        registry=str(folder / "registry.db"),
+        online_store=online,
+        offline_store={"type": "fpm.store.frames.offline_store.FpmOfflineStore", "lake": str(folder / "lake")},
         entity_key_serialization_version=3,
-    )  # fmt: skip
+    )
     store = FeatureStore(config=config, repo_path=folder)
     store.apply(wide.definitions())
     return store
@@ -208,10 +216,16 @@ def feature_store(folder: Path, online: dict[str, Any]) -> FeatureStore:
 
 def stock_online(parts: dict[str, Any]) -> dict[str, Any]:
     return {
-        "type": "postgres", "host": parts["host"], "port": int(parts["port"]), "database": parts["dbname"],
-        "db_schema": "stock", "user": parts["user"], "password": parts["password"], "sslmode": "disable",
+        "type": "postgres",
+        "host": parts["host"],
+        "port": int(parts["port"]),
+        "database": parts["dbname"],
+        "db_schema": "stock",
+        "user": parts["user"],
+        "password": parts["password"],
+        "sslmode": "disable",
         "vector_enabled": True,
-    }  # fmt: skip
+    }
 
 
 def compare(settings: Settings, symbols: int, stock_symbols: int) -> None:
@@ -219,7 +233,7 @@ def compare(settings: Settings, symbols: int, stock_symbols: int) -> None:
     stores = open_stores(settings)
     markets = [generated(session, symbols, seed) for seed, session in enumerate(wide.days(5))]
     stock = feature_store(settings.home / "stock", stock_online(server.parts))
-    own = {"type": "fpm.store.online.FpmOnlineStore", "dsn": server.dsn}
+    own = {"type": "fpm.store.online.online_store.FpmOnlineStore", "dsn": server.dsn}
     ours = feature_store(settings.home / "ours", own)
     served = feature_store(settings.home / "served", own | {"place": "serving"})
     with psycopg.connect(server.dsn, autocommit=True) as connection:

@@ -26,11 +26,11 @@ import psycopg
 
 from fpm.schema import STREAMS
 from fpm.sessions import close, cut_off
-from fpm.store.ledger import Publication
-from fpm.store.postgres import ensure_server, stop_server
-from fpm.store.publication import publish_online
+from fpm.store.ledger.ledger import Publication
+from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.online.publication import publish_online
+from fpm.store.postgres.server import ensure_server, stop_server
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
 
 SESSION = date(2024, 12, 2)
 VIEWS = ("scores", "weights")
@@ -124,9 +124,11 @@ def ended(readers: list[Reader]) -> Reads:
         reader.said.seek(0)
         answers.append(json.load(reader.said))
     return Reads(
-        sum(each["errors"] for each in answers), sum(each["mixed"] for each in answers),
-        max(each["versions"] for each in answers), [second for each in answers for second in each["seconds"]],
-    )  # fmt: skip
+        sum(each["errors"] for each in answers),
+        sum(each["mixed"] for each in answers),
+        max(each["versions"] for each in answers),
+        [second for each in answers for second in each["seconds"]],
+    )
 
 
 # --- the run ------------------------------------------------------------------------------------------------------

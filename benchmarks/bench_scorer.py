@@ -28,9 +28,9 @@ import torch
 
 from fpm.nn.compute import compute
 from fpm.nn.fit import FitConfig, Loss, fit
-from fpm.nn.losses import LOSSES
-from fpm.nn.panel import Batch, Panel, SessionBatches, View, fingerprint_statistics, labelled_sessions
-from fpm.nn.scorer import PRESETS, Scorer
+from fpm.nn.scorer.losses import LOSSES
+from fpm.nn.scorer.network import PRESETS, Scorer
+from fpm.nn.scorer.panel import Batch, Panel, SessionBatches, View, fingerprint_statistics, labelled_sessions
 from fpm.schema import FINGERPRINT_SIZE, SCORER_DAILY
 
 CONFIG = replace(PRESETS["default"], loss="mean_squared_error")
@@ -55,9 +55,12 @@ class Data:
 
     def keys(self) -> pl.DataFrame:
         sessions, symbols = self.panel.sessions, self.panel.symbols
-        return pl.DataFrame({
-            "session": [day for day in sessions for _ in symbols], "symbol": list(symbols) * len(sessions),
-        })  # fmt: skip
+        return pl.DataFrame(
+            {
+                "session": [day for day in sessions for _ in symbols],
+                "symbol": list(symbols) * len(sessions),
+            }
+        )
 
     def labels(self) -> pl.DataFrame:
         return self.keys().with_columns(label=pl.Series(self.label_TS.ravel()))
@@ -80,11 +83,14 @@ def generated(symbols: int, sessions: int) -> Data:
     shape = (before + sessions + held, symbols)
     random, days = np.random.default_rng(0), tuple(FIRST + timedelta(days=t) for t in range(shape[0]))
     of = Panel(
-        days, tuple(f"{600000 + s}.SH" for s in range(symbols)), "v",
+        days,
+        tuple(f"{600000 + s}.SH" for s in range(symbols)),
+        "v",
         torch.from_numpy(random.standard_normal((*shape, FINGERPRINT_SIZE), np.float32)),
         np.exp(0.1 * random.standard_normal((*shape, len(SCORER_DAILY)))),
-        torch.zeros(*shape, len(CONFIG.factors)), np.ones(shape, dtype=np.bool_),
-    )  # fmt: skip
+        torch.zeros(*shape, len(CONFIG.factors)),
+        np.ones(shape, dtype=np.bool_),
+    )
     return Data(of, random.standard_normal(shape), days[before : before + sessions], days[before + sessions :])
 
 

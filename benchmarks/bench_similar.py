@@ -22,13 +22,13 @@ import measure
 import numpy as np
 import polars as pl
 
-from fpm import analogues
-from fpm.store.ledger import Publication
-from fpm.store.postgres import stop_server
-from fpm.store.publication import publish_online
-from fpm.store.published_neighbours import index_published, published_neighbours, shown
+from fpm.evaluation import analogues
+from fpm.store.ledger.ledger import Publication
+from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.online.neighbours import index_published, published_neighbours, shown
+from fpm.store.online.publication import publish_online
+from fpm.store.postgres.server import stop_server
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
 
 ROWS, LARGE, SYMBOLS, LATENTS, K, QUERIES, NIGHTS = 318_000, 1_300_000, 5_300, 12, 20, 30, 4
 COLUMNS = {"length": np.float32, "symbol": np.int32, "session": np.int32, "known": np.int64, "until": np.int64}
@@ -51,9 +51,11 @@ def write(folder: Path, rows: int, symbols: int) -> None:
             lengths.write(np.linalg.norm(part_ND, axis=1).tobytes())
     row_N = np.arange(rows)
     columns = {
-        "symbol": row_N % symbols, "session": 15_000 + row_N // symbols, "known": row_N // symbols,
+        "symbol": row_N % symbols,
+        "session": 15_000 + row_N // symbols,
+        "known": row_N // symbols,
         "until": np.full(rows, np.iinfo(np.int64).max),
-    }  # fmt: skip
+    }
     for name, values_N in columns.items():
         (folder / name).write_bytes(values_N.astype(COLUMNS[name]).tobytes())
 

@@ -23,10 +23,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fpm.store.postgres import stop_server
+from fpm.store.ledger.stores import open_stores
+from fpm.store.postgres.server import stop_server
 from fpm.store.settings import Settings
-from fpm.store.stores import open_stores
-from fpm.tick_files import batches, find, open_file
+from fpm.ticks.files import batches, find, open_file
 from producers.bars import Arrival
 from producers.ticks import ingest
 
@@ -80,11 +80,16 @@ def chunks(rng: np.random.Generator, rows: int, names: np.ndarray) -> Iterator[d
         seconds = np.where(span >= 11.5 * 3600, span + 1.5 * 3600, span)
         back = rng.integers(1, 50_000, count)
         yield {
-            "symbol": who, "channel": where, "seq": seq, "older": np.maximum(seq - back, 1), "seconds": seconds,
-            "kind": rng.choice(3, count, p=list(SHARES.values())), "buys": rng.random(count) < 0.5,
+            "symbol": who,
+            "channel": where,
+            "seq": seq,
+            "older": np.maximum(seq - back, 1),
+            "seconds": seconds,
+            "kind": rng.choice(3, count, p=list(SHARES.values())),
+            "buys": rng.random(count) < 0.5,
             "price": np.round(price[who] * (1 + rng.normal(0, 0.003, count)), 2),
             "volume": 100 * np.ceil(rng.lognormal(1, 1, count)).astype(np.int64),
-        }  # fmt: skip
+        }
 
 
 def as_delivered(exchange: str, names: np.ndarray, of: dict[str, np.ndarray]) -> dict[str, pa.Table]:
@@ -93,9 +98,13 @@ def as_delivered(exchange: str, names: np.ndarray, of: dict[str, np.ndarray]) ->
     stamp = midnight + (of["seconds"] * 1000).astype("timedelta64[ms]")
     number = np.where(of["kind"] == 1, of["seq"], of["older"])
     common = {
-        "symbol": pa.DictionaryArray.from_arrays(of["symbol"].astype(np.int32), names), "time": stamp,
-        "price": of["price"], "volume": of["volume"], "seq": of["seq"], "channel": of["channel"],
-    }  # fmt: skip
+        "symbol": pa.DictionaryArray.from_arrays(of["symbol"].astype(np.int32), names),
+        "time": stamp,
+        "price": of["price"],
+        "volume": of["volume"],
+        "seq": of["seq"],
+        "channel": of["channel"],
+    }
     buy, sell = np.where(of["buys"], of["seq"], of["older"]), np.where(of["buys"], of["older"], of["seq"])
     alone_buy, alone_sell = np.where(of["buys"], number, 0), np.where(of["buys"], 0, number)
     traded, added = of["kind"] == 0, of["kind"] == 1
@@ -106,10 +115,13 @@ def as_delivered(exchange: str, names: np.ndarray, of: dict[str, np.ndarray]) ->
         return {"ticks": pa.table({**common, "record_type": kind, "side": side, **numbers})}
     trades = pa.table(
         {
-            **common, "price": np.where(traded, of["price"], 0.0), "exec_type": np.where(traded, "F", "4"),
-            "buy_order": np.where(traded, buy, alone_buy), "sell_order": np.where(traded, sell, alone_sell),
+            **common,
+            "price": np.where(traded, of["price"], 0.0),
+            "exec_type": np.where(traded, "F", "4"),
+            "buy_order": np.where(traded, buy, alone_buy),
+            "sell_order": np.where(traded, sell, alone_sell),
         }
-    ).filter(pa.array(~added))  # fmt: skip
+    ).filter(pa.array(~added))
     kind, side = np.where(of["older"] % 10 == 0, "1", "2"), np.where(of["buys"], "1", "2")
     orders = pa.table({**common, "order_type": kind, "side": side, "order_no": of["seq"]}).filter(pa.array(added))
     return {"trades": trades, "orders": orders}

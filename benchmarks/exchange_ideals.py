@@ -2,7 +2,7 @@
 
 Run `PYTHONPATH=. python benchmarks/exchange_ideals.py [symbols] [sessions]`. Correlation with the planted style over
 every symbol-session of an exchange of its own, and over either half of the sessions. The ideal knows the exchange's
-formula and not its draws (`fpm.exchange_ideals`): a probe on fingerprints is judged by its part of it.
+formula and not its draws (`fpm.exchange.ideals`): a probe on fingerprints is judged by its part of it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import sys
 import numpy as np
 import polars as pl
 
-from fpm.exchange import ExchangeConfig, simulate
-from fpm.exchange_ideals import ideals
-from fpm.exchange_styles import STYLES
-from tests.fpm.test_exchange_ideals import naive
+from fpm.exchange.ideals import ideals
+from fpm.exchange.simulate import ExchangeConfig, simulate
+from fpm.exchange.styles import STYLES
+from tests.fpm.exchange.test_ideals import naive
 
 SEED = 31
 

@@ -17,15 +17,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 
-from fpm import minute_features
-from fpm.bars import grid
-from fpm.exchange import ExchangeConfig, simulate
-from fpm.exchange_ideals import ideals
-from fpm.exchange_styles import STYLES
-from fpm.exchange_tables import SessionTables
-from fpm.minute_features import Profile, by_symbol, raw_features, standardise
-from fpm.nn.history import SymbolSessions
-from fpm.session_totals import scales, session_totals
+from fpm.exchange.ideals import ideals
+from fpm.exchange.simulate import ExchangeConfig, simulate
+from fpm.exchange.styles import STYLES
+from fpm.exchange.tables import SessionTables
+from fpm.features import minute_features
+from fpm.features.bars import grid
+from fpm.features.minute_features import Profile, by_symbol, raw_features, standardise
+from fpm.features.session_totals import scales, session_totals
+from fpm.nn.encoder.history import SymbolSessions
 from fpm.sessions import Market, market
 
 PROFILE, VIEW = "l2_32", "240"

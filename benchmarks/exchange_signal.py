@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 from scipy.stats import spearmanr
 
-from fpm.exchange import PRESETS, ExchangeConfig, simulate
-from fpm.exchange_days import REMAINING_L
-from fpm.exchange_prices import CLOCK_T, CONTINUOUS, ROWS
+from fpm.exchange.days import REMAINING_L
+from fpm.exchange.prices import CLOCK_T, CONTINUOUS, ROWS
+from fpm.exchange.simulate import PRESETS, ExchangeConfig, simulate
 
 LAGS = len(REMAINING_L)
 BINS, COMPONENTS, RIDGE, HORIZON = 24, 6, 30.0, 6

@@ -14,14 +14,14 @@ from exchange_rows import PROFILE, ExchangeRows
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fpm.intraday_statistics import intraday_statistics
-from fpm.nn.batches import Split, split, to_tensor
+from fpm.features.intraday_statistics import intraday_statistics
 from fpm.nn.compute import Compute
-from fpm.nn.encoder import Encoder, EncoderConfig, embed
+from fpm.nn.encoder.batches import Split, split, to_tensor
+from fpm.nn.encoder.history import survey
+from fpm.nn.encoder.masking import draw_veil, families
+from fpm.nn.encoder.network import Encoder, EncoderConfig, embed
+from fpm.nn.encoder.pretraining import Pretraining, PretrainingConfig, pretrain, samples
 from fpm.nn.fit import Loss, Watch, deterministic, fit
-from fpm.nn.history import survey
-from fpm.nn.masking import draw_veil, families
-from fpm.nn.pretraining import Pretraining, PretrainingConfig, pretrain, samples
 from fpm.schema import FEATURES, FINGERPRINT_SIZE
 
 COMPONENTS = 128
@@ -95,8 +95,12 @@ def contrastive(of: ExchangeRows, way: Way) -> np.ndarray:
 
 
 WAYS: dict[str, Callable[[ExchangeRows, Way], np.ndarray]] = {
-    "trained": trained, "untrained": untrained, "contrastive": contrastive, "pca": principal, "statistics": statistics,
-}  # fmt: skip
+    "trained": trained,
+    "untrained": untrained,
+    "contrastive": contrastive,
+    "pca": principal,
+    "statistics": statistics,
+}
 
 
 class Contrast(nn.Module):

@@ -20,16 +20,16 @@ import measure
 import torch
 from bench_models import operations
 
-from fpm.minute_features import from_frame
-from fpm.nn import encoder as encoders
-from fpm.nn import pretraining
-from fpm.nn.batches import split
+from fpm.features.minute_features import from_frame
 from fpm.nn.compute import PRECISIONS, Compute, compute
-from fpm.nn.encoder import Encoder
+from fpm.nn.encoder import network as encoders
+from fpm.nn.encoder import pretraining
+from fpm.nn.encoder.batches import split
+from fpm.nn.encoder.history import survey
+from fpm.nn.encoder.network import Encoder
 from fpm.nn.fit import Watch
-from fpm.nn.history import survey
+from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import load_settings
-from fpm.store.stores import Stores, open_stores
 
 SIDE = 4096
 ALL_IN_MEMORY = 10**11

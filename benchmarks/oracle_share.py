@@ -1,6 +1,6 @@
 """How much of the synthetic exchange's answer a scorer finds with given vectors: one fold, out of sample.
 
-The scorer is trained as the product trains it (`fpm.nn.streams`), on labels that end before the test begins.
+The scorer is trained as the product trains it (`fpm.nn.scorer.streams`), on labels that end before the test begins.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import polars as pl
 from exchange_rows import ExchangeRows
 
 from fpm import cross_section, walk_forward
-from fpm.daily_factors import daily_factors
 from fpm.errors import TryLater
-from fpm.evaluation import EvaluationConfig, compare, oracle_share
-from fpm.figures import Comparison, Share
-from fpm.labels import labels
-from fpm.nn import streams
+from fpm.evaluation.evaluate import EvaluationConfig, compare, oracle_share
+from fpm.evaluation.figures import Comparison, Share
+from fpm.features.daily_factors import daily_factors
+from fpm.features.labels import labels
 from fpm.nn.fit import Watch
-from fpm.nn.panel import panel
-from fpm.nn.scorer import ScorerConfig
+from fpm.nn.scorer import streams
+from fpm.nn.scorer.network import ScorerConfig
+from fpm.nn.scorer.panel import panel
 from fpm.walk_forward import FoldConfig, Split, split
 
 ORACLE = {"fingerprint": "intraday", "traditional": "daily", "dual": "combined"}
@@ -62,10 +62,11 @@ def scores(z_ND: np.ndarray, of: ExchangeRows, to: Answer, config: ScorerConfig)
     """session, symbol, stream, score, spread of every test session."""
     rows = pl.DataFrame(
         {
-            "symbol": of.rows.symbols, "session": of.rows.sessions,
+            "symbol": of.rows.symbols,
+            "session": of.rows.sessions,
             "fingerprint": pl.Series(z_ND.astype(np.float32), dtype=pl.Array(pl.Float32, z_ND.shape[1])),
         }
-    ).filter(pl.Series(np.isfinite(z_ND).all(axis=1)))  # fmt: skip
+    ).filter(pl.Series(np.isfinite(z_ND).all(axis=1)))
     frame = rows.join(to.daily, on=["session", "symbol"], how="inner").with_columns(vintage=pl.lit("benchmark"))
     whole = panel(frame, of.days)
     learnt, _ = streams.train(whole, to.labels, to.split, config, Watch())
@@ -81,7 +82,7 @@ def shares(scored: pl.DataFrame, of: ExchangeRows, to: Answer, config: Evaluatio
         )
         for name, column in ORACLE.items()
         if name in set(scored["stream"])
-    }  # fmt: skip
+    }
 
 
 def against(

@@ -31,9 +31,18 @@ class Timed(GRU):
 def seconds(dataset: TSDatasetH, width: int, hidden: int, batch: int, epochs: int) -> float:
     """Of the shortest epoch but the last, whose end is not noted."""
     model = Timed(
-        d_feat=width, hidden_size=hidden, num_layers=2, dropout=0.3, n_epochs=epochs + 1, lr=1e-4, batch_size=batch,
-        early_stop=epochs + 2, GPU=-1, n_jobs=0, seed=42,
-    )  # fmt: skip
+        d_feat=width,
+        hidden_size=hidden,
+        num_layers=2,
+        dropout=0.3,
+        n_epochs=epochs + 1,
+        lr=1e-4,
+        batch_size=batch,
+        early_stop=epochs + 2,
+        GPU=-1,
+        n_jobs=0,
+        seed=42,
+    )
     model.fit(dataset)
     return min(end - begin for begin, end in pairwise(model.begun))
 

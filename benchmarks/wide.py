@@ -18,13 +18,11 @@ from feast.types import Array, Float32, String
 
 from fpm import sessions
 from fpm.schema import FINGERPRINT_SIZE, FINGERPRINTS, TABLES, Table
-from fpm.store.lake import Lake
+from fpm.store.lake.files import Lake
 
 WIDTH, VINTAGE = 158, "benchmark"
 COLUMNS = tuple(f"factor_{i:03d}" for i in range(WIDTH))
-WIDE = Table(
-    "wide", ("symbol",), {"symbol": "string", **dict.fromkeys(COLUMNS, "float32")}, view=True, online=True
-)  # fmt: skip
+WIDE = Table("wide", ("symbol",), {"symbol": "string", **dict.fromkeys(COLUMNS, "float32")}, view=True, online=True)
 TABLES[WIDE.name] = WIDE
 MARKET = sessions.market("cn")
 FIRST = date(2016, 1, 4)  # ten years of sessions fit before the calendar ends
@@ -101,9 +99,12 @@ def definitions(folders: Mapping[str, Path] | None = None) -> list[Entity | Feat
 
 def _view(name: str, path: str, keys: list[Entity], fields: list[Field]) -> FeatureView:
     source = FileSource(
-        name=name, path=path, file_format=ParquetFormat(),
-        timestamp_field="event_timestamp", created_timestamp_column="created_timestamp",
-    )  # fmt: skip
+        name=name,
+        path=path,
+        file_format=ParquetFormat(),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_timestamp",
+    )
     keyed = [Field(name=key.join_key, dtype=String) for key in keys]
     return FeatureView(
         name=name, entities=keys, schema=[*keyed, *fields], source=source, ttl=timedelta(days=10), online=True

@@ -14,18 +14,18 @@ import numpy as np
 import polars as pl
 
 from consumers.publish import served_models, standing
-from fpm import daily_factors as factors
-from fpm.bars import grid
 from fpm.errors import StoreCorrupt
-from fpm.minute_features import PRESETS, by_symbol, from_frame, minute_features, raw_features, standardise
+from fpm.features import daily_factors as factors
+from fpm.features.bars import grid
+from fpm.features.minute_features import PRESETS, by_symbol, from_frame, minute_features, raw_features, standardise
+from fpm.features.session_totals import MEDIAN_INPUTS, scales, session_totals, slot_median
+from fpm.nn.encoder.vintage import load
 from fpm.nn.fit import deterministic
-from fpm.nn.vintage import load
 from fpm.schema import CLOCKS, TABLES
-from fpm.session_totals import MEDIAN_INPUTS, scales, session_totals, slot_median
 from fpm.sessions import cut_off, previous_sessions
-from fpm.store.job import Window
+from fpm.store.jobs.runner import Window
+from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
-from fpm.store.stores import Stores
 
 NAME = "derivation"
 DERIVED = ("session_totals", "minute_features", "fingerprints", "daily_factors")
@@ -140,7 +140,9 @@ def _moments(session: date, vintage: str, stores: Stores) -> list[datetime]:
 
 def _refused(session: date, known_at: datetime, wrong: str) -> StoreCorrupt:
     return StoreCorrupt(
-        "FPM-PUB-220", f"{session} derived again from raw bars, as known at {known_at.isoformat()}: {wrong}",
-        "nothing was changed; what is online came from it", "restore the file from a backup, or delete it and run its "
+        code="FPM-PUB-220",
+        wrong=f"{session} derived again from raw bars, as known at {known_at.isoformat()}: {wrong}",
+        effect="nothing was changed; what is online came from it",
+        todo="restore the file from a backup, or delete it and run its "
         f"job again, then publish again: fpm nightly --session {session}",
-    )  # fmt: skip
+    )

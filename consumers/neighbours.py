@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import date
 
-from fpm.store.job import Window
+from fpm.store.jobs.runner import Window
+from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
-from fpm.store.publication import published_session
-from fpm.store.published_neighbours import index_published
-from fpm.store.stores import Stores
+from fpm.store.online.neighbours import index_published
+from fpm.store.online.publication import published_session
 
 NAME = "neighbours"
 READS = {"fingerprints": Window()}

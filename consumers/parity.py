@@ -11,10 +11,10 @@ import polars as pl
 from consumers.publish import VIEWS, former_fingerprints, offline_views, served_models
 from fpm.errors import StoreCorrupt
 from fpm.schema import TABLES
-from fpm.store.job import Window
+from fpm.store.jobs.runner import Window
+from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
-from fpm.store.publication import former_vintage, published_session, served
-from fpm.store.stores import Stores
+from fpm.store.online.publication import former_vintage, published_session, served
 
 NAME = "parity"
 READS = dict.fromkeys(VIEWS, Window())
@@ -62,10 +62,10 @@ def run(session: date, stores: Stores) -> None:
     wrong = [each for each in compared if not each.equal]
     if wrong:
         raise StoreCorrupt(
-            "FPM-PUB-210",
-            f"online differs from offline at {session}: {', '.join(map(_said, wrong))}",
-            "nothing was changed",
-            f"publish again: fpm run publish {session}",
+            code="FPM-PUB-210",
+            wrong=f"online differs from offline at {session}: {', '.join(map(_said, wrong))}",
+            effect="nothing was changed",
+            todo=f"publish again: fpm run publish {session}",
         )
     log.info("online equals offline", session=session.isoformat(), rows=sum(each.rows for each in compared))
 
@@ -122,7 +122,8 @@ def _said(wrong: Parity) -> str:
     """Rows first, then every column with a fault: values missing / extra / different."""
     rows = [f"{count} rows {what}" for what, count in (("missing", wrong.missing), ("extra", wrong.extra)) if count]
     columns = [
-        f"{name} {cells.missing}/{cells.extra}/{cells.different}" for name, cells in wrong.cells.items()
+        f"{name} {cells.missing}/{cells.extra}/{cells.different}"
+        for name, cells in wrong.cells.items()
         if cells.missing or cells.extra or cells.different
-    ]  # fmt: skip
+    ]
     return f"{wrong.view}: {', '.join([*rows, *columns])} (values missing/extra/different)"

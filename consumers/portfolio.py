@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fpm import portfolio, risk
-from fpm.backtest import BacktestConfig, Performance, Prices, backtest, prices
 from fpm.errors import TryLater, UsageError
 from fpm.panels import Floats, pivot
+from fpm.portfolio import optimise as portfolio
+from fpm.portfolio import risk
+from fpm.portfolio.backtest import BacktestConfig, Performance, Prices, backtest, prices
 from fpm.progress import Progress
 from fpm.sessions import Market, next_sessions, previous_sessions
-from fpm.store import job as runner
-from fpm.store.job import Window
+from fpm.store.jobs import runner
+from fpm.store.jobs.runner import Window
+from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores
 
 STREAM = "dual"
 EVERY_NAME = "ALL"  # built-in index for data without index_members: equal weight over what the session trades
@@ -220,12 +221,20 @@ def performance(index: str, first: date, last: date, stores: Stores) -> Performa
     weights = stores.read_served("weights", first, last, columns=["symbol", "index", "weight", "benchmark_weight"])
     if weights.is_empty():
         raise TryLater(
-            "FPM-PF-075", f"no weights from {first} to {last}", "nothing was computed", "score these sessions first"
+            code="FPM-PF-075",
+            wrong=f"no weights from {first} to {last}",
+            effect="nothing was computed",
+            todo="score these sessions first",
         )
     own = weights.filter(pl.col("index") == index)
     if own.is_empty():
         known = ", ".join(sorted(weights["index"].unique().to_list()))
-        raise UsageError("FPM-PF-002", f"no weights for index {index!r}", "nothing was computed", f"use one of {known}")
+        raise UsageError(
+            code="FPM-PF-002",
+            wrong=f"no weights for index {index!r}",
+            effect="nothing was computed",
+            todo=f"use one of {known}",
+        )
     sessions = sorted(own["session"].unique().to_list())
     targets = own.filter(pl.col("session").is_in(decided_sessions(sessions, stores.market)))
     return backtest(

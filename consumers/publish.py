@@ -15,12 +15,12 @@ import polars as pl
 
 from fpm.errors import TryLater
 from fpm.schema import CLOCKS, STREAMS, TABLES
-from fpm.store.job import Window
-from fpm.store.lake import empty
-from fpm.store.ledger import Publication
+from fpm.store.jobs.runner import Window
+from fpm.store.lake.files import empty
+from fpm.store.ledger.ledger import Publication
+from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
-from fpm.store.publication import former_vintage, publish_online, published_session
-from fpm.store.stores import Stores
+from fpm.store.online.publication import former_vintage, publish_online, published_session
 
 NAME = "publish"
 VIEWS = ("daily_factors", "fingerprints", "scores", "weights")
@@ -166,8 +166,8 @@ def _content(session: date, vintage: str, former: str | None, stores: Stores) ->
 
 def _incomplete(session: date, what: str) -> TryLater:
     return TryLater(
-        "FPM-PUB-200",
-        f"{session} is not complete: {what}",
-        "nothing was published, what was online stays",
-        f"see `fpm status {session}`, run what is missing, publish again",
+        code="FPM-PUB-200",
+        wrong=f"{session} is not complete: {what}",
+        effect="nothing was published, what was online stays",
+        todo=f"see `fpm status {session}`, run what is missing, publish again",
     )

@@ -15,20 +15,20 @@ from typing import Any
 import polars as pl
 
 from fpm import walk_forward
-from fpm.factor_columns import factor_columns
-from fpm.nn import streams
+from fpm.features.factor_columns import factor_columns
 from fpm.nn.compute import compute
 from fpm.nn.fit import Watch
-from fpm.nn.panel import Panel, panel
-from fpm.nn.scorer import PRESETS, ScorerConfig
+from fpm.nn.scorer import streams
+from fpm.nn.scorer.network import PRESETS, ScorerConfig
+from fpm.nn.scorer.panel import Panel, panel
 from fpm.progress import Progress
 from fpm.schema import FINGERPRINT_SIZE, SCORER_DAILY
 from fpm.sessions import cut_off, next_sessions, sessions_between
-from fpm.store.dual_stream import dual_stream
-from fpm.store.inputs import code_digest
+from fpm.store.jobs.inputs import code_digest
+from fpm.store.ledger.models import canonical_json
+from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
-from fpm.store.models import canonical_json
-from fpm.store.stores import Stores
+from fpm.store.retrieval.dual_stream import dual_stream
 from fpm.walk_forward import FoldConfig, Split
 
 
@@ -76,9 +76,14 @@ def train(through: date, vintage: str, stores: Stores, progress: Progress) -> st
     model_id = f"{vintage}-{through:%Y%m%d}-{content[:8]}"
     figures = streams.manifest(trained, results) | {"compute": {"device": on.device, "precision": on.precision}}
     stores.models.save(
-        "scorer", model_id, {"weights.safetensors": weights}, {**figures, **told(learnt), "inputs": digest},
-        cut_off(stores.market, through), through, "promoted",
-    )  # fmt: skip
+        "scorer",
+        model_id,
+        {"weights.safetensors": weights},
+        {**figures, **told(learnt), "inputs": digest},
+        cut_off(stores.market, through),
+        through,
+        "promoted",
+    )
     shutil.rmtree(checkpoint, ignore_errors=True)
     log.info("scorer trained", model=model_id, streams=figures["streams"])
     return model_id

@@ -8,17 +8,17 @@ import polars as pl
 
 from fpm import walk_forward
 from fpm.errors import ModelRefused
-from fpm.nn import streams
 from fpm.nn.checkpoint import from_bytes
-from fpm.nn.panel import Panel, panel
-from fpm.nn.scorer import PRESETS, ScorerConfig
+from fpm.nn.scorer import streams
+from fpm.nn.scorer.network import PRESETS, ScorerConfig
+from fpm.nn.scorer.panel import Panel, panel
 from fpm.sessions import previous_sessions, sessions_between
-from fpm.store.dual_stream import dual_stream
-from fpm.store.job import Window
+from fpm.store.jobs.runner import Window
+from fpm.store.ledger.models import Model
+from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
-from fpm.store.models import Model
+from fpm.store.retrieval.dual_stream import dual_stream
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores
 
 
 def _before(settings: Settings) -> int:
@@ -75,6 +75,8 @@ def _require_fitting(model: Model, stores: Stores) -> None:
     found = {"profile": model.manifest["profile"], "look_back": model.manifest["config"]["look_back"]}
     if found != wanted:
         raise ModelRefused(
-            "FPM-ML-337", f"scorer {model.id} was trained for {found}, in force is {wanted}", "no score was written",
-            "train a scorer under the profile and preset in force: fpm train scorer --through SESSION",
-        )  # fmt: skip
+            code="FPM-ML-337",
+            wrong=f"scorer {model.id} was trained for {found}, in force is {wanted}",
+            effect="no score was written",
+            todo="train a scorer under the profile and preset in force: fpm train scorer --through SESSION",
+        )

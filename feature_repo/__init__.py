@@ -1,0 +1,4 @@
+"""What Feast knows: `definitions` declares entities, views and services from `fpm.schema`.
+
+Imports: fpm.
+"""

@@ -1,0 +1,18 @@
+"""Minute bars to a trustworthy daily factor.
+
+The modules of this folder hold facts and operations that every room shares. Begin at `schema`.
+
+    schema              tables, keys, columns, and the names of the 32 features
+    errors              error classes; each message says what is wrong, what was done, what to do
+    sessions            markets, trading sessions, minute grids, cut-offs
+    calendar_overrides  sessions that an exchange announced after the calendar library was made
+    symbols             every spelling of a code becomes one
+    two_clocks          the row that answers "the value at t, as known at k"
+    walk_forward        folds with purge and embargo, as data
+    cross_section       winsorising, z-scores, ranks and correlations across the symbols of a session
+    panels              long frames as dense panels of sessions by symbols
+    progress            progress of long stages
+    allocation          memory that is kept between steps
+
+Imports: fpm.
+"""

@@ -90,4 +90,4 @@ def _override(line: Mapping[str, str | None], where: str) -> Override:
 
 def _refused(wrong: str) -> UsageError:
     todo = "write date,kind,source; kind is closed, open, early HH:MM or through"
-    return UsageError("FPM-CAL-003", f"calendar overrides: {wrong}", "nothing was done", todo)
+    return UsageError(code="FPM-CAL-003", wrong=f"calendar overrides: {wrong}", effect="nothing was done", todo=todo)

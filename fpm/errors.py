@@ -10,17 +10,23 @@ from __future__ import annotations
 class FpmError(Exception):
     """Base of every error a user is meant to read.
 
-    Parameters are the parts of the message; ``code`` is stable and may be matched by programs.
+    Parameters are the parts of the message: a stable `code` that programs may match, what is `wrong`, the `effect` it
+    had (what was done or left undone), and what to do (`todo`).
     """
 
     exit_code = 1
 
-    def __init__(self, code: str, wrong: str, done: str, todo: str) -> None:
-        super().__init__(f"{code}  {wrong} - {done} - {todo}")
-        self.code, self.wrong, self.done, self.todo = code, wrong, done, todo
+    def __init__(self, *, code: str, wrong: str, effect: str, todo: str) -> None:
+        super().__init__(f"{code}  {wrong} - {effect} - {todo}")
+        self.code, self.wrong, self.effect, self.todo = code, wrong, effect, todo
 
-    def __reduce__(self) -> tuple[type[FpmError], tuple[str, str, str, str]]:
-        return type(self), (self.code, self.wrong, self.done, self.todo)
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return _restored, (type(self), self.code, self.wrong, self.effect, self.todo)
+
+
+def _restored(kind: type[FpmError], code: str, wrong: str, effect: str, todo: str) -> FpmError:
+    """The error that another process raised: pickle calls with positional arguments."""
+    return kind(code=code, wrong=wrong, effect=effect, todo=todo)
 
 
 class UsageError(FpmError):

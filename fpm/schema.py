@@ -24,18 +24,47 @@ OPTIONAL_FLOWS = ("trades", *TAKER_FLOWS, *SIZE_FLOWS, *ORDER_FLOWS)
 
 # --- the three feature profiles ---------------------------------------------------------------
 L2_32 = (
-    "high", "low", "close", "price_pos",
-    "amount", "volume", "trade_count", "avg_trade_amount",
-    *TAKER_FLOWS, *SIZE_FLOWS, *ORDER_FLOWS,
-)  # fmt: skip
-BAR_32 = (
-    "open", "high", "low", "close", "vwap", "session_vwap", "typical_price", "range_pos",
-    "amount", "volume", "trade_count", "avg_trade_amount",
+    "high",
+    "low",
+    "close",
+    "price_pos",
+    "amount",
+    "volume",
+    "trade_count",
+    "avg_trade_amount",
     *TAKER_FLOWS,
-    "up_amount", "up_volume", "down_amount", "down_volume", "flat_amount", "flat_volume",
-    "range_amount", "abs_return_amount", "up_return_amount", "down_return_amount",
-    "new_high_amount", "new_low_amount", "surge_amount", "zero_return_amount",
-)  # fmt: skip
+    *SIZE_FLOWS,
+    *ORDER_FLOWS,
+)
+BAR_32 = (
+    "open",
+    "high",
+    "low",
+    "close",
+    "vwap",
+    "session_vwap",
+    "typical_price",
+    "range_pos",
+    "amount",
+    "volume",
+    "trade_count",
+    "avg_trade_amount",
+    *TAKER_FLOWS,
+    "up_amount",
+    "up_volume",
+    "down_amount",
+    "down_volume",
+    "flat_amount",
+    "flat_volume",
+    "range_amount",
+    "abs_return_amount",
+    "up_return_amount",
+    "down_return_amount",
+    "new_high_amount",
+    "new_low_amount",
+    "surge_amount",
+    "zero_return_amount",
+)
 BAR_FLOW_32 = BAR_32  # same names; the taker legs are the vendor's own instead of bulk-classified
 FEATURES = {"l2_32": L2_32, "bar_32": BAR_32, "bar_flow_32": BAR_FLOW_32}
 PRICE_FEATURES = {
@@ -46,25 +75,78 @@ PRICE_FEATURES = {
 
 # --- traditional factors; formulas in daily_factors.py and alpha158.py ----------------------------
 CLASSIC = (
-    "return_1", "return_5", "return_20", "return_60",
-    "volatility_20", "downside_volatility_20", "range_20", "close_position_20",
-    "turnover_1", "turnover_20", "turnover_ratio_5_20", "volume_ratio_5_20", "volume_shock_1",
-    "illiquidity_20", "price_volume_correlation_20", "gap_1", "intraday_return_1",
-    "max_return_20", "skewness_20", "log_size",
-)  # fmt: skip
+    "return_1",
+    "return_5",
+    "return_20",
+    "return_60",
+    "volatility_20",
+    "downside_volatility_20",
+    "range_20",
+    "close_position_20",
+    "turnover_1",
+    "turnover_20",
+    "turnover_ratio_5_20",
+    "volume_ratio_5_20",
+    "volume_shock_1",
+    "illiquidity_20",
+    "price_volume_correlation_20",
+    "gap_1",
+    "intraday_return_1",
+    "max_return_20",
+    "skewness_20",
+    "log_size",
+)
 ALPHA158_WINDOWS = (5, 10, 20, 30, 60)
 ALPHA158 = (  # Qlib's names and order, in small letters
-    "kmid", "klen", "kmid2", "kup", "kup2", "klow", "klow2", "ksft", "ksft2", "open0", "high0", "low0", "vwap0",
+    "kmid",
+    "klen",
+    "kmid2",
+    "kup",
+    "kup2",
+    "klow",
+    "klow2",
+    "ksft",
+    "ksft2",
+    "open0",
+    "high0",
+    "low0",
+    "vwap0",
     *(
         f"{operator}{window}"
         for operator in (
-            "roc", "ma", "std", "beta", "rsqr", "resi", "max", "min", "qtlu", "qtld", "rank", "rsv", "imax", "imin",
-            "imxd", "corr", "cord", "cntp", "cntn", "cntd", "sump", "sumn", "sumd", "vma", "vstd", "wvma",
-            "vsump", "vsumn", "vsumd",
+            "roc",
+            "ma",
+            "std",
+            "beta",
+            "rsqr",
+            "resi",
+            "max",
+            "min",
+            "qtlu",
+            "qtld",
+            "rank",
+            "rsv",
+            "imax",
+            "imin",
+            "imxd",
+            "corr",
+            "cord",
+            "cntp",
+            "cntn",
+            "cntd",
+            "sump",
+            "sumn",
+            "sumd",
+            "vma",
+            "vstd",
+            "wvma",
+            "vsump",
+            "vsumn",
+            "vsumd",
         )
         for window in ALPHA158_WINDOWS
     ),
-)  # fmt: skip
+)
 DAILY_FACTORS = CLASSIC + ALPHA158
 SCORER_DAILY = ("open", "high", "low", "close", "volume", "turnover")
 
@@ -101,12 +183,15 @@ DAILY_BARS = Table(
         "symbol": "string",
         **dict.fromkeys((*PRICES, "pre_close", "volume", "amount", "turnover", "adj_factor"), "float64"),
         **dict.fromkeys(("limit_up", "limit_down"), "float64"),
-        "suspended": "bool", "st": "bool", "industry": "string",
+        "suspended": "bool",
+        "st": "bool",
+        "industry": "string",
         **dict.fromkeys(("total_shares", "float_shares"), "float64"),
-        "list_date": "date", "delist_date": "date",
+        "list_date": "date",
+        "delist_date": "date",
     },
     view=True,
-)  # fmt: skip
+)
 INDEX_MEMBERS = Table(
     "index_members", ("index", "symbol"), {"index": "string", "symbol": "string", "weight": "float64"}
 )
@@ -114,38 +199,63 @@ SESSION_TOTALS = Table(  # one total per flow of the profile, in that session's 
     "session_totals", ("symbol",), {"symbol": "string", "profile": "string", "adj_factor": "float64"}, open_columns=True
 )
 MINUTE_FEATURES = Table(  # the 32 columns depend on the profile
-    "minute_features", ("symbol", "slot"), {"symbol": "string", "slot": "int16", "profile": "string"},
-    view=True, open_columns=True,
-)  # fmt: skip
+    "minute_features",
+    ("symbol", "slot"),
+    {"symbol": "string", "slot": "int16", "profile": "string"},
+    view=True,
+    open_columns=True,
+)
 FINGERPRINTS = Table(
-    "fingerprints", ("symbol", "vintage"),
+    "fingerprints",
+    ("symbol", "vintage"),
     {"symbol": "string", "vintage": "string", "fingerprint": "vector"},
-    by_vintage=True, view=True, online=True,
-)  # fmt: skip
+    by_vintage=True,
+    view=True,
+    online=True,
+)
 DAILY_FACTORS_TABLE = Table(
-    "daily_factors", ("symbol",), {"symbol": "string", **dict.fromkeys(DAILY_FACTORS, "float32")},
-    view=True, online=True,
-)  # fmt: skip
+    "daily_factors",
+    ("symbol",),
+    {"symbol": "string", **dict.fromkeys(DAILY_FACTORS, "float32")},
+    view=True,
+    online=True,
+)
 LABELS = Table("labels", ("symbol",), {"symbol": "string", "label": "float64"})
 SCORES = Table(
-    "scores", ("symbol", "stream"),
+    "scores",
+    ("symbol", "stream"),
     {
-        "symbol": "string", "stream": "string", "score": "float64", "spread": "float64",
-        "vintage": "string", "model": "string",
+        "symbol": "string",
+        "stream": "string",
+        "score": "float64",
+        "spread": "float64",
+        "vintage": "string",
+        "model": "string",
     },
-    view=True, online=True,
-)  # fmt: skip
+    view=True,
+    online=True,
+)
 WEIGHTS = Table(
-    "weights", ("symbol", "index"),
+    "weights",
+    ("symbol", "index"),
     {"symbol": "string", "index": "string", "weight": "float64", "benchmark_weight": "float64"},
-    view=True, online=True,
-)  # fmt: skip
+    view=True,
+    online=True,
+)
 
 TABLES = {
     table.name: table
     for table in (
-        MINUTE_BARS, DAILY_BARS, INDEX_MEMBERS, SESSION_TOTALS, MINUTE_FEATURES,
-        FINGERPRINTS, DAILY_FACTORS_TABLE, LABELS, SCORES, WEIGHTS,
+        MINUTE_BARS,
+        DAILY_BARS,
+        INDEX_MEMBERS,
+        SESSION_TOTALS,
+        MINUTE_FEATURES,
+        FINGERPRINTS,
+        DAILY_FACTORS_TABLE,
+        LABELS,
+        SCORES,
+        WEIGHTS,
     )
-}  # fmt: skip
+}
 CLOCKS = ("event_timestamp", "created_timestamp")

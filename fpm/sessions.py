@@ -64,14 +64,18 @@ _US = (570, *_minutes("09:31", "16:00"))
 # Continuous auction 09:30-11:30 and 13:00-14:57, calls 09:25 and 15:00: Shanghai and Shenzhen trading rules 2023, 3.
 MARKETS = {
     "cn": Market(
-        "cn", "Asia/Shanghai", "XSHG", _CN,
+        "cn",
+        "Asia/Shanghai",
+        "XSHG",
+        _CN,
         {
             "237": (-1, *range(237), -1, -1, -1, -1),
             "240": (0, *range(240), 239),
             "241": (0, *range(1, 241), 240),
             "242": tuple(range(242)),
         },
-        "240", "SH",
+        "240",
+        "SH",
     ),
     "cn15": Market(  # a quarter of an hour a bar, each call within the bar beside it
         "cn15", "Asia/Shanghai", "XSHG", _CN15, {"16": tuple(range(16))}, "16", "SH", bar_minutes=15
@@ -79,14 +83,19 @@ MARKETS = {
     "us": Market(
         "us", "America/New_York", "XNYS", _US, {"390": (0, *range(390)), "391": tuple(range(391))}, "390", "US"
     ),
-    "nse": Market(
-        "nse", "Asia/Kolkata", "XBOM", _minutes("09:16", "15:30"), {"375": tuple(range(375))}, "375", "NS"
-    ),
+    "nse": Market("nse", "Asia/Kolkata", "XBOM", _minutes("09:16", "15:30"), {"375": tuple(range(375))}, "375", "NS"),
     "crypto": Market(
-        "crypto", "UTC", None, tuple(range(1, 1441)), {"1440": tuple(range(1440))}, "1440", "BN",
-        cut_off=timedelta(hours=25), sessions_per_year=365,
+        "crypto",
+        "UTC",
+        None,
+        tuple(range(1, 1441)),
+        {"1440": tuple(range(1440))},
+        "1440",
+        "BN",
+        cut_off=timedelta(hours=25),
+        sessions_per_year=365,
     ),
-}  # fmt: skip
+}
 
 
 def market(name: str) -> Market:
@@ -96,7 +105,10 @@ def market(name: str) -> Market:
     """
     if name not in MARKETS:
         raise UsageError(
-            "FPM-CFG-002", f"unknown market {name!r}", "nothing was done", f"use one of {', '.join(MARKETS)}"
+            code="FPM-CFG-002",
+            wrong=f"unknown market {name!r}",
+            effect="nothing was done",
+            todo=f"use one of {', '.join(MARKETS)}",
         )
     return MARKETS[name]
 
@@ -112,7 +124,10 @@ def parse_session(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            "FPM-CFG-064", f"{text!r} is not a session", "nothing was done", "give an ISO date such as 2026-01-05"
+            code="FPM-CFG-064",
+            wrong=f"{text!r} is not a session",
+            effect="nothing was done",
+            todo="give an ISO date such as 2026-01-05",
         ) from None
 
 
@@ -162,10 +177,10 @@ def sessions_between(of: Market, first: date, last: date) -> list[date]:
     known, _ = _calendar(of)
     if first < known[0] or last > known[-1]:
         raise UsageError(
-            "FPM-CAL-001",
-            f"calendar {of.calendar} covers {known[0]} to {known[-1]}, asked for {first} to {last}",
-            "nothing was done",
-            "upgrade exchange_calendars, or name a file of what the exchange announced in FPM_CALENDAR",
+            code="FPM-CAL-001",
+            wrong=f"calendar {of.calendar} covers {known[0]} to {known[-1]}, asked for {first} to {last}",
+            effect="nothing was done",
+            todo="upgrade exchange_calendars, or name a file of what the exchange announced in FPM_CALENDAR",
         )
     return list(known[bisect_left(known, first) : bisect_right(known, last)])
 
@@ -187,10 +202,10 @@ def next_sessions(of: Market, session: date, count: int) -> list[date]:
     start = bisect_right(known, session)
     if start + count > len(known):
         raise UsageError(
-            "FPM-CAL-002",
-            f"calendar {of.calendar} ends {known[-1]}, {count} sessions after {session} are not known",
-            "nothing was done",
-            "upgrade exchange_calendars, or name a file of what the exchange announced in FPM_CALENDAR",
+            code="FPM-CAL-002",
+            wrong=f"calendar {of.calendar} ends {known[-1]}, {count} sessions after {session} are not known",
+            effect="nothing was done",
+            todo="upgrade exchange_calendars, or name a file of what the exchange announced in FPM_CALENDAR",
         )
     return list(known[start : start + count])
 

@@ -15,10 +15,17 @@ from fpm.sessions import Market
 ALLOWED = re.compile(r"[0-9A-Z._-]{1,24}")
 # Exchange names met in vendor files: ISO 10383 codes, Wind and Tushare suffixes, Sina prefixes.
 EXCHANGES = {
-    "SH": "SH", "SS": "SH", "SSE": "SH", "XSHG": "SH",
-    "SZ": "SZ", "SZSE": "SZ", "XSHE": "SZ",
-    "BJ": "BJ", "BSE": "BJ", "XBSE": "BJ",
-}  # fmt: skip
+    "SH": "SH",
+    "SS": "SH",
+    "SSE": "SH",
+    "XSHG": "SH",
+    "SZ": "SZ",
+    "SZSE": "SZ",
+    "XSHE": "SZ",
+    "BJ": "BJ",
+    "BSE": "BJ",
+    "XBSE": "BJ",
+}
 # First digits of equity and fund codes: Shanghai 60 68 90 5, Shenzhen 00 30 20 15 16, Beijing 43 83 87 88 92.
 CN_CODES = re.compile(r"(?P<SH>60|68|90|5\d)|(?P<SZ>00|30|20|15|16)|(?P<BJ>43|83|87|88|92)")
 CN_FORMS = re.compile(r"(?P<before>SH|SZ|BJ)?(?P<code>\d{6})(?:\.(?P<after>[A-Z]{2,4}))?")

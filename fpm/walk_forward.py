@@ -75,10 +75,10 @@ def folds(sessions: Sequence[date], first: date, last: date, config: FoldConfig)
     start, end = bisect_left(sessions, first), bisect_right(sessions, last)
     if start >= end:
         raise UsageError(
-            "FPM-WF-001",
-            f"no session with features lies between {first} and {last}",
-            "nothing was trained",
-            f"choose a range within {sessions[0]} to {sessions[-1]}" if sessions else "compute features first",
+            code="FPM-WF-001",
+            wrong=f"no session with features lies between {first} and {last}",
+            effect="nothing was trained",
+            todo=f"choose a range within {sessions[0]} to {sessions[-1]}" if sessions else "compute features first",
         )
     return [_fold(sessions, at, min(at + config.refit, end), config) for at in range(start, end, config.refit)]
 
@@ -95,10 +95,10 @@ def split(sessions: Sequence[date], through: date, config: FoldConfig) -> Split:
     if train < config.least:
         needed = config.least + config.validation + 2 * config.purge + config.embargo
         raise UsageError(
-            "FPM-WF-002",
-            f"{bisect_right(sessions, through)} sessions with features up to {through}, a fold needs {needed}",
-            "nothing was trained",
-            "choose a later session, ingest more history, or use a preset with shorter folds",
+            code="FPM-WF-002",
+            wrong=f"{bisect_right(sessions, through)} sessions with features up to {through}, a fold needs {needed}",
+            effect="nothing was trained",
+            todo="choose a later session, ingest more history, or use a preset with shorter folds",
         )
     first = 0 if config.window == "expanding" else max(0, train - config.train)
     return Split(tuple(sessions[first:train]), tuple(sessions[validation:known]))
@@ -113,10 +113,10 @@ def require_out_of_sample(sessions: Sequence[date], through: date, asked: date, 
     between = bisect_left(sessions, asked) - bisect_right(sessions, through)
     if asked <= through or between < purge:
         raise LookAhead(
-            "FPM-WF-003",
-            f"session {asked} is not out of sample for a model trained through {through} (purge {purge})",
-            "nothing was scored",
-            "use a model that was trained earlier, or ask for a later session",
+            code="FPM-WF-003",
+            wrong=f"session {asked} is not out of sample for a model trained through {through} (purge {purge})",
+            effect="nothing was scored",
+            todo="use a model that was trained earlier, or ask for a later session",
         )
 
 

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that `fpm.store.migrate` hands over, in its one transaction."""
+"""Alembic's entry: runs on the connection that `fpm.store.postgres.migrate` hands over, in its one transaction."""
 
 from alembic import context
 

@@ -1,7 +1,18 @@
 """Producer jobs: raw bars to features, fingerprints, factors and labels. One table, one writer, one file.
 
-`JOBS` names this package's per-session modules in nightly order; `bars` (ingest) and `encoder` (a model, not a
-session) are called by name.
+`JOBS` names the jobs of a session in nightly order. Begin at `minute_features`.
+
+    bars             ingest of minute bars, daily bars and index members
+    ticks            ingest of Level-2 ticks
+    session_totals   each symbol's totals of a session
+    minute_features  the 32 features of every minute
+    daily_factors    the traditional factors
+    labels           the forward returns of an earlier session
+    encoder          training of one encoder vintage
+    fingerprints     one vector a symbol-session
+
+Imports: fpm, fpm.features, fpm.ingest, fpm.nn, fpm.nn.encoder, fpm.store, fpm.store.jobs, fpm.store.lake,
+fpm.store.ledger, fpm.ticks.
 """
 
 JOBS = ("session_totals", "minute_features", "daily_factors", "labels", "fingerprints")

@@ -10,24 +10,24 @@ from pathlib import Path
 
 import polars as pl
 
-from fpm.bar_files import digest
-from fpm.bars import derive_daily
-from fpm.conventions import Conventions
-from fpm.daily_files import ReferenceRows, read_daily, read_members
-from fpm.deliveries import Delivery, Refused, batches, find, read_all
-from fpm.ingest_report import IngestReport
+from fpm.features.bars import derive_daily
+from fpm.ingest.bar_files import digest
+from fpm.ingest.conventions import Conventions
+from fpm.ingest.daily_files import ReferenceRows, read_daily, read_members
+from fpm.ingest.deliveries import Delivery, Refused, batches, find, read_all
+from fpm.ingest.ingest_report import IngestReport
+from fpm.ingest.quarantine import missing_minutes
+from fpm.ingest.revisions import revise
+from fpm.ingest.vendor_bars import Combined, Parsed, combine, original_rows
 from fpm.progress import Progress
-from fpm.quarantine import missing_minutes
-from fpm.revisions import revise
 from fpm.schema import FEATURES, OPTIONAL_FLOWS, TABLES
 from fpm.sessions import Market, close, cut_off, moment, previous_sessions
-from fpm.store.inputs import Window
-from fpm.store.lake import CLOCK, latest
-from fpm.store.publishing import Partition, attempt, owned, publish, stage
-from fpm.store.quarantine import keep_refusal, keep_rows
-from fpm.store.receipts import keep_receipt, sessions_taken
-from fpm.store.stores import Stores, Written
-from fpm.vendor_bars import Combined, Parsed, combine, original_rows
+from fpm.store.jobs.inputs import Window
+from fpm.store.jobs.publishing import Partition, attempt, owned, publish, stage
+from fpm.store.jobs.receipts import keep_receipt, sessions_taken
+from fpm.store.lake.files import CLOCK, latest
+from fpm.store.lake.quarantine import keep_refusal, keep_rows
+from fpm.store.ledger.stores import Stores, Written
 
 NAME = "bars"
 READS: dict[str, Window] = {}

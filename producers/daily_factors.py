@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 
-from fpm.daily_factors import HISTORY, daily_factors
+from fpm.features.daily_factors import HISTORY, daily_factors
 from fpm.sessions import previous_sessions
-from fpm.store.job import Window
-from fpm.store.stores import Stores
+from fpm.store.jobs.runner import Window
+from fpm.store.ledger.stores import Stores
 
 NAME = "daily_factors"
 READS: Mapping[str, Window] = {"daily_bars": Window(back=HISTORY)}

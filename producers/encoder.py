@@ -12,24 +12,26 @@ from typing import Any
 import numpy as np
 
 from fpm.errors import ModelRefused, TryLater
-from fpm.minute_features import Profile, from_frame
-from fpm.nn import alignment, canaries, distributed, encoder, pretraining, vintage
-from fpm.nn.alignment import Rotation
-from fpm.nn.batches import Split, split
+from fpm.features.minute_features import Profile, from_frame
+from fpm.nn import distributed
 from fpm.nn.checkpoint import to_bytes
 from fpm.nn.compute import Compute, compute
-from fpm.nn.encoder import EncoderConfig
+from fpm.nn.encoder import alignment, canaries, pretraining, vintage
+from fpm.nn.encoder import network as encoder
+from fpm.nn.encoder.alignment import Rotation
+from fpm.nn.encoder.batches import Split, split
+from fpm.nn.encoder.history import History, Read, Rows, SymbolSessions, survey
+from fpm.nn.encoder.network import EncoderConfig
+from fpm.nn.encoder.pretraining import Pretrained, PretrainingConfig
+from fpm.nn.encoder.vintage import Vintage
 from fpm.nn.fit import Watch, deterministic
-from fpm.nn.history import History, Read, Rows, SymbolSessions, survey
 from fpm.nn.machine import machine, versions
-from fpm.nn.pretraining import Pretrained, PretrainingConfig
-from fpm.nn.vintage import Vintage
 from fpm.progress import Progress
 from fpm.sessions import cut_off
-from fpm.store.inputs import code_digest
+from fpm.store.jobs.inputs import code_digest
+from fpm.store.ledger.models import Model, canonical_json
+from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
-from fpm.store.models import Model, canonical_json
-from fpm.store.stores import Stores
 
 NAME = "encoder"
 GIGABYTE = 10**9
@@ -113,9 +115,10 @@ def _former(through: date, stores: Stores) -> Former | None:
     """
     born, profile = cut_off(stores.market, through), stores.profile.hash
     older = [
-        model for model in stores.models.list(NAME)
+        model
+        for model in stores.models.list(NAME)
         if model.status == "promoted" and model.born < born and model.manifest.get("profile_hash") == profile
-    ]  # fmt: skip
+    ]
     if not older:
         return None
     model = stores.models.load(NAME, older[-1].id)
@@ -198,13 +201,21 @@ def _saved(through: date, stores: Stores, kept: Kept, manifest: dict[str, Any]) 
     refused_because = manifest["refused_because"]
     model_id = f"{manifest['profile_hash'][:6]}-{through:%Y%m%d}-{kept.content[:8]}"
     stores.models.save(
-        NAME, model_id, kept.files, {**manifest, **kept.manifest}, cut_off(stores.market, through), through,
+        NAME,
+        model_id,
+        kept.files,
+        {**manifest, **kept.manifest},
+        cut_off(stores.market, through),
+        through,
         "refused" if refused_because else "promoted",
-    )  # fmt: skip
+    )
     log.info(
-        "encoder trained", vintage=model_id, refused_because=refused_because, alignment=kept.manifest["alignment"],
+        "encoder trained",
+        vintage=model_id,
+        refused_because=refused_because,
+        alignment=kept.manifest["alignment"],
         **manifest["figures"],
-    )  # fmt: skip
+    )
     return model_id, refused_because
 
 
@@ -221,9 +232,11 @@ def _lesson(through: date, stores: Stores, progress: Progress) -> Lesson:
     history = survey(_reader(known), pretraining.samples(chosen, config), budget, progress)
     if not history.rows(chosen.train):
         raise TryLater(
-            "FPM-ML-076", f"no symbol has features from {chosen.train[0]} to {chosen.train[-1]}",
-            "no encoder was trained", "ingest a longer history",
-        )  # fmt: skip
+            code="FPM-ML-076",
+            wrong=f"no symbol has features from {chosen.train[0]} to {chosen.train[-1]}",
+            effect="no encoder was trained",
+            todo="ingest a longer history",
+        )
     return Lesson(history, chosen, profile, shape, config)
 
 
@@ -270,6 +283,8 @@ def _accepted(vintage: str, refused_because: str | None) -> str:
     if refused_because is None:
         return vintage
     raise ModelRefused(
-        "FPM-ML-306", f"encoder {vintage} collapsed: {refused_because}",
-        "it was saved as refused, the vintage in force stays", "look at its loss curves in the report, train on more",
-    )  # fmt: skip
+        code="FPM-ML-306",
+        wrong=f"encoder {vintage} collapsed: {refused_because}",
+        effect="it was saved as refused, the vintage in force stays",
+        todo="look at its loss curves in the report, train on more",
+    )

@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 
 from fpm.errors import ModelRefused
-from fpm.minute_features import from_frame
-from fpm.nn import canaries, vintage
+from fpm.features.minute_features import from_frame
+from fpm.nn.encoder import canaries, vintage
+from fpm.nn.encoder.vintage import Vintage
 from fpm.nn.fit import deterministic
-from fpm.nn.vintage import Vintage
 from fpm.schema import FINGERPRINT_SIZE
-from fpm.store.job import Window
-from fpm.store.models import Model
-from fpm.store.stores import Stores
+from fpm.store.jobs.runner import Window
+from fpm.store.ledger.models import Model
+from fpm.store.ledger.stores import Stores
 
 NAME = "fingerprints"
 MODELS = ("encoder",)
@@ -57,7 +57,8 @@ def _require_profile(model: Model, stores: Stores) -> None:
     trained_on = model.manifest["profile_hash"]
     if trained_on != stores.profile.hash:
         raise ModelRefused(
-            "FPM-ML-067",
-            f"vintage {model.id} was trained on profile {trained_on}, the one in force is {stores.profile.hash}",
-            "no fingerprint was written", "train an encoder on the profile in force: fpm train encoder",
-        )  # fmt: skip
+            code="FPM-ML-067",
+            wrong=f"vintage {model.id} was trained on profile {trained_on}, the one in force is {stores.profile.hash}",
+            effect="no fingerprint was written",
+            todo="train an encoder on the profile in force: fpm train encoder",
+        )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 
-from fpm.labels import HORIZON, labels
+from fpm.features.labels import HORIZON, labels
 from fpm.sessions import next_sessions
-from fpm.store.job import Window
-from fpm.store.stores import Stores
+from fpm.store.jobs.runner import Window
+from fpm.store.ledger.stores import Stores
 
 NAME = "labels"
 READS: Mapping[str, Window] = {"daily_bars": Window(ahead=HORIZON + 1)}

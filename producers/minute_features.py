@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 
-from fpm.bars import grid
-from fpm.minute_features import PRESETS, by_symbol, minute_features, raw_features, standardise
-from fpm.session_totals import MEDIAN_INPUTS, scales, slot_median
+from fpm.features.bars import grid
+from fpm.features.minute_features import PRESETS, by_symbol, minute_features, raw_features, standardise
+from fpm.features.session_totals import MEDIAN_INPUTS, scales, slot_median
 from fpm.sessions import previous_sessions
-from fpm.store.job import Window
-from fpm.store.stores import Stores
+from fpm.store.jobs.runner import Window
+from fpm.store.ledger.stores import Stores
 
 NAME = "minute_features"
 READS: Mapping[str, Window] = {

@@ -15,23 +15,23 @@ from pathlib import Path
 
 import polars as pl
 
-from fpm.bar_files import digest, refuse
-from fpm.deliveries import DAILY, MEMBERS, Delivery, Refused
 from fpm.errors import InputRefused, UsageError
-from fpm.ingest_report import IngestReport
+from fpm.ingest.bar_files import digest, refuse
+from fpm.ingest.deliveries import DAILY, MEMBERS, Delivery, Refused
+from fpm.ingest.ingest_report import IngestReport
+from fpm.ingest.quarantine import RULES, incomplete, missing_minutes
 from fpm.progress import Progress
-from fpm.quarantine import RULES, incomplete, missing_minutes
-from fpm.store.quarantine import keep_refusal, keep_rows
-from fpm.store.receipts import keep_receipt, sessions_taken
-from fpm.store.stores import Stores
-from fpm.store.tick_buckets import Buckets
-from fpm.tick_files import TickFile, batches, find, open_file, original_rows
-from fpm.tick_reconciliation import reconcile, totals
-from fpm.tick_records import records
-from fpm.tick_report import TickAccount
-from fpm.tick_sequence import channel_gaps
-from fpm.tick_tape import STREAMS, UNITS, TickRules, symbol_of
-from fpm.ticks import REFERENCES, Minutes, minute_flows, observed, references, set_aside, to_bars
+from fpm.store.jobs.receipts import keep_receipt, sessions_taken
+from fpm.store.lake.quarantine import keep_refusal, keep_rows
+from fpm.store.lake.tick_buckets import Buckets
+from fpm.store.ledger.stores import Stores
+from fpm.ticks.files import TickFile, batches, find, open_file, original_rows
+from fpm.ticks.minute_flows import REFERENCES, Minutes, minute_flows, observed, references, set_aside, to_bars
+from fpm.ticks.reconciliation import reconcile, totals
+from fpm.ticks.records import records
+from fpm.ticks.report import TickAccount
+from fpm.ticks.sequence import channel_gaps
+from fpm.ticks.tape import STREAMS, UNITS, TickRules, symbol_of
 from producers.bars import NAME, Arrival, Intake, begin, decide, finish, previous_closes, publish_session
 
 BUCKET = 2_000_000  # records a bucket holds on average; four times that is the working set of one computation
@@ -68,7 +68,7 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
     """
     if stores.market.name != "cn":
         wrong = f"Level-2 rules are known for market cn, this home is {stores.market.name}"
-        raise UsageError("FPM-CFG-103", wrong, "nothing was read", "give minute bars")
+        raise UsageError(code="FPM-CFG-103", wrong=wrong, effect="nothing was read", todo="give minute bars")
     known, others = find(paths)
     named = {name: tuple(path for path in others if path.stem == name) for name in (DAILY, MEMBERS)}
     intake, reference_files = begin(Delivery((), named[DAILY], named[MEMBERS]), arrival, stores)

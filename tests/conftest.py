@@ -9,10 +9,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from fpm.store.migrate import migrate
-from fpm.store.postgres import Server, ensure_server, stop_server
+from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.postgres.migrate import migrate
+from fpm.store.postgres.server import Server, ensure_server, stop_server
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
 
 for _name in [name for name in os.environ if name.startswith("FPM_")]:
     del os.environ[_name]  # a developer's own deployment must not leak into the tests

@@ -10,11 +10,11 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
-from fpm import schedule
-from fpm.store import features
-from fpm.store.postgres import Server
+from fpm.commands import schedule
+from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.postgres.server import Server
+from fpm.store.retrieval import features
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
 
 FEATURE_JOBS = ("session_totals", "minute_features", "daily_factors", "labels")
 

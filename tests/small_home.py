@@ -6,10 +6,10 @@ from datetime import date
 from pathlib import Path
 
 from consumers import neighbours, portfolio, publish
-from fpm.store import features
-from fpm.store.job import run_job
+from fpm.store.jobs.runner import run_job
+from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.retrieval import features
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
 from tests.consumers.small_lake import SmallLake
 
 MONDAY, TUESDAY = date(2024, 12, 2), date(2024, 12, 3)

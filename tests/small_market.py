@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fpm.minute_features import PRESETS, Profile
+from fpm.features.minute_features import PRESETS, Profile
 from fpm.schema import OPTIONAL_FLOWS
 from fpm.sessions import Market
 
@@ -69,8 +69,15 @@ def _day(bars: list[dict[str, Any]], close: float) -> dict[str, Any]:
     if traded := [bar for bar in bars if bar["volume"] > 0]:
         opening, high, low = traded[0]["open"], max(bar["high"] for bar in traded), min(bar["low"] for bar in traded)
     return {
-        "open": opening, "high": high, "low": low, "close": close,
-        "volume": sum((bar["volume"] for bar in bars), 0.0), "amount": sum((bar["amount"] for bar in bars), 0.0),
-        "limit_up": close * 1.1, "limit_down": close * 0.9,
-        "suspended": not bars, "float_shares": 1e6, "turnover": None,
-    }  # fmt: skip
+        "open": opening,
+        "high": high,
+        "low": low,
+        "close": close,
+        "volume": sum((bar["volume"] for bar in bars), 0.0),
+        "amount": sum((bar["amount"] for bar in bars), 0.0),
+        "limit_up": close * 1.1,
+        "limit_down": close * 0.9,
+        "suspended": not bars,
+        "float_shares": 1e6,
+        "turnover": None,
+    }

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from fpm.errors import InputRefused
-from fpm.ingest_report import IngestReport
-from fpm.store.lake import sha256_of
-from fpm.store.stores import Stores
+from fpm.ingest.ingest_report import IngestReport
+from fpm.store.lake.files import sha256_of
+from fpm.store.ledger.stores import Stores
 from producers.bars import Arrival, ingest
 from tests.tape import FIRST, by_start, moved, tape, write
 
@@ -117,7 +117,7 @@ REFUSED = [
     (ragged, "FPM-IN-033", "not a readable"),
     (written(lambda frame: frame.drop("amount")), "FPM-IN-126", "no amount"),
     (written(lambda f: f.with_columns(pl.col("open", "high", "low", "close") * 0.8)), "FPM-IN-126", "unit of volume"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ ROW_CASES: list[tuple[str, dict[str, object], str, str]] = [
     ("long", {"symbol": "A" * 10_000}, "FPM-IN-031", "AAAA"),
     ("no symbol", {"symbol": None}, "FPM-IN-031", "no symbol"),
     ("ambiguous", {"symbol": "712345"}, "FPM-IN-030", "712345.SH, 712345.SZ or 712345.BJ"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -277,8 +277,11 @@ SAME = {
     "nanoseconds": lambda folder: write(tape("cn").cast({"minute": pl.Datetime("ns")}), folder / "again.parquet"),
     "stamped by start": lambda folder: write(by_start("cn"), folder / "again.parquet"),
     "unknown column": lambda folder: write(tape("cn").with_columns(weather=1), folder / "again.parquet"),
-    "float32": with_float32, "CSV": as_csv, "with a zone": with_zone, "spelled otherwise": spelled_otherwise,
-}  # fmt: skip
+    "float32": with_float32,
+    "CSV": as_csv,
+    "with a zone": with_zone,
+    "spelled otherwise": spelled_otherwise,
+}
 
 
 @pytest.mark.parametrize("again", SAME.values(), ids=SAME)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from fpm.store.postgres import connect, stop_server
+from fpm.store.postgres.server import connect, stop_server
 from fpm.store.settings import Settings
 from tests.small_home import TUESDAY, published_home
 

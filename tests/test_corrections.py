@@ -15,15 +15,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from consumers.diff import diff
-from consumers.replay import replay
-from fpm import exchange
-from fpm.minute_features import PRESETS
+from consumers.questions.diff import diff
+from consumers.questions.replay import replay
+from fpm.exchange import simulate as exchange
+from fpm.features.minute_features import PRESETS
 from fpm.schema import PRICES, TABLES
 from fpm.sessions import cut_off, market
-from fpm.store import features
-from fpm.store.postgres import Server
-from fpm.store.stores import Stores
+from fpm.store.ledger.stores import Stores
+from fpm.store.postgres.server import Server
+from fpm.store.retrieval import features
 from producers import bars
 from tests.small_chain import compute, opened, quiet
 

@@ -9,11 +9,11 @@ import polars as pl
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
-from fpm import exchange
-from fpm.cli import app
-from fpm.exchange_defects import BY_FILE, Defects
+from fpm.commands.cli import app
+from fpm.exchange import simulate as exchange
+from fpm.exchange.defects import BY_FILE, Defects
 from fpm.sessions import cut_off, market
-from fpm.store.stores import Stores
+from fpm.store.ledger.stores import Stores
 from producers.bars import Arrival, ingest
 
 SESSIONS = 24

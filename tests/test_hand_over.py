@@ -10,13 +10,14 @@ import numpy as np
 import polars as pl
 
 from consumers import parity
-from fpm import exchange, schedule
+from fpm.commands import schedule
+from fpm.exchange import simulate as exchange
 from fpm.nn.checkpoint import from_bytes
+from fpm.nn.encoder.vintage import load
 from fpm.nn.fit import deterministic
-from fpm.nn.vintage import load
 from fpm.sessions import cut_off
-from fpm.store.postgres import Server
-from fpm.store.publication import served
+from fpm.store.online.publication import served
+from fpm.store.postgres.server import Server
 from tests.small_chain import FEATURE_JOBS, opened, quiet, silent
 from tests.test_corrections import first_copies, ingest
 

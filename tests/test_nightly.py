@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fpm.store.postgres import connect, stop_server
+from fpm.store.postgres.server import connect, stop_server
 from fpm.store.settings import Settings
 
 SIZE = ("--symbols", "10", "--sessions", "40", "--preset", "tiny")
@@ -24,7 +24,7 @@ SEED = 20261122
 
 def start(home: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "fpm.cli", "demo", *SIZE],
+        [sys.executable, "-m", "fpm.commands.cli", "demo", *SIZE],
         env={**os.environ, "FPM_HOME": str(home), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

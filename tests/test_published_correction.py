@@ -14,12 +14,13 @@ from psycopg.types.json import Jsonb
 
 from consumers import derivation, parity
 from consumers.publish import VIEWS
-from fpm import exchange, schedule
+from fpm.commands import schedule
 from fpm.errors import StoreCorrupt
+from fpm.exchange import simulate as exchange
 from fpm.sessions import cut_off
-from fpm.store.postgres import Server
-from fpm.store.publication import published_session, served
-from fpm.store.stores import Stores
+from fpm.store.ledger.stores import Stores
+from fpm.store.online.publication import published_session, served
+from fpm.store.postgres.server import Server
 from tests.small_chain import compute, opened
 from tests.test_corrections import first_copies, ingest, late_correction
 
@@ -150,10 +151,13 @@ def test_every_symbol_derived_again_is_what_is_stored(nights: Nights, monkeypatc
         ("daily_factors", {"log_size": -pl.col("log_size")}, "differs in log_size"),
         ("daily_factors", {"symbol": pl.col("symbol").str.replace("0", "9")}, "is not stored"),
         ("minute_features", {"close": pl.lit(None, pl.Float32)}, "differs in close"),
-        ("fingerprints", {"fingerprint": pl.col("fingerprint").arr.to_list().list.reverse().list.to_array(128)},
-         "differs in fingerprint"),
+        (
+            "fingerprints",
+            {"fingerprint": pl.col("fingerprint").arr.to_list().list.reverse().list.to_array(128)},
+            "differs in fingerprint",
+        ),
     ],
-)  # fmt: skip
+)
 def test_any_difference_is_named(nights: Nights, table: str, change: dict[str, pl.Expr], words: str) -> None:
     stores, session = nights.stores, nights.session
     vintage = str(stores.read("scores", session)["vintage"].drop_nulls()[0])

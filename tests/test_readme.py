@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from fpm.sessions import market, sessions_between
-from fpm.store.postgres import connect, stop_server
+from fpm.store.postgres.server import connect, stop_server
 from fpm.store.settings import Settings
 
 README = (Path(__file__).parent.parent / "README.md").read_text()

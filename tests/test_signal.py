@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fpm.store.postgres import stop_server
+from fpm.store.postgres.server import stop_server
 from fpm.store.settings import Settings
 
 SIZE = ("--symbols", "100", "--sessions", "130", "--preset", "demo")
@@ -20,7 +20,7 @@ LEAST_SHARE = 0.6
 def rank_ic(home: Path, *options: str) -> dict[str, dict[str, Any]]:
     """The demonstration's RankIC lines by stream."""
     environment = {**os.environ, "FPM_HOME": str(home), "OMP_NUM_THREADS": "1", "FPM_LOG_LEVEL": "warning"}
-    command = [sys.executable, "-m", "fpm.cli", "demo", *SIZE, *options, "--json"]
+    command = [sys.executable, "-m", "fpm.commands.cli", "demo", *SIZE, *options, "--json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1500, check=False)
     stop_server(Settings(home=home))
     assert done.returncode == 0, done.stderr[-3000:]

@@ -13,12 +13,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fpm import exchange, schedule
-from fpm.leaks import Frames, first_leak
+from fpm.commands import schedule
+from fpm.exchange import simulate as exchange
+from fpm.leaks.checks import Frames, first_leak
 from fpm.schema import L2_32, PRICES
 from fpm.sessions import cut_off
-from fpm.store.postgres import Server
-from fpm.store.stores import Stores
+from fpm.store.ledger.stores import Stores
+from fpm.store.postgres.server import Server
 from producers import bars
 from tests.small_chain import compute, opened, quiet
 

@@ -1,0 +1,12 @@
+"""What both models share: the training loop and what it runs on.
+
+Begin at `fit`.
+
+    fit          the one training loop
+    checkpoint   weights and training checkpoints as safetensors, never pickle
+    compute      device and precision
+    distributed  one training in several processes
+    machine      the libraries and the processor that a model was made with
+
+Imports: fpm.
+"""

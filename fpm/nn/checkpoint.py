@@ -50,7 +50,10 @@ def from_bytes(stored: bytes) -> dict[str, Tensor]:
         return load(stored)
     except (SafetensorError, ValueError, KeyError) as error:
         raise ModelRefused(
-            "FPM-ML-068", f"the weights are not safetensors ({error})", "they were not read", "train the model again"
+            code="FPM-ML-068",
+            wrong=f"the weights are not safetensors ({error})",
+            effect="they were not read",
+            todo="train the model again",
         ) from error
 
 
@@ -67,10 +70,10 @@ def load_weights(model: torch.nn.Module, stored: bytes) -> None:
     )
     if differing:
         raise ModelRefused(
-            "FPM-ML-067",
-            f"the weights do not fit the model at {', '.join(differing[:5])}",
-            "they were not loaded",
-            "load them with the config saved beside them",
+            code="FPM-ML-067",
+            wrong=f"the weights do not fit the model at {', '.join(differing[:5])}",
+            effect="they were not loaded",
+            todo="load them with the config saved beside them",
         )
     model.load_state_dict(weights)
 
@@ -152,8 +155,8 @@ def _digest(flat: Mapping[str, Tensor], state: str) -> str:
 
 def _corrupt(path: Path, reason: str) -> StoreCorrupt:
     return StoreCorrupt(
-        "FPM-ML-110",
-        f"checkpoint {path} is damaged ({reason})",
-        "the training did not resume",
-        "delete it and train again",
+        code="FPM-ML-110",
+        wrong=f"checkpoint {path} is damaged ({reason})",
+        effect="the training did not resume",
+        todo="delete it and train again",
     )

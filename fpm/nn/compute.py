@@ -46,9 +46,11 @@ def compute(device: str = "cpu", precision: str | None = None, compiled: bool = 
     """
     if device not in DEVICES or (precision or "float32") not in PRECISIONS:
         raise UsageError(
-            "FPM-CFG-057", f"no device {device!r} or precision {precision!r}", "nothing was done",
-            f"use one of {', '.join(DEVICES)}; one of {', '.join(PRECISIONS)}",
-        )  # fmt: skip
+            code="FPM-CFG-057",
+            wrong=f"no device {device!r} or precision {precision!r}",
+            effect="nothing was done",
+            todo=f"use one of {', '.join(DEVICES)}; one of {', '.join(PRECISIONS)}",
+        )
     local_rank = torch.distributed.get_node_local_rank(fallback_rank=0) if device == "cuda" else 0
     if device == "cuda":
         _require_gpu(local_rank)
@@ -62,6 +64,8 @@ def _require_gpu(local_rank: int) -> None:
         return
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
     raise UsageError(
-        "FPM-CFG-058", f"device cuda:{local_rank} is not there: {there} GPUs found, torch is built with {built}",
-        "nothing was trained", "set FPM_DEVICE=cpu, install a torch for your GPU, or start no more processes than GPUs",
-    )  # fmt: skip
+        code="FPM-CFG-058",
+        wrong=f"device cuda:{local_rank} is not there: {there} GPUs found, torch is built with {built}",
+        effect="nothing was trained",
+        todo="set FPM_DEVICE=cpu, install a torch for your GPU, or start no more processes than GPUs",
+    )

@@ -150,7 +150,8 @@ def _together(collective: Callable[..., T], *given: Any, **named: Any) -> T:
     except RuntimeError as lost:  # torch knows no narrower class for a broken connection on every backend
         said = (str(lost).splitlines() or ["no reason given"])[0]
         raise TryLater(
-            "FPM-ML-081", f"another process of this training has ended ({said})",
-            "this one stopped, too; the checkpoint of the last epoch is kept",
-            "see what the first process to end said, then start the training again: it resumes",
-        ) from lost  # fmt: skip
+            code="FPM-ML-081",
+            wrong=f"another process of this training has ended ({said})",
+            effect="this one stopped, too; the checkpoint of the last epoch is kept",
+            todo="see what the first process to end said, then start the training again: it resumes",
+        ) from lost

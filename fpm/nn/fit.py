@@ -272,10 +272,10 @@ class Sums:
 def _require_finite(total: Tensor, epoch: int, step: int) -> None:
     if not bool(torch.isfinite(total).all()):
         raise ModelRefused(
-            "FPM-ML-301",
-            f"the loss is not finite in epoch {epoch}, step {step}",
-            "the training stopped and nothing was saved; the model in force stays",
-            "look for non-finite inputs or lower the learning rate",
+            code="FPM-ML-301",
+            wrong=f"the loss is not finite in epoch {epoch}, step {step}",
+            effect="the training stopped and nothing was saved; the model in force stays",
+            todo="look for non-finite inputs or lower the learning rate",
         )
 
 

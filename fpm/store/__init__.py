@@ -1,0 +1,10 @@
+"""The outside world: files, Postgres, Feast, HTTP.
+
+This folder holds what its rooms share. Begin at `ledger/stores`, then `jobs/runner`.
+
+    settings  the deployment, read from the environment
+    log       structured log on standard error
+    faults    points at which tests kill the process
+
+Imports: fpm, fpm.features.
+"""

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fpm import calendar_overrides
 from fpm.errors import UsageError
-from fpm.factor_columns import factor_columns
+from fpm.features.factor_columns import factor_columns
 from fpm.sessions import MARKETS, Market
 from fpm.walk_forward import PRESETS, FoldConfig
 
@@ -29,13 +29,13 @@ class Settings(BaseSettings):
     """One deployment.
 
     `market` and `preset` are remembered in the database by the first job that publishes; from then on
-    another value given explicitly is refused (see `fpm.store.stores.open_stores`).
+    another value given explicitly is refused (see `fpm.store.ledger.stores.open_stores`).
     `calendar`: a file of what the exchange announced and the calendar library lacks (`fpm.calendar_overrides`).
     `reader_url`: how readers reach the database of `database_url`, as a login of their own; without it they are the
     owner's login with the reader's rights.
     `device`, `precision` (None: bfloat16 products on a GPU), `compile`: how an encoder is trained; `training_memory`:
     gigabytes of its sessions that stay in memory, besides two stretches of them (nothing it learns depends on it).
-    `factors`: what the traditional stream reads, see `fpm.factor_columns` (None: the preset's). `train_window`:
+    `factors`: what the traditional stream reads, see `fpm.features.factor_columns` (None: the preset's). `train_window`:
     a scorer learns from all sessions there are, or from the last of them, see `fpm.walk_forward`.
     `align`: a new vintage's fingerprints are stored turned into the space of the one before. `hand_over`: so many
     sessions a vintage stays online beside the one that took its place.
@@ -143,7 +143,9 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
             f"FPM_{'.'.join(map(str, each['loc'])).upper()}: {each['msg'].removeprefix('Value error, ')}"
             for each in wrong.errors()
         )
-        raise UsageError("FPM-CFG-001", said, "nothing was done", "correct the environment or the option") from None
+        raise UsageError(
+            code="FPM-CFG-001", wrong=said, effect="nothing was done", todo="correct the environment or the option"
+        ) from None
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
@@ -153,7 +155,10 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
     if unknown:
         said = "; ".join(f"{name} ({_near(name.upper(), known)})" for name in unknown)
         raise UsageError(
-            "FPM-CFG-001", f"unknown setting {said}", "nothing was done", f"use {', '.join(sorted(known))}"
+            code="FPM-CFG-001",
+            wrong=f"unknown setting {said}",
+            effect="nothing was done",
+            todo=f"use {', '.join(sorted(known))}",
         )
 
 

@@ -13,12 +13,12 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
-from fpm.store import features
-from fpm.store.postgres import Server
+from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.postgres.server import Server
+from fpm.store.retrieval import features
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
 from tests.consumers.small_nights import SESSIONS, SYMBOLS, calendar, publish
-from tests.fpm.nn.small_panel import generated
+from tests.fpm.nn.scorer.small_panel import generated
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,10 @@ def prepared(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) 
     with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
         settings = Settings(
-            home=tmp_path_factory.mktemp("prepared"), preset="tiny",
+            home=tmp_path_factory.mktemp("prepared"),
+            preset="tiny",
             database_url=SecretStr(make_conninfo(postgres_server.dsn, dbname=name)),
-        )  # fmt: skip
+        )
         stores = open_stores(settings)
         features.apply(settings)
         stores.decide_profile("bar_32")

@@ -11,8 +11,8 @@ import polars as pl
 
 from fpm.schema import DAILY_FACTORS, FINGERPRINT_SIZE, STREAMS
 from fpm.sessions import cut_off, sessions_between
-from fpm.store.job import publish_frames
-from fpm.store.stores import Stores
+from fpm.store.jobs.runner import publish_frames
+from fpm.store.ledger.stores import Stores
 
 VINTAGE, SCORER = "abc123-20241115-0f0f0f0f", "scorer-1"
 FIRST, LAST = date(2024, 12, 2), date(2024, 12, 31)
@@ -43,12 +43,21 @@ class SmallLake:
             name: close * share for name, share in (("open", 0.999), ("high", 1.02), ("low", 0.98), ("close", 1))
         }
         return pl.DataFrame({"symbol": self.names, **columns}).with_columns(
-            pre_close=pl.col("close"), volume=pl.lit(1e6), amount=pl.col("close") * 1e6, turnover=pl.lit(0.01),
-            adj_factor=pl.lit(1.0), limit_up=pl.col("close") * 1.1, limit_down=pl.col("close") * 0.9,
-            suspended=pl.lit(False), st=pl.lit(False), total_shares=pl.lit(1e9), float_shares=pl.lit(1e9),
+            pre_close=pl.col("close"),
+            volume=pl.lit(1e6),
+            amount=pl.col("close") * 1e6,
+            turnover=pl.lit(0.01),
+            adj_factor=pl.lit(1.0),
+            limit_up=pl.col("close") * 1.1,
+            limit_down=pl.col("close") * 0.9,
+            suspended=pl.lit(False),
+            st=pl.lit(False),
+            total_shares=pl.lit(1e9),
+            float_shares=pl.lit(1e9),
             industry=pl.Series([f"industry {number % 3}" for number in range(self.symbols)]),
-            list_date=pl.lit(date(2010, 1, 4)), delist_date=pl.lit(None, dtype=pl.Date),
-        )  # fmt: skip
+            list_date=pl.lit(date(2010, 1, 4)),
+            delist_date=pl.lit(None, dtype=pl.Date),
+        )
 
     def index_members(self) -> pl.DataFrame:
         members = self.names[: self.symbols * 8 // 10]

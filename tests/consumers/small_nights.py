@@ -8,10 +8,10 @@ import polars as pl
 
 from fpm.schema import DAILY_FACTORS
 from fpm.sessions import cut_off, next_sessions, sessions_between
-from fpm.store.job import publish_frames
-from fpm.store.models import Model
-from fpm.store.stores import Stores
-from tests.fpm.nn.small_panel import Generated
+from fpm.store.jobs.runner import publish_frames
+from fpm.store.ledger.models import Model
+from fpm.store.ledger.stores import Stores
+from tests.fpm.nn.scorer.small_panel import Generated
 
 SESSIONS = 30
 SYMBOLS = 8
@@ -32,9 +32,14 @@ def calendar(stores: Stores, sessions: int = SESSIONS) -> list[date]:
 
 def save_encoder(stores: Stores, vintage: str, through: date) -> Model:
     return stores.models.save(
-        "encoder", vintage, {"weights.safetensors": b"untouched here"}, {"vintage": vintage, "profile": "bar_32"},
-        cut_off(stores.market, through), through, "promoted",
-    )  # fmt: skip
+        "encoder",
+        vintage,
+        {"weights.safetensors": b"untouched here"},
+        {"vintage": vintage, "profile": "bar_32"},
+        cut_off(stores.market, through),
+        through,
+        "promoted",
+    )
 
 
 def publish(stores: Stores, made: Generated, vintage: str = VINTAGE) -> None:

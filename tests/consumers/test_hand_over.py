@@ -12,11 +12,11 @@ import pytest
 
 from consumers import parity, portfolio, publish
 from fpm.sessions import cut_off
-from fpm.store import features
-from fpm.store.job import run_job
-from fpm.store.postgres import connect
-from fpm.store.publication import former_vintage, served
-from fpm.store.stores import Stores
+from fpm.store.jobs.runner import run_job
+from fpm.store.ledger.stores import Stores
+from fpm.store.online.publication import former_vintage, served
+from fpm.store.postgres.server import connect
+from fpm.store.retrieval import features
 from tests.consumers.small_lake import VINTAGE, SmallLake, put, sessions_of_december
 
 NEW, NEW_SCORER = "abc123-20241202-1e1e1e1e", "scorer-2"

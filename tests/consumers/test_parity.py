@@ -10,7 +10,7 @@ import pytest
 from consumers import parity, portfolio, publish
 from fpm.errors import StoreCorrupt
 from fpm.schema import DAILY_FACTORS
-from fpm.store.job import run_job
+from fpm.store.jobs.runner import run_job
 from tests.consumers.small_lake import SmallLake
 
 MONDAY, TUESDAY = date(2024, 12, 2), date(2024, 12, 3)
@@ -30,27 +30,52 @@ def test_what_was_published_is_equal_everywhere(published):
     parity.run(MONDAY, published)
     compared = parity.check(MONDAY, published)
     assert [(each.view, each.rows, each.equal) for each in compared] == [
-        ("daily_factors", 12, True), ("fingerprints", 12, True), ("scores", 36, True), ("weights", 12, True),
-    ]  # fmt: skip
+        ("daily_factors", 12, True),
+        ("fingerprints", 12, True),
+        ("scores", 36, True),
+        ("weights", 12, True),
+    ]
 
 
 @pytest.mark.parametrize(
     ("sql", "view", "counts", "columns"),
     [
-        ("UPDATE online.scores SET score = score + 1e-12 WHERE symbol = '600003.SH' AND stream = 'dual'",
-         "scores", (0, 0, 1), ("score",)),
-        ("UPDATE online.daily_factors SET return_1 = NULL, gap_1 = 0 WHERE symbol = '600001.SH'",
-         "daily_factors", (0, 0, 2), ("return_1", "gap_1")),
+        (
+            "UPDATE online.scores SET score = score + 1e-12 WHERE symbol = '600003.SH' AND stream = 'dual'",
+            "scores",
+            (0, 0, 1),
+            ("score",),
+        ),
+        (
+            "UPDATE online.daily_factors SET return_1 = NULL, gap_1 = 0 WHERE symbol = '600001.SH'",
+            "daily_factors",
+            (0, 0, 2),
+            ("return_1", "gap_1"),
+        ),
         ("DELETE FROM online.fingerprints WHERE symbol = '600005.SH'", "fingerprints", (1, 0, 0), ()),
-        ("INSERT INTO online.weights (symbol, index, weight, benchmark_weight, event_timestamp, created_timestamp) "
-         "SELECT '999999.SH', index, 0, 0, event_timestamp, created_timestamp FROM online.weights LIMIT 1",
-         "weights", (0, 1, 0), ()),
-        ("UPDATE online.fingerprints SET fingerprint = (SELECT fingerprint FROM online.fingerprints "
-         "WHERE symbol = '600000.SH') WHERE symbol = '600001.SH'", "fingerprints", (0, 0, 1), ("fingerprint",)),
-        ("UPDATE online.scores SET created_timestamp = created_timestamp + interval '1 second' "
-         "WHERE symbol = '600003.SH' AND stream = 'dual'", "scores", (0, 0, 1), ("created_timestamp",)),
+        (
+            "INSERT INTO online.weights (symbol, index, weight, benchmark_weight, event_timestamp, created_timestamp) "
+            "SELECT '999999.SH', index, 0, 0, event_timestamp, created_timestamp FROM online.weights LIMIT 1",
+            "weights",
+            (0, 1, 0),
+            (),
+        ),
+        (
+            "UPDATE online.fingerprints SET fingerprint = (SELECT fingerprint FROM online.fingerprints "
+            "WHERE symbol = '600000.SH') WHERE symbol = '600001.SH'",
+            "fingerprints",
+            (0, 0, 1),
+            ("fingerprint",),
+        ),
+        (
+            "UPDATE online.scores SET created_timestamp = created_timestamp + interval '1 second' "
+            "WHERE symbol = '600003.SH' AND stream = 'dual'",
+            "scores",
+            (0, 0, 1),
+            ("created_timestamp",),
+        ),
     ],
-)  # fmt: skip
+)
 def test_every_planted_difference_is_red(published, sql, view, counts, columns):
     published.ledger.execute(sql)
     found = {each.view: each for each in parity.check(MONDAY, published)}

@@ -10,7 +10,7 @@ import pytest
 
 from consumers import portfolio
 from fpm.errors import TryLater, UsageError
-from fpm.store.job import backfill, run_job
+from fpm.store.jobs.runner import backfill, run_job
 from tests.consumers.small_lake import LAST, SmallLake, put
 
 QUIET = lambda done, total, what: None  # noqa: E731

@@ -11,8 +11,8 @@ import pytest
 from consumers import parity, portfolio, publish
 from fpm.errors import StoreCorrupt, TryLater
 from fpm.schema import DAILY_FACTORS, STREAMS
-from fpm.store.job import run_job
-from fpm.store.publication import published_session, served
+from fpm.store.jobs.runner import run_job
+from fpm.store.online.publication import published_session, served
 from tests.consumers.small_lake import SCORER, VINTAGE, SmallLake, put
 
 MONDAY, TUESDAY = date(2024, 12, 2), date(2024, 12, 3)
@@ -33,8 +33,11 @@ def test_a_complete_session_is_published_in_every_view(lake, stores):
     assert (publication.session, publication.views) == (MONDAY, publish.VIEWS)
     assert (publication.vintage, publication.model) == (VINTAGE, SCORER)
     assert {view: served(view, stores).height for view in publish.VIEWS} == {
-        "daily_factors": 12, "fingerprints": 12, "scores": 36, "weights": 12,
-    }  # fmt: skip
+        "daily_factors": 12,
+        "fingerprints": 12,
+        "scores": 36,
+        "weights": 12,
+    }
     expected = lake.scores(MONDAY).sort("symbol", "stream")
     assert served("scores", stores)["score"].to_list() == expected["score"].to_list()
 

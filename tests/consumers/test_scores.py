@@ -12,8 +12,8 @@ from consumers import scorer, scores
 from fpm.errors import LookAhead, ModelRefused, TryLater, UsageError
 from fpm.schema import STREAMS
 from fpm.sessions import cut_off
-from fpm.store.job import publish_frames, run_job
-from fpm.store.stores import Stores
+from fpm.store.jobs.runner import publish_frames, run_job
+from fpm.store.ledger.stores import Stores
 from tests.consumers.small_nights import (
     ENCODED,
     HALTED,

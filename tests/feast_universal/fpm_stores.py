@@ -31,9 +31,9 @@ from tests.universal.feature_repos.universal.data_source_creator import DataSour
 from tests.universal.feature_repos.universal.online_store_creator import OnlineStoreCreator
 
 from fpm.schema import CLOCKS, TABLES, Table
-from fpm.store.lake import CLOCK, TYPES, Lake
-from fpm.store.offline import FpmOfflineStoreConfig
-from fpm.store.postgres import Server, ensure_server, stop_server
+from fpm.store.frames.offline_store import FpmOfflineStoreConfig
+from fpm.store.lake.files import CLOCK, TYPES, Lake
+from fpm.store.postgres.server import Server, ensure_server, stop_server
 from fpm.store.settings import Settings
 
 EVENT, CREATED = CLOCKS
@@ -71,9 +71,13 @@ class LakeDataSourceCreator(DataSourceCreator):
             path.parent.mkdir(parents=True)
             pq.write_table(part.to_arrow(), path, write_page_checksum=True, coerce_timestamps="us")
         return FileSource(
-            name=name, path=name, file_format=ParquetFormat(), timestamp_field=EVENT, created_timestamp_column=CREATED,
+            name=name,
+            path=name,
+            file_format=ParquetFormat(),
+            timestamp_field=EVENT,
+            created_timestamp_column=CREATED,
             field_mapping={column: name for name, column in mapping.items()},
-        )  # fmt: skip
+        )
 
     def create_offline_store_config(self) -> FpmOfflineStoreConfig:
         return FpmOfflineStoreConfig(lake=str(self._lake.root), known_at="latest")
@@ -113,7 +117,7 @@ class TypedOnlineStoreCreator(OnlineStoreCreator):
         dsn = make_conninfo(_servers[0].dsn, dbname=self._name)
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        return {"type": "fpm.store.online.FpmOnlineStore", "dsn": dsn}
+        return {"type": "fpm.store.online.online_store.FpmOnlineStore", "dsn": dsn}
 
     def teardown(self) -> None:
         with psycopg.connect(_servers[0].dsn, dbname="postgres", autocommit=True) as connection:
@@ -123,4 +127,4 @@ class TypedOnlineStoreCreator(OnlineStoreCreator):
 # Feast reserves some tests for stores of certain names; `redis` is the one whose older writes lose, as ours do.
 NAME = os.environ.get("FEAST_UNIVERSAL_AS", "postgres")
 AVAILABLE_OFFLINE_STORES = [("local", LakeDataSourceCreator)]
-AVAILABLE_ONLINE_STORES = {NAME: ({"type": "fpm.store.online.FpmOnlineStore"}, TypedOnlineStoreCreator)}
+AVAILABLE_ONLINE_STORES = {NAME: ({"type": "fpm.store.online.online_store.FpmOnlineStore"}, TypedOnlineStoreCreator)}

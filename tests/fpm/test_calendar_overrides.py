@@ -32,9 +32,15 @@ def test_each_kind_does_what_it_says() -> None:
     ]
     found, early = applied(known, {FRIDAY: 720}, overrides)
     assert found == (
-        date(2026, 12, 24), MONDAY, date(2026, 12, 29), date(2026, 12, 30), date(2026, 12, 31),
-        date(2027, 1, 2), date(2027, 1, 4), date(2027, 1, 5),
-    )  # fmt: skip
+        date(2026, 12, 24),
+        MONDAY,
+        date(2026, 12, 29),
+        date(2026, 12, 30),
+        date(2026, 12, 31),
+        date(2027, 1, 2),
+        date(2027, 1, 4),
+        date(2027, 1, 5),
+    )
     assert early == {MONDAY: 690}
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fpm.store.job import publish_frames
-from fpm.store.stores import Stores
+from fpm.store.jobs.runner import publish_frames
+from fpm.store.ledger.stores import Stores
 from tests.producers.small_features import SESSIONS, features
 
 

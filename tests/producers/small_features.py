@@ -7,9 +7,9 @@ from functools import cache
 
 import polars as pl
 
-from fpm.minute_features import PRESETS, Profile, to_frame
+from fpm.features.minute_features import PRESETS, Profile, to_frame
 from fpm.sessions import market, sessions_between
-from tests.fpm.nn.small_sessions import sessions as walks
+from tests.fpm.nn.encoder.small_sessions import sessions as walks
 
 CN = market("cn")
 SESSIONS = sessions_between(CN, date(2024, 1, 2), date(2024, 1, 26))  # 19

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from fpm.ingest_report import IngestReport
-from fpm.store.stores import Stores
+from fpm.ingest.ingest_report import IngestReport
+from fpm.store.ledger.stores import Stores
 from producers import ticks
 from producers.bars import Arrival
-from tests.fpm.tiny_ticks import frame, order, trade
+from tests.fpm.ticks.tiny_ticks import frame, order, trade
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

@@ -7,13 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fpm.bars import grid
 from fpm.errors import InputRefused, UsageError
+from fpm.features.bars import grid
+from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
 from producers import ticks
 from producers.bars import Arrival
-from tests.fpm.tiny_ticks import CN, DAY, SH, SZ, frame, trade
+from tests.fpm.ticks.tiny_ticks import CN, DAY, SH, SZ, frame, trade
 from tests.producers.small_ticks import NOW, bars, deliver, take, tape_of
 
 
@@ -59,9 +59,14 @@ def test_trades_that_are_not_the_exchanges_totals_do_not_enter(tmp_path: Path, s
     trades = [told.with_columns(symbol=pl.lit(each), seq=pl.col("seq") * 3 + i) for i, each in enumerate(symbols)]
     volume, cents = told["volume"].sum(), int((told["volume"] * (told["price"] * 100).round()).sum())
     totals = pl.DataFrame(
-        {"symbol": symbols, "session": [DAY] * 3, "volume": [volume, volume + 1, volume],
-         "amount": [cents / 100, cents / 100, cents / 100 + 0.01], "trades": [told.height] * 3}
-    )  # fmt: skip
+        {
+            "symbol": symbols,
+            "session": [DAY] * 3,
+            "volume": [volume, volume + 1, volume],
+            "amount": [cents / 100, cents / 100, cents / 100 + 0.01],
+            "trades": [told.height] * 3,
+        }
+    )
     report = take([deliver(tmp_path / "in", trades=pl.concat(trades), totals=totals)], stores)
     assert report.ticks["reconciled"] == {"equal": 1, "differs": 2}
     assert report.ticks["symbol_sessions"] == {"made": 1, "FPM-IN-142": 2}
@@ -171,7 +176,7 @@ def test_the_bytes_do_not_depend_on_buckets_batches_or_the_order_of_rows(
     take([deliver(tmp_path / "in", **tables)], stores)
     plain = stores.read("minute_bars", DAY)
     monkeypatch.setattr(ticks, "BUCKET", 700)
-    monkeypatch.setattr("fpm.tick_files.BATCH", 311)
+    monkeypatch.setattr("fpm.ticks.files.BATCH", 311)
     shuffled = {name: table.sample(fraction=1.0, shuffle=True, seed=1) for name, table in tables.items()}
     again = take([deliver(tmp_path / "shuffled", **shuffled)], stores)
     assert (again.changed, again.unchanged) == (0, 1)

@@ -8,12 +8,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fpm import exchange
 from fpm.errors import UsageError
-from fpm.ingest_report import IngestReport
+from fpm.exchange import simulate as exchange
+from fpm.ingest.ingest_report import IngestReport
 from fpm.sessions import close, cut_off, market
+from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
 from producers.bars import WRITES, Arrival, ingest, profile_of
 from tests.tape import FIRST, tape, write
 

@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 
 from fpm.errors import ModelRefused
-from fpm.minute_features import to_frame
-from fpm.nn.pretraining import PRESETS
-from fpm.store.job import publish_frames
-from fpm.store.stores import Stores
+from fpm.features.minute_features import to_frame
+from fpm.nn.encoder.pretraining import PRESETS
+from fpm.store.jobs.runner import publish_frames
+from fpm.store.ledger.stores import Stores
 from producers import encoder
-from tests.fpm.nn.small_sessions import sessions as walks
+from tests.fpm.nn.encoder.small_sessions import sessions as walks
 from tests.producers.small_features import PROFILE, SESSIONS, SYMBOLS, silent
 
 FIRST, SECOND, SERVED = SESSIONS[11], SESSIONS[12], SESSIONS[-1]

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from fpm.errors import StoreCorrupt, UsageError
-from fpm.nn.pretraining import PRESETS
+from fpm.nn.encoder.pretraining import PRESETS
 from fpm.sessions import cut_off
-from fpm.store.job import publish_frames
-from fpm.store.stores import Stores
+from fpm.store.jobs.runner import publish_frames
+from fpm.store.ledger.stores import Stores
 from producers import encoder
 from tests.producers.small_features import CN, SESSIONS, THROUGH, features, silent
 
@@ -105,11 +105,24 @@ def test_two_processes_save_one_vintage(filled: Stores) -> None:
     settings = filled.settings
     assert settings.database_url is not None
     environment = os.environ | {
-        "FPM_HOME": str(settings.home), "FPM_PRESET": settings.preset, "FPM_FSYNC": "0", "OMP_NUM_THREADS": "1",
+        "FPM_HOME": str(settings.home),
+        "FPM_PRESET": settings.preset,
+        "FPM_FSYNC": "0",
+        "OMP_NUM_THREADS": "1",
         "FPM_DATABASE_URL": settings.database_url.get_secret_value(),
-    }  # fmt: skip
+    }
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    program = ["--local-ranks-filter", "0", "-m", "fpm.cli", "train", "encoder", "--through", str(THROUGH), "--json"]
+    program = [
+        "--local-ranks-filter",
+        "0",
+        "-m",
+        "fpm.commands.cli",
+        "train",
+        "encoder",
+        "--through",
+        str(THROUGH),
+        "--json",
+    ]
     done = subprocess.run([*command, *program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     (model,) = filled.models.list("encoder")

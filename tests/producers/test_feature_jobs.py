@@ -13,19 +13,19 @@ import polars as pl
 import pytest
 from pydantic import SecretStr
 
-from fpm.bars import grid
-from fpm.daily_factors import daily_factors as factors_of
 from fpm.errors import TryLater
-from fpm.labels import labels as labels_of
-from fpm.leaks import Frames
-from fpm.minute_features import by_symbol, from_frame, raw_features, standardise
-from fpm.minute_features import minute_features as features_of
-from fpm.session_totals import scales, slot_median
-from fpm.session_totals import session_totals as totals_of
+from fpm.features.bars import grid
+from fpm.features.daily_factors import daily_factors as factors_of
+from fpm.features.labels import labels as labels_of
+from fpm.features.minute_features import by_symbol, from_frame, raw_features, standardise
+from fpm.features.minute_features import minute_features as features_of
+from fpm.features.session_totals import scales, slot_median
+from fpm.features.session_totals import session_totals as totals_of
+from fpm.leaks.checks import Frames
 from fpm.sessions import MARKETS, close, cut_off, sessions_between
-from fpm.store.job import publish_frames, run_job
+from fpm.store.jobs.runner import publish_frames, run_job
+from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
 from producers import daily_factors, labels, minute_features, session_totals
 from tests.small_market import FIRST, small_market
 

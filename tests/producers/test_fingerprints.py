@@ -14,15 +14,15 @@ import pytest
 import torch
 
 from fpm.errors import ModelRefused, StoreCorrupt, TryLater
-from fpm.nn import pretraining
-from fpm.nn.encoder import embed
+from fpm.nn.encoder import pretraining
+from fpm.nn.encoder.network import embed
+from fpm.nn.encoder.vintage import Vintage
 from fpm.nn.fit import deterministic
-from fpm.nn.vintage import Vintage
 from fpm.sessions import close, cut_off, sessions_between
-from fpm.store.job import publish_frames, run_job
-from fpm.store.stores import Stores
+from fpm.store.jobs.runner import publish_frames, run_job
+from fpm.store.ledger.stores import Stores
 from producers import encoder, fingerprints
-from tests.fpm.nn.small_sessions import sessions as walks
+from tests.fpm.nn.encoder.small_sessions import sessions as walks
 from tests.producers.small_features import CN, PROFILE, SERVED, SESSIONS, SYMBOLS, THROUGH, features, silent
 
 

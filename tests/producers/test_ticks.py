@@ -16,16 +16,16 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from fpm.bars import grid
-from fpm.ingest_report import IngestReport
-from fpm.minute_features import Profile, raw_features
+from fpm.features.bars import grid
+from fpm.features.minute_features import Profile, raw_features
+from fpm.ingest.ingest_report import IngestReport
 from fpm.schema import FEATURES, ORDER_FLOWS
 from fpm.sessions import previous_sessions
-from fpm.store.job import run_job
+from fpm.store.jobs.runner import run_job
+from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
-from fpm.store.stores import Stores, open_stores
 from producers import minute_features, session_totals
-from tests.fpm.tiny_ticks import CN, SH
+from tests.fpm.ticks.tiny_ticks import CN, SH
 from tests.producers.small_ticks import bars, deliver, take, tape_of
 
 SLICE = Path(__file__).parent.parent / "data" / "level2"
@@ -100,9 +100,12 @@ def test_minute_bars_are_those_other_code_made_of_the_same_ticks(slice_stores: t
 def check_orders(theirs: pl.DataFrame, ours: pl.DataFrame) -> None:
     """Theirs counts adds as published: an order's own fills before them are ours. Their last bar holds ours of 15:00
     continuous and of the closing call; they have none for 14:58 and 14:59, where nothing trades."""
-    merged = ours.with_columns(pl.col("slot").replace({240: 241})).group_by("slot", maintain_order=True).agg(
-        pl.col("order_volume", "cancel_volume", "buy_volume", "sell_volume", "volume").sum()
-    ).filter(pl.col("volume") > 0)  # fmt: skip
+    merged = (
+        ours.with_columns(pl.col("slot").replace({240: 241}))
+        .group_by("slot", maintain_order=True)
+        .agg(pl.col("order_volume", "cancel_volume", "buy_volume", "sell_volume", "volume").sum())
+        .filter(pl.col("volume") > 0)
+    )
     added = merged["order_volume"] - merged["buy_volume"] - merged["sell_volume"]
     assert added.to_list() == (theirs["add_buy_volume"] + theirs["add_sell_volume"]).to_list()
     assert merged["cancel_volume"].to_list() == (theirs["cancel_buy_volume"] + theirs["cancel_sell_volume"]).to_list()
@@ -169,7 +172,7 @@ def test_the_whole_sample_goes_in_and_its_bars_are_the_folders(stores: Stores) -
 def test_the_command_line_takes_ticks(tmp_path: Path, database_url: str) -> None:
     arguments = ["ingest", str(SLICE / "shanghai"), "--ticks", "--market", "cn", "--json"]
     environment = {**os.environ, "FPM_HOME": str(tmp_path), "FPM_DATABASE_URL": database_url, "FPM_PRESET": "tiny"}
-    program = [sys.executable, "-m", "fpm.cli", *arguments]
+    program = [sys.executable, "-m", "fpm.commands.cli", *arguments]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=120, check=True)
     told = json.loads(done.stdout)
     assert (told["profile"], told["rows_out"], told["ticks"]["reconciled"]) == ("l2_32", 3 * 242, {"equal": 3})
@@ -182,10 +185,20 @@ def test_ticks_run_through_minute_features(tmp_path: Path, stores: Stores) -> No
         told = tape_of(day, number)
         volume, money = told["trades"]["volume"], told["trades"]["volume"] * told["trades"]["price"]
         daily = pl.DataFrame(
-            {"symbol": [SH], "session": [day], "open": [10.0], "high": [11.0], "low": [9.0], "close": [10.1],
-             "volume": [float(volume.sum())], "amount": [money.sum()], "pre_close": [10.0], "limit_up": [11.0],
-             "limit_down": [9.0]}
-        )  # fmt: skip
+            {
+                "symbol": [SH],
+                "session": [day],
+                "open": [10.0],
+                "high": [11.0],
+                "low": [9.0],
+                "close": [10.1],
+                "volume": [float(volume.sum())],
+                "amount": [money.sum()],
+                "pre_close": [10.0],
+                "limit_up": [11.0],
+                "limit_down": [9.0],
+            }
+        )
         take([deliver(tmp_path / str(day), **told, daily_bars=daily)], stores)
         run_job(session_totals, day, stores)
     outcome = run_job(minute_features, days[-1], stores)

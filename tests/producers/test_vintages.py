@@ -18,16 +18,16 @@ from scipy.linalg import orthogonal_procrustes
 from torch.nn import functional
 
 from fpm.errors import ModelRefused, StoreCorrupt
-from fpm.minute_features import from_frame
-from fpm.nn import canaries, pretraining
-from fpm.nn import vintage as vintages
+from fpm.features.minute_features import from_frame
 from fpm.nn.checkpoint import from_bytes, to_bytes
-from fpm.nn.encoder import embed
+from fpm.nn.encoder import canaries, pretraining
+from fpm.nn.encoder import vintage as vintages
+from fpm.nn.encoder.network import embed
 from fpm.nn.fit import deterministic
 from fpm.sessions import cut_off
-from fpm.store.job import publish_frames, run_job
-from fpm.store.models import Model
-from fpm.store.stores import Stores
+from fpm.store.jobs.runner import publish_frames, run_job
+from fpm.store.ledger.models import Model
+from fpm.store.ledger.stores import Stores
 from producers import encoder, fingerprints
 from tests.producers.small_features import CN, PROFILE, SERVED, SESSIONS, THROUGH, features, silent
 from tests.producers.test_encoder import with_settings

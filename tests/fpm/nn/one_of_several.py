@@ -15,22 +15,27 @@ import numpy as np
 import torch
 
 from fpm.nn import distributed
-from fpm.nn.batches import split
 from fpm.nn.checkpoint import to_bytes
 from fpm.nn.compute import Compute, compute
-from fpm.nn.encoder import EncoderConfig
+from fpm.nn.encoder.batches import split
+from fpm.nn.encoder.history import SymbolSessions
+from fpm.nn.encoder.network import EncoderConfig
+from fpm.nn.encoder.pretraining import Pretrained, PretrainingConfig, pretrain, samples
 from fpm.nn.fit import FitConfig, Watch
-from fpm.nn.history import SymbolSessions
-from fpm.nn.pretraining import Pretrained, PretrainingConfig, pretrain, samples
-from tests.fpm.nn.small_sessions import SLOTS, history, surveyed
+from tests.fpm.nn.encoder.small_sessions import SLOTS, history, surveyed
 
 SHAPE = EncoderConfig(
     slots=SLOTS, minutes_per_token=6, layers=1, hidden=32, dropout=0.0, pooling="attention", pool_heads=4, stem=4
 )
 CONFIG = PretrainingConfig(
-    batch=32, decoder=8, validation_sessions=3, judged=32, calibrated=64, mixed_rows=60,
+    batch=32,
+    decoder=8,
+    validation_sessions=3,
+    judged=32,
+    calibrated=64,
+    mixed_rows=60,
     fit=FitConfig(epochs=2, rate=1e-3, warm_up_epochs=0.5),
-)  # fmt: skip
+)
 
 
 def rows() -> SymbolSessions:

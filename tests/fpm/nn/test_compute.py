@@ -9,13 +9,13 @@ import torch
 
 from fpm.errors import UsageError
 from fpm.nn import checkpoint
-from fpm.nn.batches import split
 from fpm.nn.compute import Compute, compute
+from fpm.nn.encoder.batches import split
+from fpm.nn.encoder.pretraining import Pretrained, kept_apart, pretrain, samples
+from fpm.nn.encoder.regularizers import penalties
 from fpm.nn.fit import Watch, deterministic
-from fpm.nn.pretraining import Pretrained, kept_apart, pretrain, samples
-from fpm.nn.regularizers import penalties
+from tests.fpm.nn.encoder.small_sessions import history, surveyed
 from tests.fpm.nn.one_of_several import CONFIG, SHAPE
-from tests.fpm.nn.small_sessions import history, surveyed
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 ROWS = history(days=14, symbols=13)

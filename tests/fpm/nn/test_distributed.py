@@ -14,7 +14,7 @@ import torch
 
 from fpm.nn import distributed
 from fpm.nn.checkpoint import from_bytes
-from fpm.nn.pretraining import Pretrained
+from fpm.nn.encoder.pretraining import Pretrained
 from tests.fpm.nn.one_of_several import trained
 
 ROOT = Path(__file__).parents[3]
@@ -30,16 +30,23 @@ def free_port() -> str:
 def together(out: Path, *arguments: str, processes: int = 2) -> list[tuple[int, str]]:
     """Exit code and error output of each process; what torchrun would set is set by hand, nobody watches over them."""
     shared = os.environ | {
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": str(processes),
-        "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo",
-    }  # fmt: skip
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": free_port(),
+        "WORLD_SIZE": str(processes),
+        "TORCHELASTIC_RUN_ID": "test",
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
     running = [
         subprocess.Popen(
             [sys.executable, *PROGRAM, str(out), *arguments],
-            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, cwd=ROOT, stderr=subprocess.PIPE, text=True,
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for rank in range(processes)
-    ]  # fmt: skip
+    ]
     ends = [(process.communicate(timeout=120)[1], process.returncode) for process in running]
     return [(code, said) for said, code in ends]
 
@@ -103,8 +110,12 @@ def test_a_process_on_a_gpu_learns_over_nccl_what_it_learns_alone(tmp_path: Path
 def test_torchrun_starts_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
     refused = subprocess.run(
-        [*command, *PROGRAM, str(tmp_path)], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE, text=True, timeout=120,
-    )  # fmt: skip
+        [*command, *PROGRAM, str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+    )
     assert refused.returncode != 0
     assert "cannot be shared evenly by 3 processes" in refused.stderr

@@ -8,8 +8,8 @@ from datetime import date
 import polars as pl
 
 from fpm.sessions import next_sessions, previous_sessions
-from fpm.store.job import Window
-from fpm.store.stores import Stores
+from fpm.store.jobs.runner import Window
+from fpm.store.ledger.stores import Stores
 
 NAME = "labels"
 READS = {"daily_bars": Window(back=2, ahead=1)}

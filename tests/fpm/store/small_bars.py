@@ -6,8 +6,8 @@ import polars as pl
 
 from fpm.schema import CLOCKS
 from fpm.sessions import MARKETS, close, cut_off
-from fpm.store.job import Outcome, publish_frames
-from fpm.store.stores import Stores
+from fpm.store.jobs.runner import Outcome, publish_frames
+from fpm.store.ledger.stores import Stores
 
 CN = MARKETS["cn"]
 SESSIONS = [date(2026, 1, day) for day in (5, 6, 7, 8, 9, 12, 13)]  # Monday to the Tuesday after, XSHG open on each

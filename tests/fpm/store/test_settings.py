@@ -45,10 +45,14 @@ def test_folds_are_the_presets_with_the_window_that_was_set(monkeypatch: pytest.
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"workers": 0}, {"workers": "many"}, {"log_format": "xml"}, {"shard": 1}, {"factors": "roc6"},
+        {"workers": 0},
+        {"workers": "many"},
+        {"log_format": "xml"},
+        {"shard": 1},
+        {"factors": "roc6"},
         {"train_window": "tumbling"},
     ],
-)  # fmt: skip
+)
 def test_a_value_that_does_not_fit_is_a_usage_error(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=f"FPM-CFG-001  FPM_{next(iter(wrong)).upper()}"):
         load_settings(wrong)
@@ -64,5 +68,10 @@ def test_the_log_is_lines_of_json_on_standard_error_with_its_context(capsys: pyt
     line = json.loads(written.err)
     assert written.out == ""
     assert {key: line[key] for key in ("event", "level", "job", "session", "attempt", "rows")} == {
-        "event": "published", "level": "info", "job": "labels", "session": "2026-01-05", "attempt": 2, "rows": 3,
-    }  # fmt: skip
+        "event": "published",
+        "level": "info",
+        "job": "labels",
+        "session": "2026-01-05",
+        "attempt": 2,
+        "rows": 3,
+    }

@@ -1,0 +1,20 @@
+"""What a person asks and no night runs.
+
+Begin at `report`.
+
+    report          the page, its twins, its passport
+    judgement       the figures of every stream
+    provenance      what the figures rest on
+    passport        the sealed document: issued, and checked
+    peers           other models on the scorer's folds
+    encoder_report  whether a vintage has collapsed
+    explain         what the encoder saw in one session
+    similar         the stock-days most like one
+    replay          a night's scores again
+    diff            what changed between two moments of knowledge
+    leaks           the leak suite on a home's own tables
+    leak_inputs     what the leak suite recomputes
+
+Imports: consumers, fpm, fpm.evaluation, fpm.features, fpm.leaks, fpm.nn, fpm.nn.encoder, fpm.nn.scorer, fpm.portfolio,
+fpm.report, fpm.store.frames, fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online.
+"""

@@ -1,0 +1,121 @@
+"""What changed between two moments of knowledge: which rows of which tables, and which scores moved by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from fpm.errors import TryLater, UsageError
+from fpm.schema import CLOCKS, TABLES, Table
+from fpm.sessions import is_session
+from fpm.store.lake.files import latest, parse
+from fpm.store.ledger.stores import Stores
+
+EVENT, CREATED = CLOCKS
+SCORES = TABLES["scores"]
+MOVED = {
+    "session": pl.Date,
+    "symbol": pl.String,
+    "stream": pl.String,
+    "before": pl.Float64,
+    "after": pl.Float64,
+    "moved": pl.Float64,
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One partition: rows first known between the two moments, and rows known before that got a later version."""
+
+    table: str
+    session: date
+    vintage: str | None
+    new: int
+    changed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"session": str(self.session)}
+
+
+@dataclass(frozen=True)
+class Diff:
+    """`scores`: session, symbol, stream, before, after, moved; the largest move first, withdrawn scores last."""
+
+    before: datetime
+    after: datetime
+    changes: tuple[Change, ...]
+    scores: pl.DataFrame
+
+    def to_dict(self) -> dict[str, Any]:
+        moved = self.scores.with_columns(pl.col("session").cast(pl.String)).to_dicts()
+        moments = {"before": self.before.isoformat(), "after": self.after.isoformat()}
+        return {**moments, "tables": [change.to_dict() for change in self.changes], "scores": moved}
+
+
+def diff(before: datetime, after: datetime, session: date | None, stores: Stores) -> Diff:
+    """Everything that became known after `before` and by `after`, of one session or of all; later than `before`.
+
+    The ledger says which files hold such knowledge; no other is opened.
+    Raises UsageError for moments in the wrong order or a day without trading, TryLater for a session with no table.
+    """
+    if before >= after:
+        raise UsageError(
+            code="FPM-DIF-001",
+            wrong=f"{before} is not before {after}",
+            effect="nothing was read",
+            todo="give the earlier first",
+        )
+    changes, scores = [], [pl.DataFrame(schema=MOVED)]
+    for table, of, vintage, path in _files(before, after, session, stores):
+        values = ["score"] if table is SCORES else []
+        rows = stores.lake.decode(path, [*table.keys, *CLOCKS, *values])
+        then, now = latest(table, rows, before), latest(table, rows, after)
+        changes.append(_change(table, of, vintage, then, now.filter(pl.col(CREATED) > before)))
+        if table is SCORES:
+            scores.append(_moved(of, then, now))
+    largest_first = pl.concat(scores).sort(-pl.col("moved").abs(), "session", *SCORES.keys, nulls_last=True)
+    return Diff(before, after, tuple(changes), largest_first)
+
+
+def _files(
+    before: datetime, after: datetime, session: date | None, stores: Stores
+) -> Iterator[tuple[Table, date, str | None, Path]]:
+    """Published partitions with knowledge of between the moments, in the order of the tables, then by path."""
+    if session and not is_session(stores.market, session):
+        raise UsageError(
+            code="FPM-DIF-002",
+            wrong=f"{session} is no session of {stores.market.name}",
+            effect="nothing was read",
+            todo="give a day on which the market trades",
+        )
+    published = stores.ledger.current(list(TABLES), session, session)
+    if not published:
+        raise TryLater(
+            code="FPM-DIF-075",
+            wrong=f"nothing of {session or 'any session'} is stored",
+            effect="nothing was read",
+            todo="ingest its bars and run its jobs",
+        )
+    news = [path for path, file in published.items() if any(before < moment <= after for moment in file.knowledge)]
+    for path in sorted(news, key=lambda path: (list(TABLES).index(parse(path)[0]), path)):
+        table, vintage, of = parse(path)
+        yield TABLES[table], of, vintage, stores.lake.root / path
+
+
+def _change(table: Table, of: date, vintage: str | None, then: pl.DataFrame, later: pl.DataFrame) -> Change:
+    """`then`: rows known at the first moment; `later`: versions in force at the second that came after the first."""
+    changed = later.join(then, on=[*table.keys, EVENT], how="semi").height
+    return Change(table.name, of, vintage, later.height - changed, changed)
+
+
+def _moved(session: date, then: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
+    """Scores known at both moments that are not the same; a withdrawn one has no `after`."""
+    keys = list(SCORES.keys)
+    both = then.select(*keys, before="score").drop_nulls("before").join(now.select(*keys, after="score"), on=keys)
+    moved = both.filter(pl.col("before").ne_missing(pl.col("after")))
+    return moved.select(pl.lit(session).alias("session"), pl.all(), moved=pl.col("after") - pl.col("before"))

@@ -1,0 +1,157 @@
+"""What the leak suite recomputes: everything a session rests on in memory, with the sessions that came after it.
+
+The formulas are those of the night: the sample is derived by `consumers.derivation`, the market scored by the scorer
+that was in force. They read through `Given`, so what they are told of the future is what the suite makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from consumers.derivation import derivation, sample
+from consumers.publish import served_models, standing
+from fpm.features.daily_factors import HISTORY
+from fpm.leaks.checks import Frames
+from fpm.nn.checkpoint import from_bytes
+from fpm.nn.scorer import streams
+from fpm.nn.scorer.panel import panel
+from fpm.schema import CLOCKS, TABLES
+from fpm.sessions import UTC, cut_off, next_sessions, previous_sessions, sessions_between
+from fpm.store.ledger.stores import Stores
+
+AHEAD = 6  # sessions after the one that is judged: as far as a label reaches
+SAMPLED = ("minute_bars", "session_totals")  # read for the sample's symbols only
+LAST = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Given(Stores):
+    """Stores whose tables are frames (with their session) in memory; models and settings are those of the home."""
+
+    frames: Mapping[str, pl.DataFrame] = field(default_factory=dict, compare=False, repr=False)
+
+    def read(
+        self,
+        table: str,
+        first: date,
+        last: date | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        vintage: str | None = None,
+        known_at: datetime | None = None,
+    ) -> pl.DataFrame:
+        """Rows of the frame from `first` to `last`; what was known is decided by who gave the frame."""
+        rows = self.frames[table].filter(pl.col("session").is_between(first, last or first))
+        return rows if columns is None else rows.select(*dict.fromkeys(("session", *columns)))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One session of the sample: what is stored of it as known at its cut-off, and how it is computed again."""
+
+    session: date
+    symbols: tuple[str, ...]
+    vintage: str
+    model: str
+    stores: Stores
+
+    @cached_property
+    def inputs(self) -> Frames:
+        """Tables up to the session as known at its cut-off, and of the sessions after it as known last."""
+        constants = self.stores.profile.constants
+        back = {
+            "minute_bars": constants.history,
+            "daily_bars": max(HISTORY, self.look_back),
+            "session_totals": constants.window,
+            "fingerprints": self.look_back,
+            "daily_factors": self.look_back,
+        }
+        return {table: self._around(table, count) for table, count in back.items()}
+
+    @property
+    def first(self) -> date:
+        """The first session of the scorer's look-back."""
+        return previous_sessions(self.stores.market, self.session, self.look_back)[0]
+
+    @property
+    def look_back(self) -> int:
+        return int(self._manifest["config"]["look_back"]) - 1
+
+    @cached_property
+    def stored(self) -> Frames:
+        """Rows of every derived table, of the sample's symbols where they are derived from minutes."""
+        tables = ("session_totals", "minute_features", "fingerprints", "daily_factors", "scores")
+        found = {table: standing(table, self._known(table, self.session)) for table in tables}
+        ours = pl.col("symbol").is_in(self.symbols)
+        return {table: flat(rows if table == "scores" else rows.filter(ours)) for table, rows in found.items()}
+
+    def derived(self, inputs: Frames) -> Iterator[tuple[str, pl.DataFrame]]:
+        """The same tables again from `inputs`, in the types in which they are stored."""
+        yield from self.minutes(inputs)
+        yield "scores", self._typed("scores", self.scores(inputs))
+
+    def minutes(self, inputs: Frames) -> Iterator[tuple[str, pl.DataFrame]]:
+        """The tables that are derived for the sample's symbols."""
+        of = self.stores
+        given = Given(of.settings, of.market, of.lake, of.ledger, of.models, frames=inputs)
+        for table, rows in derivation(self.session, list(self.symbols), self.vintage, given):
+            yield table, self._typed(table, rows)
+
+    def scores(self, inputs: Frames) -> pl.DataFrame:
+        """Scores of the whole market; the panel reaches as far into the future as the inputs do."""
+        keys = ["session", "symbol"]
+        frame = inputs["fingerprints"].join(inputs["daily_bars"], on=keys).join(inputs["daily_factors"], on=keys)
+        days = sessions_between(self.stores.market, self.first, max([self.session, *frame["session"].to_list()]))
+        trained = streams.restore(self._manifest["config"], self._weights)
+        scored, _ = streams.scores(trained, panel(frame, days, trained.config.factors), self.session)
+        return scored.with_columns(vintage=pl.lit(self.vintage), model=pl.lit(self.model))
+
+    @cached_property
+    def _manifest(self) -> dict[str, Any]:
+        return self.stores.models.load("scorer", self.model).manifest
+
+    @cached_property
+    def _weights(self) -> Mapping[str, Any]:
+        return from_bytes(self.stores.models.load("scorer", self.model).files()["weights.safetensors"])
+
+    def _typed(self, table: str, rows: pl.DataFrame) -> pl.DataFrame:
+        typed = self.stored[table]
+        return flat(rows.with_columns(session=pl.lit(self.session))).select(typed.columns).cast(typed.schema)
+
+    def _known(self, table: str, session: date) -> pl.DataFrame:
+        known_at = cut_off(self.stores.market, self.session) if session <= self.session else LAST
+        vintage = self.vintage if TABLES[table].by_vintage else None
+        return self.stores.read(table, session, session, vintage=vintage, known_at=known_at)
+
+    def _around(self, table: str, back: int) -> pl.DataFrame:
+        """Session by session: a market of minutes is large, the sample of it small."""
+        market = self.stores.market
+        days = [*previous_sessions(market, self.session, back), self.session]
+        days += next_sessions(market, self.session, AHEAD)
+        ours = pl.col("symbol").is_in(self.symbols) if table in SAMPLED else pl.lit(True)
+        rows = [standing(table, self._known(table, day)).filter(ours).drop(CLOCKS) for day in days]
+        return pl.concat(rows, how="diagonal")
+
+
+def judged(session: date, symbols: int, stores: Stores) -> Judged:
+    """A session with the symbols drawn for it, as they were served. Raises TryLater where it was not scored."""
+    then = stores.as_of(cut_off(stores.market, session))
+    vintage, model = served_models(session, then)
+    return Judged(session, tuple(sample(session, then, symbols)), vintage, model, stores.as_of(None))
+
+
+def flat(rows: pl.DataFrame) -> pl.DataFrame:
+    """Without clocks, a vector as one column a dimension: fingerprint_0, fingerprint_1, …"""
+    rows = rows.drop(CLOCKS, strict=False)
+    if "fingerprint" not in rows.columns:
+        return rows
+    width = len(rows["fingerprint"][0]) if len(rows) else 0
+    names = [f"fingerprint_{place}" for place in range(width)]
+    split = pl.col("fingerprint").cast(pl.Array(pl.Float32, width)).arr.to_struct(fields=names)
+    return rows.with_columns(split).unnest("fingerprint")

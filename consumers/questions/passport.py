@@ -1,0 +1,225 @@
+"""The passport of a home's figures: issued beside the report, and checked against what is there now.
+
+Hashes of data are those the ledger recorded; a check computes them again from the files. What was added to the lake
+since is no difference: figures are computed again as of the moment that the passport names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import fpm
+from consumers.questions import judgement
+from fpm.errors import UsageError
+from fpm.nn.machine import machine, versions
+from fpm.progress import Progress
+from fpm.report import passport
+from fpm.report.data import ReportData, plain
+from fpm.report.passport import Difference, first_difference
+from fpm.schema import TABLES
+from fpm.sessions import cut_off
+from fpm.store.lake.files import LakeFile, parse, sha256_of
+from fpm.store.ledger.models import Model
+from fpm.store.ledger.stores import Stores
+
+NAME = "passport.json"
+SOURCES = ("fpm", "producers", "consumers", "feature_repo", "migrations")
+FIGURES_REST_ON = ("scipy", "pyarrow", "cvxpy", "clarabel", "exchange-calendars")  # besides those of `machine`
+KINDS = ("encoder", "scorer")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check compared: how many of each, the partitions that came since, and the first difference if any."""
+
+    counts: Mapping[str, int]
+    added: int
+    difference: Difference | None
+
+    @property
+    def equal(self) -> bool:
+        return self.difference is None
+
+    def to_dict(self) -> dict[str, Any]:
+        told = {"equal": self.equal, **self.counts, "partitions added since": self.added}
+        return told if self.equal else told | {"first difference": str(self.difference)}
+
+
+def issue(data: ReportData, files: Mapping[str, bytes], stores: Stores) -> bytes:
+    """The passport of a report's figures; `files`: the report's own, by name. Same store and machine, same bytes."""
+    lake = stores.ledger.current(list(TABLES))
+    content = {
+        "deployment": deployment(stores),
+        "known_at": _known_at(data, lake, stores),
+        "figures": passport.headline(data),
+        "trials": plain({"count": data.trials, "settings": [vars(each) for each in data.tried]}),
+        "folds": plain([vars(each) | _stretches(each) for each in data.folds]),
+        "models": {kind: models(kind, stores) for kind in KINDS},
+        "data": by_table(lake),
+        "quarantined": [[each.table, each.code, each.count] for each in data.quarantined],
+        "environment": environment(),
+        "report": {name: sha256(content).hexdigest() for name, content in sorted(files.items())},
+        "code": code(),
+        "partitions": {path: lake[path].sha256 for path in sorted(lake)},
+    }
+    return passport.sealed(content)
+
+
+def check(path: Path, stores: Stores, progress: Progress) -> Checked:
+    """Compare a passport with what is here: deployment, report, partitions, models, code, environment, figures.
+
+    It stops at the first difference. Raises UsageError where there is no such file, InputRefused where it is no sound
+    passport.
+    """
+    stated = passport.opened(_read(path))
+    partitions = stated["partitions"]
+    added = set(stores.ledger.current(list(TABLES))) - set(partitions)
+    counts = {
+        "partitions": len(partitions),
+        "models": sum(map(len, stated["models"].values())),
+        "source files": len(stated["code"]["files"]),
+    }
+    return Checked(counts, len(added), _first(stated, path.parent, stores, progress))
+
+
+def _first(stated: Mapping[str, Any], folder: Path, stores: Stores, progress: Progress) -> Difference | None:
+    """Sections in order, each computed only where those before it are equal."""
+    names = list(stated["partitions"])
+    found: Mapping[str, Callable[[], Any]] = {
+        "deployment": lambda: deployment(stores),
+        "report": lambda: {name: _file_hash(folder / name) or sha for name, sha in stated["report"].items()},
+        "partitions": lambda: {path: _counted(n, names, stores, progress) for n, path in enumerate(names)},
+        "models": lambda: {kind: _models_now(stated["models"][kind], kind, stores) for kind in stated["models"]},
+        "code": code,
+        "environment": environment,
+        "figures": lambda: _figures_as_of(stated["known_at"]["data"], stores),
+    }
+    for name, compute in found.items():
+        difference = first_difference(stated[name], compute(), (name,))
+        if difference is not None:
+            return difference
+    return None
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise UsageError(
+            code="FPM-PASS-003",
+            wrong=f"there is no file {path}",
+            effect="nothing was compared",
+            todo="fpm report writes one",
+        )
+    return path.read_bytes()
+
+
+def _file_hash(path: Path) -> str | None:
+    return sha256_of(path) if path.is_file() else None
+
+
+def _counted(number: int, names: list[str], stores: Stores, progress: Progress) -> str | None:
+    progress(number + 1, len(names), names[number])
+    return _file_hash(stores.lake.root / names[number])
+
+
+# --- what is stated ------------------------------------------------------------------------------------------------
+
+
+def deployment(stores: Stores) -> dict[str, Any]:
+    """Market, preset, seed, profile, and on the synthetic exchange what it was asked for and its answer's hash."""
+    decided = stores.ledger.deployment()
+    profile = stores.profile if "profile" in decided else None
+    return {
+        "market": stores.market.name,
+        "preset": stores.settings.preset,
+        "seed": stores.settings.seed,
+        "profile": profile and {"name": profile.name, "view": profile.view, "hash": profile.hash},
+        "synthetic": json.loads(decided["synthetic"]) if "synthetic" in decided else None,
+        "oracle": _file_hash(judgement.oracle_file(stores)),
+    }
+
+
+def _known_at(data: ReportData, lake: Mapping[str, LakeFile], stores: Stores) -> dict[str, Any]:
+    """The last moment at which anything in the lake became known, and the cut-offs of the judged sessions."""
+    first = min((fold.first for fold in data.folds), default=None)
+    last = max((fold.last for fold in data.folds), default=None)
+    return {
+        "data": max(moment for file in lake.values() for moment in file.knowledge).isoformat(),
+        "first_score": first and cut_off(stores.market, first).isoformat(),
+        "last_score": last and cut_off(stores.market, last).isoformat(),
+    }
+
+
+def _stretches(fold: Any) -> dict[str, Any]:
+    return {name: part and vars(part) for name, part in (("train", fold.train), ("validation", fold.validation))}
+
+
+def models(kind: str, stores: Stores) -> dict[str, Any]:
+    """Every model of a kind by its id: when it was born, what it saw, on what it was made, the hashes of its files."""
+    hashes = stores.models.hashes(kind)
+    return {model.id: _model(model, hashes[model.id]) for model in stores.models.list(kind)}
+
+
+def _model(model: Model, files: Mapping[str, str]) -> dict[str, Any]:
+    told = ("vintage", "profile_hash", "profile", "seeds", "folds", "versions", "machine", "compute", "inputs")
+    return {
+        "born": model.born.isoformat(),
+        "through": model.through.isoformat(),
+        "status": model.status,
+        "files": dict(files),
+        **{name: model.manifest[name] for name in told if name in model.manifest},
+    }
+
+
+def _models_now(stated: Mapping[str, Any], kind: str, stores: Stores) -> dict[str, Any]:
+    """The stated models as they are registered now, their files hashed again; one that is gone is left out."""
+    registered = {model.id: model for model in stores.models.list(kind) if model.id in stated}
+    return {
+        name: _model(model, {file: _file_hash(model.path / file) or "" for file in stated[name]["files"]})
+        for name, model in registered.items()
+    }
+
+
+def by_table(lake: Mapping[str, LakeFile]) -> dict[str, Any]:
+    """Each table's (of fingerprints each vintage's) sessions, rows, first, last, and one digest of its partitions."""
+    grouped: dict[str, list[str]] = {}
+    for path in sorted(lake):
+        table, vintage, _ = parse(path)
+        grouped.setdefault(f"{table}/{vintage}" if vintage else table, []).append(path)
+    return {name: _table(paths, lake) for name, paths in grouped.items()}
+
+
+def _table(paths: list[str], lake: Mapping[str, LakeFile]) -> dict[str, Any]:
+    sessions = sorted(parse(path)[2] for path in paths)
+    lines = "".join(f"{lake[path].sha256}  {path}\n" for path in paths)  # as sha256sum writes them
+    return {
+        "sessions": len(sessions),
+        "rows": sum(lake[path].rows for path in paths),
+        "first": sessions[0].isoformat(),
+        "last": sessions[-1].isoformat(),
+        "sha256": sha256(lines.encode()).hexdigest(),
+    }
+
+
+def code(root: Path | None = None) -> dict[str, Any]:
+    """Version, one digest of all sources, and the hash of each: the files below `root` that can compute anything."""
+    root = root or Path(fpm.__file__).parent.parent
+    paths = sorted(path for folder in SOURCES for path in (root / folder).rglob("*.py"))
+    files = {path.relative_to(root).as_posix(): sha256_of(path) for path in paths}
+    lines = "".join(f"{sha}  {name}\n" for name, sha in files.items())
+    return {"version": version("fpm"), "sha256": sha256(lines.encode()).hexdigest(), "files": files}
+
+
+def environment() -> dict[str, Any]:
+    """Python, the libraries that figures depend on, and the class of machine."""
+    return {"versions": versions() | {name: version(name) for name in FIGURES_REST_ON}, "machine": machine()}
+
+
+def _figures_as_of(moment: str, stores: Stores) -> dict[str, Any]:
+    return passport.headline(judgement.gather(stores.as_of(datetime.fromisoformat(moment))))

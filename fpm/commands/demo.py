@@ -1,0 +1,179 @@
+"""The whole chain on the synthetic exchange, from raw files to a published session, its report and a query.
+
+Every step asks the ledger (or its own files) what is already there, so a second run, or a run after a kill, resumes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from fpm.commands import schedule
+from fpm.errors import UsageError
+from fpm.exchange import simulate as exchange
+from fpm.progress import bar
+from fpm.sessions import cut_off
+from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.settings import Settings
+
+TEST_SHARE = 0.27  # last part of the sessions, scored out of sample
+SEED = 7
+SHOWN_SYMBOLS = 5
+FEATURE_JOBS = ("session_totals", "minute_features", "daily_factors", "labels")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Size of the demonstration: symbols x sessions, the model preset, and whether there is anything to find."""
+
+    symbols: int
+    sessions: int
+    preset: str
+    signal: bool
+
+    def config(self) -> exchange.ExchangeConfig:
+        base = exchange.PRESETS[self.preset]
+        return replace(base, symbols=self.symbols, sessions=self.sessions, seed=SEED, signal=self.signal)
+
+
+def run(plan: Plan, settings: Settings) -> dict[str, Any]:
+    """Everything; returns what `show` prints.
+
+    Raises UsageError where the home already holds something else than this demonstration.
+    """
+    from fpm.store.retrieval import features
+
+    started = time.monotonic()
+    stores = open_stores(settings)
+    _claim(plan, stores)
+    features.apply(settings)
+    raw = settings.home / "synthetic"
+    with bar("synthetic exchange") as progress:
+        exchange.write(plan.config(), raw, lambda done, total: progress(done, total, ""))
+    first, last = _history(raw, stores)
+    stores = open_stores(settings)  # the profile of the bars is known now
+    _features(stores, first, last)
+    tested = stores.sessions("minute_features")[-round(TEST_SHARE * plan.sessions) :]
+    schedule.walk_forward(stores, schedule.plan(stores, tested[0], last, None), bar)
+    with bar("portfolios") as progress:
+        schedule.backfill(schedule.job("portfolio"), tested[0], last, stores, progress)
+    for job in ("publish", "parity", "derivation", "neighbours"):
+        schedule.run(schedule.job(job), last, stores)
+    return {**_answers(stores, last), "seconds": round(time.monotonic() - started)}
+
+
+def refuse_other_bars(paths: Sequence[Path], stores: Stores) -> None:
+    """A home that holds the demonstration takes in nothing but what its own exchange delivered.
+
+    Raises UsageError for any other path.
+    """
+    own = (stores.settings.home / "synthetic").resolve()
+    others = [path for path in paths if own not in (path.resolve(), *path.resolve().parents)]
+    if others and "synthetic" in stores.ledger.deployment():
+        raise UsageError(
+            code="FPM-DEMO-002",
+            wrong=f"{stores.settings.home} holds the demonstration's synthetic bars, {others[0]} is something else",
+            effect="nothing was read",
+            todo="set FPM_HOME to another folder for real bars",
+        )
+
+
+def _claim(plan: Plan, stores: Stores) -> None:
+    """One home, one exchange: a second demonstration of another size would mix two histories."""
+    held = [*stores.sessions("minute_bars"), *stores.sessions("daily_bars")]
+    if "synthetic" not in stores.ledger.deployment() and held:
+        raise UsageError(
+            code="FPM-DEMO-001",
+            wrong=f"{stores.settings.home} holds real bars",
+            effect="nothing was done",
+            todo="set FPM_HOME to another folder for the demonstration",
+        )
+    stores.ledger.decide("synthetic", json.dumps(asdict(plan), sort_keys=True))
+
+
+def _history(raw: Path, stores: Stores) -> tuple[date, date]:
+    """Ingest what the exchange delivered; its first and last session."""
+    from producers import bars
+
+    oracle = pl.read_parquet(raw / "oracle.parquet", columns=["session"])
+    first, last = oracle["session"].min(), oracle["session"].max()
+    assert isinstance(first, date) and isinstance(last, date)
+    arrival = cut_off(stores.market, last)
+    with bar("ingest") as progress:
+        bars.ingest([raw], bars.Arrival(known_at=arrival, now=arrival), stores, progress)
+    return first, last
+
+
+def _features(stores: Stores, first: date, last: date) -> None:
+    for name in FEATURE_JOBS:
+        with bar(name.replace("_", " ")) as progress:
+            schedule.backfill(schedule.job(name), first, last, stores, progress)
+
+
+def _answers(stores: Stores, last: date) -> dict[str, Any]:
+    """The published session read back two ways, the report, and each stream's RankIC beside the oracle's."""
+    from consumers.questions import report
+
+    page = report.write(stores)
+    figures = report.evaluate(stores)
+    return {
+        "session": str(last),
+        "preset": stores.settings.preset,
+        "rank_ic": figures["rank_ic"],
+        "sdk": _through_feast(stores, last),
+        "sql": _through_sql(stores),
+        "report": str(page),
+        "home": str(stores.settings.home),
+    }
+
+
+def _through_feast(stores: Stores, last: date) -> list[dict[str, Any]]:
+    from fpm.store.retrieval import features
+
+    symbols = stores.read("scores", last)["symbol"].unique().sort().head(SHOWN_SYMBOLS)
+    asked = pl.DataFrame({"symbol": symbols}).with_columns(stream=pl.lit("dual"))
+    return features.online(stores.settings, "scores", asked).select("symbol", "score", "spread").to_dicts()
+
+
+def _through_sql(stores: Stores) -> list[dict[str, Any]]:
+    from fpm.store.postgres.server import connect
+
+    query = (
+        "SELECT symbol, score, spread, session, published_at FROM serving.scores "
+        f"WHERE stream = 'dual' ORDER BY symbol LIMIT {SHOWN_SYMBOLS}"
+    )
+    with connect(stores.settings, role="reader") as connection:
+        cursor = connection.execute(query)
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def show(answers: dict[str, Any], as_json: bool) -> None:
+    """Print the answers, and what to type next."""
+    import typer
+    from rich.console import Console
+
+    from fpm.commands.tables import render
+
+    if as_json:
+        typer.echo(json.dumps(answers, default=str, indent=2))
+        return
+    console = Console(width=120)
+    console.print(f"\n[bold]RankIC out of sample[/], synthetic exchange, preset {answers['preset']}")
+    console.print(render(answers["rank_ic"]))
+    console.print(f"\n[bold]scores of {answers['session']}, read through the Feast SDK[/]")
+    console.print(render(answers["sdk"]))
+    console.print("\n[bold]the same through SQL[/]: SELECT … FROM serving.scores WHERE stream = 'dual'")
+    console.print(render(answers["sql"]))
+    console.print(f"\nreport: {answers['report']}\nstate:  {answers['home']}\ntook:   {answers['seconds']} s")
+    console.print(
+        "\nnext: [bold].venv/bin/fpm status[/] · [bold].venv/bin/fpm evaluate[/] · "
+        f"[bold].venv/bin/fpm export scores --out scores.parquet[/] · open {answers['report']}"
+    )

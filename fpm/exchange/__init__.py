@@ -1,0 +1,20 @@
+"""The synthetic exchange: seeded sessions whose answer is known.
+
+Begin at `simulate`.
+
+    simulate  raw files of the exchange, as a vendor would deliver them
+    days      prices and events from day to day
+    styles    latent intraday styles, invisible in any daily total
+    prices    the price path of a session
+    minutes   the day's volume over the minutes
+    spreads   whole numbers by weight, within bounds, at a given mean price
+    flows     trades, taker sides, order sizes
+    orders    orders entered and cancelled
+    tables    raw tables as delivered, late and wrong first copies included
+    defects   what a real feed does to a file
+    ideals    the best single-session reading of every style
+    ticks     Level-2 orders, trades and cancels of one symbol
+    tape      ticks as both exchanges publish them
+
+Imports: fpm, fpm.ingest.
+"""

@@ -1,0 +1,224 @@
+"""The 32 features of every minute: profile, raw values, standardised values, and the long table they are stored in.
+
+Raw values, in the order of the profile (names in `fpm.schema`):
+
+- prices, as p / p_open - 1, with p_open the open of the session's first traded minute; before that minute p is the
+  prior session's close and p_open too, which makes them 0 (nothing is ever filled backwards);
+- one ratio as it is: `price_pos` (close between the limits) or `range_pos` (close in the session's range so far);
+- flows, in the session's own shares, currency and counts; `fpm.features.session_totals` knows what they are divided by.
+
+NaN is the availability mask: an input column or a trailing median that is not there, or a minute that was not observed.
+A minute without a trade is a fact: flows 0, prices those of the last trade.
+
+Letters in array names: S symbols, T minutes of the view, F the 32 features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fpm.errors import StoreCorrupt
+from fpm.features.bar_flows import (
+    FilledBars,
+    bar_prices,
+    bulk_taker_flows,
+    filled_bars,
+    shape_flows,
+    total_flows,
+    vendor_taker_flows,
+)
+from fpm.features.bars import Grid
+from fpm.schema import FEATURES, ORDER_FLOWS, PRICE_FEATURES, SIZE_FLOWS, TAKER_FLOWS
+
+Array = NDArray[np.float64]
+Array32 = NDArray[np.float32]
+RATIOS = ("price_pos", "range_pos")
+
+
+@dataclass(frozen=True)
+class FeatureConstants:
+    """Numbers behind the features; part of the profile's hash.
+
+    A flow is divided by its session total averaged over the last `history` sessions that have one, among the
+    `window` sessions before; a symbol with fewer than `minimum` of them has no features. `group_fraction` of the
+    total of the leg's unit (amount, volume, trade count) and `floor` bound the divisor from below. Standardised
+    values are clipped at ± `clip`. `median_minimum` of the last `history` sessions make a slot's median amount,
+    and `surge_multiple` times it makes a surge. `coverage` of its minutes must be observed for a session to count.
+    """
+
+    history: int = 20
+    window: int = 60
+    minimum: int = 20
+    median_minimum: int = 10
+    coverage: float = 0.5
+    group_fraction: float = 0.01
+    floor: float = 1.0
+    clip: float = 20.0
+    sigma_minutes: int = 30
+    surge_multiple: float = 3.0
+
+
+PRESETS = {
+    "default": FeatureConstants(),
+    "demo": FeatureConstants(history=10, window=30, minimum=10, median_minimum=5),
+    "short": FeatureConstants(history=5, window=10, minimum=5, median_minimum=3),
+    "tiny": FeatureConstants(history=3, window=6, minimum=3, median_minimum=2),
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An ordered feature list, a grid view and the constants. Vectors of two profiles never mix: compare `hash`."""
+
+    name: str
+    view: str
+    constants: FeatureConstants = field(default_factory=FeatureConstants)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return FEATURES[self.name]
+
+    @property
+    def prices(self) -> tuple[str, ...]:
+        """The first features: prices and one ratio."""
+        return PRICE_FEATURES[self.name]
+
+    @property
+    def flows(self) -> tuple[str, ...]:
+        """The remaining features."""
+        return self.features[len(self.prices) :]
+
+    @property
+    def hash(self) -> str:
+        """First 12 hexadecimal digits of the sha256 of the profile's canonical JSON."""
+        content = {"name": self.name, "view": self.view, "features": self.features, "constants": asdict(self.constants)}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def raw_features(grid: Grid, daily: pl.DataFrame, slot_median_ST: Array, profile: Profile) -> Array:
+    """The profile's features of one session before standardisation: (S, T, 32) float64, NaN = unavailable.
+
+    `daily`: that session's daily bars (symbol, pre_close, and for `price_pos` limit_up and limit_down).
+    `slot_median_ST`: median amount of the same slot over earlier sessions. Values at minute t depend on minutes ≤ t.
+    """
+    bars = filled_bars(grid, by_symbol(daily, grid.symbols, "pre_close"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if profile.name == "l2_32":
+            prices, flows = _level2_features(grid, daily, bars)
+        else:
+            prices, flows = _bar_features(grid, bars, slot_median_ST, profile)
+        relative = {name: x if name in RATIOS else x / bars.reference - 1 for name, x in prices.items()}
+    columns = relative | flows
+    # Features first in memory: each is written and later stored as one contiguous column.
+    return np.moveaxis(np.stack([columns[name] for name in profile.features]), 0, -1)
+
+
+def _level2_features(grid: Grid, daily: pl.DataFrame, bars: FilledBars) -> tuple[dict[str, Array], dict[str, Array]]:
+    """`l2_32`: every flow is a column of the bars."""
+    prices = {
+        "high": bars.high,
+        "low": bars.low,
+        "close": bars.close,
+        "price_pos": _limit_position(bars.close, daily, grid.symbols),
+    }
+    legs = {name: grid.columns[name] for name in (*TAKER_FLOWS, *SIZE_FLOWS, *ORDER_FLOWS)}
+    return prices, total_flows(grid) | legs
+
+
+def _bar_features(
+    grid: Grid, bars: FilledBars, slot_median_ST: Array, profile: Profile
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """`bar_32` from open bars alone; in `bar_flow_32` the taker legs the vendor has replace the classified ones."""
+    totals = total_flows(grid)
+    takers = bulk_taker_flows(totals, bars, profile.constants.sigma_minutes)
+    if profile.name == "bar_flow_32":
+        takers |= vendor_taker_flows(grid, totals)
+    shapes = shape_flows(totals, bars, profile.constants.surge_multiple * slot_median_ST)
+    return bar_prices(grid, bars), totals | takers | shapes
+
+
+def _limit_position(close_ST: Array, daily: pl.DataFrame, symbols: Sequence[str]) -> Array:
+    """(close - limit_down) / (limit_up - limit_down), NaN where no limit is in force."""
+    up_S, down_S = (by_symbol(daily, symbols, name) for name in ("limit_up", "limit_down"))
+    width_S = np.where(up_S > down_S, up_S - down_S, np.nan)
+    return (close_ST - down_S[:, None]) / width_S[:, None]
+
+
+def by_symbol(frame: pl.DataFrame, symbols: Sequence[str], column: str) -> Array:
+    """A column of a table with one row a symbol, in the order of `symbols`: (S,) float64, NaN where there is none."""
+    if column not in frame.columns:
+        return np.full(len(symbols), np.nan)
+    values = dict(zip(frame["symbol"].to_list(), frame[column].to_list(), strict=True))
+    return np.array([values.get(symbol) for symbol in symbols], dtype=np.float64)
+
+
+def standardise(raw_STF: Array, scales_SF: Array, profile: Profile) -> Array32:
+    """Prices and ratios as they are, flows over their scale times T, all clipped: (S, T, 32) float32.
+
+    A flow so averages 1 over an ordinary session. `scales_SF` is `fpm.features.session_totals.scales`; a symbol whose scales
+    are all NaN comes out NaN throughout.
+    """
+    length, clip = raw_STF.shape[1], profile.constants.clip
+    x_FST = np.empty((raw_STF.shape[2], *raw_STF.shape[:2]), np.float32)
+    priced = len(profile.prices)
+    known_S = np.isfinite(scales_SF).any(axis=1)
+    for i in range(len(x_FST)):
+        divisor_S = np.where(known_S, 1.0, np.nan) if i < priced else scales_SF[:, i] / length
+        x_FST[i] = np.clip(raw_STF[:, :, i] / divisor_S[:, None], -clip, clip)
+    return np.moveaxis(x_FST, 0, -1)
+
+
+def minute_features(grid: Grid, x_STF: Array32, profile: Profile) -> pl.DataFrame:
+    """The long table: symbol, slot, profile and the 32 float32 columns, null = unavailable, sorted by its keys.
+
+    `slot` is the position in the profile's view. A symbol without any trade in the session, or without a scale, has no
+    rows; every other has all T.
+    """
+    present = [
+        i
+        for i in sorted(range(len(grid.symbols)), key=grid.symbols.__getitem__)
+        if grid.traded_ST[i].any() and np.isfinite(x_STF[i]).any()
+    ]
+    return to_frame([grid.symbols[i] for i in present], x_STF[present], profile)
+
+
+def to_frame(symbols: Sequence[str], x_STF: Array32, profile: Profile) -> pl.DataFrame:
+    """An array as the long table, symbols in the order given."""
+    length = x_STF.shape[1]
+    keys = {
+        "symbol": pl.Series(symbols, dtype=pl.String).gather(np.repeat(np.arange(len(symbols)), length)),
+        "slot": pl.Series(np.tile(np.arange(length, dtype=np.int16), len(symbols))),
+        "profile": pl.repeat(profile.name, len(symbols) * length, dtype=pl.String, eager=True),
+    }
+    columns = {
+        name: pl.Series(np.ascontiguousarray(x_STF[:, :, i]).reshape(-1), nan_to_null=True)
+        for i, name in enumerate(profile.features)
+    }
+    return pl.DataFrame(keys | columns)
+
+
+def from_frame(frame: pl.DataFrame, profile: Profile) -> tuple[tuple[str, ...], Array32]:
+    """The long table as (symbols, x_STF): sorted symbols and (S, T, 32) float32 with NaN where unavailable.
+
+    Rows without a profile are those a correction took back; they are left out.
+    Raises StoreCorrupt where the rows are of another profile or do not fill a grid of symbols x slots.
+    """
+    ordered = frame.filter(pl.col("profile").is_not_null()).sort("symbol", "slot")
+    symbols, length = ordered["symbol"].unique(maintain_order=True).to_list(), ordered["slot"].n_unique()
+    if ordered.height != len(symbols) * length or (ordered["profile"] != profile.name).any():
+        raise StoreCorrupt(
+            code="FPM-MF-001",
+            wrong=f"minute features of {len(symbols)} symbols and {length} slots: {ordered.height} rows, or another profile",
+            effect="nothing was read",
+            todo=f"recompute the session's minute_features for profile {profile.name}",
+        )
+    flat = ordered.select(pl.col(profile.features).cast(pl.Float32).fill_null(float("nan"))).to_numpy()
+    return tuple(symbols), np.ascontiguousarray(flat).reshape(len(symbols), length, len(profile.features))

@@ -1,0 +1,160 @@
+"""What earlier sessions say about a symbol's ordinary flow: totals, the scales made of them, slot medians.
+
+Every statistic used on a session is over sessions strictly before it. Share legs jump at splits, so volumes are brought
+to the later session's share basis by the ratio of adjustment factors; currency and counts are not.
+
+Letters in array names: S symbols, T minutes of the view, F the 32 features, H earlier sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fpm.features.bars import Grid
+from fpm.features.minute_features import FeatureConstants, Profile, by_symbol
+from fpm.sessions import Market
+
+Array = NDArray[np.float64]
+MEDIAN_INPUTS = ("symbol", "slot", "volume", "amount")
+
+
+def unit(flow: str) -> str:
+    """The flow whose total bounds this one's scale from below: amount, volume, trade_count or avg_trade_amount.
+
+    An average per trade is no part of the session's amount, so it is bounded by itself.
+    """
+    if flow == "avg_trade_amount":
+        return flow
+    return {"amount": "amount", "volume": "volume", "count": "trade_count"}[flow.rsplit("_", 1)[-1]]
+
+
+def session_totals(raw_STF: Array, grid: Grid, daily: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    """symbol, profile, adj_factor and the session's total of every flow, in that session's own shares.
+
+    One row for every symbol that traded and has a positive adjustment factor, sorted. A total is null where fewer than
+    `coverage` of the minutes have the flow; missing minutes of an otherwise good session are left out of its total.
+    """
+    adjust_S = by_symbol(daily, grid.symbols, "adj_factor")
+    kept = grid.traded_ST.any(axis=1) & np.isfinite(adjust_S) & (adjust_S > 0)
+    order = [i for i in sorted(range(len(grid.symbols)), key=grid.symbols.__getitem__) if kept[i]]
+    names = pl.Series([grid.symbols[i] for i in order], dtype=pl.String)
+    keys = {"symbol": names, "profile": pl.repeat(profile.name, len(order), dtype=pl.String, eager=True)}
+    columns = {
+        flow: _total(raw_STF[:, :, profile.features.index(flow)], profile.constants.coverage)[order]
+        for flow in profile.flows
+    }
+    frame = pl.DataFrame(keys | {"adj_factor": adjust_S[order]} | columns)
+    return frame.with_columns(pl.col(profile.flows).fill_nan(None))
+
+
+def _total(flow_ST: Array, coverage: float) -> Array:
+    known_ST = np.isfinite(flow_ST)
+    # A cumulative sum adds left to right whatever the memory layout, so the total has one value everywhere.
+    total_S = np.cumsum(np.where(known_ST, flow_ST, 0.0), axis=1)[:, -1]
+    return np.where(known_ST.mean(axis=1) >= coverage, total_S, np.nan)
+
+
+def scales(totals: pl.DataFrame, symbols: Sequence[str], adj_factor_S: Array, profile: Profile) -> Array:
+    """Divisors of a session's flows: (S, 32) float64, NaN for prices and wherever no scale exists.
+
+    `totals`: rows of `session_totals` with their `session`, of the `window` sessions before; rows of other profiles or
+    unknown symbols are ignored. `adj_factor_S`: today's adjustment factors. For each flow: the mean of its last
+    `history` available totals; NaN with fewer than `minimum`; at least `group_fraction` of the scale of its unit
+    and `floor`. A symbol that traded in fewer than `minimum` sessions, or whose adjustment factor is not a positive
+    number, gets NaN throughout: such a symbol-session has no features at all.
+    """
+    constants, scales_SF = profile.constants, np.full((len(symbols), len(profile.features)), np.nan)
+    if totals.is_empty():
+        return scales_SF
+    days = totals["session"].unique().sort().to_list()[-constants.window :]
+    ours = pl.col("symbol").is_in(list(symbols)) & pl.col("session").is_in(days) & (pl.col("profile") == profile.name)
+    known = totals.filter(ours)
+    index = _positions(known["session"], days), _positions(known["symbol"], symbols)
+    usable_S = np.isfinite(adj_factor_S) & (adj_factor_S > 0)
+    then_HS = np.full((len(days), len(symbols)), np.nan)
+    then_HS[index] = known["adj_factor"].to_numpy()
+    usable_S = usable_S & (np.isfinite(then_HS).sum(axis=0) >= constants.minimum)
+    ratio_HS = adj_factor_S / then_HS
+    means = {
+        flow: _trailing_mean(_placed(known[flow], index, then_HS.shape), ratio_HS, unit(flow), constants)
+        for flow in profile.flows
+    }
+    for i, flow in enumerate(profile.features):
+        if flow in means:
+            group_S = constants.group_fraction * means.get(unit(flow), np.nan)
+            bounded_S = np.maximum(means[flow], np.fmax(group_S, constants.floor))
+            scales_SF[:, i] = np.where(usable_S, bounded_S, np.nan)
+    return scales_SF
+
+
+def _positions(values: pl.Series, order: Sequence[Hashable]) -> NDArray[np.int64]:
+    places = {value: i for i, value in enumerate(order)}
+    return np.array([places[value] for value in values.to_list()], dtype=np.int64)
+
+
+def _placed(column: pl.Series, index: tuple[NDArray[np.int64], NDArray[np.int64]], shape: tuple[int, ...]) -> Array:
+    dense = np.full(shape, np.nan)
+    dense[index] = column.cast(pl.Float64).to_numpy()
+    return dense
+
+
+def _trailing_mean(total_HS: Array, ratio_HS: Array, leg: str, constants: FeatureConstants) -> Array:
+    """Mean of the last `history` available totals on today's share basis, NaN with fewer than `minimum`: (S,)."""
+    todays_HS = total_HS * ratio_HS if leg == "volume" else total_HS
+    known_HS = np.isfinite(todays_HS)
+    later_HS = np.cumsum(known_HS[::-1], axis=0)[::-1]
+    used_HS = known_HS & (later_HS <= constants.history)
+    count_S = used_HS.sum(axis=0)
+    total_S = np.add.reduce(np.where(used_HS, todays_HS, 0.0), axis=0)
+    return np.where(count_S >= constants.minimum, total_S / np.maximum(count_S, 1), np.nan)
+
+
+def slot_median(earlier: pl.DataFrame, symbols: Sequence[str], market: Market, profile: Profile) -> Array:
+    """Median amount of each of the view's slots over the earlier sessions in which the symbol traded: (S, T).
+
+    `earlier`: session, symbol, slot, volume and amount of the `history` sessions before. A minute without a row had no
+    trade and counts 0; a session with an unknown amount does not count. NaN for a symbol with fewer than
+    `median_minimum` such sessions, and throughout for a profile that has no use for it.
+    """
+    shape = len(symbols), market.view_size(profile.view)
+    if "surge_amount" not in profile.features:
+        return np.full(shape, np.nan)
+    days = earlier.partition_by("session", maintain_order=True)
+    amounts_HST = np.full((len(days), *shape), np.nan)
+    for i, bars in enumerate(days):
+        amounts_HST[i] = _slot_amounts(bars, symbols, market, profile.view)
+    return _median(amounts_HST, profile.constants.median_minimum)
+
+
+def _slot_amounts(bars: pl.DataFrame, symbols: Sequence[str], market: Market, view: str) -> Array:
+    """One session's amounts in a view: (S, T), NaN for a symbol that did not trade or has an amount not known."""
+    ours = bars.filter(pl.col("symbol").is_in(list(symbols)))
+    row = ours["symbol"].cast(pl.Enum(list(symbols))).to_physical().to_numpy()
+    amounts_SN = np.zeros((len(symbols), len(market.slots)))
+    traded = ours["volume"].cast(pl.Float64).fill_null(0.0).to_numpy() > 0
+    amount = ours["amount"].cast(pl.Float64).to_numpy()
+    amounts_SN[row, ours["slot"].to_numpy()] = np.where(traded, amount, 0.0)
+    halted_S = np.bincount(row, weights=traded, minlength=len(symbols)) == 0
+    amounts_SN[halted_S | np.isnan(amounts_SN).any(axis=1)] = np.nan
+    positions = np.array(market.views[view])
+    kept = np.flatnonzero(positions >= 0)
+    starts = np.flatnonzero(np.diff(positions[kept], prepend=-1))
+    merged: Array = np.add.reduceat(amounts_SN[:, kept], starts, axis=1)
+    return merged
+
+
+def _median(x_HST: Array, minimum: int) -> Array:
+    """Median along the first axis, NaN with fewer than `minimum` values."""
+    if not x_HST.size:
+        return np.full(x_HST.shape[1:], np.nan)
+    ordered_STH = np.sort(np.moveaxis(x_HST, 0, -1), axis=-1)  # NaN sorts last
+    count_ST = np.isfinite(ordered_STH).sum(axis=-1)
+    low_ST, high_ST = (
+        np.take_along_axis(ordered_STH, place_ST[..., None], axis=-1)[..., 0]
+        for place_ST in (np.maximum((count_ST - 1) // 2, 0), np.minimum(count_ST // 2, len(x_HST) - 1))
+    )
+    return np.where(count_ST >= minimum, (low_ST + high_ST) / 2, np.nan)

@@ -1,0 +1,162 @@
+"""Has the encoder collapsed? Figures of a set of fingerprints, and the gate that refuses a collapsed encoder.
+
+Shapes: N fingerprints of D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DEAD = 0.01  # a dimension is dead when its standard deviation is below this share of the median one's
+TINY = 1e-12
+BLOCK = 1024  # rows of the distance matrix held at once
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """Limits of `gate`. `kept` compares with the untrained encoder of the same shape on the same sessions.
+
+    Effective rank cannot exceed the number of fingerprints: limits in dimensions are cut to half of it.
+    """
+
+    smallest_rank: float = 8.0
+    smallest_participation: float = 3.0
+    kept: float = 0.5
+    dead_share: float = 0.25
+    largest_eigenvalue_share: float = 0.8
+    uniformity: float = -0.5
+
+
+def collapse_figures(
+    z_ND: NDArray[np.floating],
+    symbols: Sequence[str] = (),
+    sessions: Sequence[object] = (),
+    industries: Sequence[object] = (),
+) -> dict[str, float]:
+    """Figures of fingerprints, without NaN: empty for fewer than two.
+
+    `rank` RankMe, exp of the entropy of the singular values (Garrido et al. 2023, arXiv 2210.02885);
+    `participation` (sum l)^2 / sum l^2 over eigenvalues l of the covariance; `dead` share of dead dimensions;
+    `top_eigenvalue` share of the largest; `uniformity` as Wang and Isola; `correlation` mean absolute off-diagonal;
+    `same_symbol`, `same_session`, `same_industry`: how often the nearest neighbour (Euclidean) has the same.
+    """
+    if len(z_ND) < 2:
+        return {}
+    labels = {"same_symbol": symbols, "same_session": sessions, "same_industry": industries}
+    return _figures(z_ND.astype(np.float64), {name: of for name, of in labels.items() if len(of)})
+
+
+def figures_by_session(
+    z_ND: NDArray[np.floating], sessions: Sequence[object], industries: Sequence[object] = ()
+) -> dict[object, dict[str, float]]:
+    """The figures of each session's fingerprints alone, by session, in the order they first appear."""
+    found = {}
+    for session in dict.fromkeys(sessions):
+        rows = [i for i, each in enumerate(sessions) if each == session]
+        found[session] = collapse_figures(z_ND[rows], industries=[industries[i] for i in rows] if industries else ())
+    return found
+
+
+def by_chance(labels: Sequence[object]) -> float:
+    """How often two different ones, drawn at random, have the same label: what a neighbour that knows nothing shows."""
+    counts = np.unique(np.asarray([str(label) for label in labels]), return_counts=True)[1].astype(np.float64)
+    return float((counts * (counts - 1)).sum() / max(counts.sum() * (counts.sum() - 1), 1))
+
+
+def spectrum(z_ND: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Share of the variance along each principal direction, largest first."""
+    centred_ND = z_ND.astype(np.float64) - z_ND.mean(axis=0, dtype=np.float64)
+    spread_D = np.linalg.svd(centred_ND, compute_uv=False) ** 2
+    return np.asarray(spread_D / max(float(spread_D.sum()), TINY))
+
+
+def _figures(z_ND: NDArray[np.float64], labels: Mapping[str, Sequence[object]]) -> dict[str, float]:
+    singular = np.linalg.svd(z_ND, compute_uv=False)
+    spread_D = np.linalg.svd(z_ND - z_ND.mean(axis=0), compute_uv=False) ** 2
+    figures = {
+        "count": float(len(z_ND)),
+        "rank": _entropy_rank(singular),
+        "participation": float(spread_D.sum() ** 2 / max(np.square(spread_D).sum(), TINY)),
+        "dead": dead_share(z_ND),
+        "top_eigenvalue": float(spread_D[0] / max(spread_D.sum(), TINY)),
+        "correlation": mean_correlation(z_ND),
+        "uniformity": uniformity(z_ND),
+    }
+    nearest_N = nearest(z_ND) if labels else np.empty(0, dtype=np.int64)
+    for name, of in labels.items():
+        labels_N = np.asarray([str(label) for label in of])
+        figures[name] = float((labels_N == labels_N[nearest_N]).mean())
+    return figures
+
+
+def gate(figures: Mapping[str, float], untrained: Mapping[str, float], config: GateConfig | None = None) -> str | None:
+    """Why an encoder with these figures is refused, None if it may be promoted.
+
+    Without figures (fewer than two fingerprints) nothing can be said, and nothing is promoted.
+    """
+    config = config or GateConfig()
+    if not figures:
+        return "fewer than two fingerprints to judge by"
+    room = figures["count"] / 2
+    least = {
+        "rank": min(config.smallest_rank, room),
+        "participation": min(config.smallest_participation, room, config.kept * untrained.get("participation", np.inf)),
+    }
+    most = {
+        "dead": config.dead_share,
+        "top_eigenvalue": config.largest_eigenvalue_share,
+        "uniformity": config.uniformity,
+    }
+    if not np.isfinite(list(figures.values())).all():
+        return "a figure is not finite"
+    reasons = [f"{name} {figures[name]:.3g} < {limit:.3g}" for name, limit in least.items() if figures[name] < limit]
+    reasons += [f"{name} {figures[name]:.3g} > {limit:.3g}" for name, limit in most.items() if figures[name] > limit]
+    if figures["rank"] < config.kept * min(untrained.get("rank", 0.0), config.smallest_rank):
+        reasons.append(f"rank {figures['rank']:.3g} far below {untrained['rank']:.3g} untrained")
+    return "; ".join(reasons) or None
+
+
+def dead_share(z_ND: NDArray[np.float64]) -> float:
+    """Share of dimensions that hardly move, against the median dimension (all of them where that one does not)."""
+    std_D = z_ND.std(axis=0)
+    return float((std_D <= max(DEAD * float(np.median(std_D)), TINY)).mean())
+
+
+def mean_correlation(z_ND: NDArray[np.float64]) -> float:
+    """Mean absolute correlation of two different dimensions; a dimension that does not move correlates with none."""
+    centred_ND = z_ND - z_ND.mean(axis=0)
+    centred_ND /= np.maximum(np.linalg.norm(centred_ND, axis=0), TINY)
+    correlation_DD = np.abs(centred_ND.T @ centred_ND)
+    size = len(correlation_DD)
+    return float((correlation_DD.sum() - np.trace(correlation_DD)) / max(size * (size - 1), 1))
+
+
+def uniformity(z_ND: NDArray[np.float64]) -> float:
+    """log of the mean over pairs of exp(-2 d^2) on the unit sphere: 0 for one point, about -4 for a uniform cloud."""
+    unit_ND = z_ND / np.maximum(np.linalg.norm(z_ND, axis=1, keepdims=True), TINY)
+    total = 0.0
+    for start in range(0, len(unit_ND), BLOCK):
+        total += float(np.exp(-4 * (1 - unit_ND[start : start + BLOCK] @ unit_ND.T)).sum())
+    pairs = len(unit_ND) * (len(unit_ND) - 1)
+    return float(np.log(max((total - len(unit_ND)) / pairs, TINY)))
+
+
+def nearest(z_ND: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Index of each vector's nearest other vector (Euclidean); of equally near ones the first."""
+    square_N = np.square(z_ND).sum(axis=1)
+    found_N = np.empty(len(z_ND), dtype=np.int64)
+    for start in range(0, len(z_ND), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(z_ND)))
+        distance = square_N - 2 * (z_ND[rows] @ z_ND.T)
+        distance[rows - start, rows] = np.inf
+        found_N[rows] = distance.argmin(axis=1)
+    return found_N
+
+
+def _entropy_rank(singular: NDArray[np.floating]) -> float:
+    share = singular / max(float(singular.sum()), TINY) + TINY
+    return float(np.exp(-(share * np.log(share)).sum()))

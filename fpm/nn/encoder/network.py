@@ -1,0 +1,225 @@
+"""The encoder: a symbol's session of minutes in, one vector of 128 floats out.
+
+One shared pre-LN Transformer, used in two ways: causally (token k sees tokens <= k) and over the whole session.
+It knows nothing of how it is trained; `pretraining.py` wraps it.
+
+Shapes: S symbols of a session, B symbol-sessions, T minutes, F features, N tokens, D vector size, H heads of E
+dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fpm.errors import ModelRefused, UsageError
+from fpm.nn.encoder.tokens import Parts, TokenConfig, Tokens
+from fpm.schema import FEATURE_COUNT, FINGERPRINT_SIZE
+
+POOLINGS = ("last", "mean", "attention")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Size and shape; the defaults are those of the source report where it names them, else ours.
+
+    `stem`, `spread` and `phases`: see `tokens.py`. With attention pooling, `whole` of the vector's dimensions are taken
+    over the whole session, the others by `pool_heads`, each with its own part of the day. `embed_batch`: the fixed
+    batch of `embed`, part of a fingerprint's bits.
+    """
+
+    slots: int = 240
+    minutes_per_token: int = 1
+    width: int = FINGERPRINT_SIZE
+    layers: int = 4
+    heads: int = 4
+    hidden: int = 512
+    dropout: float = 0.1
+    pooling: str = "last"
+    pool_heads: int = 8
+    whole: int = 0
+    phases: int = 4
+    stem: int = 0
+    spread: int = 0
+    embed_batch: int = 64
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            known, asked = ", ".join(POOLINGS), repr(self.pooling)
+            raise UsageError(
+                code="FPM-CFG-056",
+                wrong=f"unknown pooling {asked}",
+                effect="nothing was done",
+                todo=f"use one of {known}",
+            )
+        if (self.width - self.whole) % self.pool_heads:
+            raise UsageError(
+                code="FPM-CFG-056",
+                wrong=f"{self.pool_heads} pool heads cannot share {self.width} - {self.whole} dimensions",
+                effect="nothing was done",
+                todo="choose `whole` so that the rest divides evenly",
+            )
+
+    @property
+    def tokens(self) -> TokenConfig:
+        return TokenConfig(self.slots, self.minutes_per_token, self.width, self.phases, self.stem, self.spread)
+
+
+QUARTERS: dict[str, Any] = {
+    "minutes_per_token": 15,
+    "pooling": "attention",
+    "pool_heads": 4,
+    "whole": 64,
+    "stem": 32,
+    "spread": 32,
+}
+PRESETS = {
+    "default": EncoderConfig(),
+    "demo": EncoderConfig(**QUARTERS, layers=2, hidden=256, dropout=0.0),
+    "short": EncoderConfig(**QUARTERS, layers=2, hidden=256, dropout=0.0),
+    "tiny": EncoderConfig(
+        minutes_per_token=30, layers=1, hidden=64, dropout=0.0, pooling="attention", stem=4, spread=4, embed_batch=8
+    ),
+}
+
+
+def fitted(config: EncoderConfig, slots: int, bar_minutes: int) -> EncoderConfig:
+    """The encoder for a grid of `slots` bars of `bar_minutes` each: tokens cover the minutes that `config` means.
+
+    A token of one bar has no spread within it.
+    """
+    bars = max(1, config.minutes_per_token // bar_minutes)
+    return replace(config, slots=slots, minutes_per_token=bars, spread=config.spread if bars > 1 else 0)
+
+
+class Block(nn.Module):
+    """Pre-LN Transformer block (Xiong et al. 2020, arXiv 2002.04745)."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.heads, self.dropout = config.heads, config.dropout
+        self.attention_norm, self.hidden_norm = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
+        self.query_key_value = nn.Linear(config.width, 3 * config.width)
+        self.attention_out = nn.Linear(config.width, config.width)
+        self.hidden = nn.Sequential(
+            nn.Linear(config.width, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.width)
+        )
+
+    def forward(self, h_BND: Tensor, causal: bool) -> Tensor:
+        h_BND = h_BND + self._drop(self._attend(self.attention_norm(h_BND), causal))
+        return h_BND + self._drop(self.hidden(self.hidden_norm(h_BND)))
+
+    def _attend(self, h_BND: Tensor, causal: bool) -> Tensor:
+        split_BNCHE = self.query_key_value(h_BND).reshape(*h_BND.shape[:2], 3, self.heads, -1)
+        q_BHNE, k_BHNE, v_BHNE = split_BNCHE.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed_BHNE = functional.scaled_dot_product_attention(q_BHNE, k_BHNE, v_BHNE, is_causal=causal)
+        return cast(Tensor, self.attention_out(mixed_BHNE.transpose(1, 2).flatten(2)))
+
+    def _drop(self, h_BND: Tensor) -> Tensor:
+        return functional.dropout(h_BND, self.dropout, self.training)
+
+
+class AttentionPooling(nn.Module):
+    """Weighted means over the session side by side: one of W dimensions over the whole of it, H of E dimensions each.
+
+    The weights depend on content and, for the H, on place: each starts on its own part of the day, so that the vector
+    can tell a busy morning from a busy afternoon before anything is learnt. What shows only over the whole day (do
+    cancels come in bursts) needs more dimensions than a part of the day has.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.heads, self.whole, tokens = config.pool_heads, config.whole, config.tokens.count
+        centre_H, place_N = (torch.arange(self.heads) + 0.5) / self.heads, (torch.arange(tokens) + 0.5) / tokens
+        self.place_NH = nn.Parameter(-((place_N[:, None] - centre_H) * self.heads).square() / 2)
+        self.content = nn.Linear(config.width, self.heads + bool(self.whole), bias=False)
+        self.value = nn.Linear(config.width, config.width)
+        nn.init.zeros_(self.content.weight)
+        nn.init.orthogonal_(self.value.weight)
+
+    def forward(self, h_BND: Tensor) -> Tensor:
+        content_BNH, value_BND = self.content(h_BND), self.value(h_BND)
+        weight_BNH = torch.softmax(content_BNH[..., : self.heads] + self.place_NH, dim=1)
+        value_BNHE = value_BND[..., self.whole :].unflatten(-1, (self.heads, -1))
+        parts = [(weight_BNH.unsqueeze(-1) * value_BNHE).sum(dim=1).flatten(1)]
+        if self.whole:
+            weight_BN1 = torch.softmax(content_BNH[..., self.heads :], dim=1)
+            parts.insert(0, (weight_BN1 * value_BND[..., : self.whole]).sum(dim=1))
+        return torch.cat(parts, dim=-1)
+
+
+class Encoder(nn.Module):
+    """Minutes to tokens to contextual vectors to one pooled vector."""
+
+    def __init__(self, config: EncoderConfig, profile: str) -> None:
+        super().__init__()
+        self.config, self.profile = config, profile
+        self.tokens = Tokens(config.tokens, profile)
+        self.mask_D = nn.Parameter(0.02 * torch.randn(config.width))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+        self.pooling = AttentionPooling(config) if config.pooling == "attention" else None
+
+    def forward(self, x_BTF: Tensor) -> Tensor:
+        """Fingerprints z_BD of whole sessions x_BTF (NaN = unavailable)."""
+        return self.pool(self.contextualise(self.tokens(x_BTF)))
+
+    def contextualise(self, parts: Parts, masked_BN: Tensor | None = None, causal: bool = False) -> Tensor:
+        """Tokens that have seen each other, h_BND: all of them or, `causal`, only those before.
+
+        The flows of tokens in `masked_BN` are hidden; their prices stay.
+        """
+        flow_BND = parts.flow_BND
+        if masked_BN is not None:
+            flow_BND = torch.where(masked_BN.unsqueeze(-1), self.mask_D, flow_BND)
+        h_BND = parts.seen_BND + flow_BND
+        for block in self.blocks:
+            h_BND = block(h_BND, causal)
+        return cast(Tensor, self.norm(h_BND))
+
+    def pool(self, h_BND: Tensor) -> Tensor:
+        """One vector z_BD of a session's contextual vectors."""
+        if self.pooling is not None:
+            return cast(Tensor, self.pooling(h_BND))
+        return h_BND[:, -1] if self.config.pooling == "last" else h_BND.mean(dim=1)
+
+
+def embed(encoder: Encoder, x_STF: np.ndarray) -> np.ndarray:
+    """Fingerprints z_SD (float32) of one session's symbols x_STF (float32, NaN = unavailable).
+
+    A symbol without any available value gets a row of NaN. Batches have one fixed size, padded, because the shape of a
+    matrix product decides its bits: a symbol's vector does not depend on which symbols lie beside it.
+    Raises ModelRefused where the session's grid is not the encoder's, or a vector is not finite.
+    """
+    config = encoder.config
+    if x_STF.shape[1:] != (config.slots, FEATURE_COUNT):
+        raise ModelRefused(
+            code="FPM-ML-067",
+            wrong=f"features of shape {x_STF.shape[1:]} for an encoder of {(config.slots, FEATURE_COUNT)}",
+            effect="no fingerprint was made",
+            todo="use an encoder trained on this market and profile",
+        )
+    z_SD = np.full((len(x_STF), config.width), math.nan, dtype=np.float32)
+    present = np.flatnonzero(~np.isnan(x_STF).all(axis=(1, 2)))
+    encoder.eval()
+    device = encoder.mask_D.device
+    with torch.inference_mode():
+        for start in range(0, len(present), config.embed_batch):
+            rows = present[start : start + config.embed_batch]
+            x_BTF = torch.full((config.embed_batch, *x_STF.shape[1:]), math.nan, device=device)
+            x_BTF[: len(rows)] = torch.from_numpy(x_STF[rows].astype(np.float32))
+            z_SD[rows] = encoder(x_BTF)[: len(rows)].cpu().numpy()
+    if not np.isfinite(z_SD[present]).all():
+        raise ModelRefused(
+            code="FPM-ML-302",
+            wrong="a fingerprint is not finite",
+            effect="no fingerprint of the session was written",
+            todo="check the session's features, then the vintage",
+        )
+    return z_SD

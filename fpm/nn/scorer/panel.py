@@ -1,0 +1,296 @@
+"""The panel a scorer is trained on: symbols x sessions x inputs, held once, read through windows.
+
+A window is a slice of the panel's sessions: nothing is copied per sample, only the batch at hand is gathered. All
+vectors of a panel come from ONE encoder vintage. Point-in-time is the caller's part: the panel holds what it is given.
+
+Shapes: T sessions (oldest first), S symbols (sorted), D fingerprint, C daily values, F inputs, L look-back, B symbols
+of one session, N rows of a frame. Missing is NaN in `daily_TSC`, 0 elsewhere, and False in `known_TS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fpm import cross_section
+from fpm.cross_section import Array
+from fpm.errors import LookAhead, ModelRefused
+from fpm.schema import CLASSIC, FINGERPRINT_SIZE, PRICES, SCORER_DAILY
+
+Places = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Everything of one vintage, for one span of sessions. `known_TS`: there is a row with a whole fingerprint."""
+
+    sessions: tuple[date, ...]
+    symbols: tuple[str, ...]
+    vintage: str
+    fingerprint_TSD: Tensor
+    daily_TSC: Array
+    factor_TSF: Tensor
+    known_TS: NDArray[np.bool_]
+
+    @cached_property
+    def position(self) -> dict[date, int]:
+        return {session: t for t, session in enumerate(self.sessions)}
+
+    def to(self, place: str) -> Panel:
+        """The panel with its tensors on a device, where windows are gathered, too."""
+        return replace(self, fingerprint_TSD=self.fingerprint_TSD.to(place), factor_TSF=self.factor_TSF.to(place))
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and scale of each fingerprint dimension over the train sessions; saved with the model."""
+
+    mean_D: Tensor
+    scale_D: Tensor
+
+    def to(self, place: torch.device) -> Statistics:
+        return Statistics(self.mean_D.to(place), self.scale_D.to(place))
+
+
+@dataclass(frozen=True)
+class View:
+    """How a session is looked at: the last L of them, symbols with at least `minimum` of these, fingerprints scaled."""
+
+    look_back: int
+    minimum: int
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the networks see of B symbols of one session: at most L sessions, oldest first, the session itself last.
+
+    `fingerprint_LBF` fingerprints and daily values, `factor_LBF`, `known_LB` whether the symbol has data in that
+    session, `label_B` winsorised and z-scored, for training only.
+    """
+
+    fingerprint_LBF: Tensor
+    factor_LBF: Tensor
+    known_LB: Tensor
+    label_B: Tensor | None = None
+
+    def take(self, rows_B: Tensor) -> Batch:
+        """The batch of some of its symbols."""
+        label_B = None if self.label_B is None else self.label_B[rows_B]
+        return Batch(self.fingerprint_LBF[:, rows_B], self.factor_LBF[:, rows_B], self.known_LB[:, rows_B], label_B)
+
+
+def panel(frame: pl.DataFrame, sessions: Sequence[date], factors: Sequence[str] = CLASSIC) -> Panel:
+    """The panel of a frame with symbol, session, vintage, fingerprint, adj_factor, the daily values and `factors`.
+
+    Rows without a fingerprint are left out. Factors are MAD-winsorised and z-scored within each session, missing ones
+    are 0 after that. Raises LookAhead for two vintages in one frame.
+    """
+    vintage = _one_vintage(frame)
+    frame = frame.filter(pl.col("fingerprint").is_not_null() & pl.col("session").is_in(list(sessions)))
+    symbols = tuple(frame["symbol"].unique().sort().to_list())
+    at = _places(frame, sessions, symbols)
+    shape = (len(sessions), len(symbols))
+    factor_TSF = _scatter(frame.select(factors).cast(pl.Float64).to_numpy(), at, shape, np.nan)
+    return Panel(
+        tuple(sessions),
+        symbols,
+        vintage,
+        torch.from_numpy(_scatter(_vectors(frame["fingerprint"]), at, shape, 0.0)),
+        _scatter(_daily(frame), at, shape, np.nan),
+        torch.from_numpy(np.stack([_processed(factor_SF) for factor_SF in factor_TSF])),
+        _scatter(np.ones((len(frame), 1), dtype=np.bool_), at, shape, False)[:, :, 0],
+    )
+
+
+def fingerprint_statistics(of: Panel, sessions: Sequence[date]) -> Statistics:
+    """Mean and standard deviation of each dimension over the known symbol-sessions of `sessions`.
+
+    A dimension that does not vary keeps scale 1. Raises ModelRefused where nothing is known.
+    """
+    rows = [of.position[session] for session in sessions]
+    known_ND = of.fingerprint_TSD[rows].numpy()[of.known_TS[rows]].astype(np.float64)
+    if not len(known_ND):
+        raise ModelRefused(
+            code="FPM-ML-330",
+            wrong="the train sessions hold no fingerprint",
+            effect="nothing was trained; the model in force stays",
+            todo="compute the fingerprints of this vintage first: fpm backfill fingerprints FIRST LAST",
+        )
+    scale_D = known_ND.std(axis=0)
+    scale_D = np.where(scale_D > 1e-6, scale_D, 1.0)
+    return Statistics(*(torch.from_numpy(values_D.astype(np.float32)) for values_D in (known_ND.mean(axis=0), scale_D)))
+
+
+def scorable(of: Panel, session: date, view: View) -> Places:
+    """Symbols (as columns of the panel) with data at the session itself and in `view.minimum` of the look-back."""
+    known_LS = of.known_TS[_span(of, session, view)]
+    return np.flatnonzero(known_LS[-1] & (known_LS.sum(axis=0) >= view.minimum))
+
+
+def window(of: Panel, session: date, columns_B: Places, view: View) -> Batch:
+    """The look-back of those symbols; daily values are z-scored across them, so they should be the whole session."""
+    (whole,) = windows(of, session, columns_B, view, [np.arange(len(columns_B))])
+    return whole
+
+
+def windows(of: Panel, session: date, columns_B: Places, view: View, parts: Sequence[Places]) -> Iterator[Batch]:
+    """`window` in parts, each some of the symbols: no symbol's look-back is gathered twice."""
+    span, place = _span(of, session, view), of.fingerprint_TSD.device
+    daily_LBC, statistics = daily_window(of.daily_TSC[span][:, columns_B]), view.statistics.to(place)
+    for rows in parts:
+        columns = torch.from_numpy(columns_B[rows]).to(place)
+        fingerprint_LBD = of.fingerprint_TSD[span][:, columns].sub_(statistics.mean_D).div_(statistics.scale_D)
+        yield Batch(
+            torch.cat([fingerprint_LBD, torch.from_numpy(daily_LBC[:, rows]).to(place)], dim=-1),
+            of.factor_TSF[span][:, columns],
+            torch.from_numpy(of.known_TS[span][:, columns_B[rows]]).to(place),
+        )
+
+
+def daily_window(daily_LBC: Array) -> NDArray[np.float32]:
+    """Daily values of one window: prices p/p_last - 1 (p_last: close of the last session), flows over the symbol's
+    mean of the window, each then z-scored across the symbols; unavailable is 0 after that.
+    """
+    prices = len(PRICES)
+    last_close_B1 = daily_LBC[-1, :, [PRICES.index("close")]].T
+    flow_LBC = daily_LBC[:, :, prices:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean_BC = np.nansum(flow_LBC, axis=0) / np.isfinite(flow_LBC).sum(axis=0)
+        relative_LBC = np.concatenate([daily_LBC[:, :, :prices] / last_close_B1 - 1, flow_LBC / mean_BC], axis=-1)
+    scored_BLC = cross_section.z_score(np.where(np.isfinite(relative_LBC), relative_LBC, np.nan).swapaxes(0, 1))
+    return np.nan_to_num(scored_BLC, nan=0.0).swapaxes(0, 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class LabelledSession:
+    """A session to learn from: its scorable symbols, their processed labels (NaN where none), which have one."""
+
+    session: date
+    columns_B: Places
+    label_B: Tensor
+    rows: Places
+
+
+def labelled_sessions(
+    of: Panel, labels: pl.DataFrame, sessions: Sequence[date], view: View
+) -> tuple[LabelledSession, ...]:
+    """What can be learnt from `sessions`, given labels (symbol, session, label) as known.
+
+    Labels are MAD-winsorised and z-scored within the session. A session with fewer than two labels has no ranks and is
+    left out.
+    """
+    label_TS = _label_grid(of, labels)
+    found = []
+    for session in sessions:
+        columns_B = scorable(of, session, view)
+        label_B = cross_section.z_score(cross_section.mad_winsorise(label_TS[of.position[session], columns_B]))
+        rows = np.flatnonzero(np.isfinite(label_B))
+        if len(rows) > 1:
+            found.append(LabelledSession(session, columns_B, torch.from_numpy(label_B.astype(np.float32)), rows))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class SessionBatches:
+    """Batches of one session each, for `fit`: train sessions in an order drawn from the epoch, the symbols of a session
+    in equal random parts of at most `size`."""
+
+    panel: Panel
+    view: View
+    train_sessions: tuple[LabelledSession, ...]
+    validation_sessions: tuple[LabelledSession, ...]
+    size: int
+
+    def train(self, epoch: int) -> Iterator[Batch]:
+        order = np.random.default_rng([1, epoch])
+        for at in order.permutation(len(self.train_sessions)):
+            yield from self._parts(self.train_sessions[at], order)
+
+    def validation(self) -> Iterator[Batch]:
+        for labelled in self.validation_sessions:
+            yield from self._parts(labelled, np.random.default_rng(0))
+
+    @cached_property
+    def steps(self) -> int:
+        return sum(self._count(labelled) for labelled in self.train_sessions)
+
+    def _count(self, labelled: LabelledSession) -> int:
+        return -(-len(labelled.rows) // self.size)
+
+    def _parts(self, labelled: LabelledSession, order: np.random.Generator) -> Iterator[Batch]:
+        parts = np.array_split(order.permutation(labelled.rows), self._count(labelled))
+        batches = windows(self.panel, labelled.session, labelled.columns_B, self.view, parts)
+        for rows, batch in zip(parts, batches, strict=True):
+            yield replace(batch, label_B=labelled.label_B[rows].to(batch.known_LB.device))
+
+
+def _span(of: Panel, session: date, view: View) -> slice:
+    at = of.position[session]
+    return slice(max(0, at - view.look_back + 1), at + 1)
+
+
+def _one_vintage(frame: pl.DataFrame) -> str:
+    vintages = sorted(frame["vintage"].drop_nulls().unique().to_list())
+    if len(vintages) > 1:
+        raise LookAhead(
+            code="FPM-ML-331",
+            wrong=f"vectors of {len(vintages)} encoder vintages ({', '.join(vintages[:3])}) in one panel",
+            effect="nothing was computed",
+            todo="read one vintage: two trainings live in two spaces",
+        )
+    return vintages[0] if vintages else ""
+
+
+def _daily(frame: pl.DataFrame) -> Array:
+    """Adjusted open, high, low, close, volume in adjusted shares (price x volume stays), turnover: (N, C)."""
+    prices = [pl.col(name) * pl.col("adj_factor") for name in PRICES]
+    values = [*prices, pl.col("volume") / pl.col("adj_factor"), pl.col("turnover")]
+    named = [value.cast(pl.Float64).alias(name) for name, value in zip(SCORER_DAILY, values, strict=True)]
+    return frame.select(named).to_numpy()
+
+
+def _processed(factor_SF: Array) -> NDArray[np.float32]:
+    scored_SF = cross_section.z_score(cross_section.mad_winsorise(factor_SF))
+    return np.nan_to_num(scored_SF, nan=0.0).astype(np.float32)
+
+
+def _vectors(fingerprint: pl.Series) -> NDArray[np.float32]:
+    whole = fingerprint.cast(pl.List(pl.Float32)).explode(empty_as_null=False).to_numpy()
+    return whole.astype(np.float32).reshape(len(fingerprint), FINGERPRINT_SIZE)
+
+
+def _label_grid(of: Panel, labels: pl.DataFrame) -> Array:
+    """Labels laid over the panel, (T, S); NaN where there is none."""
+    inside = labels.filter(
+        pl.col("symbol").is_in(list(of.symbols)),
+        pl.col("session").is_in(list(of.sessions)),
+        pl.col("label").is_finite(),
+    )
+    values_N1 = inside.select("label").to_numpy()
+    return _scatter(values_N1, _places(inside, of.sessions, of.symbols), of.known_TS.shape, np.nan)[:, :, 0]
+
+
+def _places(frame: pl.DataFrame, sessions: Sequence[date], symbols: Sequence[str]) -> tuple[Places, Places]:
+    """Row and column of each of a frame's rows in a grid of sessions x symbols."""
+    rows = {session: t for t, session in enumerate(sessions)}
+    columns = {symbol: s for s, symbol in enumerate(symbols)}
+    return (
+        np.array([rows[session] for session in frame["session"]], dtype=np.intp),
+        np.array([columns[symbol] for symbol in frame["symbol"]], dtype=np.intp),
+    )
+
+
+def _scatter(rows_NX: NDArray[Any], at: tuple[Places, Places], shape: tuple[int, ...], missing: float) -> NDArray[Any]:
+    grid_TSX = np.full((*shape, rows_NX.shape[1]), missing, dtype=rows_NX.dtype)
+    grid_TSX[at] = rows_NX
+    return grid_TSX

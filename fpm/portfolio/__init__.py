@@ -1,0 +1,10 @@
+"""Scores become enhanced index portfolios.
+
+Begin at `optimise`.
+
+    risk      covariance of daily returns, exposure to size
+    optimise  weights inside the index's bounds
+    backtest  fills, costs and the six figures of the report
+
+Imports: fpm, fpm.evaluation.
+"""

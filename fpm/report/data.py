@@ -1,0 +1,182 @@
+"""What a report says, as plain data: figures of every stream, and what they rest on. Page and twins are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from math import isfinite
+from typing import Any
+
+from fpm.evaluation.figures import Comparison, Figures, Share
+from fpm.portfolio.backtest import Performance
+
+FEW_PERIODS = 30  # below, a t interval is wide enough that single figures should not be quoted
+
+
+@dataclass(frozen=True)
+class TheirFactor:
+    """One row of the source report's factor table: its claim on its own data, never a figure of ours."""
+
+    name: str
+    rank_ic: float
+    annual_return: float
+    information_ratio: float
+    win_rate: float
+    max_drawdown: float
+
+
+@dataclass(frozen=True)
+class TheirPortfolio:
+    """One row of the source report's table of index-enhanced portfolios."""
+
+    name: str
+    annual_return: float
+    annual_excess: float
+    tracking_error: float
+    information_ratio: float
+    monthly_win_rate: float
+    max_drawdown: float
+
+
+# Golden Sun Securities, 2026-01-16, on private Level-2 data, 2017-2025 (SCIENCE: what the report claims).
+THEIR_FACTORS = (
+    TheirFactor("fingerprint GRU", 0.106, 0.8388, 5.41, 0.7387, 0.1165),
+    TheirFactor("dual-stream GRU", 0.109, 0.9089, 5.95, 0.7646, 0.1154),
+)
+THEIR_WEEKS = 463  # the win rates fit this window alone
+THEIR_PORTFOLIOS = (
+    TheirPortfolio("CSI300", 0.1100, 0.0712, 0.0174, 4.10, 0.8611, 0.0185),
+    TheirPortfolio("CSI500", 0.1332, 0.1138, 0.0347, 3.28, 0.8333, 0.0476),
+    TheirPortfolio("CSI1000", 0.1323, 0.1484, 0.0345, 4.30, 0.8333, 0.0295),
+)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """One table of the lake: how many sessions and rows, from when to when."""
+
+    table: str
+    sessions: int
+    rows: int
+    first: date | None
+    last: date | None
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """Rows or files kept out of the lake for one reason."""
+
+    table: str
+    code: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One encoder vintage. `figures`: name -> value (effective rank, dead dimensions, ...). `epochs`: validation losses
+    in units of their trivial baselines."""
+
+    vintage: str
+    through: date
+    status: str
+    figures: Mapping[str, float]
+    epochs: Sequence[Mapping[str, float]] = ()
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive sessions: the first, the last, and how many."""
+
+    first: date
+    last: date
+    sessions: int
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Out-of-sample sessions served by one vintage and one scorer, and the label sessions that the scorer was trained
+    and stopped on; None where its manifest does not say."""
+
+    vintage: str
+    model: str
+    first: date
+    last: date
+    sessions: int
+    train: Stretch | None = None
+    validation: Stretch | None = None
+    seeds: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting of encoder and scorer that was trained here: `differs` names what it does otherwise than the first,
+    `models` how many scorers of it there are."""
+
+    setting: str
+    differs: str
+    models: int
+    first: date
+    last: date
+
+
+@dataclass(frozen=True)
+class Rebalance:
+    """The optimiser's last decision for an index: which bounds gave way, and what each bound costs."""
+
+    index: str
+    session: date
+    relaxed: Mapping[str, float]
+    shadow: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything on the page. `streams` is in the order shown; `oracles` has the synthetic exchange's answer, if any,
+    by stream. `tried`: the model settings trained before these figures were looked at. `symbols`: how many had bars,
+    scores and labels, by session."""
+
+    title: str
+    as_of: str
+    market: str
+    preset: str
+    streams: Mapping[str, Figures]
+    comparisons: Mapping[str, Comparison] = field(default_factory=dict)
+    oracles: Mapping[str, Share] = field(default_factory=dict)
+    spreads: Mapping[str, Sequence[tuple[date, float]]] = field(default_factory=dict)
+    portfolios: Mapping[str, Performance] = field(default_factory=dict)
+    rebalances: Sequence[Rebalance] = ()
+    coverage: Sequence[Coverage] = ()
+    quarantined: Sequence[Quarantined] = ()
+    encoders: Sequence[Encoder] = ()
+    folds: Sequence[Fold] = ()
+    tried: Sequence[Trial] = ()
+    symbols: Mapping[str, Sequence[tuple[date, int]]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    @property
+    def trials(self) -> int:
+        """How many settings were tried: each was a chance to be lucky."""
+        return max(1, len(self.tried))
+
+    @property
+    def independent_periods(self) -> int:
+        """How many label windows without overlap the weakest stream rests on."""
+        return min((figures.independent_periods for figures in self.streams.values()), default=0)
+
+
+def plain(value: Any, without: Collection[str] = ()) -> Any:
+    """JSON values: dates ISO, figures that are not finite null; sequences under a name of `without` are left out."""
+    if isinstance(value, Mapping):
+        kept = {str(name): inner for name, inner in value.items() if name not in without or not _long(inner)}
+        return {name: plain(inner, without) for name, inner in kept.items()}
+    if _long(value):
+        return [plain(inner, without) for inner in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _long(value: Any) -> bool:
+    return isinstance(value, (tuple, list))

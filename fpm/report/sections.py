@@ -1,0 +1,208 @@
+"""What a report shows, in the order of a reader's questions: headings, and below each its plots and tables by name.
+
+A part without content is left out, and so is a section without parts. Page and Markdown twin follow this one order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table of `report_tables` or a plot of `report`, by its name; `text` says how to read it."""
+
+    kind: Literal["table", "plot"]
+    name: str
+    title: str
+    text: str
+    wide: bool = True
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and its parts."""
+
+    heading: str
+    parts: tuple[Part, ...]
+
+    def among(self, names: Collection[tuple[str, str]]) -> Section:
+        """The section with those parts alone whose (kind, name) is there."""
+        return replace(self, parts=tuple(part for part in self.parts if (part.kind, part.name) in names))
+
+
+def _table(name: str, title: str, text: str = "", wide: bool = True) -> Part:
+    return Part("table", name, title, text, wide)
+
+
+def _plot(name: str, title: str, text: str, wide: bool = False) -> Part:
+    return Part("plot", name, title, text, wide)
+
+
+THEIRS = (
+    "Their rows are the source report's own claim (Golden Sun Securities, 2026-01-16) on private Level-2 data of "
+    "2017-2025: not reproduced here, not comparable with other data."
+)
+
+FACTORS = Section(
+    "Factors",
+    (
+        _table(
+            "headline",
+            "Headline figures",
+            "Return: close of t+1 to close of t+6. Long-short: top minus bottom group, equal weight, not halved, "
+            "before costs, weekly. Turnover: share of an outer group replaced each week. A dash: not computable from "
+            f"this history, or not told. {THEIRS}",
+        ),
+        _table(
+            "certainty",
+            "How sure",
+            "All days: mean of the five start-day paths, which is what intervals and null band belong to. Null band: "
+            "what a factor that knows nothing would show at 95 %.",
+        ),
+        _table(
+            "hits", "How often", "Weekly: the last session of each week. Scores with a label: of the labelled sessions."
+        ),
+        _table(
+            "earned",
+            "How sure of what was earned: 95 % intervals, and the Sharpe ratio",
+            "Long-short figures and turnover by block bootstrap over the weeks, four together, from 13 weeks on. "
+            "P(true > 0): probabilistic Sharpe ratio, of so many weeks with their skewness and kurtosis; deflated: "
+            "that the true one is above the best that so many settings without skill would show (Bailey and Lopez de "
+            "Prado 2014). Before costs.",
+        ),
+        _table(
+            "oracle",
+            "Beside the known answer",
+            "The synthetic exchange knows what drives its returns; the oracle scores with exactly that, on the same "
+            "sessions and symbols. The fingerprint stream also reads the day's six price and volume columns, so it can "
+            "pass the intraday oracle.",
+        ),
+        _table(
+            "paired",
+            "Paired differences",
+            "Session by session, over the symbols that both score: what one stream adds to another. An interval that "
+            "holds 0 says that no difference was shown.",
+        ),
+    ),
+)
+OVER_TIME = Section(
+    "Over time",
+    (
+        _plot(
+            "cumulative",
+            "Cumulative RankIC",
+            "Sum of each session's RankIC. A straight line is a factor that keeps working.",
+            wide=True,
+        ),
+        *(
+            _plot(
+                f"rank-ic-{name}",
+                f"RankIC by session: {name}",
+                "Overlapping five-session returns: neighbouring bars are not independent.",
+                wide=name == "dual",
+            )
+            for name in ("fingerprint", "traditional", "dual")
+        ),
+        _table(
+            "by-year",
+            "RankIC by year",
+            "Mean over the labelled sessions of each year, their number in brackets; Newey-West 95 % intervals.",
+        ),
+    ),
+)
+GROUPS = Section(
+    "Groups and long-short",
+    (
+        _plot("groups", "Mean return by score group", "Equal weight inside a group, five sessions, before costs."),
+        _plot("long-short", "Top minus bottom, compounded weekly", "Not halved, before costs; drawdown below."),
+        *(
+            _plot(
+                f"group-curves-{name}",
+                f"Every group, compounded weekly: {name}",
+                "Lowest scores to highest; a factor that orders all names fans out evenly.",
+            )
+            for name in ("fingerprint", "traditional", "dual")
+        ),
+        _plot("turnover", "Turnover", "Share of the outer groups' names replaced each week."),
+        _table("by-group", "Mean return by score group", "As in the plot, with Newey-West 95 % intervals."),
+    ),
+)
+WHERE = Section(
+    "Where it works, and what it is",
+    (
+        _plot("decay", "Decay", "RankIC with the return of one single session after the fill; bars: 95 %."),
+        _plot("by-size", "By size group", "RankIC inside thirds of log size; bars: 95 %."),
+        _table("by-size", "RankIC by size group", "Newey-West 95 % intervals, here and below."),
+        _table(
+            "variants",
+            "What could be bought, and what is left without the known",
+            "Fillable: names that trade at the next close and are not at their upper limit. Neutral: the score's "
+            "residual across the symbols of each session on industries, on styles, on both.",
+        ),
+        _table(
+            "bases",
+            "Four ways to be filled",
+            "RankIC with the return over five sessions from each price. The close of t itself cannot be had: a score "
+            "of t is known after it. It is shown to expose the gap.",
+        ),
+        _plot("exposures", "Style exposure", "Mean rank correlation of score and style across symbols; bars: 95 %."),
+        _plot(
+            "spread",
+            "Seeds",
+            "Spread over the seeds in units of the scores' cross-sectional deviation; it is served beside every score.",
+        ),
+        _table("exposures", "Style exposure", "Size: log of float value; momentum: 60 sessions; reversal: 5 sessions."),
+    ),
+)
+PORTFOLIOS = Section(
+    "Index-enhanced portfolios",
+    (
+        _table(
+            "portfolios",
+            "Six figures of each index",
+            "Weekly, filled at the next session's vwap (open where amounts are missing), 0.3 % for a purchase and its "
+            "sale together, untradable names held, daily compounding; first purchase not charged. Yearly figures need "
+            f"20 sessions; from less than a year they are a way of speaking, not a forecast. {THEIRS}",
+        ),
+        _plot("excess", "Excess over the index", "Daily differences, compounded, after costs.", wide=True),
+        _table("rebalances", "Last rebalance", "What the optimiser gave up, and what its bounds cost."),
+    ),
+)
+MODELS = Section(
+    "Models",
+    (
+        _table("folds", "Folds", "Sessions, their number in brackets. Nothing was chosen by the last column."),
+        _table("tried", "Settings tried", "Every setting of encoder and scorer trained here was a chance to be lucky."),
+        _table("encoders", "Encoder vintages", "Figures of the collapse gate, on sessions held out of the training."),
+        _plot(
+            "losses",
+            "Encoder, last vintage",
+            "Validation loss by epoch in units of its trivial baseline; 1 is no better than guessing.",
+            wide=True,
+        ),
+    ),
+)
+DATA = Section(
+    "Data",
+    (
+        _plot("symbols", "Symbols by session", "How many had daily bars, a dual score, and a label.", wide=True),
+        _table("coverage", "In the lake", "", wide=False),
+        _table("quarantined", "Quarantined", "Kept out of the lake, with one reason as an example.", wide=False),
+    ),
+)
+SECTIONS = (FACTORS, OVER_TIME, GROUPS, WHERE, PORTFOLIOS, MODELS, DATA)
+
+ENDS = (
+    "RankIC: Spearman correlation over symbols, average ranks. Weekly: last session of each week; all days: mean of "
+    "the five weekly paths. Intervals: mean ± t times error, degrees of freedom one less than independent periods; "
+    "Newey-West with five lags, circular block bootstrap with blocks of five. Null band: the larger of exchanging "
+    "symbols at random and the series' own error. Encoder and scorer saw no session they are judged on.",
+)
+
+
+def shown(names: Collection[tuple[str, str]]) -> list[Section]:
+    """The sections that have any part among `names`, each (kind, name), with those parts alone."""
+    return [section for each in SECTIONS if (section := each.among(names)).parts]

@@ -1,0 +1,35 @@
+"""The one secret of the feature server: a random bearer token in the home, in a file of mode 0600."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from pathlib import Path
+
+from fpm.store.lake.small_files import place_secret
+from fpm.store.settings import Settings
+
+
+def token_file(settings: Settings) -> Path:
+    return settings.home / "http-token"
+
+
+def ensure_token(settings: Settings) -> Path:
+    """The token's file, with a token in it."""
+    if not token_file(settings).exists():
+        renew_token(settings)
+    return token_file(settings)
+
+
+def renew_token(settings: Settings) -> None:
+    """Another token, at once: a running server reads the file at every request."""
+    place_secret(token_file(settings), secrets.token_urlsafe(32).encode() + b"\n")
+
+
+def is_token(file: Path, given: bytes) -> bool:
+    """Whether this is the file's token, in a time that does not depend on how much of it is right."""
+    try:
+        token = file.read_bytes().strip()
+    except FileNotFoundError:
+        return False
+    return bool(token) and hmac.compare_digest(token, given)

@@ -1,0 +1,301 @@
+"""The lake: one Parquet file per table and session, replaced by rename only.
+
+``<root>/<table>/[vintage=<id>/]session=YYYY-MM-DD/part-0.parquet``: ``timestamp[us, UTC]``, zstd, page checksums
+and checksums by column (`fpm.store.lake.checksums`), canonical row order (keys, event_timestamp, created_timestamp), so that
+equal rows are equal bytes. The session is in
+the path, not in the file. Readers that open a file while it is replaced see the old or the new one, never a mixture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fpm.errors import InputRefused, StoreCorrupt, UsageError
+from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES, Table
+from fpm.sessions import parse_session
+from fpm.store.lake.checksums import checked, sealed
+
+PART = "part-0.parquet"
+TYPES: dict[str, pl.DataType] = {
+    "float64": pl.Float64(),
+    "float32": pl.Float32(),
+    "int16": pl.Int16(),
+    "string": pl.String(),
+    "bool": pl.Boolean(),
+    "date": pl.Date(),
+    "vector": pl.Array(pl.Float32(), FINGERPRINT_SIZE),
+}
+CLOCK = pl.Datetime("us", "UTC")
+RAW = ("minute_bars", "daily_bars", "index_members")  # vendors differ: a declared column they lack is stored as null
+_FEW = 8  # keys and clocks: of so few columns only their own bytes are touched
+_CACHE_BYTES = 256 << 20  # trailing windows read each partition again and again
+
+
+@dataclass(frozen=True)
+class LakeFile:
+    """One stored or staged partition file; `path` is relative to the lake's root, `knowledge` its distinct
+    created_timestamps in order."""
+
+    path: str
+    sha256: str
+    rows: int
+    knowledge: tuple[datetime, ...]
+
+
+def table_of(name: str) -> Table:
+    """The declaration of a table. Raises UsageError for an unknown name."""
+    if name not in TABLES:
+        raise UsageError(
+            code="FPM-CFG-003",
+            wrong=f"unknown table {name!r}",
+            effect="nothing was done",
+            todo=f"use one of {', '.join(TABLES)}",
+        )
+    return TABLES[name]
+
+
+def empty(table: Table) -> pl.DataFrame:
+    """No rows, the declared columns and both clocks."""
+    return pl.DataFrame(
+        schema={**{name: TYPES[kind] for name, kind in table.columns.items()}, **dict.fromkeys(CLOCKS, CLOCK)}
+    )
+
+
+def canonical(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with the declared columns first, in their types and order, NaN as null, rows sorted.
+
+    Raises InputRefused for a missing or undeclared column, a value that does not fit its type, an empty key,
+    an infinite value, two rows with equal keys and clocks, or knowledge before the event.
+    """
+    columns = {name: TYPES[kind] for name, kind in table.columns.items()} | dict.fromkeys(CLOCKS, CLOCK)
+    _check_columns(table, frame)
+    absent = [pl.lit(None, dtype=columns[name]).alias(name) for name in columns if name not in frame.columns]
+    extra = [name for name in frame.columns if name not in columns]
+    casts = [pl.col(name).cast(kind, strict=True) for name, kind in columns.items()]
+    try:
+        ordered = frame.with_columns(absent).select(*casts[:-2], *extra, *casts[-2:])
+    except pl.exceptions.PolarsError as wrong:
+        raise _refused("FPM-LAKE-004", table, f"a column does not fit its type: {wrong}") from wrong
+    floats = pl.selectors.float()
+    ordered = ordered.with_columns(floats.fill_nan(None)).sort(*table.keys, *CLOCKS, maintain_order=True)
+    _check_rows(table, ordered)
+    return ordered
+
+
+def _check_columns(table: Table, frame: pl.DataFrame) -> None:
+    unknown = set(frame.columns) - set(table.columns) - set(CLOCKS)
+    if unknown and not table.open_columns:
+        raise _refused("FPM-LAKE-001", table, f"undeclared columns {sorted(unknown)}")
+    missing = set(table.keys if table.name in RAW else table.columns) - set(frame.columns)
+    if missing:
+        raise _refused("FPM-LAKE-002", table, f"missing columns {sorted(missing)}")
+
+
+def _check_rows(table: Table, frame: pl.DataFrame) -> None:
+    if frame.select(pl.any_horizontal(pl.col(*table.keys, *CLOCKS).is_null().any())).item():
+        raise _refused("FPM-LAKE-005", table, "an empty key or clock")
+    if frame.select(pl.struct(*table.keys, *CLOCKS).is_duplicated().any()).item():
+        raise _refused("FPM-LAKE-006", table, f"two rows of equal {', '.join(table.keys)} and clocks")
+    if frame.select((pl.col("created_timestamp") < pl.col("event_timestamp")).any()).item():
+        raise _refused("FPM-LAKE-007", table, "rows known before their event")
+    floats = frame.select(pl.selectors.float().is_infinite().any())
+    if infinite := [name for name in floats.columns if floats[name].item()]:
+        raise _refused("FPM-LAKE-008", table, f"infinite values in {infinite}")
+
+
+def _refused(code: str, table: Table, wrong: str) -> InputRefused:
+    return InputRefused(
+        code=code,
+        wrong=f"{table.name}: {wrong}",
+        effect="the partition was not written",
+        todo="mend the job that writes it",
+    )
+
+
+def parse(relative: str) -> tuple[str, str | None, date]:
+    """Table, vintage (None where there is none) and session of a path in the lake."""
+    table, *above, folder, _ = relative.split("/")
+    vintage = above[0].removeprefix("vintage=") if above else None
+    return table, vintage, parse_session(folder.removeprefix("session="))
+
+
+def latest(table: Table, frame: pl.DataFrame, known_at: datetime | None) -> pl.DataFrame:
+    """Of each key and event the version with the last `created_timestamp` <= `known_at` (None: of all)."""
+    if frame.is_empty():
+        return frame
+    created = frame["created_timestamp"]
+    first, last = created.min(), created.max()
+    if known_at is not None and last > known_at:  # type: ignore[operator]  # polars types min/max loosely
+        frame = frame.filter(pl.col("created_timestamp") <= known_at)
+    if first == last:
+        return frame
+    return frame.unique([*table.keys, "event_timestamp"], keep="last", maintain_order=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a whole file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_durably(path: Path, content: bytes | memoryview) -> None:
+    """Write a new file and force it to the disk; folders are made as needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Force a folder's entries (a rename, a new file) to the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class DecodedFiles:
+    """The last decoded files, at most `limit` bytes; the key holds inode and mtime, so a replaced file is another."""
+
+    def __init__(self, limit: int = _CACHE_BYTES) -> None:
+        self._limit, self._held = limit, 0
+        self._frames: OrderedDict[tuple[object, ...], pl.DataFrame] = OrderedDict()
+
+    def read(self, path: Path, columns: tuple[str, ...] | None) -> pl.DataFrame:
+        """Columns of one file (None: all; a column the file lacks is left out). Raises StoreCorrupt."""
+        stat = path.stat()
+        key = (str(path), stat.st_ino, stat.st_mtime_ns, columns)
+        if key in self._frames:
+            self._frames.move_to_end(key)
+            return self._frames[key]
+        frame = decode(path, columns)
+        self._frames[key] = frame
+        self._held += int(frame.estimated_size())
+        while self._held > self._limit and len(self._frames) > 1:
+            self._held -= int(self._frames.popitem(last=False)[1].estimated_size())
+        return frame
+
+
+def decode(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Columns of one file (None: all; one that it lacks is left out), checksums verified. Raises StoreCorrupt."""
+    try:
+        with path.open("rb") as stream:
+            if columns is None or len(columns) > _FEW:
+                content = stream.read()  # one copy costs less than the page faults of a whole file
+                return _decoded(memoryview(content), content, columns)
+            return _decoded(memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)), path, columns)
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError) as wrong:
+        if isinstance(wrong, FileNotFoundError):
+            raise
+        raise StoreCorrupt(
+            code="FPM-LAKE-110",
+            wrong=f"{path} cannot be read: {wrong}",
+            effect="nothing was returned",
+            todo="restore the file from a backup, or delete it and run its job again",
+        ) from wrong
+
+
+def _decoded(content: memoryview, place: bytes | Path, columns: Sequence[str] | None) -> pl.DataFrame:
+    """The columns that the file holds; by Polars where its table of checksums speaks for it, else by Arrow, which
+    checks page by page."""
+    held = checked(content, columns)
+    if held is not None:
+        wanted = held if columns is None else [name for name in columns if name in set(held)]
+        return pl.read_parquet(place, columns=wanted, hive_partitioning=False, glob=False)
+    with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as stored:
+        names = stored.schema_arrow.names
+        wanted = names if columns is None else [name for name in columns if name in set(names)]
+        return pl.DataFrame(pl.from_arrow(stored.read(columns=wanted, use_threads=False)))
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The files under `root`; new ones are made under `staging` and renamed in by `put`."""
+
+    root: Path
+    staging: Path
+    _decoded: DecodedFiles = field(default_factory=DecodedFiles, compare=False, repr=False)
+
+    def relative(self, table: str, session: date, vintage: str | None = None) -> str:
+        """Path of a partition below the root; a `by_vintage` table needs its vintage, others have none."""
+        declared = table_of(table)
+        if declared.by_vintage is (vintage is None):
+            raise UsageError(
+                code="FPM-LAKE-003",
+                wrong=f"{table} with vintage {vintage}",
+                effect="nothing was done",
+                todo="name a vintage exactly for tables that have one",
+            )
+        above = f"vintage={vintage}/" if vintage else ""
+        return f"{table}/{above}session={session.isoformat()}/{PART}"
+
+    def vintages(self, table: str) -> list[str]:
+        """Vintages with at least one published session, sorted."""
+        return sorted(path.name.removeprefix("vintage=") for path in (self.root / table).glob("vintage=*"))
+
+    def sessions(self, table: str, vintage: str | None = None) -> list[date]:
+        """Sessions of a table in the lake, in order; of a `by_vintage` table, of that vintage or of any."""
+        table_of(table)
+        folder = self.root / table
+        below = folder / f"vintage={vintage}" if vintage else folder
+        found = [*below.glob(f"session=*/{PART}"), *([] if vintage else folder.glob(f"vintage=*/session=*/{PART}"))]
+        return sorted({parse_session(path.parent.name.removeprefix("session=")) for path in found})
+
+    def files(self, table: str, first: date, last: date, vintage: str | None = None) -> list[tuple[date, Path]]:
+        """Existing files of a table from `first` to `last`, both inclusive, in order of session, then vintage."""
+        vintages: Sequence[str | None] = [None]
+        if table_of(table).by_vintage:
+            vintages = [vintage] if vintage else self.vintages(table)
+        # one session is looked up by its path: a ten-year folder has thousands of entries
+        sessions = [first] if first == last else [day for day in self.sessions(table, vintage) if first <= day <= last]
+        paths = [(day, self.root / self.relative(table, day, each)) for day in sessions for each in vintages]
+        return [(day, path) for day, path in paths if path.exists()]
+
+    def decode(self, path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """All versions in one file, through the cache."""
+        return self._decoded.read(path, None if columns is None else tuple(columns))
+
+    def stage(self, table: str, frame: pl.DataFrame, relative: str, folder: Path) -> LakeFile:
+        """Write a partition under `folder` (in staging), force it to the disk and say what it holds."""
+        ordered = canonical(table_of(table), frame)
+        sink = pa.BufferOutputStream()
+        pq.write_table(
+            ordered.to_arrow(compat_level=pl.CompatLevel.oldest()),
+            sink,
+            compression="zstd",
+            compression_level=1,
+            write_page_checksum=True,
+            coerce_timestamps="us",
+            use_dictionary=[name for name, kind in ordered.schema.items() if not kind.is_float()],  # 39 -> 17 ms
+        )
+        content = memoryview(sealed(memoryview(sink.getvalue())))
+        write_durably(folder / relative, content)
+        knowledge = tuple(ordered["created_timestamp"].unique().sort())
+        return LakeFile(relative, hashlib.sha256(content).hexdigest(), ordered.height, knowledge)
+
+    def put(self, staged: Path, relative: str) -> None:
+        """Publish one staged file by rename; durable when this returns."""
+        target = self.root / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(staged, target)
+        self.sync(target)
+
+    def sync(self, target: Path) -> None:
+        """Make a rename, and every folder it needed, survive a power cut."""
+        for folder in target.parents:
+            sync_folder(folder)
+            if folder == self.root:
+                break

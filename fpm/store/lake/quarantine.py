@@ -1,0 +1,36 @@
+"""Where refused rows and files are kept: `quarantine/<table>/session=.../<sha12>.parquet`, `quarantine/files/*.json`.
+
+Names come from the source's bytes, so the same delivery leaves the same files however often it is ingested.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import polars as pl
+
+from fpm.errors import InputRefused
+from fpm.store.lake.small_files import place
+
+NO_SESSION = "none"
+
+
+def keep_rows(folder: Path, table: str, rows: pl.DataFrame, sha256: str) -> None:
+    """Rows of one source, in files by session.
+
+    `rows`: the original row under our column names, `session` (null where the row has none), `reason_code`,
+    `reason`, `source`, `row`.
+    """
+    for (session,), part in rows.sort("row").partition_by("session", as_dict=True, maintain_order=True).items():
+        sink = io.BytesIO()
+        part.drop("session").write_parquet(sink, compression="zstd", compression_level=1)
+        place(folder / table / f"session={session or NO_SESSION}" / f"{sha256[:12]}.parquet", sink.getvalue())
+
+
+def keep_refusal(folder: Path, source: Path, sha256: str, refusal: InputRefused) -> None:
+    """The note of a file refused whole; the file itself stays where it is."""
+    note = {"file": source.name, "sha256": sha256, "code": refusal.code, "wrong": refusal.wrong, "todo": refusal.todo}
+    content = json.dumps(note, indent=1, ensure_ascii=False).encode()
+    place(folder / "files" / f"{source.name}-{sha256[:12]}.json", content)

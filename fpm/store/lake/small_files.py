@@ -1,0 +1,25 @@
+"""Small files beside the lake, each appearing whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fpm.store.lake.files import sync_folder, write_durably
+
+
+def place(path: Path, content: bytes) -> None:
+    """Write or replace one file by rename; it and its folder survive a power cut."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    write_durably(unfinished, content)
+    os.rename(unfinished, path)
+    sync_folder(path.parent)
+
+
+def place_secret(path: Path, content: bytes) -> None:
+    """Like `place`, for its owner's eyes only, from the first byte on."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.touch(mode=0o600)
+    place(path, content)

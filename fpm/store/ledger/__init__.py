@@ -1,0 +1,10 @@
+"""What was computed from what, and the state that a job sees.
+
+Begin at `stores`.
+
+    ledger  attempts, current files, publications, locks
+    models  registered models and their files
+    stores  tables by session, models and settings as known at one moment
+
+Imports: fpm, fpm.features, fpm.store, fpm.store.lake, fpm.store.postgres.
+"""

@@ -1,0 +1,222 @@
+"""Trained models: immutable folders of files, registered in the database with their hashes.
+
+A model is named by its content. `born` is the earliest moment it could have existed (cut-off of its last training or
+validation session), so what it computes is never known before; `through` is the last session it has seen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import date, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from fpm.errors import ModelRefused, StoreCorrupt, TryLater
+from fpm.sessions import Market, cut_off, previous_sessions
+from fpm.store.lake.files import sha256_of, sync_folder, write_durably
+from fpm.store.ledger.ledger import Ledger
+
+# Sessions between the last one a model has seen and the first it may serve: labels of the pretext task and of the
+# scorer's targets reach that far ahead (walk-forward); the scorer's `through` already lies after its labels.
+PURGE = {"encoder": 6, "scorer": 0}
+STATUSES = ("promoted", "refused")
+
+
+@dataclass(frozen=True)
+class Model:
+    """One registered model; `path` holds its files (`weights.safetensors`, `manifest.json`, …)."""
+
+    kind: str
+    id: str
+    manifest: dict[str, Any]
+    path: Path
+    born: datetime
+    through: date
+    status: str
+
+    def files(self) -> dict[str, bytes]:
+        """Its tensors: the files' contents by name."""
+        return {path.name: path.read_bytes() for path in sorted(self.path.glob("*.safetensors"))}
+
+
+@dataclass(frozen=True)
+class Models:
+    """Models below `root`, registered in the ledger's database; new ones are made under `staging`."""
+
+    root: Path
+    staging: Path
+    ledger: Ledger
+    market: Market
+
+    def save(
+        self,
+        kind: str,
+        model_id: str,
+        files: dict[str, bytes],
+        manifest: dict[str, Any],
+        born: datetime,
+        through: date,
+        status: str,
+    ) -> Model:
+        """Store and register a model; saving the same content again changes nothing but its status.
+
+        `manifest.json` is added to `files`.
+        Raises ModelRefused where the id is taken by other content, or the status or kind is unknown.
+        """
+        model = Model(kind, model_id, manifest, self.root / kind / model_id, born, through, status)
+        if kind not in PURGE or status not in STATUSES:
+            raise ModelRefused(
+                code="FPM-ML-301",
+                wrong=f"{kind} {model_id} with status {status}",
+                effect="nothing was saved",
+                todo=f"kinds: {', '.join(PURGE)}; statuses: {', '.join(STATUSES)}",
+            )
+        contents = files | {"manifest.json": canonical_json(manifest)}
+        hashes = {name: sha256(content).hexdigest() for name, content in sorted(contents.items())}
+        with self.ledger.lock("models", f"{kind}/{model_id}"):
+            if not self._is_stored(model, hashes):
+                self._write(model.path, contents)
+            self._register(model, hashes)
+        return self.load(kind, model_id)
+
+    def _is_stored(self, model: Model, hashes: dict[str, str]) -> bool:
+        """Whether just this model is registered and its files are sound. Raises ModelRefused for other content."""
+        rows = self.ledger.query("SELECT files FROM fpm.models WHERE kind = %s AND id = %s", (model.kind, model.id))
+        if rows and rows[0][0] != hashes:
+            raise ModelRefused(
+                code="FPM-ML-302",
+                wrong=f"{model.kind} {model.id} exists with other content",
+                effect="the stored one was kept",
+                todo="give the new model its own id",
+            )
+        return bool(rows) and all(_is(model.path / name, recorded) for name, recorded in hashes.items())
+
+    def _write(self, target: Path, contents: dict[str, bytes]) -> None:
+        """Into the staging folder first; then one rename, so a model is there whole or not at all.
+
+        A folder without a registered row is the rest of a killed save and is replaced.
+        """
+        staging = self.staging / "models" / target.parent.name / target.name
+        shutil.rmtree(staging, ignore_errors=True)
+        for name, content in contents.items():
+            write_durably(staging / name, content)
+        sync_folder(staging)
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(staging, target)
+        for folder in (target.parent, self.root, self.root.parent):
+            sync_folder(folder)
+
+    def _register(self, model: Model, hashes: dict[str, str]) -> None:
+        self.ledger.execute(
+            "INSERT INTO fpm.models (kind, id, born, through, status, manifest, files) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s) "
+            "ON CONFLICT (kind, id) DO UPDATE SET status = excluded.status",
+            (model.kind, model.id, model.born, model.through, model.status, Jsonb(model.manifest), Jsonb(hashes)),
+        )
+
+    def renew(self, model: Model) -> None:
+        """Let a model trained before come before others of its birth again: what it was trained on is the truth again.
+
+        A correction that is taken back leads here; without it the lake would depend on the way it came about.
+        """
+        self.ledger.execute(
+            "UPDATE fpm.models AS own SET saved_at = clock_timestamp() WHERE kind = %s AND id = %s AND EXISTS "
+            "(SELECT FROM fpm.models AS other WHERE other.kind = own.kind AND other.born = own.born "
+            "AND (other.saved_at, other.id) > (own.saved_at, own.id))",
+            (model.kind, model.id),
+        )
+
+    def load(self, kind: str, model_id: str) -> Model:
+        """A registered model, its files verified.
+
+        Raises TryLater for an unknown one, StoreCorrupt where a file is missing or differs from its hash.
+        """
+        return self._verified(self._row(kind, model_id))
+
+    def _row(self, kind: str, model_id: str) -> tuple[Any, ...]:
+        rows = self.ledger.query(_SELECT + "WHERE kind = %s AND id = %s", (kind, model_id))
+        if not rows:
+            raise TryLater(
+                code="FPM-ML-303",
+                wrong=f"there is no {kind} {model_id}",
+                effect="nothing was computed",
+                todo=f"train it: fpm train {kind} --through SESSION",
+            )
+        return rows[0]
+
+    def list(self, kind: str) -> list[Model]:
+        """All models of a kind, oldest first; their files are not read."""
+        rows = self.ledger.query(_SELECT + "WHERE kind = %s ORDER BY born, saved_at, id", (kind,))
+        return [self._model(row) for row in rows]
+
+    def hashes(self, kind: str) -> dict[str, dict[str, str]]:
+        """The registered sha256 of every file of every model of a kind, by id and name."""
+        rows = self.ledger.query("SELECT id, files FROM fpm.models WHERE kind = %s ORDER BY id", (kind,))
+        return {model_id: dict(sorted(files.items())) for model_id, files in rows}
+
+    def in_force(self, kind: str, session: date) -> Model:
+        """The newest promoted model that may serve `session`: born by its cut-off, and not seen it (nor the purge).
+
+        Raises TryLater where there is none.
+        """
+        return self._verified(self._in_force_row(kind, session))
+
+    def named(self, kind: str, model_id: str) -> Model:
+        """Like `load`, its files not read."""
+        return self._model(self._row(kind, model_id))
+
+    def named_in_force(self, kind: str, session: date) -> Model:
+        """Like `in_force`, its files not read."""
+        return self._model(self._in_force_row(kind, session))
+
+    def _in_force_row(self, kind: str, session: date) -> tuple[Any, ...]:
+        purged = [*previous_sessions(self.market, session, PURGE[kind]), session][0]
+        rows = self.ledger.query(
+            _SELECT + "WHERE kind = %s AND status = 'promoted' AND born <= %s AND through < %s "
+            "ORDER BY born DESC, saved_at DESC, id DESC LIMIT 1",
+            (kind, cut_off(self.market, session), purged),
+        )
+        if not rows:
+            raise TryLater(
+                code="FPM-ML-304",
+                wrong=f"no promoted {kind} may serve {session}",
+                effect="nothing was computed",
+                todo=f"train one: fpm train {kind} --through an earlier session (before {purged})",
+            )
+        return rows[0]
+
+    def _verified(self, row: tuple[Any, ...]) -> Model:
+        model = self._model(row)
+        for name, recorded in row[6].items():
+            path = model.path / name
+            if not _is(path, recorded):
+                raise StoreCorrupt(
+                    code="FPM-ML-310",
+                    wrong=f"{path} is not the file that was registered",
+                    effect="the model was not loaded",
+                    todo="restore it from a backup or train it again",
+                )
+        return model
+
+    def _model(self, row: tuple[Any, ...]) -> Model:
+        kind, model_id, born, through, status, manifest, _ = row
+        return Model(kind, model_id, manifest, self.root / kind / model_id, born, through, status)
+
+
+_SELECT = "SELECT kind, id, born, through, status, manifest, files FROM fpm.models "
+
+
+def _is(path: Path, sha: str) -> bool:
+    return path.is_file() and sha256_of(path) == sha
+
+
+def canonical_json(content: object) -> bytes:
+    """The one spelling of a JSON document: sorted keys, no spaces, UTF-8."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -1,0 +1,217 @@
+"""What a job sees: tables by session, as known at one moment; models; settings.
+
+A job reads and writes only through `Stores`. Writing stages; `fpm.store.jobs.runner` publishes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from functools import cached_property
+
+import polars as pl
+
+from fpm.errors import StoreCorrupt, TryLater, UsageError
+from fpm.features.minute_features import PRESETS, Profile
+from fpm.schema import CLOCKS, FEATURES
+from fpm.sessions import Market, cut_off
+from fpm.store.lake.files import Lake, empty, latest, sha256_of, table_of
+from fpm.store.ledger.ledger import Ledger
+from fpm.store.ledger.models import Model, Models
+from fpm.store.postgres.migrate import bring_to_head
+from fpm.store.postgres.server import ensure_server
+from fpm.store.settings import Settings
+
+
+@dataclass(frozen=True)
+class Written:
+    """One frame a job has handed over, before it is staged."""
+
+    table: str
+    session: date
+    vintage: str | None
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Everything outside the pure code, at one knowledge time (`known_at` None: all that is known).
+
+    `vintage`: the encoder vintage a job works for (fingerprints of an older session under a newer encoder);
+    None: the one in force.
+    """
+
+    settings: Settings
+    market: Market = field(repr=False)
+    lake: Lake
+    ledger: Ledger
+    models: Models = field(repr=False)
+    known_at: datetime | None = None
+    vintage: str | None = None
+    written: list[Written] = field(default_factory=list, compare=False, repr=False)
+
+    def as_of(self, known_at: datetime | None) -> Stores:
+        """The same stores as known at another moment, with nothing written yet."""
+        return replace(self, known_at=known_at, written=[])
+
+    def for_vintage(self, vintage: str | None) -> Stores:
+        """The same stores for one encoder vintage, with nothing written yet."""
+        return replace(self, vintage=vintage, written=[])
+
+    def sessions(self, table: str, vintage: str | None = None) -> list[date]:
+        """Sessions of a table in the lake, in order; of a `by_vintage` table, of one vintage or of any."""
+        return self.lake.sessions(table, vintage or self._vintage(table))
+
+    def _vintage(self, table: str) -> str | None:
+        return self.vintage if table_of(table).by_vintage else None
+
+    def read(
+        self,
+        table: str,
+        first: date,
+        last: date | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        vintage: str | None = None,
+        known_at: datetime | None = None,
+    ) -> pl.DataFrame:
+        """Rows of `table` from `first` to `last`, both inclusive (`last` None: one session), canonical order.
+
+        `session` comes first; the clocks come only with `columns` None or when named. Of each key and event the
+        latest version known at `known_at` (default: that of the stores). A range may be empty.
+        Raises TryLater where a single session is absent, UsageError for a reversed range or unknown table.
+        """
+        declared = table_of(table)
+        if last is not None and last < first:
+            raise UsageError(
+                code="FPM-CFG-065",
+                wrong=f"{table} from {first} to {last}",
+                effect="nothing was read",
+                todo="give the earlier session first",
+            )
+        files = self.lake.files(table, first, last or first, vintage or self._vintage(table))
+        if not files and last is None:
+            raise TryLater(
+                code="FPM-LAKE-075",
+                wrong=f"{table} has no session {first}",
+                effect="nothing was read",
+                todo="run the job that writes it (`fpm jobs`)",
+            )
+        stored = None if columns is None else [name for name in columns if name != "session"]
+        needed = None if stored is None else list(dict.fromkeys((*declared.keys, *CLOCKS, *stored)))
+        frames = [
+            self._known(table, self.lake.decode(path, needed), known_at).select(
+                pl.lit(session).alias("session"), pl.all()
+            )
+            for session, path in files
+        ]
+        if not frames:
+            frames = [empty(declared).select(pl.lit(first).alias("session"), pl.all())]
+        whole = pl.concat(frames, how="diagonal")
+        if columns is None:
+            return whole
+        return whole.select("session", *[name for name in stored or () if name in whole.columns])
+
+    def read_served(self, table: str, first: date, last: date, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Like `read` of a range, but each session as known at its own cut-off: what was served that night.
+
+        What judges a night must read it so: the latest version of an old score knows corrections that came later.
+        """
+        nights = [session for session in self.sessions(table) if first <= session <= last]
+        known = [self.read(table, day, columns=columns, known_at=cut_off(self.market, day)) for day in nights]
+        return pl.concat(known, how="diagonal") if known else self.read(table, first, last, columns=columns)
+
+    def _known(self, table: str, frame: pl.DataFrame, known_at: datetime | None) -> pl.DataFrame:
+        return latest(table_of(table), frame, known_at or self.known_at)
+
+    def write(self, table: str, session: date, frame: pl.DataFrame, *, vintage: str | None = None) -> None:
+        """Hand over a table's rows of one session; nothing is visible before the whole job is published.
+
+        `frame` has keys and columns; the runner fills absent clocks. Other columns (`session`) are dropped.
+        """
+        self.written.append(
+            Written(table, session, vintage or self._vintage(table), frame.drop("session", strict=False))
+        )
+
+    def model(self, kind: str, session: date) -> Model:
+        """The model a job of `session` uses: the encoder of `vintage` if one is set, otherwise the one in force."""
+        if kind == "encoder" and self.vintage:
+            return self.models.load(kind, self.vintage)
+        return self.models.in_force(kind, session)
+
+    @cached_property
+    def profile(self) -> Profile:
+        """The feature profile in force: its name was decided at the first ingest.
+
+        Raises TryLater before anything was ingested.
+        """
+        name = self.ledger.deployment().get("profile")
+        if name is None:
+            raise TryLater(
+                code="FPM-CFG-011",
+                wrong="no feature profile is decided yet",
+                effect="nothing was computed",
+                todo="ingest bars first: fpm ingest PATH",
+            )
+        return Profile(name, self.market.default_view, PRESETS[self.settings.preset])
+
+    def decide_profile(self, name: str) -> None:
+        """Decide the feature profile, once, at the first ingest. Raises UsageError for another or unknown one."""
+        if name not in FEATURES:
+            raise UsageError(
+                code="FPM-CFG-012",
+                wrong=f"unknown profile {name!r}",
+                effect="nothing was done",
+                todo=f"use one of {', '.join(FEATURES)}",
+            )
+        self.ledger.decide("profile", name)
+
+    def verify(self, table: str, session: date, vintage: str | None = None) -> None:
+        """Compare a partition with the hash the ledger recorded. Raises StoreCorrupt, or TryLater if not published."""
+        relative = self.lake.relative(table, session, vintage or self._vintage(table))
+        recorded = self.ledger.current([table]).get(relative)
+        if recorded is None:
+            raise TryLater(
+                code="FPM-LAKE-076",
+                wrong=f"{relative} is not published",
+                effect="nothing was compared",
+                todo="run the job that writes it",
+            )
+        path = self.lake.root / relative
+        if not path.is_file() or sha256_of(path) != recorded.sha256:
+            raise StoreCorrupt(
+                code="FPM-LAKE-111",
+                wrong=f"{path} is not the file the ledger recorded",
+                effect="nothing was changed",
+                todo="restore it from a backup, or delete it and run its job again",
+            )
+
+
+def open_stores(settings: Settings) -> Stores:
+    """Start or find the database, migrate it, and open everything below `settings.home`.
+
+    Market and preset decided before are taken over; other ones given explicitly raise UsageError.
+    """
+    if settings.preset not in PRESETS:
+        raise UsageError(
+            code="FPM-CFG-013",
+            wrong=f"unknown preset {settings.preset!r}",
+            effect="nothing was done",
+            todo=f"use one of {', '.join(PRESETS)}",
+        )
+    server = ensure_server(settings)
+    bring_to_head(settings, server)
+    ledger = Ledger(server.dsn)
+    settings = _decided(settings, ledger)
+    of = settings.place
+    lake = Lake(settings.lake, settings.staging)
+    return Stores(settings, of, lake, ledger, Models(settings.models, settings.staging, ledger, of))
+
+
+def _decided(settings: Settings, ledger: Ledger) -> Settings:
+    decided = ledger.deployment()
+    for key in ("market", "preset"):
+        if key in decided and key in settings.model_fields_set:
+            ledger.decide(key, getattr(settings, key))
+    return settings.model_copy(update={key: decided[key] for key in ("market", "preset") if key in decided})

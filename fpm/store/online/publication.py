@@ -1,0 +1,101 @@
+"""One session made visible online, all views in one Postgres transaction; and what readers then see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import polars as pl
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+
+from fpm.schema import CLOCKS, TABLES
+from fpm.sessions import previous_sessions
+from fpm.store.ledger.ledger import Publication
+from fpm.store.ledger.stores import Stores
+from fpm.store.online import table as online_table
+from fpm.store.postgres.binary_copy import floats_of
+
+# One publication at a time, of whatever session: which one is newest is decided under this lock.
+_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('fpm publication', 0))"
+_NEWEST = "SELECT id, session, sha256 FROM fpm.publications WHERE views = %s ORDER BY session DESC, id DESC LIMIT 1"
+_FORMER = """
+SELECT vintage FROM fpm.publications
+WHERE 'fingerprints' = ANY (views) AND session >= %s AND session < %s AND vintage <> %s
+    AND vintage IN (SELECT id FROM fpm.models WHERE kind = 'encoder')
+ORDER BY session DESC, id DESC LIMIT 1
+"""
+
+
+def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame], stores: Stores) -> str:
+    """Write every view's rows and the publication's row, or nothing at all.
+
+    The frames are the session: what else is online of it disappears, so a correction's withdrawn rows do, and so does
+    every vintage that they do not have.
+    Returns "published"; "unchanged" where the newest publication is of this session and content: its rows are written
+    again all the same, which mends whatever had been changed online; "superseded" where a newer session is already
+    online: time does not go back, nothing is written.
+    """
+    with stores.ledger.transaction() as connection:
+        connection.execute(_ALONE)
+        newest = connection.execute(_NEWEST, (list(publication.views),)).fetchone()
+        if newest is not None and newest[1] > publication.session:
+            return "superseded"
+        for view, frame in frames.items():
+            table = online_table.online_table(view)
+            online_table.write(connection, table, frame, publication.session)
+            if TABLES[view].by_vintage and len(frame):
+                online_table.retire(connection, table, frame["vintage"].unique().to_list())
+        if newest is not None and newest[1:] == (publication.session, publication.sha256):
+            return "unchanged"
+        former = newest[0] if newest is not None and newest[1] == publication.session else None
+        stores.ledger.record_publication(connection, replace(publication, replaces=former))
+    return "published"
+
+
+def published_session(stores: Stores) -> date | None:
+    """The session readers see; None before the first publication."""
+    newest = stores.ledger.query("SELECT max(session) FROM fpm.publications")
+    session: date | None = newest[0][0]
+    return session
+
+
+def former_vintage(session: date, vintage: str, stores: Stores) -> str | None:
+    """The vintage that readers saw before `vintage`, if the session lies in the hand-over: among the `hand_over`
+    sessions from the first that was published under the new one. None where nothing is handed over.
+    """
+    before = previous_sessions(stores.market, session, stores.settings.hand_over)
+    rows = stores.ledger.query(_FORMER, (before[0], session, vintage)) if before else []
+    return str(rows[0][0]) if rows else None
+
+
+def served(view: str, stores: Stores, former: bool = False) -> pl.DataFrame:
+    """All rows of a serving view (one complete session): declared columns and clocks, vectors as lists of Float32.
+
+    `former`: those of the vintage that is being handed over instead.
+    """
+    table = online_table.online_table(view)
+    columns = [*TABLES[view].columns, *CLOCKS]
+    with stores.ledger.transaction() as connection:
+        rows = _rows(connection, f"former_{view}" if former else view, columns)
+    cells = list(zip(*rows, strict=True)) or [() for _ in columns]
+    kinds = {name: table.frame_type(name) for name in columns}
+    frame = {name: _series(name, column, kinds[name]) for name, column in zip(columns, cells, strict=True)}
+    return pl.DataFrame(frame).sort(table.keys)
+
+
+def _series(name: str, cells: tuple[Any, ...], kind: Any) -> pl.Series:
+    if not isinstance(kind, pl.List):
+        return pl.Series(name, cells, dtype=kind)
+    if None in cells or not cells:
+        return pl.Series(name, [None if cell is None else floats_of(cell) for cell in cells], dtype=kind)
+    return pl.Series(name, floats_of(b"".join(cells)).reshape(len(cells), -1)).cast(kind)
+
+
+def _rows(connection: Connection[tuple[object, ...]], view: str, columns: list[str]) -> list[tuple[object, ...]]:
+    with connection.cursor(binary=True) as cursor:
+        names = SQL(", ").join(map(Identifier, columns))
+        cursor.execute(SQL("SELECT {} FROM {}").format(names, Identifier("serving", view)))
+        return cursor.fetchall()

@@ -1,0 +1,12 @@
+"""The embedded Postgres, or the user's own.
+
+Begin at `server`.
+
+    server       which database, and connections to it
+    cluster      the embedded server: made, started, stopped
+    roles        owner, producer, reader
+    migrate      migrations, with Alembic
+    binary_copy  frames as binary COPY
+
+Imports: fpm, fpm.store, fpm.store.lake.
+"""

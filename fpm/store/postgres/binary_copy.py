@@ -1,0 +1,104 @@
+"""Frames as the bytes of Postgres' binary COPY: ten times faster than text, and exact.
+
+Format: https://www.postgresql.org/docs/18/sql-copy.html, "Binary Format"; a vector is its dimension, an unused
+16-bit word and the floats (pgvector `vector_send`). Neighbouring columns of fixed size are one record a row, made by
+numpy; only rows with nulls are put together cell by cell.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from datetime import UTC, datetime
+from itertools import groupby
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+TRAILER = struct.pack(">h", -1)
+NULL = struct.pack(">i", -1)
+POSTGRES_EPOCH = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000  # µs after 1970
+FIXED = {
+    "real": ">f4",
+    "double precision": ">f8",
+    "integer": ">i4",
+    "bigint": ">i8",
+    "boolean": "u1",
+    "timestamptz": ">i8",
+}
+
+
+def encode(frame: pl.DataFrame, types: dict[str, str]) -> bytes:
+    """The columns named in `types` (name -> Postgres type), in that order, as one COPY stream.
+
+    Types: text, real, double precision, integer, bigint, boolean, timestamptz, vector(n); nulls in any.
+    """
+    fields = struct.pack(">h", len(types))
+    parts: list[list[bytes]] = []
+    for text, run in groupby(types.items(), key=lambda column: column[1] == "text"):
+        kinds = dict(run)
+        parts += map(_texts, frame.select(*kinds)) if text else [_records(frame, kinds)]
+    return b"".join([HEADER, *(part for row in zip(*parts, strict=True) for part in (fields, *row)), TRAILER])
+
+
+def floats_of(cells: bytes) -> NDArray[np.float32]:
+    """The floats of one vector in pgvector's binary form, or of several of one length, laid end to end: one row each.
+
+    Shape (D,) of one vector, (N, D) of several.
+    """
+    length = int.from_bytes(cells[:2])
+    if len(cells) == 4 + 4 * length:
+        return np.frombuffer(cells, ">f4", offset=4).astype("<f4")
+    records = np.frombuffer(cells, np.dtype([("head", ">i4"), ("value", ">f4", (length,))]))
+    values_ND: NDArray[np.float32] = records["value"].astype("<f4")
+    return values_ND
+
+
+def _texts(column: pl.Series) -> list[bytes]:
+    """Every text as its length (int32) and its bytes."""
+    encoded = (None if text is None else text.encode() for text in column.to_list())
+    return [NULL if text is None else struct.pack(">i", len(text)) + text for text in encoded]
+
+
+def _records(frame: pl.DataFrame, types: dict[str, str]) -> list[bytes]:
+    """The cells of every row, side by side: one record of fixed size, cut where a cell is absent."""
+    records = np.zeros(len(frame), np.dtype([(name, _cell(kind)) for name, kind in types.items()]))
+    for name, kind in types.items():
+        _fill(records[name], frame[name], kind)
+    stream, step = records.tobytes(), records.dtype.itemsize
+    rows = [stream[start : start + step] for start in range(0, len(stream), step)]
+    present_NF = frame.select(pl.col(*types).is_not_null()).to_numpy()
+    ends = np.cumsum([_cell(kind).itemsize for kind in types.values()]).tolist()
+    for row in np.flatnonzero(~present_NF.all(axis=1)):
+        cells = zip([0, *ends], ends, present_NF[row], strict=False)
+        rows[row] = b"".join(rows[row][start:end] if present else NULL for start, end, present in cells)
+    return rows
+
+
+def _cell(kind: str) -> np.dtype[np.void]:
+    """A value as its length (int32) and its bytes."""
+    if length := _length(kind):
+        return np.dtype([("size", ">i4"), ("dimension", ">i2"), ("unused", ">i2"), ("value", ">f4", (length,))])
+    return np.dtype([("size", ">i4"), ("value", FIXED[kind])])
+
+
+def _fill(cells_N: NDArray[np.void], column: pl.Series, kind: str) -> None:
+    """Write a column into its cells; what stands where a value is absent is never sent."""
+    cells_N["size"] = cells_N.dtype.itemsize - 4
+    if length := _length(kind):
+        zeros = pl.lit([0.0] * length, dtype=pl.List(pl.Float32))
+        filled = pl.select(pl.coalesce(column.cast(pl.List(pl.Float32)), zeros)).to_series()
+        cells_N["dimension"] = length
+        cells_N["value"] = filled.explode().to_numpy().reshape(len(column), length)
+    elif kind == "timestamptz":
+        cells_N["value"] = column.dt.epoch("us").fill_null(POSTGRES_EPOCH).to_numpy() - POSTGRES_EPOCH
+    else:
+        cells_N["value"] = column.fill_null(False if kind == "boolean" else 0).to_numpy()
+
+
+def _length(kind: str) -> int:
+    """n of vector(n); 0 for other types."""
+    found = re.fullmatch(r"vector\((\d+)\)", kind)
+    return int(found[1]) if found else 0

@@ -1,0 +1,76 @@
+"""Migrations of our own tables, with Alembic configured here instead of in a file."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import psycopg
+
+from fpm.errors import TryLater, UsageError
+from fpm.store.postgres.server import Server, ensure_server
+from fpm.store.settings import Settings
+
+_LOCK = 4_607_182_418_800_017_408  # any number of our own: two processes migrate one after the other
+
+
+def migrate(settings: Settings, revision: str = "head") -> None:
+    """Bring the schema `fpm` to a revision, in one transaction; nothing happens where it is there already.
+
+    Raises UsageError where the database was made by a newer version of this program.
+    """
+    import sqlalchemy as sa  # half a second, and rarely needed
+    from alembic import command
+    from alembic.config import Config
+
+    server = ensure_server(settings)
+    _refuse_newer(server)
+    engine = sa.create_engine("postgresql+psycopg://", connect_args=server.parts, poolclass=sa.NullPool)
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("migrations")))
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        connection.execute(sa.text("CREATE SCHEMA IF NOT EXISTS fpm"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def revision_of(server: Server) -> str | None:
+    """The revision the database is at, None before the first migration. Raises TryLater where it does not answer."""
+    try:
+        with psycopg.connect(server.dsn, application_name="fpm") as connection:
+            if connection.execute("SELECT to_regclass('fpm.migration')").fetchone() == (None,):
+                return None
+            row = connection.execute("SELECT version_num FROM fpm.migration").fetchone()
+            return None if row is None else str(row[0])
+    except psycopg.OperationalError as wrong:
+        raise TryLater(
+            code="FPM-PG-076",
+            wrong=f"the database does not answer: {wrong}",
+            effect="nothing was done",
+            todo="see that FPM_DATABASE_URL is right and its server runs",
+        ) from wrong
+
+
+def newest_revision() -> str:
+    """The newest revision this version of the program knows; files are named by theirs."""
+    revisions = resources.files("migrations").joinpath("versions").iterdir()
+    return max(path.name[:4] for path in revisions if path.name[:4].isdigit())
+
+
+def bring_to_head(settings: Settings, server: Server) -> None:
+    """Migrate if the database is behind. Raises UsageError where it is ahead."""
+    _refuse_newer(server)
+    if revision_of(server) != newest_revision():
+        migrate(settings)
+
+
+def _refuse_newer(server: Server) -> None:
+    found = revision_of(server)
+    if found is not None and found > newest_revision():
+        raise UsageError(
+            code="FPM-PG-079",
+            wrong=f"the database is at revision {found}, this version knows {newest_revision()}",
+            effect="nothing was done",
+            todo="run the newer version of fpm that migrated it",
+        )

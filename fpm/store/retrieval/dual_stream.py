@@ -1,0 +1,31 @@
+"""What the scorer sees of a span of sessions, point in time, through Feast's service `dual_stream`."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from fpm.store.ledger.stores import Stores
+
+SERVICE = "dual_stream"
+TABLES = ("fingerprints", "daily_bars", "daily_factors")
+
+
+def dual_stream(stores: Stores, first: date, last: date, vintage: str) -> pl.DataFrame:
+    """Fingerprints of `vintage`, daily bars and factors of `first` to `last`, both inclusive, as known at the stores.
+
+    Columns symbol, session, vintage and those of the service. Only symbol-sessions that every table has a row of:
+    Feast would otherwise carry an older session's value over, up to its time to live.
+    """
+    from fpm.store.retrieval import features  # takes seconds to import
+
+    entities = _present(stores, TABLES[0], first, last, vintage)
+    for table in TABLES[1:]:
+        entities = entities.join(_present(stores, table, first, last, None), on=["session", "symbol"], how="semi")
+    entities = entities.sort("session", "symbol").with_columns(pl.lit(vintage).alias("vintage"))
+    return features.frame(stores.settings, SERVICE, entities, stores.known_at)
+
+
+def _present(stores: Stores, table: str, first: date, last: date, vintage: str | None) -> pl.DataFrame:
+    return stores.read(table, first, last, columns=["symbol"], vintage=vintage)

@@ -1,0 +1,151 @@
+"""Files for other programs: any table, or a point-in-time frame, as Parquet. Written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from fpm.errors import InputRefused, TryLater, UsageError
+from fpm.schema import SCORES
+from fpm.store.lake.files import table_of
+from fpm.store.ledger.stores import Stores
+
+
+def table(name: str, span: tuple[date, date] | None, out: Path, stores: Stores) -> int:
+    """Write the latest version of every row of a table (columns, session, both clocks); returns the row count.
+
+    `span`: first and last session, or None for all. Tables kept by vintage are written with every vintage.
+    Raises UsageError for an unknown table or one with nothing published in that span.
+    """
+    declared = table_of(name)
+    sessions = stores.sessions(name)
+    first, last = span or (date.min, date.max)
+    chosen = [session for session in sessions if first <= session <= last]
+    if not chosen:
+        known = f"{sessions[0]} to {sessions[-1]}" if sessions else "nothing yet"
+        raise UsageError(
+            code="FPM-CFG-011",
+            wrong=f"table {name} has no session from {first} to {last}",
+            effect="no file was written",
+            todo=f"it holds {known}",
+        )
+    if declared.by_vintage:
+        parts = [stores.read(name, chosen[0], chosen[-1], vintage=vintage) for vintage in stores.lake.vintages(name)]
+        rows = pl.concat([part for part in parts if part.height], how="vertical")
+    else:
+        rows = stores.read(name, chosen[0], chosen[-1])
+    _write(rows.sort("session", *declared.keys), out)
+    return rows.height
+
+
+def frame(
+    service_or_view: str,
+    entities: Path,
+    known_at: datetime | None,
+    out: Path,
+    stores: Stores,
+    progress: Callable[[int, int, object], None] = lambda done, total, what: None,
+) -> int:
+    """Write the point-in-time frame of an entity file through Feast, in the order of its rows; returns their count.
+
+    Written in blocks: memory holds the entities and a few sessions. `progress` is told rows written and rows in all.
+    The entity file has `symbol`, `event_timestamp` (with a zone); for fingerprints `vintage` (default: the one in
+    force at each row's moment), for scores `stream` (default: dual), for weights `index`.
+    """
+    from fpm.store.frames import files as frame_files
+    from fpm.store.retrieval import features
+
+    _check_place(out)
+    rows = with_vintage(_read_entities(entities), stores)
+    _require_known_symbols(rows, stores)
+    if service_or_view == SCORES.name and "stream" not in rows.columns:
+        rows = rows.with_columns(stream=pl.lit("dual"))
+    asked, job = features.retrieval(stores.settings, service_or_view, rows, known_at)
+    frame_files.write(job.blocks(), asked.height, out, lambda done: progress(done, asked.height, out.name))
+    return asked.height
+
+
+def _require_known_symbols(entities: pl.DataFrame, stores: Stores) -> None:
+    """A symbol that no session has ever had is a misspelt one, not one without values. Raises InputRefused."""
+    asked = set(entities["symbol"].drop_nulls().unique().to_list())
+    unknown = set(asked)
+    for session in reversed(stores.sessions("daily_bars")):  # the newest knows nearly all
+        if not unknown:
+            return
+        unknown -= set(stores.read("daily_bars", session, columns=["symbol"])["symbol"].to_list())
+    if unknown:
+        named = ", ".join(sorted(unknown)[:5]) + (", …" if len(unknown) > 5 else "")
+        raise InputRefused(
+            code="FPM-FRAME-003",
+            wrong=f"{len(unknown)} of {len(asked)} symbols were never in the store: {named}",
+            effect="nothing was written",
+            todo="write them as `fpm export daily_bars` does, code.exchange, or drop them",
+        )
+
+
+def with_vintage(entities: pl.DataFrame, stores: Stores) -> pl.DataFrame:
+    """`entities` with a `vintage` column: the encoder in force on the local date of each row, null where none was."""
+    if "vintage" in entities.columns:
+        return entities
+    days = entities["event_timestamp"].dt.convert_time_zone(stores.market.timezone).dt.date()
+    in_force = {day: _vintage_in_force(day, stores) for day in days.unique().to_list()}
+    vintages = days.replace_strict(list(in_force), pl.Series(list(in_force.values()), dtype=pl.String))
+    return entities.with_columns(vintages.alias("vintage"))
+
+
+def _vintage_in_force(day: date, stores: Stores) -> str | None:
+    """None before the first vintage: those rows get null fingerprints, they are not dropped."""
+    try:
+        return stores.models.named_in_force("encoder", day).id
+    except TryLater:
+        return None
+
+
+def _read_entities(path: Path) -> pl.DataFrame:
+    if not path.is_file():
+        raise UsageError(
+            code="FPM-CFG-012",
+            wrong=f"no entity file {path}",
+            effect="nothing was written",
+            todo="give a Parquet or CSV file",
+        )
+    rows = pl.read_csv(path, try_parse_dates=True) if path.suffix == ".csv" else pl.read_parquet(path)
+    missing = {"symbol", "event_timestamp"} - set(rows.columns)
+    if missing:
+        raise InputRefused(
+            code="FPM-FRAME-001",
+            wrong=f"{path} lacks {', '.join(sorted(missing))}; found: {', '.join(rows.columns)}",
+            effect="nothing was written",
+            todo="add the column(s); event_timestamp carries its zone",
+        )
+    kind = rows.schema["event_timestamp"]
+    if not isinstance(kind, pl.Datetime) or kind.time_zone is None:
+        raise InputRefused(
+            code="FPM-FRAME-002",
+            wrong=f"event_timestamp of {path} is {kind}, a moment without a zone",
+            effect="nothing was written",
+            todo="write moments with their zone, e.g. 2026-01-05T15:00:00+08:00",
+        )
+    return rows.with_columns(pl.col("event_timestamp").dt.convert_time_zone("UTC").cast(pl.Datetime("us", "UTC")))
+
+
+def _write(rows: pl.DataFrame, out: Path) -> None:
+    """A reader of `out` sees the old file or the new one."""
+    _check_place(out)
+    partial = out.with_name(f".{out.name}.partial")
+    rows.write_parquet(partial)
+    os.replace(partial, out)
+
+
+def _check_place(out: Path) -> None:
+    if out.is_dir() or not out.parent.is_dir():
+        raise UsageError(
+            code="FPM-CFG-013",
+            wrong=f"cannot write {out}",
+            effect="nothing was written",
+            todo="give a file in an existing folder",
+        )

@@ -1,0 +1,251 @@
+"""Feast as the rest of the package sees it: apply the definitions, ask for frames, read online values.
+
+`feature_repo/feature_store.yaml` and `definitions.py` are the declarations; the settings fill in their places.
+Importing this module imports Feast, which takes seconds: import it where it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import resources
+from string import Template
+from typing import Any
+
+import fpm.store.retrieval.quick_feast  # noqa: F401  before all others that import Feast
+
+# isort: split
+import polars as pl
+import psycopg
+import sqlalchemy as sa
+import yaml
+from feast import Entity, FeatureService, FeatureStore, FeatureView, RepoConfig
+from feast.feast_object import FeastObject
+from feast.infra.registry.sql import SqlRegistry
+
+from fpm import sessions
+from fpm.errors import TryLater, UsageError
+from fpm.store.frames.entities import Entities, entity_rows
+from fpm.store.frames.offline_store import LakeJob
+from fpm.store.online.answers import table_of
+from fpm.store.online.online_store import FpmOnlineStore
+from fpm.store.postgres.server import Server, ensure_server
+from fpm.store.settings import Settings
+from fpm.two_clocks import EVENT, KNOWN_AT
+
+REGISTRY_SCHEMA = "feast"
+PATIENCE = 0.8  # seconds a reader waits for a connection; then the server says "try later"
+
+
+def feature_store(settings: Settings) -> FeatureStore:
+    """Feast's own entry, configured for this deployment; see `opened` for one that closes its connections."""
+    server = ensure_server(settings)
+    return FeatureStore(config=RepoConfig(**_configured(settings, server, server), repo_path=settings.home))
+
+
+def serving_store(settings: Settings) -> FeatureStore:
+    """Feast's entry for those who only read: one published session, no right to write anywhere, no long waiting."""
+    server = ensure_server(settings)
+    configured = _configured(settings, server.for_role("producer").read_only(), server.for_role("reader"))
+    configured["registry"]["schema_mode"] = "verify"
+    configured["online_store"] |= {"place": "serving", "patience": PATIENCE}
+    return FeatureStore(config=RepoConfig(**configured, repo_path=settings.home))
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[FeatureStore]:
+    """The feature store for the length of a block; its connections are closed at the end.
+
+    Raises TryLater where the database does not answer.
+    """
+    try:
+        store = feature_store(settings)
+        try:
+            yield store
+        finally:
+            _disconnect(store)
+    except (psycopg.OperationalError, sa.exc.OperationalError) as wrong:
+        raise TryLater(
+            code="FPM-PG-075",
+            wrong=f"the database did not answer: {wrong}",
+            effect="nothing was changed",
+            todo="see that Postgres runs (`fpm setup`), then run the same command again",
+        ) from wrong
+
+
+def apply(settings: Settings) -> list[str]:
+    """Bring registry and online tables to the definitions, dropping what is no longer declared; safe to repeat.
+
+    Returns the names of the declared views and services.
+    """
+    things = vars(importlib.import_module("feature_repo.definitions")).values()
+    entities = [thing for thing in things if isinstance(thing, Entity)]
+    views = {thing.name: thing for thing in things if isinstance(thing, FeatureView)}
+    services = {thing.name: thing for thing in things if isinstance(thing, FeatureService)}
+    with opened(settings) as store:
+        gone: list[FeastObject] = [held for held in store.list_feature_services() if held.name not in services]
+        gone += [held for held in store.list_feature_views() if held.name not in views]
+        declared: list[FeastObject] = [*entities, *views.values(), *services.values()]
+        store.apply(declared, objects_to_delete=gone, partial=False)
+    return sorted({*views, *services})
+
+
+def frame(
+    settings: Settings, service_or_view: str, entities: Entities, known_at: datetime | None = None
+) -> pl.DataFrame:
+    """The point-in-time frame of a service or view: every entity row, in its order, with the features beside it.
+
+    `entities`: a frame (Polars, pandas, Arrow) or the path of a Parquet file; the join keys and either
+    `event_timestamp` (aware) or `session`. A session stands for its close, as known at its cut-off. `known_at`, or a
+    column of that name, is the second clock; without either, an event_timestamp is also the moment of knowledge.
+    Columns that are no key pass through, but a `vintage` that the service is not keyed by is dropped: every row may
+    carry one.
+    Raises UsageError for an unknown name or a missing column, InputRefused for naive moments.
+    """
+    rows, job = retrieval(settings, service_or_view, entities, known_at)
+    answer = pl.DataFrame(pl.from_arrow(job.to_arrow()))
+    return pl.concat([rows, answer.drop(rows.columns)], how="horizontal")
+
+
+def frame_batches(
+    settings: Settings,
+    service_or_view: str,
+    entities: Entities,
+    known_at: datetime | None = None,
+    sessions: int | None = None,
+) -> Iterator[pl.DataFrame]:
+    """The rows of `frame` in blocks of so many event days, in the order of the days; memory is that of one block.
+
+    `sessions`: None for as many as make a block of a few megabytes.
+
+    Rows of one day keep their order, so entities in session order come back as they are.
+    """
+    _, job = retrieval(settings, service_or_view, entities, known_at)
+    return (rows for _, rows in job.blocks(sessions))
+
+
+def retrieval(
+    settings: Settings, service_or_view: str, entities: Entities, known_at: datetime | None = None
+) -> tuple[pl.DataFrame, LakeJob]:
+    """The entity rows that Feast is asked about, and its job, which has read nothing yet; see `frame`."""
+    given = entity_rows(entities)
+    with opened(settings) as store:
+        features, views = _asked(store, service_or_view)
+        keys = {column.name for view in views for column in view.entity_columns}
+        rows = _moments(settings, given if "vintage" in keys else given.drop("vintage", strict=False))
+        if known_at is not None:
+            rows = rows.with_columns(pl.lit(_utc(known_at)).alias(KNOWN_AT))
+        # Feast hands any frame on as it is; pandas would cost a copy and the types
+        job = store.get_historical_features(entity_df=rows, features=features)
+    assert isinstance(job, LakeJob)
+    return rows, job
+
+
+def online(settings: Settings, service_or_view: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """The online values of a service or view for every row of join keys, in their order; null where none is stored.
+
+    One value a cell goes through protobuf: for a whole market read schema ``serving`` by SQL instead.
+    """
+    with opened(settings) as store:
+        features, views = _asked(store, service_or_view)
+        keys = list(dict.fromkeys(column.name for view in views for column in view.entity_columns))
+        if offline := [view.name for view in views if not view.online]:
+            raise UsageError(
+                code="FPM-ONL-001",
+                wrong=f"{offline} are not published online",
+                effect="nothing was read",
+                todo="ask for a frame",
+            )
+        if missing := [key for key in keys if key not in rows.columns]:
+            raise UsageError(
+                code="FPM-PIT-002",
+                wrong=f"the rows have no column {missing[0]!r}",
+                effect="nothing was read",
+                todo="add it",
+            )
+        asked: dict[str, Any] = rows.select(keys).to_dict(as_series=False)
+        answer = store.get_online_features(features=features, entity_rows=asked).to_dict()
+    types = {name: table.frame_type(name) for table in map(table_of, views) for name in table.columns}
+    values = pl.DataFrame({name: answer[name] for name in types if name in answer}, schema_overrides=types)
+    return pl.concat([rows, values.drop(rows.columns, strict=False)], how="horizontal")
+
+
+def _asked(store: FeatureStore, name: str) -> tuple[FeatureService | list[str], list[FeatureView]]:
+    """What Feast is to be asked for, and the views behind it, with only the columns that are asked for."""
+    views = {view.name: view for view in store.list_feature_views()}
+    services = {service.name: service for service in store.list_feature_services()}
+    if name in services:
+        return services[name], [views[one.name] for one in services[name].feature_view_projections]
+    if name in views:
+        return [f"{name}:{field.name}" for field in views[name].features], [views[name]]
+    raise UsageError(
+        code="FPM-PIT-008",
+        wrong=f"there is no feature service or view {name!r}",
+        effect="nothing was read",
+        todo=f"use one of {', '.join(sorted({*services, *views})) or 'none yet: run `fpm setup`'}",
+    )
+
+
+def _moments(settings: Settings, entities: pl.DataFrame) -> pl.DataFrame:
+    """With `event_timestamp`, and for rows given by session also `known_at`."""
+    if EVENT in entities.columns or "session" not in entities.columns:
+        return entities
+    market, days = settings.place, entities["session"].unique().drop_nulls().to_list()
+    closes = {day: sessions.close(market, day) for day in days}
+    cut_offs = {day: sessions.cut_off(market, day) for day in days}
+    kind = pl.Datetime("us", "UTC")
+    moments = [pl.col("session").replace_strict(closes, default=None, return_dtype=kind).alias(EVENT)]
+    if KNOWN_AT not in entities.columns:
+        moments.append(pl.col("session").replace_strict(cut_offs, default=None, return_dtype=kind).alias(KNOWN_AT))
+    return entities.with_columns(moments)
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise UsageError(
+            code="FPM-PIT-003",
+            wrong=f"known_at {moment} has no time zone",
+            effect="nothing was read",
+            todo="give it one",
+        )
+    return moment.astimezone(UTC)
+
+
+def _configured(settings: Settings, registry: Server, online: Server) -> dict[str, Any]:
+    """feature_store.yaml with its places filled in."""
+    places = {
+        "FPM_FEAST_REGISTRY": _registry(registry),
+        "FPM_FEAST_LAKE": str(settings.lake),
+        "FPM_FEAST_ONLINE": online.dsn,
+    }
+    text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
+    configured: dict[str, Any] = _filled(yaml.safe_load(text), places)
+    return configured
+
+
+def _registry(server: Server) -> str:
+    """The registry's place as SQLAlchemy wants it: the same database, in a schema of its own."""
+    parts = dict(server.parts)
+    own = {name: parts.pop(key, None) for name, key in (("username", "user"), ("password", "password"))}
+    database = parts.pop("dbname", None)
+    parts["options"] = f"{parts.get('options') or ''} -c search_path={REGISTRY_SCHEMA}".strip()
+    query = {name: str(value) for name, value in parts.items() if value is not None}
+    url = sa.URL.create("postgresql+psycopg", database=database, query=query, **own)
+    return url.render_as_string(hide_password=False)
+
+
+def _filled(node: Any, places: dict[str, str]) -> Any:
+    """The parsed YAML with every ``${NAME}`` replaced; parsed first, so that no value can change its structure."""
+    if isinstance(node, dict):
+        return {key: _filled(value, places) for key, value in node.items()}
+    return Template(node).substitute(places) if isinstance(node, str) else node
+
+
+def _disconnect(store: FeatureStore) -> None:
+    online_store = store._get_provider().online_store
+    assert isinstance(online_store, FpmOnlineStore)
+    online_store.disconnect()
+    assert isinstance(store.registry, SqlRegistry)
+    store.registry.write_engine.dispose()

@@ -1,0 +1,202 @@
+"""Level-2 files as vendors deliver them: which stream, which columns, and batches of rows, or a refusal in words.
+
+A file belongs to the stream that its name begins with, or its folder's (`orders/2023-02-01.parquet`): `trades`,
+`orders`, `ticks` (Shanghai's merged stream), `snapshots`, `totals`. Files are Parquet and read a batch at a time, so
+that their size costs no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fpm.errors import UsageError
+from fpm.ingest.bar_files import check_content, refuse
+from fpm.ticks.tape import MERGED, ORDERS, TRADES
+
+SNAPSHOTS, TOTALS = "snapshots", "totals"
+BATCH = 1 << 20  # rows
+MOST_COLUMNS, MOST_GROUPS = 1_000, 100_000
+
+SYNONYMS = {
+    "symbol": ("SecurityID", "ts_code", "code", "ticker"),
+    "time": ("datetime", "timestamp", "TransactTime", "TradeTime", "OrderTime", "TickTime"),
+    "price": ("TradePrice", "LastPx", "OrderPrice", "Price"),
+    "volume": ("TradeQty", "LastQty", "OrderQty", "Balance", "Qty", "qty"),
+    "side": ("TradeBSFlag", "TickBSFlag", "OrderBSFlag", "Side", "bs_flag"),
+    "exec_type": ("ExecType",),
+    "order_type": ("OrderType", "OrdType"),
+    "record_type": ("Type", "TickType"),
+    "buy_order": ("TradeBuyNo", "BidApplSeqNum", "BuyOrderNO"),
+    "sell_order": ("TradeSellNo", "OfferApplSeqNum", "SellOrderNO"),
+    "order_no": ("OrderNO", "OrderNo"),
+    "seq": ("ApplSeqNum", "BizIndex", "TradeIndex", "OrderIndex"),
+    "channel": ("ChannelNo", "TradeChannel", "TradeChan", "OrderChannel", "Channel"),
+    "session": ("trade_date", "date"),
+    "amount": ("turnover", "Turnover"),
+    "trades": ("trade_count", "TradNumber"),
+}
+_KEYS = ("symbol", "time", "price", "volume", "seq")
+REQUIRED = {
+    TRADES: (*_KEYS, "buy_order", "sell_order"),
+    ORDERS: (*_KEYS, "side", "order_no"),
+    MERGED: (*_KEYS, "record_type", "side", "buy_order", "sell_order"),
+    SNAPSHOTS: ("symbol", "time", "cum_volume", "cum_amount", "cum_trades"),
+    TOTALS: ("symbol", "session", "volume", "amount", "trades"),
+}
+OPTIONAL = {TRADES: ("side", "exec_type", "channel"), ORDERS: ("order_type", "channel"), MERGED: ("channel",)}
+NUMBERS = ("price", "volume", "cum_volume", "cum_amount", "cum_trades", "amount", "trades")
+WHOLE = ("seq", "channel", "buy_order", "sell_order", "order_no")
+
+
+@dataclass(frozen=True)
+class TickFile:
+    """One file, recognised: `names` is our column name -> the file's."""
+
+    path: Path
+    stream: str
+    rows: int
+    names: dict[str, str]
+    ignored: tuple[str, ...]
+
+    @property
+    def synonyms(self) -> dict[str, str]:
+        return {name: original for name, original in self.names.items() if name != original}
+
+
+def stream_of(path: Path) -> str | None:
+    """The stream a file's own name begins with, or its folder's where the file is named by a day or a part."""
+    folder = (path.parent.name,) if path.stem[:1].isdigit() or path.stem.startswith("part") else ()
+    for name in (path.stem, *folder):
+        for stream in REQUIRED:
+            if name == stream or name.startswith((f"{stream}-", f"{stream}_", f"{stream}.")):
+                return stream
+    return None
+
+
+def find(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Every Parquet or CSV file in the given folders, or named: those of a stream, and the others.
+
+    Raises UsageError for a path that does not exist, or where no file at all holds trades.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise UsageError(
+                code="FPM-CFG-101",
+                wrong=f"{path} does not exist",
+                effect="nothing was read",
+                todo="name a folder of ticks",
+            )
+        inside = path.rglob("*") if path.is_dir() else [path]
+        files += [each for each in inside if each.suffix in (".parquet", ".csv") and not each.name.startswith(".")]
+    files = sorted(set(files))
+    known = [file for file in files if stream_of(file)]
+    if not any(stream_of(file) in (TRADES, MERGED) for file in known):
+        wrong = f"no file named {TRADES}* or {MERGED}* in {', '.join(map(str, paths))}"
+        raise UsageError(
+            code="FPM-CFG-102",
+            wrong=wrong,
+            effect="nothing was read",
+            todo=f"name the files by their stream: {list(REQUIRED)}",
+        )
+    return known, [file for file in files if not stream_of(file)]
+
+
+def open_file(path: Path) -> TickFile:
+    """Recognise a file by its footer alone.
+
+    Raises InputRefused: 001 empty, 002 truncated, 003 unreadable, 004 not Parquet, 006 missing column, 007 two columns
+    of one meaning or a near miss, 008 wrong type, 146 prices as integers, RES-145 a footer beyond bounds.
+    """
+    check_content(path)
+    if path.suffix != ".parquet":
+        raise refuse("FPM-IN-004", path, "ticks as CSV", "write them as Parquet: types and speed are needed")
+    try:
+        with pq.ParquetFile(path) as opened:
+            schema, rows, groups = opened.schema_arrow, opened.metadata.num_rows, opened.metadata.num_row_groups
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise refuse("FPM-IN-003", path, f"unreadable footer ({str(error)[:120]})", "fetch the file again") from None
+    if len(schema) > MOST_COLUMNS or groups > MOST_GROUPS:
+        raise refuse("FPM-RES-145", path, f"{len(schema)} columns, {groups} row groups", "write it as one plain table")
+    if not rows:
+        raise refuse("FPM-IN-001", path, "file has no rows", "ask the vendor for the file again")
+    stream = stream_of(path)
+    if stream is None:
+        raise refuse("FPM-IN-006", path, "its name says no stream", f"begin it with one of {', '.join(REQUIRED)}")
+    names = _match(path, schema.names, stream)
+    _check_types(path, schema, names)
+    return TickFile(path, stream, rows, names, tuple(each for each in schema.names if each not in names.values()))
+
+
+def _match(path: Path, found: list[str], stream: str) -> dict[str, str]:
+    names: dict[str, str] = {}
+    wanted = (*REQUIRED[stream], *OPTIONAL.get(stream, ()))
+    for name in wanted:
+        hits = [name] if name in found else [word for word in SYNONYMS.get(name, ()) if word in found]
+        if len(hits) > 1 and name != "seq":
+            raise refuse("FPM-IN-007", path, f"columns {' and '.join(hits)} both mean {name}", "keep one of them")
+        if hits:
+            names[name] = hits[0]  # of BizIndex and TradeIndex the first: it orders trades among orders
+    spelt = {word.lower(): name for name in wanted for word in (name, *SYNONYMS.get(name, ()))}
+    for column in found:
+        near = spelt.get(column.strip().lower())
+        if near and near not in names:
+            wrong = f"column {column!r} is not known, {near!r} is near"
+            raise refuse("FPM-IN-007", path, wrong, f"rename it to {near!r}")
+    if missing := [name for name in REQUIRED[stream] if name not in names]:
+        wrong = f"missing column(s) of {stream}: {', '.join(missing)}; found: {', '.join(found[:40])}"
+        raise refuse("FPM-IN-006", path, wrong, "add the column(s) under these names")
+    return names
+
+
+def _check_types(path: Path, schema: pa.Schema, names: dict[str, str]) -> None:
+    for name, original in names.items():
+        kind = schema.field(original).type
+        number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+        if name == "price" and pa.types.is_integer(kind):
+            wrong = f"column {original} is {kind}: prices look scaled, by 100, 1,000 or 10,000"
+            raise refuse("FPM-IN-146", path, wrong, "give prices in currency, as decimal numbers")
+        fits = (
+            (name not in NUMBERS or number)
+            and (name not in WHOLE or pa.types.is_integer(kind))
+            and (name != "time" or pa.types.is_timestamp(kind))
+            and (name != "session" or pa.types.is_date(kind))
+            and (name != "symbol" or not number)
+        )
+        if not fits:
+            expected = "a number" if name in NUMBERS else "integer" if name in WHOLE else _EXPECTED[name]
+            wrong = f"column {original} is {kind}, expected {expected}"
+            raise refuse("FPM-IN-008", path, wrong, "store numbers as numbers, times as timestamps, codes as text")
+
+
+_EXPECTED = {"time": "timestamp", "session": "date", "symbol": "text"}
+
+
+def batches(file: TickFile) -> Iterator[pl.DataFrame]:
+    """The file's wanted columns under our names, with `row` from 0, a batch at a time.
+
+    Raises InputRefused 003 where the data cannot be decoded.
+    """
+    originals, done = list(file.names.values()), 0
+    back = {original: name for name, original in file.names.items()}
+    try:
+        with pq.ParquetFile(file.path, pre_buffer=False, buffer_size=BATCH) as opened:
+            for batch in opened.iter_batches(BATCH, columns=originals, use_threads=False):
+                frame = pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
+                yield frame.rename(back).with_columns(pl.int_range(done, done + pl.len(), dtype=pl.UInt32).alias("row"))
+                done += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise refuse("FPM-IN-003", file.path, f"unreadable data ({str(error)[:120]})", "fetch it again") from None
+
+
+def original_rows(file: TickFile, faults: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `faults` (row, session, reason_code, reason) as the vendor wrote them, with these and `source`."""
+    wanted = faults.with_columns(pl.col("row").cast(pl.UInt32))
+    parts = [batch.join(wanted, on="row", how="inner", maintain_order="left") for batch in batches(file)]
+    return pl.concat(parts).drop("session_right", strict=False).with_columns(pl.lit(file.path.name).alias("source"))

@@ -1,0 +1,168 @@
+"""The tape: Level-2 records of both exchanges under one set of columns, and what never changes about them.
+
+One row a record. `price` is in 1/10,000 of the currency and `volume` in shares, both whole numbers, so every sum is
+exact and has the same bits whatever the order of adding. `time` is in milliseconds of the exchange's day.
+
+Sources: docs/ticks.md; Shanghai and Shenzhen trading rules 2023, chapter 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from fpm.ingest.vendor_bars import SH_CLOSING_CALL
+from fpm.sessions import Market
+
+TRADES, ORDERS, MERGED = "trades", "orders", "ticks"
+STREAMS = (TRADES, ORDERS, MERGED)
+TRADE, CANCEL, ADD, DELETE, STATUS = range(5)  # CANCEL: Shenzhen's, in the trade stream; DELETE: Shanghai's, of orders
+SHANGHAI, SHENZHEN = "SH", "SZ"
+EXCHANGES = (SHANGHAI, SHENZHEN)
+UNITS = 10_000  # of the price in one unit of currency
+CHANNELS = 1 << 15  # channel numbers are below
+NUMBERS = 1 << 46  # order numbers are below; a channel, a number and a side then fit in 64 bits
+AFTER_HOURS = -1  # slot of fixed-price trading after the close, which no minute of the session holds
+FIXED_PRICE_BOARDS = ("688", "689", "300", "301", "302")  # STAR (2019) and ChiNext (2020): 15:05 to 15:30
+
+TAPE = {
+    "sid": pl.Int32,
+    "stream": pl.UInt8,
+    "channel": pl.Int32,
+    "seq": pl.Int64,
+    "time": pl.Int32,
+    "slot": pl.Int16,
+    "kind": pl.UInt8,
+    "side": pl.Int8,
+    "price": pl.Int32,
+    "volume": pl.Int32,
+    "buy": pl.Int64,
+    "sell": pl.Int64,
+    "file": pl.UInt16,
+    "row": pl.UInt32,
+}
+VALUES = ("kind", "side", "time", "price", "volume", "buy", "sell")  # of two records with one number: equal or not
+
+# What an exchange published: before the first date no order records of Shanghai, since the second one merged stream.
+SH_ORDERS_BEGIN, SH_MERGED_BEGINS = date(2021, 6, 1), date(2023, 12, 4)
+
+
+@dataclass(frozen=True)
+class TickRules:
+    """Numbers behind the flows. `xl`, `l`, `m`: an order is of that size from this value on, in currency.
+
+    `gaps`: more than this share of a channel's numbers missing, and its symbol-sessions are set aside.
+    `contiguous`: a channel with fewer of its numbers than this is an excerpt (some of its symbols), so that a missing
+    number says nothing. `late`: seconds a record may come after the end of a stretch of trading: the sample's closing
+    call prints up to 15:00:01.06. `backwards` and `reset`: seconds the clock may run back in sequence order before it
+    is counted, and before the sequence is taken to have begun again. `bad`: share of a file's rows, beyond the first
+    `few`, that may be bad. `most_rows`: records of one symbol-session.
+    """
+
+    xl: float = 1_000_000.0
+    l: float = 200_000.0  # noqa: E741  the feature's own prefix
+    m: float = 50_000.0
+    gaps: float = 0.001
+    contiguous: float = 0.5
+    late: int = 60
+    backwards: int = 3
+    reset: int = 60
+    bad: float = 0.005
+    few: int = 1000
+    most_rows: int = 50_000_000
+
+
+def sid_of(symbol: pl.Expr) -> pl.Expr:
+    """`600519.SH` -> an integer that sorts as the symbol does and is undone by `symbol_of`."""
+    code = symbol.str.slice(0, 6).cast(pl.Int32)
+    return (code * 2 + symbol.str.ends_with(SHENZHEN).cast(pl.Int32)).alias("sid")
+
+
+def symbol_of(sid: pl.Expr) -> pl.Expr:
+    """The inverse of `sid_of`."""
+    exchange = pl.when(sid % 2 == 1).then(pl.lit(f".{SHENZHEN}")).otherwise(pl.lit(f".{SHANGHAI}"))
+    return ((sid // 2).cast(pl.String).str.zfill(6) + exchange).alias("symbol")
+
+
+def of_exchange(exchange: str) -> pl.Expr:
+    """Rows of one exchange."""
+    return pl.col("sid") % 2 == int(exchange == SHENZHEN)
+
+
+def linked() -> pl.Expr:
+    """Whether orders and trades share one numbering: Shenzhen always, Shanghai since its streams are one."""
+    return of_exchange(SHENZHEN) | (pl.col("stream") == STREAMS.index(MERGED))
+
+
+def milliseconds(hour: int, minute: int) -> int:
+    """Of the day."""
+    return (hour * 60 + minute) * 60_000
+
+
+def slot_of(market: Market, rules: TickRules) -> pl.Expr:
+    """Stored slot of a record by `time`, `kind`, `symbol`, `session`: null outside the hours, `AFTER_HOURS` after them.
+
+    A record at 10:00:00.000 belongs to the bar that ends 10:01. The call's trades print from 09:25 on; orders of
+    09:15 to 09:25 were known then, later ones belong to the first minute.
+    """
+    last, late = len(market.slots) - 1, rules.late * 1000
+    at = {name: milliseconds(*clock) for name, clock in _CLOCK.items()}
+    now, trade = pl.col("time"), pl.col("kind") == TRADE
+    minute = (now // 60_000).cast(pl.Int16)
+    old_close = pl.col("symbol").str.ends_with(SHANGHAI) & (pl.col("session") < SH_CLOSING_CALL)
+    board = pl.col("symbol").str.slice(0, 3).is_in(FIXED_PRICE_BOARDS)
+    return (
+        pl.when(trade & (now >= at["call"]) & (now < at["morning"]))
+        .then(0)
+        .when(~trade & (now >= at["entry"]) & (now < at["call"]))
+        .then(0)
+        .when(~trade & (now >= at["call"]) & (now < at["morning"]))
+        .then(1)
+        .when((now >= at["morning"]) & (now < at["lunch"]))
+        .then(minute - 569)
+        .when((now >= at["lunch"]) & (now < at["lunch"] + late))
+        .then(120)
+        .when((now >= at["afternoon"]) & (now < at["close"]))
+        .then(minute - 659)
+        .when((now >= at["close"]) & (now < at["close"] + late))
+        .then(pl.when(old_close).then(last - 1).otherwise(last))
+        .when(board & (now >= at["fixed"]) & (now < at["end"] + late))
+        .then(AFTER_HOURS)
+        .otherwise(None)
+        .cast(pl.Int16)
+    )
+
+
+_CLOCK = {
+    "entry": (9, 15),
+    "call": (9, 25),
+    "morning": (9, 30),
+    "lunch": (11, 30),
+    "afternoon": (13, 0),
+    "closing_call": (14, 57),
+    "close": (15, 0),
+    "fixed": (15, 5),
+    "end": (15, 30),
+}
+
+
+def in_call(session: date) -> pl.Expr:
+    """Whether a record belongs to a call auction, where nobody is the aggressor."""
+    closing = pl.col("time") >= milliseconds(*_CLOCK["closing_call"])
+    if session < SH_CLOSING_CALL:
+        closing = closing & of_exchange(SHENZHEN)
+    return (pl.col("time") < milliseconds(*_CLOCK["morning"])) | closing
+
+
+def regime(exchange: str, session: date, streams: frozenset[str]) -> str:
+    """What was at hand of a session, in words; where the exchange had more than the delivery, it is said."""
+    if exchange == SHENZHEN:
+        return "SZ trades and orders" if ORDERS in streams else "SZ trades, orders not delivered"
+    if MERGED in streams:
+        return "SH merged stream" + ("" if session >= SH_MERGED_BEGINS else ", merged by the vendor")
+    if ORDERS in streams:
+        return "SH trades and orders" + ("" if session < SH_MERGED_BEGINS else ", split by the vendor")
+    known = "not published yet" if session < SH_ORDERS_BEGIN else "not delivered"
+    return f"SH trades, orders {known}"

@@ -1,0 +1,198 @@
+"""A passport says what is there, and a check finds the first thing that is not as it says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date, timedelta
+from hashlib import sha256
+
+import polars as pl
+import pytest
+
+from consumers import portfolio
+from consumers.questions import passport, report
+from fpm.commands import cli
+from fpm.errors import InputRefused, UsageError
+from fpm.report.passport import opened, sealed
+from fpm.sessions import cut_off
+from fpm.store.jobs.runner import backfill
+from tests.consumers.small_lake import SCORER, VINTAGE, SmallLake, put
+
+MONDAY, LAST = date(2024, 12, 2), date(2024, 12, 20)
+
+
+def silent(done: int, total: int, what: object) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture
+def lake(stores):
+    """Fifteen scored sessions, nine of them labelled, with weights."""
+    small = SmallLake()
+    sessions = small.fill(stores, MONDAY, LAST)
+    for session in sessions[:9]:
+        put("labels", session, {"labels": small.labels(session)}, stores)
+    backfill(portfolio, MONDAY, LAST, stores, silent)
+    return small
+
+
+@pytest.fixture
+def issued(lake, stores):
+    """The passport of that lake, beside its report."""
+    return report.write(stores).with_name(passport.NAME)
+
+
+def difference(path, stores) -> str:
+    return str(passport.check(path, stores, silent).difference)
+
+
+def test_it_states_what_is_on_the_disk(issued, stores):
+    stated = opened(issued.read_bytes())
+    for relative, sha in stated["partitions"].items():
+        assert sha256((stores.lake.root / relative).read_bytes()).hexdigest() == sha
+    assert len(stated["partitions"]) == sum(each["sessions"] for each in stated["data"].values())
+    lines = [f"{sha}  {path}\n" for path, sha in sorted(stated["partitions"].items()) if path.startswith("labels/")]
+    assert stated["data"]["labels"]["sha256"] == sha256("".join(lines).encode()).hexdigest()
+    assert stated["data"]["labels"] | {"sha256": ""} == {
+        "sessions": 9,
+        "rows": 108,
+        "first": "2024-12-02",
+        "last": "2024-12-12",
+        "sha256": "",
+    }
+    assert set(stated["models"]["encoder"]) == {VINTAGE} and set(stated["models"]["scorer"]) == {SCORER}
+    assert stated["models"]["scorer"][SCORER]["files"]["weights.safetensors"] == sha256(b"s").hexdigest()
+    for name in ("report.html", "report.json", "report.md"):
+        assert stated["report"][name] == sha256(issued.with_name(name).read_bytes()).hexdigest()
+    assert stated["deployment"]["market"] == "cn" and stated["deployment"]["profile"] is None
+    assert stated["known_at"]["last_score"] == cut_off(stores.market, LAST).isoformat()
+
+
+def test_the_figures_are_the_reports(issued):
+    stated, twin = opened(issued.read_bytes()), json.loads(issued.with_name("report.json").read_bytes())
+    for stream in ("fingerprint", "traditional", "dual"):
+        for name in ("rank_ic", "rank_ic_paths", "newey_west", "bootstrap", "icir"):
+            assert stated["figures"]["streams"][stream][name] == twin["streams"][stream][name]
+    assert stated["trials"]["count"] == twin["trials"] == 1
+
+
+def test_nothing_changed_is_no_difference_and_the_same_bytes(issued, stores):
+    answer = passport.check(issued, stores, silent)
+    assert answer.equal and answer.added == 0 and answer.counts["models"] == 2
+    before = issued.read_bytes()
+    report.write(stores)
+    assert issued.read_bytes() == before
+
+
+def test_what_came_later_is_no_difference(lake, issued, stores):
+    """New sessions, new labels of judged sessions: the figures are computed as of the passport's moment."""
+    for session in lake.fill(stores, LAST + timedelta(days=1), date(2024, 12, 27)):
+        assert session > LAST
+    for session in stores.sessions("scores")[9:12]:
+        moment = cut_off(stores.market, date(2024, 12, 27))
+        put("labels", session, {"labels": labelled(lake, session, moment)}, stores)
+    answer = passport.check(issued, stores, silent)
+    assert answer.equal and answer.added > 15
+
+
+def labelled(lake: SmallLake, session: date, known_at) -> pl.DataFrame:
+    """Labels that became known when their horizon had closed."""
+    return lake.labels(session).with_columns(created_timestamp=pl.lit(known_at).dt.cast_time_unit("us"))
+
+
+def test_a_partition_that_was_changed_is_named(issued, stores):
+    partition = stores.lake.root / "labels/session=2024-12-03/part-0.parquet"
+    partition.write_bytes(partition.read_bytes() + b"\0")
+    found = difference(issued, stores)
+    assert found.startswith("partitions / labels/session=2024-12-03/part-0.parquet is ")
+    partition.unlink()
+    assert " is null, " in difference(issued, stores)
+
+
+def test_a_corrected_session_is_a_difference(lake, issued, stores):
+    """The lake keeps both versions, so the session's file is another one."""
+    later = pl.lit(cut_off(stores.market, date(2024, 12, 31))).dt.cast_time_unit("us")
+    served = stores.read("scores", MONDAY).drop("session")
+    revised = served.with_columns(pl.col("score").reverse(), created_timestamp=later)
+    put("scores", MONDAY, {"scores": pl.concat([served, revised])}, stores)
+    assert "partitions / scores/session=2024-12-02" in difference(issued, stores)
+
+
+def test_other_weights_and_a_model_that_is_gone_are_named(issued, stores):
+    weights = stores.models.root / "scorer" / SCORER / "weights.safetensors"
+    weights.write_bytes(b"t")
+    assert difference(issued, stores).startswith(f"models / scorer / {SCORER} / files / weights.safetensors is ")
+    stores.ledger.execute("DELETE FROM fpm.models WHERE kind = 'scorer'")
+    assert difference(issued, stores).startswith(f"models / scorer / {SCORER} is \u2013")
+
+
+def test_a_report_that_was_touched_is_named_one_that_is_not_beside_it_is_not_missed(issued, stores, tmp_path):
+    alone = tmp_path / "alone.json"
+    alone.write_bytes(issued.read_bytes())
+    issued.with_name("report.md").write_text("better figures\n")
+    assert difference(issued, stores).startswith("report / report.md is ")
+    assert passport.check(alone, stores, silent).equal
+
+
+@pytest.mark.parametrize(
+    ("section", "place", "value", "said"),
+    [
+        ("code", ("files", "fpm/evaluation/evaluate.py"), "0" * 64, "code / files / fpm/evaluation/evaluate.py is "),
+        ("environment", ("versions", "numpy"), "1.0", "environment / versions / numpy is "),
+        ("environment", ("machine", "processor"), "abacus", "environment / machine / processor is "),
+        ("deployment", ("preset",), "default", 'deployment / preset is "tiny", the passport says "default"'),
+        ("figures", ("streams", "dual", "rank_ic"), 0.5, "figures / streams / dual / rank_ic is "),
+    ],
+)
+def test_other_code_machine_deployment_or_figures_are_named(issued, stores, section, place, value, said):
+    """A passport issued elsewhere: sealed soundly, and one thing in it is another."""
+    stated = opened(issued.read_bytes())
+    at = stated[section]
+    for name in place[:-1]:
+        at = at[name]
+    at[place[-1]] = value
+    issued.write_bytes(sealed(stated))
+    assert difference(issued, stores).startswith(said)
+
+
+def test_sources_are_hashed_file_by_file_and_as_one(tmp_path):
+    for name, text in (("fpm/a.py", "a"), ("consumers/b.py", "b"), ("tests/c.py", "c"), ("fpm/report/page.css", "d")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = passport.code(tmp_path)
+    assert found["files"] == {name: sha256(name[-4].encode()).hexdigest() for name in ("consumers/b.py", "fpm/a.py")}
+    (tmp_path / "fpm/a.py").write_text("other")
+    assert passport.code(tmp_path)["sha256"] != found["sha256"]
+
+
+def test_no_file_and_no_passport(stores, tmp_path):
+    with pytest.raises(UsageError, match="FPM-PASS-003"):
+        passport.check(tmp_path / "passport.json", stores, silent)
+    (tmp_path / "passport.json").write_text("{}")
+    with pytest.raises(InputRefused, match="FPM-PASS-001"):
+        passport.check(tmp_path / "passport.json", stores, silent)
+
+
+def test_the_command_answers_by_its_exit_code(issued, stores, monkeypatch, capsys):
+    monkeypatch.setenv("FPM_HOME", str(stores.settings.home))
+    monkeypatch.setenv("FPM_PRESET", "tiny")
+    monkeypatch.setenv("FPM_DATABASE_URL", stores.settings.database_url.get_secret_value())
+
+    def fpm(*arguments: str) -> tuple[object, str]:
+        monkeypatch.setattr(sys, "argv", ["fpm", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code, said.out or said.err
+
+    code, said = fpm("passport", "--json")
+    assert code == 0 and json.loads(said)["equal"] is True
+    assert fpm("passport", "--check", str(issued))[0] == 0
+    issued.with_name("report.json").write_text("{}")
+    code, said = fpm("passport", "--check", str(issued), "--json")
+    assert code == 1 and json.loads(said)["first difference"].startswith("report / report.json is ")
+    assert fpm("passport", "--check", "nowhere.json")[0] == 2
+    issued.write_bytes(b"{}")
+    code, said = fpm("passport")
+    assert code == 1 and "FPM-PASS-001" in said

@@ -1,0 +1,134 @@
+"""What the report gathers is what the lake holds."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from consumers import portfolio
+from consumers.questions import judgement, report
+from fpm.errors import TryLater
+from fpm.sessions import cut_off
+from fpm.store.jobs.runner import backfill
+from tests.consumers.small_lake import SCORER, VINTAGE, SmallLake, put
+
+MONDAY, LAST = date(2024, 12, 2), date(2024, 12, 20)
+
+
+@pytest.fixture
+def lake(stores):
+    """Fifteen scored sessions, nine of them labelled, with weights."""
+    small = SmallLake()
+    sessions = small.fill(stores, MONDAY, LAST)
+    for session in sessions[:9]:
+        put("labels", session, {"labels": small.labels(session)}, stores)
+    backfill(portfolio, MONDAY, LAST, stores, lambda done, total, what: None)
+    return small
+
+
+def test_figures_are_those_of_scores_and_labels_in_the_lake(lake, stores):
+    figures = report.evaluate(stores)
+    daily = []
+    for session in stores.sessions("labels"):
+        dual = lake.scores(session).filter(pl.col("stream") == "dual")["score"]
+        daily.append(stats.spearmanr(dual, lake.labels(session)["label"])[0])
+    lines = {line["stream"]: line for line in figures["rank_ic"]}
+    assert lines["dual"]["rank_ic"] == pytest.approx(np.mean([np.mean(daily[k::5]) for k in range(5)]))
+    assert lines["dual"]["periods"] == 2
+    assert figures["streams"]["dual"]["labelled_sessions"] == 9
+    assert [row["index"] for row in figures["portfolios"]] == ["CSI300"]
+    assert len(figures["paired"]) == 3
+    json.dumps(figures, allow_nan=False)
+
+
+def test_the_page_and_its_twin_are_written_with_the_same_bytes_again(lake, stores):
+    page = report.write(stores)
+    first = page.read_bytes(), page.with_name("report.json").read_bytes()
+    assert page == stores.settings.home / "reports" / "report.html"
+    assert (report.write(stores).read_bytes(), page.with_name("report.json").read_bytes()) == first
+    held = json.loads(first[1])
+    assert held["as_of"] == "2024-12-20"
+    (fold,) = held["folds"]
+    assert (fold["first"], fold["last"]) == ("2024-12-02", "2024-12-20")
+    assert (fold["model"], fold["vintage"]) == (SCORER, VINTAGE)
+    assert fold["sessions"] == 15 and fold["train"] is None
+    assert held["symbols"]["labelled"][-1] == ["2024-12-12", 12] and held["symbols"]["scored"][-1][0] == "2024-12-20"
+    assert [each["vintage"] for each in held["encoders"]] == [VINTAGE]
+    assert {row["table"]: row["sessions"] for row in held["coverage"]}["scores"] == 15
+    assert sorted(path.name for path in page.parent.iterdir()) == [
+        "passport.json",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
+
+
+def test_beside_the_oracle_where_the_exchange_left_one(lake, stores):
+    folder = stores.settings.home / "synthetic"
+    folder.mkdir(parents=True)
+    answers = pl.concat(
+        lake.labels(session).select(
+            "symbol", session=pl.lit(session), intraday="label", daily="label", combined="label"
+        )
+        for session in stores.sessions("scores")
+    )
+    answers.write_parquet(folder / "oracle.parquet")
+    lines = {line["stream"]: line for line in report.evaluate(stores)["rank_ic"]}
+    assert lines["dual"]["oracle"] == pytest.approx(1.0)
+    assert 0.3 < lines["dual"]["share"] < 1
+    assert "synthetic" in judgement.gather(stores).title
+
+
+def test_a_night_is_judged_by_what_was_served(lake, stores):
+    """Scores and weights that a later correction turned round change no figure: they were not there to be acted on."""
+    before = report.evaluate(stores)
+    later = pl.lit(cut_off(stores.market, date(2024, 12, 31))).dt.cast_time_unit("us")
+    for session in stores.sessions("scores"):
+        for table, column in (("scores", "score"), ("weights", "weight")):
+            served = stores.read(table, session).drop("session")
+            revised = served.with_columns(pl.col(column).reverse(), created_timestamp=later)
+            put("portfolio" if table == "weights" else table, session, {table: pl.concat([served, revised])}, stores)
+    assert stores.read("scores", MONDAY)["created_timestamp"].unique().len() == 1
+    assert stores.read("scores", MONDAY)["score"].to_list() != lake.scores(MONDAY)["score"].to_list()
+    assert report.evaluate(stores) == before
+
+
+def test_spread_is_in_units_of_the_scores_deviation():
+    scores = pl.DataFrame({"session": [MONDAY] * 2, "symbol": ["a", "b"], "score": [1.0, 3.0], "spread": [0.2, 0.4]})
+    assert judgement.spread(scores) == [(MONDAY, pytest.approx(0.3))]
+
+
+def test_what_surrounds_the_scores_is_read_from_daily_bars_and_factors(lake, stores):
+    """Every figure that needs more than scores and labels is there: the lake's tables reach it."""
+    dual = judgement.gather(stores).streams["dual"]
+    assert [name for name, _ in dual.bases] == ["close", "next open", "next close", "next vwap"]
+    assert [name for name, _ in dual.neutral] == ["industry", "styles", "styles and industry"]
+    assert all(each.value is not None for _, each in (*dual.bases, *dual.neutral, *dual.exposures))
+    assert [name for name, _ in dual.exposures] == list(judgement.STYLES)
+    daily = []
+    for session in stores.sessions("labels"):
+        scores = lake.scores(session).filter(pl.col("stream") == "dual")["score"]
+        daily.append(stats.spearmanr(scores, lake.daily_factors(session)["log_size"])[0])
+    judged = dict(dual.exposures)["size"]
+    assert judged.value == pytest.approx(np.mean([*daily, *rest_of(lake, stores)])) and judged.sessions == 15
+
+
+def rest_of(lake, stores) -> list[float]:
+    """The same correlation on the sessions that have no labels yet."""
+    return [
+        stats.spearmanr(
+            lake.scores(session).filter(pl.col("stream") == "dual")["score"], lake.daily_factors(session)["log_size"]
+        )[0]
+        for session in stores.sessions("scores")
+        if session not in stores.sessions("labels")
+    ]
+
+
+def test_before_anything_was_scored(stores):
+    with pytest.raises(TryLater, match="FPM-REP-075"):
+        report.evaluate(stores)

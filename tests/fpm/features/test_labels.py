@@ -1,0 +1,71 @@
+"""Labels against hand-checked returns."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from fpm.errors import TryLater
+from fpm.features.labels import labels
+
+T = date(2024, 3, 1)
+
+
+def days(closes: list[float | None], symbol: str = "A", **changes: Any) -> pl.DataFrame:
+    """Consecutive sessions from T on; a close of None: no row."""
+    frame = pl.DataFrame(
+        {"session": [T + timedelta(days=i) for i in range(len(closes))], "symbol": symbol, "close": closes},
+        schema={"session": pl.Date, "symbol": pl.String, "close": pl.Float64},
+    )
+    columns = {"volume": 100.0, "adj_factor": 1.0, "suspended": False} | changes
+    return frame.drop_nulls("close").with_columns(
+        pl.Series(name, value) if isinstance(value, list) else pl.lit(value).alias(name)
+        for name, value in columns.items()
+    )
+
+
+def test_from_the_next_close_to_the_fifth_after_it() -> None:
+    table = labels(days([10, 20, 21, 22, 23, 24, 30, 99]), T)
+    assert table.rows() == [("A", 0.5)]  # 30 / 20 - 1: neither the close of T nor day 7 takes part
+    assert labels(days([10, 20, 21, 22]), T, horizon=1).rows() == [("A", pytest.approx(21 / 20 - 1))]
+
+
+def test_a_split_between_the_ends_is_no_return() -> None:
+    """2 for 1 on the fourth session: 20 before is 10 after."""
+    daily = days([20, 20, 20, 10, 10, 10, 11], adj_factor=[1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0])
+    assert labels(daily, T)["label"].to_list() == [pytest.approx(0.1)]
+
+
+def test_symbols_without_one_of_the_ends_are_left_out() -> None:
+    full: list[float | None] = [10, 10, 10, 10, 10, 10, 11]
+    daily = pl.concat(
+        [
+            days(full, "A"),
+            days([10, None, 10, 10, 10, 10, 10], "no_start"),
+            days([10, 10, 10], "delisted"),
+            days([None, 10, 10, 10, 10, 10, 10], "new"),
+            days(full, "halted", suspended=[False, True, False, False, False, False, False]),
+            days(full, "no_volume", volume=[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]),
+            days(full, "no_factor", adj_factor=[None, None, None, None, None, None, None]).cast(
+                {"adj_factor": pl.Float64}
+            ),
+        ]
+    )
+    assert labels(daily, T)["symbol"].to_list() == ["A"]
+
+
+def test_a_delisted_symbol_has_labels_to_the_last_session_that_reaches() -> None:
+    daily = pl.concat([days([10.0] * 9, "A"), days([10, 10, 10, 10, 10, 10, 11, 12], "D")])
+    assert [labels(daily, T + timedelta(days=i))["symbol"].to_list() for i in (0, 1, 2)] == [
+        ["A", "D"],
+        ["A", "D"],
+        ["A"],
+    ]
+
+
+def test_the_newest_sessions_have_no_label_yet() -> None:
+    with pytest.raises(TryLater, match="FPM-LBL-001"):
+        labels(days([10, 10, 10, 10, 10, 10]), T)

@@ -1,0 +1,149 @@
+"""Each convention is recognised on bars written that way, and refused in words where the bars cannot tell."""
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from fpm.errors import InputRefused
+from fpm.ingest.conventions import Conventions, detect, segments
+from fpm.sessions import market
+from tests.tape import by_start, moved, tape
+
+
+def labelled(frame: pl.DataFrame) -> pl.DataFrame:
+    """The columns the detector reads: day and label from the minute."""
+    minute = pl.col("minute")
+    label = minute.dt.hour().cast(pl.Int16) * 60 + minute.dt.minute().cast(pl.Int16)
+    return frame.with_columns(minute.dt.date().alias("day"), label.alias("label"))
+
+
+def found(of: str, frame: pl.DataFrame, known: Conventions | None = None) -> Conventions:
+    return detect(labelled(frame), market(of), known)
+
+
+def refusal(of: str, frame: pl.DataFrame) -> InputRefused:
+    with pytest.raises(InputRefused) as caught:
+        found(of, frame)
+    return caught.value
+
+
+def around_the_clock(minutes: int) -> pl.DataFrame:
+    """1,440 minutes of a market that never closes, first label at 00:00 plus `minutes`."""
+    one = tape("us", symbols=("A",)).head(1).drop("minute")
+    first = tape("us")["minute"].dt.truncate("1d")[0]
+    labels = pl.datetime_range(first, first + timedelta(minutes=1439), "1m", eager=True) + timedelta(minutes=minutes)
+    return one.join(labels.alias("minute").to_frame(), how="cross")
+
+
+def test_stretches_of_trading() -> None:
+    assert segments(market("cn")) == [(571, 690), (781, 900)]
+    assert segments(market("us")) == [(571, 960)]
+    assert segments(market("nse")) == [(556, 930)]
+
+
+@pytest.mark.parametrize(("of", "calls"), [("cn", (565, 900)), ("us", (570,)), ("nse", ())])
+def test_bars_stamped_by_end(of: str, calls: tuple[int, ...]) -> None:
+    conventions = found(of, tape(of))
+    assert (conventions.stamp_side, conventions.calls) == ("end", calls)
+    assert (conventions.volume_unit, conventions.price_basis) == ("shares", "raw")
+
+
+@pytest.mark.parametrize("of", ["cn", "us", "nse"])
+def test_bars_stamped_by_start(of: str) -> None:
+    assert found(of, by_start(of)).stamp_side == "start"
+
+
+def test_opening_call_stamped_0930_in_china() -> None:
+    frame = tape("cn").with_columns(
+        pl.when(pl.col("minute").dt.time() == pl.time(9, 25))
+        .then(pl.col("minute") + timedelta(minutes=5))
+        .otherwise(pl.col("minute"))
+        .alias("minute")
+    )
+    conventions = found("cn", frame)
+    assert (conventions.stamp_side, conventions.calls) == ("end", (570, 900))
+
+
+def test_closing_cross_does_not_make_a_start_stamp_an_end_stamp() -> None:
+    frame = by_start("us")
+    cross = frame.filter(pl.col("minute").dt.time() == pl.time(15, 59)).with_columns(
+        pl.col("minute") + timedelta(minutes=1), *(pl.col("close").alias(name) for name in ("open", "high", "low"))
+    )
+    cross = cross.with_columns((pl.col("close") * pl.col("volume")).alias("amount"))
+    assert found("us", pl.concat([frame, cross])).stamp_side == "start"
+
+
+@pytest.mark.parametrize(("minutes", "side"), [(0, "start"), (1, "end")])
+def test_a_market_that_never_closes_shows_its_side_at_the_edges(minutes: int, side: str) -> None:
+    assert found("crypto", around_the_clock(minutes)).stamp_side == side
+
+
+def test_a_piece_of_a_session_is_refused_or_takes_what_was_decided_before() -> None:
+    piece = tape("cn").filter(pl.col("minute").dt.hour() == 10)
+    assert refusal("cn", piece).code == "FPM-IN-013"
+    known = found("cn", tape("cn"))
+    assert found("cn", piece, known).stamp_side == "end"
+
+
+def test_a_piece_of_a_day_that_never_ends_is_refused() -> None:
+    assert refusal("crypto", around_the_clock(0).head(700)).code == "FPM-IN-013"
+
+
+def test_lots_of_a_hundred() -> None:
+    assert found("cn", tape("cn").with_columns(pl.col("volume") / 100)).volume_unit == "lots"
+
+
+def test_another_unit_is_refused() -> None:
+    assert refusal("cn", tape("cn").with_columns(pl.col("volume") / 7)).code == "FPM-IN-126"
+
+
+def test_no_amount_in_china_is_refused() -> None:
+    assert refusal("cn", tape("cn").drop("amount")).code == "FPM-IN-126"
+
+
+def test_adjusted_prices_of_one_symbol_are_refused_and_named() -> None:
+    factor = pl.when(pl.col("symbol") == "600519.SH").then(0.5).otherwise(1.0)
+    adjusted = tape("cn").with_columns(pl.col(name) * factor for name in ("open", "high", "low", "close"))
+    refused = refusal("cn", adjusted)
+    assert refused.code == "FPM-IN-127"
+    assert "600519.SH" in refused.wrong
+
+
+def test_prices_without_amount_are_raw_where_they_lie_on_the_tick() -> None:
+    assert found("us", tape("us").drop("amount")).price_basis == "raw_by_tick"
+    adjusted = tape("us").drop("amount").with_columns(pl.col("open", "high", "low", "close") * 0.98765)
+    assert refusal("us", adjusted).code == "FPM-IN-127"
+
+
+@pytest.mark.parametrize(("of", "hours"), [("cn", -8), ("us", 5), ("nse", -5.5)])
+def test_times_of_another_zone_are_refused_with_the_shift(of: str, hours: float) -> None:
+    refused = refusal(of, moved(tape(of), round(60 * hours)))
+    assert refused.code == "FPM-IN-011"
+    assert f"shifted by {hours:+g} h?" in refused.wrong
+
+
+def test_bars_of_another_length_are_refused() -> None:
+    refused = refusal("cn", tape("cn").filter(pl.col("minute").dt.minute() % 15 == 0))
+    assert refused.code == "FPM-IN-013"
+    assert "15 minutes apart" in refused.wrong and "market cn15" in refused.todo
+    refused = refusal("us", tape("us").filter(pl.col("minute").dt.minute() % 5 == 0))
+    assert "5 minutes apart" in refused.wrong and "bars of 1 minutes" in refused.todo
+    refused = refusal("cn15", tape("cn"))
+    assert "1 minutes apart, expected 15" in refused.wrong and "market cn" in refused.todo
+
+
+def quarters() -> pl.DataFrame:
+    """Sixteen bars of a quarter of an hour, stamped by END."""
+    label = pl.col("minute").dt.hour().cast(pl.Int32) * 60 + pl.col("minute").dt.minute()
+    return tape("cn").filter(label % 15 == 0, label > 570)
+
+
+def test_bars_of_fifteen_minutes() -> None:
+    """09:45 to 11:30 and 13:15 to 15:00; stamped by START every bar is a quarter of an hour earlier."""
+    assert quarters().height == 16 * 3
+    assert segments(market("cn15")) == [(585, 690), (795, 900)]
+    conventions = found("cn15", quarters())
+    assert (conventions.stamp_side, conventions.calls, conventions.volume_unit) == ("end", (), "shares")
+    assert found("cn15", moved(quarters(), -15)).stamp_side == "start"
+    assert refusal("cn15", moved(quarters(), -8 * 60)).code == "FPM-IN-011"

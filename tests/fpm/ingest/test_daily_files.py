@@ -1,0 +1,86 @@
+"""Daily and index-member files: filled where they say little, quarantined row by row."""
+
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from fpm.errors import InputRefused
+from fpm.ingest.daily_files import read_daily, read_members
+from fpm.sessions import market
+
+CN = market("cn")
+
+
+def daily(**columns: list[object]) -> pl.DataFrame:
+    rows = {
+        "ts_code": ["600000", "000001.SZ"],
+        "trade_date": ["2026-01-05", "2026-01-05"],
+        "open": [10.0, 20.0],
+        "high": [11.0, 21.0],
+        "low": [9.0, 19.0],
+        "close": [10.5, 20.0],
+        "vol": [1000.0, 0.0],
+        "st": ["False", "true"],
+    }
+    return pl.DataFrame({**rows, **columns}, strict=False)
+
+
+def test_what_is_absent_is_filled_or_left_unavailable(tmp_path: Path) -> None:
+    daily(float_shares=[10_000.0, 5_000.0]).write_csv(tmp_path / "daily_bars.csv")
+    read = read_daily(tmp_path / "daily_bars.csv", CN)
+    one, two = read.frame.rows(named=True)
+    assert (one["symbol"], one["suspended"], one["turnover"], one["adj_factor"]) == ("000001.SZ", True, 0.0, 1.0)
+    assert (two["symbol"], two["suspended"], two["turnover"]) == ("600000.SH", False, 0.1)
+    assert two["session"] == date(2026, 1, 5)
+    assert "limit_up" not in read.frame.columns
+    assert read.synonyms == {"symbol": "ts_code", "session": "trade_date", "volume": "vol"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "code"),
+    [
+        ({"high": [1.0, 21.0]}, "FPM-IN-021"),
+        ({"low": [-1.0, 19.0]}, "FPM-IN-022"),
+        ({"adj_factor": [0.0, 1.0]}, "FPM-IN-023"),
+        ({"close": [float("inf"), 20.0]}, "FPM-IN-024"),
+        ({"ts_code": ["../600000", "000001.SZ"]}, "FPM-IN-031"),
+        ({"trade_date": ["2026-01-10", "2026-01-05"]}, "FPM-IN-135"),
+    ],
+)
+def test_a_bad_row_is_set_aside(columns: dict[str, list[object]], code: str, tmp_path: Path) -> None:
+    daily(**columns).write_parquet(tmp_path / "daily_bars.parquet")
+    read = read_daily(tmp_path / "daily_bars.parquet", CN)
+    assert read.quarantined["reason_code"].to_list() == [code]
+    assert read.quarantined["row"].to_list() == [0]
+    assert read.frame["symbol"].to_list() == ["000001.SZ"]
+    assert read.rows_in == read.frame.height + read.quarantined.height
+
+
+def test_two_rows_of_one_key_are_both_set_aside(tmp_path: Path) -> None:
+    daily(ts_code=["600000", "sh600000"]).write_csv(tmp_path / "daily_bars.csv")
+    read = read_daily(tmp_path / "daily_bars.csv", CN)
+    assert read.quarantined["reason_code"].to_list() == ["FPM-IN-015"] * 2
+
+
+def test_members_with_dates_that_are_none_are_refused(tmp_path: Path) -> None:
+    rows = {"index": ["CSI300"], "session": ["yesterday"], "symbol": ["600000"], "weight": [1.0]}
+    pl.DataFrame(rows).write_csv(tmp_path / "index_members.csv")
+    with pytest.raises(InputRefused, match="FPM-IN-008"):
+        read_members(tmp_path / "index_members.csv", CN)
+
+
+def test_members_by_index_and_symbol(tmp_path: Path) -> None:
+    rows = {
+        "index_code": ["CSI300", "CSI300"],
+        "date": ["2026-01-05"] * 2,
+        "symbol": ["600519", "000001"],
+        "weight": [0.6, 0.4],
+    }
+    pl.DataFrame(rows).write_csv(tmp_path / "index_members.csv")
+    frame = read_members(tmp_path / "index_members.csv", CN).frame
+    assert frame.select("index", "symbol", "weight").rows() == [
+        ("CSI300", "000001.SZ", 0.4),
+        ("CSI300", "600519.SH", 0.6),
+    ]

@@ -1,0 +1,71 @@
+"""A whole report on drawn scores, for the tests of its page, its tables and its twins."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from fpm.evaluation.evaluate import PRESETS, compare, evaluate, oracle_share
+from fpm.evaluation.figures import Surroundings
+from fpm.portfolio.backtest import backtest
+from fpm.report.data import Coverage, Encoder, Fold, Quarantined, Rebalance, ReportData, Stretch, Trial
+from tests.fpm.evaluation.panels_of import long, weekdays
+from tests.fpm.portfolio.test_backtest import daily
+
+MONDAY = date(2025, 6, 2)
+
+
+def made(sessions: int = 60, symbols: int = 24) -> ReportData:
+    """A whole report on drawn scores."""
+    generator = np.random.default_rng(1)
+    days = weekdays(MONDAY, sessions)
+    close_TN = 10 * np.exp(np.cumsum(generator.normal(0, 0.02, (sessions, symbols)), axis=0))
+    label_TN = np.full_like(close_TN, np.nan)
+    label_TN[:-6] = close_TN[6:] / close_TN[1:-5] - 1
+    known = np.nan_to_num(label_TN) * 20
+    scores = {
+        name: long(share * known + generator.normal(size=known.shape), "score", days)
+        for name, share in (("fingerprint", 0.2), ("traditional", 0.1), ("dual", 0.3))
+    }
+    labels = long(label_TN, "label", days)
+    sizes, bars = long(close_TN, "size", days), daily(close_TN, days)
+    number = pl.col("symbol").rank("dense") % 3
+    around = Surroundings(
+        long(close_TN, "close", days),
+        sizes,
+        bars.with_columns(industry=pl.format("industry {}", number)),
+        sizes,
+        trials=2,
+    )
+    equal = long(np.full_like(close_TN, 1 / symbols), "weight", days)
+    return ReportData(
+        title="A <title> & more",
+        as_of="2025-08-22",
+        market="cn",
+        preset="tiny",
+        streams={name: evaluate(frame, labels, PRESETS["tiny"], around) for name, frame in scores.items()},
+        comparisons={"dual - fingerprint": compare(scores["dual"], scores["fingerprint"], labels)},
+        oracles={"dual": oracle_share(scores["dual"], long(known, "score", days), labels)},
+        spreads={"dual": [(day, 0.25) for day in days]},
+        portfolios={"ALL": backtest(equal.filter(equal["session"] == days[0]), equal, daily(close_TN, days))},
+        rebalances=[Rebalance("ALL", days[-1], {"turnover": 0.12}, {"active": 2.0, "size": 0.0})],
+        coverage=[Coverage("minute_bars", sessions, 1234567, days[0], days[-1])],
+        quarantined=[Quarantined("minute_bars", "FPM-IN-023", "price 0 with <volume>", 12)],
+        encoders=[Encoder("abc-20250530-def", MONDAY, "promoted", {"effective_rank": 41.2}, [{"forward": 0.9}])],
+        folds=[
+            Fold(
+                "abc-20250530-def",
+                "scorer-1",
+                days[0],
+                days[-1],
+                sessions,
+                Stretch(date(2024, 1, 2), date(2025, 3, 3), 280),
+                None,
+                (42, 7),
+            )
+        ],
+        tried=[Trial("0a0a", "", 2, MONDAY, MONDAY), Trial("1b1b", "scorer.hidden 64", 1, MONDAY, MONDAY)],
+        symbols={"scored": [(day, symbols) for day in days]},
+    )

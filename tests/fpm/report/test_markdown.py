@@ -1,0 +1,50 @@
+"""The Markdown twin: the page's tables in the page's order, as markup that keeps its shape."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from fpm.report.data import Quarantined, ReportData
+from fpm.report.markdown import markdown, plain
+from fpm.report.page import build
+from fpm.report.tables import tables
+from tests.fpm.report.made_report import made
+
+
+def cells(line: str) -> list[str]:
+    """A row's cells, split at the bars that are not escaped."""
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def test_every_table_is_there_with_as_many_cells_in_every_row():
+    blocks = [block.splitlines() for block in markdown(made()).split("\n\n") if block.startswith("|")]
+    written = [table for table in tables(made()).values() if table.rows]
+    assert len(blocks) == len(written)
+    for lines in blocks:
+        assert len({len(cells(line)) for line in lines}) == 1
+    assert sorted(len(lines) - 2 for lines in blocks) == sorted(len(table.rows) for table in written)
+
+
+def test_headings_are_those_of_the_page_in_its_order():
+    page = [heading.replace("&#39;", "'") for heading in re.findall(r"<h2>(.*?)</h2>", build(made()))]
+    text = re.findall(r"^## (.*)$", markdown(made()), re.M)
+    assert text == [heading for heading in page if heading in text] and len(text) >= 6
+
+
+def test_their_rows_are_marked_as_theirs():
+    theirs = [line for line in markdown(made()).splitlines() if "their" in line and line.startswith("|")]
+    assert len(theirs) == 5 and all(cells(line)[0].startswith("*their ") for line in theirs)
+    assert "not reproduced here" in markdown(made())
+
+
+def test_text_from_data_stays_text():
+    bars = replace(made(), quarantined=[Quarantined("a|b", "X_1", "price *0* <b>\nand `more`", 3)])
+    (line,) = [line for line in markdown(bars).splitlines() if "X\\_1" in line]
+    assert cells(line) == ["a\\|b", "X\\_1", "price \\*0\\* &lt;b> and \\`more\\`", "3"]
+    assert plain("[x](y) & #1") == "\\[x\\](y) &amp; \\#1"
+
+
+def test_same_figures_same_bytes_and_an_empty_deployment_has_a_twin():
+    assert markdown(made()) == markdown(made())
+    assert "*nothing was kept out*" in markdown(ReportData("nothing yet", "2025-01-01", "us", "short", {}))

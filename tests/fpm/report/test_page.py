@@ -1,0 +1,120 @@
+"""The page: self-contained, the same bytes twice, and honest about what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from fpm.report.data import ReportData
+from fpm.report.figure_text import number
+from fpm.report.page import build, plots, twin
+from tests.fpm.report.made_report import made
+
+
+class Links(HTMLParser):
+    """Every address the page would fetch, and every element id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("src", "href", "data", "action") and tag != "a":
+                self.addresses.append(str(value))
+            if name == "id":
+                self.ids.append(str(value))
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return build(made())
+
+
+def test_the_page_fetches_nothing_and_carries_plotly_once(page):
+    links = Links()
+    links.feed(page)
+    assert links.addresses == []
+    assert len(re.findall(r"plotly\.js v\d", page)) == 1
+
+
+def test_same_figures_same_bytes(page):
+    assert build(made()) == page
+    assert twin(made()) == twin(made())
+
+
+def test_every_plot_is_there_once_under_its_own_id(page):
+    links = Links()
+    links.feed(page)
+    expected = {
+        "cumulative",
+        "rank-ic-fingerprint",
+        "rank-ic-traditional",
+        "rank-ic-dual",
+        "groups",
+        "long-short",
+        "decay",
+        "by-size",
+        "spread",
+        "excess",
+        "losses",
+        "symbols",
+        "group-curves-fingerprint",
+        "group-curves-traditional",
+        "group-curves-dual",
+        "turnover",
+        "exposures",
+    }
+    assert set(plots(made())) == expected
+    assert sorted(set(links.ids) & expected) == sorted(expected)
+    assert all(links.ids.count(name) == 1 for name in expected)
+
+
+def test_text_from_data_is_escaped(page):
+    assert "A &lt;title&gt; &amp; more" in page
+    assert "price 0 with &lt;volume&gt;" in page
+
+
+def test_the_source_reports_figures_are_labelled_as_theirs(page):
+    assert "their dual-stream GRU" in page
+    assert "not reproduced here" in page
+    # as the source report states them, and in rows that are marked as theirs
+    theirs = re.findall(r'<tr class="theirs">(.*?)</tr>', page)
+    assert [re.findall(r"<td[^>]*>([^<]*)</td>", row)[1] for row in theirs] == [
+        "0.106",
+        "0.109",
+        "11.00 %",
+        "13.32 %",
+        "13.23 %",
+    ]
+
+
+def test_independent_periods_and_intervals_are_said(page):
+    figures = made().streams["dual"]
+    assert f"<strong>{figures.independent_periods} independent periods.</strong>" in page
+    assert f"[{number(figures.newey_west.low)}, {number(figures.newey_west.high)}]" in page
+
+
+def test_a_history_too_short_for_anything_still_makes_a_page():
+    short = build(made(sessions=8, symbols=4))
+    assert "1 independent period." in short
+    assert "there are no intervals" in short
+
+
+def test_the_twin_holds_what_the_page_shows():
+    data = made()
+    held = json.loads(twin(data))
+    assert held["streams"]["dual"]["rank_ic"] == data.streams["dual"].rank_ic
+    assert held["streams"]["dual"]["series"][0][0] == "2025-06-02"
+    assert held["portfolios"]["ALL"]["total_return"] == data.portfolios["ALL"].total_return
+    assert held["quarantined"][0]["count"] == 12
+
+
+def test_an_empty_deployment_has_a_page_too():
+    empty = ReportData("nothing yet", "2025-01-01", "us", "short", {})
+    assert "0 independent periods" in build(empty)
+    assert json.loads(twin(empty))["streams"] == {}

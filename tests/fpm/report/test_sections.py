@@ -1,0 +1,23 @@
+"""The order of a report: every part it names is made by somebody, and everything made is shown once."""
+
+from __future__ import annotations
+
+from fpm.report.page import plots
+from fpm.report.sections import SECTIONS, shown
+from fpm.report.tables import TABLES
+from tests.fpm.report.made_report import made
+
+
+def test_every_table_and_every_plot_has_one_place():
+    parts = [(part.kind, part.name) for section in SECTIONS for part in section.parts]
+    assert len(parts) == len(set(parts))
+    assert {name for kind, name in parts if kind == "table"} == set(TABLES)
+    assert {name for kind, name in parts if kind == "plot"} == set(plots(made()))
+
+
+def test_sections_without_parts_are_left_out():
+    found = shown({("plot", "decay"), ("table", "coverage")})
+    assert [(section.heading, [part.name for part in section.parts]) for section in found] == [
+        ("Where it works, and what it is", ["decay"]),
+        ("Data", ["coverage"]),
+    ]

@@ -1,0 +1,219 @@
+"""The archive is the lake's partitions of one vintage, whatever came between: new ones, corrections, a kill, damage."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fpm.errors import StoreCorrupt, TryLater
+from fpm.evaluation.analogues import EPOCH, Vectors
+from fpm.schema import FINGERPRINT_SIZE
+from fpm.sessions import cut_off, market, sessions_between
+from fpm.store.frames import vector_archive as room
+from fpm.store.frames.vector_archive import STATEMENT, vector_archive
+from fpm.store.jobs.runner import publish_frames
+from fpm.store.ledger.stores import Stores
+
+DAYS = sessions_between(market("cn"), date(2024, 3, 1), date(2024, 3, 29))
+Row = tuple[date, str, int, int, tuple[float, ...]]
+NEVER = np.iinfo(np.int64).max
+
+
+def put(stores: Stores, session: date, rows: list[tuple[str, float | None, datetime]], vintage: str = "v") -> None:
+    """Publish a partition: symbol, the value all numbers of its vector have, known at."""
+    values = [None if value is None else [value] * FINGERPRINT_SIZE for _, value, _ in rows]
+    frame = pl.DataFrame(
+        {
+            "symbol": [symbol for symbol, _, _ in rows],
+            "vintage": vintage,
+            "fingerprint": pl.Series(values, dtype=pl.Array(pl.Float32, FINGERPRINT_SIZE)),
+            "created_timestamp": pl.Series([known for _, _, known in rows], dtype=pl.Datetime("us", "UTC")),
+        }
+    )
+    publish_frames("fingerprints", session, {"fingerprints": frame}, stores.for_vintage(vintage))
+
+
+def night(stores: Stores, session: date, number: float) -> list[tuple[str, float | None, datetime]]:
+    known = cut_off(stores.market, session)
+    return [("600000.SH", number + 1, known), ("600001.SH", -number - 1, known)]
+
+
+def fill(stores: Stores, days: list[date], vintage: str = "v") -> None:
+    for session in days:
+        put(stores, session, night(stores, session, DAYS.index(session)), vintage)
+
+
+def live(held: Vectors) -> set[Row]:
+    """Every version that ever comes into force."""
+    return {
+        (
+            date.fromordinal(EPOCH + int(held.session_N[row])),
+            held.symbols[held.symbol_N[row]],
+            int(held.known_N[row]),
+            int(held.until_N[row]),
+            tuple(held.vector_ND[row].tolist()),
+        )
+        for row in range(len(held.known_N))
+        if held.until_N[row] > held.known_N[row] and held.length_N[row] > 0
+    }
+
+
+def in_lake(stores: Stores, vintage: str = "v") -> set[Row]:
+    """The same, by loops over the lake's files."""
+    rows = set()
+    for session, path in stores.lake.files("fingerprints", DAYS[0], DAYS[-1], vintage):
+        versions = pl.read_parquet(path, hive_partitioning=False).sort("symbol", "created_timestamp").to_dicts()
+        for place, row in enumerate(versions):
+            later = [r for r in versions[place + 1 :] if r["symbol"] == row["symbol"]]
+            until = later[0]["created_timestamp"] if later else None
+            micro = [None if m is None else round(m.timestamp() * 1e6) for m in (row["created_timestamp"], until)]
+            if row["fingerprint"] is not None:
+                rows.add((session, row["symbol"], micro[0], micro[1] or NEVER, tuple(row["fingerprint"])))
+    return rows
+
+
+def statement(stores: Stores) -> dict[str, object]:
+    told: dict[str, object] = json.loads((folder(stores) / STATEMENT).read_bytes())
+    return told
+
+
+def folder(stores: Stores) -> Path:
+    return stores.settings.home / "vectors" / "v"
+
+
+def test_it_is_extended_by_what_is_new_and_only_that(stores: Stores) -> None:
+    fill(stores, DAYS[:4])
+    first = vector_archive("v", stores)
+    assert live(first) == in_lake(stores) and statement(stores)["rows"] == 8
+    before = (folder(stores) / "1" / "vector.raw").read_bytes()
+    fill(stores, DAYS[6:8])
+    fill(stores, DAYS[4:6])  # a backfill comes later than what it precedes
+    second = vector_archive("v", stores)
+    assert live(second) == in_lake(stores) and statement(stores)["rows"] == 16
+    assert (folder(stores) / "1" / "vector.raw").read_bytes()[: len(before)] == before
+    assert len(live(first)) == 8, "who opened it before still sees what he saw"
+    touched = (folder(stores) / STATEMENT).stat().st_mtime_ns
+    vector_archive("v", stores)
+    assert (folder(stores) / STATEMENT).stat().st_mtime_ns == touched, "nothing new, nothing written"
+
+
+def test_a_correction_keeps_both_versions_each_in_its_time(stores: Stores) -> None:
+    fill(stores, DAYS[:6])
+    vector_archive("v", stores)
+    later = cut_off(stores.market, DAYS[9])
+    rows = night(stores, DAYS[2], 2)
+    put(stores, DAYS[2], [*rows, ("600000.SH", 99.0, later), ("600001.SH", None, later)])
+    held = vector_archive("v", stores)
+    assert live(held) == in_lake(stores)
+    assert statement(stores)["rows"] == 16 and statement(stores)["generation"] == 1
+    known = {row[4][0] for row in live(held) if row[0] == DAYS[2] and row[2] <= row[3] and row[3] == NEVER}
+    assert known == {99.0}, "the other symbol's was withdrawn"
+
+
+def test_many_dead_rows_and_it_is_made_anew(stores: Stores) -> None:
+    fill(stores, DAYS[:3])
+    old = vector_archive("v", stores)
+    for session in DAYS[:2]:
+        known = cut_off(stores.market, session)
+        put(stores, session, [("600000.SH", 7.0, known), ("600001.SH", 8.0, known)])
+    held = vector_archive("v", stores)
+    assert live(held) == in_lake(stores) and statement(stores)["generation"] == 2 and len(held.known_N) == 6
+    assert [path.name for path in folder(stores).iterdir() if path.is_dir()] == ["2"]
+    assert len(live(old)) == 6, "a mapped generation outlives its files"
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "statement", "rest"])
+def test_damage_is_mended_from_the_lake(stores: Stores, damage: str) -> None:
+    fill(stores, DAYS[:3])
+    vector_archive("v", stores)
+    matrix = folder(stores) / "1" / "vector.raw"
+    if damage == "cut":
+        os.truncate(matrix, 100)
+    elif damage == "gone":
+        matrix.unlink()
+    elif damage == "statement":
+        (folder(stores) / STATEMENT).write_text("{")
+    else:  # a killed extension: rows beyond what the statement says
+        with matrix.open("ab") as stream:
+            stream.write(b"half a row")
+        fill(stores, DAYS[3:4])
+    assert live(vector_archive("v", stores)) == in_lake(stores)
+
+
+def test_a_killed_extension_shows_nothing(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(stores, DAYS[:3])
+    held = live(vector_archive("v", stores))
+    fill(stores, DAYS[3:5])
+
+    def killed(path: Path, content: bytes) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(room, "place", killed)
+        vector_archive("v", stores)
+    told = room._contents(folder(stores))
+    assert told is not None and live(room._mapped(folder(stores), "v", told)) == held
+    assert live(vector_archive("v", stores)) == in_lake(stores)
+
+
+def test_two_at_once_make_one_archive(stores: Stores) -> None:
+    fill(stores, DAYS[:6])
+    answers: list[set[Row]] = []
+    threads = [Thread(target=lambda: answers.append(live(vector_archive("v", stores)))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [in_lake(stores)] * 4 and statement(stores)["rows"] == 12
+
+
+def test_each_vintage_has_its_own(stores: Stores) -> None:
+    fill(stores, DAYS[:2])
+    fill(stores, DAYS[1:4], "w")
+    assert live(vector_archive("v", stores)) == in_lake(stores)
+    assert live(vector_archive("w", stores)) == in_lake(stores, "w")
+
+
+def test_a_partition_of_another_vintage_is_refused_by_name(stores: Stores) -> None:
+    fill(stores, DAYS[:1])
+    frame = pl.DataFrame(
+        {
+            "symbol": ["600000.SH"],
+            "vintage": ["other"],
+            "fingerprint": pl.Series([[1.0] * FINGERPRINT_SIZE], dtype=pl.Array(pl.Float32, FINGERPRINT_SIZE)),
+        }
+    )
+    publish_frames("fingerprints", DAYS[1], {"fingerprints": frame}, stores.for_vintage("v"))
+    with pytest.raises(StoreCorrupt, match=r"FPM-VEC-110.*other"):
+        vector_archive("v", stores)
+
+
+def test_bytes_that_the_ledger_does_not_know_do_not_come_in(stores: Stores) -> None:
+    fill(stores, DAYS[:2])
+    path = stores.lake.root / stores.lake.relative("fingerprints", DAYS[1], "v")
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(StoreCorrupt, match="FPM-LAKE-111"):
+        vector_archive("v", stores)
+    assert not (folder(stores) / STATEMENT).exists()
+
+
+def test_no_fingerprint_yet(stores: Stores) -> None:
+    with pytest.raises(TryLater, match="FPM-VEC-075"):
+        vector_archive("v", stores)
+    put(stores, DAYS[0], [])
+    with pytest.raises(TryLater, match="FPM-VEC-075"):
+        vector_archive("v", stores)
+
+
+def test_moments_are_exact_to_the_microsecond(stores: Stores) -> None:
+    known = datetime(2024, 3, 1, 12, 0, 0, 123457, tzinfo=UTC) + timedelta(days=1)
+    put(stores, DAYS[0], [("600000.SH", 1.0, known)])
+    (row,) = live(vector_archive("v", stores))
+    assert row[2] == 1_709_380_800_123_457

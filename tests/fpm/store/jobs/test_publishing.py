@@ -1,0 +1,174 @@
+"""Killed at every fault point and again while recovering: invariants hold before recovery, bytes are equal after it."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from fpm.errors import TryLater
+from fpm.store.faults import FAULTPOINTS
+from fpm.store.jobs.publishing import Partition, owned
+from fpm.store.jobs.runner import publish_frames, run_job
+from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.settings import Settings
+from tests.fpm.store import mean_close
+from tests.fpm.store.small_bars import SESSIONS, bars, ingest
+
+ROOT = Path(__file__).parents[4]
+MIDDLE = SESSIONS[3]
+# Children are forked from a process that has imported everything and started nothing: a tenth of a second each.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.fpm.store.jobs.test_publishing"])
+
+
+def work(stores: Stores) -> None:
+    """Two partitions of two tables from outside, and one computed from a partition that was there before."""
+    frames = {
+        "daily_bars": bars(SESSIONS[4], {"A": 55.0}),
+        "labels": bars(SESSIONS[4], {"A": 1.0}).rename({"close": "label"}),
+    }
+    publish_frames("two_tables", SESSIONS[4], frames, stores)
+    run_job(mean_close, MIDDLE, stores)
+
+
+def in_child(settings: Settings, fault: str) -> None:
+    os.environ["FPM_FAULT"] = fault
+    work(open_stores(settings))
+
+
+def child(stores: Stores, fault: str) -> int | None:
+    process = PROCESSES.Process(target=in_child, args=(stores.settings, fault))
+    process.start()
+    process.join(timeout=120)
+    return process.exitcode
+
+
+def visible(stores: Stores) -> dict[str, str]:
+    paths = sorted(stores.lake.root.rglob("*"))
+    return {str(p.relative_to(stores.lake.root)): sha256(p.read_bytes()).hexdigest() for p in paths if p.is_file()}
+
+
+def check_invariants(stores: Stores) -> None:
+    """I1 every visible file's hash is in the ledger; I2 what the ledger calls published is there, unless a later
+    attempt is half way through replacing it."""
+    known = stores.ledger.query(
+        "SELECT file ->> 'path', file ->> 'sha256', status FROM fpm.ledger, jsonb_array_elements(files) file"
+    )
+    for path, sha in visible(stores).items():
+        assert (path, sha) in {(row[0], row[1]) for row in known}
+    replacing = {row[0] for row in known if row[2] == "prepared"}
+    for path, file in stores.ledger.current(["daily_bars", "labels"]).items():
+        assert path in replacing or visible(stores)[path] == file.sha256
+
+
+@pytest.fixture
+def expected(settings: Settings, stores: Stores) -> tuple[dict[str, str], Callable[[], None]]:
+    """The bytes an undisturbed run leaves, and how to go back to before it."""
+
+    def start() -> None:
+        shutil.rmtree(settings.home, ignore_errors=True)
+        stores.ledger.execute("TRUNCATE fpm.ledger, fpm.files")
+        ingest(stores)
+
+    start()
+    work(stores)
+    return visible(stores), start
+
+
+PASSED = 6 + 5  # fault points that `work` passes: two files from outside, then one computed
+
+
+def test_killed_at_every_fault_point_and_again_in_the_recovery(
+    stores: Stores, expected: tuple[dict[str, str], Callable[[], None]]
+) -> None:
+    undisturbed, start = expected
+    for passing in range(1, PASSED + 1):
+        start()
+        assert child(stores, f"*:{passing}") == -signal.SIGKILL, passing
+        check_invariants(stores)
+        if passing % 3 == 0:
+            child(stores, "*:1")
+            check_invariants(stores)
+        work(stores)
+        check_invariants(stores)
+        assert visible(stores) == undisturbed, passing
+        assert not list(stores.lake.staging.rglob("*.parquet")), passing
+        assert {row["status"] for row in stores.ledger.rows()} == {"published"}
+    start()
+    assert child(stores, f"*:{PASSED + 1}") == 0  # there is no further fault point: the list above is complete
+
+
+def test_every_fault_point_has_a_name_and_does_nothing_without_the_variable() -> None:
+    source = (ROOT / "fpm/store/jobs/publishing.py").read_text()
+    assert {name for name in FAULTPOINTS if f'faultpoint("{name}")' in source} == set(FAULTPOINTS)
+
+
+def test_a_prepared_attempt_is_finished_without_computing(stores: Stores) -> None:
+    ingest(stores)
+    assert child(stores, "prepared:2") == -signal.SIGKILL
+    with owned(Partition("labels", MIDDLE), stores):
+        pass
+    (row,) = [row for row in stores.ledger.rows(MIDDLE) if row["job"] == "labels"]
+    assert (row["status"], row["attempt"]) == ("published", 1)
+    stores.verify("labels", MIDDLE)
+
+
+def test_a_prepared_attempt_whose_staged_file_is_lost_is_done_again(stores: Stores) -> None:
+    ingest(stores)
+    assert child(stores, "prepared:2") == -signal.SIGKILL
+    for staged in stores.lake.staging.rglob("*.parquet"):
+        staged.unlink()
+    assert run_job(mean_close, MIDDLE, stores).status == "published"
+    (row,) = [row for row in stores.ledger.rows(MIDDLE) if row["job"] == "labels"]
+    assert (row["status"], row["attempt"]) == ("published", 2)
+
+
+def test_an_attempt_that_lost_its_lock_cannot_publish(stores: Stores) -> None:
+    old = stores.ledger.begin("labels", str(MIDDLE), "x")
+    stores.ledger.begin("labels", str(MIDDLE), "x")
+    with pytest.raises(TryLater, match="FPM-JOB-076"):
+        stores.ledger.prepare(old, [])
+    with pytest.raises(TryLater, match="FPM-JOB-076"):
+        stores.ledger.publish(old, [])
+
+
+def test_the_staging_of_a_living_process_is_left_alone(stores: Stores) -> None:
+    ingest(stores)
+    living = stores.lake.staging / Partition("labels", MIDDLE).staging(os.getppid())
+    dead = stores.lake.staging / Partition("labels", MIDDLE).staging(2**22 + 1)  # above the largest process id of Linux
+    for folder in (living, dead):
+        folder.mkdir(parents=True)
+    run_job(mean_close, MIDDLE, stores)
+    assert living.exists() and not dead.exists()
+
+
+def test_files_are_forced_to_the_disk_before_and_folders_after_the_rename(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of system calls, seen by wrapping them: fsync(file), rename, fsync(folder) up to the lake's root."""
+    calls: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def traced_fsync(handle: int) -> None:
+        calls.append("fsync " + Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        fsync(handle)
+
+    def traced_rename(source: Path, target: Path) -> None:
+        calls.append(f"rename {target.name}")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", traced_fsync)
+    monkeypatch.setattr(os, "rename", traced_rename)
+    publish_frames("bars", MIDDLE, {"daily_bars": bars(MIDDLE, {"A": 1.0})}, stores)
+    assert calls == [
+        "fsync part-0.parquet",
+        "rename part-0.parquet",
+        f"fsync session={MIDDLE}",
+        "fsync daily_bars",
+        "fsync lake",
+    ]
