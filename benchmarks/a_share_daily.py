@@ -17,7 +17,8 @@ import polars as pl
 
 def daily_bars(bars: pl.DataFrame, adjusted: pl.DataFrame) -> pl.DataFrame:
     """One row a symbol and session. `bars`: symbol, datetime, prices, volume, amount; `adjusted`: symbol, date,
-    close."""
+    close.
+    """
     traded = pl.col("volume") > 0
     price = {name: pl.col(name).cast(pl.Float64).round(4).filter(traded) for name in ("open", "high", "low", "close")}
     days = bars.sort("symbol", "datetime").group_by("symbol", session=pl.col("datetime").dt.date(), maintain_order=True)

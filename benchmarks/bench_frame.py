@@ -59,7 +59,8 @@ class Place:
 # --- the ways: each gives a call that makes the frame anew ------------------------------------------------------
 def polars_as_of(place: Place) -> Callable[[], pl.DataFrame]:
     """Floor: as a careful person writes it. Files and entities lie in order of time; that what is found was known is
-    checked afterwards, which is enough where every row has one version, known by then."""
+    checked afterwards, which is enough where every row has one version, known by then.
+    """
     return _by_hand(
         place,
         lambda rows, stored, keys: _known(

@@ -158,7 +158,8 @@ def pandas(frame: pl.DataFrame) -> Any:
 # --- read -------------------------------------------------------------------------------------------------------
 def compare_online(ours: FeatureStore, served: FeatureStore, stock: FeatureStore, symbols: list[str]) -> None:
     """Both warm: connections open, statements prepared. Feast's store holds one connection, ours takes one from its
-    pool for each request. `ours, serving`: the published session, as readers have it."""
+    pool for each request. `ours, serving`: the published session, as readers have it.
+    """
     rows = []
     for count in (1, 100):
         asked = [{"symbol": symbol, "vintage": wide.VINTAGE} for symbol in symbols[:count]]

@@ -35,7 +35,8 @@ TEST_SHARE = 0.25
 @dataclass(frozen=True)
 class ExchangeRows:
     """Symbol-sessions with what was planted in them and the best readings of it, (N, K) each; daily bars with their
-    session; the oracle's scores (session, symbol, intraday, daily, combined)."""
+    session; the oracle's scores (session, symbol, intraday, daily, combined).
+    """
 
     rows: SymbolSessions
     planted_NK: np.ndarray

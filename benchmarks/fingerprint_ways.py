@@ -53,7 +53,8 @@ def untrained(of: ExchangeRows, way: Way) -> np.ndarray:
 
 def principal(of: ExchangeRows, way: Way) -> np.ndarray:
     """Components of the 32 x T matrix of the sessions that were seen: log flows, standard columns, what is unavailable
-    at its mean."""
+    at its mean.
+    """
     tokens, device = fresh(of, way).encoder.tokens.to(way.compute.place), way.compute.place
     blocks = [
         torch.nan_to_num(tokens.standardise(to_tensor(np.array(block), device))).flatten(1).half().cpu()
@@ -84,7 +85,8 @@ def statistics(of: ExchangeRows, way: Way) -> np.ndarray:
 
 def contrastive(of: ExchangeRows, way: Way) -> np.ndarray:
     """The same network, trained to find the other veiled view of a session among those of the batch (InfoNCE, as in
-    TS2Vec, arXiv 2106.10466, at the level of instances)."""
+    TS2Vec, arXiv 2106.10466, at the level of instances).
+    """
     with deterministic(way.config.fit.seed):
         model = Contrast(fresh(of, way).encoder, way.config).to(way.compute.place)
     names = set(training_split(of, way.config).train)

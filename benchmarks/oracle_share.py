@@ -133,7 +133,8 @@ def linear_scores(z_ND: np.ndarray, of: ExchangeRows, to: Answer) -> pl.DataFram
 
 def lagged(z_ND: np.ndarray, of: ExchangeRows) -> np.ndarray:
     """The vectors of a symbol's present and earlier sessions side by side, in standard units of the sessions before
-    the test, less their session's mean; 0 where there is none."""
+    the test, less their session's mean; 0 where there is none.
+    """
     symbols = {symbol: s for s, symbol in enumerate(sorted(set(of.rows.symbols)))}
     place = {day: t for t, day in enumerate(of.days)}
     t_N = np.array([place[session] for session in of.rows.sessions])

@@ -86,7 +86,8 @@ def entities(day: date, names: list[str], with_vintage: bool) -> pl.DataFrame:
 
 def definitions(folders: Mapping[str, Path] | None = None) -> list[Entity | FeatureView]:
     """Feast's entities and views of the two tables; `folders`: of the tables' files, for Feast's own stores, which are
-    asked for those tables only."""
+    asked for those tables only.
+    """
     symbol, vintage = (
         Entity(name=name, join_keys=[name], value_type=ValueType.STRING) for name in ("symbol", "vintage")
     )

@@ -7,8 +7,7 @@ more as known last where a correction came. The scales take the totals of earlie
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -24,8 +23,13 @@ from fpm.nn.fit import deterministic
 from fpm.schema import CLOCKS, TABLES
 from fpm.sessions import cut_off, previous_sessions
 from fpm.store.jobs.runner import Window
-from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import date, datetime
+
+    from fpm.store.ledger.stores import Stores
 
 NAME = "derivation"
 DERIVED = ("session_totals", "minute_features", "fingerprints", "daily_factors")

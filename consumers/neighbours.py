@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date
+from typing import TYPE_CHECKING
 
 from fpm.store.jobs.runner import Window
-from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
 from fpm.store.online.neighbours import index_published
 from fpm.store.online.publication import published_session
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from fpm.store.ledger.stores import Stores
 
 NAME = "neighbours"
 READS = {"fingerprints": Window()}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -12,9 +11,13 @@ from consumers.publish import VIEWS, former_fingerprints, offline_views, served_
 from fpm.errors import StoreCorrupt
 from fpm.schema import TABLES
 from fpm.store.jobs.runner import Window
-from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
 from fpm.store.online.publication import former_vintage, published_session, served
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from fpm.store.ledger.stores import Stores
 
 NAME = "parity"
 READS = dict.fromkeys(VIEWS, Window())
@@ -34,7 +37,8 @@ class Cells:
 @dataclass(frozen=True)
 class Parity:
     """One view: rows offline, rows missing online, rows only online, cells that differ where a row is in both, and the
-    columns these are in; `cells`: every column's own count over all rows."""
+    columns these are in; `cells`: every column's own count over all rows.
+    """
 
     view: str
     rows: int

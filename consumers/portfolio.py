@@ -6,10 +6,9 @@ Weights are targets: what a portfolio that could always trade would hold. What t
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -19,13 +18,17 @@ from fpm.panels import Floats, pivot
 from fpm.portfolio import optimise as portfolio
 from fpm.portfolio import risk
 from fpm.portfolio.backtest import BacktestConfig, Performance, Prices, backtest, prices
-from fpm.progress import Progress
 from fpm.sessions import Market, next_sessions, previous_sessions
 from fpm.store.jobs import runner
 from fpm.store.jobs.runner import Window
-from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
-from fpm.store.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fpm.progress import Progress
+    from fpm.store.ledger.stores import Stores
+    from fpm.store.settings import Settings
 
 STREAM = "dual"
 EVERY_NAME = "ALL"  # built-in index for data without index_members: equal weight over what the session trades

@@ -8,8 +8,8 @@ Running it again changes nothing; a correction of the published session replaces
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -18,9 +18,13 @@ from fpm.schema import CLOCKS, STREAMS, TABLES
 from fpm.store.jobs.runner import Window
 from fpm.store.lake.files import empty
 from fpm.store.ledger.ledger import Publication
-from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
 from fpm.store.online.publication import former_vintage, publish_online, published_session
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from fpm.store.ledger.stores import Stores
 
 NAME = "publish"
 VIEWS = ("daily_factors", "fingerprints", "scores", "weights")
@@ -32,7 +36,8 @@ MODELS = ("scorer",)  # names the vintage whose fingerprints are needed
 @dataclass(frozen=True)
 class PublishConfig:
     """What a complete session is. `scored`: least share of the symbols that traded, for fingerprints and every stream.
-    `empty`: largest share of empty cells among these symbols' daily factors."""
+    `empty`: largest share of empty cells among these symbols' daily factors.
+    """
 
     scored: float = 0.9
     empty: float = 0.2
@@ -105,7 +110,8 @@ def _offline(view: str, session: date, vintage: str | None, stores: Stores) -> p
 
 def former_fingerprints(session: date, former: str | None, stores: Stores) -> pl.DataFrame:
     """The session's fingerprints under the vintage that is being handed over; no row where none is, or where it could
-    not be asked any more (`handed_over`)."""
+    not be asked any more (`handed_over`).
+    """
     if not handed_over(session, former, stores):
         return empty(TABLES["fingerprints"]).select(*TABLES["fingerprints"].columns, *CLOCKS)
     return _offline("fingerprints", session, former, stores)
@@ -113,7 +119,8 @@ def former_fingerprints(session: date, former: str | None, stores: Stores) -> pl
 
 def handed_over(session: date, former: str | None, stores: Stores) -> bool:
     """Whether the former vintage's fingerprints are there: a vintage that refuses, or that this code cannot read, ends
-    its hand-over early and never holds up the one in force."""
+    its hand-over early and never holds up the one in force.
+    """
     return former is not None and session in stores.sessions("fingerprints", former)
 
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from hashlib import sha256
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from fpm import walk_forward
 from fpm.features.factor_columns import factor_columns
@@ -21,15 +18,21 @@ from fpm.nn.fit import Watch
 from fpm.nn.scorer import streams
 from fpm.nn.scorer.network import PRESETS, ScorerConfig
 from fpm.nn.scorer.panel import Panel, panel
-from fpm.progress import Progress
 from fpm.schema import FINGERPRINT_SIZE, SCORER_DAILY
 from fpm.sessions import cut_off, next_sessions, sessions_between
 from fpm.store.jobs.inputs import code_digest
 from fpm.store.ledger.models import canonical_json
-from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
 from fpm.store.retrieval.dual_stream import dual_stream
-from fpm.walk_forward import FoldConfig, Split
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import polars as pl
+
+    from fpm.progress import Progress
+    from fpm.store.ledger.stores import Stores
+    from fpm.walk_forward import FoldConfig, Split
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def lesson(through: date, vintage: str, stores: Stores) -> Lesson:
 
 def told(of: Lesson) -> dict[str, Any]:
     """What a manifest says of a lesson; the normalisation is in the weights, as `statistics/mean` and
-    `statistics/scale`."""
+    `statistics/scale`.
+    """
     return {
         "vintage": of.panel.vintage,
         "profile": of.profile,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -14,11 +14,15 @@ from fpm.nn.scorer.network import PRESETS, ScorerConfig
 from fpm.nn.scorer.panel import Panel, panel
 from fpm.sessions import previous_sessions, sessions_between
 from fpm.store.jobs.runner import Window
-from fpm.store.ledger.models import Model
-from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
 from fpm.store.retrieval.dual_stream import dual_stream
-from fpm.store.settings import Settings
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from fpm.store.ledger.models import Model
+    from fpm.store.ledger.stores import Stores
+    from fpm.store.settings import Settings
 
 
 def _before(settings: Settings) -> int:

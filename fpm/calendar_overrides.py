@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fpm.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 COLUMNS = ("date", "kind", "source")
 EARLY = re.compile(r"early ([01]\d|2[0-3]):([0-5]\d)")

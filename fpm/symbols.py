@@ -6,11 +6,14 @@ The canonical form carries the exchange: `600519.SH`, `AAPL.US`, `BTCUSDT.BN`, `
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.sessions import Market
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fpm.sessions import Market
 
 ALLOWED = re.compile(r"[0-9A-Z._-]{1,24}")
 # Exchange names met in vendor files: ISO 10383 codes, Wind and Tushare suffixes, Sina prefixes.

@@ -10,13 +10,17 @@ N wanted rows, M stored rows, Q distinct moments; moments as int64 microseconds 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 EVENT, CREATED = "event_timestamp", "created_timestamp"
 WANTED_AT, KNOWN_AT = "event_timestamp", "known_at"

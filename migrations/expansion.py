@@ -7,8 +7,10 @@ view before its table; locked in the other order the two would wait for each oth
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOCK_TIMEOUT = "100ms"  # what the readers in the queue behind one try wait at most
 PAUSE = 0.2  # seconds between tries, in which they pass

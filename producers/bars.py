@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from hashlib import sha256
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -19,15 +18,20 @@ from fpm.ingest.ingest_report import IngestReport
 from fpm.ingest.quarantine import missing_minutes
 from fpm.ingest.revisions import revise
 from fpm.ingest.vendor_bars import Combined, Parsed, combine, original_rows
-from fpm.progress import Progress
 from fpm.schema import FEATURES, OPTIONAL_FLOWS, TABLES
 from fpm.sessions import Market, close, cut_off, moment, previous_sessions
-from fpm.store.jobs.inputs import Window
 from fpm.store.jobs.publishing import Partition, attempt, owned, publish, stage
 from fpm.store.jobs.receipts import keep_receipt, sessions_taken
 from fpm.store.lake.files import CLOCK, latest
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Stores, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from fpm.progress import Progress
+    from fpm.store.jobs.inputs import Window
 
 NAME = "bars"
 READS: dict[str, Window] = {}
@@ -196,7 +200,8 @@ def _remembered(stores: Stores) -> Conventions | None:
 
 def decide(bars: pl.DataFrame, intake: Intake, **more: str) -> None:
     """At the first ingest: feature profile, source of daily bars, and `more`, such as the conventions of bar files,
-    for files too small to show theirs."""
+    for files too small to show theirs.
+    """
     ledger, decided = intake.stores.ledger, intake.stores.ledger.deployment()
     have = {name for name in OPTIONAL_FLOWS if name in bars.columns and bars[name].null_count() < bars.height}
     if "profile" not in decided:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date
+from typing import TYPE_CHECKING
 
 from fpm.features.daily_factors import HISTORY, daily_factors
 from fpm.sessions import previous_sessions
 from fpm.store.jobs.runner import Window
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from fpm.store.ledger.stores import Stores
 
 NAME = "daily_factors"
 READS: Mapping[str, Window] = {"daily_bars": Window(back=HISTORY)}

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,20 +16,25 @@ from fpm.nn.checkpoint import to_bytes
 from fpm.nn.compute import Compute, compute
 from fpm.nn.encoder import alignment, canaries, pretraining, vintage
 from fpm.nn.encoder import network as encoder
-from fpm.nn.encoder.alignment import Rotation
 from fpm.nn.encoder.batches import Split, split
 from fpm.nn.encoder.history import History, Read, Rows, SymbolSessions, survey
-from fpm.nn.encoder.network import EncoderConfig
-from fpm.nn.encoder.pretraining import Pretrained, PretrainingConfig
-from fpm.nn.encoder.vintage import Vintage
 from fpm.nn.fit import Watch, deterministic
 from fpm.nn.machine import machine, versions
-from fpm.progress import Progress
 from fpm.sessions import cut_off
 from fpm.store.jobs.inputs import code_digest
 from fpm.store.ledger.models import Model, canonical_json
-from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from fpm.nn.encoder.alignment import Rotation
+    from fpm.nn.encoder.network import EncoderConfig
+    from fpm.nn.encoder.pretraining import Pretrained, PretrainingConfig
+    from fpm.nn.encoder.vintage import Vintage
+    from fpm.progress import Progress
+    from fpm.store.ledger.stores import Stores
 
 NAME = "encoder"
 GIGABYTE = 10**9

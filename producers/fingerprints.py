@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -11,12 +10,17 @@ import polars as pl
 from fpm.errors import ModelRefused
 from fpm.features.minute_features import from_frame
 from fpm.nn.encoder import canaries, vintage
-from fpm.nn.encoder.vintage import Vintage
 from fpm.nn.fit import deterministic
 from fpm.schema import FINGERPRINT_SIZE
 from fpm.store.jobs.runner import Window
-from fpm.store.ledger.models import Model
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from fpm.nn.encoder.vintage import Vintage
+    from fpm.store.ledger.models import Model
+    from fpm.store.ledger.stores import Stores
 
 NAME = "fingerprints"
 MODELS = ("encoder",)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date
+from typing import TYPE_CHECKING
 
 from fpm.features.bars import grid
 from fpm.features.minute_features import PRESETS, by_symbol, minute_features, raw_features, standardise
 from fpm.features.session_totals import MEDIAN_INPUTS, scales, slot_median
 from fpm.sessions import previous_sessions
 from fpm.store.jobs.runner import Window
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from fpm.store.ledger.stores import Stores
 
 NAME = "minute_features"
 READS: Mapping[str, Window] = {

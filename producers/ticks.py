@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from fpm.errors import InputRefused, UsageError
 from fpm.ingest.bar_files import digest, refuse
 from fpm.ingest.deliveries import DAILY, MEMBERS, Delivery, Refused
-from fpm.ingest.ingest_report import IngestReport
 from fpm.ingest.quarantine import RULES, incomplete, missing_minutes
-from fpm.progress import Progress
 from fpm.store.jobs.receipts import keep_receipt, sessions_taken
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.lake.tick_buckets import Buckets
-from fpm.store.ledger.stores import Stores
 from fpm.ticks.files import TickFile, batches, find, open_file, original_rows
 from fpm.ticks.minute_flows import REFERENCES, Minutes, minute_flows, observed, references, set_aside, to_bars
 from fpm.ticks.reconciliation import reconcile, totals
@@ -33,6 +29,14 @@ from fpm.ticks.report import TickAccount
 from fpm.ticks.sequence import channel_gaps
 from fpm.ticks.tape import STREAMS, UNITS, TickRules, symbol_of
 from producers.bars import NAME, Arrival, Intake, begin, decide, finish, previous_closes, publish_session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from fpm.ingest.ingest_report import IngestReport
+    from fpm.progress import Progress
+    from fpm.store.ledger.stores import Stores
 
 BUCKET = 2_000_000  # records a bucket holds on average; four times that is the working set of one computation
 MOST_BUCKETS = 4096
@@ -43,7 +47,8 @@ NO_HOLES = pl.DataFrame(schema={"row": pl.UInt32, "reason_code": pl.String, "rea
 @dataclass
 class Take:
     """One delivery on its way in: its files (a file's place among them is its number), their records by session and
-    symbol, rows found bad by file, files refused, the account; `source` names the content of all files."""
+    symbol, rows found bad by file, files refused, the account; `source` names the content of all files.
+    """
 
     intake: Intake
     files: list[TickFile]

@@ -33,7 +33,7 @@ HOLDS = {
 
 def blocks(language: str, section: str) -> list[str]:
     text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def run_python(section: str, place: Path) -> None:
 
 
 def test_every_block_is_run() -> None:
-    languages = re.findall(r"^```(\w+)$", PAGE, re.M)
+    languages = re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)
     assert {name: languages.count(name) for name in set(languages)} == {"bash": 5, "sql": 3, "python": 5, "console": 1}
 
 

@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 
 def shell_lines() -> list[str]:
     """Every `fpm …` line of the README's shell blocks, prompt and comment removed."""
-    blocks = re.findall(r"```(?:bash|console|sh)\n(.*?)```", README, re.S)
+    blocks = re.findall(r"```(?:bash|console|sh)\n(.*?)```", README, re.DOTALL)
     lines = [line.strip().removeprefix("$ ").split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     return [line.removeprefix(".venv/bin/") for line in lines if line.removeprefix(".venv/bin/").startswith("fpm ")]
 
@@ -43,7 +43,7 @@ def test_every_command_is_documented() -> None:
 
 
 def test_every_make_target_is_documented() -> None:
-    targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.M)
+    targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert not [target for target in targets if f"make {target}" not in README and target != "help"]
 
 

@@ -22,7 +22,7 @@ FIRST, LAST = date(2018, 2, 16), date(2018, 4, 20)
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
 def own_bars(path: Path) -> None:

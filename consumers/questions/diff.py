@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -14,7 +11,13 @@ from fpm.errors import TryLater, UsageError
 from fpm.schema import CLOCKS, TABLES, Table
 from fpm.sessions import is_session
 from fpm.store.lake.files import latest, parse
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import date, datetime
+    from pathlib import Path
+
+    from fpm.store.ledger.stores import Stores
 
 EVENT, CREATED = CLOCKS
 SCORES = TABLES["scores"]

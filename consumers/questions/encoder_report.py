@@ -5,15 +5,11 @@ Judged on the newest sessions that have features: as many rows as fit, the same 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from consumers.questions.explain import encoder_asked
 from fpm.errors import TryLater
@@ -25,8 +21,16 @@ from fpm.nn.fit import deterministic
 from fpm.report import encoder_charts, pages
 from fpm.schema import MINUTE_FEATURES
 from fpm.store.lake.small_files import place
-from fpm.store.ledger.models import Model
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fpm.store.ledger.models import Model
+    from fpm.store.ledger.stores import Stores
 
 SESSIONS, ROWS = 20, 2048
 TRAINED, BEFORE, INPUTS = "trained", "untrained", "PCA of the inputs"
@@ -44,7 +48,8 @@ SAME = {"same_symbol": "symbol", "same_industry": "industry", "same_session": "s
 @dataclass(frozen=True)
 class Rows:
     """What is judged: N symbol-sessions with their features; `about`: industry, log_size, volatility_20, null where
-    they are not known."""
+    they are not known.
+    """
 
     symbols: list[str]
     sessions: list[date]

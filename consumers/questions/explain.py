@@ -7,10 +7,8 @@ Everything is read as known at the session's cut-off (or, where the vintage was 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +24,14 @@ from fpm.report import encoder_charts, pages
 from fpm.schema import FINGERPRINTS, MINUTE_FEATURES
 from fpm.sessions import Market, cut_off, is_session
 from fpm.store.lake.small_files import place
-from fpm.store.ledger.models import Model
-from fpm.store.ledger.stores import Stores
 from fpm.symbols import normalise
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+    from pathlib import Path
+
+    from fpm.store.ledger.models import Model
+    from fpm.store.ledger.stores import Stores
 
 EARLIER = 20  # sessions before the one explained that the words and the unit of distance come from
 NEAR = 0.01  # units: a stored fingerprint further from what its features give now was made of other features or code
@@ -40,7 +43,8 @@ Market_SD = tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.float32]]  # 
 @dataclass(frozen=True)
 class Word:
     """One statistic: what the fingerprint says (`read`) and what the minutes say (`measured`), both as z-scores across
-    the session's market; `correlation`: how well the two agree on sessions apart."""
+    the session's market; `correlation`: how well the two agree on sessions apart.
+    """
 
     statistic: str
     correlation: float | None
@@ -52,7 +56,8 @@ class Word:
 class Explanation:
     """`unit`: the typical distance between two fingerprints of the vintage; `off`: how far the stored fingerprint lies
     from what its features give now, in that unit. `axes`: the space's widest directions in words; `dimensions`:
-    every dimension as it is stored, likewise."""
+    every dimension as it is stored, likewise.
+    """
 
     symbol: str
     session: date

@@ -6,8 +6,7 @@ What is judged is what was served: the scores in the lake, each made before its 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -15,14 +14,19 @@ from consumers import portfolio
 from consumers.questions import provenance
 from fpm.errors import TryLater
 from fpm.evaluation import evaluate as evaluation
-from fpm.evaluation.evaluate import EvaluationConfig
 from fpm.evaluation.figures import Comparison, Figures, Share, Surroundings
-from fpm.portfolio.backtest import Performance
 from fpm.report.data import Rebalance, ReportData
 from fpm.report.figure_text import MINUS
 from fpm.schema import STREAMS
 from fpm.sessions import cut_off
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
+
+    from fpm.evaluation.evaluate import EvaluationConfig
+    from fpm.portfolio.backtest import Performance
+    from fpm.store.ledger.stores import Stores
 
 ORACLE = {"fingerprint": "intraday", "traditional": "daily", "dual": "combined"}
 DAYS_OF_LABEL = 25  # sessions after the last score that decay may need
@@ -40,7 +44,8 @@ STYLES = {
 @dataclass(frozen=True)
 class Judged:
     """All scores in the lake and what they are judged by: labels (session, symbol, label), daily bars, what surrounds
-    them, and on the synthetic exchange the oracle (session, symbol, intraday, daily, combined)."""
+    them, and on the synthetic exchange the oracle (session, symbol, intraday, daily, combined).
+    """
 
     scores: pl.DataFrame
     labels: pl.DataFrame

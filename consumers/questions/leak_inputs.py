@@ -6,24 +6,27 @@ that was in force. They read through `Given`, so what they are told of the futur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from consumers.derivation import derivation, sample
 from consumers.publish import served_models, standing
 from fpm.features.daily_factors import HISTORY
-from fpm.leaks.checks import Frames
 from fpm.nn.checkpoint import from_bytes
 from fpm.nn.scorer import streams
 from fpm.nn.scorer.panel import panel
 from fpm.schema import CLOCKS, TABLES
 from fpm.sessions import UTC, cut_off, next_sessions, previous_sessions, sessions_between
 from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from fpm.leaks.checks import Frames
 
 AHEAD = 6  # sessions after the one that is judged: as far as a label reaches
 SAMPLED = ("minute_bars", "session_totals")  # read for the sample's symbols only

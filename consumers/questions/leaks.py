@@ -7,11 +7,10 @@ column and session; the last one plants leaks of its own, and a suite that does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -24,11 +23,15 @@ from fpm.leaks import checks as leaks
 from fpm.leaks import records as leak_records
 from fpm.leaks import scores as leak_scores
 from fpm.leaks.checks import DUPLICATES, PERTURBATION, TRUNCATION, Finding, Frames
-from fpm.progress import Progress
 from fpm.schema import CLOCKS, DAILY_FACTORS, STREAMS, TABLES
 from fpm.sessions import cut_off, last_slot, next_sessions, sessions_between
 from fpm.store.lake.files import canonical
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from fpm.progress import Progress
+    from fpm.store.ledger.stores import Stores
 
 PLANTED, MINUTES, BROKEN = "planted future", "later minutes", "the suite itself"
 CHECKED = ("daily_bars", "daily_factors", "fingerprints", "labels", "scores", "session_totals")  # every session

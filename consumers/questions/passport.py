@@ -7,27 +7,30 @@ since is no difference: figures are computed again as of the moment that the pas
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fpm
 from consumers.questions import judgement
 from fpm.errors import UsageError
 from fpm.nn.machine import machine, versions
-from fpm.progress import Progress
 from fpm.report import passport
 from fpm.report.data import ReportData, plain
 from fpm.report.passport import Difference, first_difference
 from fpm.schema import TABLES
 from fpm.sessions import cut_off
 from fpm.store.lake.files import LakeFile, parse, sha256_of
-from fpm.store.ledger.models import Model
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fpm.progress import Progress
+    from fpm.store.ledger.models import Model
+    from fpm.store.ledger.stores import Stores
 
 NAME = "passport.json"
 SOURCES = ("fpm", "producers", "consumers", "feature_repo", "migrations")

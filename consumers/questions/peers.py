@@ -7,8 +7,7 @@ served, each as known that night.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -17,11 +16,9 @@ from consumers import scorer, scores
 from consumers.questions import judgement
 from consumers.questions.report import difference, line
 from fpm import walk_forward
-from fpm.cross_section import Array
 from fpm.errors import ModelRefused
 from fpm.evaluation import evaluate as evaluation
 from fpm.evaluation import peers
-from fpm.evaluation.figures import Figures
 from fpm.evaluation.peers import PEERS, Fitted
 from fpm.nn.scorer import streams
 from fpm.nn.scorer.network import STREAM_INPUTS
@@ -35,12 +32,18 @@ from fpm.nn.scorer.panel import (
     scorable,
     window,
 )
-from fpm.progress import Progress
 from fpm.report.figure_text import MINUS
 from fpm.schema import STREAMS
 from fpm.sessions import cut_off
-from fpm.store.ledger.models import Model
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from fpm.cross_section import Array
+    from fpm.evaluation.figures import Figures
+    from fpm.progress import Progress
+    from fpm.store.ledger.models import Model
+    from fpm.store.ledger.stores import Stores
 
 STORED = "GRU"
 
@@ -80,7 +83,8 @@ def evaluate(stores: Stores, progress: Progress) -> dict[str, Any]:
 
 def learnt_and_scored(stored: pl.DataFrame, stores: Stores, progress: Progress) -> tuple[list[Fold], pl.DataFrame]:
     """The peers of every scorer in `stored` (session, model, ...), and what they say of the sessions it served:
-    session, symbol, stream, model, score."""
+    session, symbol, stream, model, score.
+    """
     served = dict(stored.group_by("model").agg(pl.col("session").unique().sort()).iter_rows())
     total, done = sum(map(len, served.values())), 0
     folds, frames = [], []

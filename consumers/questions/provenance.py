@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from fpm.report.data import Coverage, Encoder, Fold, Quarantined, Stretch, Trial
 from fpm.schema import TABLES
 from fpm.store.jobs.inputs import digest
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fpm.store.ledger.stores import Stores
 
 
 def folds(scores: pl.DataFrame, manifests: Mapping[str, Mapping[str, Any]]) -> list[Fold]:
     """The stretches of sessions that one vintage and one scorer served, and what the scorer's manifest says of its
-    own sessions."""
+    own sessions.
+    """
     served = scores.group_by("vintage", "model").agg(
         first=pl.col("session").min(), last=pl.col("session").max(), sessions=pl.col("session").n_unique()
     )
@@ -135,7 +139,8 @@ def encoders(stores: Stores) -> list[Encoder]:
 
 def encoder(vintage: str, through: date, status: str, manifest: Mapping[str, Any]) -> Encoder:
     """What a manifest says of a training: collapse figures, the untrained encoder's rank, losses by epoch in units of
-    their baselines (1: the last price stays, the mean flow)."""
+    their baselines (1: the last price stays, the mean flow).
+    """
     epochs = [losses for epoch in manifest.get("history", ()) if (losses := baseline_losses(epoch))]
     figures = {name: float(value) for name, value in manifest.get("figures", {}).items() if _is_number(value)}
     if "rank" in manifest.get("untrained", {}):

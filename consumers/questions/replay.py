@@ -6,8 +6,7 @@ Nothing is written. The scorer is the one that was in force then: the stored sco
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +17,11 @@ from consumers.scores import NAME, scores
 from fpm.errors import UsageError
 from fpm.schema import STREAMS, TABLES
 from fpm.sessions import cut_off, is_session
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from fpm.store.ledger.stores import Stores
 
 
 @dataclass(frozen=True)

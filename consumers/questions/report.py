@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from consumers.questions import judgement, passport
 from fpm.evaluation.evaluate import PRESETS
-from fpm.evaluation.figures import Comparison, Figures, Share
 from fpm.report import page as report
 from fpm.report.data import plain
 from fpm.report.markdown import markdown
 from fpm.report.passport import SERIES
 from fpm.store.lake.small_files import place
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fpm.evaluation.figures import Comparison, Figures, Share
+    from fpm.store.ledger.stores import Stores
 
 PAGE, TWIN, TEXT = "report.html", "report.json", "report.md"
 

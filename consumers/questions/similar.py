@@ -8,21 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from fpm.errors import TryLater, UsageError
 from fpm.evaluation import analogues
-from fpm.evaluation.analogues import AnaloguesConfig, Comparison, Vectors
 from fpm.schema import FINGERPRINTS
 from fpm.sessions import cut_off, is_session, sessions_between
 from fpm.store.frames.vector_archive import vector_archive
-from fpm.store.ledger.stores import Stores
 from fpm.store.online.neighbours import Shown, published_neighbours, shown
 from fpm.symbols import normalise
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fpm.evaluation.analogues import AnaloguesConfig, Comparison, Vectors
+    from fpm.store.ledger.stores import Stores
 
 NAME = FINGERPRINTS.name
 
@@ -30,7 +33,8 @@ NAME = FINGERPRINTS.name
 @dataclass(frozen=True)
 class Question:
     """What is asked: the k stock-days most like `symbol` in `session`, as known at `before` (None: the cut-off);
-    `vintage` only where the query has fingerprints of several."""
+    `vintage` only where the query has fingerprints of several.
+    """
 
     symbol: str
     session: date
@@ -43,7 +47,8 @@ class Question:
 class Answer:
     """`analogues`: session, symbol, similarity, nearest first; over history also outcome and matched
     (`fpm.evaluation.analogues.matched`). `candidates`: how many stock-days were searched, None of the published session.
-    `searched`: how."""
+    `searched`: how.
+    """
 
     symbol: str
     session: date

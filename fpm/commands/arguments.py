@@ -27,7 +27,8 @@ def now() -> datetime:
 
 def moment(text: str) -> datetime:
     """An ISO moment with its offset, e.g. 2026-01-05T20:00+08:00. Raises UsageError for anything else, or the future:
-    nobody knows yet what will be known then."""
+    nobody knows yet what will be known then.
+    """
     try:
         given = datetime.fromisoformat(text)
     except ValueError:

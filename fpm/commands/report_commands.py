@@ -29,7 +29,8 @@ def add_to(app: typer.Typer) -> None:
 
 def evaluate(what: Evaluated = "scores", vintage: Vintage = None, as_json: Json = False) -> None:
     """The figures of every stream over all scored sessions with intervals, or beside its peers, a linear model and
-    LightGBM; or an encoder's: has it collapsed?"""
+    LightGBM; or an encoder's: has it collapsed?
+    """
     from consumers.questions import encoder_report
     from consumers.questions import report as page
 

@@ -95,7 +95,8 @@ def nightly(session: date, stores: Stores) -> list[dict[str, Any]]:
 
 def _of_former(module: ModuleType, session: date, former: str, stores: Stores) -> dict[str, Any]:
     """The session's fingerprints under the former vintage, too. That it refuses, or that this code cannot read it, may
-    be why there is a new one: the ledger says so, and the night goes on."""
+    be why there is a new one: the ledger says so, and the night goes on.
+    """
     try:
         return {**run(module, session, stores.for_vintage(former)), "corrected": 0}
     except (ModelRefused, StoreCorrupt) as refused:

@@ -11,18 +11,21 @@ Shapes: N stored vectors, D numbers a vector, K analogues.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from fpm.evaluation.intervals import Interval, interval
 from fpm.features.labels import HORIZON
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 EPOCH = date(1970, 1, 1).toordinal()
 BLOCK = 131_072  # rows a product: 44 ms for 1.3 M x 128 with one thread, as with 4 k; two threads wait less often
@@ -32,7 +35,8 @@ ROUNDING = 2e-5  # two float32 cosines of 128 numbers: 2 x 128 x 2^-24, and the 
 @dataclass(frozen=True)
 class AnaloguesConfig:
     """`embargo`: sessions before and after the query in which its own symbol is left out: the scorer's look-back, for
-    windows that overlap are alike by construction. `matches`: random stock-days beside one analogue, at most."""
+    windows that overlap are alike by construction. `matches`: random stock-days beside one analogue, at most.
+    """
 
     embargo: int = 20
     matches: int = 20
@@ -50,7 +54,8 @@ PRESETS = {
 @dataclass(frozen=True)
 class Vectors:
     """Every version of every fingerprint of one vintage. `symbol_N`: positions in `symbols`; `session_N`: days since
-    1970; a version counts from `known_N` until before `until_N` (microseconds since 1970, UTC); length 0: withdrawn."""
+    1970; a version counts from `known_N` until before `until_N` (microseconds since 1970, UTC); length 0: withdrawn.
+    """
 
     vintage: str
     symbols: tuple[str, ...]
@@ -62,7 +67,7 @@ class Vectors:
     until_N: NDArray[np.int64]
 
     def stock_days(self, row_K: NDArray[np.int64]) -> pl.DataFrame:
-        """session and symbol of some rows."""
+        """Session and symbol of some rows."""
         days = [date.fromordinal(EPOCH + int(day)) for day in self.session_N[row_K]]
         names = [self.symbols[code] for code in self.symbol_N[row_K]]
         return pl.DataFrame({"session": days, "symbol": names}, schema={"session": pl.Date, "symbol": pl.String})
@@ -128,7 +133,8 @@ def _cosines(vectors: Vectors, query_D: NDArray[np.float32]) -> NDArray[np.float
 @dataclass(frozen=True)
 class Comparison:
     """Mean outcome of the analogues beside that of their matched stock-days. `counted`: analogues that have both;
-    `periods`: groups of them whose outcomes share no session; no interval with fewer than two."""
+    `periods`: groups of them whose outcomes share no session; no interval with fewer than two.
+    """
 
     counted: int
     periods: int
@@ -144,7 +150,8 @@ class Comparison:
 
 def veiled(sessions: Sequence[date], query: date, horizon: int = HORIZON) -> set[date]:
     """Sessions whose outcome, close(t+1) to close(t+1+horizon), shares a session with the query or the query's own
-    outcome: shown, they would tell what a forecast made at the query is asked for. `sessions`: the market's."""
+    outcome: shown, they would tell what a forecast made at the query is asked for. `sessions`: the market's.
+    """
     at = sessions.index(query)
     return {day for place, day in enumerate(sessions) if at - horizon - 1 <= place <= at + horizon}
 

@@ -8,16 +8,13 @@ Shapes: T sessions, N symbols, G groups.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from functools import cached_property
 from math import sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from fpm.cross_section import mad_winsorise
 from fpm.evaluation.execution import BASES, executions, fillable
@@ -55,6 +52,12 @@ from fpm.evaluation.rank_ic import (
 )
 from fpm.evaluation.sharpe import Sharpe, sharpe
 from fpm.panels import Floats, axes, mean, pivot, pivots, weekly_grid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

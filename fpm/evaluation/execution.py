@@ -7,15 +7,19 @@ Shapes: T consecutive sessions, N symbols.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from fpm.evaluation.rank_ic import Flags
 from fpm.panels import Floats, pivots
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from fpm.evaluation.rank_ic import Flags
 
 # name -> (column of the price, sessions after t at which the position is taken)
 BASES = {"close": ("close", 0), "next open": ("open", 1), "next close": ("close", 1), "next vwap": ("vwap", 1)}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
-from fpm.evaluation.intervals import Estimate, Interval
-from fpm.evaluation.long_short import LongShort
-from fpm.evaluation.sharpe import Sharpe
+if TYPE_CHECKING:
+    import polars as pl
+
+    from fpm.evaluation.intervals import Estimate, Interval
+    from fpm.evaluation.long_short import LongShort
+    from fpm.evaluation.sharpe import Sharpe
 
 
 @dataclass(frozen=True)

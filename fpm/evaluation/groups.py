@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
 from fpm.evaluation.rank_ic import Sorted, places_within
-from fpm.panels import Floats
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fpm.panels import Floats
 
 
 def group_count(score_TN: Floats, label_TN: Floats, wanted: int) -> int:
@@ -56,7 +61,8 @@ def drawdowns(returns_RT: Floats) -> Floats:
 
 def turnovers(group_TN: NDArray[np.int64], groups: int) -> Floats:
     """Per grid session: share of the top and the bottom group's names that were not in it the one before, averaged;
-    NaN for the first, and where neither group can be compared."""
+    NaN for the first, and where neither group can be compared.
+    """
     changed_TE = np.full((len(group_TN), 2), np.nan)
     for column, group in enumerate((0, groups - 1)):
         inside_TN = group_TN == group

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from math import sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fpm.panels import Floats
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fpm.panels import Floats
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def block_bootstrap_error(values_T: Floats, block: int, draws: int, seed: int) -
 
 
 def interval(values_T: Floats, error: float | None, periods: int, level: float, method: str) -> Interval | None:
-    """mean +- t x error, or None where error or degrees of freedom are missing."""
+    """Mean +- t x error, or None where error or degrees of freedom are missing."""
     factor = critical_value(periods, level)
     if error is None or factor is None:
         return None

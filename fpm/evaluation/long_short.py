@@ -5,10 +5,9 @@ Equal weight, not halved, compounded week by week, as the source report counts. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from math import sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,13 +15,18 @@ from fpm.evaluation.groups import drawdowns, geometric_annual, max_drawdown
 from fpm.evaluation.intervals import Interval, percentiles, resampled
 from fpm.panels import Floats, mean
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
 BLOCK = 4  # weeks that are resampled together: a month of moves stays one
 
 
 @dataclass(frozen=True)
 class LongShort:
     """`weeks`: returns by session of the grid. `intervals`: of annual_return, information_ratio, win_rate,
-    max_drawdown and turnover, by block bootstrap over the weeks; an interval that cannot be had is left out."""
+    max_drawdown and turnover, by block bootstrap over the weeks; an interval that cannot be had is left out.
+    """
 
     weeks: tuple[tuple[date, float], ...]
     total_return: float | None

@@ -7,12 +7,15 @@ Waugh 1933, Lovell 1963). Shapes: T sessions, N symbols, K styles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fpm.panels import Floats
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fpm.panels import Floats
 
 Groups = NDArray[np.int64]
 

@@ -9,16 +9,19 @@ Shapes: L look-back, B symbols of one session, F inputs, N rows of all sessions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fpm.cross_section import Array, rank, rank_correlation, z_score
 from fpm.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import ModuleType
+
+    from numpy.typing import NDArray
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)  # of the ridge, times the rows: inputs have variance one
 Session = tuple[Array, Array]  # x_BF, y_B
@@ -27,7 +30,8 @@ Session = tuple[Array, Array]  # x_BF, y_B
 @dataclass(frozen=True)
 class TreesConfig:
     """LightGBM's own names are in `boosted_trees`. `least`: rows in a leaf; `columns`: share of the inputs a tree may
-    use; `patience`: rounds without a better validation."""
+    use; `patience`: rounds without a better validation.
+    """
 
     rounds: int = 500
     patience: int = 50

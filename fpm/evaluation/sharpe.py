@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import e, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpm.panels import Floats
+if TYPE_CHECKING:
+    from fpm.panels import Floats
 
 EULER = 0.5772156649015329
 FEWEST = 8  # returns; skewness and kurtosis of fewer say nothing
@@ -20,7 +22,8 @@ FEWEST = 8  # returns; skewness and kurtosis of fewer say nothing
 class Sharpe:
     """`per_week` and `annual`: mean over standard deviation of the weekly returns; `low`, `high`: bounds of the annual
     one. `probabilistic`: the probability that the true ratio is above 0; `deflated`: that it is above
-    `expected_maximum` (per week), what the best of `trials` settings without any skill would show."""
+    `expected_maximum` (per week), what the best of `trials` settings without any skill would show.
+    """
 
     per_week: float
     annual: float

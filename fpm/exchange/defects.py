@@ -9,15 +9,18 @@ Letters in array names: S symbols.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from fpm.ingest.conventions import LOT
 from fpm.schema import OPTIONAL_FLOWS, PRICES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FLOWS = ("volume", "amount", *OPTIONAL_FLOWS)
 FEW, MANY = 4, 40  # minutes: within what an ingest tolerates, and beyond

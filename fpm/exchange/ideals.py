@@ -43,7 +43,7 @@ CLOCK_C = CLOCK_T[CONTINUOUS]
 
 
 def ideals(bars: pl.DataFrame) -> pl.DataFrame:
-    """symbol and one estimate a style, for every symbol of ONE session of minute bars; sorted by symbol.
+    """Symbol and one estimate a style, for every symbol of ONE session of minute bars; sorted by symbol.
 
     `bars` as the exchange delivers them: symbol, minute (naive local END), prices, volume, amount and all flows. Absent
     minutes are left out of every sum.

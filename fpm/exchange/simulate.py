@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -51,6 +50,10 @@ from fpm.exchange.tables import (
 )
 from fpm.exchange.tape import with_ticks
 from fpm.sessions import cut_off, market, next_sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 MARKET = market("cn")
 INDEX_REVIEW = 60  # sessions between two reviews of the indices

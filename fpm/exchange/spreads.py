@@ -5,10 +5,14 @@ Letters in array names: S symbols, T vendor rows of a session, C the continuous 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fpm.exchange.prices import CONTINUOUS
-from fpm.exchange.styles import Tape
+
+if TYPE_CHECKING:
+    from fpm.exchange.styles import Tape
 
 SEARCH_STEPS, MOST_STEP, MOST_LEAN = 6, 0.5, 1.5
 HALVINGS, MOST_ALONG = 14, 4.0

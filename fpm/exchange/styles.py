@@ -9,10 +9,13 @@ the style, the session's totals stay what they were.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Log tilt per unit of style. Chosen so that a style stands several standard errors above the minute noise
 # (timing: a unit moves the mean volume time by about 0.2 of half a day, the noise by about 0.03).

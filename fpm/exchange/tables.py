@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -14,8 +15,10 @@ import polars as pl
 from fpm.exchange.days import INDUSTRIES, TICKS, Day, State, Universe
 from fpm.exchange.prices import MINUTES, ROWS
 from fpm.exchange.styles import STYLES
-from fpm.exchange.tape import TickTables
 from fpm.schema import INDICES, OPTIONAL_FLOWS, PRICES
+
+if TYPE_CHECKING:
+    from fpm.exchange.tape import TickTables
 
 MINUTE_COLUMNS = (*PRICES, "volume", "amount", *OPTIONAL_FLOWS)
 INDEX_SHARES = (0.30, 0.30, 0.40)  # of the eligible symbols by free-float value: CSI300, CSI500, CSI1000 stand-ins

@@ -10,9 +10,8 @@ Letters in array names: T vendor rows of a session.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -21,6 +20,10 @@ from fpm.exchange.days import TICKS
 from fpm.exchange.flows import SIZE_CLASSES
 from fpm.exchange.prices import ROWS
 from fpm.exchange.ticks import Flows, Tape, tape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
 
 CHANNELS = 4  # of each exchange: symbols by their code
 SIDE_NAMES = {1: "buy", -1: "sell"}

@@ -16,17 +16,20 @@ Letters in array names: H sessions, oldest first; T of them asked for, the last 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fpm.features.daily_panel import Array, DailyPanel
 from fpm.schema import ALPHA158_WINDOWS as WINDOWS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
 
 TINY = 1e-12
 STILL = 2e-5  # a standard deviation up to this is no movement

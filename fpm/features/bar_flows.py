@@ -7,11 +7,13 @@ volume or count, so that an unavailable input (NaN) stays unavailable and never 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fpm.features.bars import Grid
+if TYPE_CHECKING:
+    from fpm.features.bars import Grid
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

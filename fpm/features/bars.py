@@ -5,14 +5,17 @@ Letters in array names: S symbols, N stored slots of the market, T slots of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from fpm.schema import MINUTE_BARS, ORDER_FLOWS, PRICES
 from fpm.sessions import Market, last_slot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FLOWS = tuple(name for name in MINUTE_BARS.columns if name not in ("symbol", "slot", *PRICES))
 # Markets whose vendors deliver a row for a minute without a trade: there an absent row is a missing

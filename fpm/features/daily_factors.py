@@ -25,7 +25,7 @@ Letters in array names: H sessions, the last being the one asked for; S symbols.
 
 from __future__ import annotations
 
-from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -34,13 +34,16 @@ from fpm.features.alpha158 import alpha158
 from fpm.features.daily_panel import Array, DailyPanel, daily_panel
 from fpm.schema import DAILY_FACTORS
 
+if TYPE_CHECKING:
+    from datetime import date
+
 HISTORY = 60  # sessions before the one asked for: what the longest windows reach
 PER_AMOUNT = 1e6
 NO_MOVE = 1e-10  # a standard deviation of returns below this is rounding, not movement
 
 
 def daily_factors(daily: pl.DataFrame, session: date) -> pl.DataFrame:
-    """symbol and the factors of `session`, float32, null where unavailable, sorted by symbol.
+    """Symbol and the factors of `session`, float32, null where unavailable, sorted by symbol.
 
     `daily`: daily bars with their `session`; rows after `session` and before its last 60 sessions are of no effect.
     A classic factor over n sessions needs n sessions since the first row of the symbol, at least half of them traded;

@@ -9,13 +9,16 @@ Letters in array names: H sessions, oldest first; S symbols.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
 
 Array = NDArray[np.float64]
 

@@ -63,7 +63,7 @@ def quiet_share(minutes: Minutes) -> Array:
 
 
 def morning_return(minutes: Minutes) -> Array:
-    """sum r over the first edge: open to the end of the first hour."""
+    """Sum r over the first edge: open to the end of the first hour."""
     return _total(returns(minutes)[:, : edge(minutes["close"])])
 
 
@@ -98,7 +98,7 @@ def path_efficiency(minutes: Minutes) -> Array:
 
 
 def return_autocorrelation(minutes: Minutes) -> Array:
-    """sum r_t r_(t-1) / sum r^2: above 0 where moves go on, below where they bounce."""
+    """Sum r_t r_(t-1) / sum r^2: above 0 where moves go on, below where they bounce."""
     return_ST = returns(minutes)
     return _over(_total(return_ST[:, 1:] * return_ST[:, :-1]), _total(np.square(return_ST)))
 
@@ -217,12 +217,12 @@ def _total(x_ST: Array) -> Array:
 
 
 def _over(part: Array, whole: Array) -> Array:
-    """part / whole, NaN where the whole is not above 0."""
+    """Part / whole, NaN where the whole is not above 0."""
     return np.asarray(np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole > 0))
 
 
 def _log(flow_ST: Array) -> Array:
-    """ln of what is above 0, NaN elsewhere."""
+    """Ln of what is above 0, NaN elsewhere."""
     return np.log(np.where(flow_ST > 0, flow_ST, np.nan))
 
 

@@ -6,17 +6,20 @@ can be acted on at is the next session's.
 
 from __future__ import annotations
 
-from datetime import date
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from fpm.errors import TryLater
 
+if TYPE_CHECKING:
+    from datetime import date
+
 HORIZON = 5
 
 
 def labels(daily: pl.DataFrame, session: date, horizon: int = HORIZON) -> pl.DataFrame:
-    """symbol and label (float64, a return) for the symbols of `session`, sorted.
+    """Symbol and label (float64, a return) for the symbols of `session`, sorted.
 
     `daily`: daily bars with their `session`, of `session` and at least the horizon + 1 sessions after it. A symbol that
     has no close at either end (suspended, delisted before it, no adjustment factor) is left out; a symbol to be

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -34,8 +34,12 @@ from fpm.features.bar_flows import (
     total_flows,
     vendor_taker_flows,
 )
-from fpm.features.bars import Grid
 from fpm.schema import FEATURES, ORDER_FLOWS, PRICE_FEATURES, SIZE_FLOWS, TAKER_FLOWS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fpm.features.bars import Grid
 
 Array = NDArray[np.float64]
 Array32 = NDArray[np.float32]

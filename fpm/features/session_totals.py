@@ -8,15 +8,19 @@ Letters in array names: S symbols, T minutes of the view, F the 32 features, H e
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fpm.features.bars import Grid
 from fpm.features.minute_features import FeatureConstants, Profile, by_symbol
-from fpm.sessions import Market
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from fpm.features.bars import Grid
+    from fpm.sessions import Market
 
 Array = NDArray[np.float64]
 MEDIAN_INPUTS = ("symbol", "slot", "volume", "amount")

@@ -6,16 +6,19 @@ Nothing is guessed: a column is known by our name or by a synonym below (reporte
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from fpm.errors import InputRefused
 from fpm.schema import OPTIONAL_FLOWS, PRICES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 REQUIRED = ("symbol", "minute", *PRICES, "volume")
 NUMBERS = (*PRICES, "volume", "amount", *OPTIONAL_FLOWS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -14,6 +14,9 @@ from fpm.ingest.quarantine import SLACK
 from fpm.schema import DAILY_BARS, INDEX_MEMBERS, PRICES, Table
 from fpm.sessions import Market, sessions_between
 from fpm.symbols import symbol_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KINDS = {"float64": pl.Float64(), "bool": pl.Boolean(), "string": pl.String(), "date": pl.Date()}
 TRUTH = {"true": True, "false": False, "1": True, "0": False, None: None}

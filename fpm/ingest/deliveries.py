@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fpm.errors import InputRefused, UsageError
 from fpm.ingest.bar_files import read_file
-from fpm.ingest.conventions import Conventions
 from fpm.ingest.vendor_bars import Parsed, read_bars
-from fpm.sessions import Market
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fpm.ingest.conventions import Conventions
+    from fpm.sessions import Market
 
 SUFFIXES = (".parquet", ".csv")
 DAILY, MEMBERS = "daily_bars", "index_members"

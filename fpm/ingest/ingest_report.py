@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+    from pathlib import Path
 
-from fpm.ingest.deliveries import Refused
-from fpm.ingest.vendor_bars import Combined, FileReport, Parsed
+    import polars as pl
+
+    from fpm.ingest.deliveries import Refused
+    from fpm.ingest.vendor_bars import Combined, FileReport, Parsed
 
 
 @dataclass

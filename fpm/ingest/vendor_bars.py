@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -18,6 +17,10 @@ from fpm.ingest.quarantine import RULES, amount_faults, duplicates, incomplete, 
 from fpm.schema import MINUTE_BARS, PRICES
 from fpm.sessions import UTC, Market, sessions_between
 from fpm.symbols import symbol_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 NAMED_DAY = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
 # Shanghai closes by a call auction since this day; before, its 15:00 bar was continuous trading.

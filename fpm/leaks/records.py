@@ -5,13 +5,16 @@ Frames of stored rows have session, their table's keys and both clocks; every fu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from fpm.leaks.checks import DUPLICATES, ROWS, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date, datetime
 
 CLOCK, OVERLAP, VINTAGES, SURVIVORS = "two clocks", "label overlap", "one vintage a window", "survivorship"
 EVENT, CREATED = "event_timestamp", "created_timestamp"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from fpm.errors import UsageError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
@@ -17,7 +20,8 @@ PRECISIONS = ("float32", "bfloat16")
 @dataclass(frozen=True)
 class Compute:
     """`precision` is that of the products (autocast); weights, losses and penalties stay in single precision, and
-    single precision is never TF32. `compiled`: the encoder's blocks through `torch.compile`."""
+    single precision is never TF32. `compiled`: the encoder's blocks through `torch.compile`.
+    """
 
     device: str = "cpu"
     precision: str = "float32"
@@ -34,7 +38,8 @@ class Compute:
 
     def seed(self, seed: int, epoch: int, rank: int) -> None:
         """Seed the device's own generator (dropout) for an epoch: no checkpoint has to carry it, so a training may go
-        on upon another device, and no two processes drop the same units."""
+        on upon another device, and no two processes drop the same units.
+        """
         if self.device != "cpu":
             torch.cuda.manual_seed((seed * 100_003 + epoch) * 1_009 + rank)
 

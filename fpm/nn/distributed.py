@@ -10,16 +10,18 @@ Shapes: B own rows of a batch, D vector size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from fpm.errors import TryLater
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=2)  # the first process may read, write and judge alone while the others wait
@@ -54,7 +56,7 @@ def processes() -> int:
 
 def summed(own: Tensor) -> Tensor:
     """The sum over the processes, on every one of them; its gradient goes to the own part."""
-    return own if alone() else cast(Tensor, _Summed.apply(own))  # type: ignore[no-untyped-call]
+    return own if alone() else cast("Tensor", _Summed.apply(own))  # type: ignore[no-untyped-call]
 
 
 def gathered(own_BD: Tensor) -> Tensor:
@@ -73,7 +75,8 @@ def gathered(own_BD: Tensor) -> Tensor:
 
 def drawn(rows: int, *shape: int) -> Tensor:
     """Uniform numbers for the own `rows` of a batch, each of `shape`: drawn for the whole batch from the CPU's global
-    generator, which so stays alike in all processes and on every device."""
+    generator, which so stays alike in all processes and on every device.
+    """
     if alone():
         return torch.rand(rows, *shape)
     counts = _row_counts(rows)
@@ -111,7 +114,7 @@ def from_first(call: Callable[[], T]) -> T:
         return call()
     box = [call() if rank() == 0 else None]
     _together(dist.broadcast_object_list, box, 0)
-    return cast(T, box[0])
+    return cast("T", box[0])
 
 
 def from_all(own: Sequence[T]) -> list[T]:

@@ -12,11 +12,9 @@ Lanes share batches and nothing else: each is clipped, stopped and kept at its o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +25,12 @@ from fpm.nn import checkpoint as checkpoints
 from fpm.nn import distributed
 from fpm.nn.checkpoint import Checkpoint
 from fpm.nn.compute import Compute
-from fpm.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from fpm.progress import Progress
 
 B = TypeVar("B")
 BatchT = TypeVar("BatchT", covariant=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LIBRARIES = ("torch", "numpy", "polars", "safetensors", "fpm")
 PROCESSOR = ("vendor_id", "cpu family", "model", "model name")

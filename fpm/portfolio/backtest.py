@@ -6,18 +6,21 @@ splits and dividends do not show as returns. Shapes: T sessions, N symbols.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from math import sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from fpm.evaluation.groups import geometric_annual, max_drawdown
 from fpm.panels import Floats, pivot, pivots
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from numpy.typing import NDArray
 
 LOCKED = 1e-4  # a price within this share of its limit is at the limit (prices may be stored as float32)
 VWAP_SLACK = 1e-3  # amount / volume may leave [low, high] by rounding only; beyond, the units are not to be trusted
@@ -26,7 +29,8 @@ VWAP_SLACK = 1e-3  # amount / volume may leave [low, high] by rounding only; bey
 @dataclass(frozen=True)
 class BacktestConfig:
     """`cost`: share of the traded value for buying and selling together. `annualise_from`: fewer sessions than this are
-    not blown up to a year."""
+    not blown up to a year.
+    """
 
     cost: float = 0.003
     sessions_per_year: int = 252

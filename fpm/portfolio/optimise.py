@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fpm.cross_section import z_score
 from fpm.errors import FpmError
-from fpm.panels import Floats
-from fpm.portfolio.risk import Risk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fpm.panels import Floats
+    from fpm.portfolio.risk import Risk
 
 RELAXATION_LADDER = ("turnover", "size", "industry", "tracking_error", "members", "active")
 PENALTY = 200.0  # per unit of violation; scores are z-scores, so no score is worth breaking a bound that can be met
@@ -27,7 +30,8 @@ DUST = 1e-7  # an interior-point solver leaves such weights where it means zero
 @dataclass(frozen=True)
 class Bounds:
     """`active` |w - benchmark| per name (at least `active_share` of an equal weight, for universes of a few names),
-    `industry` and `size` the same for exposures, `turnover` two-sided, `tracking_error` a year."""
+    `industry` and `size` the same for exposures, `turnover` two-sided, `tracking_error` a year.
+    """
 
     active: float = 0.01
     active_share: float = 0.5
@@ -92,7 +96,8 @@ class Candidates:
 @dataclass(frozen=True)
 class Solution:
     """`relaxed`: bound -> by how much it had to give ("tradable": nothing could be traded).
-    `shadow`: bound -> gain in the objective per unit of slack. `turnover` two-sided, `tracking_error` a year."""
+    `shadow`: bound -> gain in the objective per unit of slack. `turnover` two-sided, `tracking_error` a year.
+    """
 
     weight_N: Floats
     relaxed: dict[str, float]

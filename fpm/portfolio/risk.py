@@ -7,11 +7,14 @@ A style model (CNE5) is a later issue. Shapes: T sessions, N symbols.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fpm.cross_section import mad_winsorise, z_score
-from fpm.panels import Floats
+
+if TYPE_CHECKING:
+    from fpm.panels import Floats
 
 
 @dataclass(frozen=True)

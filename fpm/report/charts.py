@@ -5,16 +5,18 @@ One colour per stream everywhere; an oracle is grey and dashed. Figures hold no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fpm.evaluation.figures import Figures
-from fpm.evaluation.intervals import Interval
-from fpm.portfolio.backtest import Performance
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fpm.evaluation.figures import Figures
+    from fpm.evaluation.intervals import Interval
+    from fpm.portfolio.backtest import Performance
 
 COLOURS = {
     "fingerprint": "#2563eb",

@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fpm.evaluation.figures import Comparison, Figures, Share
-from fpm.portfolio.backtest import Performance
+if TYPE_CHECKING:
+    from fpm.evaluation.figures import Comparison, Figures, Share
+    from fpm.portfolio.backtest import Performance
 
 FEW_PERIODS = 30  # below, a t interval is wide enough that single figures should not be quoted
 
@@ -76,7 +77,8 @@ class Quarantined:
 @dataclass(frozen=True)
 class Encoder:
     """One encoder vintage. `figures`: name -> value (effective rank, dead dimensions, ...). `epochs`: validation losses
-    in units of their trivial baselines."""
+    in units of their trivial baselines.
+    """
 
     vintage: str
     through: date
@@ -97,7 +99,8 @@ class Stretch:
 @dataclass(frozen=True)
 class Fold:
     """Out-of-sample sessions served by one vintage and one scorer, and the label sessions that the scorer was trained
-    and stopped on; None where its manifest does not say."""
+    and stopped on; None where its manifest does not say.
+    """
 
     vintage: str
     model: str
@@ -112,7 +115,8 @@ class Fold:
 @dataclass(frozen=True)
 class Trial:
     """One setting of encoder and scorer that was trained here: `differs` names what it does otherwise than the first,
-    `models` how many scorers of it there are."""
+    `models` how many scorers of it there are.
+    """
 
     setting: str
     differs: str
@@ -135,7 +139,8 @@ class Rebalance:
 class ReportData:
     """Everything on the page. `streams` is in the order shown; `oracles` has the synthetic exchange's answer, if any,
     by stream. `tried`: the model settings trained before these figures were looked at. `symbols`: how many had bars,
-    scores and labels, by session."""
+    scores and labels, by session.
+    """
 
     title: str
     as_of: str

@@ -5,13 +5,16 @@ Letters in array names: P parts of a session, U families of features, N fingerpr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fpm.report.charts import COLOURS, FAINT, GRID, INK, OTHERS, TALL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 SCALE = [[0.0, "#ffffff"], [0.15, "#dbeafe"], [0.5, "#60a5fa"], [1.0, "#1e3a8a"]]
 ROW = 24  # pixels a named row

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from fpm.report.data import ReportData
+from typing import TYPE_CHECKING
+
 from fpm.report.figure_text import several
 from fpm.report.sections import ENDS, Part, shown
 from fpm.report.tables import Table, tables
+
+if TYPE_CHECKING:
+    from fpm.report.data import ReportData
 
 
 def markdown(data: ReportData) -> str:

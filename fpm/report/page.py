@@ -6,17 +6,20 @@ Same figures, same bytes: no clock, no random ids. What could not be computed is
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fpm.evaluation.figures import Figures
 from fpm.report import charts
 from fpm.report.data import FEW_PERIODS, ReportData, plain
 from fpm.report.figure_text import interval, number, percent
 from fpm.report.sections import ENDS, shown
 from fpm.report.tables import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm.evaluation.figures import Figures
 
 
 def build(data: ReportData) -> str:

@@ -7,14 +7,16 @@ no spaces): a passport that was edited does not open.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fpm.errors import InputRefused
 from fpm.report.data import ReportData, plain
 from fpm.report.figure_text import ABSENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 SCHEMA = "fpm.report.passport/1"
 SEAL = "sha256"

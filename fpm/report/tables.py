@@ -5,17 +5,21 @@ An absent figure is a dash. Rows of the source report carry `theirs`, and say so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
-from fpm.evaluation.figures import Figures
-from fpm.evaluation.intervals import Estimate, Interval
-from fpm.evaluation.sharpe import Sharpe
-from fpm.portfolio.backtest import Performance
 from fpm.report.data import THEIR_FACTORS, THEIR_PORTFOLIOS, THEIR_WEEKS, Fold, Rebalance, ReportData, Stretch
 from fpm.report.figure_text import ABSENT, count_or_number, interval, number, percent, percent_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import date
+
+    from fpm.evaluation.figures import Figures
+    from fpm.evaluation.intervals import Estimate, Interval
+    from fpm.evaluation.sharpe import Sharpe
+    from fpm.portfolio.backtest import Performance
 
 FELT = 0.0005  # shadow prices below are the solver's tolerance
 
@@ -32,7 +36,8 @@ class Row:
 @dataclass(frozen=True)
 class Table:
     """Column titles ("|" is a possible line break) and rows. `words`: columns of text, set to the left; `prose`: those
-    of them whose lines may break. `empty` stands for the rows where there are none."""
+    of them whose lines may break. `empty` stands for the rows where there are none.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Row]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from fpm.store.settings import Settings
+if TYPE_CHECKING:
+    from fpm.store.settings import Settings
 
 context = structlog.contextvars.bound_contextvars
 

@@ -7,9 +7,8 @@ that their size costs no memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
@@ -18,6 +17,10 @@ import pyarrow.parquet as pq
 from fpm.errors import UsageError
 from fpm.ingest.bar_files import check_content, refuse
 from fpm.ticks.tape import MERGED, ORDERS, TRADES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 SNAPSHOTS, TOTALS = "snapshots", "totals"
 BATCH = 1 << 20  # rows

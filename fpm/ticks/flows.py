@@ -170,5 +170,6 @@ def _masked(grid: pl.DataFrame) -> pl.DataFrame:
 
 def _in_currency(column: pl.Series) -> pl.Series:
     """Divided by numpy: polars divides by a constant as a product with its reciprocal, 10.2 becomes
-    10.200000000000001."""
+    10.200000000000001.
+    """
     return pl.Series(column.name, column.cast(pl.Float64).to_numpy() / UNITS, nan_to_null=True)

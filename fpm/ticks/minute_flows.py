@@ -6,13 +6,11 @@ Memory follows the records of the symbols handed in at once, never the day's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.sessions import Market
 from fpm.ticks import shanghai as ticks_shanghai
 from fpm.ticks import shenzhen as ticks_shenzhen
 from fpm.ticks.events import Events, unknown_orders
@@ -33,6 +31,12 @@ from fpm.ticks.tape import (
     sid_of,
     symbol_of,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from fpm.sessions import Market
 
 EVENTS = dict(zip(EXCHANGES, (ticks_shanghai.events, ticks_shenzhen.events), strict=True))
 REFERENCES = {"sid": pl.Int32, "pre_close": pl.Int64, "limit_up": pl.Int64, "limit_down": pl.Int64}
@@ -93,7 +97,8 @@ def _seen(facts: pl.DataFrame, exchange: str) -> pl.DataFrame:
 
 def _facts(tape: pl.DataFrame, events: Events, rules: TickRules) -> pl.DataFrame:
     """sid, records, first and last (milliseconds), has_orders, merged, backwards, furthest, unknown (trades whose
-    order nothing was heard of), unvalued (orders and cancels nothing values); both 0 where no orders were delivered."""
+    order nothing was heard of), unvalued (orders and cancels nothing values); both 0 where no orders were delivered.
+    """
     stream = pl.col("stream")
     told = tape.group_by("sid").agg(
         pl.len().alias("records"),

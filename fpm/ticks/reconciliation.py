@@ -5,15 +5,19 @@ Totals come from a vendor's table of them, or from the counters of snapshots tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import date
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.sessions import Market
 from fpm.symbols import symbol_table
 from fpm.ticks.files import SNAPSHOTS, TickFile, batches
 from fpm.ticks.tape import EXCHANGES, UNITS, milliseconds, sid_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date
+
+    from fpm.sessions import Market
 
 COUNTERS = ("volume", "amount", "trades")
 CENT = UNITS // 100

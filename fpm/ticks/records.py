@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -16,7 +17,6 @@ from fpm.ingest.quarantine import RULES
 from fpm.ingest.vendor_bars import named_session
 from fpm.sessions import UTC, Market, sessions_between
 from fpm.symbols import symbol_table
-from fpm.ticks.files import TickFile
 from fpm.ticks.tape import (
     ADD,
     CANCEL,
@@ -38,6 +38,9 @@ from fpm.ticks.tape import (
     sid_of,
     slot_of,
 )
+
+if TYPE_CHECKING:
+    from fpm.ticks.files import TickFile
 
 FAULTS = pl.Schema({"row": pl.UInt32, "session": pl.Date, "reason_code": pl.String, "reason": pl.String})
 SIDES = {"B": 1, "S": -1, "N": 0, "1": 1, "-1": -1, "0": 0, "2": -1}  # Shenzhen's orders: 1 buy, 2 sell
@@ -129,7 +132,7 @@ def _kind(file: TickFile) -> pl.Expr:
     return pl.when(shenzhen).then(_told("order_type", SZ_ORDERS, pl.UInt8)).when(told != TRADE).then(told)
 
 
-def _told(column: str, meanings: dict[str, int], kind: type[pl.UInt8] | type[pl.Int8]) -> pl.Expr:
+def _told(column: str, meanings: dict[str, int], kind: type[pl.UInt8 | pl.Int8]) -> pl.Expr:
     """What a flag means, null where the exchange has no such flag."""
     text = pl.col(column).cast(pl.String).str.strip_chars()
     return text.replace_strict(meanings, default=None, return_dtype=kind)

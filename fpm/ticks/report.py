@@ -6,15 +6,17 @@ Records in = used + status + after hours + quarantined + deduplicated + set asid
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from fpm.ticks.minute_flows import Minutes, streams_of
 from fpm.ticks.tape import EXCHANGES, of_exchange, regime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
 
 
 @dataclass

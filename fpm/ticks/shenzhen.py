@@ -6,10 +6,13 @@ the day's limits. Source: docs/ticks.md.
 
 from __future__ import annotations
 
-import polars as pl
+from typing import TYPE_CHECKING
 
 from fpm.ticks.events import ORDER, Events, orders_of, priced_cancels, trades_of, valued
 from fpm.ticks.tape import ADD, CANCEL
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def events(tape: pl.DataFrame, call: pl.Expr, references: pl.DataFrame) -> Events:

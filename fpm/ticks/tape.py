@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from fpm.ingest.vendor_bars import SH_CLOSING_CALL
-from fpm.sessions import Market
+
+if TYPE_CHECKING:
+    from fpm.sessions import Market
 
 TRADES, ORDERS, MERGED = "trades", "orders", "ticks"
 STREAMS = (TRADES, ORDERS, MERGED)

@@ -5,19 +5,23 @@ Shapes: N rows (symbol-sessions) of a stretch, B of a batch, S symbols of one se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
 from functools import partial
 from threading import Event
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fpm.errors import TryLater, UsageError
-from fpm.nn.encoder.history import History
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import date
+
+    from fpm.nn.encoder.history import History
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ class Share:
 @dataclass(frozen=True)
 class Mixture:
     """`size`: rows of a batch. `mixed`: the sessions that are mixed with each other have at most so many rows
-    together, or are one; two such stretches are in memory. `seed`: of the order."""
+    together, or are one; two such stretches are in memory. `seed`: of the order.
+    """
 
     size: int
     mixed: int
@@ -130,7 +135,8 @@ class MixedSessions:
 
 def even_cuts(rows: int, size: int) -> np.ndarray:
     """Where to cut rows into as few batches of at most `size` as can be, all alike: the penalties of a last batch of
-    one row would mean nothing."""
+    one row would mean nothing.
+    """
     count = -(-rows // size)
     return np.arange(count + 1) * rows // max(1, count)
 

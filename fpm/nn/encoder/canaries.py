@@ -8,10 +8,9 @@ Shapes: K canaries, T minutes, F features, D vector size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,9 +18,13 @@ import torch
 from fpm.errors import ModelRefused
 from fpm.nn.checkpoint import from_bytes, to_bytes
 from fpm.nn.encoder.history import SymbolSessions
-from fpm.nn.encoder.vintage import Vintage
 from fpm.nn.fit import deterministic
 from fpm.nn.machine import differences, machine, versions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fpm.nn.encoder.vintage import Vintage
 
 FILE = "canaries.safetensors"
 COUNT = 16
@@ -43,7 +46,8 @@ class Canaries:
 
 def take(rows: SymbolSessions, vintage: Vintage) -> tuple[Canaries, list[dict[str, str]]]:
     """Canaries spread over `rows`, and who each is: symbol, session, digest of its features. Those that have no
-    available feature are no canaries."""
+    available feature are no canaries.
+    """
     full = np.flatnonzero(~np.isnan(rows.x_NTF).all(axis=(1, 2)))
     chosen = SymbolSessions(
         rows.x_NTF[full], tuple(rows.symbols[i] for i in full), tuple(rows.sessions[i] for i in full)

@@ -5,11 +5,15 @@ Shapes: N fingerprints of D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 DEAD = 0.01  # a dimension is dead when its standard deviation is below this share of the median one's
 TINY = 1e-12
@@ -136,7 +140,7 @@ def mean_correlation(z_ND: NDArray[np.float64]) -> float:
 
 
 def uniformity(z_ND: NDArray[np.float64]) -> float:
-    """log of the mean over pairs of exp(-2 d^2) on the unit sphere: 0 for one point, about -4 for a uniform cloud."""
+    """Log of the mean over pairs of exp(-2 d^2) on the unit sphere: 0 for one point, about -4 for a uniform cloud."""
     unit_ND = z_ND / np.maximum(np.linalg.norm(z_ND, axis=1, keepdims=True), TINY)
     total = 0.0
     for start in range(0, len(unit_ND), BLOCK):

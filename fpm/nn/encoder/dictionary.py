@@ -9,11 +9,14 @@ Shapes: N symbol-sessions, D dimensions, S symbols of one session.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Array = NDArray[np.float64]
 FOLDS = 5
@@ -25,7 +28,8 @@ TINY = 1e-12
 @dataclass(frozen=True)
 class Entry:
     """One statistic. `correlation`: out of sample, of what the probe reads with what was there; None where all is
-    of one session. `direction_D`: the unit vector it is read along. `count`: symbol-sessions it rests on."""
+    of one session. `direction_D`: the unit vector it is read along. `count`: symbol-sessions it rests on.
+    """
 
     statistic: str
     correlation: float | None

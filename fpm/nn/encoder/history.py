@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fpm.errors import StoreCorrupt
 from fpm.nn import distributed
-from fpm.progress import Progress
+
+if TYPE_CHECKING:
+    from fpm.progress import Progress
 
 Rows = tuple[tuple[str, ...], np.ndarray]  # a session's symbols and its x_STF in half precision
 Read = Callable[[date], Rows]
@@ -23,7 +26,8 @@ Read = Callable[[date], Rows]
 @dataclass(frozen=True)
 class SymbolSessions:
     """Some symbol-sessions; NaN = unavailable. Half precision is enough: it keeps the relative error of a price below
-    5e-4 of its distance from the open."""
+    5e-4 of its distance from the open.
+    """
 
     x_NTF: np.ndarray
     symbols: tuple[str, ...]

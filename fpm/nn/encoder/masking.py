@@ -9,8 +9,8 @@ Shapes: B symbol-sessions, N tokens, F features, G flows, U families.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from torch import Tensor
 from fpm.nn.distributed import drawn
 from fpm.nn.encoder.tokens import feature_indices
 from fpm.schema import FEATURES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LEGS = (
     *(f"{size}_{side}_" for size in ("xl", "l", "m") for side in ("buy", "sell")),

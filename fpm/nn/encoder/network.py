@@ -119,7 +119,7 @@ class Block(nn.Module):
         split_BNCHE = self.query_key_value(h_BND).reshape(*h_BND.shape[:2], 3, self.heads, -1)
         q_BHNE, k_BHNE, v_BHNE = split_BNCHE.permute(2, 0, 3, 1, 4).unbind(0)
         mixed_BHNE = functional.scaled_dot_product_attention(q_BHNE, k_BHNE, v_BHNE, is_causal=causal)
-        return cast(Tensor, self.attention_out(mixed_BHNE.transpose(1, 2).flatten(2)))
+        return cast("Tensor", self.attention_out(mixed_BHNE.transpose(1, 2).flatten(2)))
 
     def _drop(self, h_BND: Tensor) -> Tensor:
         return functional.dropout(h_BND, self.dropout, self.training)
@@ -181,12 +181,12 @@ class Encoder(nn.Module):
         h_BND = parts.seen_BND + flow_BND
         for block in self.blocks:
             h_BND = block(h_BND, causal)
-        return cast(Tensor, self.norm(h_BND))
+        return cast("Tensor", self.norm(h_BND))
 
     def pool(self, h_BND: Tensor) -> Tensor:
         """One vector z_BD of a session's contextual vectors."""
         if self.pooling is not None:
-            return cast(Tensor, self.pooling(h_BND))
+            return cast("Tensor", self.pooling(h_BND))
         return h_BND[:, -1] if self.config.pooling == "last" else h_BND.mean(dim=1)
 
 

@@ -15,10 +15,8 @@ Shapes: B symbol-sessions, T minutes, N tokens of M minutes, P price features, G
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import date
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -29,13 +27,18 @@ from fpm.nn.checkpoint import load_weights
 from fpm.nn.compute import Compute
 from fpm.nn.encoder.batches import MixedSessions, Mixture, Share, Split
 from fpm.nn.encoder.collapse import collapse_figures, gate
-from fpm.nn.encoder.history import History, SymbolSessions
 from fpm.nn.encoder.masking import draw_veil, families
 from fpm.nn.encoder.network import Encoder, EncoderConfig, embed
 from fpm.nn.encoder.regularizers import penalties
 from fpm.nn.encoder.tokens import Parts, blocks, column_sums, feature_indices, root_mean
 from fpm.nn.fit import FitConfig, Loss, Watch, deterministic, fit
 from fpm.schema import FEATURES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from fpm.nn.encoder.history import History, SymbolSessions
 
 LARGEST_LOG_VARIANCE = 5.0
 RATIO_FEATURES = ("price_pos", "range_pos")  # price features that are no price: positions inside a range, 0..1
@@ -166,7 +169,8 @@ class Pretraining(nn.Module):
 
     def rebuild(self, x_BTF: Tensor, parts: Parts) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Hidden flows rebuilt from the veiled session: mean squared error, Gaussian negative log-likelihood, the error
-        of the mean flow, and the veiled sessions' vectors z_BD."""
+        of the mean flow, and the veiled sessions' vectors z_BD.
+        """
         config, tokens = self.config, self.encoder.tokens
         veil = draw_veil(len(x_BTF), tokens.config.count, self.family_G, config.mask_ratio, config.by_family)
         veiled = tokens(veil.over(x_BTF, tokens.flows, tokens.config.minutes))
@@ -245,7 +249,7 @@ def pretrain(
     mixture = Mixture(config.batch, config.mixed_rows, config.fit.seed)
     share = Share(distributed.rank(), distributed.processes())
     batches = MixedSessions(history, split, mixture, share, compute.place)
-    looking = Watch(watch.progress, watch.checkpoint, lambda of: _collapse(cast(Pretraining, of), judged))
+    looking = Watch(watch.progress, watch.checkpoint, lambda of: _collapse(cast("Pretraining", of), judged))
     result = fit(model, pretext, batches, config.fit, looking, compute)
     best = result.history[result.best_epoch]
     collapsed = {name: best[name] for name in untrained}

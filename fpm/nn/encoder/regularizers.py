@@ -49,7 +49,7 @@ def fixed_orthogonality(z_BD: Tensor) -> Tensor:
 
 
 def fixed_uniformity(z_BD: Tensor) -> Tensor:
-    """log of the mean of exp(-2 d^2) over pairs, d their distance on the unit sphere, from 0 down to about -4.
+    """Log of the mean of exp(-2 d^2) over pairs, d their distance on the unit sphere, from 0 down to about -4.
 
     Wang and Isola 2020, arXiv 2005.10242.
     """

@@ -8,8 +8,8 @@ Shapes: B symbol-sessions, T minutes, N tokens of M minutes, F features (P price
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fpm.schema import FEATURE_COUNT, FEATURES, PRICE_FEATURES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SMALLEST_SCALE = 1e-6
 SMALLEST_SPREAD = 0.05  # in standard units; an even flow is no infinitely special one
@@ -49,7 +52,8 @@ class TokenConfig:
 @dataclass(frozen=True)
 class Parts:
     """A batch on its way in: standardised minutes x_BNMF (NaN = unavailable), what the prices say of each minute
-    (`seen_BNMC`), and the two addends of the tokens: `seen_BND` (prices and place in the session) and `flow_BND`."""
+    (`seen_BNMC`), and the two addends of the tokens: `seen_BND` (prices and place in the session) and `flow_BND`.
+    """
 
     x_BNMF: Tensor
     seen_BNMC: Tensor

@@ -5,12 +5,10 @@ Shapes: S symbols of a session, T minutes, F features, D vector size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from fpm.errors import ModelRefused
@@ -18,6 +16,11 @@ from fpm.nn.checkpoint import from_bytes, to_bytes
 from fpm.nn.encoder import pretraining
 from fpm.nn.encoder.alignment import Rotation
 from fpm.nn.encoder.network import Encoder, embed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
 
 WEIGHTS, ROTATION = "weights.safetensors", "rotation.safetensors"
 

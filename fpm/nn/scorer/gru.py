@@ -87,5 +87,5 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _tanh_(x: Tensor) -> Tensor:
-    """tanh in place, by the sigmoid, which is vectorised: four times as fast on a CPU."""
+    """Tanh in place, by the sigmoid, which is vectorised: four times as fast on a CPU."""
     return x.mul_(2).sigmoid_().mul_(2).sub_(1)

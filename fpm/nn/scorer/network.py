@@ -14,18 +14,21 @@ Shapes: K seeds, L look-back, B symbols, F inputs, H hidden, G = 3 H gates in to
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from fpm.nn.fit import FitConfig
 from fpm.nn.scorer.gru import recurrence
-from fpm.nn.scorer.panel import Batch
 from fpm.schema import ALPHA158, CLASSIC, FINGERPRINT_SIZE, SCORER_DAILY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fpm.nn.scorer.panel import Batch
 
 SEEDS = (42, 2024, 777)
 MIX = 0x9E3779B1  # Knuth's multiplicative hash: near seeds get distant 32-bit starts

@@ -9,11 +9,9 @@ of one session, N rows of a frame. Missing is NaN in `daily_TSC`, 0 elsewhere, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -22,9 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fpm import cross_section
-from fpm.cross_section import Array
 from fpm.errors import LookAhead, ModelRefused
 from fpm.schema import CLASSIC, FINGERPRINT_SIZE, PRICES, SCORER_DAILY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import date
+
+    from fpm.cross_section import Array
 
 Places = NDArray[np.intp]
 
@@ -203,7 +206,8 @@ def labelled_sessions(
 @dataclass(frozen=True)
 class SessionBatches:
     """Batches of one session each, for `fit`: train sessions in an order drawn from the epoch, the symbols of a session
-    in equal random parts of at most `size`."""
+    in equal random parts of at most `size`.
+    """
 
     panel: Panel
     view: View

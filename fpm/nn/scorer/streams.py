@@ -8,11 +8,9 @@ look-back; any other gets no score, never a made-up one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -38,7 +36,12 @@ from fpm.nn.scorer.panel import (
     window,
 )
 from fpm.schema import STREAMS
-from fpm.walk_forward import Split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import date
+
+    from fpm.walk_forward import Split
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 import polars as pl
@@ -13,9 +12,13 @@ import pyarrow as pa
 
 from fpm.errors import InputRefused, UsageError
 from fpm.schema import TABLES
-from fpm.store.frames.point_in_time import Serving
-from fpm.store.lake.files import Lake
 from fpm.two_clocks import KNOWN_AT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fpm.store.frames.point_in_time import Serving
+    from fpm.store.lake.files import Lake
 
 CLOCK_SLACK = timedelta(minutes=5)  # between this machine's clock and the one that wrote `known_at`
 Entities: TypeAlias = pl.DataFrame | pd.DataFrame | pa.Table | Path | str
@@ -23,7 +26,8 @@ Entities: TypeAlias = pl.DataFrame | pd.DataFrame | pa.Table | Path | str
 
 def entity_rows(given: Entities | None) -> pl.DataFrame:
     """The rows of an entity frame; a text is the path of a Parquet file. Raises UsageError for anything else, such as
-    the SQL that Feast allows: the lake has no query engine, and a range of dates names no entities."""
+    the SQL that Feast allows: the lake has no query engine, and a range of dates names no entities.
+    """
     if isinstance(given, pl.DataFrame):
         return given
     if isinstance(given, pd.DataFrame):

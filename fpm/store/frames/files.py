@@ -10,19 +10,23 @@ N rows in all, M rows of a block.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fpm.store.frames.point_in_time import Places
 from fpm.store.frames.session_blocks import Block, span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from fpm.store.frames.point_in_time import Places
 
 GROUP = 32_768  # rows of a row group; of 158 columns 21 MB
 LAID_DOWN = 4 * GROUP  # rows sorted into stretches at a time

@@ -7,26 +7,20 @@ Feast finds the class by its dotted path in feature_store.yaml; the names must e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from feast import FeatureView, RepoConfig
-from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.offline_stores.file_source import FileSource, SavedDatasetFileStorage
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
-from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel
-from feast.saved_dataset import SavedDatasetStorage
 
 from fpm.errors import UsageError
 from fpm.schema import CLOCKS, TABLES
@@ -37,12 +31,22 @@ from fpm.store.frames.session_blocks import Block, session_blocks
 from fpm.store.lake.files import Lake
 from fpm.two_clocks import EVENT, KNOWN_AT, newest_versions
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pandas as pd
+    from feast import FeatureView, RepoConfig
+    from feast.data_source import DataSource
+    from feast.infra.registry.base_registry import BaseRegistry
+    from feast.saved_dataset import SavedDatasetStorage
+
 FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class FpmOfflineStoreConfig(FeastConfigBaseModel):
     """`lake`: the folder that holds one folder a table. `known_at`: what an entity row without that column knows;
-    "latest" is the convention of Feast's own stores, it sees corrections before they were made."""
+    "latest" is the convention of Feast's own stores, it sees corrections before they were made.
+    """
 
     type: Literal["fpm.store.frames.offline_store.FpmOfflineStore"] = "fpm.store.frames.offline_store.FpmOfflineStore"
     lake: str

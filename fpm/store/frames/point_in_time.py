@@ -13,14 +13,12 @@ N entity rows, M rows of one day, P partition files.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache, partial
 from itertools import pairwise
-from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import polars as pl
@@ -30,6 +28,10 @@ from fpm.errors import InputRefused, TryLater, UsageError
 from fpm.schema import CLOCKS, TABLES
 from fpm.store.lake.files import CLOCK, TYPES, Lake, decode
 from fpm.two_clocks import CREATED, EVENT, KNOWN_AT, rows_in_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
 # A session's moments lie within a day of its date in every time zone (crypto closes at 24:00 UTC of the session).
 ZONE_SLACK = timedelta(days=1)
@@ -164,7 +166,8 @@ def read(table: str, files: Sequence[Path], columns: Iterable[str]) -> pl.DataFr
 
 def answers(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, servings: Sequence[Serving]) -> list[Answers]:
     """The stored row of every entity row in every table, by the keys and clocks of the files in reach. Raises Replaced
-    where one is exchanged meanwhile."""
+    where one is exchanged meanwhile.
+    """
     return [_answers(lake, entities, wanted, serving) for serving in servings]
 
 

@@ -9,16 +9,21 @@ N entity rows, M those of a block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from fpm.store.frames import point_in_time
 from fpm.store.frames.point_in_time import ATTEMPTS, Places, Replaced, Serving
-from fpm.store.lake.files import Lake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from fpm.store.lake.files import Lake
 
 ROWS = 12_000  # of a block, about, where nobody says how many sessions; of 158 columns: 8 MB
 KEYED = 40  # sessions whose keys are read together
@@ -59,7 +64,8 @@ def _together(
     sessions: int,
 ) -> Iterator[Block]:
     """Blocks of entity rows whose keys are read together. Where a partition is replaced meanwhile, what is left is
-    asked anew."""
+    asked anew.
+    """
     for _ in range(ATTEMPTS):
         rows, moments = taken(entities, place_M), taken(wanted, place_M)
         try:

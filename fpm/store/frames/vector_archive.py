@@ -12,10 +12,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import date
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -26,7 +24,13 @@ from fpm.evaluation.analogues import Vectors, day_number
 from fpm.schema import FINGERPRINT_SIZE, FINGERPRINTS
 from fpm.store.lake.files import LakeFile, decode, parse, sha256_of, sync_folder
 from fpm.store.lake.small_files import place
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date
+    from pathlib import Path
+
+    from fpm.store.ledger.stores import Stores
 
 STATEMENT = "archive.json"
 COLUMNS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {

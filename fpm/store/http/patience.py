@@ -6,12 +6,14 @@ for; bodies are timed where they are read (`feature_server`).
 
 from __future__ import annotations
 
-import asyncio
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 HEAD_SECONDS = 10.0
 _WORDS = {

@@ -6,12 +6,14 @@ Every refusal has an HTTP status, a stable code, and words that say what to do; 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fpm.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 MOST_ENTITIES = 2_000  # Feast takes 10 µs a value: more than this belongs into SQL or Parquet
 MOST_FEATURES = 500

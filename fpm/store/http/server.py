@@ -13,10 +13,9 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fpm.store.retrieval.quick_feast  # noqa: F401  before all others that import Feast
 
@@ -24,11 +23,9 @@ import fpm.store.retrieval.quick_feast  # noqa: F401  before all others that imp
 import psycopg
 import sqlalchemy as sa
 import uvicorn
-from feast import FeatureStore
 from feast.feature_server import get_app
 from feast.infra.registry.sql import FeastRegistrySchemaError
 from psycopg_pool import ConnectionPool, PoolTimeout
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fpm import sessions
 from fpm.errors import TryLater, UsageError
@@ -40,7 +37,14 @@ from fpm.store.log import log
 from fpm.store.online.online_store import check
 from fpm.store.postgres.server import ensure_server
 from fpm.store.retrieval.features import PATIENCE, serving_store
-from fpm.store.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from feast import FeatureStore
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from fpm.store.settings import Settings
 
 READ, HEALTH = "/get-online-features", "/health"
 METHODS = {READ: "POST", HEALTH: "GET"}

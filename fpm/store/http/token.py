@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fpm.store.lake.small_files import place_secret
-from fpm.store.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fpm.store.settings import Settings
 
 
 def token_file(settings: Settings) -> Path:

@@ -6,17 +6,21 @@ is a pure function of the whole history of its inputs: computed in one go or nig
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from fpm.errors import FpmError, LookAhead
 from fpm.schema import CLOCKS, MINUTE_BARS, Table
 from fpm.sessions import close, moment
-from fpm.store.jobs.inputs import Job
 from fpm.store.lake.files import CLOCK, canonical, latest, table_of
 from fpm.store.ledger.stores import Stores, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date, datetime
+
+    from fpm.store.jobs.inputs import Job
 
 EVENT, CREATED = CLOCKS
 

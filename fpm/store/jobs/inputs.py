@@ -9,19 +9,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import fpm
 from fpm.schema import TABLES
 from fpm.sessions import cut_off, next_sessions, previous_sessions
 from fpm.store.lake.files import LakeFile, parse
-from fpm.store.ledger.models import Model
-from fpm.store.ledger.stores import Stores
 from fpm.store.settings import Settings
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from fpm.store.ledger.models import Model
+    from fpm.store.ledger.stores import Stores
 
 Span = int | Callable[[Settings], int]
 RAW = ("daily_bars", "minute_bars")  # a session without either never was in this deployment: nobody waits for it
@@ -63,7 +66,8 @@ class Window:
 
 class Job(Protocol):
     """A job module. A job that computes with a model also has ``MODELS = ("encoder",)`` or ``("scorer",)``: the kinds
-    whose model in force enters its digest and its knowledge time."""
+    whose model in force enters its digest and its knowledge time.
+    """
 
     @property
     def NAME(self) -> str: ...
@@ -79,7 +83,8 @@ class Job(Protocol):
 @dataclass(frozen=True)
 class Inputs:
     """`digest`: of everything the result depends on; `moments`: when it has to be computed as known, in order, the
-    first being the earliest moment it can be known at all; `missing`: required partitions that are not published."""
+    first being the earliest moment it can be known at all; `missing`: required partitions that are not published.
+    """
 
     digest: str
     moments: tuple[datetime, ...]
@@ -203,7 +208,7 @@ def _imported(tree: ast.AST) -> Iterator[str]:
 
 
 def _source(root: Path, name: str) -> Path | None:
-    if name.split(".")[0] not in ("fpm", "producers", "consumers") or name in PLUMBING:
+    if name.split(".", maxsplit=1)[0] not in ("fpm", "producers", "consumers") or name in PLUMBING:
         return None
     path = root.joinpath(*name.split(".")).with_suffix(".py")
     return path if path.is_file() else None

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fpm.errors import TryLater
 from fpm.store.faults import faultpoint
 from fpm.store.lake.files import sha256_of
 from fpm.store.ledger.ledger import Attempt, Staged
-from fpm.store.ledger.stores import Stores, Written
 from fpm.store.log import context, log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import date
+
+    from fpm.store.ledger.stores import Stores, Written
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fpm.store.lake.small_files import place
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fpm.store.ledger.stores import Stores
 
 
 def keep_receipt(job: str, source: Path, sha256: str, sessions: Sequence[date], stores: Stores) -> None:

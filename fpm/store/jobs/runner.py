@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from functools import lru_cache
 from importlib import import_module
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from fpm.allocation import kept_blocks
 from fpm.errors import TryLater, UsageError
-from fpm.progress import Progress
 from fpm.sessions import cut_off, sessions_between
 from fpm.store.jobs.history import history_of
 from fpm.store.jobs.inputs import Inputs, Job, Window, digest, inputs_of
 from fpm.store.jobs.publishing import Outcome, Partition, attempt, discard, done, outcome, owned, publish, stage
 from fpm.store.jobs.workers import mapped
-from fpm.store.ledger.ledger import Staged
 from fpm.store.ledger.stores import Stores, open_stores
-from fpm.store.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import date
+
+    import polars as pl
+
+    from fpm.progress import Progress
+    from fpm.store.ledger.ledger import Staged
+    from fpm.store.settings import Settings
 
 __all__ = ["Job", "Outcome", "Window", "backfill", "publish_frames", "run_job"]
 
@@ -152,7 +156,8 @@ def _run_or_wait(job: Job, session: date, stores: Stores) -> Outcome:
 # --- sessions in several processes --------------------------------------------------------------------------------
 def _mapped(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Outcome]:
     """Compute and stage in workers, publish here. Workers hold no lock: under the lock a result is taken only if its
-    inputs are still the current ones, otherwise the session is run again."""
+    inputs are still the current ones, otherwise the session is run again.
+    """
     from joblib import delayed
 
     module: str = job.__name__  # type: ignore[attr-defined]

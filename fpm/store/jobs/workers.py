@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fpm.errors import UsageError
-from fpm.store.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fpm.store.settings import Settings
 
 BATCHES = 4  # calls per worker that Ray gets at once: joblib's Ray backend cannot hand results over one by one
 

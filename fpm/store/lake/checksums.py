@@ -11,11 +11,13 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 _TAIL = struct.Struct("<II4s")  # CRC-32 of the table, its bytes, the mark
 _MARK, _END, _ENDING = b"FPMC", b"PAR1", 8

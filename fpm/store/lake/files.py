@@ -12,10 +12,8 @@ import hashlib
 import mmap
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
@@ -25,6 +23,11 @@ from fpm.errors import InputRefused, StoreCorrupt, UsageError
 from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES, Table
 from fpm.sessions import parse_session
 from fpm.store.lake.checksums import checked, sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date, datetime
+    from pathlib import Path
 
 PART = "part-0.parquet"
 TYPES: dict[str, pl.DataType] = {
@@ -45,7 +48,8 @@ _CACHE_BYTES = 256 << 20  # trailing windows read each partition again and again
 @dataclass(frozen=True)
 class LakeFile:
     """One stored or staged partition file; `path` is relative to the lake's root, `knowledge` its distinct
-    created_timestamps in order."""
+    created_timestamps in order.
+    """
 
     path: str
     sha256: str
@@ -210,7 +214,8 @@ def decode(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
 
 def _decoded(content: memoryview, place: bytes | Path, columns: Sequence[str] | None) -> pl.DataFrame:
     """The columns that the file holds; by Polars where its table of checksums speaks for it, else by Arrow, which
-    checks page by page."""
+    checks page by page.
+    """
     held = checked(content, columns)
     if held is not None:
         wanted = held if columns is None else [name for name in columns if name in set(held)]

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import polars as pl
-
-from fpm.errors import InputRefused
 from fpm.store.lake.small_files import place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from fpm.errors import InputRefused
 
 NO_SESSION = "none"
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fpm.store.lake.files import sync_folder, write_durably
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def place(path: Path, content: bytes) -> None:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
-from datetime import date
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
 
 SCATTER = 2_654_435_761  # Knuth's multiplicative hash: neighbouring codes, often of one size, go to other buckets
 

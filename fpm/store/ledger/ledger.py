@@ -6,11 +6,10 @@ lives here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any, Literal, LiteralString
+from typing import TYPE_CHECKING, Any, Literal, LiteralString
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -18,6 +17,9 @@ from psycopg_pool import ConnectionPool
 
 from fpm.errors import TryLater, UsageError
 from fpm.store.lake.files import LakeFile, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Status = Literal["running", "prepared", "published", "failed", "waiting"]
 Connection = psycopg.Connection[tuple[Any, ...]]

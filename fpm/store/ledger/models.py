@@ -10,17 +10,20 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
-from datetime import date, datetime
 from hashlib import sha256
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg.types.json import Jsonb
 
 from fpm.errors import ModelRefused, StoreCorrupt, TryLater
 from fpm.sessions import Market, cut_off, previous_sessions
 from fpm.store.lake.files import sha256_of, sync_folder, write_durably
-from fpm.store.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+    from pathlib import Path
+
+    from fpm.store.ledger.ledger import Ledger
 
 # Sessions between the last one a model has seen and the first it may serve: labels of the pretext task and of the
 # scorer's targets reach that far ahead (walk-forward); the scorer's `through` already lies after its labels.

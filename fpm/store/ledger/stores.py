@@ -5,10 +5,9 @@ A job reads and writes only through `Stores`. Writing stages; `fpm.store.jobs.ru
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -21,7 +20,12 @@ from fpm.store.ledger.ledger import Ledger
 from fpm.store.ledger.models import Model, Models
 from fpm.store.postgres.migrate import bring_to_head
 from fpm.store.postgres.server import ensure_server
-from fpm.store.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date, datetime
+
+    from fpm.store.settings import Settings
 
 
 @dataclass(frozen=True)

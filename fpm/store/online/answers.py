@@ -12,11 +12,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from feast import FeatureView, Field
 from feast.feature_view import DUMMY_ENTITY_FIELD
 from feast.metrics import track_feature_statuses
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
@@ -28,6 +26,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fpm.store.online.table import OnlineTable, Selection
 from fpm.store.postgres.binary_copy import floats_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from feast import FeatureView, Field
 
 FeatureVector = GetOnlineFeaturesResponse.FeatureVector
 Encoder = Callable[[Sequence[Any]], bytes]
@@ -53,7 +56,8 @@ PROTO_FIELDS = {
 @dataclass(frozen=True)
 class Plan:
     """How a request's `names` of one view are read. `fields`: those that the view has; `encoders`: what makes each
-    field's column bytes; `kinds`: Feast's types, under both names that a field may go by."""
+    field's column bytes; `kinds`: Feast's types, under both names that a field may go by.
+    """
 
     view: FeatureView
     names: tuple[str, ...]

@@ -5,19 +5,22 @@ No protobuf is made on the way; that alone would cost seconds a day for a whole 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
-from feast import Entity, FeatureView, OnDemandFeatureView
 from feast.infra.common.materialization_job import MaterializationJobStatus, MaterializationTask
 from feast.infra.compute_engines.base import ComputeEngine
 from feast.infra.compute_engines.local.job import LocalMaterializationJob
-from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel
 from feast.utils import _get_column_names
 
 from fpm.store.online.online_store import FpmOnlineStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from feast import Entity, FeatureView, OnDemandFeatureView
+    from feast.infra.registry.base_registry import BaseRegistry
 
 
 class FpmEngineConfig(FeastConfigBaseModel):

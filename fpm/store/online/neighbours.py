@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import LiteralString
+from typing import TYPE_CHECKING, LiteralString
 
 import polars as pl
 
 from fpm.errors import TryLater
 from fpm.sessions import UTC
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from fpm.store.ledger.stores import Stores
 
 # The list that a search keeps: recall in benchmarks/bench_similar.py. pgvector takes 1,000 at most.
 BREADTH, MOST = 200, 1000

@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import polars as pl
 from feast import Entity, FeatureView, Field, RepoConfig, utils
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.online_stores.postgres_online_store.postgres import PostgreSQLOnlineStore
-from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
 from feast.type_map import feast_value_type_to_python_type
-from feast.value_type import ValueType
 from google.protobuf import text_format
 from psycopg import Connection, OperationalError
 from psycopg.conninfo import conninfo_to_dict
@@ -38,6 +34,13 @@ from fpm.store.online import table as online_table
 from fpm.store.online.answers import Plan, table_of
 from fpm.two_clocks import CREATED, EVENT
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
+    from feast.value_type import ValueType
+
 NOBODY = {DUMMY_ENTITY_ID: Value(string_val=DUMMY_ENTITY_VAL)}
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Found = tuple[datetime | None, dict[str, Value] | None]
@@ -50,7 +53,8 @@ OPTIONS = "-c timezone=UTC -c plan_cache_mode=force_generic_plan"
 
 class FpmOnlineStoreConfig(FeastConfigBaseModel):
     """`dsn`: a libpq connection string; `connections`: the most that one process holds; `patience`: seconds to wait
-    for one; `place`: the schema that is read, ``serving`` for one published session and nothing else."""
+    for one; `place`: the schema that is read, ``serving`` for one published session and nothing else.
+    """
 
     type: Literal["fpm.store.online.online_store.FpmOnlineStore"] = "fpm.store.online.online_store.FpmOnlineStore"
     dsn: SecretStr

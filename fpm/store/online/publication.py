@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from fpm.schema import CLOCKS, TABLES
 from fpm.sessions import previous_sessions
-from fpm.store.ledger.ledger import Publication
-from fpm.store.ledger.stores import Stores
 from fpm.store.online import table as online_table
 from fpm.store.postgres.binary_copy import floats_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from psycopg import Connection
+
+    from fpm.store.ledger.ledger import Publication
+    from fpm.store.ledger.stores import Stores
 
 # One publication at a time, of whatever session: which one is newest is decided under this lock.
 _ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('fpm publication', 0))"

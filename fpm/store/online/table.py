@@ -9,20 +9,23 @@ Nothing here imports Feast; `fpm.store.online.online_store` gives it to Feast.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from psycopg import Connection
 from psycopg.sql import SQL, Composed, Identifier
 
 from fpm.errors import InputRefused, UsageError
 from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES
 from fpm.store.postgres.binary_copy import encode
 from fpm.two_clocks import CREATED, EVENT, newest_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from psycopg import Connection
 
 SCHEMA = "online"
 TYPES = {
@@ -246,7 +249,8 @@ def _typed(table: OnlineTable, frame: pl.DataFrame) -> pl.DataFrame:
 
 def _check(table: OnlineTable, rows: pl.DataFrame, now: datetime) -> None:
     """Raises InputRefused for an empty key or clock, a non-finite number, a vector of another length, or an event
-    later than the database's clock or than its own knowledge (five minutes are granted)."""
+    later than the database's clock or than its own knowledge (five minutes are granted).
+    """
     event = pl.col(EVENT)
     faults = [(pl.any_horizontal(pl.col(*table.keys, *CLOCKS).is_null()), "FPM-ONL-004", "an empty key or clock")]
     for name, kind in table.columns.items():

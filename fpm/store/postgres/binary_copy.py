@@ -11,10 +11,13 @@ import re
 import struct
 from datetime import UTC, datetime
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = struct.pack(">h", -1)
@@ -99,6 +102,6 @@ def _fill(cells_N: NDArray[np.void], column: pl.Series, kind: str) -> None:
 
 
 def _length(kind: str) -> int:
-    """n of vector(n); 0 for other types."""
+    """N of vector(n); 0 for other types."""
     found = re.fullmatch(r"vector\((\d+)\)", kind)
     return int(found[1]) if found else 0

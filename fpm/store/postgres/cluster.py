@@ -15,9 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -25,7 +25,11 @@ from psycopg.conninfo import make_conninfo
 from fpm.errors import FpmError, TryLater
 from fpm.store.lake.files import write_durably
 from fpm.store.log import log
-from fpm.store.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fpm.store.settings import Settings
 
 OWNER, DATABASE, PORT = "fpm_owner", "fpm", 5432
 # Unprivileged by convention (`nobody`), the same everywhere, so a home keeps its owner.

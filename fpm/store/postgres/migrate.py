@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from fpm.errors import TryLater, UsageError
 from fpm.store.postgres.server import Server, ensure_server
-from fpm.store.settings import Settings
+
+if TYPE_CHECKING:
+    from fpm.store.settings import Settings
 
 _LOCK = 4_607_182_418_800_017_408  # any number of our own: two processes migrate one after the other
 

@@ -8,8 +8,7 @@ see docs/consumers.md.
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -17,6 +16,9 @@ from psycopg.sql import SQL, Identifier
 
 from fpm.store.lake.small_files import place_secret
 from fpm.store.log import log
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Login = Literal["producer", "reader"]
 LOGINS: tuple[Login, ...] = ("producer", "reader")

@@ -12,11 +12,9 @@ where `FPM_READER_URL` is given, and otherwise the owner's login takes the role 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -33,7 +31,12 @@ from fpm.store.postgres.roles import (
     passfile,
     rotate_logins,
 )
-from fpm.store.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from fpm.store.settings import Settings
 
 Role = Literal["owner", "producer", "reader"]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.store.ledger.stores import Stores
+if TYPE_CHECKING:
+    from datetime import date
+
+    from fpm.store.ledger.stores import Stores
 
 SERVICE = "dual_stream"
 TABLES = ("fingerprints", "daily_bars", "daily_factors")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import date, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from fpm.errors import InputRefused, TryLater, UsageError
 from fpm.schema import SCORES
 from fpm.store.lake.files import table_of
-from fpm.store.ledger.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fpm.store.ledger.stores import Stores
 
 
 def table(name: str, span: tuple[date, date] | None, out: Path, stores: Stores) -> int:

@@ -7,12 +7,11 @@ Importing this module imports Feast, which takes seconds: import it where it is 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import resources
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fpm.store.retrieval.quick_feast  # noqa: F401  before all others that import Feast
 
@@ -22,7 +21,6 @@ import psycopg
 import sqlalchemy as sa
 import yaml
 from feast import Entity, FeatureService, FeatureStore, FeatureView, RepoConfig
-from feast.feast_object import FeastObject
 from feast.infra.registry.sql import SqlRegistry
 
 from fpm import sessions
@@ -32,8 +30,14 @@ from fpm.store.frames.offline_store import LakeJob
 from fpm.store.online.answers import table_of
 from fpm.store.online.online_store import FpmOnlineStore
 from fpm.store.postgres.server import Server, ensure_server
-from fpm.store.settings import Settings
 from fpm.two_clocks import EVENT, KNOWN_AT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from feast.feast_object import FeastObject
+
+    from fpm.store.settings import Settings
 
 REGISTRY_SCHEMA = "feast"
 PATIENCE = 0.8  # seconds a reader waits for a connection; then the server says "try later"

@@ -9,13 +9,15 @@ imported Feast or torch before keeps what it has.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typeguard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class _Torch:

@@ -5,22 +5,26 @@ N rows, F numbers a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain, groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from fpm.errors import UsageError
-from fpm.store.frames.entities import Entities
-from fpm.store.frames.point_in_time import Places
 from fpm.store.frames.session_blocks import Block, span
 from fpm.store.retrieval import features
-from fpm.store.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from numpy.typing import NDArray
+
+    from fpm.store.frames.entities import Entities
+    from fpm.store.frames.point_in_time import Places
+    from fpm.store.settings import Settings
 
 ROWS = 4096  # of 158 numbers: 2.6 MB
 

@@ -109,7 +109,7 @@ def test_the_command_lines_answer_and_exit_code(
         with pytest.raises(SystemExit) as ended:
             cli.main()
         said = capsys.readouterr()
-        return ended.value.code, said.out if said.out else said.err
+        return ended.value.code, said.out or said.err
 
     code, said = fpm("replay", str(last), "--json")
     assert code == 0 and json.loads(said)["equal"] and len(json.loads(said)["streams"]) == 3

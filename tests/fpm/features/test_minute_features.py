@@ -86,7 +86,7 @@ def test_bulk_classification_forgets_changes_beyond_its_window() -> None:
     rng, count = np.random.default_rng(4), 60
     market = replace(SMALL, slots=tuple(range(count)), views={"8": tuple(range(count))})
     close = np.round(50 + np.cumsum(rng.normal(0, np.where(np.arange(count) < 25, 1.0, 0.02))), 3)
-    columns = {name: close for name in PRICES} | {"volume": np.full(count, 10.0), "trades": np.full(count, 2.0)}
+    columns = dict.fromkeys(PRICES, close) | {"volume": np.full(count, 10.0), "trades": np.full(count, 2.0)}
     bars = pl.DataFrame({"symbol": "A", "slot": np.arange(count, dtype=np.int16), **columns, "amount": 10 * close})
     daily = pl.DataFrame({"symbol": ["A"], "pre_close": [50.0]})
     raw_STF = raw_features(grid(bars, market, "8"), daily, np.zeros((1, count)), PROFILES["bar_32"])

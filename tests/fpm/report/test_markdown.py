@@ -28,7 +28,7 @@ def test_every_table_is_there_with_as_many_cells_in_every_row():
 
 def test_headings_are_those_of_the_page_in_its_order():
     page = [heading.replace("&#39;", "'") for heading in re.findall(r"<h2>(.*?)</h2>", build(made()))]
-    text = re.findall(r"^## (.*)$", markdown(made()), re.M)
+    text = re.findall(r"^## (.*)$", markdown(made()), re.MULTILINE)
     assert text == [heading for heading in page if heading in text] and len(text) >= 6
 
 

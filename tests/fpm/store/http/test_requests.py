@@ -103,7 +103,7 @@ JSON = st.recursive(
 )
 
 
-@given(st.fixed_dictionaries({}, optional={name: JSON for name in ("features", "entities", "feature_service")}))
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(("features", "entities", "feature_service"), JSON)))
 def test_nothing_but_a_refusal_ever_comes_out(asked: dict[str, Any]) -> None:
     try:
         checked(json.dumps({**GOOD, **asked}).encode(), SERVED)

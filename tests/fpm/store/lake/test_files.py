@@ -145,7 +145,7 @@ def test_a_vintage_belongs_to_tables_that_have_one(lake: Lake) -> None:
 def test_every_flipped_bit_is_noticed(stores: Stores) -> None:
     """Of each sampled byte one bit is flipped: `verify` always sees it, and a read never returns other values silently
     as far as page checksums reach (they do not cover the footer)."""
-    publish_frames("bars", SESSION, {"daily_bars": bars(SESSION, {name: 1.0 for name in "ABCDEFGH"})}, stores)
+    publish_frames("bars", SESSION, {"daily_bars": bars(SESSION, dict.fromkeys("ABCDEFGH", 1.0))}, stores)
     path = stores.lake.root / stores.lake.relative("daily_bars", SESSION)
     content = path.read_bytes()
     stores.verify("daily_bars", SESSION)
