@@ -1,0 +1,174 @@
+"""The reference pages, made from the code: `python docs/generate.py` writes cli.md, settings.md and errors.md.
+
+tests/test_reference.py fails where a page is not what this writes.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from pydantic import SecretStr
+from pydantic_core import PydanticUndefined
+from typer.main import get_command
+
+from fpm.commands.cli import app
+from fpm.store.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ("fpm", "producers", "consumers", "feature_repo")
+HEAD = "<!-- made by docs/generate.py from the code: edit there -->\n"
+
+
+# --- commands ------------------------------------------------------------------------------------
+def cli_page() -> str:
+    """Every command with its arguments and options."""
+    lines = [HEAD, "# Commands", ""]
+    lines += ["`--json` gives one JSON document on standard output. Exit codes: 0 done, 1 refused or failed, 2 wrong"]
+    lines += ["usage, 75 try later, 130 interrupted (the same command again resumes).", ""]
+    for words, command in commands(get_command(app), ("fpm",)):
+        lines += [f"## {' '.join(words)}", "", " ".join((command.help or "").split()), ""]
+        rows = [row for parameter in command.params if (row := parameter_row(parameter))]
+        if rows:
+            lines += ["| | | |", "|---|---|---|", *rows, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def commands(group: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Each command below a group, with the words that reach it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
+def parameter_row(parameter: Any) -> str:
+    """One line of a command's table; "" for `--help`."""
+    if parameter.name in ("help", "version"):
+        return ""
+    is_option = parameter.param_type_name == "option"
+    name = ", ".join((*parameter.opts, *parameter.secondary_opts)) if is_option else parameter.name.upper()
+    default = parameter.default
+    notes = [
+        f"one of {', '.join(choices)}" if (choices := choices_of(parameter)) else "",
+        "required" if parameter.required else "",
+        "" if default in (None, False, ()) or callable(default) else f"default {str(default).lower()}",
+        f"at least {parameter.min}" if getattr(parameter, "min", None) else "",
+    ]
+    return f"| `{name}` | {cell(parameter.help or '')} | {cell('; '.join(filter(None, notes)))} |"
+
+
+def choices_of(parameter: Any) -> tuple[str, ...]:
+    """The words a parameter accepts, where they are a closed list."""
+    return (
+        get_args(parameter.type_descriptor.annotation)
+        if get_origin(parameter.type_descriptor.annotation) is Literal
+        else ()
+    )
+
+
+# --- settings ------------------------------------------------------------------------------------
+def settings_page() -> str:
+    """Every setting with its type, default and meaning."""
+    lines = [HEAD, "# Settings", ""]
+    lines += [
+        "Environment variables. An unknown `FPM_` name is refused (FPM-CFG-001), so a misspelling is never silent.",
+        "",
+    ]
+    lines += ["| variable | values | default | meaning |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        shown = (
+            ""
+            if default is None or default is PydanticUndefined
+            else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        )
+        lines.append(f"| `FPM_{name.upper()}` | {cell(kind_of(field))} | {shown} | {cell(field.description or '')} |")
+    return "\n".join(lines) + "\n"
+
+
+def kind_of(field: Any) -> str:
+    """The values a setting takes, in words."""
+    schema = Settings.model_json_schema()["properties"]
+    entry = schema[next(name for name, other in Settings.model_fields.items() if other is field)]
+    choices = entry.get("enum") or next((part["enum"] for part in entry.get("anyOf", []) if "enum" in part), None)
+    if choices:
+        return ", ".join(f"`{choice}`" for choice in choices)
+    kinds = {"integer": "a whole number", "number": "a number", "boolean": "`0`, `1`", "string": "text"}
+    parts = [entry, *entry.get("anyOf", [])]
+    if SecretStr.__name__ in str(field.annotation):
+        return "a URL; never printed"
+    if any(part.get("format") == "path" for part in parts):
+        return "a path"
+    kind = next((kinds[part["type"]] for part in parts if part.get("type") in kinds), "text")
+    bounds = [entry.get("minimum"), entry.get("maximum")]
+    if bounds[1] is not None:
+        return f"{kind} from {bounds[0]} to {bounds[1]}"
+    return f"{kind} from {bounds[0]}" if bounds[0] is not None else kind
+
+
+# --- errors --------------------------------------------------------------------------------------
+def errors_page() -> str:
+    """Every error code with what it says is wrong and what to do."""
+    entries: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for folder in SOURCES:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for code, wrong, todo in raised(ast.parse(path.read_text(encoding="utf-8"))):
+                entries[code].add((wrong, todo))
+    lines = [HEAD, "# Error codes", ""]
+    lines += [
+        "A message reads `CODE  what is wrong - what was done - what to do`. A code is stable: programs may match it.",
+        "",
+    ]
+    lines += ["| code | what is wrong | what to do |", "|---|---|---|"]
+    for code in sorted(entries):
+        lines += [f"| {code} | {cell(wrong)} | {cell(todo)} |" for wrong, todo in sorted(entries[code])]
+    return "\n".join(lines) + "\n"
+
+
+def raised(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
+    """Code, fault and advice of every call with a literal `code="FPM-…"`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            words = {keyword.arg: keyword.value for keyword in node.keywords}
+            code = words.get("code")
+            if isinstance(code, ast.Constant) and str(code.value).startswith("FPM-"):
+                yield str(code.value), text_of(words.get("wrong")), text_of(words.get("todo"))
+
+
+def text_of(node: ast.expr | None) -> str:
+    """An expression as a reader's text: what the program fills in stands in braces."""
+    if node is None:
+        return ""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return text_of(node.left) + text_of(node.right)
+    if isinstance(node, ast.FormattedValue):
+        node = node.value
+    names = [
+        part.attr if isinstance(part, ast.Attribute) else part.id
+        for part in ast.walk(node)
+        if isinstance(part, (ast.Attribute, ast.Name))
+    ]
+    return "{" + names[0].strip("_").replace("_", " ") + "}" if names else "…"
+
+
+def cell(text: str) -> str:
+    """Text inside a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+PAGES = {"cli.md": cli_page, "settings.md": settings_page, "errors.md": errors_page}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (ROOT / "docs" / name).write_text(page(), encoding="utf-8")
