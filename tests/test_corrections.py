@@ -17,7 +17,7 @@ import pytest
 
 from consumers.questions.diff import diff
 from consumers.questions.replay import replay
-from fpm.exchange import simulate as exchange
+from fpm.exchange import simulate
 from fpm.features.minute_features import PRESETS
 from fpm.schema import PRICES, TABLES
 from fpm.sessions import cut_off, market
@@ -143,7 +143,7 @@ def partition(path: str) -> tuple[str, date]:
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> Iterator[History]:
     source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("deliveries")
-    exchange.write(replace(exchange.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5), source)
+    simulate.write(replace(simulate.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5), source)
     sessions = sorted(date.fromisoformat(path.stem) for path in (source / "minute_bars").glob("*.parquet"))
     *early, last = exchange_corrections(source)
     before, after = sessions[: FIRST_SCORED + 1], sessions[FIRST_SCORED + 1 :]
@@ -219,7 +219,7 @@ def test_the_exchange_puts_right_what_it_delivered_wrong(history: History) -> No
     first = history.stores.read("minute_bars", session, known_at=history.arrives - INSTANT)
     second = history.stores.read("minute_bars", session, known_at=history.arrives)
     revised = second.filter(pl.col("created_timestamp") == history.arrives)
-    assert revised["symbol"].n_unique() == exchange.SPOILED_SYMBOLS
+    assert revised["symbol"].n_unique() == simulate.SPOILED_SYMBOLS
     both = revised.join(first, on=["symbol", "slot"], suffix=" wrong")
     assert (both["volume wrong"] == 2 * both["volume"]).all(), "half an hour was counted twice"
     features_then = history.stores.read("minute_features", session, known_at=history.arrives - INSTANT)

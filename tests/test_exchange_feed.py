@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from fpm.commands.cli import app
-from fpm.exchange import simulate as exchange
+from fpm.exchange import simulate
 from fpm.exchange.defects import BY_FILE, Defects
 from fpm.sessions import cut_off, market
 from fpm.store.ledger.stores import Stores
@@ -32,9 +32,9 @@ def take(path: Path, known_at: datetime, stores: Stores) -> None:
 
 
 def test_a_feed_with_every_defect_ends_at_the_truth(tmp_path: Path, stores: Stores) -> None:
-    config = replace(exchange.PRESETS["tiny"], sessions=SESSIONS, seed=3)
-    clean = list(exchange.simulate(replace(config, spoiled_every=0)))
-    exchange.write(replace(config, defects=every_defect()), tmp_path / "feed")
+    config = replace(simulate.PRESETS["tiny"], sessions=SESSIONS, seed=3)
+    clean = list(simulate.simulate(replace(config, spoiled_every=0)))
+    simulate.write(replace(config, defects=every_defect()), tmp_path / "feed")
     corrections = tmp_path / "feed" / "corrections"
     known_at = json.loads((corrections / "known_at.json").read_bytes())
     assert len(known_at) > SESSIONS / 2

@@ -11,7 +11,7 @@ import polars as pl
 
 from consumers import parity
 from fpm.commands import schedule
-from fpm.exchange import simulate as exchange
+from fpm.exchange import simulate
 from fpm.nn.checkpoint import from_bytes
 from fpm.nn.encoder.vintage import load
 from fpm.nn.fit import deterministic
@@ -26,7 +26,7 @@ SESSIONS = 38
 
 def test_the_night_after_a_new_vintage_publishes_both(tmp_path: Path, postgres_server: Server) -> None:
     source = tmp_path / "source"
-    exchange.write(replace(exchange.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5, spoiled_every=0), source)
+    simulate.write(replace(simulate.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5, spoiled_every=0), source)
     sessions = sorted(date.fromisoformat(path.stem) for path in (source / "minute_bars").glob("*.parquet"))
     before, session = sessions[-2:]
     with opened(tmp_path / "home", postgres_server) as stores:

@@ -16,7 +16,7 @@ from consumers import derivation, parity
 from consumers.publish import VIEWS
 from fpm.commands import schedule
 from fpm.errors import StoreCorrupt
-from fpm.exchange import simulate as exchange
+from fpm.exchange import simulate
 from fpm.sessions import cut_off
 from fpm.store.ledger.stores import Stores
 from fpm.store.online.publication import published_session, served
@@ -54,7 +54,7 @@ def online(stores: Stores) -> Online:
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> Iterator[Nights]:
     source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("deliveries")
-    exchange.write(replace(exchange.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5, spoiled_every=0), source)
+    simulate.write(replace(simulate.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5, spoiled_every=0), source)
     sessions = sorted(date.fromisoformat(path.stem) for path in (source / "minute_bars").glob("*.parquet"))
     before, session = sessions[-2:]
     traded = pl.read_parquet(source / f"minute_bars/{session}.parquet")["symbol"].unique().sort()

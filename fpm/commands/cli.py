@@ -336,15 +336,15 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """The synthetic exchange alone: raw files as a vendor would deliver them."""
-    from fpm.exchange import simulate as exchange
     from fpm.exchange.defects import all_defects
+    from fpm.exchange.simulate import ExchangeConfig, write
     from fpm.progress import bar
 
-    config = exchange.ExchangeConfig(
+    config = ExchangeConfig(
         symbols=symbols, sessions=sessions, seed=seed, signal=signal, ticks=ticks, defects=all_defects(defects)
     )
     with bar("simulate") as progress:
-        exchange.write(config, out, lambda done, total: progress(done, total, ""))
+        write(config, out, lambda done, total: progress(done, total, ""))
     _show({"out": str(out), "symbols": symbols, "sessions": sessions}, as_json)
 
 

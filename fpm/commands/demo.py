@@ -17,7 +17,7 @@ import polars as pl
 
 from fpm.commands import schedule
 from fpm.errors import UsageError
-from fpm.exchange import simulate as exchange
+from fpm.exchange import simulate
 from fpm.progress import bar
 from fpm.sessions import cut_off
 from fpm.store.ledger.stores import Stores, open_stores
@@ -38,8 +38,8 @@ class Plan:
     preset: str
     signal: bool
 
-    def config(self) -> exchange.ExchangeConfig:
-        base = exchange.PRESETS[self.preset]
+    def config(self) -> simulate.ExchangeConfig:
+        base = simulate.PRESETS[self.preset]
         return replace(base, symbols=self.symbols, sessions=self.sessions, seed=SEED, signal=self.signal)
 
 
@@ -56,7 +56,7 @@ def run(plan: Plan, settings: Settings) -> dict[str, Any]:
     features.apply(settings)
     raw = settings.home / "synthetic"
     with bar("synthetic exchange") as progress:
-        exchange.write(plan.config(), raw, lambda done, total: progress(done, total, ""))
+        simulate.write(plan.config(), raw, lambda done, total: progress(done, total, ""))
     first, last = _history(raw, stores)
     stores = open_stores(settings)  # the profile of the bars is known now
     _features(stores, first, last)

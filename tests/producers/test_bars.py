@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from fpm.errors import UsageError
-from fpm.exchange import simulate as exchange
+from fpm.exchange import simulate
 from fpm.ingest.ingest_report import IngestReport
 from fpm.sessions import close, cut_off, market
 from fpm.store.ledger.stores import Stores, open_stores
@@ -146,7 +146,7 @@ def test_a_later_delivery_without_flows_says_what_is_unavailable(tmp_path: Path,
 
 def test_the_synthetic_exchange_goes_in_whole(tmp_path: Path, stores: Stores) -> None:
     folder = tmp_path / "exchange"
-    exchange.write(replace(exchange.PRESETS["tiny"], sessions=17), folder)
+    simulate.write(replace(simulate.PRESETS["tiny"], sessions=17), folder)
     report = take(folder, stores)
     shown = report.to_dict()
     assert (shown["profile"], shown["sessions"], shown["refused"], shown["quarantined"]) == ("l2_32", 17, [], {})
@@ -161,7 +161,7 @@ def test_the_synthetic_exchange_goes_in_whole(tmp_path: Path, stores: Stores) ->
 def test_redelivered_files_of_the_synthetic_exchange_make_the_truth(tmp_path: Path, stores: Stores) -> None:
     """Ten minutes came late: the correction brings them, and is not known before it arrived."""
     folder = tmp_path / "exchange"
-    exchange.write(replace(exchange.PRESETS["tiny"], sessions=8), folder)
+    simulate.write(replace(simulate.PRESETS["tiny"], sessions=8), folder)
     report = take(folder, stores)
     assert report.missing_minutes == 30
     (late,) = (folder / "corrections" / "minute_bars").glob("*.parquet")

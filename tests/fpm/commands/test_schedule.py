@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from fpm.commands import schedule
 from fpm.errors import TryLater, UsageError
-from fpm.exchange import simulate as exchange
+from fpm.exchange import simulate
 from fpm.sessions import cut_off
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.postgres.server import Server, connect
@@ -29,7 +29,7 @@ SESSIONS, KNOWN = 44, 42
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source")
-    exchange.write(replace(exchange.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5, spoiled_every=0), folder)
+    simulate.write(replace(simulate.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5, spoiled_every=0), folder)
     return folder
 
 

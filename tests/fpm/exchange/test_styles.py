@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fpm.exchange import minutes as exchange_minutes
+from fpm.exchange import minutes
 from fpm.exchange.simulate import ExchangeConfig, simulate
 from fpm.exchange.styles import STYLES
 from fpm.schema import OPTIONAL_FLOWS, PRICES
@@ -97,7 +97,7 @@ def test_without_keeping_the_mean_price_the_styles_would_show(monkeypatch: pytes
         weight = plain * np.exp(tilt)
         return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
-    monkeypatch.setattr(exchange_minutes, "keep_mean", tilted)
+    monkeypatch.setattr(minutes, "keep_mean", tilted)
     rows = sessions_of(ExchangeConfig(symbols=100, sessions=60, spoiled_every=0, seed=11))
     found = explained(daily_columns(rows), rows.select(list(STYLES)).to_numpy())
     assert found[0] > 5 * MOST_EXPLAINED
