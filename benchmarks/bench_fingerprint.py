@@ -28,8 +28,7 @@ from fingerprint_ways import WAYS, Way
 from oracle_share import Answer, answer, linear_scores
 
 from fpm import walk_forward
-from fpm.evaluation import evaluate as evaluation
-from fpm.evaluation.evaluate import oracle_share
+from fpm.evaluation.evaluate import PRESETS, oracle_share
 from fpm.exchange.simulate import ExchangeConfig
 from fpm.exchange.styles import STYLES
 from fpm.nn.compute import compute
@@ -99,7 +98,7 @@ def line(task: Task, of: ExchangeRows, to: Answer) -> list[object]:
     figures = collapse_figures(unseen_ND[:: max(1, len(unseen_ND) // JUDGED)][:JUDGED])
     least = min(found / ideal for found, ideal in zip(found_K, ideal_correlations(of), strict=True))
     oracle = of.oracle.select("session", "symbol", score="intraday")
-    share = oracle_share(linear_scores(z_ND, of, to), oracle, to.labels, evaluation.PRESETS["demo"])
+    share = oracle_share(linear_scores(z_ND, of, to), oracle, to.labels, PRESETS["demo"])
     return [task.name, *found_K, least, figures["rank"], figures["participation"], share.rank_ic, share.share]
 
 

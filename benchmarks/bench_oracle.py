@@ -22,7 +22,7 @@ from fingerprint_ways import Way, trained
 from oracle_share import Answer, against, answer, by_fold, scores, shares
 
 from fpm import walk_forward
-from fpm.evaluation import evaluate as evaluation
+from fpm.evaluation.evaluate import PRESETS, evaluate
 from fpm.evaluation.intervals import Interval
 from fpm.exchange.simulate import ExchangeConfig
 from fpm.nn.compute import compute
@@ -47,11 +47,9 @@ def vectors(asked: argparse.Namespace, of: ExchangeRows) -> np.ndarray:
 
 
 def show(scored: pl.DataFrame, of: ExchangeRows, to: Answer) -> None:
-    config = evaluation.PRESETS["demo"]
+    config = PRESETS["demo"]
     told = shares(scored, of, to, config)
-    figures = {
-        name: evaluation.evaluate(scored.filter(pl.col("stream") == name), to.labels, config) for name in STREAMS
-    }
+    figures = {name: evaluate(scored.filter(pl.col("stream") == name), to.labels, config) for name in STREAMS}
     measure.show(
         f"{len(of.rows):,} symbol-sessions, {len(to.test)} test sessions",
         ["stream", "RankIC", "null band", "oracle's", "share", "low", "high"],

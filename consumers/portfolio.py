@@ -15,9 +15,9 @@ import polars as pl
 
 from fpm.errors import TryLater, UsageError
 from fpm.panels import Floats, pivot
-from fpm.portfolio import optimise as portfolio
 from fpm.portfolio import risk
 from fpm.portfolio.backtest import BacktestConfig, Performance, Prices, backtest, prices
+from fpm.portfolio.optimise import PRESETS, Candidates, Solution, drift, optimise
 from fpm.sessions import Market, next_sessions, previous_sessions
 from fpm.store.jobs import runner
 from fpm.store.jobs.runner import Window
@@ -59,7 +59,7 @@ class Decision:
 
     index: str
     frame: pl.DataFrame
-    solution: portfolio.Solution | None
+    solution: Solution | None
 
 
 @dataclass(frozen=True)
@@ -141,14 +141,14 @@ def _decide(index: str, night: Night, members: pl.DataFrame, held: pl.DataFrame,
     held_N = np.where(night.gone_N, 0.0, _carried(held.filter(pl.col("index") == index), night.market))
     if held_N.sum() > 0 and not is_rebalance(stores.market, night.session):
         return Decision(index, _frame(index, night.market, held_N / held_N.sum(), benchmark_N), None)
-    config = replace(portfolio.PRESETS[stores.settings.preset], sessions_per_year=stores.market.sessions_per_year)
-    solution = portfolio.optimise(_candidates(night, benchmark_N, held_N), config.of(index), config)
+    config = replace(PRESETS[stores.settings.preset], sessions_per_year=stores.market.sessions_per_year)
+    solution = optimise(_candidates(night, benchmark_N, held_N), config.bounds_for(index), config)
     return Decision(index, _frame(index, night.market, solution.weight_N, benchmark_N), solution)
 
 
-def _candidates(night: Night, benchmark_N: Floats, held_N: Floats) -> portfolio.Candidates:
+def _candidates(night: Night, benchmark_N: Floats, held_N: Floats) -> Candidates:
     market = night.market
-    return portfolio.Candidates(
+    return Candidates(
         market.symbols,
         night.score_N,
         benchmark_N,
@@ -183,7 +183,7 @@ def _carried(weights: pl.DataFrame, market: Prices) -> Floats:
     earlier = [index for index, session in enumerate(market.sessions) if session <= from_session]
     before_N = market.close_TN[earlier[-1] if earlier else 0]
     start_N = np.where(np.isfinite(market.close_TN[-1]), start_N, 0.0)
-    return portfolio.drift(start_N, market.close_TN[-1] / before_N - 1)
+    return drift(start_N, market.close_TN[-1] / before_N - 1)
 
 
 def _frame(index: str, market: Prices, weight_N: Floats, benchmark_N: Floats) -> pl.DataFrame:

@@ -13,7 +13,7 @@ import polars as pl
 from consumers import portfolio
 from consumers.questions import provenance
 from fpm.errors import TryLater
-from fpm.evaluation import evaluate as evaluation
+from fpm.evaluation.evaluate import PRESETS, compare, evaluate, oracle_share
 from fpm.evaluation.figures import Comparison, Figures, Share, Surroundings
 from fpm.report.data import Rebalance, ReportData
 from fpm.report.figure_text import MINUS
@@ -60,7 +60,7 @@ class Judged:
 def gather(stores: Stores) -> ReportData:
     """Everything the page shows."""
     judged = judge(stores)
-    config = evaluation.PRESETS[stores.settings.preset]
+    config = PRESETS[stores.settings.preset]
     last = max(judged.scores["session"].to_list())
     made_by = "the synthetic exchange" if judged.oracle is not None else "ingested bars"
     return ReportData(
@@ -143,7 +143,7 @@ def _oracle(path: Path) -> pl.DataFrame | None:
 
 def stream_figures(judged: Judged, config: EvaluationConfig) -> dict[str, Figures]:
     """Every figure of every stream."""
-    return {name: evaluation.evaluate(judged.stream(name), judged.labels, config, judged.around) for name in STREAMS}
+    return {name: evaluate(judged.stream(name), judged.labels, config, judged.around) for name in STREAMS}
 
 
 def oracle_shares(judged: Judged, config: EvaluationConfig) -> dict[str, Share]:
@@ -151,7 +151,7 @@ def oracle_shares(judged: Judged, config: EvaluationConfig) -> dict[str, Share]:
     if judged.oracle is None:
         return {}
     return {
-        name: evaluation.oracle_share(
+        name: oracle_share(
             judged.stream(name), judged.oracle.select("session", "symbol", score=column), judged.labels, config
         )
         for name, column in ORACLE.items()
@@ -162,7 +162,7 @@ def comparisons(judged: Judged, config: EvaluationConfig) -> dict[str, Compariso
     """What one stream adds to another, by "left minus right"."""
     pairs = (("dual", "fingerprint"), ("dual", "traditional"), ("fingerprint", "traditional"))
     return {
-        f"{left} {MINUS} {right}": evaluation.compare(judged.stream(left), judged.stream(right), judged.labels, config)
+        f"{left} {MINUS} {right}": compare(judged.stream(left), judged.stream(right), judged.labels, config)
         for left, right in pairs
     }
 

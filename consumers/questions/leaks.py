@@ -19,10 +19,19 @@ from consumers.questions import leak_inputs
 from consumers.questions.leak_inputs import AHEAD, Judged
 from fpm.errors import InputRefused, TryLater
 from fpm.features.labels import HORIZON, labels
-from fpm.leaks import checks as leaks
 from fpm.leaks import records as leak_records
 from fpm.leaks import scores as leak_scores
-from fpm.leaks.checks import DUPLICATES, PERTURBATION, TRUNCATION, Finding, Frames
+from fpm.leaks.checks import (
+    DUPLICATES,
+    PERTURBATION,
+    ROWS,
+    TRUNCATION,
+    Finding,
+    Frames,
+    difference,
+    disturbances,
+    future_leak,
+)
 from fpm.schema import CLOCKS, DAILY_FACTORS, STREAMS, TABLES
 from fpm.sessions import cut_off, last_slot, next_sessions, sessions_between
 from fpm.store.lake.files import canonical
@@ -70,7 +79,7 @@ class Answer:
             "answer": "failed",
             "column": found.column,
             "session": str(found.session),
-            "what": found.words,
+            "what": found.explanation,
         }
 
 
@@ -140,9 +149,9 @@ class Home:
     def values(self, check: str) -> Iterator[Finding]:
         """What is stored is what the past alone says, bit for bit, in every derived table."""
         for of in self.sample:
-            changed = dict(leaks.disturbances(of.inputs, "session", of.session))[check]
+            changed = dict(disturbances(of.inputs, "session", of.session))[check]
             for table, rows in of.derived(changed):
-                found = leaks.difference(check, table, of.stored[table], rows, "session")
+                found = difference(check, table, of.stored[table], rows, "session")
                 if found:
                     yield found
 
@@ -152,12 +161,12 @@ class Home:
             today = pl.col("session") == of.session
             bars, view = of.inputs["minute_bars"], self.stores.market.views[self.stores.profile.view]
             for slot in _cuts(last_slot(self.stores.market, of.session)):
-                for _, changed in leaks.disturbances({"bars": bars.filter(today)}, "slot", slot):
+                for _, changed in disturbances({"bars": bars.filter(today)}, "slot", slot):
                     inputs = {**of.inputs, "minute_bars": pl.concat([bars.filter(~today), changed["bars"]])}
                     rows = dict(of.minutes(inputs))["minute_features"]
                     seen = pl.col("slot") <= view[slot]
                     expected = of.stored["minute_features"].filter(seen)
-                    found = leaks.difference(MINUTES, "minute_features", expected, rows.filter(seen), "session")
+                    found = difference(MINUTES, "minute_features", expected, rows.filter(seen), "session")
                     if found:
                         yield found
 
@@ -175,7 +184,7 @@ class Home:
 
             again = label({"daily_bars": daily}).select(rows.columns)
             for found in (
-                leaks.difference(leak_scores.LABELS, "labels", rows, again, "session"),
+                difference(leak_scores.LABELS, "labels", rows, again, "session"),
                 leak_scores.label_window(label, daily, of.session, window),
             ):
                 if found:
@@ -241,7 +250,7 @@ class Home:
             if found:
                 yield found
             elif len(rows) and not _refused(table, rows.filter(pl.col("session") == rows["session"][0])):
-                yield Finding(DUPLICATES, f"{table}.{leaks.ROWS}", rows["session"][0], "may be stored twice")
+                yield Finding(DUPLICATES, f"{table}.{ROWS}", rows["session"][0], "may be stored twice")
 
     def clocks(self) -> Iterator[Finding]:
         """No row known before its moment, its session's cut-off, what it was made of, or its vintage's birth."""
@@ -298,7 +307,7 @@ class Home:
     def planted(self) -> Iterator[Finding]:
         """The next session's close as a feature of this one, and its return as a score, must both be found."""
         of = self.sample[0]
-        value = leaks.future("planted", _tomorrow, {"daily_bars": of.inputs["daily_bars"]}, "session", of.session)
+        value = future_leak("planted", _tomorrow, {"daily_bars": of.inputs["daily_bars"]}, "session", of.session)
         score = leak_scores.shifted_calendar("planted.score", leak_scores.planted_scores(self._closes), self._closes)
         missed = [name for name, found in (("planted.close", value), ("planted.score", score)) if found is None]
         for name in missed:
@@ -306,9 +315,9 @@ class Home:
 
     # --- what is read ------------------------------------------------------------------------------------------------
     @cached_property
-    def _folds(self) -> list[leak_records.Stretches]:
+    def _folds(self) -> list[leak_records.FoldBounds]:
         return [
-            leak_records.Stretches(model.id, _stretch(told["train"]), _stretch(told["validation"]), served[0])
+            leak_records.FoldBounds(model.id, _stretch(told["train"]), _stretch(told["validation"]), served[0])
             for model in self.stores.models.list("scorer")
             if (told := model.manifest.get("folds")) and (served := self._served_by(model.id))
         ]

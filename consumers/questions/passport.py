@@ -72,7 +72,7 @@ def issue(data: ReportData, files: Mapping[str, bytes], stores: Stores) -> bytes
         "code": code(),
         "partitions": {path: lake[path].sha256 for path in sorted(lake)},
     }
-    return passport.sealed(content)
+    return passport.seal(content)
 
 
 def check(path: Path, stores: Stores, progress: Progress) -> Checked:
@@ -81,7 +81,7 @@ def check(path: Path, stores: Stores, progress: Progress) -> Checked:
     It stops at the first difference. Raises UsageError where there is no such file, InputRefused where it is no sound
     passport.
     """
-    stated = passport.opened(_read(path))
+    stated = passport.unseal(_read(path))
     partitions = stated["partitions"]
     added = set(stores.ledger.current(list(TABLES))) - set(partitions)
     counts = {

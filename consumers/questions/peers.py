@@ -19,7 +19,7 @@ from fpm import walk_forward
 from fpm.errors import ModelRefused
 from fpm.evaluation import evaluate as evaluation
 from fpm.evaluation import peers
-from fpm.evaluation.peers import PEERS, Fitted
+from fpm.evaluation.peers import PEERS, FittedModel
 from fpm.nn.scorer import streams
 from fpm.nn.scorer.network import STREAM_INPUTS
 from fpm.nn.scorer.panel import (
@@ -56,7 +56,7 @@ class Fold:
     served: tuple[date, ...]
     lesson: scorer.Lesson
     view: View
-    fitted: dict[tuple[str, str], Fitted]
+    fitted: dict[tuple[str, str], FittedModel]
 
 
 def evaluate(stores: Stores, progress: Progress) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def learn(model: Model, served: tuple[date, ...], stores: Stores) -> Fold:
     ]
     fitted = {}
     for stream in STREAMS:
-        own = peers.Lesson(*([_session(lesson.panel, day, view, stream) for day in part] for part in parts))
+        own = peers.TrainingSessions(*([_session(lesson.panel, day, view, stream) for day in part] for part in parts))
         fitted.update({(stream, name): fit(own) for name, fit in PEERS.items()})
     return Fold(model, served, lesson, view, fitted)
 
@@ -174,8 +174,8 @@ def _chosen(fold: Fold) -> list[dict[str, Any]]:
         {
             "scorer": fold.model.id,
             "stream": stream,
-            "ridge_strength": fold.fitted[stream, "linear"].chosen,
-            "trees": fold.fitted[stream, "LightGBM"].chosen,
+            "ridge_strength": fold.fitted[stream, "linear"].setting,
+            "trees": fold.fitted[stream, "LightGBM"].setting,
         }
         for stream in STREAMS
     ]

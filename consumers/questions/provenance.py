@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from fpm.report.data import Coverage, Encoder, Fold, Quarantined, Stretch, Trial
+from fpm.report.data import Coverage, Encoder, Fold, Quarantined, SessionRange, Trial
 from fpm.schema import TABLES
 from fpm.store.jobs.inputs import digest
 
@@ -31,7 +31,7 @@ def folds(scores: pl.DataFrame, manifests: Mapping[str, Mapping[str, Any]]) -> l
 
 def _lesson(manifest: Mapping[str, Any]) -> dict[str, Any]:
     told = {
-        name: Stretch(date.fromisoformat(first), date.fromisoformat(last), count)
+        name: SessionRange(date.fromisoformat(first), date.fromisoformat(last), count)
         for name, (first, last, count) in manifest.get("folds", {}).items()
     }
     return {"train": told.get("train"), "validation": told.get("validation"), "seeds": tuple(manifest.get("seeds", ()))}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from consumers.questions import judgement, passport
 from fpm.evaluation.evaluate import PRESETS
-from fpm.report import page as report
+from fpm.report import page
 from fpm.report.data import plain
 from fpm.report.markdown import markdown
 from fpm.report.passport import SERIES
@@ -43,7 +43,7 @@ def write(stores: Stores) -> Path:
     The passport comes last: it names the hashes of the others.
     """
     data = judgement.gather(stores)
-    files = {PAGE: report.build(data), TWIN: report.twin(data), TEXT: markdown(data)}
+    files = {PAGE: page.build(data), TWIN: page.twin(data), TEXT: markdown(data)}
     encoded = {name: text.encode() for name, text in files.items()}
     issued = passport.issue(data, encoded, stores)
     for name, content in (encoded | {passport.NAME: issued}).items():

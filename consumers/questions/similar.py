@@ -46,7 +46,7 @@ class Question:
 @dataclass(frozen=True)
 class Answer:
     """`analogues`: session, symbol, similarity, nearest first; over history also outcome and matched
-    (`fpm.evaluation.analogues.matched`). `candidates`: how many stock-days were searched, None of the published session.
+    (`analogues.with_outcomes`). `candidates`: how many stock-days were searched, None of the published session.
     `searched`: how.
     """
 
@@ -88,7 +88,7 @@ def similar(question: Question, stores: Stores) -> Answer:
     query = _query(question, stores)
     vectors = vector_archive(query.vintage, stores)
     sessions = _sessions(vectors, query, stores)
-    embargo = analogues.embargoed(sessions, query.session, config.embargo)
+    embargo = analogues.embargo_bounds(sessions, query.session, config.embargo)
     eligible_N = analogues.eligible(vectors, query.symbol, embargo, round(query.known_at.timestamp() * 1e6))
     row_K, cosine_K = analogues.nearest(vectors, query.vector_D, eligible_N, question.k)
     if not len(row_K):
@@ -240,10 +240,10 @@ def _followed(
     found: pl.DataFrame, query: Query, sessions: list[date], config: AnaloguesConfig, stores: Stores
 ) -> tuple[pl.DataFrame, Comparison | None]:
     """The analogues with outcome and matched, and their comparison."""
-    then, veil = stores.as_of(query.known_at), analogues.veiled(sessions, query.session)
+    then, veil = stores.as_of(query.known_at), analogues.hidden_sessions(sessions, query.session)
     days = sorted(set(found["session"].to_list()) - veil)
     market = pl.concat([_market(day, then) for day in days]) if days else _NO_MARKET
-    followed = analogues.matched(
+    followed = analogues.with_outcomes(
         found.select("session", "symbol"), market, query.symbol, config.matches, stores.settings.seed
     )
     followed = found.hstack(followed.select("outcome", "matched"))

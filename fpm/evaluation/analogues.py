@@ -78,7 +78,7 @@ def day_number(session: date) -> int:
     return session.toordinal() - EPOCH
 
 
-def embargoed(sessions: Sequence[date], query: date, embargo: int) -> tuple[date, date]:
+def embargo_bounds(sessions: Sequence[date], query: date, embargo: int) -> tuple[date, date]:
     """First and last session in which the query's own symbol is left out; `sessions`: the market's, with the query."""
     at = sessions.index(query)
     return sessions[max(0, at - embargo)], sessions[min(len(sessions) - 1, at + embargo)]
@@ -148,7 +148,7 @@ class Comparison:
         return {name: value for name, value in asdict(self).items() if name != "interval"} | ends
 
 
-def veiled(sessions: Sequence[date], query: date, horizon: int = HORIZON) -> set[date]:
+def hidden_sessions(sessions: Sequence[date], query: date, horizon: int = HORIZON) -> set[date]:
     """Sessions whose outcome, close(t+1) to close(t+1+horizon), shares a session with the query or the query's own
     outcome: shown, they would tell what a forecast made at the query is asked for. `sessions`: the market's.
     """
@@ -162,7 +162,7 @@ def with_size_third(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(third=(3 * place / pl.col("size").count().over("session")).floor().cast(pl.Int8))
 
 
-def matched(analogues: pl.DataFrame, market: pl.DataFrame, avoided: str, draws: int, seed: int) -> pl.DataFrame:
+def with_outcomes(analogues: pl.DataFrame, market: pl.DataFrame, avoided: str, draws: int, seed: int) -> pl.DataFrame:
     """`analogues` (session, symbol) with `outcome` and `matched`, the mean outcome of up to `draws` random stock-days.
 
     `market`: session, symbol, size, industry, outcome (null: not known) of the analogues' sessions; a session that is

@@ -43,7 +43,7 @@ class TreesConfig:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSessions:
     """Inputs and targets of one session after another; `validation` chooses, it is not learnt from."""
 
     train: Sequence[Session]
@@ -51,11 +51,11 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedModel:
     """`score`: x_BF -> score_B; `chosen`: strength of the ridge, or number of trees."""
 
     score: Callable[[Array], Array]
-    chosen: float
+    setting: float
 
 
 def inputs(x_LBF: NDArray[Any], known_LB: NDArray[np.bool_]) -> Array:
@@ -80,7 +80,7 @@ def mean_rank_ic(scores: Iterable[Array], sessions: Sequence[Session]) -> float:
     return float(np.mean([np.nan_to_num(rank_correlation(score_B, y_B)) for score_B, (_, y_B) in parts]))
 
 
-def ridge(lesson: Lesson) -> Fitted:
+def ridge(lesson: TrainingSessions) -> FittedModel:
     """Least squares with a penalty on squared weights: (X'X + strength N) w = X'y; of equal strengths the larger."""
     rows = sum(len(y_B) for _, y_B in lesson.train)
     gram_FF = np.sum([x_BF.T @ x_BF for x_BF, _ in lesson.train], axis=0)
@@ -93,10 +93,10 @@ def ridge(lesson: Lesson) -> Fitted:
         judged = mean_rank_ic((x_BF @ weight_F for x_BF, _ in lesson.validation), lesson.validation)
         tried.append((judged, strength, weight_F))
     _, strength, best_F = max(tried, key=lambda each: each[:2])
-    return Fitted(lambda x_BF: x_BF @ best_F, strength)
+    return FittedModel(lambda x_BF: x_BF @ best_F, strength)
 
 
-def boosted_trees(lesson: Lesson, config: TreesConfig = TreesConfig()) -> Fitted:
+def boosted_trees(lesson: TrainingSessions, config: TreesConfig = TreesConfig()) -> FittedModel:
     """LightGBM on squared error, stopped by the validation's RankIC; the same bits every time."""
     lightgbm = library()
     x_NF, y_N = _rows(lesson.train)
@@ -129,10 +129,12 @@ def boosted_trees(lesson: Lesson, config: TreesConfig = TreesConfig()) -> Fitted
         callbacks=[lightgbm.early_stopping(config.patience, verbose=False)],
     )
     best = booster.best_iteration
-    return Fitted(lambda x_BF: np.asarray(booster.predict(x_BF, num_iteration=best), dtype=np.float64), float(best))
+    return FittedModel(
+        lambda x_BF: np.asarray(booster.predict(x_BF, num_iteration=best), dtype=np.float64), float(best)
+    )
 
 
-PEERS: dict[str, Callable[[Lesson], Fitted]] = {"linear": ridge, "LightGBM": boosted_trees}
+PEERS: dict[str, Callable[[TrainingSessions], FittedModel]] = {"linear": ridge, "LightGBM": boosted_trees}
 
 
 def library() -> ModuleType:

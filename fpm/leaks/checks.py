@@ -29,7 +29,7 @@ class Finding:
     check: str
     column: str
     session: Any
-    words: str
+    explanation: str
 
 
 def first_leak(function: Function, inputs: Frames, time: str, cuts: Iterable[Any]) -> tuple[str, Any] | None:
@@ -54,7 +54,7 @@ def leaks(function: Function, inputs: Frames, time: str, cuts: Iterable[Any]) ->
     return found
 
 
-def future(table: str, function: Function, inputs: Frames, time: str, cut: Any) -> Finding | None:
+def future_leak(table: str, function: Function, inputs: Frames, time: str, cut: Any) -> Finding | None:
     """`leaks` at one cut, as the finding of the first disturbance that shows."""
     expected = _until(function(inputs), time, cut)
     for check, changed in disturbances(inputs, time, cut):
@@ -64,7 +64,7 @@ def future(table: str, function: Function, inputs: Frames, time: str, cut: Any) 
     return None
 
 
-def stored(table: str, rows: pl.DataFrame, function: Function, inputs: Frames, cut: Any) -> Finding | None:
+def stored_leak(table: str, rows: pl.DataFrame, function: Function, inputs: Frames, cut: Any) -> Finding | None:
     """What is stored up to a session against what the inputs up to it say, whatever comes after: bit for bit.
 
     Catches what was computed by other code, or from inputs that were changed since. `rows` and the result of

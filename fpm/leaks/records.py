@@ -21,7 +21,7 @@ EVENT, CREATED = "event_timestamp", "created_timestamp"
 
 
 @dataclass(frozen=True)
-class Stretches:
+class FoldBounds:
     """The first and last label session of a scorer's train and validation, and the first session it served."""
 
     model: str
@@ -66,7 +66,7 @@ def corrections(table: str, before: pl.DataFrame, after: pl.DataFrame) -> Findin
     return Finding(CLOCK, f"{table}.{column}", row["session"], "was overwritten under the clock of the original")
 
 
-def label_overlap(folds: Sequence[Stretches], sessions: Sequence[date], reach: int) -> Finding | None:
+def label_overlap(folds: Sequence[FoldBounds], sessions: Sequence[date], reach: int) -> Finding | None:
     """The last label of train ends before validation begins, that of validation before the first session served.
 
     `reach`: sessions after its own at which a label is complete. `sessions`: the market's, in order.

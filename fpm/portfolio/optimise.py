@@ -51,7 +51,7 @@ class PortfolioConfig:
     by_index: tuple[tuple[str, Bounds], ...] = (("CSI300", Bounds(active=0.005, tracking_error=0.03)),)
     sessions_per_year: int = 252
 
-    def of(self, index: str) -> Bounds:
+    def bounds_for(self, index: str) -> Bounds:
         return dict(self.by_index).get(index, self.bounds)
 
 
@@ -62,14 +62,14 @@ PRESETS = {name: PortfolioConfig() for name in ("default", "demo", "short", "tin
 class Candidates:
     """One rebalance: who may be held and what is known of each at the session's cut-off.
 
-    `score_N`: NaN = no score (a member is then neutral, others may only be sold). `held_N`: weights held now, all 0 at
+    `score_N`: NaN = no score (a member is then neutral, others may only be sold). `current_N`: weights held now, all 0 at
     the start. `size_N`: exposure (risk.size_exposure). `industry_N`: "" where unknown.
     """
 
     symbols: tuple[str, ...]
     score_N: Floats
     benchmark_N: Floats
-    held_N: Floats
+    current_N: Floats
     tradable_N: NDArray[np.bool_]
     industry_N: NDArray[np.str_]
     size_N: Floats
@@ -83,7 +83,7 @@ class Candidates:
     @cached_property
     def fixed_N(self) -> Floats:
         """Weights of the names that cannot be traded, 0 elsewhere."""
-        return np.where(self.tradable_N, 0.0, self.held_N)
+        return np.where(self.tradable_N, 0.0, self.current_N)
 
     @cached_property
     def industry_IN(self) -> Floats:
@@ -118,8 +118,8 @@ def optimise(candidates: Candidates, bounds: Bounds, config: PortfolioConfig) ->
 
     Raises FpmError when nothing can be traded at the start, or when even the last rung has no solution.
     """
-    if len(candidates.free_F) == 0 and candidates.held_N.sum() > 0:
-        return _solution(candidates, candidates.held_N, {"tradable": 0.0}, {}, config)
+    if len(candidates.free_F) == 0 and candidates.current_N.sum() > 0:
+        return _solution(candidates, candidates.current_N, {"tradable": 0.0}, {}, config)
     for rung in range(len(RELAXATION_LADDER) + 1 if len(candidates.free_F) else 0):
         solved = _solve(candidates, bounds, config, RELAXATION_LADDER[:rung])
         if solved is not None:
@@ -179,8 +179,8 @@ def _limits(
     if len(candidates.industry_IN):
         industry = candidates.industry_IN[:, free_F] @ active_F + candidates.industry_IN @ rest_N
         limits["industry"] = [(industry, bounds.industry), (-industry, bounds.industry)]
-    if candidates.held_N.sum() > 0:
-        limits["turnover"] = [(cp.norm1(weight_F - candidates.held_N[free_F]), bounds.turnover)]
+    if candidates.current_N.sum() > 0:
+        limits["turnover"] = [(cp.norm1(weight_F - candidates.current_N[free_F]), bounds.turnover)]
     return limits
 
 
@@ -200,7 +200,7 @@ def _active_risk(candidates: Candidates, weight_F: Any) -> Any:
 def _ceiling(candidates: Candidates) -> Floats:
     """1 for names that may be bought; what is held for those that may only be sold (no score, not a member)."""
     may_buy_N = np.isfinite(candidates.score_N) | (candidates.benchmark_N > 0)
-    return np.where(may_buy_N, 1.0, candidates.held_N)[candidates.free_F]
+    return np.where(may_buy_N, 1.0, candidates.current_N)[candidates.free_F]
 
 
 def _dearest(limits: list[Any]) -> float:
@@ -225,7 +225,7 @@ def _solution(
 ) -> Solution:
     variance = candidates.risk.variance(weight_N - candidates.benchmark_N) * config.sessions_per_year
     return Solution(
-        weight_N, relaxed, shadow, float(np.abs(weight_N - candidates.held_N).sum()), float(np.sqrt(variance))
+        weight_N, relaxed, shadow, float(np.abs(weight_N - candidates.current_N).sum()), float(np.sqrt(variance))
     )
 
 

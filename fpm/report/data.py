@@ -88,7 +88,7 @@ class Encoder:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class SessionRange:
     """Consecutive sessions: the first, the last, and how many."""
 
     first: date
@@ -107,8 +107,8 @@ class Fold:
     first: date
     last: date
     sessions: int
-    train: Stretch | None = None
-    validation: Stretch | None = None
+    train: SessionRange | None = None
+    validation: SessionRange | None = None
     seeds: Sequence[int] = ()
 
 

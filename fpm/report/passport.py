@@ -41,13 +41,13 @@ class Difference:
         return f"{' / '.join(self.at)} is {self.found}, the passport says {self.stated}"
 
 
-def sealed(content: Mapping[str, Any]) -> bytes:
+def seal(content: Mapping[str, Any]) -> bytes:
     """The document of `content`, JSON values alone; the same content gives the same bytes."""
     body = {"schema": SCHEMA, **content}
     return (json.dumps(body | {SEAL: _seal(body)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def opened(document: bytes) -> dict[str, Any]:
+def unseal(document: bytes) -> dict[str, Any]:
     """The content of a passport without schema and seal.
 
     Raises InputRefused where it is no JSON object, of another schema, or not what was sealed.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from fpm.report.data import THEIR_FACTORS, THEIR_PORTFOLIOS, THEIR_WEEKS, Fold, Rebalance, ReportData, Stretch
+from fpm.report.data import THEIR_FACTORS, THEIR_PORTFOLIOS, THEIR_WEEKS, Fold, Rebalance, ReportData, SessionRange
 from fpm.report.figure_text import ABSENT, count_or_number, interval, number, percent, percent_interval
 
 if TYPE_CHECKING:
@@ -407,12 +407,12 @@ def _folds(data: ReportData) -> Table:
 
 
 def _fold_cells(fold: Fold) -> tuple[str, ...]:
-    served = Stretch(fold.first, fold.last, fold.sessions)
+    served = SessionRange(fold.first, fold.last, fold.sessions)
     seeds = ", ".join(map(str, fold.seeds)) or ABSENT
     return fold.model, fold.vintage, _stretch(fold.train), _stretch(fold.validation), _stretch(served), seeds
 
 
-def _stretch(part: Stretch | None) -> str:
+def _stretch(part: SessionRange | None) -> str:
     return ABSENT if part is None else f"{part.first} to {part.last} ({number(part.sessions, 0)})"
 
 

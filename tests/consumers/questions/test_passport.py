@@ -14,7 +14,7 @@ from consumers import portfolio
 from consumers.questions import passport, report
 from fpm.commands import cli
 from fpm.errors import InputRefused, UsageError
-from fpm.report.passport import opened, sealed
+from fpm.report.passport import seal, unseal
 from fpm.sessions import cut_off
 from fpm.store.jobs.runner import backfill
 from tests.consumers.small_lake import SCORER, VINTAGE, SmallLake, put
@@ -48,7 +48,7 @@ def difference(path, stores) -> str:
 
 
 def test_it_states_what_is_on_the_disk(issued, stores):
-    stated = opened(issued.read_bytes())
+    stated = unseal(issued.read_bytes())
     for relative, sha in stated["partitions"].items():
         assert sha256((stores.lake.root / relative).read_bytes()).hexdigest() == sha
     assert len(stated["partitions"]) == sum(each["sessions"] for each in stated["data"].values())
@@ -70,7 +70,7 @@ def test_it_states_what_is_on_the_disk(issued, stores):
 
 
 def test_the_figures_are_the_reports(issued):
-    stated, twin = opened(issued.read_bytes()), json.loads(issued.with_name("report.json").read_bytes())
+    stated, twin = unseal(issued.read_bytes()), json.loads(issued.with_name("report.json").read_bytes())
     for stream in ("fingerprint", "traditional", "dual"):
         for name in ("rank_ic", "rank_ic_paths", "newey_west", "bootstrap", "icir"):
             assert stated["figures"]["streams"][stream][name] == twin["streams"][stream][name]
@@ -147,12 +147,12 @@ def test_a_report_that_was_touched_is_named_one_that_is_not_beside_it_is_not_mis
 )
 def test_other_code_machine_deployment_or_figures_are_named(issued, stores, section, place, value, said):
     """A passport issued elsewhere: sealed soundly, and one thing in it is another."""
-    stated = opened(issued.read_bytes())
+    stated = unseal(issued.read_bytes())
     at = stated[section]
     for name in place[:-1]:
         at = at[name]
     at[place[-1]] = value
-    issued.write_bytes(sealed(stated))
+    issued.write_bytes(seal(stated))
     assert difference(issued, stores).startswith(said)
 
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from consumers.questions import provenance
-from fpm.report.data import Stretch, Trial
+from fpm.report.data import SessionRange, Trial
 from tests.consumers.small_lake import SCORER, VINTAGE
 
 MONDAY, TUESDAY = date(2024, 12, 2), date(2024, 12, 3)
@@ -56,8 +56,8 @@ def test_a_fold_tells_what_its_scorer_was_trained_on():
     }
     (fold,) = provenance.folds(scores, {SCORER: manifest})
     assert (fold.first, fold.last, fold.sessions, fold.seeds) == (MONDAY, TUESDAY, 2, (42, 7))
-    assert fold.train == Stretch(date(2024, 1, 2), date(2024, 6, 28), 118)
-    assert fold.validation == Stretch(date(2024, 7, 15), date(2024, 8, 2), 15)
+    assert fold.train == SessionRange(date(2024, 1, 2), date(2024, 6, 28), 118)
+    assert fold.validation == SessionRange(date(2024, 7, 15), date(2024, 8, 2), 15)
     (unknown,) = provenance.folds(scores, {})
     assert unknown.train is None and unknown.seeds == ()
 

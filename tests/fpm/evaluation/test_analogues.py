@@ -69,7 +69,7 @@ def slow_nearest(held: Vectors, query: list[float], eligible: list[bool], k: int
 def test_the_nearest_are_those_of_a_loop(seed: int, rows: int, k: int, known_at: int, embargo: int) -> None:
     held, query = vectors(seed, rows), SESSIONS[seed % len(SESSIONS)]
     query_D = np.random.default_rng(seed + 1).normal(size=128).astype(np.float32)
-    ends = analogues.embargoed(SESSIONS, query, embargo)
+    ends = analogues.embargo_bounds(SESSIONS, query, embargo)
     eligible_N = analogues.eligible(held, SYMBOLS[0], ends, known_at)
     slow = slow_eligible(held, SYMBOLS[0], query, embargo, known_at)
     assert eligible_N.tolist() == slow
@@ -109,7 +109,7 @@ def test_a_veiled_outcome_shares_a_session_with_the_query_or_its_outcome(at: int
     query = SESSIONS[at]
     own = set(range(at, at + 7))  # the query's session, and close(t+1) to close(t+6)
     expected = {day for place, day in enumerate(SESSIONS) if own & set(range(place + 1, place + 7))}
-    assert analogues.veiled(SESSIONS, query) == expected
+    assert analogues.hidden_sessions(SESSIONS, query) == expected
 
 
 def test_the_embargo_is_the_scorers_look_back() -> None:
@@ -151,7 +151,7 @@ def test_matches_are_of_the_session_third_and_industry(seed: int, symbols: int) 
     chosen = days.sample(min(4, len(days)), seed=seed).select("session", "symbol")
     taken = set(chosen.rows())
     avoided = "600000.SH"
-    followed = analogues.matched(chosen, days, avoided, 1000, seed).to_dicts()
+    followed = analogues.with_outcomes(chosen, days, avoided, 1000, seed).to_dicts()
     for analogue in followed:
         (own,) = [r for r in rows if (r["session"], r["symbol"]) == (analogue["session"], analogue["symbol"])]
         others = [
@@ -174,20 +174,20 @@ def test_matches_are_of_the_session_third_and_industry(seed: int, symbols: int) 
 def test_the_draw_depends_on_the_seed_and_the_analogue_alone() -> None:
     days = stock_days(1, 200).with_columns(industry=pl.lit("one"), size=pl.lit(1.0), outcome=pl.arange(600) / 10)
     one = days.filter(pl.col("symbol").is_in(["600011.SH"])).select("session", "symbol")
-    first = analogues.matched(one, days, "", 5, 0)
+    first = analogues.with_outcomes(one, days, "", 5, 0)
     assert (
-        analogues.matched(one.reverse(), days.sample(fraction=1, shuffle=True, seed=3), "", 5, 0)
+        analogues.with_outcomes(one.reverse(), days.sample(fraction=1, shuffle=True, seed=3), "", 5, 0)
         .sort("session")
         .equals(first)
     )
-    assert not analogues.matched(one, days, "", 5, 1)["matched"].equals(first["matched"])
+    assert not analogues.with_outcomes(one, days, "", 5, 1)["matched"].equals(first["matched"])
     assert first["matched"].n_unique() == 3, "five of two hundred, drawn anew for each session"
 
 
 def test_an_analogue_outside_the_market_has_no_outcome() -> None:
     days = stock_days(1, 5)
     lost = pl.DataFrame({"session": [SESSIONS[0], SESSIONS[9]], "symbol": ["609999.SH", "600001.SH"]})
-    assert analogues.matched(lost, days, "", 5, 0).select("outcome", "matched").rows() == [(None, None)] * 2
+    assert analogues.with_outcomes(lost, days, "", 5, 0).select("outcome", "matched").rows() == [(None, None)] * 2
 
 
 # --- the difference -----------------------------------------------------------------------------------------------

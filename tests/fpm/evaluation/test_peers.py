@@ -12,7 +12,7 @@ from scipy import stats
 
 from fpm.errors import UsageError
 from fpm.evaluation import peers
-from fpm.evaluation.peers import PEERS, STRENGTHS, Lesson, Session, TreesConfig
+from fpm.evaluation.peers import PEERS, STRENGTHS, TrainingSessions, Session, TreesConfig
 
 SYMBOLS, INPUTS = 60, 12
 
@@ -28,11 +28,11 @@ def sessions(count: int, seed: int, strength: float = 0.3, bent: bool = False) -
     return made
 
 
-def lesson(**how: Any) -> Lesson:
-    return Lesson(sessions(40, 1, **how), sessions(10, 2, **how))
+def lesson(**how: Any) -> TrainingSessions:
+    return TrainingSessions(sessions(40, 1, **how), sessions(10, 2, **how))
 
 
-def found(fitted: peers.Fitted, test: list[Session]) -> float:
+def found(fitted: peers.FittedModel, test: list[Session]) -> float:
     """Mean RankIC by scipy."""
     return float(np.mean([stats.spearmanr(fitted.score(x_BF), y_B)[0] for x_BF, y_B in test]))
 
@@ -59,8 +59,8 @@ def test_the_ridge_solves_its_equations() -> None:
         weight_F, *_ = np.linalg.lstsq(np.vstack([x_NF, further]), np.append(y_N, np.zeros(INPUTS)), rcond=None)
         best[strength] = weight_F, np.mean([stats.spearmanr(x_BF @ weight_F, y_B)[0] for x_BF, y_B in of.validation])
     fitted = peers.ridge(of)
-    assert fitted.chosen == max(STRENGTHS, key=lambda strength: (best[strength][1], strength))
-    assert fitted.score(np.eye(INPUTS)) == pytest.approx(best[fitted.chosen][0])
+    assert fitted.setting == max(STRENGTHS, key=lambda strength: (best[strength][1], strength))
+    assert fitted.score(np.eye(INPUTS)) == pytest.approx(best[fitted.setting][0])
 
 
 def test_both_find_a_planted_signal_and_only_trees_a_bent_one() -> None:
@@ -77,7 +77,9 @@ def test_shuffled_targets_are_found_by_none(name: str) -> None:
     """Mean of 40 correlations over 60 symbols: deviation 1 / sqrt(40 x 59), Pitman 1937."""
     rng = np.random.default_rng(0)
     of = lesson()
-    dealt = Lesson(*([(x_BF, rng.permutation(y_B)) for x_BF, y_B in part] for part in (of.train, of.validation)))
+    dealt = TrainingSessions(
+        *([(x_BF, rng.permutation(y_B)) for x_BF, y_B in part] for part in (of.train, of.validation))
+    )
     test = [(x_BF, rng.permutation(y_B)) for x_BF, y_B in sessions(40, 3)]
     assert abs(found(PEERS[name](dealt), test)) < 4 / np.sqrt(40 * 59)
 
@@ -86,15 +88,15 @@ def test_shuffled_targets_are_found_by_none(name: str) -> None:
 def test_the_same_lesson_gives_the_same_bits(name: str) -> None:
     x_BF = sessions(1, 4)[0][0]
     first, second = (PEERS[name](lesson()) for _ in range(2))
-    assert np.array_equal(first.score(x_BF), second.score(x_BF)) and first.chosen == second.chosen
+    assert np.array_equal(first.score(x_BF), second.score(x_BF)) and first.setting == second.setting
 
 
 def test_trees_stop_where_validation_says() -> None:
     """Validation with the opposite sign gets worse with every tree after the first ones."""
     of = lesson()
-    against = Lesson(of.train, [(x_BF, -y_B) for x_BF, y_B in of.validation])
+    against = TrainingSessions(of.train, [(x_BF, -y_B) for x_BF, y_B in of.validation])
     config = TreesConfig(rounds=60, patience=10)
-    assert peers.boosted_trees(against, config).chosen < 10 < peers.boosted_trees(of, config).chosen
+    assert peers.boosted_trees(against, config).setting < 10 < peers.boosted_trees(of, config).setting
 
 
 def test_a_constant_is_no_ranking() -> None:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fpm.leaks.checks import Finding, Frames, duplicates, future, stored
+from fpm.leaks.checks import Finding, Frames, duplicates, future_leak, stored_leak
 from fpm.leaks.records import (
-    Stretches,
+    FoldBounds,
     corrections,
     label_overlap,
     one_vintage,
@@ -74,11 +74,11 @@ def minutes() -> pl.DataFrame:
 
 
 def of_day(function: Callable[[Frames], pl.DataFrame]) -> Finding | None:
-    return future("daily_factors", function, {"daily_bars": daily()}, "session", T)
+    return future_leak("daily_factors", function, {"daily_bars": daily()}, "session", T)
 
 
 def of_minute(function: Callable[[Frames], pl.DataFrame]) -> Finding | None:
-    return future("minute_features", function, {"minute_bars": minutes()}, "slot", MINUTE)
+    return future_leak("minute_features", function, {"minute_bars": minutes()}, "slot", MINUTE)
 
 
 # --- within the session --------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def computed_from_original(*, overwritten: bool) -> Finding | None:
     rows = standard({"daily_bars": daily()}, of_all=False)
     here = (pl.col("session") == T) & pl.lit(overwritten)
     inputs = {"daily_bars": daily().with_columns(pl.when(here).then(1.0).otherwise(pl.col("volume")).alias("volume"))}
-    return stored("daily_factors", rows, partial(standard, of_all=False), inputs, T)
+    return stored_leak("daily_factors", rows, partial(standard, of_all=False), inputs, T)
 
 
 def served_by(through: date) -> Finding | None:
@@ -198,7 +198,7 @@ def look_back(vintages: list[str]) -> Finding | None:
 
 def fold(*, purge: int) -> Finding | None:
     """A label is complete two sessions after its own."""
-    parts = Stretches("m", (DAYS[0], DAYS[2]), (DAYS[3 + purge], DAYS[5]), DAYS[8])
+    parts = FoldBounds("m", (DAYS[0], DAYS[2]), (DAYS[3 + purge], DAYS[5]), DAYS[8])
     return label_overlap([parts], DAYS, reach=2)
 
 

@@ -92,7 +92,7 @@ def test_a_score_that_is_the_label_finds_the_labels_but_not_dealt_ones() -> None
     labels = panel("label", np.random.default_rng(0).normal(size=(100, 30)))
     assert shuffled_labels("x", lambda _: labels.rename({"label": "score"}), labels) is None
     found = shuffled_labels("x", lambda dealt: dealt.rename({"label": "score"}), labels)
-    assert found is not None and found.words.startswith("finds labels dealt at random")
+    assert found is not None and found.explanation.startswith("finds labels dealt at random")
 
 
 @pytest.mark.parametrize("lag", [1, 3, 6])
@@ -101,7 +101,7 @@ def test_the_shift_at_which_a_score_is_too_good_is_said(lag: int) -> None:
     closes = panel("close", 10 * np.exp(np.cumsum(moves_TN, axis=0)))
     score = panel("score", np.roll(moves_TN, -lag, axis=0)[: 100 - lag])
     found = shifted_calendar("scores.score", score, closes)
-    assert found is not None and f"1.00 with the return of {lag} session" in found.words
+    assert found is not None and f"1.00 with the return of {lag} session" in found.explanation
 
 
 def test_a_forecast_as_good_as_the_best_published_ones_is_no_finding() -> None:
@@ -118,4 +118,4 @@ def test_a_row_known_before_the_moment_it_describes() -> None:
     assert two_clocks("daily_bars", rows, {}) is None
     early = rows.with_columns(created_timestamp=pl.col("event_timestamp") - timedelta(seconds=1))
     found = two_clocks("daily_bars", early, {})
-    assert found is not None and (found.session, "the moment it describes" in found.words) == (DAYS[0], True)
+    assert found is not None and (found.session, "the moment it describes" in found.explanation) == (DAYS[0], True)

@@ -25,7 +25,7 @@ def market(symbols: int = 30, seed: int = 1, **given: object) -> Candidates:
         "symbols": tuple(f"60{i:04d}.SH" for i in range(symbols)),
         "score_N": generator.normal(size=symbols),
         "benchmark_N": benchmark_N / benchmark_N.sum(),
-        "held_N": np.zeros(symbols),
+        "current_N": np.zeros(symbols),
         "tradable_N": np.ones(symbols, dtype=bool),
         "industry_N": np.array([f"industry {i % 4}" for i in range(symbols)]),
         "size_N": generator.normal(size=symbols),
@@ -39,7 +39,7 @@ def violations(solution: Solution, candidates: Candidates, bounds: Bounds) -> di
     active_N = solution.weight_N - candidates.benchmark_N
     width = max(bounds.active, bounds.active_share / (candidates.benchmark_N > 0).sum())
     industry = [abs(active_N[candidates.industry_N == name].sum()) for name in set(candidates.industry_N) - {""}]
-    traded = np.abs(solution.weight_N - candidates.held_N).sum()
+    traded = np.abs(solution.weight_N - candidates.current_N).sum()
     return {
         "sum": abs(solution.weight_N.sum() - 1),
         "short": -solution.weight_N.min(),
@@ -47,7 +47,7 @@ def violations(solution: Solution, candidates: Candidates, bounds: Bounds) -> di
         "industry": max(industry) - bounds.industry,
         "size": abs(candidates.size_N @ active_N) - bounds.size,
         "members": bounds.members - solution.weight_N[candidates.benchmark_N > 0].sum(),
-        "turnover": traded - bounds.turnover if candidates.held_N.any() else 0.0,
+        "turnover": traded - bounds.turnover if candidates.current_N.any() else 0.0,
         "tracking_error": np.sqrt(candidates.risk.variance(active_N) * 252) - bounds.tracking_error,
     }
 
@@ -62,8 +62,8 @@ def test_every_bound_holds_and_the_score_gains():
 
 def test_from_week_to_week_turnover_holds_too():
     first = market(60)
-    held_N = optimise(first, Bounds(), CONFIG).weight_N
-    second = replace(market(60, seed=2), benchmark_N=first.benchmark_N, held_N=held_N)
+    current_N = optimise(first, Bounds(), CONFIG).weight_N
+    second = replace(market(60, seed=2), benchmark_N=first.benchmark_N, current_N=current_N)
     solution = optimise(second, Bounds(), CONFIG)
     assert max(violations(solution, second, Bounds()).values()) < 1e-6
     assert solution.turnover == pytest.approx(0.30, abs=1e-6)
@@ -97,12 +97,12 @@ def test_two_names_by_hand():
 
 def test_untradable_names_are_held_exactly_whatever_their_score():
     first = market(40)
-    held_N = optimise(first, Bounds(), CONFIG).weight_N
+    current_N = optimise(first, Bounds(), CONFIG).weight_N
     tradable_N = np.ones(40, dtype=bool)
     tradable_N[:5] = False
-    second = replace(first, score_N=-first.score_N, held_N=held_N, tradable_N=tradable_N)
+    second = replace(first, score_N=-first.score_N, current_N=current_N, tradable_N=tradable_N)
     solution = optimise(second, Bounds(), CONFIG)
-    assert solution.weight_N[:5] == pytest.approx(held_N[:5], abs=1e-9)
+    assert solution.weight_N[:5] == pytest.approx(current_N[:5], abs=1e-9)
     assert solution.weight_N.sum() == pytest.approx(1, abs=1e-8)
 
 
@@ -116,9 +116,9 @@ def test_a_name_without_score_outside_the_index_is_not_bought():
 
 def test_turnover_gives_way_first_and_by_no_more_than_needed():
     """Held: nothing but the first name. It takes at least what lies above its active bound to come back."""
-    held_N = np.zeros(30)
-    held_N[0] = 1.0
-    candidates = market(30, held_N=held_N)
+    current_N = np.zeros(30)
+    current_N[0] = 1.0
+    candidates = market(30, current_N=current_N)
     bounds = replace(LOOSE, active=0.2, turnover=0.3)
     solution = optimise(candidates, bounds, CONFIG)
     least = 2 * (1 - (candidates.benchmark_N[0] + 0.2))
@@ -129,9 +129,9 @@ def test_turnover_gives_way_first_and_by_no_more_than_needed():
 
 def test_the_ladder_goes_on_where_turnover_is_not_the_reason():
     """A locked name of half the portfolio breaks its industry; turnover cannot mend that."""
-    held_N, tradable_N = np.zeros(30), np.ones(30, dtype=bool)
-    held_N[:2], tradable_N[0] = 0.5, False
-    candidates = market(30, held_N=held_N, tradable_N=tradable_N)
+    current_N, tradable_N = np.zeros(30), np.ones(30, dtype=bool)
+    current_N[:2], tradable_N[0] = 0.5, False
+    candidates = market(30, current_N=current_N, tradable_N=tradable_N)
     solution = optimise(candidates, Bounds(), CONFIG)
     assert solution.relaxed["industry"] > 0.1
     assert solution.weight_N[0] == pytest.approx(0.5)
@@ -139,11 +139,11 @@ def test_the_ladder_goes_on_where_turnover_is_not_the_reason():
 
 
 def test_nothing_tradable_is_said_not_hidden():
-    held_N = np.full(10, 0.1)
-    locked = market(10, held_N=held_N, tradable_N=np.zeros(10, dtype=bool))
+    current_N = np.full(10, 0.1)
+    locked = market(10, current_N=current_N, tradable_N=np.zeros(10, dtype=bool))
     assert optimise(locked, Bounds(), CONFIG).relaxed == {"tradable": 0.0}
     with pytest.raises(FpmError, match="FPM-PF-001"):
-        optimise(replace(locked, held_N=np.zeros(10)), Bounds(), CONFIG)
+        optimise(replace(locked, current_N=np.zeros(10)), Bounds(), CONFIG)
 
 
 @pytest.mark.parametrize("symbols", [2, 4, 12])
@@ -172,8 +172,8 @@ def test_shadow_price_is_the_gain_per_unit_of_slack():
 
 
 def test_bounds_by_index():
-    assert PortfolioConfig().of("CSI300").active == 0.005
-    assert PortfolioConfig().of("CSI1000").active == 0.01
+    assert PortfolioConfig().bounds_for("CSI300").active == 0.005
+    assert PortfolioConfig().bounds_for("CSI1000").active == 0.01
 
 
 def test_drift_by_hand():

@@ -10,7 +10,7 @@ import polars as pl
 from fpm.evaluation.evaluate import PRESETS, compare, evaluate, oracle_share
 from fpm.evaluation.figures import Surroundings
 from fpm.portfolio.backtest import backtest
-from fpm.report.data import Coverage, Encoder, Fold, Quarantined, Rebalance, ReportData, Stretch, Trial
+from fpm.report.data import Coverage, Encoder, Fold, Quarantined, Rebalance, ReportData, SessionRange, Trial
 from tests.fpm.evaluation.panels_of import long, weekdays
 from tests.fpm.portfolio.test_backtest import daily
 
@@ -61,7 +61,7 @@ def made(sessions: int = 60, symbols: int = 24) -> ReportData:
                 days[0],
                 days[-1],
                 sessions,
-                Stretch(date(2024, 1, 2), date(2025, 3, 3), 280),
+                SessionRange(date(2024, 1, 2), date(2025, 3, 3), 280),
                 None,
                 (42, 7),
             )

@@ -11,19 +11,19 @@ import pytest
 
 from fpm.errors import InputRefused
 from fpm.report.data import plain
-from fpm.report.passport import SERIES, Difference, first_difference, headline, opened, sealed
+from fpm.report.passport import SERIES, Difference, first_difference, headline, seal, unseal
 from tests.fpm.report.made_report import made
 
 CONTENT = {"deployment": {"market": "cn"}, "figures": {"rank_ic": 0.1, "icir": None}, "models": ["\u00e9", 2]}
 
 
 def test_a_passport_opens_to_its_content_and_has_the_same_bytes_again():
-    assert opened(sealed(CONTENT)) == CONTENT
-    assert sealed(CONTENT) == sealed(dict(CONTENT))
+    assert unseal(seal(CONTENT)) == CONTENT
+    assert seal(CONTENT) == seal(dict(CONTENT))
 
 
 def test_the_seal_is_the_sha256_of_the_rest_in_canonical_form():
-    body = json.loads(sealed(CONTENT))
+    body = json.loads(seal(CONTENT))
     stated = body.pop("sha256")
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert stated == sha256(canonical.encode()).hexdigest()
@@ -36,13 +36,13 @@ def test_the_seal_is_the_sha256_of_the_rest_in_canonical_form():
         (b"not json", "FPM-PASS-001"),
         (b"[1]", "FPM-PASS-001"),
         (b'{"schema": "fpm.report.passport/0"}', "FPM-PASS-001"),
-        (sealed(CONTENT).replace(b"0.1", b"0.2"), "FPM-PASS-002"),
-        (sealed(CONTENT).replace(b"sha256", b"sha255"), "FPM-PASS-002"),
+        (seal(CONTENT).replace(b"0.1", b"0.2"), "FPM-PASS-002"),
+        (seal(CONTENT).replace(b"sha256", b"sha255"), "FPM-PASS-002"),
     ],
 )
 def test_what_is_no_sound_passport_is_refused(document, code):
     with pytest.raises(InputRefused, match=code):
-        opened(document)
+        unseal(document)
 
 
 def test_the_first_difference_is_named_by_its_place():
@@ -75,5 +75,5 @@ def test_plain_values():
 def test_another_figure_is_another_passport():
     data = made()
     other = replace(data, streams={**data.streams, "dual": replace(data.streams["dual"], rank_ic=0.5)})
-    assert sealed(headline(data)) != sealed(headline(other))
+    assert seal(headline(data)) != seal(headline(other))
     assert first_difference(headline(data), headline(other)).at == ("streams", "dual", "rank_ic")
