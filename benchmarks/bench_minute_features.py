@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from fpm import sessions
-from fpm.allocation import kept_blocks
+from fpm.allocation import memory_reuse
 from fpm.features.bars import grid
 from fpm.features.minute_features import PRESETS, Profile, minute_features, raw_features, standardise
 from fpm.features.session_totals import MEDIAN_INPUTS
@@ -129,8 +129,8 @@ def compare_session(folder: Path, of: Session) -> None:
         "read, compute, write": lambda: write(features(read(), of.daily)),
         "compute alone": lambda: features(of.minutes, of.daily),
     }
-    alone = measure.interleaved({name: kept_blocks()(call) for name, call in calls.items()}, 2)
-    with kept_blocks():
+    alone = measure.interleaved({name: memory_reuse()(call) for name, call in calls.items()}, 2)
+    with memory_reuse():
         of_many = measure.interleaved(calls, 2)
     measure.show(
         f"minute features, one session of {of.symbols:,} x {MARKET.view_size(PROFILE.view)}",

@@ -6,13 +6,14 @@ The modules of this folder hold facts and operations that every room shares. Beg
     errors              error classes; each message says what is wrong, what was done, what to do
     sessions            markets, trading sessions, minute grids, cut-offs
     calendar_overrides  sessions that an exchange announced after the calendar library was made
-    symbols             every spelling of a code becomes one
+    symbols             one canonical symbol for every spelling of a code
     two_clocks          the row that answers "the value at t, as known at k"
     walk_forward        folds with purge and embargo, as data
     cross_section       winsorising, z-scores, ranks and correlations across the symbols of a session
     panels              long frames as dense panels of sessions by symbols
     progress            progress of long stages
-    allocation          memory that is kept between steps
+    allocation          freed memory that stays with the process until a block ends
+    __main__                  `python -m fpm`: the command line
 
 Imports: fpm.
 """

@@ -1,4 +1,4 @@
-"""Memory that a program gives back and asks for again at every step."""
+"""Reuse of memory that every step frees and the next step asks for again."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ if TYPE_CHECKING:
 # glibc's malloc.h, mallopt(3)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST, NEVER, USUAL = 2**30, 2**31 - 1, 32 * 2**20  # usual: what glibc, left alone, grows its own limit to
-_open: list[None] = []  # one entry for every block that is open: the outermost gives the memory back
+_open: list[None] = []  # one entry for every open block: the outermost one returns the memory
 
 
 @contextmanager
-def kept_blocks() -> Iterator[None]:
-    """Within this block, or a function it decorates, the process keeps the memory it frees, up to a gigabyte a piece,
-    and hands it back at the end.
+def memory_reuse() -> Iterator[None]:
+    """Keep freed memory, up to a gigabyte a piece, with the process until the block or the decorated function ends.
 
-    glibc returns pieces of more than 32 MiB to the kernel as soon as they are freed and gets them back page by page,
-    each zeroed: half the time of a training step of five seeds, a third of computing a whole market's minute features.
+    Without it glibc returns pieces above 32 MiB to the kernel at once and gets them back page by page, each zeroed:
+    half the time of a training step of five seeds, a third of a whole market's minute features.
     A C library without mallopt is left as it is.
     """
     library = ctypes.CDLL(None)

@@ -1,12 +1,12 @@
-"""What an exchange announced after the calendar library was made: a CSV file of the operator's, sources included.
+"""Announcements of an exchange that the calendar library lacks: the operator's CSV file, sources included.
 
 Columns `date,kind,source`; `kind` is one of
 - ``closed``: no session on that day (a typhoon, a holiday of a new year);
-- ``open``: a session the calendar does not have;
+- ``open``: a session that the calendar lacks;
 - ``early HH:MM``: a half day that ends at that local minute;
-- ``through``: the file knows every closing up to that day, so weekdays behind the calendar's end are sessions, too.
+- ``through``: the file has every closing up to that day, so later weekdays than the calendar's last are sessions too.
 
-Nothing is guessed: without a ``through`` line the calendar ends where the library's does.
+Nothing is guessed: without a ``through`` line the calendar ends where the library's ends.
 """
 
 from __future__ import annotations
@@ -29,53 +29,56 @@ EARLY = re.compile(r"early ([01]\d|2[0-3]):([0-5]\d)")
 
 @dataclass(frozen=True)
 class Override:
-    """One announced fact about a day; `kind` as in the file, `source` where it was announced."""
+    """One announcement about a day; `kind` as in the file, `source` says who announced it and where."""
 
     day: date
     kind: str
     source: str
 
     @property
-    def ends(self) -> int | None:
-        """The local minute of the day at which a half day ends, None for any other kind."""
-        found = EARLY.fullmatch(self.kind)
-        return int(found[1]) * 60 + int(found[2]) if found else None
+    def early_close(self) -> int | None:
+        """The local minute of the day at which a half day ends; None for any other kind."""
+        match = EARLY.fullmatch(self.kind)
+        return int(match[1]) * 60 + int(match[2]) if match else None
 
 
 def read(path: Path) -> tuple[Override, ...]:
-    """The overrides of a file, by day. Raises UsageError for a missing file or a line that is not understood."""
+    """The overrides of a file, by day.
+
+    Raises UsageError for a missing file, other columns, an invalid line, or two statements about one day.
+    """
     if not path.is_file():
-        raise _refused(f"there is no file {path}")
+        raise _refusal(f"there is no file {path}")
     with path.open(newline="", encoding="utf-8") as file:
         lines = csv.DictReader(file)
         if tuple(lines.fieldnames or ()) != COLUMNS:
-            raise _refused(f"{path} has columns {lines.fieldnames}, not {', '.join(COLUMNS)}")
-        found = [_override(line, f"{path}, line {number}") for number, line in enumerate(lines, start=2)]
-    days = [each.day for each in found if each.kind != "through"]
+            raise _refusal(f"{path} has columns {lines.fieldnames}, not {', '.join(COLUMNS)}")
+        overrides = [_override(line, f"{path}, line {number}") for number, line in enumerate(lines, start=2)]
+    days = [override.day for override in overrides if override.kind != "through"]
     if len(set(days)) < len(days):
-        raise _refused(f"{path} says something twice about {max(days, key=days.count)}")
-    return tuple(sorted(found, key=lambda each: (each.day, each.kind)))
+        raise _refusal(f"{path} has two lines about {max(days, key=days.count)}")
+    return tuple(sorted(overrides, key=lambda override: (override.day, override.kind)))
 
 
-def applied(
-    sessions: Sequence[date], early: Mapping[date, int], overrides: Sequence[Override]
+def amend(
+    sessions: Sequence[date], early_closes: Mapping[date, int], overrides: Sequence[Override]
 ) -> tuple[tuple[date, ...], dict[date, int]]:
-    """Sessions in order and the minute at which each half day ends, after the overrides."""
-    known, ends = set(sessions), dict(early)
-    for each in overrides:
-        if each.kind == "through" and sessions:
-            behind = (sessions[-1] + timedelta(days=i) for i in range(1, (each.day - sessions[-1]).days + 1))
-            known |= {day for day in behind if day.weekday() < 5}
-    for each in overrides:
-        if each.kind == "closed":
-            known.discard(each.day)
-            ends.pop(each.day, None)
-        elif each.kind != "through":
-            known.add(each.day)
-            ends.pop(each.day, None)
-            if each.ends is not None:
-                ends[each.day] = each.ends
-    return tuple(sorted(known)), ends
+    """Sessions in order, and by half day the minute at which it ends, after the overrides."""
+    days, closes = set(sessions), dict(early_closes)
+    for override in overrides:
+        if override.kind == "through" and sessions:
+            later = (sessions[-1] + timedelta(days=i) for i in range(1, (override.day - sessions[-1]).days + 1))
+            days |= {day for day in later if day.weekday() < 5}
+    for override in overrides:
+        if override.kind == "closed":
+            days.discard(override.day)
+            closes.pop(override.day, None)
+        elif override.kind != "through":
+            days.add(override.day)
+            closes.pop(override.day, None)
+            if override.early_close is not None:
+                closes[override.day] = override.early_close
+    return tuple(sorted(days)), closes
 
 
 def _override(line: Mapping[str, str | None], where: str) -> Override:
@@ -83,14 +86,18 @@ def _override(line: Mapping[str, str | None], where: str) -> Override:
     try:
         day = date.fromisoformat((line["date"] or "").strip())
     except ValueError:
-        raise _refused(f"{where}: {line['date']!r} is no ISO date") from None
+        raise _refusal(f"{where}: {line['date']!r} is no ISO date") from None
     if kind not in ("closed", "open", "through") and not EARLY.fullmatch(kind):
-        raise _refused(f"{where}: {kind!r} is no kind")
+        raise _refusal(f"{where}: {kind!r} is no kind")
     if not source:
-        raise _refused(f"{where}: where was it announced?")
+        raise _refusal(f"{where}: the source is empty")
     return Override(day, kind, source)
 
 
-def _refused(wrong: str) -> UsageError:
-    todo = "write date,kind,source; kind is closed, open, early HH:MM or through"
-    return UsageError(code="FPM-CAL-003", wrong=f"calendar overrides: {wrong}", effect="nothing was done", todo=todo)
+def _refusal(wrong: str) -> UsageError:
+    return UsageError(
+        code="FPM-CAL-003",
+        wrong=f"calendar overrides: {wrong}",
+        effect="nothing was done",
+        todo="write date,kind,source; kind is closed, open, early HH:MM or through",
+    )

@@ -15,7 +15,7 @@ MAD_TO_SIGMA = 1.4826  # standard deviation of a normal over its median absolute
 
 
 def mad_winsorise(x_N: Array, width: float = 3.0) -> Array:
-    """`x_N` drawn in to its median ± `width` robust standard deviations.
+    """`x_N` clipped to its median ± `width` robust standard deviations.
 
     Where the median absolute deviation is 0 (more than half the symbols equal) the values are returned as they are.
     """
@@ -27,15 +27,15 @@ def mad_winsorise(x_N: Array, width: float = 3.0) -> Array:
 
 def z_score(x_N: Array) -> Array:
     """`x_N` less its mean over its population standard deviation; all 0 where every available value is equal."""
-    known = np.isfinite(x_N)
-    count = np.maximum(known.sum(axis=0), 1)
-    centred = np.where(known, x_N, 0.0)
-    centred = np.where(known, centred - centred.sum(axis=0) / count, 0.0)
+    available = np.isfinite(x_N)
+    count = np.maximum(available.sum(axis=0), 1)
+    centred = np.where(available, x_N, 0.0)
+    centred = np.where(available, centred - centred.sum(axis=0) / count, 0.0)
     scale = np.sqrt(np.square(centred).sum(axis=0) / count)
     # Equal values leave a rounding error of their size, not a spread.
-    flat = scale <= 1e-12 * np.max(np.abs(np.where(known, x_N, 0.0)), axis=0, initial=0.0)
+    flat = scale <= 1e-12 * np.max(np.abs(np.where(available, x_N, 0.0)), axis=0, initial=0.0)
     scored = centred / np.where(flat, 1.0, scale)
-    return np.where(known, np.where(flat, 0.0, scored), np.nan)
+    return np.where(available, np.where(flat, 0.0, scored), np.nan)
 
 
 def rank(x_N: Array) -> Array:
@@ -43,11 +43,11 @@ def rank(x_N: Array) -> Array:
     if x_N.ndim > 1:
         flat = x_N.reshape(len(x_N), -1)
         return np.stack([rank(column) for column in flat.T], axis=1).reshape(x_N.shape)
-    known = np.isfinite(x_N)
-    _, inverse, counts = np.unique(x_N[known], return_inverse=True, return_counts=True)
+    available = np.isfinite(x_N)
+    _, inverse, counts = np.unique(x_N[available], return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     ranks = np.full(len(x_N), np.nan)
-    ranks[known] = (last - (counts - 1) / 2)[inverse]
+    ranks[available] = (last - (counts - 1) / 2)[inverse]
     return ranks
 
 
@@ -58,7 +58,7 @@ def uniform_rank(x_N: Array) -> Array:
 
 
 def correlation(x_N: Array, y_N: Array) -> float:
-    """Pearson correlation over the symbols known in both; NaN below three symbols or where one side is constant."""
+    """Pearson correlation over the symbols available in both; NaN below three symbols or where a side is constant."""
     both = np.isfinite(x_N) & np.isfinite(y_N)
     if both.sum() < 3:
         return float("nan")
@@ -67,7 +67,7 @@ def correlation(x_N: Array, y_N: Array) -> float:
 
 
 def rank_correlation(x_N: Array, y_N: Array) -> float:
-    """Spearman correlation over the symbols known in both; NaN below three symbols or where one side is constant."""
+    """Spearman correlation over the symbols available in both; NaN below three symbols or where a side is constant."""
     both = np.isfinite(x_N) & np.isfinite(y_N)
     return correlation(rank(x_N[both]), rank(y_N[both]))
 

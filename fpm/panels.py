@@ -1,4 +1,4 @@
-"""Long frames laid out as dense panels: sessions T down, symbols N across, NaN where there is no value."""
+"""Long frames as dense panels: sessions T down, symbols N across, NaN where there is no value."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ Floats = NDArray[np.float64]
 
 
 def pivot(frame: pl.DataFrame, column: str, sessions: Sequence[date], symbols: Sequence[str]) -> Floats:
-    """Dense (T, N) array of `column`; NaN where a session-symbol has no finite value. Other rows are left out."""
+    """Dense (T, N) array of `column`; NaN where a session-symbol has no finite value. Rows off the axes are ignored."""
     return pivots(frame, [column], sessions, symbols)[column]
 
 
 def pivots(
     frame: pl.DataFrame, columns: Sequence[str], sessions: Sequence[date], symbols: Sequence[str]
 ) -> dict[str, Floats]:
-    """`pivot` of several columns of one frame."""
-    places = frame.select(
+    """Column -> `pivot` of it, for several columns of one frame."""
+    rows = frame.select(
         pl.col("session").replace_strict(list(sessions), range(len(sessions)), default=None, return_dtype=pl.Int64)
         * len(symbols)
         + pl.col("symbol").cast(pl.Enum(symbols), strict=False).to_physical()
     ).to_series()
-    kept = places.is_not_null()
-    at = places.filter(kept).to_numpy()
-    return {column: _placed(frame[column].filter(kept), at, (len(sessions), len(symbols))) for column in columns}
+    on_axes = rows.is_not_null()
+    cells = rows.filter(on_axes).to_numpy()
+    return {column: _panel(frame[column].filter(on_axes), cells, (len(sessions), len(symbols))) for column in columns}
 
 
-def _placed(values: pl.Series, at: NDArray[np.int64], shape: tuple[int, int]) -> Floats:
-    placed_TN = np.full(shape, np.nan)
-    placed_TN.ravel()[at] = values.cast(pl.Float64).to_numpy()
-    placed_TN[~np.isfinite(placed_TN)] = np.nan
-    return placed_TN
+def _panel(values: pl.Series, cells: NDArray[np.int64], shape: tuple[int, int]) -> Floats:
+    """`values` at the flat positions `cells` of an otherwise empty panel."""
+    panel_TN = np.full(shape, np.nan)
+    panel_TN.ravel()[cells] = values.cast(pl.Float64).to_numpy()
+    panel_TN[~np.isfinite(panel_TN)] = np.nan
+    return panel_TN
 
 
 def axes(*frames: pl.DataFrame) -> tuple[list[date], list[str]]:
-    """Sorted sessions of the first frame and sorted symbols of all: the axes on which panels are compared."""
+    """Sorted sessions of the first frame and sorted symbols of all frames: the axes of comparable panels."""
     symbols = sorted(set().union(*(frame["symbol"].unique().to_list() for frame in frames)))
     return sorted(frames[0]["session"].unique().to_list()), symbols
 

@@ -1,4 +1,4 @@
-"""Progress on long stages: a bar with the time left on a terminal, a line every few seconds elsewhere."""
+"""Progress of long stages: a bar with the time left on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Progress = Callable[[int, int, object], None]
+Progress = Callable[[int, int, object], None]  # done, total, the item at work
 LINE_EVERY_SECONDS = 10.0
 
 
 @contextmanager
 def bar(title: str) -> Iterator[Progress]:
-    """A callback `progress(done, total, what)` that shows how far `title` is and how long it will still take."""
+    """A callback `progress(done, total, item)` that shows how far `title` is and the time left."""
     if sys.stderr.isatty():
         with _terminal_bar(title) as progress:
             yield progress
@@ -34,23 +34,23 @@ def _terminal_bar(title: str) -> Iterator[Progress]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[what]}"),
+        TextColumn("[dim]{task.fields[item]}"),
     )
     with RichProgress(*columns, console=Console(stderr=True)) as display:
-        task = display.add_task(title, total=None, what="")
-        yield lambda done, total, what: display.update(task, completed=done, total=total, what=str(what))
+        task = display.add_task(title, total=None, item="")
+        yield lambda done, total, item: display.update(task, completed=done, total=total, item=str(item))
 
 
 def _line_writer(title: str) -> Progress:
     started = last = time.monotonic()
 
-    def write(done: int, total: int, what: object) -> None:
+    def write(done: int, total: int, item: object) -> None:
         nonlocal last
         now = time.monotonic()
         if done < total and now - last < LINE_EVERY_SECONDS:
             return
         last = now
         left = (now - started) / max(done, 1) * (total - done)
-        print(f"{title:<34} {done}/{total}  {now - started:4.0f} s, {left:4.0f} s left  {what}", file=sys.stderr)
+        sys.stderr.write(f"{title:<34} {done}/{total}  {now - started:4.0f} s, {left:4.0f} s left  {item}\n")
 
     return write

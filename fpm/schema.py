@@ -1,7 +1,7 @@
 """Facts of the domain: tables, keys, columns, and the names of the 32 features.
 
 The module is data only. It imports nothing of ours, so that the Feast definitions and every
-other module can read it. Types are given by name (``float64``, ``string``, ``date``, …).
+other module can read it. Types are names (``float64``, ``string``, ``date``, …).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ PRICE_FEATURES = {
     "bar_flow_32": BAR_32[:8],
 }
 
-# --- traditional factors; formulas in daily_factors.py and alpha158.py ----------------------------
+# --- traditional factors; formulas in fpm/features: daily_factors, alpha158 ----------------------------
 CLASSIC = (
     "return_1",
     "return_5",
@@ -153,12 +153,12 @@ SCORER_DAILY = ("open", "high", "low", "close", "volume", "turnover")
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the lake: who is described (`keys`), by what (`columns`: name -> type).
+    """One table of the lake: `keys` name what a row describes, `columns` (name -> type) what it says.
 
     Every stored row also carries `event_timestamp` (the moment it describes) and
     `created_timestamp` (the earliest moment it could have been known), both ``timestamp[us, UTC]``.
-    `by_vintage` tables have a `vintage=<id>/` folder above the session.
-    `ttl_days` is how long a value may be served after its event; `online` says whether it is published.
+    `by_vintage` tables have a `vintage=<id>/` folder above the session; `view`: a Feast view; `online`: published.
+    `ttl_days` is how long a value may be served after its event. `open_columns`: more columns depend on the profile.
     """
 
     name: str

@@ -1,18 +1,18 @@
-"""Markets, sessions and minute grids: which days trade, which minutes a session has, when it is known.
+"""Markets, sessions and minute grids: the days that trade, the minutes of a session, the moment it is known.
 
 A *session* is a trading date; a *minute* is a bar's END, exchange-local; a *slot* is its position in the
-market's stored grid. Time is always an argument here: nothing asks for the current moment.
+market's stored grid. Time is always an argument: nothing here reads the clock.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from fpm.calendar_overrides import Override, applied
+from fpm.calendar_overrides import Override, amend
 from fpm.errors import UsageError
 
 UTC = ZoneInfo("UTC")
@@ -26,12 +26,12 @@ def _minutes(first: str, last: str, step: int = 1) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Market:
-    """What never changes about a market during the life of its data.
+    """Facts of a market that stay as they are during the life of its data.
 
     `slots`: minute of the day (bar END, local) of every stored slot, in order.
     `views`: name -> for every stored slot its position in that view, -1 where the view leaves it out.
     `calendar`: name in exchange_calendars, None for a market that trades every day (UTC day as session).
-    `overrides`: what the exchange announced that this calendar does not know.
+    `overrides`: announcements of the exchange that this calendar lacks.
     `cut_off`: time after local midnight of the session by which the session's first copy is known.
     `bar_minutes`: minutes of trading that a bar covers; "minute" elsewhere means such a bar.
     """
@@ -50,6 +50,7 @@ class Market:
 
     @property
     def zone(self) -> ZoneInfo:
+        """The market's time zone."""
         return ZoneInfo(self.timezone)
 
     def view_size(self, view: str) -> int:
@@ -102,6 +103,9 @@ def market(name: str) -> Market:
     """The market of that name.
 
     Raises UsageError for an unknown name.
+
+    >>> market("cn15").slots[:3]  # a bar ends at 09:45, 10:00, 10:15
+    (585, 600, 615)
     """
     if name not in MARKETS:
         raise UsageError(
@@ -119,39 +123,47 @@ def parse_session(text: str) -> date:
     Raises UsageError for anything else: paths are built from the parsed date, never from the text.
     """
     try:
-        if len(text) != 10:
-            raise ValueError(text)
-        return date.fromisoformat(text)
+        session: date | None = date.fromisoformat(text)
     except ValueError:
+        session = None
+    if session is None or len(text) != 10:
         raise UsageError(
             code="FPM-CFG-064",
             wrong=f"{text!r} is not a session",
             effect="nothing was done",
             todo="give an ISO date such as 2026-01-05",
-        ) from None
+        )
+    return session
 
 
-def close(of: Market, session: date) -> datetime:
+def close(market: Market, session: date) -> datetime:
     """The moment the session's last minute ends, UTC. The `event_timestamp` of every daily row."""
-    return moment(of, session, of.slots[-1])
+    return moment(market, session, market.slots[-1])
 
 
-def cut_off(of: Market, session: date) -> datetime:
-    """The moment from which the session's first copy counts as known, UTC."""
-    local_midnight = datetime(session.year, session.month, session.day)
-    return (local_midnight + of.cut_off).replace(tzinfo=of.zone).astimezone(UTC)
+def cut_off(market: Market, session: date) -> datetime:
+    """The moment from which the session's first copy counts as known, UTC.
+
+    >>> print(cut_off(MARKETS["cn"], date(2026, 1, 5)))  # 20:00 in Shanghai
+    2026-01-05 12:00:00+00:00
+    """
+    return _local(market, session, market.cut_off).astimezone(UTC)
 
 
-def moment(of: Market, session: date, minute: int) -> datetime:
+def moment(market: Market, session: date, minute: int) -> datetime:
     """UTC moment of a minute of the day (bar END, local) of a session."""
-    local = datetime(session.year, session.month, session.day) + timedelta(minutes=minute)
-    return local.replace(tzinfo=of.zone).astimezone(UTC)
+    return _local(market, session, timedelta(minutes=minute)).astimezone(UTC)
 
 
-def _calendar(of: Market) -> tuple[tuple[date, ...], dict[date, int]]:
-    """All sessions a market's calendar knows, and the local minute of the day at which each early close ends."""
-    assert of.calendar is not None
-    return _with_overrides(of.calendar, of.overrides)
+def _local(market: Market, session: date, after: timedelta) -> datetime:
+    """What the market's clocks show that long after the session's midnight."""
+    return datetime.combine(session, time.min, market.zone) + after
+
+
+def _calendar(market: Market) -> tuple[tuple[date, ...], dict[date, int]]:
+    """All sessions of a market's calendar, and by half day the local minute of the day at which it ends."""
+    assert market.calendar is not None
+    return _with_overrides(market.calendar, market.overrides)
 
 
 @lru_cache(maxsize=16)
@@ -160,70 +172,73 @@ def _with_overrides(name: str, overrides: tuple[Override, ...]) -> tuple[tuple[d
 
     calendar = exchange_calendars.get_calendar(name)
     sessions = tuple(stamp.date() for stamp in calendar.sessions)
-    early = {
+    early_closes = {
         stamp.date(): int(end.tz_convert(calendar.tz).hour) * 60 + int(end.tz_convert(calendar.tz).minute)
         for stamp, end in calendar.closes.loc[calendar.early_closes].items()
     }
-    return applied(sessions, early, overrides)
+    return amend(sessions, early_closes, overrides)
 
 
 def sessions_between(of: Market, first: date, last: date) -> list[date]:
     """Every session from `first` to `last`, both inclusive, in order.
 
-    Raises UsageError where the calendar does not reach: a session is never guessed.
+    Raises UsageError where the calendar does not reach: no session is guessed.
     """
     if of.calendar is None:
         return [first + timedelta(days=i) for i in range((last - first).days + 1)]
-    known, _ = _calendar(of)
-    if first < known[0] or last > known[-1]:
+    sessions, _ = _calendar(of)
+    if first < sessions[0] or last > sessions[-1]:
         raise UsageError(
             code="FPM-CAL-001",
-            wrong=f"calendar {of.calendar} covers {known[0]} to {known[-1]}, asked for {first} to {last}",
+            wrong=f"calendar {of.calendar} covers {sessions[0]} to {sessions[-1]}, asked for {first} to {last}",
             effect="nothing was done",
-            todo="upgrade exchange_calendars, or name a file of what the exchange announced in FPM_CALENDAR",
+            todo="upgrade exchange_calendars, or name a file of the exchange's announcements in FPM_CALENDAR",
         )
-    return list(known[bisect_left(known, first) : bisect_right(known, last)])
+    return list(sessions[bisect_left(sessions, first) : bisect_right(sessions, last)])
 
 
-def previous_sessions(of: Market, session: date, count: int) -> list[date]:
+def previous_sessions(market: Market, session: date, count: int) -> list[date]:
     """The `count` sessions strictly before `session`, oldest first (fewer at the start of the calendar)."""
-    if of.calendar is None:
+    if market.calendar is None:
         return [session - timedelta(days=i) for i in range(count, 0, -1)]
-    known, _ = _calendar(of)
-    end = bisect_left(known, session)
-    return list(known[max(0, end - count) : end])
+    sessions, _ = _calendar(market)
+    end = bisect_left(sessions, session)
+    return list(sessions[max(0, end - count) : end])
 
 
-def next_sessions(of: Market, session: date, count: int) -> list[date]:
-    """The `count` sessions strictly after `session`, in order."""
-    if of.calendar is None:
+def next_sessions(market: Market, session: date, count: int) -> list[date]:
+    """The `count` sessions strictly after `session`, in order.
+
+    Raises UsageError where the calendar ends before.
+    """
+    if market.calendar is None:
         return [session + timedelta(days=i) for i in range(1, count + 1)]
-    known, _ = _calendar(of)
-    start = bisect_right(known, session)
-    if start + count > len(known):
+    sessions, _ = _calendar(market)
+    start = bisect_right(sessions, session)
+    if start + count > len(sessions):
         raise UsageError(
             code="FPM-CAL-002",
-            wrong=f"calendar {of.calendar} ends {known[-1]}, {count} sessions after {session} are not known",
+            wrong=f"calendar {market.calendar} ends {sessions[-1]}, {count} sessions after {session} are beyond it",
             effect="nothing was done",
-            todo="upgrade exchange_calendars, or name a file of what the exchange announced in FPM_CALENDAR",
+            todo="upgrade exchange_calendars, or name a file of the exchange's announcements in FPM_CALENDAR",
         )
-    return list(known[start : start + count])
+    return list(sessions[start : start + count])
 
 
-def is_session(of: Market, day: date) -> bool:
+def is_session(market: Market, day: date) -> bool:
     """Whether the market trades on that day."""
-    return bool(sessions_between(of, day, day))
+    return bool(sessions_between(market, day, day))
 
 
-def last_slot(of: Market, session: date) -> int:
-    """Index of the session's last stored slot: fewer than `len(slots) - 1` on a half day."""
-    if of.calendar is None:
-        return len(of.slots) - 1
-    _, early = _calendar(of)
-    end = early.get(session)
-    return len(of.slots) - 1 if end is None else bisect_right(of.slots, end) - 1
+def last_slot(market: Market, session: date) -> int:
+    """Index of the session's last stored slot: less than `len(slots) - 1` on a half day."""
+    if market.calendar is None:
+        return len(market.slots) - 1
+    _, early_closes = _calendar(market)
+    end = early_closes.get(session)
+    return len(market.slots) - 1 if end is None else bisect_right(market.slots, end) - 1
 
 
-def calendar_end(of: Market) -> date | None:
-    """The last session the calendar knows; None for a market that never closes."""
-    return None if of.calendar is None else _calendar(of)[0][-1]
+def calendar_end(market: Market) -> date | None:
+    """The calendar's last session; None for a market that trades every day."""
+    return None if market.calendar is None else _calendar(market)[0][-1]

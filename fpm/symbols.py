@@ -1,4 +1,4 @@
-"""Symbols: every spelling of a code becomes one, and anything that is not a code is turned away.
+"""Symbols: one canonical form for every spelling of a code; anything that is no code is refused.
 
 The canonical form carries the exchange: `600519.SH`, `AAPL.US`, `BTCUSDT.BN`, `RELIANCE.NS`.
 """
@@ -6,6 +6,7 @@ The canonical form carries the exchange: `600519.SH`, `AAPL.US`, `BTCUSDT.BN`, `
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from fpm.sessions import Market
 
 ALLOWED = re.compile(r"[0-9A-Z._-]{1,24}")
-# Exchange names met in vendor files: ISO 10383 codes, Wind and Tushare suffixes, Sina prefixes.
+# Exchange names in vendor files: ISO 10383 codes, Wind and Tushare suffixes, Sina prefixes.
 EXCHANGES = {
     "SH": "SH",
     "SS": "SH",
@@ -38,42 +39,58 @@ CHINESE = "XSHG"  # the calendar of every market with six-digit codes
 UNSAFE, AMBIGUOUS = "FPM-IN-031", "FPM-IN-030"
 
 
-def normalise(spelling: str, market: Market) -> tuple[str | None, str, str]:
-    """The canonical symbol of one spelling, or None with the code and the reason of the refusal.
+@dataclass(frozen=True)
+class Reading:
+    """The canonical symbol of a spelling, or None with the code and the reason of the refusal."""
+
+    symbol: str | None
+    reason_code: str = ""
+    reason: str = ""
+
+
+def normalise(spelling: str, market: Market) -> Reading:
+    """The canonical symbol of one spelling, or a refusal.
 
     A bare Chinese code takes its exchange from its first two digits; one that no exchange claims is ambiguous.
+
+    >>> from fpm.sessions import MARKETS
+    >>> [normalise(spelling, MARKETS["cn"]).symbol for spelling in ("600519", "sh600519", "600519.XSHG")]
+    ['600519.SH', '600519.SH', '600519.SH']
+    >>> normalise("SH600519.SZ", MARKETS["cn"]).reason_code
+    'FPM-IN-030'
     """
     upper = spelling.upper() if spelling.isascii() else ""
     if not ALLOWED.fullmatch(upper) or ".." in upper:
-        return None, UNSAFE, f"symbol {spelling[:40]!r} has characters or a length outside [0-9A-Z._-]{{1,24}}"
+        return Reading(None, UNSAFE, f"symbol {spelling[:40]!r} has characters or a length outside [0-9A-Z._-]{{1,24}}")
     return _chinese(upper) if market.calendar == CHINESE else _plain(upper, market)
 
 
-def _chinese(upper: str) -> tuple[str | None, str, str]:
+def _chinese(upper: str) -> Reading:
     form = CN_FORMS.fullmatch(upper)
     if not form:
-        return None, AMBIGUOUS, f"symbol {upper!r} is not a six-digit code with or without its exchange"
-    code, named = form["code"], {EXCHANGES.get(name, name) for name in (form["before"], form["after"]) if name}
+        return Reading(None, AMBIGUOUS, f"symbol {upper!r} is not a six-digit code with or without its exchange")
+    code, exchanges = form["code"], {EXCHANGES.get(name, name) for name in (form["before"], form["after"]) if name}
     by_digits = CN_CODES.match(code)
-    if not named and by_digits:
-        return f"{code}.{by_digits.lastgroup}", "", ""
-    if len(named) == 1 and named <= {"SH", "SZ", "BJ"}:
-        return f"{code}.{named.pop()}", "", ""
-    return None, AMBIGUOUS, f"symbol {upper!r} may be {code}.SH, {code}.SZ or {code}.BJ"
+    if not exchanges and by_digits:
+        return Reading(f"{code}.{by_digits.lastgroup}")
+    if len(exchanges) == 1 and exchanges <= {"SH", "SZ", "BJ"}:
+        return Reading(f"{code}.{exchanges.pop()}")
+    return Reading(None, AMBIGUOUS, f"symbol {upper!r} may be {code}.SH, {code}.SZ or {code}.BJ")
 
 
-def _plain(upper: str, market: Market) -> tuple[str | None, str, str]:
+def _plain(upper: str, market: Market) -> Reading:
     code = upper.removesuffix(f".{market.suffix}")
     whole = f"{code}.{market.suffix}"
     if not PLAIN_FORMS.get(market.name, PLAIN_FORMS["nse"]).fullmatch(code) or CN_FORMS.fullmatch(code):
-        return None, AMBIGUOUS, f"symbol {upper!r} is not a code of market {market.name}"
+        return Reading(None, AMBIGUOUS, f"symbol {upper!r} is not a code of market {market.name}")
     if len(whole) > 24:
-        return None, UNSAFE, f"symbol {whole!r} is longer than 24 characters"
-    return whole, "", ""
+        return Reading(None, UNSAFE, f"symbol {whole!r} is longer than 24 characters")
+    return Reading(whole)
 
 
 def symbol_table(spellings: Iterable[str], market: Market) -> pl.DataFrame:
     """One row a spelling: spelling, symbol (null where refused), reason_code, reason."""
-    rows = [(spelling, *normalise(spelling, market)) for spelling in sorted(set(spellings))]
+    readings = [(spelling, normalise(spelling, market)) for spelling in sorted(set(spellings))]
+    rows = [(spelling, reading.symbol, reading.reason_code, reading.reason) for spelling, reading in readings]
     schema = {"spelling": pl.String, "symbol": pl.String, "reason_code": pl.String, "reason": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")

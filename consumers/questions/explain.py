@@ -139,11 +139,11 @@ def explain(symbol: str, session: date, vintage: str | None, stores: Stores) -> 
             effect="nothing was explained",
             todo="give a day on which the market trades",
         )
-    known_symbol, _, reason = normalise(symbol, stores.market)
-    if known_symbol is None:
+    reading = normalise(symbol, stores.market)
+    if reading.symbol is None:
         raise UsageError(
             code="FPM-EXP-003",
-            wrong=reason,
+            wrong=reading.reason,
             effect="nothing was explained",
             todo="give a symbol such as `fpm export` shows",
         )
@@ -158,7 +158,7 @@ def explain(symbol: str, session: date, vintage: str | None, stores: Stores) -> 
             todo=f"write them: fpm run fingerprints {session}",
         )
     embed = vintages.load(model.manifest, model.files()).embed
-    return _explained(known_symbol, session, market, embed, known)
+    return _explained(reading.symbol, session, market, embed, known)
 
 
 def encoder_asked(vintage: str | None, session: date, stores: Stores, undone: str) -> Model:

@@ -145,14 +145,15 @@ def _query(question: Question, stores: Stores, of: Shown | None = None) -> Query
             effect="nothing was searched",
             todo="give a day on which the market trades",
         )
-    symbol, _, reason = normalise(question.symbol, stores.market)
-    if symbol is None:
+    reading = normalise(question.symbol, stores.market)
+    if reading.symbol is None:
         raise UsageError(
             code="FPM-ANA-003",
-            wrong=reason,
+            wrong=reading.reason,
             effect="nothing was searched",
             todo="give a symbol such as `fpm export` shows",
         )
+    symbol = reading.symbol
     known_at = question.before or cut_off(stores.market, question.session)
     versions = _versions(symbol, question.session, stores)
     known = versions.filter(pl.col("created_timestamp") <= known_at).unique("vintage", keep="last", maintain_order=True)

@@ -1,4 +1,4 @@
-"""Announcements of an exchange against the calendar they amend; dates checked by hand against a wall calendar."""
+"""Overrides amend the calendar; dates checked by hand against a wall calendar."""
 
 from dataclasses import replace
 from datetime import date
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fpm.calendar_overrides import Override, applied, read
+from fpm.calendar_overrides import Override, amend, read
 from fpm.errors import UsageError
 from fpm.sessions import MARKETS, calendar_end, is_session, last_slot, next_sessions, sessions_between
 from fpm.store.settings import Settings
@@ -22,7 +22,7 @@ def file(folder: Path, *lines: str) -> Path:
 
 
 def test_each_kind_does_what_it_says() -> None:
-    known = (date(2026, 12, 24), FRIDAY, MONDAY)
+    sessions = (date(2026, 12, 24), FRIDAY, MONDAY)
     overrides = [
         Override(FRIDAY, "closed", NOTICE),
         Override(MONDAY, "early 11:30", NOTICE),
@@ -30,8 +30,8 @@ def test_each_kind_does_what_it_says() -> None:
         Override(date(2027, 1, 5), "through", NOTICE),
         Override(date(2027, 1, 2), "open", NOTICE),  # a Saturday
     ]
-    found, early = applied(known, {FRIDAY: 720}, overrides)
-    assert found == (
+    amended, early_closes = amend(sessions, {FRIDAY: 720}, overrides)
+    assert amended == (
         date(2026, 12, 24),
         MONDAY,
         date(2026, 12, 29),
@@ -41,14 +41,14 @@ def test_each_kind_does_what_it_says() -> None:
         date(2027, 1, 4),
         date(2027, 1, 5),
     )
-    assert early == {MONDAY: 690}
+    assert early_closes == {MONDAY: 690}
 
 
-def test_nothing_is_guessed_behind_the_end() -> None:
-    assert applied((FRIDAY,), {}, [Override(date(2027, 1, 4), "closed", NOTICE)]) == ((FRIDAY,), {})
+def test_no_session_is_guessed_after_the_last() -> None:
+    assert amend((FRIDAY,), {}, [Override(date(2027, 1, 4), "closed", NOTICE)]) == ((FRIDAY,), {})
 
 
-def test_a_year_that_the_library_does_not_know(tmp_path: Path) -> None:
+def test_a_year_that_the_library_lacks(tmp_path: Path) -> None:
     market = MARKETS["cn"]
     end = calendar_end(market)
     assert end is not None
@@ -61,7 +61,7 @@ def test_a_year_that_the_library_does_not_know(tmp_path: Path) -> None:
     days = [date(year, 1, day) for day in range(2, 29)]
     assert january == [day for day in days if day.weekday() < 5]
     assert calendar_end(longer) in (date(year, 1, 29), date(year, 1, 30), date(year, 1, 31))
-    assert calendar_end(market) == end  # others keep theirs
+    assert calendar_end(market) == end  # without the file nothing changes
 
 
 def test_a_typhoon_and_a_half_day_in_the_middle_of_the_calendar(tmp_path: Path) -> None:
@@ -73,21 +73,21 @@ def test_a_typhoon_and_a_half_day_in_the_middle_of_the_calendar(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("lines", "says"),
+    ("lines", "message"),
     [
         (["2024-09-31,closed,x"], r"line 2: '2024-09-31' is no ISO date"),
         (["2024-09-18,shut,x"], "line 2: 'shut' is no kind"),
         (["2024-09-18,early 25:00,x"], "'early 25:00' is no kind"),
-        (["2024-09-18,closed,"], "where was it announced"),
-        (["2024-09-18,closed,x", "2024-09-18,open,y"], "twice about 2024-09-18"),
+        (["2024-09-18,closed,"], "the source is empty"),
+        (["2024-09-18,closed,x", "2024-09-18,open,y"], "two lines about 2024-09-18"),
     ],
 )
-def test_a_line_that_is_not_understood_is_named(tmp_path: Path, lines: list[str], says: str) -> None:
-    with pytest.raises(UsageError, match=rf"FPM-CAL-003.*{says}"):
+def test_an_invalid_line_is_named(tmp_path: Path, lines: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=rf"FPM-CAL-003.*{message}"):
         read(file(tmp_path, *lines))
 
 
-def test_a_file_that_is_none(tmp_path: Path) -> None:
+def test_a_missing_file_and_other_columns_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"FPM-CAL-003.*there is no file"):
         read(tmp_path / "nowhere.csv")
     (tmp_path / "other.csv").write_text("day,open\n")

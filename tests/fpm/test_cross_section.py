@@ -24,11 +24,11 @@ def test_ranks_are_scipys(x_N: np.ndarray) -> None:
 @given(VALUES)
 @settings(max_examples=50, deadline=None)
 def test_z_scores_have_mean_0_and_deviation_1(x_N: np.ndarray) -> None:
-    known = z_score(x_N)[np.isfinite(x_N)]
+    scores = z_score(x_N)[np.isfinite(x_N)]
     np.testing.assert_array_equal(np.isnan(z_score(x_N)), np.isnan(x_N))
-    if len(known) and known.any():
-        assert known.mean() == pytest.approx(0, abs=1e-9)
-        assert known.std() == pytest.approx(1)
+    if len(scores) and scores.any():
+        assert scores.mean() == pytest.approx(0, abs=1e-9)
+        assert scores.std() == pytest.approx(1)
 
 
 def test_z_score_is_scipys() -> None:
@@ -41,7 +41,7 @@ def test_equal_values_have_z_score_0() -> None:
     np.testing.assert_array_equal(z_score(np.array([NAN, NAN])), [NAN, NAN])
 
 
-def test_winsorising_draws_the_outlier_in() -> None:
+def test_winsorising_clips_the_outlier() -> None:
     """Median 3, absolute deviations 2 1 0 1 97: their median 1, so the bounds are 3 ± 3 x 1.4826."""
     np.testing.assert_allclose(mad_winsorise(np.array([1.0, 2, 3, 4, 100])), [1, 2, 3, 4, 3 + 3 * 1.4826])
     assert 1 / stats.norm.ppf(0.75) == pytest.approx(1.4826, abs=1e-4)

@@ -1,13 +1,13 @@
-"""Spellings met in vendor files, each with the one symbol it means."""
+"""Spellings from vendor files, each with its one symbol."""
 
 import pytest
 
 from fpm.sessions import market
-from fpm.symbols import normalise
+from fpm.symbols import Reading, normalise
 
 
 @pytest.mark.parametrize(
-    ("of", "spelling", "symbol"),
+    ("name", "spelling", "symbol"),
     [
         ("cn", "600000", "600000.SH"),
         ("cn", "sh600000", "600000.SH"),
@@ -24,8 +24,8 @@ from fpm.symbols import normalise
         ("nse", "BAJAJ_AUTO", "BAJAJ_AUTO.NS"),
     ],
 )
-def test_one_symbol_for_every_spelling(of: str, spelling: str, symbol: str) -> None:
-    assert normalise(spelling, market(of)) == (symbol, "", "")
+def test_one_symbol_for_every_spelling(name: str, spelling: str, symbol: str) -> None:
+    assert normalise(spelling, market(name)) == Reading(symbol)
 
 
 @pytest.mark.parametrize(
@@ -45,16 +45,14 @@ def test_one_symbol_for_every_spelling(of: str, spelling: str, symbol: str) -> N
     ],
 )
 def test_an_unsafe_symbol_is_refused(spelling: str) -> None:
-    symbol, code, reason = normalise(spelling, market("us"))
-    assert symbol is None
-    assert code == "FPM-IN-031"
-    assert len(reason) < 200
+    reading = normalise(spelling, market("us"))
+    assert (reading.symbol, reading.reason_code) == (None, "FPM-IN-031")
+    assert len(reading.reason) < 200
 
 
 @pytest.mark.parametrize(
-    ("of", "spelling"), [("cn", "712345"), ("cn", "SH600000.SZ"), ("cn", "AAPL"), ("us", "600000.SH")]
+    ("name", "spelling"), [("cn", "712345"), ("cn", "SH600000.SZ"), ("cn", "AAPL"), ("us", "600000.SH")]
 )
-def test_an_ambiguous_symbol_is_refused(of: str, spelling: str) -> None:
-    symbol, code, _ = normalise(spelling, market(of))
-    assert symbol is None
-    assert code == "FPM-IN-030"
+def test_an_ambiguous_symbol_is_refused(name: str, spelling: str) -> None:
+    reading = normalise(spelling, market(name))
+    assert (reading.symbol, reading.reason_code) == (None, "FPM-IN-030")

@@ -1,4 +1,4 @@
-"""Folds: nothing of the test is seen before it, and every session is tested once."""
+"""Folds: no model knows its test, and every session is tested once."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def plans(draw: st.DrawFn) -> tuple[FoldConfig, int, int, int]:
 
 @settings(max_examples=200, deadline=None)
 @given(plans())
-def test_no_fold_sees_its_future(plan: tuple[FoldConfig, int, int, int]) -> None:
+def test_no_fold_knows_its_future(plan: tuple[FoldConfig, int, int, int]) -> None:
     config, first, last, count = plan
     sessions = DAYS[:count]
     at = {session: i for i, session in enumerate(sessions)}
-    made = folds(sessions, sessions[first], sessions[last], config)
-    tested = [session for fold in made for session in fold.test]
-    assert tested == sessions[first : last + 1], "every session once, in order"
-    for fold in made:
+    plan_folds = folds(sessions, sessions[first], sessions[last], config)
+    tests = [session for fold in plan_folds for session in fold.test]
+    assert tests == sessions[first : last + 1], "every session once, in order"
+    for fold in plan_folds:
         first_test, label_end = at[fold.test[0]], HORIZON + 1
         assert at[fold.train[-1]] + label_end < at[fold.validation[0]], "last label of train ends before validation"
         assert at[fold.train[-1]] + label_end + config.embargo < at[fold.validation[0]]
@@ -82,9 +82,9 @@ def test_no_fold_sees_its_future(plan: tuple[FoldConfig, int, int, int]) -> None
 
 
 def test_too_short_a_history_is_named() -> None:
-    with pytest.raises(UsageError, match="FPM-WF-002") as caught:
+    with pytest.raises(UsageError, match="FPM-WF-002") as error:
         folds(DAYS[:30], DAYS[24], DAYS[29], SMALL)
-    assert "24 sessions" in str(caught.value) and "needs 25" in str(caught.value)
+    assert "24 sessions" in str(error.value) and "needs 25" in str(error.value)
     assert folds(DAYS[:30], DAYS[25], DAYS[29], SMALL)[0].train == tuple(DAYS[:5])
 
 
@@ -95,10 +95,10 @@ def test_an_empty_range_is_named() -> None:
         folds([], DAYS[0], DAYS[1], SMALL)
 
 
-@pytest.mark.parametrize("asked", [0, 3, 10, 16])
-def test_a_session_within_training_or_purge_is_look_ahead(asked: int) -> None:
+@pytest.mark.parametrize("position", [0, 3, 10, 16])
+def test_a_session_within_training_or_purge_is_look_ahead(position: int) -> None:
     with pytest.raises(LookAhead, match="FPM-WF-003"):
-        require_out_of_sample(DAYS, DAYS[10], DAYS[asked], 6)
+        require_out_of_sample(DAYS, DAYS[10], DAYS[position], 6)
 
 
 def test_the_first_session_after_the_purge_is_out_of_sample() -> None:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from fpm.allocation import kept_blocks
+from fpm.allocation import memory_reuse
 from fpm.errors import TryLater, UsageError
 from fpm.sessions import cut_off, sessions_between
 from fpm.store.jobs.history import history_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Outcome", "Window", "backfill", "publish_frames", "run_job"]
 
 
-@kept_blocks()
+@memory_reuse()
 def run_job(job: Job, session: date, stores: Stores) -> Outcome:
     """Run one job for one session and publish what it wrote; unchanged inputs, code and models compute nothing
     (only a job that writes no table of the lake is run each time, to see that what it wrote elsewhere still holds).
@@ -107,7 +107,7 @@ def publish_frames(name: str, session: date, frames: Mapping[str, pl.DataFrame],
             return publish(partition, begun, staged, stores)
 
 
-@kept_blocks()
+@memory_reuse()
 def backfill(job: Job, first: date, last: date, stores: Stores, progress: Progress) -> list[Outcome]:
     """Run a job over every session from `first` to `last` that has raw bars, resuming where the ledger stopped.
 
@@ -166,7 +166,7 @@ def _mapped(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Outc
         yield _take(job, session, content, staged, stores) if staged else _run_or_wait(job, session, stores)
 
 
-@kept_blocks()
+@memory_reuse()
 def _in_worker(
     module: str, session: date, settings: Settings, vintage: str | None, owner: int
 ) -> tuple[str, tuple[Staged, ...]]:
