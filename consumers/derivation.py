@@ -22,7 +22,7 @@ from fpm.nn.encoder.vintage import load
 from fpm.nn.fit import deterministic
 from fpm.schema import CLOCKS, TABLES
 from fpm.sessions import cut_off, previous_sessions
-from fpm.store.jobs.runner import Window
+from fpm.store.jobs.inputs import Window
 from fpm.store.log import log
 
 if TYPE_CHECKING:

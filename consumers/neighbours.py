@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm.store.jobs.runner import Window
+from fpm.store.jobs.inputs import Window
 from fpm.store.log import log
 from fpm.store.online.neighbours import index_published
 from fpm.store.online.publication import published_session

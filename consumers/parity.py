@@ -10,7 +10,7 @@ import polars as pl
 from consumers.publish import VIEWS, former_fingerprints, offline_views, served_models
 from fpm.errors import StoreCorrupt
 from fpm.schema import TABLES
-from fpm.store.jobs.runner import Window
+from fpm.store.jobs.inputs import Window
 from fpm.store.log import log
 from fpm.store.online.publication import former_vintage, published_session, served
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from fpm.errors import TryLater
 from fpm.schema import CLOCKS, STREAMS, TABLES
-from fpm.store.jobs.runner import Window
+from fpm.store.jobs.inputs import Window
 from fpm.store.lake.files import empty
 from fpm.store.ledger.ledger import Publication
 from fpm.store.log import log

@@ -12,15 +12,16 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from fpm import walk_forward
+from fpm.environment import environment_fingerprint
 from fpm.features.factor_columns import factor_columns
-from fpm.nn.compute import compute
+from fpm.nn.compute import compute_on
 from fpm.nn.fit import Watch
 from fpm.nn.scorer import streams
 from fpm.nn.scorer.network import PRESETS, ScorerConfig
 from fpm.nn.scorer.panel import Panel, panel
 from fpm.schema import FINGERPRINT_SIZE, SCORER_DAILY
 from fpm.sessions import cut_off, next_sessions, sessions_between
-from fpm.store.jobs.inputs import code_digest
+from fpm.store.jobs.code_identity import code_digest
 from fpm.store.ledger.models import canonical_json
 from fpm.store.log import log
 from fpm.store.retrieval.dual_stream import dual_stream
@@ -72,7 +73,7 @@ def train(through: date, vintage: str, stores: Stores, progress: Progress) -> st
             return model.id
     checkpoint = stores.settings.models / ".training" / digest[:16]
     watch = Watch(progress, checkpoint)
-    on = compute(stores.settings.device, stores.settings.precision)
+    on = compute_on(stores.settings.device, stores.settings.precision)
     trained, results = streams.train(learnt.panel, learnt.labels, learnt.split, learnt.config, watch, on)
     weights = trained.to_bytes()
     content = sha256(weights + digest.encode()).hexdigest()  # same weights from other code are another model
@@ -82,7 +83,7 @@ def train(through: date, vintage: str, stores: Stores, progress: Progress) -> st
         "scorer",
         model_id,
         {"weights.safetensors": weights},
-        {**figures, **told(learnt), "inputs": digest},
+        {**figures, **told(learnt), "inputs": digest, "environment": environment_fingerprint()},
         cut_off(stores.market, through),
         through,
         "promoted",

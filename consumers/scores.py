@@ -13,7 +13,7 @@ from fpm.nn.scorer import streams
 from fpm.nn.scorer.network import PRESETS, ScorerConfig
 from fpm.nn.scorer.panel import Panel, panel
 from fpm.sessions import previous_sessions, sessions_between
-from fpm.store.jobs.runner import Window
+from fpm.store.jobs.inputs import Window
 from fpm.store.log import log
 from fpm.store.retrieval.dual_stream import dual_stream
 

@@ -11,9 +11,10 @@ The modules of this folder hold facts and operations that every room shares. Beg
     walk_forward        folds with purge and embargo, as data
     cross_section       winsorising, z-scores, ranks and correlations across the symbols of a session
     panels              long frames as dense panels of sessions by symbols
+    environment         versions and processor that numbers may depend on, and their fingerprint
     progress            progress of long stages
     allocation          freed memory that stays with the process until a block ends
-    __main__                  `python -m fpm`: the command line
+    __main__            `python -m fpm`: the command line
 
 Imports: fpm.
 """

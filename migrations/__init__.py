@@ -5,5 +5,5 @@
 
 The revisions in `versions` import fpm and fpm.store.online.
 
-Imports: fpm.
+Imports: migrations.
 """

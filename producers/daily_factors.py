@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fpm.features.daily_factors import HISTORY, daily_factors
 from fpm.sessions import previous_sessions
-from fpm.store.jobs.runner import Window
+from fpm.store.jobs.inputs import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

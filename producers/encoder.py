@@ -1,4 +1,4 @@
-"""Training of the encoder: one vintage, with what was known at the cut-off of the last session it may see."""
+"""Training of the encoder: one vintage, on what was known at the cut-off of the last session it may see."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fpm.environment import environment_fingerprint
 from fpm.errors import ModelRefused, TryLater
 from fpm.features.minute_features import Profile, from_frame
 from fpm.nn import distributed
 from fpm.nn.checkpoint import to_bytes
-from fpm.nn.compute import Compute, compute
-from fpm.nn.encoder import alignment, canaries, pretraining, vintage
-from fpm.nn.encoder import network as encoder
+from fpm.nn.compute import Compute, compute_on
+from fpm.nn.encoder import alignment, canaries, network, pretraining, vintage
 from fpm.nn.encoder.batches import Split, split
 from fpm.nn.encoder.history import History, Read, Rows, SymbolSessions, survey
+from fpm.nn.encoder.pretraining import Recipe
 from fpm.nn.fit import Watch, deterministic
 from fpm.nn.machine import machine, versions
 from fpm.sessions import cut_off
-from fpm.store.jobs.inputs import code_digest
+from fpm.store.jobs.code_identity import code_digest
 from fpm.store.ledger.models import Model, canonical_json
 from fpm.store.log import log
 
@@ -31,90 +32,96 @@ if TYPE_CHECKING:
 
     from fpm.nn.encoder.alignment import Rotation
     from fpm.nn.encoder.network import EncoderConfig
-    from fpm.nn.encoder.pretraining import Pretrained, PretrainingConfig
+    from fpm.nn.encoder.pretraining import PretrainingConfig, PretrainingResult
     from fpm.nn.encoder.vintage import Vintage
     from fpm.progress import Progress
     from fpm.store.ledger.stores import Stores
 
 NAME = "encoder"
 GIGABYTE = 10**9
-# What a rotation onto the former vintage is fitted on, spread over the last sessions that were trained on, and what its
-# residual is told of, spread over those held out.
-ALIGNED_SESSIONS, ALIGNED_ROWS, JUDGED_ROWS = 250, 4096, 2048
+# The rotation onto the former vintage is fitted on `FITTED_ROWS` of the last `FITTED_SESSIONS` training sessions; its
+# residual is measured on `TEST_ROWS` of the held-out sessions.
+FITTED_SESSIONS, FITTED_ROWS, TEST_ROWS = 250, 4096, 2048
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """Everything the weights depend on."""
+class EncoderInputs:
+    """Everything that a vintage depends on; `onto` is the vintage whose space its fingerprints are rotated into."""
 
     history: History
     split: Split
     profile: Profile
     shape: EncoderConfig
     config: PretrainingConfig
-    onto: str | None = None  # the vintage whose space the fingerprints are turned into
+    onto: str | None = None
 
     @property
     def digest(self) -> str:
-        """Names the training: the same lesson resumes the same checkpoint and is never learnt twice, wherever."""
-        settled = (self.profile.hash, asdict(self.shape), asdict(self.config), self.split)
-        turned = (self.onto,) if self.onto else ()
-        return sha256(repr((settled, self.history.digest, *turned)).encode()).hexdigest()
+        """Name of the training: equal inputs resume the same checkpoint and train no second vintage, on any machine."""
+        settings = (self.profile.hash, asdict(self.shape), asdict(self.config), self.split)
+        onto = (self.onto,) if self.onto else ()
+        return sha256(repr((settings, self.history.digest, *onto)).encode()).hexdigest()
+
+    @property
+    def recipe(self) -> Recipe:
+        """What `pretrain` needs besides the sessions."""
+        return Recipe(self.profile.name, self.shape, self.config)
 
     @property
     def held_out(self) -> tuple[date, ...]:
-        """What the vintage has not learnt from; where there is none of it, what it has."""
+        """The validation sessions; the training sessions where those have no rows."""
         return self.split.validation if self.history.rows(self.split.validation) else self.split.train
 
 
 def train(through: date, stores: Stores, progress: Progress) -> str:
-    """Train, judge and save the vintage that has seen the sessions up to `through`; its id.
+    """Train, evaluate and save the vintage of the sessions up to `through`; returns its id.
 
-    A killed training resumes where its last epoch ended; a lesson learnt before is not learnt again. Started by
-    `torchrun`, the processes share the work; the first one alone writes.
-    Raises TryLater where there are too few sessions of features or another process has gone, ModelRefused where the
+    A killed training resumes after its last epoch, and equal inputs are not trained on twice. Started by `torchrun`,
+    several processes share the work and the first one writes.
+    Raises TryLater where there are too few sessions of features, or another process has ended; ModelRefused where the
     encoder collapsed: it is saved as refused, and the vintage in force stays.
     """
     settings = stores.settings
-    on = compute(settings.device, settings.precision, settings.compile)
-    with distributed.joined(on.place):
-        return _accepted(*_vintage(through, stores, on, progress if distributed.rank() == 0 else _silent))
+    compute = compute_on(settings.device, settings.precision, settings.compile)
+    with distributed.process_group(compute.torch_device):
+        return _accepted(*_vintage(through, stores, compute, progress if distributed.rank() == 0 else _silent))
 
 
-def _vintage(through: date, stores: Stores, on: Compute, progress: Progress) -> tuple[str, str | None]:
-    """Id of the vintage and why it is refused, if it is."""
-    former = _former(through, stores)  # first: what cannot be aligned with should not cost a training
-    lesson = _lesson(through, stores, progress)
-    lesson = replace(lesson, onto=former.id if former and stores.settings.align else None)
-    digest = lesson.digest
-    learnt = distributed.from_first(lambda: _learnt(digest, stores))
-    if learnt is not None:
-        return learnt
+def _vintage(through: date, stores: Stores, compute: Compute, progress: Progress) -> tuple[str, str | None]:
+    """Id of the vintage, and the reason for a refusal."""
+    former = _former_vintage(through, stores)  # first: a failed alignment should not cost a training
+    inputs = _inputs(through, stores, progress)
+    inputs = replace(inputs, onto=former.id if former and stores.settings.align else None)
+    digest = inputs.digest
+    existing = distributed.from_first(lambda: _existing(digest, stores))
+    if existing is not None:
+        return existing
     checkpoint = stores.settings.models / ".training" / digest[:16]
-    of = (lesson.profile.name, lesson.shape, lesson.config)
-    pretrained = pretraining.pretrain(lesson.history, lesson.split, of, Watch(progress, checkpoint), on)
-    manifest = _manifest(lesson, digest, pretrained) | {"compute": {"device": on.device, "precision": on.precision}}
-    saved = distributed.from_first(
-        lambda: _saved(through, stores, _kept(lesson, pretrained, former, manifest), manifest)
+    watch = Watch(progress, checkpoint)
+    result = pretraining.pretrain(inputs.history, inputs.split, inputs.recipe, watch, compute)
+    manifest = _manifest(inputs, digest, result)
+    manifest |= {"compute": {"device": compute.device, "precision": compute.precision}}
+    vintage_and_refusal = distributed.from_first(
+        lambda: _save(through, stores, _content(inputs, result, former, manifest), manifest)
     )
     if distributed.rank() == 0:
         shutil.rmtree(checkpoint, ignore_errors=True)
-    return saved
+    return vintage_and_refusal
 
 
 @dataclass(frozen=True)
-class Former:
+class FormerVintage:
     """The vintage before the one to be trained."""
 
     id: str
     vintage: Vintage
 
 
-def _former(through: date, stores: Stores) -> Former | None:
+def _former_vintage(through: date, stores: Stores) -> FormerVintage | None:
     """The newest vintage of the profile that was born before the one to be trained.
 
-    One that this version's code cannot read is none. Raises ModelRefused for it where fingerprints are to be turned
-    into its space, StoreCorrupt where its files are damaged.
+    A vintage that this version's code cannot read does not count; where fingerprints must be rotated into its space,
+    it raises ModelRefused. Raises StoreCorrupt where its files are damaged.
     """
     born, profile = cut_off(stores.market, through), stores.profile.hash
     older = [
@@ -126,88 +133,92 @@ def _former(through: date, stores: Stores) -> Former | None:
         return None
     model = stores.models.load(NAME, older[-1].id)
     try:
-        return Former(model.id, vintage.load(model.manifest, model.files()))
-    except ModelRefused as refused:
+        return FormerVintage(model.id, vintage.load(model.manifest, model.files()))
+    except ModelRefused as error:
         if stores.settings.align:
             raise
-        log.warning("not aligned with the former vintage", former=model.id, why=str(refused))
+        log.warning("not aligned with the former vintage", former=model.id, why=str(error))
         return None
 
 
-def _learnt(digest: str, stores: Stores) -> tuple[str, str | None] | None:
-    """The vintage of a lesson learnt before, put first again."""
-    found: list[Model] = [each for each in stores.models.list(NAME) if each.manifest.get("inputs") == digest]
-    if not found:
+def _existing(digest: str, stores: Stores) -> tuple[str, str | None] | None:
+    """The vintage that was trained on the same inputs, put in force again; None where there is none."""
+    models: list[Model] = [model for model in stores.models.list(NAME) if model.manifest.get("inputs") == digest]
+    if not models:
         return None
-    stores.models.renew(found[0])
-    return found[0].id, found[0].manifest["refused_because"]
+    stores.models.renew(models[0])
+    return models[0].id, models[0].manifest["refused_because"]
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What is kept of a training: files by name, what the manifest says of them, the digest that names the vintage."""
+class VintageContent:
+    """What is stored of a training: files by name, their part of the manifest, the digest that names the vintage."""
 
     files: dict[str, bytes]
     manifest: dict[str, Any]
-    content: str
+    digest: str
 
 
-def _kept(lesson: Lesson, pretrained: Pretrained, former: Former | None, manifest: Mapping[str, Any]) -> Kept:
-    """Weights, the sessions learnt from, the rotation onto the former vintage, canaries."""
-    weights = to_bytes(pretrained.encoder.state_dict())
-    files = {vintage.WEIGHTS: weights, "data.json": _data(lesson.history)}
+def _content(
+    inputs: EncoderInputs, result: PretrainingResult, former: FormerVintage | None, manifest: Mapping[str, Any]
+) -> VintageContent:
+    """Weights, training data, the rotation onto the former vintage, and canaries."""
+    weights = to_bytes(result.encoder.state_dict())
+    files = {vintage.WEIGHTS: weights, "data.json": _data(inputs.history)}
     own = vintage.load(manifest, files)  # the weights as they will be read, never a compiled encoder
-    turned, told = _aligned(own, former, lesson) if former and pretrained.refused_because is None else (None, None)
-    if turned is not None:
-        files[vintage.ROTATION] = vintage.rotation_bytes(turned)
-    applied = bool(told and told["applied"])
-    served = replace(own, rotation=turned if applied else None)
-    taken, named = canaries.take(lesson.history.few(lesson.held_out, canaries.COUNT), served)
-    files[canaries.FILE] = taken.to_bytes()
-    content = vintage.content(weights, files[vintage.ROTATION] if applied else None)
-    return Kept(files, {"alignment": told, "canaries": named}, content)
+    rotation, figures = _alignment(own, former, inputs) if former and result.refused_because is None else (None, None)
+    if rotation is not None:
+        files[vintage.ROTATION] = vintage.rotation_bytes(rotation)
+    applied = bool(figures and figures["applied"])
+    served = replace(own, rotation=rotation if applied else None)
+    stored, identities = canaries.take(inputs.history.sample(inputs.held_out, canaries.COUNT), served)
+    files[canaries.FILE] = stored.to_bytes()
+    digest = vintage.content_digest(weights, files[vintage.ROTATION] if applied else None)
+    return VintageContent(files, {"alignment": figures, "canaries": identities}, digest)
 
 
 def _data(history: History) -> bytes:
-    """Every session that was learnt from: how many symbols, and the digest of their features as known then."""
-    rows = {str(day): {"rows": each.rows, "sha256": each.digest} for day, each in history.surveyed.items()}
+    """Every session of the training: number of symbols, and digest of their features as known then."""
+    rows = {
+        str(session): {"rows": summary.rows, "sha256": summary.digest} for session, summary in history.summaries.items()
+    }
     return canonical_json(rows)
 
 
-def _aligned(own: Vintage, former: Former, lesson: Lesson) -> tuple[Rotation, dict[str, Any]]:
-    """The rotation of the vintage's space onto the former one's, and how well it does where it was not fitted."""
-    sessions, old = lesson.split.train[-ALIGNED_SESSIONS:], former.vintage
-    new_ND, old_ND = _both(own, old, lesson.history.few(sessions, ALIGNED_ROWS))
-    judged_ND, target_ND = _both(own, old, lesson.history.few(lesson.held_out, JUDGED_ROWS))
-    turned = alignment.rotation(new_ND, old_ND)
-    return turned, {
+def _alignment(own: Vintage, former: FormerVintage, inputs: EncoderInputs) -> tuple[Rotation, dict[str, Any]]:
+    """The rotation of the vintage's space onto the former one's, and its residuals in and out of sample."""
+    sessions, old = inputs.split.train[-FITTED_SESSIONS:], former.vintage
+    new_ND, old_ND = _embed_under_both(own, old, inputs.history.sample(sessions, FITTED_ROWS))
+    test_ND, target_ND = _embed_under_both(own, old, inputs.history.sample(inputs.held_out, TEST_ROWS))
+    rotation = alignment.rotation(new_ND, old_ND)
+    return rotation, {
         "onto": former.id,
-        "applied": lesson.onto is not None,
+        "applied": inputs.onto is not None,
         "sessions": [str(sessions[0]), str(sessions[-1]), len(sessions)],
         "rows": len(new_ND),
-        "judged": len(judged_ND),
-        "residual": alignment.residual(turned(judged_ND), target_ND),
-        "residual_fitted": alignment.residual(turned(new_ND), old_ND),
-        "residual_unturned": alignment.residual(judged_ND, target_ND),
+        "judged": len(test_ND),
+        "residual": alignment.residual(rotation(test_ND), target_ND),
+        "residual_fitted": alignment.residual(rotation(new_ND), old_ND),
+        "residual_unturned": alignment.residual(test_ND, target_ND),
     }
 
 
-def _both(own: Vintage, old: Vintage, rows: SymbolSessions) -> tuple[np.ndarray, np.ndarray]:
-    """The symbol-sessions under both vintages; one without any feature has no vector."""
+def _embed_under_both(new: Vintage, old: Vintage, rows: SymbolSessions) -> tuple[np.ndarray, np.ndarray]:
+    """The rows' vectors under both vintages, without those that have no feature and so no vector."""
     with deterministic(0):
-        new_ND, old_ND = own.embed(rows.x_NTF), old.embed(rows.x_NTF)
-    known_N = np.isfinite(new_ND).all(axis=1)
-    return new_ND[known_N], old_ND[known_N]
+        new_ND, old_ND = new.embed(rows.features), old.embed(rows.features)
+    embedded_N = np.isfinite(new_ND).all(axis=1)
+    return new_ND[embedded_N], old_ND[embedded_N]
 
 
-def _saved(through: date, stores: Stores, kept: Kept, manifest: dict[str, Any]) -> tuple[str, str | None]:
+def _save(through: date, stores: Stores, content: VintageContent, manifest: dict[str, Any]) -> tuple[str, str | None]:
     refused_because = manifest["refused_because"]
-    model_id = f"{manifest['profile_hash'][:6]}-{through:%Y%m%d}-{kept.content[:8]}"
+    model_id = f"{manifest['profile_hash'][:6]}-{through:%Y%m%d}-{content.digest[:8]}"
     stores.models.save(
         NAME,
         model_id,
-        kept.files,
-        {**manifest, **kept.manifest},
+        content.files,
+        {**manifest, **content.manifest},
         cut_off(stores.market, through),
         through,
         "refused" if refused_because else "promoted",
@@ -216,69 +227,70 @@ def _saved(through: date, stores: Stores, kept: Kept, manifest: dict[str, Any]) 
         "encoder trained",
         vintage=model_id,
         refused_because=refused_because,
-        alignment=kept.manifest["alignment"],
+        alignment=content.manifest["alignment"],
         **manifest["figures"],
     )
     return model_id, refused_because
 
 
-def _lesson(through: date, stores: Stores, progress: Progress) -> Lesson:
+def _inputs(through: date, stores: Stores, progress: Progress) -> EncoderInputs:
     settings, profile = stores.settings, stores.profile
     config = pretraining.PRESETS[settings.preset]
     config = replace(config, fit=replace(config.fit, seed=config.fit.seed + settings.seed))
-    known = stores.as_of(cut_off(stores.market, through))
-    sessions = [session for session in known.sessions("minute_features") if session <= through]
-    chosen = split(sessions[-config.sessions :], config.validation_sessions, config.purge)
+    at_cut_off = stores.as_of(cut_off(stores.market, through))
+    sessions = [session for session in at_cut_off.sessions("minute_features") if session <= through]
+    parts = split(sessions[-config.sessions :], config.validation_sessions, config.purge)
     slots = stores.market.view_size(profile.view)
-    shape = encoder.fitted(encoder.PRESETS[settings.preset], slots, stores.market.bar_minutes)
+    shape = network.config_for_grid(network.PRESETS[settings.preset], slots, stores.market.bar_minutes)
     budget = int(settings.training_memory * GIGABYTE) // distributed.processes()
-    history = survey(_reader(known), pretraining.samples(chosen, config), budget, progress)
-    if not history.rows(chosen.train):
+    history = survey(_reader(at_cut_off), pretraining.samples(parts, config), budget, progress)
+    if not history.rows(parts.train):
         raise TryLater(
             code="FPM-ML-076",
-            wrong=f"no symbol has features from {chosen.train[0]} to {chosen.train[-1]}",
+            wrong=f"no symbol has features from {parts.train[0]} to {parts.train[-1]}",
             effect="no encoder was trained",
             todo="ingest a longer history",
         )
-    return Lesson(history, chosen, profile, shape, config)
+    return EncoderInputs(history, parts, profile, shape, config)
 
 
-def _reader(known: Stores) -> Read:
-    """Reads a session in half precision, always as known at the cut-off, whatever corrections come meanwhile."""
-    profile = known.profile  # asks the database: not from the thread that reads ahead
+def _reader(at_cut_off: Stores) -> Read:
+    """A reader of sessions in half precision, always as known at the cut-off: later corrections change nothing."""
+    profile = at_cut_off.profile  # queries the database, so not in the thread that reads ahead
 
     def read(session: date) -> Rows:
-        symbols, x_STF = from_frame(known.read("minute_features", session), profile)
+        symbols, x_STF = from_frame(at_cut_off.read("minute_features", session), profile)
         return symbols, x_STF.astype(np.float16)
 
     return read
 
 
-def _silent(done: int, total: int, what: object) -> None:
-    """Of several processes one shows the progress."""
+def _silent(done: int, total: int, item: object) -> None:
+    """No progress: of several processes only the first shows it."""
 
 
-def _manifest(lesson: Lesson, digest: str, pretrained: Pretrained) -> dict[str, Any]:
+def _manifest(inputs: EncoderInputs, digest: str, result: PretrainingResult) -> dict[str, Any]:
     return {
         "inputs": digest,
-        "profile": lesson.profile.name,
-        "profile_hash": lesson.profile.hash,
-        "seed": lesson.config.fit.seed,
+        "profile": inputs.profile.name,
+        "profile_hash": inputs.profile.hash,
+        "seed": inputs.config.fit.seed,
         "versions": versions() | {"code": code_digest(__file__)},
         "machine": machine(),
-        "data": lesson.history.digest,
-        "encoder": asdict(lesson.shape),
-        "pretraining": asdict(lesson.config),
-        "rows": lesson.history.rows([*lesson.split.train, *lesson.split.validation]),
+        "environment": environment_fingerprint(),
+        "data": inputs.history.digest,
+        "encoder": asdict(inputs.shape),
+        "pretraining": asdict(inputs.config),
+        "rows": inputs.history.rows([*inputs.split.train, *inputs.split.validation]),
         "folds": {
             name: [str(sessions[0]), str(sessions[-1]), len(sessions)]
-            for name, sessions in (("train", lesson.split.train), ("validation", lesson.split.validation))
+            for name, sessions in (("train", inputs.split.train), ("validation", inputs.split.validation))
             if sessions
         },
-        "history": list(pretrained.history),
-        "figures": pretrained.figures,
-        "untrained": pretrained.untrained,
-        "refused_because": pretrained.refused_because,
+        "history": list(result.history),
+        "figures": result.figures,
+        "untrained": result.untrained,
+        "refused_because": result.refused_because,
     }
 
 

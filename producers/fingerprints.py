@@ -1,4 +1,4 @@
-"""Job: one vector of 128 floats a symbol-session, under the encoder vintage the stores name or have in force."""
+"""Job: one vector of 128 floats per symbol-session, under the vintage that the stores name or have in force."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fpm.features.minute_features import from_frame
 from fpm.nn.encoder import canaries, vintage
 from fpm.nn.fit import deterministic
 from fpm.schema import FINGERPRINT_SIZE
-from fpm.store.jobs.runner import Window
+from fpm.store.jobs.inputs import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,30 +29,30 @@ WRITES: tuple[str, ...] = (NAME,)
 
 
 def run(session: date, stores: Stores) -> None:
-    """Fingerprints of `session`; a symbol without features has none.
+    """Write the fingerprints of `session`; a symbol without features has none.
 
-    Raises ModelRefused where the vintage is of another profile (vectors of two profiles never mix), or embeds its
-    canaries otherwise than it did when it was trained.
+    Raises ModelRefused where the vintage has another profile (vectors of two profiles never mix), or embeds its
+    canaries differently than after its training.
     """
     model = stores.model("encoder", session)
     _require_profile(model, stores)
     files = model.files()
-    of = vintage.load(model.manifest, files)
-    canaries.check(model.id, of, model.manifest, files)
+    encoder = vintage.load(model.manifest, files)
+    canaries.check(model.id, encoder, model.manifest, files)
     symbols, x_STF = from_frame(stores.read("minute_features", session), stores.profile)
-    stores.write(NAME, session, fingerprints(of, symbols, x_STF, model.id), vintage=model.id)
+    stores.write(NAME, session, fingerprints(encoder, symbols, x_STF, model.id), vintage=model.id)
 
 
-def fingerprints(of: Vintage, symbols: tuple[str, ...], x_STF: np.ndarray, name: str) -> pl.DataFrame:
-    """The table's rows: symbol, vintage (its `name`), fingerprint (128 float32)."""
+def fingerprints(encoder: Vintage, symbols: tuple[str, ...], x_STF: np.ndarray, vintage_id: str) -> pl.DataFrame:
+    """The table's rows for one session's features x_STF: symbol, vintage, fingerprint (128 float32)."""
     with deterministic(0):
-        z_SD = of.embed(x_STF) if symbols else np.empty((0, FINGERPRINT_SIZE), np.float32)
-    known = np.isfinite(z_SD).all(axis=1)
+        z_SD = encoder.embed(x_STF) if symbols else np.empty((0, FINGERPRINT_SIZE), np.float32)
+    embedded_S = np.isfinite(z_SD).all(axis=1)
     return pl.DataFrame(
         {
-            "symbol": pl.Series([symbols[i] for i in np.flatnonzero(known)], dtype=pl.String),
-            "vintage": pl.repeat(name, int(known.sum()), dtype=pl.String, eager=True),
-            "fingerprint": pl.Series(z_SD[known], dtype=pl.Array(pl.Float32, FINGERPRINT_SIZE)),
+            "symbol": pl.Series([symbols[i] for i in np.flatnonzero(embedded_S)], dtype=pl.String),
+            "vintage": pl.repeat(vintage_id, int(embedded_S.sum()), dtype=pl.String, eager=True),
+            "fingerprint": pl.Series(z_SD[embedded_S], dtype=pl.Array(pl.Float32, FINGERPRINT_SIZE)),
         }
     )
 
@@ -62,7 +62,7 @@ def _require_profile(model: Model, stores: Stores) -> None:
     if trained_on != stores.profile.hash:
         raise ModelRefused(
             code="FPM-ML-067",
-            wrong=f"vintage {model.id} was trained on profile {trained_on}, the one in force is {stores.profile.hash}",
+            wrong=f"vintage {model.id} was trained on profile {trained_on}; in force is {stores.profile.hash}",
             effect="no fingerprint was written",
             todo="train an encoder on the profile in force: fpm train encoder",
         )

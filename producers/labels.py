@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fpm.features.labels import HORIZON, labels
 from fpm.sessions import next_sessions
-from fpm.store.jobs.runner import Window
+from fpm.store.jobs.inputs import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

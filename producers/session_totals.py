@@ -8,7 +8,7 @@ from fpm.features.bars import grid
 from fpm.features.minute_features import PRESETS, raw_features
 from fpm.features.session_totals import MEDIAN_INPUTS, session_totals, slot_median
 from fpm.sessions import previous_sessions
-from fpm.store.jobs.runner import Window
+from fpm.store.jobs.inputs import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

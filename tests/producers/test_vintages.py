@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 from scipy.linalg import orthogonal_procrustes
 from torch.nn import functional
 
+from fpm.environment import environment_fingerprint
 from fpm.errors import ModelRefused, StoreCorrupt
 from fpm.features.minute_features import from_frame
 from fpm.nn.checkpoint import from_bytes, to_bytes
@@ -71,6 +72,7 @@ def test_the_manifest_says_all_that_the_weights_come_from(filled: Stores) -> Non
     assert said["versions"]["torch"] == torch.__version__ and said["versions"]["polars"] == pl.__version__
     assert set(said["versions"]) == {"python", "torch", "numpy", "polars", "safetensors", "fpm", "code"}
     assert set(said["machine"]) == {"architecture", "processor", "instructions"}
+    assert said["environment"] == environment_fingerprint()
     assert said["compute"] == {"device": "cpu", "precision": "float32"}
     assert {"forward", "backward", "rank"} <= said["figures"].keys()
     assert said["alignment"] is None  # nothing came before it

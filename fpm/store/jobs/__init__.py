@@ -2,12 +2,13 @@
 
 Begin at `runner`.
 
-    runner        one job for one session, or for many
-    inputs        the digest of everything that a result depends on
-    history       the versions of a partition, moment by moment
-    publishing    how a partition becomes visible; recovery after a kill
-    workers       local processes or a Ray cluster
-    receipts      vendor files that were taken in
+    runner         one job for one session, or for many
+    inputs         the digest of everything that a result depends on
+    code_identity  the digest of what computes
+    history        the versions of a partition, moment by moment
+    publishing     how a partition becomes visible; recovery after a kill
+    workers        local processes or a Ray cluster
+    receipts       vendor files that were taken in
 
 Imports: fpm, fpm.store, fpm.store.lake, fpm.store.ledger.
 """

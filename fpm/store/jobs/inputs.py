@@ -6,17 +6,14 @@ knowledge about a session changed.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import fpm
 from fpm.schema import TABLES
 from fpm.sessions import cut_off, next_sessions, previous_sessions
+from fpm.store.jobs.code_identity import code_digest
 from fpm.store.lake.files import LakeFile, parse
 from fpm.store.settings import Settings
 
@@ -28,26 +25,7 @@ if TYPE_CHECKING:
 
 Span = int | Callable[[Settings], int]
 RAW = ("daily_bars", "minute_bars")  # a session without either never was in this deployment: nobody waits for it
-RUNNER = 1  # raise when the plumbing changes what a job's files hold
-PLUMBING = frozenset(
-    f"fpm.store.{name}"
-    for name in (
-        "cluster",
-        "faults",
-        "history",
-        "inputs",
-        "job",
-        "lake",
-        "ledger",
-        "log",
-        "migrate",
-        "models",
-        "postgres",
-        "publishing",
-        "settings",
-        "stores",
-    )
-)
+RUNNER = 1  # raise when the plumbing (`code_identity.PLUMBING`) changes what a job's files hold
 
 
 @dataclass(frozen=True)
@@ -174,41 +152,3 @@ def _span(span: Span, stores: Stores) -> int:
 def digest(content: Sequence[object]) -> str:
     """Hex sha256 of values by their spelling."""
     return sha256("\n".join(map(repr, content)).encode()).hexdigest()
-
-
-# --- code ------------------------------------------------------------------------------------------------------
-@cache
-def code_digest(file: str | None) -> str:
-    """Digest of a job's source and of everything of ours it imports, the plumbing of the store left out (`RUNNER`).
-
-    Comments and layout do not count: the syntax tree is digested.
-    """
-    if file is None:
-        return ""
-    root = Path(fpm.__file__).parent.parent
-    seen: dict[Path, str] = {}
-    todo = [Path(file)]
-    while todo:
-        path = todo.pop()
-        if path in seen:
-            continue
-        tree = ast.parse(path.read_bytes())
-        seen[path] = sha256(ast.dump(tree).encode()).hexdigest()
-        todo += [found for name in _imported(tree) if (found := _source(root, name))]
-    return digest([seen[path] for path in sorted(seen, key=lambda path: path.name)])
-
-
-def _imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _source(root: Path, name: str) -> Path | None:
-    if name.split(".", maxsplit=1)[0] not in ("fpm", "producers", "consumers") or name in PLUMBING:
-        return None
-    path = root.joinpath(*name.split(".")).with_suffix(".py")
-    return path if path.is_file() else None

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from fpm.store.ledger.ledger import Staged
     from fpm.store.settings import Settings
 
-__all__ = ["Job", "Outcome", "Window", "backfill", "publish_frames", "run_job"]
-
 
 @memory_reuse()
 def run_job(job: Job, session: date, stores: Stores) -> Outcome:

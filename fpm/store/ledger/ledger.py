@@ -15,6 +15,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
+from fpm.environment import environment_fingerprint
 from fpm.errors import TryLater, UsageError
 from fpm.store.lake.files import LakeFile, parse
 
@@ -145,12 +146,15 @@ class Ledger:
         """What ran and what is red: the last attempt of each job at each partition (or those of one session)."""
         found = self.query(
             "SELECT DISTINCT ON (job, partition) job, partition, attempt, status, error, note, "
-            "started_at, finished_at, "
+            "started_at, finished_at, environment, "
             "(SELECT coalesce(sum((file ->> 'rows')::bigint), 0) FROM jsonb_array_elements(files) AS file) "
             "FROM fpm.ledger WHERE %s::text IS NULL OR right(partition, 10) = %s ORDER BY job, partition, attempt DESC",
             (session and session.isoformat(), session and session.isoformat()),
         )
-        names = ("job", "partition", "attempt", "status", "error", "note", "started_at", "finished_at", "rows")
+        names = (
+            *("job", "partition", "attempt", "status", "error", "note"),
+            *("started_at", "finished_at", "environment", "rows"),
+        )
         return [dict(zip(names, row, strict=True)) for row in found]
 
     def begin(self, job: str, partition: str, inputs_sha: str) -> Attempt:
@@ -163,10 +167,10 @@ class Ledger:
             )
             (number,) = _one(
                 connection.execute(
-                    "INSERT INTO fpm.ledger (job, partition, attempt, status, inputs_sha) "
-                    "SELECT %s, %s, coalesce(max(attempt), 0) + 1, 'running', %s FROM fpm.ledger "
+                    "INSERT INTO fpm.ledger (job, partition, attempt, status, inputs_sha, environment) "
+                    "SELECT %s, %s, coalesce(max(attempt), 0) + 1, 'running', %s, %s FROM fpm.ledger "
                     "WHERE job = %s AND partition = %s RETURNING attempt",
-                    (job, partition, inputs_sha, job, partition),
+                    (job, partition, inputs_sha, environment_fingerprint(), job, partition),
                 ).fetchone()
             )
         return Attempt(job, partition, int(number), "running", inputs_sha)

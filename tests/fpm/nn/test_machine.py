@@ -1,29 +1,11 @@
-"""What is told of a machine, against Python's own words for it and against a page of /proc/cpuinfo."""
+"""Libraries and machine of a training, against what the libraries themselves say."""
 
 import sys
 
 import numpy as np
 import torch
 
-from fpm.nn.machine import differences, machine, processor, versions
-
-CPUINFO = """processor\t: 0
-vendor_id\t: GenuineIntel
-cpu family\t: 6
-model\t\t: 143
-model name\t: Intel(R) Xeon(R) Processor
-
-processor\t: 1
-vendor_id\t: GenuineIntel
-cpu family\t: 6
-model\t\t: 999
-model name\t: another
-"""
-
-
-def test_the_first_processor_is_told_by_make_and_model() -> None:
-    assert processor(CPUINFO) == "GenuineIntel 6 143 Intel(R) Xeon(R) Processor"
-    assert processor("Hardware : BCM2835\n") == ""
+from fpm.nn.machine import differences, machine, versions
 
 
 def test_versions_are_those_that_run() -> None:

@@ -8,7 +8,7 @@ from datetime import date
 import polars as pl
 
 from fpm.sessions import next_sessions, previous_sessions
-from fpm.store.jobs.runner import Window
+from fpm.store.jobs.inputs import Window
 from fpm.store.ledger.stores import Stores
 
 NAME = "labels"

@@ -6,7 +6,8 @@ import polars as pl
 
 from fpm.schema import CLOCKS
 from fpm.sessions import MARKETS, close, cut_off
-from fpm.store.jobs.runner import Outcome, publish_frames
+from fpm.store.jobs.publishing import Outcome
+from fpm.store.jobs.runner import publish_frames
 from fpm.store.ledger.stores import Stores
 
 CN = MARKETS["cn"]

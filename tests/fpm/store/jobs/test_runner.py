@@ -14,7 +14,8 @@ import pytest
 
 from fpm.errors import FpmError, InputRefused, LookAhead, TryLater, UsageError
 from fpm.sessions import cut_off
-from fpm.store.jobs.runner import Window, backfill, publish_frames, run_job
+from fpm.store.jobs.inputs import Window
+from fpm.store.jobs.runner import backfill, publish_frames, run_job
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
 from tests.fpm.store import mean_close

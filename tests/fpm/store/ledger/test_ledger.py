@@ -7,6 +7,7 @@ from datetime import date
 import psycopg
 import pytest
 
+from fpm.environment import environment_fingerprint
 from fpm.errors import TryLater, UsageError
 from fpm.store.ledger.ledger import Publication
 from fpm.store.ledger.stores import Stores
@@ -51,6 +52,16 @@ def test_attempts_are_numbered_and_the_dead_are_closed(stores: Stores) -> None:
     assert dead is not None and (dead.attempt, dead.error) == (1, "interrupted")
     assert ledger.published("job") == {SESSION}
     assert [(row["job"], row["status"]) for row in ledger.rows(SESSION)] == [("job", "published")]
+
+
+def test_every_row_names_its_environment_and_older_ones_none(stores: Stores) -> None:
+    stores.ledger.begin("job", "2026-01-05", "a")
+    stores.ledger.wait("job", "2026-01-06", "inputs")
+    assert [row["environment"] for row in stores.ledger.rows()] == [environment_fingerprint()] * 2
+    stores.ledger.execute(
+        "INSERT INTO fpm.ledger (job, partition, attempt, status, inputs_sha) VALUES ('old', 'p', 1, 'published', '')"
+    )
+    assert {row["job"]: row["environment"] for row in stores.ledger.rows()}["old"] is None
 
 
 def test_a_vintage_is_part_of_the_partition(stores: Stores) -> None:

@@ -1,0 +1,104 @@
+"""The commands about a home itself: what ran in it, the synthetic exchange, connections and servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fpm.commands.arguments import Json, Role, UrlOnly
+from fpm.commands.console import home_settings, home_stores, show
+from fpm.sessions import parse_session
+
+commands = typer.Typer()
+
+
+@commands.command("status")
+def status_command(session: Annotated[str | None, typer.Argument()] = None, as_json: Json = False) -> None:
+    """What ran and what is red."""
+    from fpm.commands.status import status
+
+    rows = status(home_stores(), parse_session(session) if session else None)
+    show(rows if as_json else [{name: row[name] for name in row if name != "environment"} for row in rows], as_json)
+
+
+@commands.command("jobs")
+def jobs_command(as_json: Json = False) -> None:
+    """The jobs, in nightly order, with what they read and write."""
+    from fpm.commands.jobs import descriptions
+
+    home_settings()  # a misspelt setting is named here, too
+    show(descriptions(), as_json)
+
+
+@commands.command("demo")
+def demo_command(
+    symbols: Annotated[int, typer.Option(min=8)] = 120,
+    sessions: Annotated[int, typer.Option(min=40)] = 150,
+    preset: Annotated[str, typer.Option(help="size of the models")] = "demo",
+    signal: Annotated[bool, typer.Option(help="--no-signal: an exchange with nothing to find")] = True,
+    as_json: Json = False,
+) -> None:
+    """The whole chain on a synthetic exchange; a second run resumes and does nothing twice."""
+    from fpm.commands import demo
+
+    plan = demo.Plan(symbols, sessions, preset, signal)
+    demo.show(demo.run(plan, home_settings("cn", preset)), as_json)
+
+
+@commands.command("simulate")
+def simulate_command(
+    out: Annotated[Path, typer.Argument(help="folder to write")],
+    symbols: Annotated[int, typer.Option(min=1)] = 120,
+    sessions: Annotated[int, typer.Option(min=1)] = 150,
+    seed: int = 7,
+    signal: Annotated[bool, typer.Option(help="--no-signal: an exchange with nothing to find")] = True,
+    ticks: Annotated[bool, typer.Option("--ticks", help="Level-2 trades and orders, too; large")] = False,
+    defects: Annotated[float, typer.Option(min=0.0, max=1.0, help="how often a feed does each thing wrong")] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """The synthetic exchange alone: raw files as a vendor would deliver them."""
+    from fpm.exchange.defects import all_defects
+    from fpm.exchange.simulate import ExchangeConfig, write
+    from fpm.progress import bar
+
+    config = ExchangeConfig(
+        symbols=symbols, sessions=sessions, seed=seed, signal=signal, ticks=ticks, defects=all_defects(defects)
+    )
+    with bar("simulate") as progress:
+        write(config, out, lambda done, total: progress(done, total, ""))
+    show({"out": str(out), "symbols": symbols, "sessions": sessions}, as_json)
+
+
+@commands.command("connection")
+def connection_command(role: Role = "reader", url: UrlOnly = False, as_json: Json = False) -> None:
+    """How psql, pandas and other clients connect to the database; never a password."""
+    from fpm.store.postgres.server import directions
+
+    answer = directions(home_settings(), role)
+    if url:
+        typer.echo(answer["url"])
+    else:
+        show(answer, as_json)
+
+
+@commands.command("serve")
+def serve_command(
+    host: Annotated[str, typer.Option(help="loopback, unless --insecure-bind")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 6566,
+    insecure: Annotated[bool, typer.Option("--insecure-bind", help="other machines may connect, unencrypted")] = False,
+    as_json: Json = False,
+) -> None:
+    """Feast's feature server, reading only, behind a token; until interrupted."""
+    from fpm.store.http.server import serve
+
+    serve(home_stores().settings, host, port, insecure, lambda address: show(address, as_json))
+
+
+@commands.command("stop")
+def stop_command(as_json: Json = False) -> None:
+    """Stop the embedded Postgres of this home, if one runs."""
+    from fpm.store.postgres.server import stop_server
+
+    show({"stopped": stop_server(home_settings())}, as_json)
