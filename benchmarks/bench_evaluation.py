@@ -20,7 +20,8 @@ import polars as pl
 from scipy import stats
 
 from fpm import sessions
-from fpm.evaluation.evaluate import PRESETS, compare, evaluate
+from fpm.evaluation.comparison import compare
+from fpm.evaluation.evaluate import PRESETS, evaluate
 from fpm.evaluation.figures import Surroundings
 from fpm.panels import Floats, axes, pivot
 

@@ -28,10 +28,11 @@ from fingerprint_ways import WAYS, Way
 from oracle_share import Answer, answer, linear_scores
 
 from fpm import walk_forward
-from fpm.evaluation.evaluate import PRESETS, oracle_share
+from fpm.evaluation.comparison import oracle_share
+from fpm.evaluation.evaluate import PRESETS
 from fpm.exchange.simulate import ExchangeConfig
 from fpm.exchange.styles import STYLES
-from fpm.nn.compute import compute
+from fpm.nn.compute import compute_on
 from fpm.nn.encoder import network as encoders
 from fpm.nn.encoder import pretraining
 from fpm.nn.encoder.collapse import collapse_figures
@@ -122,8 +123,8 @@ def lines(tasks: list[Task], of: ExchangeRows, to: Answer, jobs: int) -> Iterato
         return
     with TemporaryDirectory() as folder:
         path = f"{folder}/rows.npy"
-        np.save(path, of.rows.x_NTF)
-        bare = replace(of, rows=SymbolSessions(of.rows.x_NTF[:0], of.rows.symbols, of.rows.sessions))
+        np.save(path, of.rows.features)
+        bare = replace(of, rows=SymbolSessions(of.rows.features[:0], of.rows.symbols, of.rows.sessions))
         with get_context("spawn").Pool(jobs, _hold, (bare, path, to)) as pool:
             yield from pool.imap(_line, tasks)
 
@@ -144,7 +145,7 @@ def tasks(asked: argparse.Namespace) -> list[Task]:
     plain = pretraining.PRESETS[asked.preset]
     fit = replace(plain.fit, epochs=asked.epochs, rate=asked.rate or plain.fit.rate)
     plain = replace(plain, batch=asked.batch or plain.batch, fit=fit)
-    on = compute(asked.device, asked.precision)
+    on = compute_on(asked.device, asked.precision)
     return [
         Task(
             f"{name}, seed {seed}",

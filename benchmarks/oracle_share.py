@@ -15,7 +15,8 @@ from exchange_rows import ExchangeRows
 
 from fpm import cross_section, walk_forward
 from fpm.errors import TryLater
-from fpm.evaluation.evaluate import EvaluationConfig, compare, oracle_share
+from fpm.evaluation.comparison import compare, oracle_share
+from fpm.evaluation.evaluate import EvaluationConfig
 from fpm.evaluation.figures import Comparison, Share
 from fpm.features.daily_factors import daily_factors
 from fpm.features.labels import labels

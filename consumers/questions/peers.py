@@ -18,7 +18,7 @@ from consumers.questions.report import difference, line
 from fpm import walk_forward
 from fpm.errors import ModelRefused
 from fpm.evaluation import evaluate as evaluation
-from fpm.evaluation import peers
+from fpm.evaluation import comparison, peers
 from fpm.evaluation.peers import PEERS, FittedModel
 from fpm.nn.scorer import streams
 from fpm.nn.scorer.network import STREAM_INPUTS
@@ -75,7 +75,7 @@ def evaluate(stores: Stores, progress: Progress) -> dict[str, Any]:
         for name in PEERS:
             own = scored.filter(pl.col("stream") == stream, pl.col("model") == name)
             lines.append(_line(stream, name, evaluation.evaluate(own, judged.labels, config)))
-            compared = evaluation.compare(stored, own, judged.labels, config)
+            compared = comparison.compare(stored, own, judged.labels, config)
             pairs.append(difference(f"{stream}: {STORED} {MINUS} {name}", compared))
     chosen = [row for fold in folds for row in _chosen(fold)]
     return {"rank_ic": lines, "paired": pairs, "folds": [_told(fold) for fold in folds], "chosen": chosen}

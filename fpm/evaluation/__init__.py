@@ -1,17 +1,18 @@
-"""How good a factor is, and how sure one can be of it.
+"""The figures of a factor and their confidence intervals.
 
 Begin at `evaluate`.
 
-    evaluate   every figure of one score stream
+    evaluate   every figure of one factor
     figures    the figures as plain data
+    comparison two factors on the same sessions and symbols
     rank_ic    rank correlation of scores and forward returns
-    groups     portfolios by score group
+    groups     membership, returns and turnover of score groups
     long_short top group minus bottom group on the weekly grid
     sharpe     probabilistic and deflated Sharpe ratios
     intervals  Newey-West and block-bootstrap intervals
-    execution  bases of execution; names that could be bought
-    neutral    scores without industries and styles
-    analogues  the stock-days most like one, and what happened next
+    execution  execution bases, and names that could be bought
+    neutral    residuals of scores on industries and styles
+    analogues  the most similar stock-days and their outcomes
     peers      a ridge regression and LightGBM on the scorer's inputs
 
 Imports: fpm, fpm.features.

@@ -1,30 +1,29 @@
-"""Is a factor any good: RankIC, groups, long-short, decay, and how sure one may be of each.
+"""The figures of one factor: RankIC, groups, long-short and decay, each with its interval.
 
-Everything is computed on dense panels in float64 with numpy alone, in one fixed order, so the same input gives the
-same bytes. Definitions are the source report's where it has one. Returns are those of the label:
-bought at the close of t+1, sold at the close of t+6. Where a figure cannot be computed it is None, never a guess.
-Shapes: T sessions, N symbols, G groups.
+Everything is computed on dense panels in float64 with numpy alone and in one fixed order, so the same input gives the
+same bytes. Definitions follow the source report where it has one. Returns are those of the label: bought at the close
+of t+1, sold at the close of t+6. A figure that cannot be computed is None. Shapes: T sessions, N symbols, G groups,
+W weeks, R resamples.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from fpm.cross_section import mad_winsorise
-from fpm.evaluation.execution import BASES, executions, fillable
-from fpm.evaluation.execution import returns as returns_of
-from fpm.evaluation.figures import Comparison, Figures, Share, Surroundings
+from fpm.evaluation.execution import BASES, ExecutionPrices, execution_prices, fillable, returns_on
+from fpm.evaluation.figures import Figures, Surroundings
 from fpm.evaluation.groups import group_count, group_returns, memberships, turnovers
 from fpm.evaluation.intervals import (
     Estimate,
+    Interval,
     block_bootstrap,
-    block_bootstrap_error,
     critical_value,
     estimate,
     independent_periods,
@@ -33,21 +32,21 @@ from fpm.evaluation.intervals import (
     percentiles,
     permuted_error,
     possible,
-    resampled,
+    resamples,
 )
 from fpm.evaluation.long_short import BLOCK as MONTH
-from fpm.evaluation.long_short import Grid, LongShort, long_short
+from fpm.evaluation.long_short import LongShort, LongShortConfig, long_short
 from fpm.evaluation.neutral import neutral
 from fpm.evaluation.rank_ic import (
     Flags,
-    Sorted,
+    SortedPanel,
     centred_ranks,
     decay_series,
     ic,
     icir,
-    only,
     path_mean,
     rank_correlations,
+    restrict,
     sort,
 )
 from fpm.evaluation.sharpe import Sharpe, sharpe
@@ -59,10 +58,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fpm.evaluation.figures import NamedEstimates
+
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """`horizon`: sessions a label spans. `annualise_from`: fewer weeks than this are not blown up to a year."""
+    """Settings of the figures. `horizon`: sessions a label spans. `annualise_from`: weeks that yearly figures need."""
 
     horizon: int = 5
     groups: int = 10
@@ -96,7 +97,7 @@ def evaluate(
     Labels are forward returns in plain units, not standardised. Sessions without labels count as scored, not labelled.
     """
     sessions, symbols = axes(scores)
-    asked = Asked(
+    panel = LabelledPanel(
         tuple(sessions),
         tuple(symbols),
         pivot(scores, "score", sessions, symbols),
@@ -104,272 +105,268 @@ def evaluate(
         config,
         surroundings or Surroundings(),
     )
-    series_T = rank_correlations(asked.score, asked.label, config.minimum_symbols)
+    series_T = rank_correlations(panel.score, panel.label, config.minimum_symbols)
     valid_T, week = np.isfinite(series_T), weekly_grid(sessions)
-    by_group = _by_group(asked, week)
+    ratios, groups = _ratios(series_T[week], config), _group_figures(panel, week)
+    years, sizes, lags = by_year(sessions, series_T), _by_size(panel), _decay(panel)
     return Figures(
         sessions=len(sessions),
         labelled_sessions=int(valid_T.sum()),
         weeks=int(valid_T[week].sum()),
         independent_periods=independent_periods(valid_T, config.horizon),
-        symbols=int(np.median(np.isfinite(asked.score_TN).sum(axis=1))) if sessions else 0,
+        symbols=int(np.median(np.isfinite(panel.score_TN).sum(axis=1))) if sessions else 0,
         rank_ic=mean(series_T[week]),
-        rank_ic_interval=weekly(series_T[week], config).interval,
+        rank_ic_interval=weekly_estimate(series_T[week], config).interval,
         rank_ic_paths=path_mean(series_T, config.horizon),
         newey_west=possible(newey_west(series_T, config.horizon, config.level)),
         bootstrap=possible(block_bootstrap(series_T, config.horizon, config.level, config.draws, config.seed)),
-        null_band=null_band(asked.score, asked.label, series_T, config),
+        null_band=null_band(panel.score, panel.label, series_T, config),
         series=tuple((sessions[i], float(series_T[i])) for i in np.flatnonzero(valid_T)),
         hit_rate=estimate(np.where(valid_T, series_T > 0, np.nan), config.horizon, config.level, lowest=0.0),
-        coverage=coverage(asked.score.here_TN, asked.label.here_TN),
-        **_ratios(series_T[week], config),
-        **by_group,
-        **_by_part(asked, series_T),
-        **_around(asked),
-        sharpe=_sharpe(by_group["long_short"], asked),
+        coverage=coverage(panel.score.available_TN, panel.label.available_TN),
+        ic=estimate(
+            ic(panel.score_TN, panel.label_TN, config.minimum_symbols),
+            config.horizon,
+            config.level,
+        ),
+        icir=ratios.raw,
+        icir_annual=ratios.annual,
+        icir_interval=ratios.interval,
+        groups=groups.means,
+        group_intervals=groups.intervals,
+        group_weeks=groups.weeks,
+        turnover_weeks=groups.turnover_weeks,
+        long_short=groups.long_short,
+        sharpe=_sharpe(groups.long_short, panel),
+        by_year=years,
+        by_year_intervals=_year_intervals(panel, series_T, [year for year, *_ in years]),
+        by_size=tuple((name, size.value) for name, size in sizes),
+        by_size_intervals=tuple(size.interval for _, size in sizes),
+        decay=tuple(lag.value for lag in lags),
+        decay_intervals=tuple(lag.interval for lag in lags),
+        bases=_bases(panel),
+        fillable=_fillable(panel),
+        exposures=tuple((name, panel.estimate(panel.score, sort(x_TN))) for name, x_TN in panel.styles.items()),
+        neutral=_neutral(panel),
     )
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One factor laid out for its figures, its scores and labels sorted once."""
+class LabelledPanel:
+    """One factor's scores and labels on common axes, with what else its figures need."""
 
     sessions: tuple[date, ...]
     symbols: tuple[str, ...]
     score_TN: Floats
     label_TN: Floats
     config: EvaluationConfig
-    around: Surroundings
+    surroundings: Surroundings
 
     @cached_property
-    def score(self) -> Sorted:
+    def score(self) -> SortedPanel:
+        """Scores, sorted once."""
         return sort(self.score_TN)
 
     @cached_property
-    def label(self) -> Sorted:
+    def label(self) -> SortedPanel:
+        """Labels, sorted once."""
         return sort(self.label_TN)
 
-    def estimate(self, score: Sorted, label: Sorted) -> Estimate:
-        """RankIC of other scores or returns on the same axes."""
+    @cached_property
+    def execution(self) -> ExecutionPrices | None:
+        """Prices of the execution bases; None without daily bars or scores."""
+        daily = self.surroundings.daily
+        return None if daily is None or not self.sessions else execution_prices(daily, self.symbols)
+
+    @cached_property
+    def styles(self) -> dict[str, Floats]:
+        """Styles by name (T, N), winsorised within each session; those without any value are left out."""
+        frame = self.surroundings.styles
+        if frame is None:
+            return {}
+        names = [name for name in frame.columns if name not in ("session", "symbol")]
+        panels = pivots(frame, names, self.sessions, self.symbols)
+        return {name: mad_winsorise(x_TN.T).T for name, x_TN in panels.items() if np.isfinite(x_TN).any()}
+
+    @cached_property
+    def industries(self) -> NDArray[np.int64] | None:
+        """Industry of every symbol as a number (T, N), -1 = unknown; None where no industry is known."""
+        daily = self.surroundings.daily
+        if daily is None or "industry" not in daily.columns or not daily["industry"].count():
+            return None
+        names = daily["industry"].drop_nulls().unique().sort()
+        number = pl.col("industry").cast(pl.Enum(names)).to_physical()
+        number_TN = pivot(daily.with_columns(number=number), "number", self.sessions, self.symbols)
+        return np.where(np.isfinite(number_TN), number_TN, -1).astype(np.int64)
+
+    def estimate(self, score: SortedPanel, label: SortedPanel) -> Estimate:
+        """Mean RankIC of other scores or returns on the same axes."""
         series_T = rank_correlations(score, label, self.config.minimum_symbols)
         return estimate(series_T, self.config.horizon, self.config.level)
 
 
-def weekly(week_W: Floats, config: EvaluationConfig) -> Estimate:
-    """Mean of the weekly grid. Labels of neighbouring weeks overlap where a holiday makes one short: one lag."""
+def weekly_estimate(week_W: Floats, config: EvaluationConfig) -> Estimate:
+    """Mean of the weekly grid. A week shortened by a holiday overlaps its neighbour's label, hence one lag."""
     return estimate(week_W, 1, config.level)
 
 
-def coverage(score_here_TN: Flags, label_here_TN: Flags) -> float | None:
-    """Share of the scores that have a label, over the sessions that have any label."""
-    scored_TN = score_here_TN[label_here_TN.any(axis=1)]
-    both = (score_here_TN & label_here_TN).sum()
+def coverage(score_available_TN: Flags, label_available_TN: Flags) -> float | None:
+    """Share of the scores with a label, over the sessions with any label."""
+    scored_TN = score_available_TN[label_available_TN.any(axis=1)]
+    both = (score_available_TN & label_available_TN).sum()
     return float(both / scored_TN.sum()) if scored_TN.any() else None
 
 
-def _ratios(week_W: Floats, config: EvaluationConfig) -> dict[str, Any]:
+def null_band(score: SortedPanel, label: SortedPanel, series_T: Floats, config: EvaluationConfig) -> float | None:
+    """Half-width around zero that holds the mean RankIC of a factor without information at `level`.
+
+    It uses the larger of two errors: permuted symbols (few symbols), and Newey-West of the series itself (market and
+    industry moves that a score happens to load on, which a permutation destroys). None with fewer than two periods.
+    """
+    factor = critical_value(independent_periods(np.isfinite(series_T), config.horizon), config.level)
+    permuted = permuted_error(centred_ranks(score), centred_ranks(label), config.null_draws, config.seed)
+    own = newey_west_error(series_T[np.isfinite(series_T)], config.horizon)
+    errors = [error for error in (permuted, own) if error is not None]
+    return None if factor is None or not errors else min(1.0, factor * max(errors))
+
+
+# --- groups and the long-short portfolio --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ratios:
     """ICIR of the weekly grid, raw and annual, and the interval of the raw one."""
+
+    raw: float | None = None
+    annual: float | None = None
+    interval: Interval | None = None
+
+
+def _ratios(week_W: Floats, config: EvaluationConfig) -> Ratios:
     ratio, values = icir(week_W), week_W[np.isfinite(week_W)]
     if ratio is None:
-        return {"icir": None, "icir_annual": None}
-    drawn_RW = resampled(values, MONTH, config.draws, config.seed)
+        return Ratios()
+    resample_RW = resamples(values, MONTH, config.draws, config.seed)
     with np.errstate(divide="ignore", invalid="ignore"):
-        drawn_R = drawn_RW.mean(axis=1) / drawn_RW.std(axis=1, ddof=1)
-    sure = percentiles(drawn_R, config.level, "block-bootstrap") if len(values) >= config.annualise_from else None
-    return {"icir": ratio, "icir_annual": ratio * sqrt(config.weeks_per_year), "icir_interval": sure}
+        ratio_R = resample_RW.mean(axis=1) / resample_RW.std(axis=1, ddof=1)
+    enough = len(values) >= config.annualise_from
+    interval = percentiles(ratio_R, config.level, "block-bootstrap") if enough else None
+    return Ratios(ratio, ratio * sqrt(config.weeks_per_year), interval)
 
 
-def _by_group(asked: Asked, week: NDArray[np.intp]) -> dict[str, Any]:
-    """Groups by score: mean labels over all sessions, and the weekly grid's returns, turnover and long-short."""
-    score_TN, label_TN, config = asked.score_TN, asked.label_TN, asked.config
-    groups = group_count(score_TN, label_TN, config.groups)
-    group_TN = memberships(only(asked.score, asked.label.here_TN), groups)
-    mean_TG = group_returns(group_TN, label_TN, groups)
+@dataclass(frozen=True)
+class GroupFigures:
+    """Mean labels by group over all sessions; returns, turnover and the long-short portfolio on the weekly grid."""
+
+    means: tuple[float | None, ...]
+    intervals: tuple[Interval | None, ...]
+    weeks: tuple[tuple[date, tuple[float | None, ...]], ...]
+    turnover_weeks: tuple[tuple[date, float], ...]
+    long_short: LongShort
+
+
+def _group_figures(panel: LabelledPanel, week: NDArray[np.intp]) -> GroupFigures:
+    config = panel.config
+    groups = group_count(panel.score_TN, panel.label_TN, config.groups)
+    group_TN = memberships(restrict(panel.score, panel.label.available_TN), groups)
+    mean_TG = group_returns(group_TN, panel.label_TN, groups)
     turnover_W = turnovers(group_TN[week], groups)
-    days = [asked.sessions[i] for i in week]
+    days = [panel.sessions[i] for i in week]
     known_T = np.asarray(np.isfinite(mean_TG).any(axis=1))
-    each_GT = mean_TG.T if known_T.any() else mean_TG.T[:0]
-    grid = Grid(config.weeks_per_year, config.annualise_from, config.level, config.draws, config.seed)
-    return {
-        "groups": tuple(map(mean, each_GT)),
-        "group_intervals": tuple(newey_west(own_T, config.horizon, config.level) for own_T in each_GT),
-        "long_short": long_short(mean_TG[week], turnover_W, days, grid),
-        "group_weeks": tuple(
+    mean_GT = mean_TG.T if known_T.any() else mean_TG.T[:0]
+    weekly = LongShortConfig(config.weeks_per_year, config.annualise_from, config.level, config.draws, config.seed)
+    return GroupFigures(
+        means=tuple(map(mean, mean_GT)),
+        intervals=tuple(newey_west(mean_T, config.horizon, config.level) for mean_T in mean_GT),
+        weeks=tuple(
             (day, tuple(None if np.isnan(x) else float(x) for x in mean_TG[i]))
             for day, i in zip(days, week, strict=True)
             if known_T[i]
         ),
-        "turnover_weeks": tuple((day, float(x)) for day, x in zip(days, turnover_W, strict=True) if np.isfinite(x)),
-    }
-
-
-def _by_part(asked: Asked, series_T: Floats) -> dict[str, Any]:
-    """By year, by size group and by lag, each with its intervals."""
-    config, years = asked.config, by_year(asked.sessions, series_T)
-    of_year = np.array([session.year for session in asked.sessions])
-    kept = (np.where(of_year == year, series_T, np.nan) for year, *_ in years)
-    sizes, lags = _by_size(asked), _decay(asked)
-    return {
-        "by_year": years,
-        "by_year_intervals": tuple(possible(newey_west(own_T, config.horizon, config.level)) for own_T in kept),
-        "by_size": tuple((name, each.value) for name, each in sizes),
-        "by_size_intervals": tuple(each.interval for _, each in sizes),
-        "decay": tuple(each.value for each in lags),
-        "decay_intervals": tuple(each.interval for each in lags),
-    }
-
-
-def _around(asked: Asked) -> dict[str, Any]:
-    """Figures that need daily bars or styles, and Pearson's correlation."""
-    config = asked.config
-    linear_T = ic(asked.score_TN, asked.label_TN, config.minimum_symbols)
-    found: dict[str, Any] = {"ic": estimate(linear_T, config.horizon, config.level)}
-    styles, group_TN = _styles(asked), _industries(asked)
-    if asked.around.daily is not None and asked.sessions:
-        of = executions(asked.around.daily, asked.symbols)
-        found["bases"] = tuple(
-            (name, asked.estimate(asked.score, sort(returns_of(of, asked.sessions, name, config.horizon))))
-            for name in BASES
-        )
-        found["fillable"] = asked.estimate(only(asked.score, fillable(of, asked.sessions)), asked.label)
-    found["exposures"] = tuple((name, asked.estimate(asked.score, sort(style_TN))) for name, style_TN in styles.items())
-    ways = {
-        "industry": ([], group_TN),
-        "styles": ([*styles.values()], None),
-        "styles and industry": ([*styles.values()], group_TN),
-    }
-    found["neutral"] = tuple(
-        (name, asked.estimate(sort(neutral(asked.score_TN, panels, groups_TN)), asked.label))
-        for name, (panels, groups_TN) in ways.items()
-        if (styles or "styles" not in name) and (group_TN is not None or "industry" not in name)
+        turnover_weeks=tuple((day, float(x)) for day, x in zip(days, turnover_W, strict=True) if np.isfinite(x)),
+        long_short=long_short(mean_TG[week], turnover_W, days, weekly),
     )
-    return found
 
 
-def _styles(asked: Asked) -> dict[str, Floats]:
-    """Styles by name, drawn in to three robust deviations of each session."""
-    frame = asked.around.styles
-    if frame is None:
-        return {}
-    names = [name for name in frame.columns if name not in ("session", "symbol")]
-    panels = pivots(frame, names, asked.sessions, asked.symbols)
-    return {name: mad_winsorise(x_TN.T).T for name, x_TN in panels.items() if np.isfinite(x_TN).any()}
-
-
-def _industries(asked: Asked) -> NDArray[np.int64] | None:
-    """The industry of every symbol of a session as a number, -1 = unknown; None where nothing is known."""
-    daily = asked.around.daily
-    if daily is None or "industry" not in daily.columns or not daily["industry"].count():
+def _sharpe(portfolio: LongShort, panel: LabelledPanel) -> Sharpe | None:
+    config, returns = panel.config, np.array([value for _, value in portfolio.weeks])
+    if len(returns) < config.annualise_from:
         return None
-    names = daily["industry"].drop_nulls().unique().sort()
-    number = pl.col("industry").cast(pl.Enum(names)).to_physical()
-    numbers_TN = pivot(daily.with_columns(number=number), "number", asked.sessions, asked.symbols)
-    return np.where(np.isfinite(numbers_TN), numbers_TN, -1).astype(np.int64)
+    return sharpe(returns, panel.surroundings.trials, config.weeks_per_year, config.level)
 
 
-def _sharpe(of: LongShort, asked: Asked) -> Sharpe | None:
-    config, weekly = asked.config, np.array([value for _, value in of.weeks])
-    if len(weekly) < config.annualise_from:
-        return None
-    return sharpe(weekly, asked.around.trials, config.weeks_per_year, config.level)
-
-
-def null_band(score: Sorted, label: Sorted, series_T: Floats, config: EvaluationConfig) -> float | None:
-    """Half-width around zero inside which the mean RankIC of a factor that knows nothing falls at `level`.
-
-    The larger of two errors: symbols exchanged at random (few symbols), and Newey-West of the series itself (market and
-    industry moves that a score may happen to load on, which exchanging symbols destroys). None under two periods.
-    """
-    factor = critical_value(independent_periods(np.isfinite(series_T), config.horizon), config.level)
-    exchanged = permuted_error(centred_ranks(score), centred_ranks(label), config.null_draws, config.seed)
-    own = newey_west_error(series_T[np.isfinite(series_T)], config.horizon)
-    errors = [error for error in (exchanged, own) if error is not None]
-    return None if factor is None or not errors else min(1.0, factor * max(errors))
+# --- by year, by size, by lag -------------------------------------------------------------------------------------
 
 
 def by_year(sessions: Sequence[date], series_T: Floats) -> tuple[tuple[int, float, int], ...]:
-    """(year, mean RankIC, sessions that have one) for every year with any."""
-    years = np.array([session.year for session in sessions])
+    """Year, mean RankIC, and number of sessions with a RankIC, for every year with any."""
+    year_T = np.array([session.year for session in sessions])
     valid_T = np.isfinite(series_T)
     return tuple(
-        (int(year), float(series_T[(years == year) & valid_T].mean()), int(((years == year) & valid_T).sum()))
-        for year in np.unique(years[valid_T])
+        (int(year), float(series_T[(year_T == year) & valid_T].mean()), int(((year_T == year) & valid_T).sum()))
+        for year in np.unique(year_T[valid_T])
     )
 
 
-def _decay(asked: Asked) -> list[Estimate]:
-    closes, config = asked.around.closes, asked.config
-    if closes is None or not asked.sessions:
+def _year_intervals(panel: LabelledPanel, series_T: Floats, years: Sequence[int]) -> tuple[Interval | None, ...]:
+    config, year_T = panel.config, np.array([session.year for session in panel.sessions])
+    parts = (np.where(year_T == year, series_T, np.nan) for year in years)
+    return tuple(possible(newey_west(part_T, config.horizon, config.level)) for part_T in parts)
+
+
+def _by_size(panel: LabelledPanel) -> NamedEstimates:
+    if panel.surroundings.sizes is None:
+        return ()
+    groups = panel.config.size_groups
+    size_TN = pivot(panel.surroundings.sizes, "size", panel.sessions, panel.symbols)
+    numbered = tuple(f"size {i + 1}" for i in range(groups))
+    names = {2: ("small", "large"), 3: ("small", "middle", "large")}.get(groups, numbered)
+    group_TN = memberships(restrict(sort(size_TN), panel.score.available_TN), groups)
+    return tuple(
+        (name, panel.estimate(restrict(panel.score, group_TN == group), panel.label))
+        for group, name in enumerate(names)
+    )
+
+
+def _decay(panel: LabelledPanel) -> list[Estimate]:
+    closes, config = panel.surroundings.closes, panel.config
+    if closes is None or not panel.sessions:
         return []
     # Scores may skip sessions (between folds), so they are laid on the calendar of the closes.
-    priced = sorted({*closes["session"].unique().to_list(), *asked.sessions})
-    close_TN = pivot(closes, "close", priced, asked.symbols)
-    wide_TN = np.full(close_TN.shape, np.nan)
-    place = {session: t for t, session in enumerate(priced)}
-    wide_TN[[place[session] for session in asked.sessions]] = asked.score_TN
-    series = decay_series(wide_TN, close_TN, config.decay_sessions, config.minimum_symbols)
+    calendar = sorted({*closes["session"].unique().to_list(), *panel.sessions})
+    close_TN = pivot(closes, "close", calendar, panel.symbols)
+    score_TN = np.full(close_TN.shape, np.nan)
+    position = {session: t for t, session in enumerate(calendar)}
+    score_TN[[position[session] for session in panel.sessions]] = panel.score_TN
+    series = decay_series(score_TN, close_TN, config.decay_sessions, config.minimum_symbols)
     return [estimate(series_T, 1, config.level) for series_T in series]
 
 
-def _by_size(asked: Asked) -> list[tuple[str, Estimate]]:
-    if asked.around.sizes is None:
-        return []
-    groups = asked.config.size_groups
-    size_TN = pivot(asked.around.sizes, "size", asked.sessions, asked.symbols)
-    numbered = tuple(f"size {i + 1}" for i in range(groups))
-    names = {2: ("small", "large"), 3: ("small", "middle", "large")}.get(groups, numbered)
-    group_TN = memberships(only(sort(size_TN), asked.score.here_TN), groups)
-    return [
-        (name, asked.estimate(only(asked.score, group_TN == group), asked.label)) for group, name in enumerate(names)
-    ]
+# --- execution, industries and styles -----------------------------------------------------------------------------
 
 
-# --- two factors ------------------------------------------------------------------------------------------------
-
-
-def paired_series(
-    left: pl.DataFrame, right: pl.DataFrame, returns: pl.DataFrame, minimum: int
-) -> tuple[Floats, Floats]:
-    """RankIC per session of two factors over exactly the symbols that both score, on the sessions of both."""
-    sessions, symbols = axes(left, right)
-    both = sorted(set(sessions) & set(right["session"].unique().to_list()))
-    first, second = (sort(pivot(frame, "score", both, symbols)) for frame in (left, right))
-    label = only(sort(pivot(returns, "label", both, symbols)), first.here_TN & second.here_TN)
-    return rank_correlations(first, label, minimum), rank_correlations(second, label, minimum)
-
-
-def compare(
-    left: pl.DataFrame, right: pl.DataFrame, returns: pl.DataFrame, config: EvaluationConfig = PRESETS["default"]
-) -> Comparison:
-    """Mean of RankIC(left) - RankIC(right), session by session, with its intervals."""
-    left_T, right_T = paired_series(left, right, returns, config.minimum_symbols)
-    difference_T = left_T - right_T
-    valid_T = np.isfinite(difference_T)
-    return Comparison(
-        mean(difference_T),
-        newey_west(difference_T, config.horizon, config.level),
-        independent_periods(valid_T, config.horizon),
-        int(valid_T.sum()),
-        block_bootstrap(difference_T, config.horizon, config.level, config.draws, config.seed),
+def _bases(panel: LabelledPanel) -> NamedEstimates:
+    prices, horizon = panel.execution, panel.config.horizon
+    if prices is None:
+        return ()
+    return tuple(
+        (name, panel.estimate(panel.score, sort(returns_on(name, prices, panel.sessions, horizon)))) for name in BASES
     )
 
 
-def oracle_share(
-    scores: pl.DataFrame, oracle: pl.DataFrame, returns: pl.DataFrame, config: EvaluationConfig = PRESETS["default"]
-) -> Share:
-    """Mean RankIC of `scores` over that of `oracle`, same sessions and symbols; interval by the delta method.
+def _fillable(panel: LabelledPanel) -> Estimate | None:
+    if panel.execution is None:
+        return None
+    return panel.estimate(restrict(panel.score, fillable(panel.execution, panel.sessions)), panel.label)
 
-    The error of the ratio is that of the mean of RankIC(scores) - share x RankIC(oracle), over the oracle's mean.
-    """
-    found_T, known_T = paired_series(scores, oracle, returns, config.minimum_symbols)
-    found, known = mean(found_T), mean(known_T)
-    if found is None or known is None or known <= 0:
-        return Share(None, found, known, None, None)
-    residual_T = found_T - found / known * known_T
-    valid_T = np.isfinite(residual_T)
-    error = block_bootstrap_error(residual_T[valid_T], config.horizon, config.draws, config.seed)
-    factor = critical_value(independent_periods(valid_T, config.horizon), config.level)
-    empty = Share(found / known, found, known, None, None)
-    if error is None or factor is None:
-        return empty
-    return replace(empty, low=found / known - factor * error / known, high=found / known + factor * error / known)
+
+def _neutral(panel: LabelledPanel) -> NamedEstimates:
+    styles, industry_TN = list(panel.styles.values()), panel.industries
+    residuals = {}
+    if industry_TN is not None:
+        residuals["industry"] = neutral(panel.score_TN, [], industry_TN)
+    if styles:
+        residuals["styles"] = neutral(panel.score_TN, styles, None)
+    if styles and industry_TN is not None:
+        residuals["styles and industry"] = neutral(panel.score_TN, styles, industry_TN)
+    return tuple((name, panel.estimate(sort(residual_TN), panel.label)) for name, residual_TN in residuals.items())

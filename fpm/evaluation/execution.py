@@ -1,8 +1,7 @@
-"""What a score would have earned on each basis of execution, and which names could be bought at all.
+"""Returns of a score on each execution basis, and the names that could be bought.
 
-A score of session t is known after its close. The first prices it can be acted on are those of t+1; a return from the
-close of t itself is shown only to expose what one would believe by pretending otherwise.
-Shapes: T consecutive sessions, N symbols.
+A score of session t is known after its close, so the first prices to act on are those of t+1. The return from the
+close of t itself is shown only to expose what that impossible basis would claim. Shapes: T sessions, N symbols.
 """
 
 from __future__ import annotations
@@ -21,30 +20,30 @@ if TYPE_CHECKING:
 
     from fpm.evaluation.rank_ic import Flags
 
-# name -> (column of the price, sessions after t at which the position is taken)
+# name -> (price column, sessions from t to the purchase)
 BASES = {"close": ("close", 0), "next open": ("open", 1), "next close": ("close", 1), "next vwap": ("vwap", 1)}
-TICK = 1e-6  # of a price: a close at its limit may differ from it by rounding
+TICK = 1e-6  # share of a price by which a close at its limit may miss it through rounding
 
 
 @dataclass(frozen=True)
-class Executions:
-    """Adjusted prices by column, and whether the names could be bought at the close, over consecutive sessions."""
+class ExecutionPrices:
+    """Adjusted prices (T, N) by column, and whether a name could be bought at the close, by consecutive session."""
 
     sessions: tuple[date, ...]
     prices: dict[str, Floats]
     buyable_TN: Flags
 
 
-def executions(daily: pl.DataFrame, symbols: Sequence[str]) -> Executions:
-    """From daily bars (session, symbol, open, close, volume, amount, adj_factor, suspended, limit_up).
+def execution_prices(daily: pl.DataFrame, symbols: Sequence[str]) -> ExecutionPrices:
+    """Panels of daily bars (session, symbol, open, close, volume, amount, adj_factor, suspended, limit_up).
 
-    A name can be bought that trades and does not close at its upper limit.
+    A name can be bought when it trades and does not close at its upper limit.
     """
     sessions = sorted(daily["session"].unique().to_list())
     traded = ~pl.col("suspended").fill_null(False) & (pl.col("volume") > 0)
     at_limit = (pl.col("limit_up") > 0) & (pl.col("close") >= pl.col("limit_up") * (1 - TICK))
     adjust = pl.when(traded).then(pl.col("adj_factor").fill_null(1.0))
-    told = daily.select(
+    rows = daily.select(
         "session",
         "symbol",
         open=pl.col("open") * adjust,
@@ -52,29 +51,30 @@ def executions(daily: pl.DataFrame, symbols: Sequence[str]) -> Executions:
         vwap=pl.col("amount") / pl.col("volume") * adjust,
         buyable=(traded & ~at_limit.fill_null(False)).cast(pl.Float64),
     )
-    panels = pivots(told, ("open", "close", "vwap", "buyable"), sessions, symbols)
+    panels = pivots(rows, ("open", "close", "vwap", "buyable"), sessions, symbols)
     buyable_TN = panels.pop("buyable") == 1
-    return Executions(tuple(sessions), panels, buyable_TN)
+    return ExecutionPrices(tuple(sessions), panels, buyable_TN)
 
 
-def returns(of: Executions, sessions: Sequence[date], basis: str, horizon: int) -> Floats:
-    """Return of each of `sessions` from taking a position on `basis` and leaving it `horizon` sessions later, (T, N).
+def returns_on(basis: str, prices: ExecutionPrices, sessions: Sequence[date], horizon: int) -> Floats:
+    """Return from buying on `basis` and selling `horizon` sessions later, of each of `sessions` (T, N).
 
     NaN where a price is missing or the sessions do not reach.
     """
     column, later = BASES[basis]
-    price_TN = of.prices[column]
-    return shifted(price_TN, of, sessions, later + horizon) / shifted(price_TN, of, sessions, later) - 1
+    price_TN, calendar = prices.prices[column], prices.sessions
+    return shift(price_TN, calendar, sessions, later + horizon) / shift(price_TN, calendar, sessions, later) - 1
 
 
-def fillable(of: Executions, sessions: Sequence[date]) -> Flags:
-    """Which names of each session could be bought at the close of the next."""
-    return np.asarray(shifted(np.where(of.buyable_TN, 1.0, np.nan), of, sessions, 1) == 1)
+def fillable(prices: ExecutionPrices, sessions: Sequence[date]) -> Flags:
+    """Names that could be bought at the close of the session after each of `sessions` (T, N)."""
+    return np.asarray(shift(np.where(prices.buyable_TN, 1.0, np.nan), prices.sessions, sessions, 1) == 1)
 
 
-def shifted(values_TN: Floats, of: Executions, sessions: Sequence[date], later: int) -> Floats:
-    """The values of so many sessions after each of `sessions`; NaN where there is none."""
-    place = {session: t for t, session in enumerate(of.sessions)}
-    whole_TN = np.vstack([values_TN, np.full((1, values_TN.shape[1]), np.nan)])
-    at = [min(place[session] + later, len(values_TN)) if session in place else len(values_TN) for session in sessions]
-    return np.asarray(whole_TN[at])
+def shift(values_TN: Floats, calendar: Sequence[date], sessions: Sequence[date], later: int) -> Floats:
+    """Values `later` sessions of `calendar` after each of `sessions`; NaN where there are none (T, N)."""
+    position = {session: t for t, session in enumerate(calendar)}
+    padded_TN = np.vstack([values_TN, np.full((1, values_TN.shape[1]), np.nan)])
+    missing = len(values_TN)
+    rows = [min(position[session] + later, missing) if session in position else missing for session in sessions]
+    return np.asarray(padded_TN[rows])

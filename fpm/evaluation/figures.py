@@ -1,4 +1,4 @@
-"""What evaluation says of a factor, as plain data, and what it needs to know besides scores and labels."""
+"""Figures of a factor as plain data, and the inputs they need besides scores and labels."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from fpm.evaluation.long_short import LongShort
     from fpm.evaluation.sharpe import Sharpe
 
+    NamedEstimates = tuple[tuple[str, Estimate], ...]
+
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What some figures need besides scores and labels; what is None makes its figures absent.
+    """Inputs of some figures besides scores and labels; figures whose input is None are absent.
 
-    `closes`: session, symbol, close, adjusted (decay). `sizes`: session, symbol, size (by size group). `daily`: daily
-    bars as stored, to some sessions after the last score (execution bases, fillable, industries). `styles`: session,
-    symbol, one column a style (exposures, neutral). `trials`: how many settings were tried (deflated Sharpe ratio).
+    `closes`: session, symbol, adjusted close (decay). `sizes`: session, symbol, size (size groups). `daily`: daily bars
+    as stored, reaching past the last score (execution bases, fillable names, industries). `styles`: session, symbol and
+    one column per style (exposures, neutral scores). `trials`: number of settings tried (deflated Sharpe ratio).
     """
 
     closes: pl.DataFrame | None = None
@@ -34,17 +36,21 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Figures:
-    """Every figure of one factor. `rank_ic` is the weekly grid's mean, `rank_ic_paths` the mean of the start-day paths;
-    `newey_west`, `bootstrap` and `null_band` (half-width around zero) belong to `rank_ic_paths`, which uses every
-    session.
+    """Every figure of one factor; None where it cannot be computed.
 
-    `hit_rate`: share of sessions whose RankIC is above 0. `coverage`: share of the scores that have a label, of the
-    sessions that have any. `ic`: Pearson. `group_weeks`: mean label of every group, lowest first, by session of the
-    weekly grid. `turnover_weeks`: share of the outer groups' names replaced. `..._intervals` are in the order of their
-    figures.
-    `bases`: RankIC with the return of each execution basis; `fillable`: without names that could not be bought at the
-    next close; `neutral`: of what is left of the score without industries and styles; `exposures`: rank correlation
-    of score and style.
+    RankIC: `rank_ic` is the mean of the weekly grid, `rank_ic_paths` the mean of the start-day paths, which use every
+    session; `newey_west`, `bootstrap` and `null_band` (half-width around zero) belong to `rank_ic_paths`. `series`:
+    RankIC by session. `hit_rate`: share of sessions with a RankIC above 0. `coverage`: share of the scores with a
+    label, over the sessions with any label. `ic`: Pearson correlation.
+
+    Groups: `groups` has the mean label of each score group, lowest first, `group_weeks` the same by session of the
+    weekly grid, `turnover_weeks` the share of the outer groups' names replaced.
+
+    Variants of RankIC: `by_year` (year, mean, sessions), `by_size`, `decay` by lag, `bases` with the return of each
+    execution basis, `fillable` over the names that could be bought at the next close, `neutral` of the score's residual
+    on industries and styles. `exposures`: rank correlation of score and style.
+
+    Fields named `..._intervals` are in the order of their figures.
     """
 
     sessions: int
@@ -72,10 +78,10 @@ class Figures:
     decay_intervals: tuple[Interval | None, ...] = ()
     by_size_intervals: tuple[Interval | None, ...] = ()
     by_year_intervals: tuple[Interval | None, ...] = ()
-    bases: tuple[tuple[str, Estimate], ...] = ()
+    bases: NamedEstimates = ()
     fillable: Estimate | None = None
-    neutral: tuple[tuple[str, Estimate], ...] = ()
-    exposures: tuple[tuple[str, Estimate], ...] = ()
+    neutral: NamedEstimates = ()
+    exposures: NamedEstimates = ()
     sharpe: Sharpe | None = None
     rank_ic_interval: Interval | None = None
     group_intervals: tuple[Interval | None, ...] = ()
@@ -83,14 +89,14 @@ class Figures:
     coverage: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: dates as ISO text, absent figures as null."""
+        """JSON values of the fields: dates as ISO text, absent figures as null."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Paired difference of two factors' RankIC over the sessions and symbols that both have."""
+    """Paired difference of two factors' RankIC over their common sessions and symbols."""
 
     difference: float | None
     newey_west: Interval | None
@@ -101,7 +107,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Share:
-    """How much of an oracle's RankIC a factor reached, on the sessions and symbols both have."""
+    """Share of an oracle's RankIC that a factor reaches on their common sessions and symbols, with its bounds."""
 
     share: float | None
     rank_ic: float | None

@@ -1,4 +1,7 @@
-"""Groups by score and the long-short portfolio of the outer two. Shapes: T sessions, N symbols, G groups."""
+"""Portfolios by score group: membership, returns and turnover, and drawdowns of a curve.
+
+Shapes: T sessions, N symbols, G groups, E the two outer groups, R resamples.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpm.evaluation.rank_ic import Sorted, places_within
+from fpm.evaluation.rank_ic import SortedPanel, places_within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,25 +17,25 @@ if TYPE_CHECKING:
     from fpm.panels import Floats
 
 
-def group_count(score_TN: Floats, label_TN: Floats, wanted: int) -> int:
-    """`wanted` groups, fewer where the median cross-section could not put two symbols in each; at least two."""
+def group_count(score_TN: Floats, label_TN: Floats, maximum: int) -> int:
+    """At most `maximum` groups, with two symbols each in the median cross-section; at least two groups."""
     pairs_T = (np.isfinite(score_TN) & np.isfinite(label_TN)).sum(axis=1)
     typical = float(np.median(pairs_T[pairs_T > 0])) if (pairs_T > 0).any() else 0.0
-    return int(max(2, min(wanted, typical // 2)))
+    return int(max(2, min(maximum, typical // 2)))
 
 
-def memberships(score: Sorted, groups: int) -> NDArray[np.int64]:
-    """Group of every symbol by score, 0 = lowest, -1 = no score or a session with fewer symbols than groups (T, N).
+def memberships(score: SortedPanel, groups: int) -> NDArray[np.int64]:
+    """Group of every symbol by score (T, N), 0 = lowest; -1 without a score or with fewer symbols than groups.
 
-    Equal sizes up to one; ties are cut in symbol order, so that a session always fills every group.
+    Sizes differ by one at most. Ties are cut in symbol order, so that a session always fills every group.
     """
-    count_T1 = score.here_TN.sum(axis=1, keepdims=True)
+    count_T1 = score.available_TN.sum(axis=1, keepdims=True)
     group_TN = places_within(score) * groups // np.maximum(count_T1, 1)
-    return np.where(score.here_TN & (count_T1 >= groups), group_TN, -1)
+    return np.where(score.available_TN & (count_T1 >= groups), group_TN, -1)
 
 
 def group_returns(group_TN: NDArray[np.int64], label_TN: Floats, groups: int) -> Floats:
-    """Equal-weight mean label of each group (T, G); NaN where a group has none."""
+    """Equal-weight mean label of each group (T, G); NaN where no symbol of the group has a label."""
     returns_TG = np.full((len(label_TN), groups), np.nan)
     for group in range(groups):
         inside_TN = (group_TN == group) & np.isfinite(label_TN)
@@ -43,33 +46,40 @@ def group_returns(group_TN: NDArray[np.int64], label_TN: Floats, groups: int) ->
 
 
 def geometric_annual(returns: Floats, per_year: int) -> float | None:
-    """Compounded return per year; None for no returns or a curve that reached zero."""
+    """Compounded return per year; None without returns or where the curve reaches zero."""
     growth = float(np.prod(1 + returns)) if len(returns) else 0.0
     return growth ** (per_year / len(returns)) - 1 if growth > 0 else None
 
 
 def max_drawdown(returns: Floats) -> float | None:
-    """Deepest fall from a peak of the compounded curve, which starts at 1; a positive share, None for no returns."""
+    """Deepest fall from a peak of the compounded curve, as a positive share; None without returns.
+
+    The curve starts at 1, so a loss in the first period counts.
+
+    >>> round(max_drawdown(np.array([0.1, -0.2, 0.05])), 6)
+    0.2
+    """
     return float(drawdowns(returns[None])[0]) if len(returns) else None
 
 
 def drawdowns(returns_RT: Floats) -> Floats:
-    """`max_drawdown` of each of several series, (R,)."""
+    """`max_drawdown` of each of several series (R,)."""
     curve_RT = np.concatenate([np.ones((len(returns_RT), 1)), np.cumprod(1 + returns_RT, axis=1)], axis=1)
     return np.asarray((1 - curve_RT / np.maximum.accumulate(curve_RT, axis=1)).max(axis=1))
 
 
 def turnovers(group_TN: NDArray[np.int64], groups: int) -> Floats:
-    """Per grid session: share of the top and the bottom group's names that were not in it the one before, averaged;
-    NaN for the first, and where neither group can be compared.
+    """Share of the outer groups' symbols replaced since the previous session of the grid (T,).
+
+    It is the mean over top and bottom group; NaN for the first session and where neither group can be compared.
     """
-    changed_TE = np.full((len(group_TN), 2), np.nan)
+    replaced_TE = np.full((len(group_TN), 2), np.nan)
     for column, group in enumerate((0, groups - 1)):
         inside_TN = group_TN == group
-        count_T, kept_T = inside_TN[1:].sum(axis=1), (inside_TN[1:] & inside_TN[:-1]).sum(axis=1)
+        count_T, common_T = inside_TN[1:].sum(axis=1), (inside_TN[1:] & inside_TN[:-1]).sum(axis=1)
         known_T = (count_T > 0) & inside_TN[:-1].any(axis=1)
-        changed_TE[1:, column][known_T] = 1 - kept_T[known_T] / count_T[known_T]
-    known_TE = np.isfinite(changed_TE)
+        replaced_TE[1:, column][known_T] = 1 - common_T[known_T] / count_T[known_T]
+    known_TE = np.isfinite(replaced_TE)
     count_T = known_TE.sum(axis=1)
-    total_T = np.where(known_TE, changed_TE, 0.0).sum(axis=1)
+    total_T = np.where(known_TE, replaced_TE, 0.0).sum(axis=1)
     return np.where(count_T > 0, total_T / np.maximum(count_T, 1), np.nan)

@@ -1,8 +1,8 @@
-"""How sure a mean is: errors that survive overlapping labels, few periods and shared market moves.
+"""Confidence intervals of a mean that hold under overlapping labels, few periods and shared market moves.
 
 A label of `horizon` sessions overlaps its next `horizon - 1` neighbours, so T sessions are far fewer than T
-observations. Every interval here is mean +- t x error with (independent periods - 1) degrees of freedom: with two
-periods the factor is 12.7, with one there is no interval at all. Shapes: T sessions, N symbols.
+observations. Intervals of a mean are mean +- t x error with (independent periods - 1) degrees of freedom: with two
+periods t is 12.7, with one there is no interval. Shapes: T sessions, N symbols.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Interval:
-    """Two-sided confidence interval of a mean; `error` is the standard error it was built from."""
+    """Two-sided confidence interval of a mean; `error` is its standard error."""
 
     low: float
     high: float
@@ -29,12 +29,13 @@ class Interval:
     method: str
 
     def to_dict(self) -> dict[str, float | str]:
+        """JSON values of the fields."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over sessions, how sure it is, and over how many sessions it was taken."""
+    """A mean over sessions, its interval, and the number of sessions."""
 
     value: float | None
     interval: Interval | None
@@ -42,10 +43,13 @@ class Estimate:
 
 
 def independent_periods(valid_T: NDArray[np.bool_], horizon: int) -> int:
-    """How many label windows fit side by side without overlap, taken greedily from the first valid session.
+    """Number of label windows that fit side by side, chosen greedily from the first valid session.
 
-    `valid_T` says which of T consecutive sessions have a value; the windows of two sessions are disjoint when these are
-    at least `horizon` sessions apart.
+    `valid_T`: which of T consecutive sessions have a value. The windows of two sessions are disjoint when the sessions
+    lie at least `horizon` apart.
+
+    >>> independent_periods(np.array([True, True, False, False, False, True, True]), horizon=5)
+    2
     """
     count, free_from = 0, 0
     for position in np.flatnonzero(valid_T):
@@ -55,7 +59,7 @@ def independent_periods(valid_T: NDArray[np.bool_], horizon: int) -> int:
 
 
 def critical_value(periods: int, level: float) -> float | None:
-    """Two-sided Student t factor for `periods` independent observations; None where there are fewer than two."""
+    """Two-sided Student t factor for `periods` independent observations; None with fewer than two."""
     from scipy.stats import t
 
     return None if periods < 2 else float(t.ppf(0.5 + level / 2, periods - 1))
@@ -64,7 +68,7 @@ def critical_value(periods: int, level: float) -> float | None:
 def newey_west_error(values_T: Floats, lags: int) -> float | None:
     """Standard error of the mean under autocorrelation up to `lags`, Bartlett weights (Newey and West 1987, eq. 5).
 
-    None with fewer than two values. The sum of weighted autocovariances is never negative with these weights.
+    None with fewer than two values. These weights keep the sum of autocovariances from becoming negative.
     """
     count = len(values_T)
     if count < 2:
@@ -79,15 +83,15 @@ def newey_west_error(values_T: Floats, lags: int) -> float | None:
 def block_bootstrap_error(values_T: Floats, block: int, draws: int, seed: int) -> float | None:
     """Standard deviation of the mean over circular block resamples (Politis and Romano 1992).
 
-    Circular blocks give every session the same weight. None where not even two blocks fit.
+    Circular blocks give every session the same weight. None where two blocks do not fit.
     """
     if len(values_T) < 2 * block:
         return None
-    return float(resampled(values_T, block, draws, seed).mean(axis=1).std(ddof=1))
+    return float(resamples(values_T, block, draws, seed).mean(axis=1).std(ddof=1))
 
 
 def interval(values_T: Floats, error: float | None, periods: int, level: float, method: str) -> Interval | None:
-    """Mean +- t x error, or None where error or degrees of freedom are missing."""
+    """Interval mean +- t x error of some values; None without an error or degrees of freedom."""
     factor = critical_value(periods, level)
     if error is None or factor is None:
         return None
@@ -96,7 +100,7 @@ def interval(values_T: Floats, error: float | None, periods: int, level: float, 
 
 
 def newey_west(series_T: Floats, horizon: int, level: float) -> Interval | None:
-    """Newey-West interval of the mean of a per-session series (NaN = no value that session)."""
+    """Newey-West interval of the mean of a series by session (NaN = no value)."""
     valid_T = np.isfinite(series_T)
     values_T = series_T[valid_T]
     return interval(
@@ -105,7 +109,7 @@ def newey_west(series_T: Floats, horizon: int, level: float) -> Interval | None:
 
 
 def block_bootstrap(series_T: Floats, horizon: int, level: float, draws: int, seed: int) -> Interval | None:
-    """Block-bootstrap interval of the mean of a per-session series, blocks of one label's length."""
+    """Block-bootstrap interval of the mean of a series by session; a block is as long as a label."""
     valid_T = np.isfinite(series_T)
     values_T = series_T[valid_T]
     error = block_bootstrap_error(values_T, horizon, draws, seed)
@@ -113,31 +117,34 @@ def block_bootstrap(series_T: Floats, horizon: int, level: float, draws: int, se
 
 
 def estimate(series_T: Floats, horizon: int, level: float, lowest: float = -1.0) -> Estimate:
-    """Mean of a per-session series (NaN = no value) of correlations, or of shares, with its Newey-West interval."""
+    """Mean and Newey-West interval of a series by session (NaN = no value) of correlations or shares.
+
+    `lowest`: least possible value, -1 for a correlation, 0 for a share.
+    """
     finite_T = series_T[np.isfinite(series_T)]
     value = float(finite_T.mean()) if len(finite_T) else None
     return Estimate(value, possible(newey_west(series_T, horizon, level), lowest), len(finite_T))
 
 
 def possible(interval: Interval | None, lowest: float = -1.0) -> Interval | None:
-    """An interval of a correlation, cut to -1 .. 1: two periods can make it wider than the truth can be.
+    """An interval cut to the possible values: with few periods it can reach beyond them.
 
-    `lowest` is 0 for a share.
+    `lowest`: -1 for a correlation, 0 for a share.
     """
     return interval and replace(interval, low=max(lowest, interval.low), high=min(1.0, interval.high))
 
 
-def resampled(values_T: Floats, block: int, draws: int, seed: int) -> Floats:
-    """Circular block resamples of a series, (draws, T); one block where not even two fit."""
+def resamples(values_T: Floats, block: int, draws: int, seed: int) -> Floats:
+    """Circular block resamples of a series (draws, T); a block is at most as long as the series."""
     count = len(values_T)
     block = min(block, count)
     starts = np.random.default_rng(seed).integers(0, count, (draws, -(-count // block)))
-    picked = (starts[:, :, None] + np.arange(block)) % count
-    return np.asarray(values_T[picked.reshape(draws, -1)[:, :count]])
+    positions = (starts[:, :, None] + np.arange(block)) % count
+    return np.asarray(values_T[positions.reshape(draws, -1)[:, :count]])
 
 
 def percentiles(values: Floats, level: float, method: str) -> Interval | None:
-    """The middle `level` of resampled figures (Efron 1979); None where any of them could not be computed."""
+    """Percentile interval of resampled figures (Efron 1979); None where any figure is not finite."""
     if len(values) < 2 or not np.isfinite(values).all():
         return None
     low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
@@ -145,11 +152,11 @@ def percentiles(values: Floats, level: float, method: str) -> Interval | None:
 
 
 def permuted_error(score_rank_TN: Floats, label_rank_TN: Floats, draws: int, seed: int) -> float | None:
-    """Spread of the mean correlation when symbols are exchanged: what a score that knows nothing would show.
+    """Standard error of the mean rank correlation of a score without information, by permuting symbols.
 
-    One permutation of the symbols per draw for the whole history, so that whatever persists in scores and labels still
-    persists. Inputs are centred ranks, NaN where unavailable. Where symbols are missing a session counts by the norms
-    that are to be expected of the exchanged pairs. None with fewer than four symbols (six orders).
+    Each draw permutes the symbols once for the whole history, which preserves what persists in scores and labels.
+    Inputs are centred ranks (T, N), NaN where unavailable. Where symbols are missing, a session is scaled by the norms
+    expected of permuted pairs. None with fewer than four symbols: three have only six orders.
     """
     symbols = score_rank_TN.shape[1]
     if symbols < 4:

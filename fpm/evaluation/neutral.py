@@ -1,8 +1,8 @@
-"""What is left of a score once industries and styles are taken out, session by session.
+"""Neutral scores: the residual of a score on industries and styles, session by session.
 
-Ordinary least squares across the symbols of each session (Fama and MacBeth 1973's cross-section). Industries are taken
-out of score and styles first, by their means, which gives the same residual as dummies beside the styles (Frisch and
-Waugh 1933, Lovell 1963). Shapes: T sessions, N symbols, K styles.
+Ordinary least squares across the symbols of each session (the cross-section of Fama and MacBeth 1973). Score and styles
+are first centred within each industry, which gives the same residual as industry dummies beside the styles (Frisch and
+Waugh 1933, Lovell 1963). Shapes: T sessions, N symbols, K columns (the score and its styles), G groups.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Groups = NDArray[np.int64]
 
 
 def neutral(score_TN: Floats, styles: Sequence[Floats], group_TN: Groups | None) -> Floats:
-    """The residual of each session's scores; NaN where the score, a style or the industry is unavailable.
+    """Residual of each session's scores (T, N); NaN where the score, a style or the industry is unavailable.
 
-    `styles`: one (T, N) panel each; `group_TN`: the industry of every symbol as a number, -1 = unknown.
+    `styles`: panels (T, N). `group_TN`: industry of every symbol as a number, -1 = unknown; None leaves industries in.
     """
     known_TN = np.isfinite(score_TN) & (np.ones(score_TN.shape, np.bool_) if group_TN is None else group_TN >= 0)
     for style_TN in styles:
@@ -39,14 +39,14 @@ def neutral(score_TN: Floats, styles: Sequence[Floats], group_TN: Groups | None)
 
 
 def within(values_NK: Floats, group_N: Groups) -> Floats:
-    """Every column less its mean in each group."""
+    """Every column less its mean within each group (N, K)."""
     count_G = np.maximum(np.bincount(group_N), 1)
     means_GK = np.column_stack([np.bincount(group_N, weights=column_N) / count_G for column_N in values_NK.T])
     return np.asarray(values_NK - means_GK[group_N])
 
 
 def _residual(centred_NK: Floats) -> Floats:
-    """The first column less its projection on the others; columns that repeat each other do no harm."""
+    """First column less its projection on the others; collinear columns do no harm."""
     score_N, style_NK = centred_NK[:, 0], centred_NK[:, 1:]
     if not style_NK.shape[1]:
         return score_N

@@ -1,8 +1,8 @@
-"""What a scorer is held against: a linear model and boosted trees that learn from the same sessions.
+"""Peers of the scorer: a ridge regression and boosted trees trained on the same sessions.
 
-Both read of a symbol its last session and the mean of its look-back, z-scored across the session, and learn the rank
-of the session's processed label. How much the linear model is shrunk and how many trees are grown is chosen as the
-scorer's epochs are: by RankIC over the validation sessions.
+Their inputs are a symbol's last session and the mean of its look-back, z-scored across the symbols; their target is
+the rank of the session's processed label. RankIC over the validation sessions selects the ridge's strength and the
+number of trees, as it selects the scorer's epochs.
 
 Shapes: L look-back, B symbols of one session, F inputs, N rows of all sessions.
 """
@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)  # of the ridge, times the rows: inputs have variance one
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)  # ridge penalty per row; inputs have variance one
 Session = tuple[Array, Array]  # x_BF, y_B
 
 
 @dataclass(frozen=True)
 class TreesConfig:
-    """LightGBM's own names are in `boosted_trees`. `least`: rows in a leaf; `columns`: share of the inputs a tree may
-    use; `patience`: rounds without a better validation.
+    """Settings of the trees; `boosted_trees` translates them into LightGBM's names.
+
+    `least`: rows in a leaf, at least. `columns`: share of the inputs a tree may use. `patience`: rounds without a
+    better validation before training stops.
     """
 
     rounds: int = 500
@@ -44,7 +46,7 @@ class TreesConfig:
 
 @dataclass(frozen=True)
 class TrainingSessions:
-    """Inputs and targets of one session after another; `validation` chooses, it is not learnt from."""
+    """Inputs and targets by session; models train on `train` and select their setting on `validation`."""
 
     train: Sequence[Session]
     validation: Sequence[Session]
@@ -52,16 +54,16 @@ class TrainingSessions:
 
 @dataclass(frozen=True)
 class FittedModel:
-    """`score`: x_BF -> score_B; `chosen`: strength of the ridge, or number of trees."""
+    """A trained model. `score`: x_BF -> score_B. `setting`: strength of the ridge, or number of trees."""
 
     score: Callable[[Array], Array]
     setting: float
 
 
 def inputs(x_LBF: NDArray[Any], known_LB: NDArray[np.bool_]) -> Array:
-    """The last session and the mean over the known ones of a look-back, each z-scored across the symbols: (B, 2 F).
+    """Last session and mean of the known sessions of a look-back, z-scored across the symbols (B, 2 F).
 
-    A whole look-back side by side would be L F columns, thousands under the published sizes.
+    The whole look-back would be L F columns: thousands at the published sizes.
     """
     known_LB1 = known_LB[:, :, None]
     x_LBF = np.where(known_LB1, x_LBF.astype(np.float64), 0.0)
@@ -70,42 +72,45 @@ def inputs(x_LBF: NDArray[Any], known_LB: NDArray[np.bool_]) -> Array:
 
 
 def target(label_B: Array) -> Array:
-    """Ranks of a session's labels, z-scored; NaN where there is none."""
+    """Ranks of a session's labels, z-scored (B,); NaN without a label."""
     return z_score(rank(label_B))
 
 
 def mean_rank_ic(scores: Iterable[Array], sessions: Sequence[Session]) -> float:
-    """Of scores by session with the targets; a session that cannot be ranked counts as 0: a constant never wins."""
-    parts = zip(scores, sessions, strict=True)
-    return float(np.mean([np.nan_to_num(rank_correlation(score_B, y_B)) for score_B, (_, y_B) in parts]))
+    """Mean RankIC of scores by session; a session without a ranking counts as 0, so that a constant never wins."""
+    pairs = zip(scores, sessions, strict=True)
+    return float(np.mean([np.nan_to_num(rank_correlation(score_B, y_B)) for score_B, (_, y_B) in pairs]))
 
 
-def ridge(lesson: TrainingSessions) -> FittedModel:
-    """Least squares with a penalty on squared weights: (X'X + strength N) w = X'y; of equal strengths the larger."""
-    rows = sum(len(y_B) for _, y_B in lesson.train)
-    gram_FF = np.sum([x_BF.T @ x_BF for x_BF, _ in lesson.train], axis=0)
-    moment_F = np.sum([x_BF.T @ y_B for x_BF, y_B in lesson.train], axis=0)
-    size_F, turn_FF = np.linalg.eigh(gram_FF)
-    turned_F = turn_FF.T @ moment_F
-    tried = []
+def ridge(sessions: TrainingSessions) -> FittedModel:
+    """Ridge regression: (X'X + strength N) w = X'y; of two strengths equal on validation the larger one."""
+    rows = sum(len(y_B) for _, y_B in sessions.train)
+    gram_FF = np.sum([x_BF.T @ x_BF for x_BF, _ in sessions.train], axis=0)
+    moment_F = np.sum([x_BF.T @ y_B for x_BF, y_B in sessions.train], axis=0)
+    eigenvalue_F, basis_FF = np.linalg.eigh(gram_FF)
+    rotated_F = basis_FF.T @ moment_F
+    candidates = []
     for strength in STRENGTHS:
-        weight_F = turn_FF @ (turned_F / (np.maximum(size_F, 0.0) + strength * rows))
-        judged = mean_rank_ic((x_BF @ weight_F for x_BF, _ in lesson.validation), lesson.validation)
-        tried.append((judged, strength, weight_F))
-    _, strength, best_F = max(tried, key=lambda each: each[:2])
+        weight_F = basis_FF @ (rotated_F / (np.maximum(eigenvalue_F, 0.0) + strength * rows))
+        rank_ic = mean_rank_ic((x_BF @ weight_F for x_BF, _ in sessions.validation), sessions.validation)
+        candidates.append((rank_ic, strength, weight_F))
+    _, strength, best_F = max(candidates, key=lambda candidate: candidate[:2])
     return FittedModel(lambda x_BF: x_BF @ best_F, strength)
 
 
-def boosted_trees(lesson: TrainingSessions, config: TreesConfig = TreesConfig()) -> FittedModel:
-    """LightGBM on squared error, stopped by the validation's RankIC; the same bits every time."""
+def boosted_trees(sessions: TrainingSessions, config: TreesConfig = TreesConfig()) -> FittedModel:
+    """LightGBM on squared error, stopped by the RankIC of validation; deterministic.
+
+    Raises UsageError without LightGBM.
+    """
     lightgbm = library()
-    x_NF, y_N = _rows(lesson.train)
+    x_NF, y_N = _stacked(sessions.train)
     train = lightgbm.Dataset(x_NF, y_N)
-    validation = lightgbm.Dataset(*_rows(lesson.validation), reference=train)
-    ends = np.cumsum([len(y_B) for _, y_B in lesson.validation])[:-1]
+    validation = lightgbm.Dataset(*_stacked(sessions.validation), reference=train)
+    ends = np.cumsum([len(y_B) for _, y_B in sessions.validation])[:-1]
 
     def rank_ic(score_N: Array, _: object) -> tuple[str, float, bool]:
-        return "rank_ic", mean_rank_ic(np.split(score_N, ends), lesson.validation), True
+        return "rank_ic", mean_rank_ic(np.split(score_N, ends), sessions.validation), True
 
     parameters = {
         "objective": "regression",
@@ -138,21 +143,25 @@ PEERS: dict[str, Callable[[TrainingSessions], FittedModel]] = {"linear": ridge, 
 
 
 def library() -> ModuleType:
-    """LightGBM, an extra. Raises UsageError where it cannot be imported."""
-    done = "nothing was computed"
+    """LightGBM, an optional dependency. Raises UsageError where it cannot be imported."""
     try:
         import lightgbm
     except ImportError:
         raise UsageError(
-            code="FPM-CFG-070", wrong="LightGBM is not installed", effect=done, todo="pip install 'fpm[peers]'"
+            code="FPM-CFG-070",
+            wrong="LightGBM is not installed",
+            effect="nothing was computed",
+            todo="pip install 'fpm[peers]'",
         ) from None
-    except OSError as wrong:  # its wheel leaves OpenMP to the system
-        todo = "install the system's OpenMP library (Debian and Ubuntu: apt-get install libgomp1)"
+    except OSError as error:  # its wheel leaves OpenMP to the system
         raise UsageError(
-            code="FPM-CFG-071", wrong=f"LightGBM cannot be loaded: {wrong}", effect=done, todo=todo
+            code="FPM-CFG-071",
+            wrong=f"LightGBM cannot be loaded: {error}",
+            effect="nothing was computed",
+            todo="install the system's OpenMP library (Debian and Ubuntu: apt-get install libgomp1)",
         ) from None
     return lightgbm
 
 
-def _rows(sessions: Sequence[Session]) -> Session:
+def _stacked(sessions: Sequence[Session]) -> Session:
     return np.concatenate([x_BF for x_BF, _ in sessions]), np.concatenate([y_B for _, y_B in sessions])

@@ -1,6 +1,7 @@
-"""Rank correlation of scores and forward returns, session by session, and what is read off its series.
+"""Rank correlation (RankIC) of scores and forward returns, session by session, and summaries of the series.
 
-Spearman with average ranks, numpy alone, in one fixed order, all sessions at once. Shapes: T sessions, N symbols.
+Spearman's coefficient with average ranks, in numpy alone and in one fixed order, all sessions at once.
+Shapes: T sessions, N symbols.
 """
 
 from __future__ import annotations
@@ -16,24 +17,27 @@ Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Sorted:
-    """A panel sorted once, so that ranks within any part of each session need no further sorting.
+class SortedPanel:
+    """A panel sorted once, so that ranks within any subset of a session need no further sorting.
 
-    Places are counted through the whole panel, session after session, from the lowest value to the highest, equal ones
-    in symbol order and unavailable ones last. `order`: where in the flat panel the value of each place lies; `first`
-    and `beyond`: for each value of the flat panel, the first place of its run of equal values and the one after it.
+    Positions run through the whole panel, session after session, from the lowest value to the highest; ties are in
+    symbol order, unavailable values come last. `order`: index in the flat panel of the value at each position.
+    `first` and `beyond`: for each value of the flat panel, the first position of its run of equal values and the
+    position after that run.
     """
 
-    here_TN: Flags
+    available_TN: Flags
     order: NDArray[np.intp]
     first: NDArray[np.intp]
     beyond: NDArray[np.intp]
 
 
-def sort(values_TN: Floats) -> Sorted:
-    """Sort every session; what is not finite is unavailable."""
-    here_TN, (sessions, symbols) = np.isfinite(values_TN), values_TN.shape
-    filled_TN = np.where(here_TN, values_TN, np.inf)  # argsort takes six times as long where there are NaN (numpy 2.4)
+def sort(values_TN: Floats) -> SortedPanel:
+    """Sort every session of a panel (T, N); values that are not finite are unavailable."""
+    available_TN, (sessions, symbols) = np.isfinite(values_TN), values_TN.shape
+    filled_TN = np.where(
+        available_TN, values_TN, np.inf
+    )  # argsort takes six times as long where there are NaN (numpy 2.4)
     order_TN = np.argsort(filled_TN, axis=1) + np.arange(sessions)[:, None] * symbols
     sorted_TN = filled_TN.take(order_TN)
     new_TN = np.ones(values_TN.shape, dtype=np.bool_)
@@ -44,71 +48,75 @@ def sort(values_TN: Floats) -> Sorted:
     order = (np.sort(run_TN * new_TN.size + order_TN, axis=1) - run_TN * new_TN.size).ravel()  # ties in symbol order
     first, length = np.empty_like(order), np.empty_like(order)
     first[order], length[order] = run_TN.ravel(), np.repeat(lengths, lengths)
-    return Sorted(here_TN, order, first, first + length)
+    return SortedPanel(available_TN, order, first, first + length)
 
 
-def only(panel: Sorted, kept_TN: Flags) -> Sorted:
-    """The panel with no other symbols available than those kept."""
-    return replace(panel, here_TN=panel.here_TN & kept_TN)
+def restrict(panel: SortedPanel, mask_TN: Flags) -> SortedPanel:
+    """The panel with only the symbols of the mask available."""
+    return replace(panel, available_TN=panel.available_TN & mask_TN)
 
 
-def ranks_within(panel: Sorted, kept_TN: Flags) -> Floats:
-    """Average ranks of the symbols kept in each session, less their mean; 0 for all others.
+def ranks_within(panel: SortedPanel, mask_TN: Flags) -> Floats:
+    """Average ranks of each session's selected symbols, less their mean; 0 for all others (T, N).
 
-    With c kept before the session, b before a value's run and e up to the end of the run, its average rank is
-    (b + e + 1) / 2 - c, and the mean of n ranks (n + 1) / 2.
+    Let c values be selected before the session, b before a value's run of ties and e up to the end of that run. Its
+    average rank is (b + e + 1) / 2 - c; the mean of n ranks is (n + 1) / 2.
     """
-    before, edges = _counted(panel, kept_TN)
-    twice_TN = (before.take(panel.first) + before.take(panel.beyond)).reshape(kept_TN.shape)
-    return np.where(kept_TN, (twice_TN - (edges[:-1] + edges[1:])[:, None]) / 2, 0.0)
+    before, edges = _counts(panel, mask_TN)
+    twice_TN = (before.take(panel.first) + before.take(panel.beyond)).reshape(mask_TN.shape)
+    return np.where(mask_TN, (twice_TN - (edges[:-1] + edges[1:])[:, None]) / 2, 0.0)
 
 
-def places_within(panel: Sorted) -> NDArray[np.int64]:
-    """Place of every available symbol in its session, 0 = lowest, ties in symbol order; -1 for others (T, N)."""
-    before, edges = _counted(panel, panel.here_TN)
-    place_TN = np.empty(panel.here_TN.shape, np.int64)
-    place_TN.ravel()[panel.order] = before[:-1]
-    return np.where(panel.here_TN, place_TN - edges[:-1, None], -1)
+def places_within(panel: SortedPanel) -> NDArray[np.int64]:
+    """Position of every available symbol in its session, 0 = lowest, ties in symbol order; -1 for others (T, N)."""
+    before, edges = _counts(panel, panel.available_TN)
+    position_TN = np.empty(panel.available_TN.shape, np.int64)
+    position_TN.ravel()[panel.order] = before[:-1]
+    return np.where(panel.available_TN, position_TN - edges[:-1, None], -1)
 
 
-def _counted(panel: Sorted, kept_TN: Flags) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """How many values are kept before each place, and before each session (and at the end of both)."""
-    before = np.zeros(kept_TN.size + 1, np.int32)
-    np.cumsum(kept_TN.ravel().take(panel.order), dtype=np.int32, out=before[1:])
-    return before, before[np.arange(len(kept_TN) + 1) * kept_TN.shape[1]]
+def _counts(panel: SortedPanel, mask_TN: Flags) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Number of selected values before each position and before each session; the last entry is the total."""
+    before = np.zeros(mask_TN.size + 1, np.int32)
+    np.cumsum(mask_TN.ravel().take(panel.order), dtype=np.int32, out=before[1:])
+    return before, before[np.arange(len(mask_TN) + 1) * mask_TN.shape[1]]
 
 
-def centred_ranks(panel: Sorted) -> Floats:
-    """Average ranks of each session minus their mean; NaN where unavailable."""
-    return np.where(panel.here_TN, ranks_within(panel, panel.here_TN), np.nan)
+def centred_ranks(panel: SortedPanel) -> Floats:
+    """Average ranks of each session less their mean; NaN where unavailable (T, N)."""
+    return np.where(panel.available_TN, ranks_within(panel, panel.available_TN), np.nan)
 
 
 def rank_ic(score_TN: Floats, label_TN: Floats, minimum_symbols: int = 3) -> Floats:
-    """Spearman correlation of each session over the symbols that have both (T,); NaN where undefined.
+    """Spearman correlation of each session over the symbols with a score and a label (T,).
 
-    Undefined: fewer than `minimum_symbols` pairs, or all scores or all labels alike.
+    NaN with fewer than `minimum_symbols` pairs, or where all scores or all labels are equal. Ranks 1 2 3 4 against
+    2 1 4 3 give 1 - 6 * 4 / (4 * 15):
+
+    >>> rank_ic(np.array([[1.0, 2.0, 3.0, 4.0]]), np.array([[0.02, 0.01, 0.04, 0.03]])).round(6).tolist()
+    [0.6]
     """
     return rank_correlations(sort(score_TN), sort(label_TN), minimum_symbols)
 
 
-def rank_correlations(left: Sorted, right: Sorted, minimum_symbols: int = 3) -> Floats:
-    """`rank_ic` of two sorted panels."""
-    both_TN = left.here_TN & right.here_TN
+def rank_correlations(left: SortedPanel, right: SortedPanel, minimum_symbols: int = 3) -> Floats:
+    """`rank_ic` of two sorted panels (T,)."""
+    both_TN = left.available_TN & right.available_TN
     return _correlations(ranks_within(left, both_TN), ranks_within(right, both_TN), both_TN, minimum_symbols)
 
 
 def ic(score_TN: Floats, label_TN: Floats, minimum_symbols: int = 3) -> Floats:
-    """Pearson correlation of each session over the symbols that have both (T,); NaN where undefined."""
+    """Pearson correlation of each session over the symbols with a score and a label (T,); NaN where undefined."""
     both_TN = np.isfinite(score_TN) & np.isfinite(label_TN)
     return _correlations(_centred(score_TN, both_TN), _centred(label_TN, both_TN), both_TN, minimum_symbols)
 
 
 def _centred(values_TN: Floats, both_TN: Flags) -> Floats:
-    """Less the mean of the symbols kept, 0 for others; equal values leave no rounding error behind."""
-    kept_TN = np.where(both_TN, values_TN, 0.0)
+    """Values less the mean of the selected symbols, 0 for others; equal values leave no rounding error behind."""
+    filled_TN = np.where(both_TN, values_TN, 0.0)
     count_T1 = np.maximum(both_TN.sum(axis=1, keepdims=True), 1)
-    centred_TN = np.where(both_TN, kept_TN - kept_TN.sum(axis=1, keepdims=True) / count_T1, 0.0)
-    flat_T1 = np.abs(centred_TN).max(axis=1, keepdims=True, initial=0.0) <= 1e-12 * np.abs(kept_TN).max(
+    centred_TN = np.where(both_TN, filled_TN - filled_TN.sum(axis=1, keepdims=True) / count_T1, 0.0)
+    flat_T1 = np.abs(centred_TN).max(axis=1, keepdims=True, initial=0.0) <= 1e-12 * np.abs(filled_TN).max(
         axis=1, keepdims=True, initial=0.0
     )
     return np.where(flat_T1, 0.0, centred_TN)
@@ -125,35 +133,35 @@ def _products(left_TN: Floats, right_TN: Floats) -> Floats:
 
 
 def path_mean(series_T: Floats, horizon: int) -> float | None:
-    """Mean over the `horizon` start-day paths (sessions k, k + horizon, ...) of each path's own mean."""
-    paths = [own for k in range(horizon) if (own := mean(series_T[k::horizon])) is not None]
-    return float(np.mean(paths)) if paths else None
+    """Mean over the `horizon` start-day paths (sessions k, k + horizon, ...) of each path's mean; None without any."""
+    means = [path for k in range(horizon) if (path := mean(series_T[k::horizon])) is not None]
+    return float(np.mean(means)) if means else None
 
 
 def icir(weekly: Floats) -> float | None:
-    """Mean over standard deviation (ddof 1) of the weekly RankIC; None with fewer than two weeks or no spread."""
+    """Mean over standard deviation (ddof 1) of weekly RankIC; None with fewer than two weeks or without spread."""
     finite = weekly[np.isfinite(weekly)]
     spread = float(finite.std(ddof=1)) if len(finite) > 1 else 0.0
     return float(finite.mean()) / spread if spread > 0 else None
 
 
 def decay_series(score_TN: Floats, close_TN: Floats, lags: int, minimum_symbols: int = 3) -> list[Floats]:
-    """RankIC per session of score(t) with the single-session return close(t+lag) -> close(t+lag+1), lag 1 to `lags`.
+    """RankIC per session of score(t) with the one-session return close(t+lag) -> close(t+lag+1), lag 1 to `lags`.
 
-    Both panels have the same T consecutive sessions. Lag 1 is the first session earned after a fill at the close of
-    t+1. A series is as long as the closes reach.
+    Both panels cover the same T consecutive sessions. Lag 1 is the first session earned after a fill at the close of
+    t+1. Each series is as long as the closes reach.
     """
-    score, moved = sort(score_TN[:-1]), sort(close_TN[1:] / close_TN[:-1] - 1)
+    score, change = sort(score_TN[:-1]), sort(close_TN[1:] / close_TN[:-1] - 1)
     series = []
     for lag in range(1, lags + 1):
-        gone = min(lag, len(moved.here_TN))
-        both_TN = score.here_TN[: len(score.here_TN) - gone] & moved.here_TN[gone:]
-        left_TN = ranks_within(score, np.pad(both_TN, ((0, gone), (0, 0))))[: len(both_TN)]
-        right_TN = ranks_within(moved, np.pad(both_TN, ((gone, 0), (0, 0))))[gone:]
+        skip = min(lag, len(change.available_TN))
+        both_TN = score.available_TN[: len(score.available_TN) - skip] & change.available_TN[skip:]
+        left_TN = ranks_within(score, np.pad(both_TN, ((0, skip), (0, 0))))[: len(both_TN)]
+        right_TN = ranks_within(change, np.pad(both_TN, ((skip, 0), (0, 0))))[skip:]
         series.append(_correlations(left_TN, right_TN, both_TN, minimum_symbols))
     return series
 
 
 def decay(score_TN: Floats, close_TN: Floats, lags: int, minimum_symbols: int = 3) -> list[float | None]:
-    """Mean of each of the series of `decay_series`; None where the closes do not reach."""
+    """Mean of each series of `decay_series`; None where the closes do not reach."""
     return [mean(series_T) for series_T in decay_series(score_TN, close_TN, lags, minimum_symbols)]

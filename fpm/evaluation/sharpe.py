@@ -1,4 +1,4 @@
-"""How likely a Sharpe ratio is to be skill: for short and skewed histories, and after many tries.
+"""Probabilistic and deflated Sharpe ratios: corrected for short and skewed histories, and for many trials.
 
 Bailey and Lopez de Prado 2012 (The Sharpe Ratio Efficient Frontier) and 2014 (The Deflated Sharpe Ratio).
 """
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from fpm.panels import Floats
 
 EULER = 0.5772156649015329
-FEWEST = 8  # returns; skewness and kurtosis of fewer say nothing
+MINIMUM_RETURNS = 8  # skewness and kurtosis of fewer say nothing
 
 
 @dataclass(frozen=True)
 class Sharpe:
-    """`per_week` and `annual`: mean over standard deviation of the weekly returns; `low`, `high`: bounds of the annual
-    one. `probabilistic`: the probability that the true ratio is above 0; `deflated`: that it is above
-    `expected_maximum` (per week), what the best of `trials` settings without any skill would show.
+    """A Sharpe ratio of weekly returns with its interval and its probabilities.
+
+    `per_week` and `annual`: mean over standard deviation. `low` and `high`: bounds of the annual ratio.
+    `probabilistic`: probability that the true ratio is above 0. `deflated`: probability that it is above
+    `expected_maximum` (per week), the expected best ratio of `trials` settings without skill.
     """
 
     per_week: float
@@ -36,10 +38,10 @@ class Sharpe:
 
 
 def sharpe(returns: Floats, trials: int, per_year: int, level: float) -> Sharpe | None:
-    """Of weekly returns; None for fewer than eight of them, or returns that do not vary."""
+    """Sharpe ratio of weekly returns; None with fewer than `MINIMUM_RETURNS` of them or without variation."""
     from scipy.stats import norm
 
-    if len(returns) < FEWEST or np.ptp(returns) == 0:
+    if len(returns) < MINIMUM_RETURNS or np.ptp(returns) == 0:
         return None
     ratio = float(returns.mean() / returns.std(ddof=1))
     error, best = ratio_error(returns, ratio), expected_maximum(trials, len(returns))
@@ -57,7 +59,7 @@ def sharpe(returns: Floats, trials: int, per_year: int, level: float) -> Sharpe 
 
 
 def ratio_error(returns: Floats, ratio: float) -> float:
-    """Standard error of a Sharpe ratio, given skewness and kurtosis (2012, eq. 8)."""
+    """Standard error of a Sharpe ratio under skewness and kurtosis (Bailey and Lopez de Prado 2012, eq. 8)."""
     standard = (returns - returns.mean()) / returns.std()
     skewness, kurtosis = float((standard**3).mean()), float((standard**4).mean())
     inside = 1 - skewness * ratio + (kurtosis - 1) / 4 * ratio**2
@@ -65,9 +67,9 @@ def ratio_error(returns: Floats, ratio: float) -> float:
 
 
 def expected_maximum(trials: int, returns: int) -> float:
-    """The best Sharpe ratio to be expected of so many independent tries without skill (2014, eq. 1).
+    """Expected best Sharpe ratio of independent trials without skill (Bailey and Lopez de Prado 2014, eq. 1).
 
-    The tries' ratios spread as those of returns without skill do: with the variance 1 / (returns - 1).
+    Without skill the trials' ratios have the variance 1 / (returns - 1).
     """
     from scipy.stats import norm
 

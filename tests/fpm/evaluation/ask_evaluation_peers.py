@@ -1,4 +1,4 @@
-"""What alphalens-reloaded and skfolio say of the panels below, written to `evaluation_peers.json` beside this file.
+"""Write the figures of alphalens-reloaded and skfolio for the panels below to `evaluation_peers.json`.
 
 Run in an environment of its own: `pip install alphalens-reloaded==0.5.1 skfolio==1.12.2`, then
 `python tests/fpm/evaluation/ask_evaluation_peers.py`.
@@ -24,18 +24,18 @@ Floats = NDArray[np.float64]
 
 
 def whole() -> tuple[Floats, Floats]:
-    """Scores without ties that know a little of the labels; a session has 50 or 51 pairs, in turns."""
+    """Scores without ties and with some information on the labels; sessions alternate between 50 and 51 pairs."""
     rng = np.random.default_rng(9)
     label_TN = rng.normal(0, 0.03, (SESSIONS, SYMBOLS))
     score_TN = 10 * label_TN + rng.normal(size=label_TN.shape)
     for t in range(SESSIONS):
-        gone = rng.permutation(SYMBOLS)[: 3 - t % 2]
-        score_TN[t, gone[:1]], label_TN[t, gone[1:]] = np.nan, np.nan
+        missing = rng.permutation(SYMBOLS)[: 3 - t % 2]
+        score_TN[t, missing[:1]], label_TN[t, missing[1:]] = np.nan, np.nan
     return score_TN, label_TN
 
 
 def tied() -> tuple[Floats, Floats]:
-    """The same in steps, many scores and labels alike, one value in ten missing, two sessions without labels."""
+    """The same, rounded to many ties, with a tenth of the scores missing and two sessions without labels."""
     score_TN, label_TN = whole()
     score_TN, label_TN = np.round(score_TN), np.round(label_TN, 2)
     rng = np.random.default_rng(10)
@@ -45,26 +45,26 @@ def tied() -> tuple[Floats, Floats]:
 
 
 def thirds(score_TN: Floats) -> NDArray[np.int64]:
-    """The size group of every symbol that has a score, where a symbol's size is its number."""
-    place_TN = np.maximum(np.cumsum(np.isfinite(score_TN), axis=1) - 1, 0)
-    return place_TN * 3 // (place_TN[:, -1:] + 1)
+    """Size group of every symbol with a score; a symbol's size is its number."""
+    position_TN = np.maximum(np.cumsum(np.isfinite(score_TN), axis=1) - 1, 0)
+    return position_TN * 3 // (position_TN[:, -1:] + 1)
 
 
 def weekly_returns() -> Floats:
-    """A long-short portfolio's weeks: skewed, and falling at the start."""
+    """Weekly returns of a long-short portfolio: skewed, with a fall at the start."""
     returns = 0.004 + 0.02 * np.random.default_rng(11).gamma(2, 1, WEEKS) - 0.04
     returns[0] = -0.05
     return np.asarray(returns)
 
 
-def ask() -> dict[str, Any]:
-    return {"alphalens": {"whole": of_whole(), "tied": of_tied()}, "skfolio": of_weeks()}
+def answers() -> dict[str, Any]:
+    return {"alphalens": {"whole": whole_answers(), "tied": tied_answers()}, "skfolio": weekly_answers()}
 
 
-def of_whole() -> dict[str, Any]:
+def whole_answers() -> dict[str, Any]:
     from alphalens import performance
 
-    factor, weekly, halves = laid_out(*whole()), laid_out(*whole(), rows=WEEKLY), laid_out(*whole(), groups=2)
+    factor, weekly, halves = peer_frame(*whole()), peer_frame(*whole(), rows=WEEKLY), peer_frame(*whole(), groups=2)
     by_date = performance.mean_return_by_quantile(factor, by_date=True, demeaned=False)[0]["5D"].unstack()
     over_all = performance.mean_return_by_quantile(factor, demeaned=False)[0]["5D"]
     turnover = {q: performance.quantile_turnover(weekly["factor_quantile"], q) for q in (1, GROUPS)}
@@ -73,19 +73,19 @@ def of_whole() -> dict[str, Any]:
         "ic_by_size": performance.mean_information_coefficient(factor, by_group=True)["5D"].tolist(),
         "returns": by_date.T.to_numpy().tolist(),
         "mean_returns": over_all.tolist(),
-        "turnover": [each.iloc[1:].tolist() for each in turnover.values()],
+        "turnover": [series.iloc[1:].tolist() for series in turnover.values()],
         "halves": performance.factor_returns(halves, equal_weight=True)["5D"].tolist(),
     }
 
 
-def of_tied() -> dict[str, Any]:
+def tied_answers() -> dict[str, Any]:
     from alphalens import performance
 
-    ic = performance.factor_information_coefficient(laid_out(*tied(), groups=2))["5D"]
+    ic = performance.factor_information_coefficient(peer_frame(*tied(), groups=2))["5D"]
     return {"sessions": [f"{session:%Y-%m-%d}" for session in ic.index], "ic": ic.tolist()}
 
 
-def laid_out(score_TN: Floats, label_TN: Floats, groups: int = GROUPS, rows: list[int] | None = None) -> Any:
+def peer_frame(score_TN: Floats, label_TN: Floats, groups: int = GROUPS, rows: list[int] | None = None) -> Any:
     """The peer's own frame of factor, forward return, quantile and group."""
     import pandas as pd
     from alphalens import utils
@@ -101,18 +101,18 @@ def laid_out(score_TN: Floats, label_TN: Floats, groups: int = GROUPS, rows: lis
     return utils.get_clean_factor(panel["score"].dropna(), returns, panel["size"], quantiles=groups, max_loss=1)
 
 
-def of_weeks() -> dict[str, float]:
+def weekly_answers() -> dict[str, float]:
     from skfolio import Portfolio, measures
 
     returns = weekly_returns()
-    held = Portfolio(X=returns[:, None], weights=[1.0], annualization_factor=52, compounded=True)
+    portfolio = Portfolio(X=returns[:, None], weights=[1.0], annualization_factor=52, compounded=True)
     best = measures.expected_max_sharpe_ratio(TRIALS, 1 / np.sqrt(WEEKS - 1))
     return {
-        "total_return": float(held.cumulative_returns[-1]) - 1,
-        "max_drawdown": float(held.max_drawdown),
-        "sharpe_ratio": float(held.sharpe_ratio),
-        "annualized_sharpe_ratio": float(held.annualized_sharpe_ratio),
-        "annualized_standard_deviation": float(held.annualized_standard_deviation),
+        "total_return": float(portfolio.cumulative_returns[-1]) - 1,
+        "max_drawdown": float(portfolio.max_drawdown),
+        "sharpe_ratio": float(portfolio.sharpe_ratio),
+        "annualized_sharpe_ratio": float(portfolio.annualized_sharpe_ratio),
+        "annualized_standard_deviation": float(portfolio.annualized_standard_deviation),
         "expected_max_sharpe_ratio": float(best),
         "probabilistic_sharpe_ratio": float(measures.probabilistic_sharpe_ratio(returns)),
         "deflated_sharpe_ratio": float(measures.probabilistic_sharpe_ratio(returns, best)),
@@ -120,4 +120,4 @@ def of_weeks() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    ANSWERS.write_text(json.dumps(ask(), indent=1) + "\n")
+    ANSWERS.write_text(json.dumps(answers(), indent=1) + "\n")

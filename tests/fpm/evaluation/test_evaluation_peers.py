@@ -1,15 +1,16 @@
 """Figures of a factor equal those of alphalens-reloaded and skfolio where both compute the same thing.
 
-Their answers are in `evaluation_peers.json`, written by `ask_evaluation_peers.py`. What is not the same, and so is not
-compared:
+Their answers are in `evaluation_peers.json`, written by `ask_evaluation_peers.py`. Not compared, because the
+definitions differ:
 
-- Groups of a session whose pairs are neither a multiple of the number of groups nor one more, or whose scores tie:
-  alphalens cuts at interpolated quantiles (pandas' qcut), ours are equal in size up to one, ties in symbol order.
-- Intervals: alphalens' standard errors take sessions as independent, though labels of five sessions overlap.
-- `factor_returns` weighs by score, or halves long and short; ours is top minus bottom, not halved: twice theirs with
-  equal weights, two groups and an even number of pairs (of an odd one they leave out the median).
-- `factor_rank_autocorrelation`: ours has no such figure, turnover says it.
-- skfolio's yearly mean is arithmetic, our annual return geometric.
+- Groups of a session whose number of pairs is neither a multiple of the number of groups nor one more, or whose scores
+  tie: alphalens cuts at interpolated quantiles (pandas' qcut); our groups differ in size by one at most, with ties in
+  symbol order.
+- Intervals: alphalens treats sessions as independent, though labels of five sessions overlap.
+- `factor_returns` weighs by score, or halves long and short. Ours is top minus bottom, not halved: twice theirs with
+  equal weights, two groups and an even number of pairs (from an odd number they leave out the median).
+- `factor_rank_autocorrelation`: we report turnover instead.
+- Annual returns: skfolio's mean is arithmetic, ours geometric.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import pytest
 from fpm.evaluation.evaluate import EvaluationConfig, evaluate
 from fpm.evaluation.figures import Figures, Surroundings
 from fpm.evaluation.groups import max_drawdown
-from fpm.evaluation.long_short import Grid, long_short
+from fpm.evaluation.long_short import LongShortConfig, long_short
 from fpm.evaluation.sharpe import sharpe
 from tests.fpm.evaluation.ask_evaluation_peers import (
     ANSWERS,
@@ -37,7 +38,7 @@ from tests.fpm.evaluation.ask_evaluation_peers import (
     weekly_returns,
     whole,
 )
-from tests.fpm.evaluation.panels_of import long
+from tests.fpm.evaluation.panels import long
 
 PEERS: dict[str, Any] = json.loads(ANSWERS.read_text())
 WHOLE, TIED, WEEKS = PEERS["alphalens"]["whole"], PEERS["alphalens"]["tied"], PEERS["skfolio"]
@@ -48,9 +49,9 @@ def near(expected: Any) -> Any:
 
 
 def figures_of(score_TN: np.ndarray, label_TN: np.ndarray, groups: int = GROUPS) -> Figures:
-    around = Surroundings(sizes=long(np.tile(np.arange(1.0, SYMBOLS + 1), (len(DAYS), 1)), "size", DAYS))
+    surroundings = Surroundings(sizes=long(np.tile(np.arange(1.0, SYMBOLS + 1), (len(DAYS), 1)), "size", DAYS))
     config = EvaluationConfig(groups=groups, draws=20, null_draws=20)
-    return evaluate(long(score_TN, "score", DAYS), long(label_TN, "label", DAYS), config, around)
+    return evaluate(long(score_TN, "score", DAYS), long(label_TN, "label", DAYS), config, surroundings)
 
 
 def test_rank_ic_of_every_session_is_theirs() -> None:
@@ -58,9 +59,9 @@ def test_rank_ic_of_every_session_is_theirs() -> None:
 
 
 def test_rank_ic_with_ties_and_gaps_is_theirs_and_sessions_without_labels_have_none() -> None:
-    found = figures_of(*tied()).series
-    assert [str(session) for session, _ in found] == TIED["sessions"]
-    assert [value for _, value in found] == near(TIED["ic"])
+    series = figures_of(*tied()).series
+    assert [str(session) for session, _ in series] == TIED["sessions"]
+    assert [value for _, value in series] == near(TIED["ic"])
 
 
 def test_mean_of_rank_ic_by_size_group_is_theirs() -> None:
@@ -68,40 +69,40 @@ def test_mean_of_rank_ic_by_size_group_is_theirs() -> None:
 
 
 def test_returns_of_every_group_are_theirs() -> None:
-    found = figures_of(*whole())
-    assert list(found.groups) == near(WHOLE["mean_returns"])
-    by_week = [list(returns) for _, returns in found.group_weeks]
+    figures = figures_of(*whole())
+    assert list(figures.groups) == near(WHOLE["mean_returns"])
+    by_week = [list(returns) for _, returns in figures.group_weeks]
     assert np.array(by_week) == near(np.array(WHOLE["returns"])[WEEKLY])
 
 
 def test_turnover_is_the_mean_of_their_outer_quantiles() -> None:
-    found = figures_of(*whole())
-    assert [value for _, value in found.turnover_weeks] == near(np.mean(WHOLE["turnover"], axis=0))
-    assert found.long_short.turnover == near(np.mean(WHOLE["turnover"]))
+    figures = figures_of(*whole())
+    assert [value for _, value in figures.turnover_weeks] == near(np.mean(WHOLE["turnover"], axis=0))
+    assert figures.long_short.turnover == near(np.mean(WHOLE["turnover"]))
 
 
 def test_long_short_of_two_groups_is_twice_their_factor_returns() -> None:
-    found = dict(figures_of(*whole(), groups=2).long_short.weeks)
+    weeks = dict(figures_of(*whole(), groups=2).long_short.weeks)
     even = [n for n in WEEKLY if n % 2 == 0]
-    assert [found[DAYS[n]] for n in even] == near([2 * WHOLE["halves"][n] for n in even])
+    assert [weeks[DAYS[n]] for n in even] == near([2 * WHOLE["halves"][n] for n in even])
 
 
 def test_what_the_weeks_earned_is_skfolios() -> None:
     returns_W = weekly_returns()
     returns_WG = np.column_stack([np.zeros_like(returns_W), returns_W])
-    grid = Grid(weeks_per_year=52, annualise_from=13, level=0.95, draws=20, seed=1)
-    found = long_short(returns_WG, np.full(len(returns_W), np.nan), [DAYS[0]] * len(returns_W), grid)
-    assert found.total_return == near(WEEKS["total_return"])
-    assert found.max_drawdown == max_drawdown(returns_W) == near(WEEKS["max_drawdown"])
-    assert found.annual_return == near((1 + WEEKS["total_return"]) ** (52 / len(returns_W)) - 1)
-    assert found.information_ratio == near(found.annual_return / WEEKS["annualized_standard_deviation"])
+    config = LongShortConfig(weeks_per_year=52, annualise_from=13, level=0.95, draws=20, seed=1)
+    portfolio = long_short(returns_WG, np.full(len(returns_W), np.nan), [DAYS[0]] * len(returns_W), config)
+    assert portfolio.total_return == near(WEEKS["total_return"])
+    assert portfolio.max_drawdown == max_drawdown(returns_W) == near(WEEKS["max_drawdown"])
+    assert portfolio.annual_return == near((1 + WEEKS["total_return"]) ** (52 / len(returns_W)) - 1)
+    assert portfolio.information_ratio == near(portfolio.annual_return / WEEKS["annualized_standard_deviation"])
 
 
 def test_sharpe_ratios_are_skfolios() -> None:
-    found = sharpe(weekly_returns(), TRIALS, per_year=52, level=0.95)
-    assert found is not None
-    assert found.per_week == near(WEEKS["sharpe_ratio"])
-    assert found.annual == near(WEEKS["annualized_sharpe_ratio"]) == near(WEEKS["sharpe_ratio"] * sqrt(52))
-    assert found.expected_maximum == near(WEEKS["expected_max_sharpe_ratio"])
-    assert found.probabilistic == near(WEEKS["probabilistic_sharpe_ratio"])
-    assert found.deflated == near(WEEKS["deflated_sharpe_ratio"])
+    ratio = sharpe(weekly_returns(), TRIALS, per_year=52, level=0.95)
+    assert ratio is not None
+    assert ratio.per_week == near(WEEKS["sharpe_ratio"])
+    assert ratio.annual == near(WEEKS["annualized_sharpe_ratio"]) == near(WEEKS["sharpe_ratio"] * sqrt(52))
+    assert ratio.expected_maximum == near(WEEKS["expected_max_sharpe_ratio"])
+    assert ratio.probabilistic == near(WEEKS["probabilistic_sharpe_ratio"])
+    assert ratio.deflated == near(WEEKS["deflated_sharpe_ratio"])

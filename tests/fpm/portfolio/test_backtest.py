@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from fpm.portfolio.backtest import BacktestConfig, backtest, monthly_win_rate, prices
-from tests.fpm.evaluation.panels_of import long, symbols_of, weekdays
+from tests.fpm.evaluation.panels import long, symbol_names, weekdays
 
 MONDAY = date(2025, 6, 2)
 FREE = BacktestConfig(cost=0.0)
@@ -163,7 +163,7 @@ def test_decided_at_the_last_session_there_is_nothing_to_say_yet():
 def test_a_name_that_stops_trading_keeps_its_last_price():
     days = weekdays(MONDAY, 4)
     bars = daily([[10, 10], [10, 10], [10, 10], [10, 10]], days).filter(
-        ~((pl.col("symbol") == symbols_of(2)[0]) & (pl.col("session") >= days[2]))
+        ~((pl.col("symbol") == symbol_names(2)[0]) & (pl.col("session") >= days[2]))
     )
     found = backtest(weights([[0.5, 0.5]], days[:1]), weights(np.full((4, 2), 0.5), days), bars, FREE)
     assert found.total_return == pytest.approx(0.0)

@@ -10,7 +10,7 @@ import pytest
 
 from fpm.evaluation.intervals import Interval
 from fpm.report import charts
-from tests.fpm.report.made_report import made
+from tests.fpm.report.sample_report import sample_report
 
 MONDAY = date(2025, 6, 2)
 
@@ -29,14 +29,14 @@ def test_a_long_short_curve_starts_at_one_and_ends_a_week_after_its_last_week():
 
 
 def test_the_drawdown_below_a_long_short_curve_is_its_own():
-    streams = {"dual": made().streams["dual"]}
+    streams = {"dual": sample_report().streams["dual"]}
     curve, fall = charts.long_short(streams).data
     assert max(fall.y) <= 0 and -min(fall.y) == pytest.approx(streams["dual"].long_short.max_drawdown)
     assert curve.y[-1] - 1 == pytest.approx(streams["dual"].long_short.total_return)
 
 
 def test_cumulative_rank_ic_ends_at_the_sum_of_the_sessions():
-    streams = made().streams
+    streams = sample_report().streams
     for line in charts.cumulative_rank_ic(streams).data:
         assert line.y[-1] == pytest.approx(sum(value for _, value in streams[line.name].series))
 
@@ -53,7 +53,7 @@ def test_a_rolling_mean_by_hand():
 
 
 def test_long_curves_are_drawn_by_their_growth():
-    streams = made().streams
+    streams = sample_report().streams
     far = replace(streams["dual"].long_short, weeks=tuple((MONDAY + timedelta(weeks=n), 0.5) for n in range(9)))
     near = replace(far, weeks=tuple((session, 0.001) for session, _ in far.weeks))
     drawn = [charts.long_short({"dual": replace(streams["dual"], long_short=each)}) for each in (far, near)]
@@ -61,7 +61,7 @@ def test_long_curves_are_drawn_by_their_growth():
 
 
 def test_every_group_has_a_curve_from_dark_to_the_streams_colour():
-    dual = made().streams["dual"]
+    dual = sample_report().streams["dual"]
     lines = charts.group_curves("dual", dual).data
     assert len(lines) == len(dual.groups)
     lowest = [means[0] for _, means in dual.group_weeks]
@@ -86,7 +86,7 @@ def test_whiskers_reach_from_the_figure_to_the_ends_of_its_interval():
 
 
 def test_bars_of_sizes_and_exposures_are_the_figures():
-    streams = made().streams
+    streams = sample_report().streams
     for bar in charts.by_size(streams).data:
         assert list(zip(bar.x, bar.y, strict=True)) == list(streams[bar.name].by_size)
     for bar in charts.exposures(streams).data:
@@ -94,7 +94,7 @@ def test_bars_of_sizes_and_exposures_are_the_figures():
 
 
 def test_turnover_is_that_of_every_week():
-    streams = {"dual": made().streams["dual"]}
+    streams = {"dual": sample_report().streams["dual"]}
     (line,) = charts.turnover(streams).data
     assert list(line.y) == [share for _, share in streams["dual"].turnover_weeks]
     assert np.mean(line.y) == pytest.approx(streams["dual"].long_short.turnover)

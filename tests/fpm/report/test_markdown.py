@@ -9,7 +9,7 @@ from fpm.report.data import Quarantined, ReportData
 from fpm.report.markdown import markdown, plain
 from fpm.report.page import build
 from fpm.report.tables import tables
-from tests.fpm.report.made_report import made
+from tests.fpm.report.sample_report import sample_report
 
 
 def cells(line: str) -> list[str]:
@@ -18,8 +18,8 @@ def cells(line: str) -> list[str]:
 
 
 def test_every_table_is_there_with_as_many_cells_in_every_row():
-    blocks = [block.splitlines() for block in markdown(made()).split("\n\n") if block.startswith("|")]
-    written = [table for table in tables(made()).values() if table.rows]
+    blocks = [block.splitlines() for block in markdown(sample_report()).split("\n\n") if block.startswith("|")]
+    written = [table for table in tables(sample_report()).values() if table.rows]
     assert len(blocks) == len(written)
     for lines in blocks:
         assert len({len(cells(line)) for line in lines}) == 1
@@ -27,24 +27,24 @@ def test_every_table_is_there_with_as_many_cells_in_every_row():
 
 
 def test_headings_are_those_of_the_page_in_its_order():
-    page = [heading.replace("&#39;", "'") for heading in re.findall(r"<h2>(.*?)</h2>", build(made()))]
-    text = re.findall(r"^## (.*)$", markdown(made()), re.MULTILINE)
+    page = [heading.replace("&#39;", "'") for heading in re.findall(r"<h2>(.*?)</h2>", build(sample_report()))]
+    text = re.findall(r"^## (.*)$", markdown(sample_report()), re.MULTILINE)
     assert text == [heading for heading in page if heading in text] and len(text) >= 6
 
 
 def test_their_rows_are_marked_as_theirs():
-    theirs = [line for line in markdown(made()).splitlines() if "their" in line and line.startswith("|")]
+    theirs = [line for line in markdown(sample_report()).splitlines() if "their" in line and line.startswith("|")]
     assert len(theirs) == 5 and all(cells(line)[0].startswith("*their ") for line in theirs)
-    assert "not reproduced here" in markdown(made())
+    assert "not reproduced here" in markdown(sample_report())
 
 
 def test_text_from_data_stays_text():
-    bars = replace(made(), quarantined=[Quarantined("a|b", "X_1", "price *0* <b>\nand `more`", 3)])
+    bars = replace(sample_report(), quarantined=[Quarantined("a|b", "X_1", "price *0* <b>\nand `more`", 3)])
     (line,) = [line for line in markdown(bars).splitlines() if "X\\_1" in line]
     assert cells(line) == ["a\\|b", "X\\_1", "price \\*0\\* &lt;b> and \\`more\\`", "3"]
     assert plain("[x](y) & #1") == "\\[x\\](y) &amp; \\#1"
 
 
 def test_same_figures_same_bytes_and_an_empty_deployment_has_a_twin():
-    assert markdown(made()) == markdown(made())
+    assert markdown(sample_report()) == markdown(sample_report())
     assert "*nothing was kept out*" in markdown(ReportData("nothing yet", "2025-01-01", "us", "short", {}))

@@ -11,7 +11,7 @@ import pytest
 from fpm.report.data import ReportData
 from fpm.report.figure_text import number
 from fpm.report.page import build, plots, twin
-from tests.fpm.report.made_report import made
+from tests.fpm.report.sample_report import sample_report
 
 
 class Links(HTMLParser):
@@ -32,7 +32,7 @@ class Links(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return build(made())
+    return build(sample_report())
 
 
 def test_the_page_fetches_nothing_and_carries_plotly_once(page):
@@ -43,8 +43,8 @@ def test_the_page_fetches_nothing_and_carries_plotly_once(page):
 
 
 def test_same_figures_same_bytes(page):
-    assert build(made()) == page
-    assert twin(made()) == twin(made())
+    assert build(sample_report()) == page
+    assert twin(sample_report()) == twin(sample_report())
 
 
 def test_every_plot_is_there_once_under_its_own_id(page):
@@ -69,7 +69,7 @@ def test_every_plot_is_there_once_under_its_own_id(page):
         "turnover",
         "exposures",
     }
-    assert set(plots(made())) == expected
+    assert set(plots(sample_report())) == expected
     assert sorted(set(links.ids) & expected) == sorted(expected)
     assert all(links.ids.count(name) == 1 for name in expected)
 
@@ -94,19 +94,19 @@ def test_the_source_reports_figures_are_labelled_as_theirs(page):
 
 
 def test_independent_periods_and_intervals_are_said(page):
-    figures = made().streams["dual"]
+    figures = sample_report().streams["dual"]
     assert f"<strong>{figures.independent_periods} independent periods.</strong>" in page
     assert f"[{number(figures.newey_west.low)}, {number(figures.newey_west.high)}]" in page
 
 
 def test_a_history_too_short_for_anything_still_makes_a_page():
-    short = build(made(sessions=8, symbols=4))
+    short = build(sample_report(sessions=8, symbols=4))
     assert "1 independent period." in short
     assert "there are no intervals" in short
 
 
 def test_the_twin_holds_what_the_page_shows():
-    data = made()
+    data = sample_report()
     held = json.loads(twin(data))
     assert held["streams"]["dual"]["rank_ic"] == data.streams["dual"].rank_ic
     assert held["streams"]["dual"]["series"][0][0] == "2025-06-02"

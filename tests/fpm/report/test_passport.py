@@ -12,7 +12,7 @@ import pytest
 from fpm.errors import InputRefused
 from fpm.report.data import plain
 from fpm.report.passport import SERIES, Difference, first_difference, headline, seal, unseal
-from tests.fpm.report.made_report import made
+from tests.fpm.report.sample_report import sample_report
 
 CONTENT = {"deployment": {"market": "cn"}, "figures": {"rank_ic": 0.1, "icir": None}, "models": ["\u00e9", 2]}
 
@@ -56,7 +56,7 @@ def test_the_first_difference_is_named_by_its_place():
 
 
 def test_the_headline_holds_every_figure_and_no_series():
-    data = made()
+    data = sample_report()
     dual = headline(data)["streams"]["dual"]
     assert dual["rank_ic"] == data.streams["dual"].rank_ic
     assert dual["newey_west"]["low"] == data.streams["dual"].newey_west.low
@@ -73,7 +73,7 @@ def test_plain_values():
 
 
 def test_another_figure_is_another_passport():
-    data = made()
+    data = sample_report()
     other = replace(data, streams={**data.streams, "dual": replace(data.streams["dual"], rank_ic=0.5)})
     assert seal(headline(data)) != seal(headline(other))
     assert first_difference(headline(data), headline(other)).at == ("streams", "dual", "rank_ic")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from fpm.report.page import plots
 from fpm.report.sections import SECTIONS, shown
 from fpm.report.tables import TABLES
-from tests.fpm.report.made_report import made
+from tests.fpm.report.sample_report import sample_report
 
 
 def test_every_table_and_every_plot_has_one_place():
     parts = [(part.kind, part.name) for section in SECTIONS for part in section.parts]
     assert len(parts) == len(set(parts))
     assert {name for kind, name in parts if kind == "table"} == set(TABLES)
-    assert {name for kind, name in parts if kind == "plot"} == set(plots(made()))
+    assert {name for kind, name in parts if kind == "plot"} == set(plots(sample_report()))
 
 
 def test_sections_without_parts_are_left_out():

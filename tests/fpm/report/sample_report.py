@@ -7,17 +7,18 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from fpm.evaluation.evaluate import PRESETS, compare, evaluate, oracle_share
+from fpm.evaluation.comparison import compare, oracle_share
+from fpm.evaluation.evaluate import PRESETS, evaluate
 from fpm.evaluation.figures import Surroundings
 from fpm.portfolio.backtest import backtest
 from fpm.report.data import Coverage, Encoder, Fold, Quarantined, Rebalance, ReportData, SessionRange, Trial
-from tests.fpm.evaluation.panels_of import long, weekdays
+from tests.fpm.evaluation.panels import long, weekdays
 from tests.fpm.portfolio.test_backtest import daily
 
 MONDAY = date(2025, 6, 2)
 
 
-def made(sessions: int = 60, symbols: int = 24) -> ReportData:
+def sample_report(sessions: int = 60, symbols: int = 24) -> ReportData:
     """A whole report on drawn scores."""
     generator = np.random.default_rng(1)
     days = weekdays(MONDAY, sessions)
