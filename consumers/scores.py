@@ -67,7 +67,7 @@ def seen(session: date, vintage: str, config: ScorerConfig, stores: Stores) -> P
 
 
 def _require_unseen(model: Model, session: date, stores: Stores) -> None:
-    encoder = stores.models.named("encoder", model.manifest["vintage"])
+    encoder = stores.models.record("encoder", model.manifest["vintage"])
     purge = stores.settings.folds.purge
     for trained, gap in ((encoder, purge), (model, 0)):
         between = sessions_between(stores.market, min(trained.through, session), session)

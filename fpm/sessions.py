@@ -136,6 +136,17 @@ def parse_session(text: str) -> date:
     return session
 
 
+def require_order(first: date, last: date) -> None:
+    """Raises UsageError where a range of sessions is reversed."""
+    if first > last:
+        raise UsageError(
+            code="FPM-CFG-065",
+            wrong=f"{first} lies after {last}",
+            effect="nothing was done",
+            todo="give the earlier session first",
+        )
+
+
 def close(market: Market, session: date) -> datetime:
     """The moment the session's last minute ends, UTC. The `event_timestamp` of every daily row."""
     return moment(market, session, market.slots[-1])

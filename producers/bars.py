@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fpm.features.bars import derive_daily
-from fpm.ingest.bar_files import digest
 from fpm.ingest.conventions import Conventions
 from fpm.ingest.daily_files import ReferenceRows, read_daily, read_members
 from fpm.ingest.deliveries import Delivery, Refused, batches, find, read_all
@@ -18,13 +17,14 @@ from fpm.ingest.ingest_report import IngestReport
 from fpm.ingest.quarantine import missing_minutes
 from fpm.ingest.revisions import revise
 from fpm.ingest.vendor_bars import Combined, Parsed, combine, original_rows
+from fpm.ingest.vendor_files import digest
 from fpm.schema import FEATURES, OPTIONAL_FLOWS, TABLES
 from fpm.sessions import Market, close, cut_off, moment, previous_sessions
-from fpm.store.jobs.publishing import Partition, attempt, owned, publish, stage
-from fpm.store.jobs.receipts import keep_receipt, sessions_taken
+from fpm.store.jobs.publishing import Partition, attempt, ownership, publish, stage
+from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
 from fpm.store.lake.files import CLOCK, latest
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
-from fpm.store.ledger.stores import Stores, Written
+from fpm.store.ledger.stores import Stores, Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -114,8 +114,8 @@ def finish(references: References, intake: Intake) -> None:
 
 # --- files ------------------------------------------------------------------------------------------------------
 def _taken(path: Path, report: IngestReport, stores: Stores) -> bool:
-    sessions = sessions_taken(digest(path), stores)
-    report.add_taken(path, sessions)
+    sessions = sessions_ingested(digest(path), stores)
+    report.add_skipped(path, sessions)
     return sessions is not None
 
 
@@ -229,9 +229,9 @@ def publish_session(session: date, bars: pl.DataFrame | None, source: str, intak
     """Everything one session gained, in one attempt; stored versions are read under the partition's lock."""
     stores = intake.stores
     partition = Partition(NAME, session)
-    with owned(partition, stores), attempt(partition, source, stores) as begun:
+    with ownership(partition, stores), attempt(partition, source, stores) as begun:
         frames = _frames(session, bars, intake)
-        written = [Written(table, session, None, frame) for table, frame in frames.items()]
+        written = [Output(table, session, None, frame) for table, frame in frames.items()]
         outcome = publish(partition, begun, stage(partition, written, stores), stores)
     intake.report.add_outcome(session, outcome.status)
 

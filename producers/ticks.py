@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fpm.errors import InputRefused, UsageError
-from fpm.ingest.bar_files import digest, refuse
 from fpm.ingest.deliveries import DAILY, MEMBERS, Delivery, Refused
 from fpm.ingest.quarantine import RULES, incomplete, missing_minutes
-from fpm.store.jobs.receipts import keep_receipt, sessions_taken
+from fpm.ingest.vendor_files import digest, refusal
+from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.lake.tick_buckets import Buckets
 from fpm.ticks.files import TickFile, batches, find, open_file, original_rows
@@ -98,11 +98,11 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
 
 # --- files ------------------------------------------------------------------------------------------------------
 def _taken_before(files: Sequence[Path], intake: Intake) -> bool:
-    taken = [sessions_taken(digest(path), intake.stores) for path in files]
+    taken = [sessions_ingested(digest(path), intake.stores) for path in files]
     if any(each is None for each in taken):
         return False
     for path, sessions in zip(files, taken, strict=True):
-        intake.report.add_taken(path, sessions)
+        intake.report.add_skipped(path, sessions)
     return True
 
 
@@ -151,7 +151,9 @@ def _scatter_file(number: int, file: TickFile, take: Take) -> None:
             wrong = (
                 f"{count} bad rows so far, e.g. row {first['row'][0]}: {first['reason_code'][0]} {first['reason'][0]}"
             )
-            raise refuse("FPM-IN-150", file.path, wrong, "repair the file; a sound one has few bad rows")
+            raise refusal(
+                file.path, code="FPM-IN-150", wrong=wrong, todo="repair the file; a sound one has few bad rows"
+            )
     for rows, status, faults in seen:
         take.account.add_batch(rows, status, faults)
     take.faults[number] = [part for part in bad if part.height]
@@ -178,7 +180,7 @@ def _sessions(take: Take, told: pl.DataFrame, progress: Progress) -> list[date]:
     for done, session in enumerate(days):
         progress(len(days) + done, 2 * len(days), str(session))
         priced = _references(session, take.intake)
-        parts = [_minutes(session, bucket, priced, take) for bucket in take.buckets.of(session)]
+        parts = [_minutes(session, bucket, priced, take) for bucket in take.buckets.numbers(session)]
         take.account.add_minutes(parts)
         parts = [part for part in parts if part.symbols.height]
         if not parts:  # nothing but records after hours

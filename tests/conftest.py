@@ -1,7 +1,8 @@
 """Real small things for every test: an embedded PostgreSQL for the whole run, a fresh migrated database per test."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.postgres.migrate import migrate
 from fpm.store.postgres.server import Server, ensure_server, stop_server
 from fpm.store.settings import Settings
+from tests.shell import FPM, environment
 
 for _name in [name for name in os.environ if name.startswith("FPM_")]:
     del os.environ[_name]  # a developer's own deployment must not leak into the tests
@@ -66,3 +68,20 @@ def stores(settings: Settings) -> Iterator[Stores]:
     opened = open_stores(settings)
     yield opened
     opened.ledger.close()
+
+
+@pytest.fixture(scope="session")
+def fpm_command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`fpm_command(*words, **variables)` runs one command to its end, in its own home unless FPM_HOME names one."""
+
+    def run(*words: str, timeout: float = 120, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*FPM, *words],
+            env=environment(tmp_path_factory.mktemp("home"), **variables),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
-from fpm.commands import schedule
+from fpm.commands import jobs, training
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.postgres.server import Server
 from fpm.store.retrieval import features
@@ -50,5 +50,5 @@ def fresh_database(server: Server) -> Iterator[str]:
 def compute(stores: Stores, first: date, first_scored: date, last: date) -> None:
     """Every job up to the scores; what is up to date is left alone."""
     for name in FEATURE_JOBS:
-        schedule.backfill(schedule.job(name), first, last, stores, quiet)
-    schedule.walk_forward(stores, schedule.plan(stores, first_scored, last, None), silent)
+        jobs.backfill(name, first, last, stores, quiet)
+    training.walk_forward(stores, training.plan(stores, first_scored, last, None), silent)

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from consumers import derivation, parity
 from consumers.publish import VIEWS
-from fpm.commands import schedule
+from fpm.commands.night import nightly
 from fpm.errors import StoreCorrupt
 from fpm.exchange import simulate
 from fpm.sessions import cut_off
@@ -63,15 +63,15 @@ def nights(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) ->
         arrives = cut_off(stores.market, session)
         ingest(stores, first_copies(source, folder / "all", sessions), arrives)
         compute(stores, sessions[0], sessions[FIRST_SCORED], session)
-        schedule.nightly(session, stores)
+        nightly(session, stores)
         first = online(stores)
         ingest(stores, late_correction(source, folder / "late", session, symbols), later(arrives, 16))
-        night = schedule.nightly(session, stores)
+        night = nightly(session, stores)
         second = online(stores)
         ingest(stores, late_correction(source, folder / "older", before, symbols), later(arrives, 17))
-        schedule.nightly(before, stores)
+        nightly(before, stores)
         older, word = online(stores), note(stores, before)
-        schedule.nightly(session, stores)  # it looks back on the session before
+        nightly(session, stores)  # it looks back on the session before
         yield Nights(stores, sessions, symbols, first, second, older, word, night)
 
 
@@ -177,7 +177,7 @@ def test_a_tampered_partition_turns_the_night_red(nights: Nights) -> None:
     replaced = pl.when(pl.col("symbol") == symbol).then(pl.col("volume") * 1.0001).otherwise(pl.col("volume"))
     tamper(stores, "minute_features", session, replaced.alias("volume"))
     with pytest.raises(StoreCorrupt, match=f"FPM-PUB-220.*minute_features of {symbol} differs in volume"):
-        schedule.nightly(session, stores)
+        nightly(session, stores)
     (row,) = [row for row in stores.ledger.rows(session) if row["job"] == "derivation"]
     assert row["status"] == "failed" and symbol in row["error"]
 

@@ -1,6 +1,6 @@
-"""`fpm evaluate encoder`: has a vintage collapsed? Its figures beside its own beginning and the inputs' components.
+"""`fpm evaluate encoder`: has a vintage collapsed? Its figures beside its untrained self and PCA of its inputs.
 
-Judged on the newest sessions that have features: as many rows as fit, the same symbols in each.
+Figures are of the newest sessions that have features: up to `ROWS` symbol-sessions, the same symbols in each session.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from consumers.questions.explain import encoder_asked
+from consumers.questions.explain import encoder_model
 from fpm.errors import TryLater
 from fpm.features.minute_features import from_frame
 from fpm.nn.encoder import vintage as vintages
 from fpm.nn.encoder.baselines import input_components, untrained_fingerprints
-from fpm.nn.encoder.collapse import by_chance, collapse_figures, figures_by_session, gate, spectrum
+from fpm.nn.encoder.collapse import chance_share, collapse_figures, figures_by_session, gate, spectrum
 from fpm.nn.fit import deterministic
 from fpm.report import encoder_charts, pages
 from fpm.schema import MINUTE_FEATURES
-from fpm.store.lake.small_files import place
+from fpm.store.lake.small_files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 SESSIONS, ROWS = 20, 2048
-TRAINED, BEFORE, INPUTS = "trained", "untrained", "PCA of the inputs"
-SPOKEN = {
+TRAINED, UNTRAINED, INPUTS = "trained", "untrained", "PCA of the inputs"
+TITLES = {
     "rank": "effective rank (RankMe)",
     "participation": "participation ratio",
     "dead": "dead dimensions, share",
@@ -47,25 +47,26 @@ SAME = {"same_symbol": "symbol", "same_industry": "industry", "same_session": "s
 
 @dataclass(frozen=True)
 class Rows:
-    """What is judged: N symbol-sessions with their features; `about`: industry, log_size, volatility_20, null where
-    they are not known.
+    """N symbol-sessions with their features.
+
+    `attributes`: industry, log_size and volatility_20 of each; null where not known.
     """
 
     symbols: list[str]
     sessions: list[date]
     x_NTF: NDArray[np.float32]
-    about: pl.DataFrame
+    attributes: pl.DataFrame
 
     @property
     def industries(self) -> list[str]:
-        """Empty where the deployment knows of none."""
-        known = self.about["industry"]
-        return known.fill_null("unknown").to_list() if known.count() else []
+        """The industry of each row; empty where the home has none."""
+        industries = self.attributes["industry"]
+        return industries.fill_null("unknown").to_list() if industries.count() else []
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Vectors by what made them, z_ND each, and their figures."""
+class Diagnosis:
+    """A vintage's rows with their vectors z_ND, and the figures of these, under `TRAINED`, `UNTRAINED` and `INPUTS`."""
 
     model: Model
     rows: Rows
@@ -74,117 +75,121 @@ class Judged:
 
 
 def evaluate(vintage: str | None, stores: Stores) -> dict[str, Any]:
-    """Figures of a vintage (None: the one in force for the newest session), and the page they are drawn on.
+    """Figures of a vintage (None: the one in force for the newest session); writes the page that shows them.
 
     Raises UsageError for an unknown vintage, TryLater where there is no vintage or there are no features,
     ModelRefused where the vintage is of another profile.
     """
     judged = judge(encoder_asked(vintage, _sessions(stores)[-1], stores, "nothing was judged"), stores)
-    target = stores.settings.reports / f"encoder-{judged.model.id}.html"
-    place(target, pages.build(page(judged)).encode())
+    target = stores.settings.reports / f"encoder-{diagnosis.model.id}.html"
+    write_whole(target, pages.build(page(diagnosis)).encode())
     return _told(judged, target)
 
 
-def judge(model: Model, stores: Stores) -> Judged:
-    """Embed the rows with the vintage, with its beginning, and as components."""
+def diagnose(model: Model, stores: Stores) -> Diagnosis:
+    """Embed the rows with the vintage, with its untrained self, and as principal components."""
     rows = _rows(stores)
-    of = vintages.load(model.manifest, model.files())
+    vintage = vintages.load(model.manifest, model.files())
     seed = int(model.manifest["pretraining"]["fit"]["seed"])
     with deterministic(0):
-        trained_ND = of.embed(rows.x_NTF)
+        trained_ND = vintage.embed(rows.x_NTF)
     vectors = {
         TRAINED: trained_ND,
-        BEFORE: untrained_fingerprints(of.encoder, seed, rows.x_NTF),
-        INPUTS: input_components(of.encoder, rows.x_NTF),
+        UNTRAINED: untrained_fingerprints(vintage.encoder, seed, rows.x_NTF),
+        INPUTS: input_components(vintage.encoder, rows.x_NTF),
     }
     labels = rows.symbols, rows.sessions, rows.industries
-    return Judged(model, rows, vectors, {name: collapse_figures(z_ND, *labels) for name, z_ND in vectors.items()})
+    return Diagnosis(model, rows, vectors, {name: collapse_figures(z_ND, *labels) for name, z_ND in vectors.items()})
 
 
 def _sessions(stores: Stores) -> list[date]:
-    found = stores.sessions(MINUTE_FEATURES.name)[-SESSIONS:]
-    if not found:
+    """The newest sessions with features. Raises TryLater where there are none."""
+    sessions = stores.sessions(MINUTE_FEATURES.name)[-SESSIONS:]
+    if not sessions:
         raise TryLater(
             code="FPM-EXP-076",
             wrong="no session has minute features",
             effect="nothing was judged",
             todo="write them: fpm backfill minute_features FIRST LAST",
         )
-    return found
+    return sessions
 
 
 def _rows(stores: Stores) -> Rows:
-    """The newest sessions, of each the same symbols: evenly spaced among those of the last one."""
+    """The newest sessions, newest first, with the same symbols in each: evenly spaced among those of the newest."""
     sessions, profile = _sessions(stores), stores.profile
-    chosen: set[str] = set()
+    sample: set[str] = set()
     symbols: list[str] = []
     days: list[date] = []
-    features, about = [], []
+    features, attributes = [], []
     for session in reversed(sessions):
-        known, x_STF = from_frame(stores.read(MINUTE_FEATURES.name, session), profile)
-        chosen = chosen or {known[i] for i in _spread(len(known), ROWS // len(sessions))}
-        there = [i for i, symbol in enumerate(known) if symbol in chosen and np.isfinite(x_STF[i]).any()]
-        symbols += [known[i] for i in there]
-        days += [session] * len(there)
-        features.append(x_STF[there])
-        about.append(_about(session, [known[i] for i in there], stores))
-    return Rows(symbols, days, np.concatenate(features), pl.concat(about))
+        market, x_STF = from_frame(stores.read(MINUTE_FEATURES.name, session), profile)
+        sample = sample or {market[i] for i in _spread(len(market), ROWS // len(sessions))}
+        present = [i for i, symbol in enumerate(market) if symbol in sample and np.isfinite(x_STF[i]).any()]
+        symbols += [market[i] for i in present]
+        days += [session] * len(present)
+        features.append(x_STF[present])
+        attributes.append(_attributes(session, [market[i] for i in present], stores))
+    return Rows(symbols, days, np.concatenate(features), pl.concat(attributes))
 
 
 def _spread(count: int, most: int) -> list[int]:
+    """Up to `most` positions, evenly spaced in `count`."""
     return sorted(set(np.linspace(0, count - 1, min(count, max(most, 2))).round().astype(int).tolist()))
 
 
-def _about(session: date, symbols: list[str], stores: Stores) -> pl.DataFrame:
-    about = pl.DataFrame({"symbol": pl.Series(symbols, dtype=pl.String)})
+def _attributes(session: date, symbols: list[str], stores: Stores) -> pl.DataFrame:
+    """Industry, log_size and volatility_20 of the symbols, in their order."""
+    attributes = pl.DataFrame({"symbol": pl.Series(symbols, dtype=pl.String)})
     for table, columns in (("daily_bars", ["industry"]), ("daily_factors", ["log_size", "volatility_20"])):
         rows = stores.read(table, session, session, columns=["symbol", *columns]).drop("session")
         absent = [pl.lit(None).alias(name) for name in columns if name not in rows.columns]
-        about = about.join(rows.with_columns(absent), on="symbol", how="left", maintain_order="left")
+        attributes = attributes.join(rows.with_columns(absent), on="symbol", how="left", maintain_order="left")
     types = {"industry": pl.String, "log_size": pl.Float64, "volatility_20": pl.Float64}
-    return about.select(pl.col(name).cast(of) for name, of in types.items())
+    return attributes.select(pl.col(name).cast(kind) for name, kind in types.items())
 
 
-# --- what is told -------------------------------------------------------------------------------------------------
+# --- the answer of the command ------------------------------------------------------------------------------------
 
 
-def _told(judged: Judged, target: Path) -> dict[str, Any]:
-    model, rows = judged.model, judged.rows
+def _document(diagnosis: Diagnosis, target: Path) -> dict[str, Any]:
+    model, rows = diagnosis.model, diagnosis.rows
     return {
         "vintage": model.id,
         "through": str(model.through),
         "status": model.status,
         "refused_because": model.manifest["refused_because"],
-        "gate_now": _verdict(judged),
+        "gate_now": _verdict(diagnosis),
         "rows": len(rows.symbols),
         "first": str(min(rows.sessions)),
         "last": str(max(rows.sessions)),
-        "seen_in_training": _seen(judged),
-        "diagnostics": _diagnostics(judged),
-        "nearest_neighbour_is_of_the_same": _neighbours(judged),
+        "seen_in_training": _sessions_in_training(diagnosis),
+        "diagnostics": _diagnostics(diagnosis),
+        "nearest_neighbour_is_of_the_same": _neighbours(diagnosis),
         "by_epoch": _epochs(model),
-        "by_session": _by_session(judged),
+        "by_session": _by_session(diagnosis),
         "page": str(target),
     }
 
 
-def _verdict(judged: Judged) -> str:
-    return gate(judged.figures[TRAINED], judged.figures[BEFORE]) or "would be promoted"
+def _verdict(diagnosis: Diagnosis) -> str:
+    return gate(diagnosis.figures[TRAINED], diagnosis.figures[UNTRAINED]) or "would be promoted"
 
 
-def _seen(judged: Judged) -> int:
-    """How many of the judged sessions the vintage has learnt from."""
-    return sum(session <= judged.model.through for session in set(judged.rows.sessions))
+def _sessions_in_training(diagnosis: Diagnosis) -> int:
+    """Number of the rows' sessions that the vintage was trained on."""
+    return sum(session <= diagnosis.model.through for session in set(diagnosis.rows.sessions))
 
 
-def _diagnostics(judged: Judged) -> list[dict[str, Any]]:
+def _diagnostics(diagnosis: Diagnosis) -> list[dict[str, Any]]:
     return [
-        {"figure": SPOKEN[name], **{of: figures[name] for of, figures in judged.figures.items()}} for name in SPOKEN
+        {"figure": title, **{vectors: figures[name] for vectors, figures in diagnosis.figures.items()}}
+        for name, title in TITLES.items()
     ]
 
 
-def _neighbours(judged: Judged) -> list[dict[str, Any]]:
-    rows = judged.rows
+def _neighbours(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    rows = diagnosis.rows
     chance: dict[str, Sequence[object]] = {
         "same_symbol": rows.symbols,
         "same_session": rows.sessions,
@@ -192,27 +197,27 @@ def _neighbours(judged: Judged) -> list[dict[str, Any]]:
     }
     return [
         {
-            "same": spoken,
-            **{of: figures[name] for of, figures in judged.figures.items()},
-            "by chance": by_chance(chance[name]),
+            "same": title,
+            **{vectors: figures[name] for vectors, figures in diagnosis.figures.items()},
+            "by chance": chance_share(chance[name]),
         }
-        for name, spoken in SAME.items()
-        if name in judged.figures[TRAINED]
+        for name, title in SAME.items()
+        if name in diagnosis.figures[TRAINED]
     ]
 
 
 def _epochs(model: Model) -> list[dict[str, Any]]:
-    """What the training recorded after every epoch, on its own held-out sessions."""
+    """The figures that training recorded after every epoch, on its own held-out sessions."""
     history = model.manifest.get("history", [])
-    named = [name for name in (*SPOKEN, *SAME) if any(name in epoch for epoch in history)]
-    return [{"epoch": i + 1, **{name: epoch.get(name) for name in named}} for i, epoch in enumerate(history)]
+    names = [name for name in (*TITLES, *SAME) if any(name in epoch for epoch in history)]
+    return [{"epoch": i + 1, **{name: epoch.get(name) for name in names}} for i, epoch in enumerate(history)]
 
 
-def _by_session(judged: Judged) -> list[dict[str, Any]]:
-    rows = judged.rows
-    found = figures_by_session(judged.vectors[TRAINED], rows.sessions, rows.industries)
+def _by_session(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    rows = diagnosis.rows
+    figures = figures_by_session(diagnosis.vectors[TRAINED], rows.sessions, rows.industries)
     return [
-        {"session": str(session), **found[session], "count": rows.sessions.count(session)}
+        {"session": str(session), **figures[session], "count": rows.sessions.count(session)}
         for session in sorted(set(rows.sessions))
     ]
 
@@ -220,40 +225,43 @@ def _by_session(judged: Judged) -> list[dict[str, Any]]:
 # --- the page -----------------------------------------------------------------------------------------------------
 
 
-def page(judged: Judged) -> pages.Page:
-    """Tables, the spectrum, figures by epoch, and the map in four colours."""
-    model, epochs = judged.model, _epochs(judged.model)
-    curve = {name: spectrum(z_ND) for name, z_ND in judged.vectors.items()}
+def page(diagnosis: Diagnosis) -> pages.Page:
+    """Tables, the spectrum, figures by epoch, and the map by industry, size, volatility and session."""
+    model, epochs = diagnosis.model, _epochs(diagnosis.model)
+    curve = {name: spectrum(z_ND) for name, z_ND in diagnosis.vectors.items()}
     tables = [
         _card(
             "Diagnostics",
-            "The same rows under the vintage, under its own beginning, and as principal components "
+            "The same rows under the vintage, under its untrained self, and as principal components "
             "of the standardised minutes.",
-            _diagnostics(judged),
+            _diagnostics(diagnosis),
         ),
-        _card("The nearest neighbour is of the same", "By chance: two rows drawn at random.", _neighbours(judged)),
+        _card("The nearest neighbour is of the same", "By chance: two rows drawn at random.", _neighbours(diagnosis)),
         pages.Card("Spectrum", "A steep line is a space of few directions.", encoder_charts.spectrum(curve)),
     ]
-    before = model.manifest.get("untrained", {})
-    drawn = [
+    untrained = model.manifest.get("untrained", {})
+    curves = [
         pages.Card(
-            SPOKEN[name],
+            TITLES[name],
             "After each epoch, on the training's held-out sessions.",
-            encoder_charts.by_epoch(epochs, name, before.get(name)),
+            encoder_charts.by_epoch(epochs, name, untrained.get(name)),
             wide=False,
         )
         for name in ("rank", "uniformity")
         if epochs
     ]
-    sections = [("Has it collapsed?", tables), ("By epoch", [*drawn, _card("Every epoch", "", epochs)])]
-    sections += [("The map", _maps(judged)), ("By session", [_card("Each session alone", "", _by_session(judged))])]
+    sections = [("Has it collapsed?", tables), ("By epoch", [*curves, _card("Every epoch", "", epochs)])]
+    sections += [
+        ("The map", _maps(diagnosis)),
+        ("By session", [_card("Each session alone", "", _by_session(diagnosis))]),
+    ]
     notes = [f"Refused: {model.manifest['refused_because']}"] if model.status == "refused" else []
-    if _verdict(judged) != "would be promoted":
-        notes.append(f"On these rows the gate would refuse it: {_verdict(judged)}")
-    first, last = min(judged.rows.sessions), max(judged.rows.sessions)
+    if _verdict(diagnosis) != "would be promoted":
+        notes.append(f"On these rows the gate would refuse it: {_verdict(diagnosis)}")
+    first, last = min(diagnosis.rows.sessions), max(diagnosis.rows.sessions)
     subtitle = (
-        f"Trained through {model.through} · {model.status} · judged on {len(judged.rows.symbols)} symbol-sessions of "
-        f"{first} to {last}, of which {_seen(judged)} sessions were learnt from"
+        f"Trained through {model.through} · {model.status} · judged on {len(diagnosis.rows.symbols)} symbol-sessions of "
+        f"{first} to {last}, of which {_sessions_in_training(diagnosis)} sessions were trained on"
     )
     return pages.Page(f"Encoder {model.id}", subtitle, sections, notes, _SMALL_PRINT)
 
@@ -262,7 +270,7 @@ _SMALL_PRINT = (
     "Effective rank: exp of the entropy of the singular values (Garrido et al. 2023). Participation: (sum l)² / sum l² "
     "over eigenvalues of the covariance. Dead: deviation below a hundredth of the median dimension's. Uniformity: Wang "
     "and Isola 2020. Nearest by Euclidean distance among all rows.",
-    "The map is the plane of the two widest directions: exact and the same every time, and it shows only what is wide.",
+    "The map is the plane of the two widest directions: exact, the same every time, and blind to narrow directions.",
 )
 
 
@@ -272,20 +280,20 @@ def _card(title: str, text: str, records: list[dict[str, Any]]) -> pages.Card:
     return pages.Card(title, text, None, pages.Table([name.replace("_", " ") for name in columns], cells))
 
 
-def _maps(judged: Judged) -> list[pages.Card]:
-    z_ND, rows = judged.vectors[TRAINED].astype(np.float64), judged.rows
+def _maps(diagnosis: Diagnosis) -> list[pages.Card]:
+    z_ND, rows = diagnosis.vectors[TRAINED].astype(np.float64), diagnosis.rows
     left_NN, size_N, _ = np.linalg.svd(z_ND - z_ND.mean(axis=0), full_matrices=False)
-    place_N2 = left_NN[:, :2] * size_N[:2]
+    xy_N2 = left_NN[:, :2] * size_N[:2]
     days = {session: i for i, session in enumerate(sorted(set(rows.sessions)))}
     cards = []
     if rows.industries:
-        cards.append(_map("industry", place_N2, rows.industries))
-    for name, spoken in (("log_size", "size (log)"), ("volatility_20", "volatility, 20 sessions")):
-        there = rows.about[name].is_not_null().to_numpy()
-        if there.any():
-            cards.append(_map(spoken, place_N2[there], rows.about[name].drop_nulls().to_list()))
-    return [*cards, _map("session, oldest to newest", place_N2, [float(days[session]) for session in rows.sessions])]
+        cards.append(_map("industry", xy_N2, rows.industries))
+    for name, title in (("log_size", "size (log)"), ("volatility_20", "volatility, 20 sessions")):
+        present = rows.attributes[name].is_not_null().to_numpy()
+        if present.any():
+            cards.append(_map(title, xy_N2[present], rows.attributes[name].drop_nulls().to_list()))
+    return [*cards, _map("session, oldest to newest", xy_N2, [float(days[session]) for session in rows.sessions])]
 
 
-def _map(what: str, place_N2: NDArray[np.float64], values: list[Any]) -> pages.Card:
-    return pages.Card(f"By {what}", "", encoder_charts.coloured_map(place_N2, values, what), wide=False)
+def _map(title: str, xy_N2: NDArray[np.float64], values: list[Any]) -> pages.Card:
+    return pages.Card(f"By {title}", "", encoder_charts.coloured_map(xy_N2, values, title), wide=False)

@@ -262,7 +262,7 @@ class Home:
             if found:
                 yield found
         for vintage, rows in self._rows("fingerprints").partition_by("vintage", as_dict=True).items():
-            born = self.stores.models.named("encoder", vintage[0]).born
+            born = self.stores.models.record("encoder", vintage[0]).born
             found = leak_records.two_clocks("fingerprints", rows, dict.fromkeys(rows["session"].to_list(), born))
             if found:
                 yield found

@@ -90,7 +90,7 @@ def learnt_and_scored(stored: pl.DataFrame, stores: Stores, progress: Progress) 
     folds, frames = [], []
     for model_id, sessions in sorted(served.items(), key=lambda each: (each[1][0], each[0])):
         progress(done, total, model_id)
-        fold = learn(stores.models.named("scorer", model_id), tuple(sessions), stores)
+        fold = learn(stores.models.record("scorer", model_id), tuple(sessions), stores)
         folds.append(fold)
         for session in fold.served:
             progress(done, total, session)

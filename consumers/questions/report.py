@@ -1,4 +1,4 @@
-"""What is told of the figures: the page with its twins and its passport, and what a command prints."""
+"""The report: the page with its twins and its passport, and the figures as a command prints them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fpm.report import page
 from fpm.report.data import plain
 from fpm.report.markdown import markdown
 from fpm.report.passport import SERIES
-from fpm.store.lake.small_files import place
+from fpm.store.lake.small_files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,31 +23,31 @@ PAGE, TWIN, TEXT = "report.html", "report.json", "report.md"
 
 def evaluate(stores: Stores) -> dict[str, Any]:
     """Figures of every stream and portfolio, without their series. Raises TryLater where nothing was scored."""
-    judged = judgement.judge(stores)
+    evidence = judgement.read_evidence(stores)
     config = PRESETS[stores.settings.preset]
-    streams, shares = judgement.stream_figures(judged, config), judgement.oracle_shares(judged, config)
+    streams, shares = judgement.stream_figures(evidence, config), judgement.oracle_shares(evidence, config)
     return {
         "rank_ic": [line(name, figures, shares.get(name)) for name, figures in streams.items()],
-        "paired": [difference(pair, each) for pair, each in judgement.comparisons(judged, config).items()],
+        "paired": [difference(pair, value) for pair, value in judgement.comparisons(evidence, config).items()],
         "portfolios": [
-            plain({"index": name} | each.to_dict(), SERIES)
-            for name, each in judgement.portfolios(judged, stores).items()
+            plain({"index": name} | performance.to_dict(), SERIES)
+            for name, performance in judgement.portfolios(evidence, stores).items()
         ],
         "streams": {name: plain(figures.to_dict(), SERIES) for name, figures in streams.items()},
     }
 
 
 def write(stores: Stores) -> Path:
-    """Write page, JSON and Markdown twins and passport under `home/reports`; the page's path. Same store, same bytes.
+    """Write page, JSON and Markdown twins and passport under `home/reports`; the page's path.
 
-    The passport comes last: it names the hashes of the others.
+    The same store gives the same bytes. The passport comes last: it holds the hashes of the others.
     """
     data = judgement.gather(stores)
     files = {PAGE: page.build(data), TWIN: page.twin(data), TEXT: markdown(data)}
     encoded = {name: text.encode() for name, text in files.items()}
     issued = passport.issue(data, encoded, stores)
     for name, content in (encoded | {passport.NAME: issued}).items():
-        place(stores.settings.reports / name, content)
+        write_whole(stores.settings.reports / name, content)
     return stores.settings.reports / PAGE
 
 
@@ -55,20 +55,20 @@ def write(stores: Stores) -> Path:
 
 
 def line(name: str, figures: Figures, share: Share | None = None) -> dict[str, Any]:
-    """RankIC of one stream with its interval and null band; on the synthetic exchange the oracle's beside it."""
-    told = {
+    """RankIC of one stream with its interval and null band, and on the synthetic exchange the oracle's share."""
+    row = {
         "stream": name,
         "rank_ic": figures.rank_ic_paths,
         **_ends(figures.newey_west),
         "null_band": figures.null_band,
         "periods": figures.independent_periods,
     }
-    return told if share is None else told | {"oracle": share.oracle_rank_ic, "share": share.share}
+    return row if share is None else row | {"oracle": share.oracle_rank_ic, "share": share.share}
 
 
-def difference(pair: str, of: Comparison) -> dict[str, Any]:
+def difference(pair: str, comparison: Comparison) -> dict[str, Any]:
     """A paired difference with its interval."""
-    return {"pair": pair, "difference": of.difference, **_ends(of.newey_west)}
+    return {"pair": pair, "difference": comparison.difference, **_ends(comparison.newey_west)}
 
 
 def _ends(interval: Any) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""What a person types, as the values the program works with; and the one clock on the wall."""
+"""Arguments and options that several commands share, their values, and the wall clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from fpm.errors import UsageError
-from fpm.sessions import UTC, parse_session
+from fpm.sessions import UTC, parse_session, require_order
 
 Session = Annotated[str, typer.Argument(help="a session, e.g. 2026-01-05")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
@@ -21,45 +21,40 @@ UrlOnly = Annotated[bool, typer.Option("--url", help="the URL alone, for the she
 
 
 def now() -> datetime:
-    """The wall clock enters the program here and nowhere else."""
+    """The wall clock; it enters the program here and nowhere else."""
     return datetime.now(UTC)
 
 
 def moment(text: str) -> datetime:
-    """An ISO moment with its offset, e.g. 2026-01-05T20:00+08:00. Raises UsageError for anything else, or the future:
-    nobody knows yet what will be known then.
+    """An ISO moment with its offset, in UTC.
+
+    Raises UsageError for anything else, and for the future: nobody knows yet what will be known then.
     """
     try:
-        given = datetime.fromisoformat(text)
+        value = datetime.fromisoformat(text)
     except ValueError:
-        given = None
-    if given is None or given.tzinfo is None:
+        value = None
+    if value is None or value.tzinfo is None:
         raise UsageError(
             code="FPM-CFG-010",
             wrong=f"{text!r} is not a moment with an offset",
             effect="nothing was done",
             todo="give 2026-01-05T20:00+08:00",
         )
-    if given > now():
+    if value > now():
         raise UsageError(
             code="FPM-CFG-068",
             wrong=f"{text} lies in the future",
             effect="nothing was done",
-            todo="give a moment that has come",
+            todo="give a moment in the past",
         )
-    return given.astimezone(UTC)
+    return value.astimezone(UTC)
 
 
 def span(first: str, last: str) -> tuple[date, date]:
-    """Two sessions in order, none in the future. Raises UsageError."""
+    """First and last session of a range. Raises UsageError where they are out of order or in the future."""
     start, end = parse_session(first), parse_session(last)
-    if start > end:
-        raise UsageError(
-            code="FPM-CFG-065",
-            wrong=f"{first} lies after {last}",
-            effect="nothing was done",
-            todo="give the earlier session first",
-        )
+    require_order(start, end)
     if end > now().date():
         raise UsageError(
             code="FPM-CFG-066",

@@ -92,7 +92,7 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def place(self) -> Market:
+    def venue(self) -> Market:
         """The market, with what its exchange announced. Raises UsageError for a file that is not understood."""
         if self.calendar is None:
             return MARKETS[self.market]

@@ -56,7 +56,7 @@ def test_a_year_that_the_library_lacks(tmp_path: Path) -> None:
         next_sessions(market, end, 1)
     year = end.year + 1
     path = file(tmp_path, f"{year}-01-01,closed,{NOTICE}", f'{year}-01-31,through,"{NOTICE}, one closing in January"')
-    longer = Settings(home=tmp_path, market="cn", calendar=path).place
+    longer = Settings(home=tmp_path, market="cn", calendar=path).venue
     january = sessions_between(longer, date(year, 1, 1), date(year, 1, 28))
     days = [date(year, 1, day) for day in range(2, 29)]
     assert january == [day for day in days if day.weekday() < 5]

@@ -1,10 +1,12 @@
 """The fingerprints of one vintage as one memory-mapped matrix, for exact search.
 
-``home/vectors/<vintage>/archive.json`` says what counts: a generation, how many rows, and which partition (by the
-ledger's sha256) they came from; ``<generation>/<column>.raw`` hold the columns, rows only ever appended. Everything is
-derived from the lake: what is new there is appended, a partition that changed is appended again and its former rows no
-longer count, and where too many do not count, or a file is damaged, a new generation is made from nothing. Rows beyond
-the stated number do not exist; the statement is replaced by rename, so a reader sees the archive before or after.
+``home/vectors/<vintage>/archive.json`` is its statement: the generation, the number of rows, and the partitions (with
+the ledger's sha256) that the rows came from. ``<generation>/<column>.raw`` hold the columns; rows are only appended.
+
+Everything comes from the lake. New partitions are appended; a partition that changed is appended again, and its former
+rows no longer count. Where too many rows do not count, or a file is damaged, a new generation is written. Rows beyond
+the stated number do not exist. The statement is replaced by rename, so a reader sees the archive before an update or
+after it.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from fpm.errors import StoreCorrupt, TryLater
 from fpm.evaluation.analogues import Vectors, day_number
 from fpm.schema import FINGERPRINT_SIZE, FINGERPRINTS
 from fpm.store.lake.files import LakeFile, decode, parse, sha256_of, sync_folder
-from fpm.store.lake.small_files import place
+from fpm.store.lake.small_files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +44,7 @@ COLUMNS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
     "until": (np.int64, ()),
 }
 NEVER = np.iinfo(np.int64).max
-LEAST_LIVE = 0.75  # share of the rows; below it the archive is made anew
+LEAST_LIVE = 0.75  # share of the rows that count; below it a new generation is written
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -58,7 +60,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Contents:
-    """What counts: `rows` of a generation, of which those in `parts` are live; `symbols` by their number."""
+    """The statement: `rows` of a generation, of which those in `parts` count; `symbols` by their number."""
 
     generation: int
     rows: int
@@ -67,7 +69,7 @@ class Contents:
 
 
 def vector_archive(vintage: str, stores: Stores) -> Vectors:
-    """All versions of all fingerprints of a vintage that the ledger knows, brought up to date first.
+    """All versions of all fingerprints of a vintage that the ledger knows; the archive is brought up to date first.
 
     Raises TryLater where the vintage has no fingerprint, StoreCorrupt where a partition is not what the ledger recorded
     or holds vectors of another vintage.
@@ -75,8 +77,9 @@ def vector_archive(vintage: str, stores: Stores) -> Vectors:
     folder = stores.settings.home / "vectors" / vintage
     with stores.ledger.lock("vectors", vintage):
         published = _published(vintage, stores)
-        held = _contents(folder)
-        contents = held if held and _same(held, published) else _updated(folder, held, published, stores.lake.root)
+        contents = _contents(folder)
+        if contents is None or not _is_current(contents, published):
+            contents = _updated(folder, contents, published, stores.lake.root)
         if contents.rows == 0:
             raise TryLater(
                 code="FPM-VEC-075",
@@ -93,31 +96,32 @@ def _published(vintage: str, stores: Stores) -> dict[str, LakeFile]:
 
 
 def _contents(folder: Path) -> Contents | None:
-    """What the statement says, None where there is none or the files do not bear it out."""
+    """The statement; None where there is none, or where the files are shorter than it says."""
     try:
-        told = json.loads((folder / STATEMENT).read_bytes())
-        parts = tuple(Part(**part) for part in told["parts"])
-        contents = Contents(int(told["generation"]), int(told["rows"]), tuple(told["symbols"]), parts)
+        statement = json.loads((folder / STATEMENT).read_bytes())
+        parts = tuple(Part(**part) for part in statement["parts"])
+        contents = Contents(int(statement["generation"]), int(statement["rows"]), tuple(statement["symbols"]), parts)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     whole = all(_size(_file(folder, contents.generation, name)) >= contents.rows * _width(name) for name in COLUMNS)
     return contents if whole else None
 
 
-def _same(held: Contents, published: dict[str, LakeFile]) -> bool:
-    return {part.path: part.sha256 for part in held.parts} == {path: file.sha256 for path, file in published.items()}
+def _is_current(contents: Contents, published: dict[str, LakeFile]) -> bool:
+    archive = {part.path: part.sha256 for part in contents.parts}
+    return archive == {path: file.sha256 for path, file in published.items()}
 
 
-def _updated(folder: Path, held: Contents | None, published: dict[str, LakeFile], lake: Path) -> Contents:
-    """Append what is new, or make the archive anew; the caller holds the lock."""
-    base = held or Contents(0, 0, (), ())
-    kept = tuple(part for part in base.parts if part.path in published and published[part.path].sha256 == part.sha256)
-    if held is None or sum(part.rows for part in kept) < LEAST_LIVE * base.rows:
-        base, kept = Contents(_unused_generation(folder), 0, (), ()), ()
-    there = {part.path for part in kept}
-    added = [file for path, file in published.items() if path not in there]
-    contents = _appended(folder, Contents(base.generation, base.rows, base.symbols, kept), added, lake)
-    place(folder / STATEMENT, json.dumps(asdict(contents), separators=(",", ":")).encode())
+def _updated(folder: Path, former: Contents | None, published: dict[str, LakeFile], lake: Path) -> Contents:
+    """Append what is new, or write a new generation; the caller holds the lock."""
+    base = former or Contents(0, 0, (), ())
+    live = tuple(part for part in base.parts if part.path in published and published[part.path].sha256 == part.sha256)
+    if former is None or sum(part.rows for part in live) < LEAST_LIVE * base.rows:
+        base, live = Contents(_unused_generation(folder), 0, (), ()), ()
+    live_paths = {part.path for part in live}
+    new_files = [file for path, file in published.items() if path not in live_paths]
+    contents = _appended(folder, Contents(base.generation, base.rows, base.symbols, live), new_files, lake)
+    write_whole(folder / STATEMENT, json.dumps(asdict(contents), separators=(",", ":")).encode())
     for other in folder.iterdir():
         if other.is_dir() and other.name != str(contents.generation):
             shutil.rmtree(other, ignore_errors=True)  # a reader that mapped it keeps its pages
@@ -129,7 +133,7 @@ def _unused_generation(folder: Path) -> int:
 
 
 def _appended(folder: Path, contents: Contents, files: Iterable[LakeFile], lake: Path) -> Contents:
-    """The contents with the files' rows after its own; on the disk when this returns."""
+    """The contents with the files' rows after their own; all of it is on the disk when this returns."""
     generation = folder / str(contents.generation)
     generation.mkdir(parents=True, exist_ok=True)
     numbers = {symbol: number for number, symbol in enumerate(contents.symbols)}
@@ -137,7 +141,7 @@ def _appended(folder: Path, contents: Contents, files: Iterable[LakeFile], lake:
     streams = {name: (generation / f"{name}.raw").open("ab") for name in COLUMNS}
     try:
         for name, stream in streams.items():
-            stream.truncate(contents.rows * _width(name))  # the rest of an update that was cut off
+            stream.truncate(contents.rows * _width(name))  # drops what an interrupted update left
         for file in files:
             arrays = _arrays(_verified(file, lake), parse(file.path)[2], numbers)
             for name, stream in streams.items():
@@ -166,10 +170,10 @@ def _verified(file: LakeFile, lake: Path) -> pl.DataFrame:
         )
     frame = decode(path, ["symbol", "vintage", "fingerprint", "created_timestamp"])
     _, vintage, _ = parse(file.path)
-    if found := sorted(set(frame["vintage"].unique().to_list()) - {vintage}):
+    if others := sorted(set(frame["vintage"].unique().to_list()) - {vintage}):
         raise StoreCorrupt(
             code="FPM-VEC-110",
-            wrong=f"{path} holds vectors of vintage {', '.join(found)}",
+            wrong=f"{path} holds vectors of vintage {', '.join(others)}",
             effect="the archive stayed as it was",
             todo="delete it and run its job again: vectors of two vintages live in two spaces",
         )
@@ -185,9 +189,9 @@ def _arrays(frame: pl.DataFrame, session: date, numbers: dict[str, int]) -> Arra
     for symbol in rows["symbol"].unique(maintain_order=True).to_list():
         numbers.setdefault(symbol, len(numbers))
     vector_ND = np.zeros((rows.height, FINGERPRINT_SIZE), np.float32)
-    given_N = rows["fingerprint"].is_not_null().to_numpy()
-    if given_N.any():
-        vector_ND[given_N] = rows["fingerprint"].drop_nulls().to_numpy()
+    present_N = rows["fingerprint"].is_not_null().to_numpy()
+    if present_N.any():
+        vector_ND[present_N] = rows["fingerprint"].drop_nulls().to_numpy()
     return {
         "vector": vector_ND,
         "length": np.sqrt((vector_ND.astype(np.float64) ** 2).sum(axis=1)),
@@ -199,7 +203,7 @@ def _arrays(frame: pl.DataFrame, session: date, numbers: dict[str, int]) -> Arra
 
 
 def _mapped(folder: Path, vintage: str, contents: Contents) -> Vectors:
-    """The columns as they lie on the disk; rows of former partitions never come into force."""
+    """The columns, mapped; rows that do not count end before they begin, so they are never in force."""
     mapped = {
         f"{name}_{'ND' if shape else 'N'}": np.memmap(
             _file(folder, contents.generation, name), kind, "c" if name == "until" else "r", 0, (contents.rows, *shape)

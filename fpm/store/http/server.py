@@ -93,7 +93,7 @@ class Door:
     """The ASGI app that stands before Feast's; `open` and `close` come with the server's life."""
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._market, self._clock = settings.place, clock
+        self._market, self._clock = settings.venue, clock
         self._store = serving_store(settings)
         self._feast: ASGIApp = get_app(self._store, registry_ttl_sec=0)  # its refresher dies with the first failure
         self._token_file = http_token.ensure_token(settings)

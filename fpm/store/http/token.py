@@ -6,7 +6,7 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING
 
-from fpm.store.lake.small_files import place_secret
+from fpm.store.lake.small_files import write_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def ensure_token(settings: Settings) -> Path:
 
 def renew_token(settings: Settings) -> None:
     """Another token, at once: a running server reads the file at every request."""
-    place_secret(token_file(settings), secrets.token_urlsafe(32).encode() + b"\n")
+    write_secret(token_file(settings), secrets.token_urlsafe(32).encode() + b"\n")
 
 
 def is_token(file: Path, given: bytes) -> bool:

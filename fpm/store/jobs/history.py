@@ -14,7 +14,7 @@ from fpm.errors import FpmError, LookAhead
 from fpm.schema import CLOCKS, MINUTE_BARS, Table
 from fpm.sessions import close, moment
 from fpm.store.lake.files import CLOCK, canonical, latest, table_of
-from fpm.store.ledger.stores import Stores, Written
+from fpm.store.ledger.stores import Stores, Output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 EVENT, CREATED = CLOCKS
 
 
-def history_of(job: Job, session: date, stores: Stores, moments: Sequence[datetime]) -> list[Written]:
+def history_of(job: Job, session: date, stores: Stores, moments: Sequence[datetime]) -> list[Output]:
     """Run the job as known at each moment and merge the answers into one frame a partition, canonical, with clocks.
 
     Raises FpmError where the job writes what it does not declare, or not all it declares.
     """
-    merged: dict[tuple[str, str | None], Written] = {}
+    merged: dict[tuple[str, str | None], Output] = {}
     for known_at in moments if job.WRITES else moments[-1:]:  # outside the lake there is only a present
         for written in _run(job, session, stores.as_of(known_at)):
             key = written.table, written.vintage
             frame = _version(written, known_at, stores)
             if key in merged:
                 frame = _append(table_of(written.table), merged[key].frame, frame, known_at)
-            merged[key] = Written(written.table, session, written.vintage, frame)
+            merged[key] = Output(written.table, session, written.vintage, frame)
     return [merged[key] for key in sorted(merged, key=str)]
 
 
-def _run(job: Job, session: date, stores: Stores) -> list[Written]:
+def _run(job: Job, session: date, stores: Stores) -> list[Output]:
     job.run(session, stores)
-    written = {each.table for each in stores.written}
-    elsewhere = [each.table for each in stores.written if each.session != session]
+    written = {each.table for each in stores.outputs}
+    elsewhere = [each.table for each in stores.outputs if each.session != session]
     if written != set(job.WRITES) or elsewhere:
         raise FpmError(
             code="FPM-JOB-010",
@@ -52,10 +52,10 @@ def _run(job: Job, session: date, stores: Stores) -> list[Written]:
             effect="nothing was published",
             todo="let WRITES and run agree; where there is nothing to say, write an empty frame",
         )
-    return stores.written
+    return stores.outputs
 
 
-def _version(written: Written, known_at: datetime, stores: Stores) -> pl.DataFrame:
+def _version(written: Output, known_at: datetime, stores: Stores) -> pl.DataFrame:
     """The frame with its clocks filled where the job left them out, in canonical form."""
     table, frame = table_of(written.table), written.frame
     if table.by_vintage and "vintage" not in frame.columns:

@@ -111,15 +111,15 @@ def _deployment(stores: Stores) -> tuple[str, ...]:
 
 def _model(kind: str, session: date, stores: Stores) -> Model:
     if kind == "encoder" and stores.vintage:
-        return stores.models.named(kind, stores.vintage)
-    return stores.models.named_in_force(kind, session)
+        return stores.models.record(kind, stores.vintage)
+    return stores.models.record_in_force(kind, session)
 
 
 class _Published:
     """The published files of some tables in a range of sessions."""
 
     def __init__(self, stores: Stores, tables: Sequence[str], first: date, last: date) -> None:
-        self._begun = stores.ledger.begun(tables)
+        self._begun = stores.ledger.first_sessions(tables)
         self._files: dict[tuple[str, date], dict[str | None, LakeFile]] = {}
         for file in stores.ledger.current(tables, first, last).values():
             table, vintage, session = parse(file.path)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
-    from fpm.store.ledger.stores import Stores, Written
+    from fpm.store.ledger.stores import Stores, Output
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ class Partition:
 
 
 @contextmanager
-def owned(partition: Partition, stores: Stores) -> Iterator[None]:
+def ownership(partition: Partition, stores: Stores) -> Iterator[None]:
     """Hold the partition alone, with the rest of a killed owner finished or discarded."""
     with context(job=partition.job, session=str(partition.session)), stores.ledger.lock(partition.job, partition.name):
         _recover(partition, stores)
         yield
 
 
-def done(partition: Partition, stores: Stores) -> Attempt | None:
+def last_published(partition: Partition, stores: Stores) -> Attempt | None:
     """The published attempt, if its files still are what it published.
 
     They are only hashed where a later attempt has come to nothing: it may have renamed some of its files.
@@ -99,7 +99,7 @@ def attempt(partition: Partition, inputs_sha: str, stores: Stores) -> Iterator[A
 
 
 def stage(
-    partition: Partition, written: Sequence[Written], stores: Stores, owner: int | None = None
+    partition: Partition, written: Sequence[Output], stores: Stores, owner: int | None = None
 ) -> tuple[Staged, ...]:
     """Write every frame to the staging folder, forced to the disk."""
     place = partition.staging(owner or os.getpid())
@@ -115,7 +115,7 @@ def stage(
 
 def publish(partition: Partition, begun: Attempt, staged: Sequence[Staged], stores: Stores) -> Outcome:
     """Make the staged files the partition's, and the ledger say so; the same bytes again change no file."""
-    before = done(partition, stores)
+    before = last_published(partition, stores)
     same = (
         before is not None and {each.file for each in before.files} == {each.file for each in staged} and bool(staged)
     )

@@ -6,7 +6,7 @@ import json
 from datetime import date
 from typing import TYPE_CHECKING
 
-from fpm.store.lake.small_files import place
+from fpm.store.lake.small_files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +19,10 @@ def keep_receipt(job: str, source: Path, sha256: str, sessions: Sequence[date], 
     """Note that every row of a file is published; named by the file's bytes."""
     folder = stores.settings.home / "receipts"
     content = json.dumps({"job": job, "file": source.name, "sessions": [str(each) for each in sorted(sessions)]})
-    place(folder / f"{sha256}.json", content.encode())
+    write_whole(folder / f"{sha256}.json", content.encode())
 
 
-def sessions_taken(sha256: str, stores: Stores) -> list[date] | None:
+def sessions_ingested(sha256: str, stores: Stores) -> list[date] | None:
     """Sessions a file was published into; None for a file never taken in, or taken into partitions since lost."""
     note = stores.settings.home / "receipts" / f"{sha256}.json"
     if not note.is_file():

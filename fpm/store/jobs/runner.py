@@ -8,12 +8,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from fpm.allocation import memory_reuse
-from fpm.errors import TryLater, UsageError
-from fpm.sessions import cut_off, sessions_between
+from fpm.errors import TryLater
+from fpm.sessions import cut_off, require_order, sessions_between
 from fpm.store.jobs.history import history_of
 from fpm.store.jobs.inputs import Inputs, Job, Window, digest, inputs_of
-from fpm.store.jobs.publishing import Outcome, Partition, attempt, discard, done, outcome, owned, publish, stage
-from fpm.store.jobs.workers import mapped
+from fpm.store.jobs.publishing import (
+    Outcome,
+    Partition,
+    attempt,
+    discard,
+    last_published,
+    outcome,
+    ownership,
+    publish,
+    stage,
+)
+from fpm.store.jobs.workers import results
 from fpm.store.ledger.stores import Stores, open_stores
 
 if TYPE_CHECKING:
@@ -36,9 +46,9 @@ def run_job(job: Job, session: date, stores: Stores) -> Outcome:
     raises (the ledger says ``failed``).
     """
     partition = Partition(job.NAME, session, stores.vintage)
-    with owned(partition, stores):
+    with ownership(partition, stores):
         inputs = _ready_inputs(job, partition, stores)
-        before = done(partition, stores)
+        before = last_published(partition, stores)
         if before is not None and before.inputs_sha == inputs.digest:
             if not job.WRITES:
                 _look_again(job, partition, inputs, stores)
@@ -94,10 +104,10 @@ def publish_frames(name: str, session: date, frames: Mapping[str, pl.DataFrame],
                 stores.write(table, session, frame)
 
     partition = Partition(name, session, stores.vintage)
-    with owned(partition, stores):
+    with ownership(partition, stores):
         staged = stage(partition, history_of(Delivery(), session, stores, [cut_off(stores.market, session)]), stores)
         content = digest(sorted((each.file.path, each.file.sha256) for each in staged))
-        before = done(partition, stores)
+        before = last_published(partition, stores)
         if before is not None and before.inputs_sha == content:
             discard(staged, stores)
             return outcome(partition, "unchanged", before.files)
@@ -125,13 +135,7 @@ def backfill(job: Job, first: date, last: date, stores: Stores, progress: Progre
 
 
 def _sessions(first: date, last: date, stores: Stores) -> list[date]:
-    if last < first:
-        raise UsageError(
-            code="FPM-CFG-065",
-            wrong=f"{first} lies after {last}",
-            effect="nothing was done",
-            todo="give the earlier session first",
-        )
+    require_order(first, last)
     raw = {session for table in ("minute_bars", "daily_bars") for session in stores.sessions(table)}
     sessions = [session for session in sessions_between(stores.market, first, last) if session in raw]
     if not sessions:
@@ -160,7 +164,7 @@ def _mapped(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Outc
 
     module: str = job.__name__  # type: ignore[attr-defined]
     calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, os.getpid()) for session in sessions]
-    for session, (content, staged) in zip(sessions, mapped(calls, stores.settings), strict=True):
+    for session, (content, staged) in zip(sessions, results(calls, stores.settings), strict=True):
         yield _take(job, session, content, staged, stores) if staged else _run_or_wait(job, session, stores)
 
 
@@ -175,7 +179,7 @@ def _in_worker(
         inputs = inputs_of(job, session, stores)
     except TryLater:
         return "", ()
-    before = done(partition, stores)
+    before = last_published(partition, stores)
     if inputs.missing or (before is not None and before.inputs_sha == inputs.digest):
         return inputs.digest, ()
     return inputs.digest, stage(partition, history_of(job, session, stores, inputs.moments), stores, owner)
@@ -189,8 +193,8 @@ def _worker_stores(settings: Settings) -> Stores:
 def _take(job: Job, session: date, content: str, staged: tuple[Staged, ...], stores: Stores) -> Outcome:
     """Publish what a worker staged, if it still is what the job would write now."""
     partition = Partition(job.NAME, session, stores.vintage)
-    with owned(partition, stores):
-        before = done(partition, stores)
+    with ownership(partition, stores):
+        before = last_published(partition, stores)
         new = before is None or before.inputs_sha != content
         if new and _ready_inputs(job, partition, stores).digest == content:
             with attempt(partition, content, stores) as begun:

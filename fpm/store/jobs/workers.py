@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 BATCHES = 4  # calls per worker that Ray gets at once: joblib's Ray backend cannot hand results over one by one
 
 
-def mapped(calls: Sequence[Any], settings: Settings) -> Iterator[Any]:
+def results(calls: Sequence[Any], settings: Settings) -> Iterator[Any]:
     """Results of joblib's delayed `calls`, in their order, as they become available.
 
     Raises UsageError where the engine `ray` is asked for and not installed.

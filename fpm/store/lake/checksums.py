@@ -27,7 +27,7 @@ class Damaged(ValueError):
     """The bytes are not those once written."""
 
 
-def sealed(content: memoryview) -> bytes:
+def with_checksums(content: memoryview) -> bytes:
     """A finished Parquet file with its table of checksums."""
     at = _footer(content)
     chunks = [[name, first, last, zlib.crc32(content[first:last])] for name, first, last in _chunks(content)]
@@ -36,7 +36,7 @@ def sealed(content: memoryview) -> bytes:
     return b"".join([content[:at], table, tail, content[at:]])
 
 
-def checked(content: memoryview, columns: Sequence[str] | None) -> list[str] | None:
+def verified_columns(content: memoryview, columns: Sequence[str] | None) -> list[str] | None:
     """The names of all columns, once the bytes of those asked for (None: all) are found sound; None: no table there.
 
     Raises Damaged.

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from fpm.errors import InputRefused, StoreCorrupt, UsageError
 from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES, Table
 from fpm.sessions import parse_session
-from fpm.store.lake.checksums import checked, sealed
+from fpm.store.lake.checksums import verified_columns, with_checksums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -216,7 +216,7 @@ def _decoded(content: memoryview, place: bytes | Path, columns: Sequence[str] | 
     """The columns that the file holds; by Polars where its table of checksums speaks for it, else by Arrow, which
     checks page by page.
     """
-    held = checked(content, columns)
+    held = verified_columns(content, columns)
     if held is not None:
         wanted = held if columns is None else [name for name in columns if name in set(held)]
         return pl.read_parquet(place, columns=wanted, hive_partitioning=False, glob=False)
@@ -286,7 +286,7 @@ class Lake:
             coerce_timestamps="us",
             use_dictionary=[name for name, kind in ordered.schema.items() if not kind.is_float()],  # 39 -> 17 ms
         )
-        content = memoryview(sealed(memoryview(sink.getvalue())))
+        content = memoryview(with_checksums(memoryview(sink.getvalue())))
         write_durably(folder / relative, content)
         knowledge = tuple(ordered["created_timestamp"].unique().sort())
         return LakeFile(relative, hashlib.sha256(content).hexdigest(), ordered.height, knowledge)

@@ -9,7 +9,7 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from fpm.store.lake.small_files import place
+from fpm.store.lake.small_files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,11 +30,11 @@ def keep_rows(folder: Path, table: str, rows: pl.DataFrame, sha256: str) -> None
     for (session,), part in rows.sort("row").partition_by("session", as_dict=True, maintain_order=True).items():
         sink = io.BytesIO()
         part.drop("session").write_parquet(sink, compression="zstd", compression_level=1)
-        place(folder / table / f"session={session or NO_SESSION}" / f"{sha256[:12]}.parquet", sink.getvalue())
+        write_whole(folder / table / f"session={session or NO_SESSION}" / f"{sha256[:12]}.parquet", sink.getvalue())
 
 
 def keep_refusal(folder: Path, source: Path, sha256: str, refusal: InputRefused) -> None:
     """The note of a file refused whole; the file itself stays where it is."""
     note = {"file": source.name, "sha256": sha256, "code": refusal.code, "wrong": refusal.wrong, "todo": refusal.todo}
     content = json.dumps(note, indent=1, ensure_ascii=False).encode()
-    place(folder / "files" / f"{source.name}-{sha256[:12]}.json", content)
+    write_whole(folder / "files" / f"{source.name}-{sha256[:12]}.json", content)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def place(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write or replace one file by rename; it and its folder survive a power cut."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     write_durably(unfinished, content)
@@ -19,10 +19,10 @@ def place(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def place_secret(path: Path, content: bytes) -> None:
-    """Like `place`, for its owner's eyes only, from the first byte on."""
+def write_secret(path: Path, content: bytes) -> None:
+    """Like `write_whole`, for its owner's eyes only, from the first byte on."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.unlink(missing_ok=True)
     unfinished.parent.mkdir(parents=True, exist_ok=True)
     unfinished.touch(mode=0o600)
-    place(path, content)
+    write_whole(path, content)

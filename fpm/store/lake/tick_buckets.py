@@ -23,14 +23,14 @@ SCATTER = 2_654_435_761  # Knuth's multiplicative hash: neighbouring codes, ofte
 class Buckets:
     """`count` buckets a session below `folder`; `rows` counts what lies in each.
 
-    Of a symbol-session no more than `most` records are kept: `left_out` counts the others, `of_symbol` all.
+    Of a symbol-session no more than `most` records are kept: `left_out` counts the others, `records` all.
     """
 
     folder: Path
     count: int
     most: int
     rows: dict[tuple[date, int, str], int] = field(default_factory=dict)
-    of_symbol: dict[tuple[date, int], int] = field(default_factory=dict)
+    records: dict[tuple[date, int], int] = field(default_factory=dict)
     left_out: int = 0
 
     def add(self, tape: pl.DataFrame, source: str) -> None:
@@ -50,8 +50,8 @@ class Buckets:
         counts = tape.group_by("session", "sid").len()
         over = []
         for session, sid, count in counts.iter_rows():
-            self.of_symbol[session, sid] = self.of_symbol.get((session, sid), 0) + count
-            over += [(session, sid)] * (self.of_symbol[session, sid] > self.most)
+            self.records[session, sid] = self.records.get((session, sid), 0) + count
+            over += [(session, sid)] * (self.records[session, sid] > self.most)
         if not over:
             return tape
         large = pl.DataFrame(over, schema={"session": pl.Date, "sid": pl.Int32}, orient="row")
@@ -63,7 +63,7 @@ class Buckets:
         """sid, reason_code, reason: symbols of the session with more records than may be computed at once."""
         rows = [
             (sid, "FPM-RES-143", f"{count} records, more than {self.most}")
-            for (day, sid), count in sorted(self.of_symbol.items())
+            for (day, sid), count in sorted(self.records.items())
             if day == session and count > self.most
         ]
         schema = {"sid": pl.Int32, "reason_code": pl.String, "reason": pl.String}
@@ -79,7 +79,7 @@ class Buckets:
         """Every session with records, in order."""
         return sorted({session for session, _, _ in self.rows})
 
-    def of(self, session: date) -> list[int]:
+    def numbers(self, session: date) -> list[int]:
         """The session's buckets that hold something, in order."""
         return sorted({bucket for day, bucket, _ in self.rows if day == session})
 

@@ -260,7 +260,7 @@ class Ledger:
         )
         return {row[0]: LakeFile(row[0], row[1], row[2], tuple(row[3])) for row in rows}
 
-    def begun(self, tables: Sequence[str]) -> dict[tuple[str, str | None], date]:
+    def first_sessions(self, tables: Sequence[str]) -> dict[tuple[str, str | None], date]:
         """First published session of each (table, vintage); of a table with vintages also of (table, None), any."""
         rows = self.query(
             'SELECT "table", vintage, min(session) FROM fpm.files WHERE "table" = ANY(%s) '

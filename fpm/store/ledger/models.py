@@ -171,11 +171,11 @@ class Models:
         """
         return self._verified(self._in_force_row(kind, session))
 
-    def named(self, kind: str, model_id: str) -> Model:
+    def record(self, kind: str, model_id: str) -> Model:
         """Like `load`, its files not read."""
         return self._model(self._row(kind, model_id))
 
-    def named_in_force(self, kind: str, session: date) -> Model:
+    def record_in_force(self, kind: str, session: date) -> Model:
         """Like `in_force`, its files not read."""
         return self._model(self._in_force_row(kind, session))
 

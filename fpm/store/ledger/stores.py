@@ -14,7 +14,7 @@ import polars as pl
 from fpm.errors import StoreCorrupt, TryLater, UsageError
 from fpm.features.minute_features import PRESETS, Profile
 from fpm.schema import CLOCKS, FEATURES
-from fpm.sessions import Market, cut_off
+from fpm.sessions import Market, cut_off, require_order
 from fpm.store.lake.files import Lake, empty, latest, sha256_of, table_of
 from fpm.store.ledger.ledger import Ledger
 from fpm.store.ledger.models import Model, Models
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Written:
+class Output:
     """One frame a job has handed over, before it is staged."""
 
     table: str
@@ -53,7 +53,7 @@ class Stores:
     models: Models = field(repr=False)
     known_at: datetime | None = None
     vintage: str | None = None
-    written: list[Written] = field(default_factory=list, compare=False, repr=False)
+    written: list[Output] = field(default_factory=list, compare=False, repr=False)
 
     def as_of(self, known_at: datetime | None) -> Stores:
         """The same stores as known at another moment, with nothing written yet."""
@@ -87,13 +87,7 @@ class Stores:
         Raises TryLater where a single session is absent, UsageError for a reversed range or unknown table.
         """
         declared = table_of(table)
-        if last is not None and last < first:
-            raise UsageError(
-                code="FPM-CFG-065",
-                wrong=f"{table} from {first} to {last}",
-                effect="nothing was read",
-                todo="give the earlier session first",
-            )
+        require_order(first, last or first)
         files = self.lake.files(table, first, last or first, vintage or self._vintage(table))
         if not files and last is None:
             raise TryLater(
@@ -134,8 +128,8 @@ class Stores:
 
         `frame` has keys and columns; the runner fills absent clocks. Other columns (`session`) are dropped.
         """
-        self.written.append(
-            Written(table, session, vintage or self._vintage(table), frame.drop("session", strict=False))
+        self.outputs.append(
+            Output(table, session, vintage or self._vintage(table), frame.drop("session", strict=False))
         )
 
     def model(self, kind: str, session: date) -> Model:
@@ -208,7 +202,7 @@ def open_stores(settings: Settings) -> Stores:
     bring_to_head(settings, server)
     ledger = Ledger(server.dsn)
     settings = _decided(settings, ledger)
-    of = settings.place
+    of = settings.venue
     lake = Lake(settings.lake, settings.staging)
     return Stores(settings, of, lake, ledger, Models(settings.models, settings.staging, ledger, of))
 

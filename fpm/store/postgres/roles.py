@@ -14,7 +14,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from fpm.store.lake.small_files import place_secret
+from fpm.store.lake.small_files import write_secret
 from fpm.store.log import log
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _give(owner_dsn: str, pg: Path, logins: list[Login]) -> None:
             connection.execute(
                 SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(Identifier(name), verifier.decode()),
             )
-            place_secret(passfile(pg, login), f"*:*:*:{name}:{password}\n".encode())
+            write_secret(passfile(pg, login), f"*:*:*:{name}:{password}\n".encode())
     log.info("passwords given", logins=logins)
 
 

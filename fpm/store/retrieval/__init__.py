@@ -2,9 +2,9 @@
 
 Begin at `features`.
 
-    features         apply definitions, ask for frames, read online values
+    features         definitions applied, frames retrieved, online values read
     quick_feast      Feast, imported in a third of the time
-    dual_stream      what the scorer sees of a span of sessions
+    dual_stream      the scorer's inputs of a span of sessions
     training_matrix  frames as the array that a model trains on
     exports          tables and frames as files for other programs
 

@@ -1,4 +1,4 @@
-"""What the scorer sees of a span of sessions, point in time, through Feast's service `dual_stream`."""
+"""The scorer's inputs of a span of sessions, point in time, through Feast's service `dual_stream`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ TABLES = ("fingerprints", "daily_bars", "daily_factors")
 
 
 def dual_stream(stores: Stores, first: date, last: date, vintage: str) -> pl.DataFrame:
-    """Fingerprints of `vintage`, daily bars and factors of `first` to `last`, both inclusive, as known at the stores.
+    """Fingerprints of `vintage`, daily bars and factors of `first` to `last`, both inclusive.
 
-    Columns symbol, session, vintage and those of the service. Only symbol-sessions that every table has a row of:
-    Feast would otherwise carry an older session's value over, up to its time to live.
+    Known at the stores' `known_at`. Columns symbol, session, vintage and those of the service. Only symbol-sessions
+    that have a row in every table: Feast would otherwise carry an older session's value over, up to its time to live.
     """
     from fpm.store.retrieval import features  # takes seconds to import
 

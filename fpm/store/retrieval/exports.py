@@ -1,8 +1,7 @@
-"""Files for other programs: any table, or a point-in-time frame, as Parquet. Written whole or not at all."""
+"""Files for other programs: any table, or a point-in-time frame, as Parquet; written whole or not at all."""
 
 from __future__ import annotations
 
-import os
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -13,14 +12,14 @@ from fpm.schema import SCORES
 from fpm.store.lake.files import table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+    from fpm.progress import Progress
     from fpm.store.ledger.stores import Stores
 
 
 def table(name: str, span: tuple[date, date] | None, out: Path, stores: Stores) -> int:
-    """Write the latest version of every row of a table (columns, session, both clocks); returns the row count.
+    """Write the latest version of every row of a table (columns, session, both clocks) and return the row count.
 
     `span`: first and last session, or None for all. Tables kept by vintage are written with every vintage.
     Raises UsageError for an unknown table or one with nothing published in that span.
@@ -28,20 +27,20 @@ def table(name: str, span: tuple[date, date] | None, out: Path, stores: Stores) 
     declared = table_of(name)
     sessions = stores.sessions(name)
     first, last = span or (date.min, date.max)
-    chosen = [session for session in sessions if first <= session <= last]
-    if not chosen:
-        known = f"{sessions[0]} to {sessions[-1]}" if sessions else "nothing yet"
+    inside = [session for session in sessions if first <= session <= last]
+    if not inside:
+        content = f"{sessions[0]} to {sessions[-1]}" if sessions else "nothing yet"
         raise UsageError(
             code="FPM-CFG-011",
             wrong=f"table {name} has no session from {first} to {last}",
             effect="no file was written",
-            todo=f"it holds {known}",
+            todo=f"it holds {content}",
         )
     if declared.by_vintage:
-        parts = [stores.read(name, chosen[0], chosen[-1], vintage=vintage) for vintage in stores.lake.vintages(name)]
+        parts = [stores.read(name, inside[0], inside[-1], vintage=vintage) for vintage in stores.lake.vintages(name)]
         rows = pl.concat([part for part in parts if part.height], how="vertical")
     else:
-        rows = stores.read(name, chosen[0], chosen[-1])
+        rows = stores.read(name, inside[0], inside[-1])
     _write(rows.sort("session", *declared.keys), out)
     return rows.height
 
@@ -52,47 +51,51 @@ def frame(
     known_at: datetime | None,
     out: Path,
     stores: Stores,
-    progress: Callable[[int, int, object], None] = lambda done, total, what: None,
+    progress: Progress | None = None,
 ) -> int:
-    """Write the point-in-time frame of an entity file through Feast, in the order of its rows; returns their count.
+    """Write the point-in-time frame of an entity file through Feast and return its row count.
 
-    Written in blocks: memory holds the entities and a few sessions. `progress` is told rows written and rows in all.
+    Rows keep the order of the entity file. They are written in blocks: memory holds the entities and a few sessions.
+    `progress` is called with the rows written, the rows in all and the file's name.
     The entity file has `symbol`, `event_timestamp` (with a zone); for fingerprints `vintage` (default: the one in
     force at each row's moment), for scores `stream` (default: dual), for weights `index`.
+    Raises UsageError for a path that cannot be read or written and for an unknown name, InputRefused for entities that
+    would be misread.
     """
-    from fpm.store.frames import files as frame_files
+    from fpm.store.frames import files
     from fpm.store.retrieval import features
 
-    _check_place(out)
+    _check_writable(out)
     rows = with_vintage(_read_entities(entities), stores)
     _require_known_symbols(rows, stores)
     if service_or_view == SCORES.name and "stream" not in rows.columns:
         rows = rows.with_columns(stream=pl.lit("dual"))
-    asked, job = features.retrieval(stores.settings, service_or_view, rows, known_at)
-    frame_files.write(job.blocks(), asked.height, out, lambda done: progress(done, asked.height, out.name))
-    return asked.height
+    entity_rows, job = features.retrieval(stores.settings, service_or_view, rows, known_at)
+    total = entity_rows.height
+    files.write(job.blocks(), total, out, (lambda done: progress(done, total, out.name)) if progress else None)
+    return total
 
 
 def _require_known_symbols(entities: pl.DataFrame, stores: Stores) -> None:
-    """A symbol that no session has ever had is a misspelt one, not one without values. Raises InputRefused."""
-    asked = set(entities["symbol"].drop_nulls().unique().to_list())
-    unknown = set(asked)
-    for session in reversed(stores.sessions("daily_bars")):  # the newest knows nearly all
+    """Refuse a symbol that no session ever had: it is misspelt, not without values. Raises InputRefused."""
+    symbols = set(entities["symbol"].drop_nulls().unique().to_list())
+    unknown = set(symbols)
+    for session in reversed(stores.sessions("daily_bars")):  # the newest has nearly all
         if not unknown:
             return
         unknown -= set(stores.read("daily_bars", session, columns=["symbol"])["symbol"].to_list())
     if unknown:
-        named = ", ".join(sorted(unknown)[:5]) + (", …" if len(unknown) > 5 else "")
+        first = ", ".join(sorted(unknown)[:5]) + (", …" if len(unknown) > 5 else "")
         raise InputRefused(
             code="FPM-FRAME-003",
-            wrong=f"{len(unknown)} of {len(asked)} symbols were never in the store: {named}",
+            wrong=f"{len(unknown)} of {len(symbols)} symbols were never in the store: {first}",
             effect="nothing was written",
             todo="write them as `fpm export daily_bars` does, code.exchange, or drop them",
         )
 
 
 def with_vintage(entities: pl.DataFrame, stores: Stores) -> pl.DataFrame:
-    """`entities` with a `vintage` column: the encoder in force on the local date of each row, null where none was."""
+    """`entities` with a `vintage` column: the encoder in force on the local date of every row, null where none was."""
     if "vintage" in entities.columns:
         return entities
     days = entities["event_timestamp"].dt.convert_time_zone(stores.market.timezone).dt.date()
@@ -102,9 +105,9 @@ def with_vintage(entities: pl.DataFrame, stores: Stores) -> pl.DataFrame:
 
 
 def _vintage_in_force(day: date, stores: Stores) -> str | None:
-    """None before the first vintage: those rows get null fingerprints, they are not dropped."""
+    """None before the first vintage: those rows are not dropped, they get null fingerprints."""
     try:
-        return stores.models.named_in_force("encoder", day).id
+        return stores.models.record_in_force("encoder", day).id
     except TryLater:
         return None
 
@@ -139,13 +142,13 @@ def _read_entities(path: Path) -> pl.DataFrame:
 
 def _write(rows: pl.DataFrame, out: Path) -> None:
     """A reader of `out` sees the old file or the new one."""
-    _check_place(out)
+    _check_writable(out)
     partial = out.with_name(f".{out.name}.partial")
     rows.write_parquet(partial)
-    os.replace(partial, out)
+    partial.replace(out)
 
 
-def _check_place(out: Path) -> None:
+def _check_writable(out: Path) -> None:
     if out.is_dir() or not out.parent.is_dir():
         raise UsageError(
             code="FPM-CFG-013",

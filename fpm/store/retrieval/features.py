@@ -1,6 +1,6 @@
-"""Feast as the rest of the package sees it: apply the definitions, ask for frames, read online values.
+"""Feast for the rest of the package: apply the definitions, retrieve frames, read online values.
 
-`feature_repo/feature_store.yaml` and `definitions.py` are the declarations; the settings fill in their places.
+`feature_repo/feature_store.yaml` and `definitions.py` are the declarations; the settings fill in their ``${NAME}``.
 Importing this module imports Feast, which takes seconds: import it where it is used.
 """
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from fpm.store.settings import Settings
 
 REGISTRY_SCHEMA = "feast"
-PATIENCE = 0.8  # seconds a reader waits for a connection; then the server says "try later"
+PATIENCE = 0.8  # seconds that a reader waits for a connection before the server says "try later"
 
 
 def feature_store(settings: Settings) -> FeatureStore:
@@ -50,7 +50,7 @@ def feature_store(settings: Settings) -> FeatureStore:
 
 
 def serving_store(settings: Settings) -> FeatureStore:
-    """Feast's entry for those who only read: one published session, no right to write anywhere, no long waiting."""
+    """Feast's entry for readers: one published session, no right to write anywhere, short waits for a connection."""
     server = ensure_server(settings)
     configured = _configured(settings, server.for_role("producer").read_only(), server.for_role("reader"))
     configured["registry"]["schema_mode"] = "verify"
@@ -70,13 +70,13 @@ def opened(settings: Settings) -> Iterator[FeatureStore]:
             yield store
         finally:
             _disconnect(store)
-    except (psycopg.OperationalError, sa.exc.OperationalError) as wrong:
+    except (psycopg.OperationalError, sa.exc.OperationalError) as error:
         raise TryLater(
             code="FPM-PG-075",
-            wrong=f"the database did not answer: {wrong}",
+            wrong=f"the database did not answer: {error}",
             effect="nothing was changed",
             todo="see that Postgres runs (`fpm setup`), then run the same command again",
-        ) from wrong
+        ) from error
 
 
 def apply(settings: Settings) -> list[str]:
@@ -84,28 +84,30 @@ def apply(settings: Settings) -> list[str]:
 
     Returns the names of the declared views and services.
     """
-    things = vars(importlib.import_module("feature_repo.definitions")).values()
-    entities = [thing for thing in things if isinstance(thing, Entity)]
-    views = {thing.name: thing for thing in things if isinstance(thing, FeatureView)}
-    services = {thing.name: thing for thing in things if isinstance(thing, FeatureService)}
+    definitions = vars(importlib.import_module("feature_repo.definitions")).values()
+    entities = [definition for definition in definitions if isinstance(definition, Entity)]
+    views = {definition.name: definition for definition in definitions if isinstance(definition, FeatureView)}
+    services = {definition.name: definition for definition in definitions if isinstance(definition, FeatureService)}
     with opened(settings) as store:
-        gone: list[FeastObject] = [held for held in store.list_feature_services() if held.name not in services]
-        gone += [held for held in store.list_feature_views() if held.name not in views]
+        dropped: list[FeastObject] = [
+            service for service in store.list_feature_services() if service.name not in services
+        ]
+        dropped += [view for view in store.list_feature_views() if view.name not in views]
         declared: list[FeastObject] = [*entities, *views.values(), *services.values()]
-        store.apply(declared, objects_to_delete=gone, partial=False)
+        store.apply(declared, objects_to_delete=dropped, partial=False)
     return sorted({*views, *services})
 
 
 def frame(
     settings: Settings, service_or_view: str, entities: Entities, known_at: datetime | None = None
 ) -> pl.DataFrame:
-    """The point-in-time frame of a service or view: every entity row, in its order, with the features beside it.
+    """The point-in-time frame of a service or view: every entity row, in its order, with its features.
 
     `entities`: a frame (Polars, pandas, Arrow) or the path of a Parquet file; the join keys and either
-    `event_timestamp` (aware) or `session`. A session stands for its close, as known at its cut-off. `known_at`, or a
-    column of that name, is the second clock; without either, an event_timestamp is also the moment of knowledge.
-    Columns that are no key pass through, but a `vintage` that the service is not keyed by is dropped: every row may
-    carry one.
+    `event_timestamp` (aware) or `session`. A session means its close, as known at its cut-off. `known_at`, or a column
+    of that name, is the second clock; without either, an event_timestamp is also the moment of knowledge.
+    Columns that are no key pass through. A `vintage` is dropped where it is no key of the service: every row may carry
+    one.
     Raises UsageError for an unknown name or a missing column, InputRefused for naive moments.
     """
     rows, job = retrieval(settings, service_or_view, entities, known_at)
@@ -123,7 +125,6 @@ def frame_batches(
     """The rows of `frame` in blocks of so many event days, in the order of the days; memory is that of one block.
 
     `sessions`: None for as many as make a block of a few megabytes.
-
     Rows of one day keep their order, so entities in session order come back as they are.
     """
     _, job = retrieval(settings, service_or_view, entities, known_at)
@@ -133,15 +134,15 @@ def frame_batches(
 def retrieval(
     settings: Settings, service_or_view: str, entities: Entities, known_at: datetime | None = None
 ) -> tuple[pl.DataFrame, LakeJob]:
-    """The entity rows that Feast is asked about, and its job, which has read nothing yet; see `frame`."""
-    given = entity_rows(entities)
+    """The entity rows that Feast gets, and its job, which has read nothing yet; see `frame`."""
+    rows = entity_rows(entities)
     with opened(settings) as store:
-        features, views = _asked(store, service_or_view)
+        features, views = _features_and_views(store, service_or_view)
         keys = {column.name for view in views for column in view.entity_columns}
-        rows = _moments(settings, given if "vintage" in keys else given.drop("vintage", strict=False))
+        rows = _with_moments(rows if "vintage" in keys else rows.drop("vintage", strict=False), settings)
         if known_at is not None:
             rows = rows.with_columns(pl.lit(_utc(known_at)).alias(KNOWN_AT))
-        # Feast hands any frame on as it is; pandas would cost a copy and the types
+        # Feast passes any frame on as it is; pandas would cost a copy and the types
         job = store.get_historical_features(entity_df=rows, features=features)
     assert isinstance(job, LakeJob)
     return rows, job
@@ -150,10 +151,11 @@ def retrieval(
 def online(settings: Settings, service_or_view: str, rows: pl.DataFrame) -> pl.DataFrame:
     """The online values of a service or view for every row of join keys, in their order; null where none is stored.
 
-    One value a cell goes through protobuf: for a whole market read schema ``serving`` by SQL instead.
+    Every cell goes through protobuf; for a whole market read schema ``serving`` by SQL instead.
+    Raises UsageError for an unknown name, a view that is not online and a missing key.
     """
     with opened(settings) as store:
-        features, views = _asked(store, service_or_view)
+        features, views = _features_and_views(store, service_or_view)
         keys = list(dict.fromkeys(column.name for view in views for column in view.entity_columns))
         if offline := [view.name for view in views if not view.online]:
             raise UsageError(
@@ -169,19 +171,19 @@ def online(settings: Settings, service_or_view: str, rows: pl.DataFrame) -> pl.D
                 effect="nothing was read",
                 todo="add it",
             )
-        asked: dict[str, Any] = rows.select(keys).to_dict(as_series=False)
-        answer = store.get_online_features(features=features, entity_rows=asked).to_dict()
+        key_columns: dict[str, Any] = rows.select(keys).to_dict(as_series=False)
+        answer = store.get_online_features(features=features, entity_rows=key_columns).to_dict()
     types = {name: table.frame_type(name) for table in map(table_of, views) for name in table.columns}
     values = pl.DataFrame({name: answer[name] for name in types if name in answer}, schema_overrides=types)
     return pl.concat([rows, values.drop(rows.columns, strict=False)], how="horizontal")
 
 
-def _asked(store: FeatureStore, name: str) -> tuple[FeatureService | list[str], list[FeatureView]]:
-    """What Feast is to be asked for, and the views behind it, with only the columns that are asked for."""
+def _features_and_views(store: FeatureStore, name: str) -> tuple[FeatureService | list[str], list[FeatureView]]:
+    """The features of a service or view as Feast's calls take them, and the views behind them. Raises UsageError."""
     views = {view.name: view for view in store.list_feature_views()}
     services = {service.name: service for service in store.list_feature_services()}
     if name in services:
-        return services[name], [views[one.name] for one in services[name].feature_view_projections]
+        return services[name], [views[projection.name] for projection in services[name].feature_view_projections]
     if name in views:
         return [f"{name}:{field.name}" for field in views[name].features], [views[name]]
     raise UsageError(
@@ -192,18 +194,18 @@ def _asked(store: FeatureStore, name: str) -> tuple[FeatureService | list[str], 
     )
 
 
-def _moments(settings: Settings, entities: pl.DataFrame) -> pl.DataFrame:
-    """With `event_timestamp`, and for rows given by session also `known_at`."""
-    if EVENT in entities.columns or "session" not in entities.columns:
-        return entities
-    market, days = settings.place, entities["session"].unique().drop_nulls().to_list()
+def _with_moments(rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Rows of sessions with the `event_timestamp` and `known_at` that these mean."""
+    if EVENT in rows.columns or "session" not in rows.columns:
+        return rows
+    market, days = settings.venue, rows["session"].unique().drop_nulls().to_list()
     closes = {day: sessions.close(market, day) for day in days}
     cut_offs = {day: sessions.cut_off(market, day) for day in days}
     kind = pl.Datetime("us", "UTC")
     moments = [pl.col("session").replace_strict(closes, default=None, return_dtype=kind).alias(EVENT)]
-    if KNOWN_AT not in entities.columns:
+    if KNOWN_AT not in rows.columns:
         moments.append(pl.col("session").replace_strict(cut_offs, default=None, return_dtype=kind).alias(KNOWN_AT))
-    return entities.with_columns(moments)
+    return rows.with_columns(moments)
 
 
 def _utc(moment: datetime) -> datetime:
@@ -218,19 +220,19 @@ def _utc(moment: datetime) -> datetime:
 
 
 def _configured(settings: Settings, registry: Server, online: Server) -> dict[str, Any]:
-    """feature_store.yaml with its places filled in."""
-    places = {
+    """feature_store.yaml with its names filled in."""
+    values = {
         "FPM_FEAST_REGISTRY": _registry(registry),
         "FPM_FEAST_LAKE": str(settings.lake),
         "FPM_FEAST_ONLINE": online.dsn,
     }
     text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
-    configured: dict[str, Any] = _filled(yaml.safe_load(text), places)
+    configured: dict[str, Any] = _filled(yaml.safe_load(text), values)
     return configured
 
 
 def _registry(server: Server) -> str:
-    """The registry's place as SQLAlchemy wants it: the same database, in a schema of its own."""
+    """The registry's address for SQLAlchemy: the same database, in a schema of its own."""
     parts = dict(server.parts)
     own = {name: parts.pop(key, None) for name, key in (("username", "user"), ("password", "password"))}
     database = parts.pop("dbname", None)
@@ -240,15 +242,15 @@ def _registry(server: Server) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def _filled(node: Any, places: dict[str, str]) -> Any:
+def _filled(node: Any, values: dict[str, str]) -> Any:
     """The parsed YAML with every ``${NAME}`` replaced; parsed first, so that no value can change its structure."""
     if isinstance(node, dict):
-        return {key: _filled(value, places) for key, value in node.items()}
-    return Template(node).substitute(places) if isinstance(node, str) else node
+        return {key: _filled(child, values) for key, child in node.items()}
+    return Template(node).substitute(values) if isinstance(node, str) else node
 
 
 def _disconnect(store: FeatureStore) -> None:
-    online_store = store._get_provider().online_store
+    online_store = store._get_provider().online_store  # noqa: SLF001  Feast's way from a store to its online store
     assert isinstance(online_store, FpmOnlineStore)
     online_store.disconnect()
     assert isinstance(store.registry, SqlRegistry)

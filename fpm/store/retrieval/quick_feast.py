@@ -1,9 +1,9 @@
 """Feast, imported in a third of the time: import this module before anything of Feast.
 
-Two things cost most of it (benchmarks/bench_cold_start.py), and neither is needed for what a process asks first. Feast
-has `typeguard` rewrite its classes at import so that they check the types of their arguments; ours are checked by mypy.
-And Feast imports torch, in case someone wants tensors: here that waits until someone does. A process that has
-imported Feast or torch before keeps what it has.
+Two things take most of the time (benchmarks/bench_cold_start.py), and a process needs neither at its start. Feast has
+`typeguard` rewrite its classes at import so that they check the types of their arguments; mypy checks ours. And Feast
+imports torch in case someone wants tensors; here that import waits for its first use. A process that has already
+imported Feast or torch is left as it is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Torch:
-    """What Feast asks for torch by, `feast.torch_wrapper.get_torch`, gives this; its first use imports torch."""
+    """Stands for torch in `feast.torch_wrapper.get_torch`; its first use imports torch."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(import_module("torch"), name)
@@ -29,19 +29,19 @@ class _Torch:
 
 @contextmanager
 def _unchecked() -> Iterator[None]:
-    """`typeguard.typechecked` as it is under `python -O`: without effect."""
-    quick: Any = typeguard
-    checked = quick.typechecked
-    quick.typechecked = lambda target=None, **given: (lambda each: each) if target is None else target
+    """`typeguard.typechecked` has no effect, as under `python -O`."""
+    module: Any = typeguard
+    typechecked = module.typechecked
+    module.typechecked = lambda target=None, **_options: (lambda decorated: decorated) if target is None else target
     try:
         yield
     finally:
-        quick.typechecked = checked
+        module.typechecked = typechecked
 
 
 @contextmanager
 def _torch_later() -> Iterator[None]:
-    """An import of torch fails, which Feast takes for a machine without it; afterwards it is there, when it is used."""
+    """Feast finds no torch during its own import; afterwards `_Torch` stands for it."""
     if "torch" in sys.modules or find_spec("torch") is None:
         yield
         return
@@ -51,7 +51,7 @@ def _torch_later() -> Iterator[None]:
     finally:
         del sys.modules["torch"]
     wrapper: Any = import_module("feast.torch_wrapper")
-    wrapper._torch, wrapper.TORCH_AVAILABLE = _Torch(), True
+    wrapper._torch, wrapper.TORCH_AVAILABLE = _Torch(), True  # noqa: SLF001  Feast has no public way to set it
 
 
 if "feast" not in sys.modules:

@@ -1,4 +1,4 @@
-"""Straight from the lake into the array that a model trains on: no frame of the whole history in between.
+"""Numbers straight from the lake into the array that a model trains on, without a frame of the whole history.
 
 N rows, F numbers a row.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fpm.store.frames.entities import Entities
-    from fpm.store.frames.point_in_time import Places
+    from fpm.store.frames.point_in_time import Positions
     from fpm.store.settings import Settings
 
 ROWS = 4096  # of 158 numbers: 2.6 MB
@@ -31,7 +31,10 @@ ROWS = 4096  # of 158 numbers: 2.6 MB
 
 @dataclass(frozen=True)
 class TrainingMatrix:
-    """`x_NF`: NaN where nothing was known; `names` of the F numbers, those of a vector are ``fingerprint[0]``, …"""
+    """The numbers `x_NF`, NaN where nothing was known, and their `names`; a vector's are ``fingerprint[0]``, ….
+
+    N entity rows, F numbers.
+    """
 
     names: tuple[str, ...]
     x_NF: NDArray[np.float32]
@@ -47,10 +50,11 @@ def training_matrix(
     out_NF: NDArray[np.float32] | None = None,
     sessions: int | None = None,
 ) -> TrainingMatrix:
-    """The numbers of a service or view for every entity row, in the order of the rows, one block of sessions at a time.
+    """The numbers of a service or view for every entity row, in the order of the rows.
 
     `columns`: which of the service's, in which order (None: every number and vector, no texts). `out_NF`: where to
-    write instead of a new array; a memory map, or the memory of a tensor (``tensor.numpy()``).
+    write instead of a new array; a memory map, or the memory of a tensor (``tensor.numpy()``). `sessions`: how many
+    are read at a time (None: a few megabytes).
     Raises UsageError for a column that the service lacks or that holds no numbers, for an `out_NF` of another shape
     or type, and what `features.frame_batches` raises.
     """
@@ -61,19 +65,19 @@ def training_matrix(
 def filled(
     blocks: Iterator[Block], entities: pl.DataFrame, columns: Sequence[str] | None, out_NF: NDArray[np.float32] | None
 ) -> TrainingMatrix:
-    """The numbers beside the entities' own columns, from blocks that each tell their places; see `training_matrix`."""
+    """The numbers beside the entities' own columns, from blocks with their positions; see `training_matrix`."""
     first = next(blocks)
-    chosen = _chosen(first[1].drop(entities.columns), columns)
-    names = tuple(chain.from_iterable(_names(name, kind) for name, kind in chosen.items()))
-    x_NF = _place(out_NF, (len(entities), len(names)))
-    for place_M, rows in chain([first], blocks):
-        _fill(x_NF, place_M, rows, chosen)
+    kinds = _numeric_columns(first[1].drop(entities.columns), columns)
+    names = tuple(chain.from_iterable(_names(name, kind) for name, kind in kinds.items()))
+    x_NF = _array(out_NF, (len(entities), len(names)))
+    for position_M, rows in chain([first], blocks):
+        _fill(x_NF, position_M, rows, kinds)
     return TrainingMatrix(names, x_NF)
 
 
-def _chosen(served: pl.DataFrame, columns: Sequence[str] | None) -> dict[str, Any]:
-    """Columns that hold numbers, with their types. Raises UsageError."""
-    numbers = {name: kind for name, kind in served.schema.items() if _numeric(kind)}
+def _numeric_columns(served: pl.DataFrame, columns: Sequence[str] | None) -> dict[str, Any]:
+    """The types of these columns, or of all that hold numbers. Raises UsageError for one that does not."""
+    numbers = {name: kind for name, kind in served.schema.items() if _is_numeric(kind)}
     if columns is None:
         return numbers
     if unfit := [name for name in columns if name not in numbers]:
@@ -86,7 +90,7 @@ def _chosen(served: pl.DataFrame, columns: Sequence[str] | None) -> dict[str, An
     return {name: numbers[name] for name in columns}
 
 
-def _numeric(kind: Any) -> bool:
+def _is_numeric(kind: Any) -> bool:
     cell = kind.inner if isinstance(kind, pl.Array) else kind
     return bool(cell.is_numeric()) or cell == pl.Boolean
 
@@ -95,8 +99,8 @@ def _names(name: str, kind: Any) -> list[str]:
     return [f"{name}[{i}]" for i in range(kind.size)] if isinstance(kind, pl.Array) else [name]
 
 
-def _place(out_NF: NDArray[np.float32] | None, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """A new array, or the given one if it fits."""
+def _array(out_NF: NDArray[np.float32] | None, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """A new array, or `out_NF` if it fits. Raises UsageError."""
     if out_NF is None:
         return np.empty(shape, np.float32)
     if out_NF.shape != shape or out_NF.dtype != np.float32:
@@ -109,20 +113,20 @@ def _place(out_NF: NDArray[np.float32] | None, shape: tuple[int, int]) -> NDArra
     return out_NF
 
 
-def _fill(x_NF: NDArray[np.float32], place_M: Places, rows: pl.DataFrame, chosen: dict[str, Any]) -> None:
-    """Write a block at its places, some rows at a time: the transposed copy then stays in the processor's cache."""
-    for at, some in zip(range(0, len(rows), ROWS), rows.iter_slices(ROWS), strict=True):
-        _fill_some(x_NF, place_M[at : at + ROWS], some, chosen)
+def _fill(x_NF: NDArray[np.float32], position_M: Positions, rows: pl.DataFrame, kinds: dict[str, Any]) -> None:
+    """Write a block at its positions, a few rows at a time: the transposed copy then stays in the processor's cache."""
+    for first, part in zip(range(0, len(rows), ROWS), rows.iter_slices(ROWS), strict=True):
+        _fill_part(x_NF, position_M[first : first + ROWS], part, kinds)
 
 
-def _fill_some(x_NF: NDArray[np.float32], place_M: Places, rows: pl.DataFrame, chosen: dict[str, Any]) -> None:
-    """Neighbouring scalars go together."""
-    where, at = span(place_M), 0
-    for vector, run in groupby(chosen.items(), key=lambda column: isinstance(column[1], pl.Array)):
-        for part in [[name] for name, _ in run] if vector else [[name for name, _ in run]]:
-            values_MK = _values(rows.select(part), chosen[part[0]])
-            x_NF[place_M if where is None else where, at : at + values_MK.shape[1]] = values_MK
-            at += values_MK.shape[1]
+def _fill_part(x_NF: NDArray[np.float32], position_M: Positions, rows: pl.DataFrame, kinds: dict[str, Any]) -> None:
+    """Write vectors one by one, and neighbouring scalars together."""
+    whole, column = span(position_M), 0
+    for is_vector, run in groupby(kinds.items(), key=lambda item: isinstance(item[1], pl.Array)):
+        for names in [[name] for name, _ in run] if is_vector else [[name for name, _ in run]]:
+            values_MK = _values(rows.select(names), kinds[names[0]])
+            x_NF[position_M if whole is None else whole, column : column + values_MK.shape[1]] = values_MK
+            column += values_MK.shape[1]
 
 
 def _values(part: pl.DataFrame, kind: Any) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The night: what is due, every job in order, once; and the clock that catches up."""
+"""Nights in a small home: what is due, every job in order, once; and the clock that catches up."""
 
 import threading
 import time
@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from fpm.commands import schedule
-from fpm.errors import TryLater, UsageError
+from fpm.commands.jobs import MODULES
+from fpm.commands.night import due, nightly
+from fpm.commands.schedule import serve
+from fpm.errors import TryLater
 from fpm.exchange import simulate
 from fpm.sessions import cut_off
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.postgres.server import Server, connect
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
-from fpm.walk_forward import FoldConfig, folds
 from producers import bars, encoder
 from tests.small_chain import fresh_database, quiet
 from tests.test_truncation import chain, deliver
@@ -36,22 +37,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def days(source: Path) -> list[date]:
     return sorted(date.fromisoformat(path.stem) for path in (source / "minute_bars").glob("*.parquet"))
-
-
-def test_a_plan_says_what_is_left_out() -> None:
-    """A test from the 27th session: labels are known to the 20th, and 11 sessions lie between train and validation."""
-    days = [date(2024, 1, 1) + timedelta(days=i) for i in range(30)]
-    config = FoldConfig(train=12, least=5, validation=3, purge=6, embargo=5, refit=4)
-    (fold,) = folds(days, days[26], days[29], config)
-    assert schedule.describe(fold) == {
-        "train": "2024-01-01 .. 2024-01-06 (6)",
-        "embargoed": "2024-01-07 .. 2024-01-17 (11)",
-        "validation": "2024-01-18 .. 2024-01-20 (3)",
-        "purged": "2024-01-21 .. 2024-01-26 (6)",
-        "test": "2024-01-27 .. 2024-01-30 (4)",
-        "encoder_through": "2024-01-20",
-        "scorer_through": "2024-01-26",
-    }
 
 
 @pytest.fixture(scope="module")
@@ -73,38 +58,38 @@ def home(
 
 
 def test_a_home_that_never_published_is_due_for_its_newest_session(home: Stores, days: list[date]) -> None:
-    assert schedule.due(home, cut_off(home.market, days[KNOWN])) == [days[KNOWN]]
-    assert schedule.due(home, cut_off(home.market, days[KNOWN]) - timedelta(seconds=1)) == [days[KNOWN - 1]]
+    assert due(home, cut_off(home.market, days[KNOWN])) == [days[KNOWN]]
+    assert due(home, cut_off(home.market, days[KNOWN]) - timedelta(seconds=1)) == [days[KNOWN - 1]]
 
 
 def test_a_whole_night_publishes_once(home: Stores, days: list[date]) -> None:
     session = days[KNOWN]
-    rows = schedule.nightly(session, home)
-    assert [row["job"] for row in rows] == [path.split(".")[1] for path in schedule.NIGHT]
+    rows = nightly(session, home)
+    assert [row["job"] for row in rows] == list(MODULES)
     assert {row["status"] for row in rows} <= {"published", "unchanged"}
     assert _served(home) == [session]
     before = _publications(home)
-    assert {row["status"] for row in schedule.nightly(session, home) if row["job"] != "publish"} <= {
+    assert {row["status"] for row in nightly(session, home) if row["job"] != "publish"} <= {
         "unchanged",
         "published",  # parity looks again, every time
     }
     assert _publications(home) == before
-    assert schedule.due(home, cut_off(home.market, session)) == []
+    assert due(home, cut_off(home.market, session)) == []
 
 
 def test_a_newer_encoder_does_not_disturb_the_scorer_in_force(home: Stores, days: list[date]) -> None:
     """A vintage nobody's scorer was trained on is promoted in the morning; the night still scores with the old one."""
-    served = home.models.named_in_force("scorer", days[KNOWN]).manifest["vintage"]
+    served = home.models.record_in_force("scorer", days[KNOWN]).manifest["vintage"]
     newer = encoder.train(days[KNOWN - 8], home, quiet)
     assert newer != served
-    rows = schedule.nightly(days[KNOWN], home)
+    rows = nightly(days[KNOWN], home)
     assert next(row for row in rows if row["job"] == "fingerprints")["status"] == "unchanged"
     assert home.read("scores", days[KNOWN])["vintage"].unique().to_list() == [served]
 
 
 def test_the_clock_catches_up_with_what_is_due_and_then_rests(home: Stores, days: list[date]) -> None:
     now, stop = cut_off(home.market, days[-1]), threading.Event()
-    clock = threading.Thread(target=schedule.serve, args=(home, lambda: now, 1, stop))
+    clock = threading.Thread(target=serve, args=(home, lambda: now, 1, stop))
     clock.start()
     deadline = time.monotonic() + 80
     while _served(home) != [days[-1]] and time.monotonic() < deadline:
@@ -113,17 +98,12 @@ def test_the_clock_catches_up_with_what_is_due_and_then_rests(home: Stores, days
     clock.join(timeout=30)
     assert not clock.is_alive()
     assert _served(home) == [days[-1]]
-    assert schedule.due(home, now) == []
+    assert due(home, now) == []
 
 
 def test_a_session_without_bars_is_try_later(home: Stores) -> None:
     with pytest.raises(TryLater):
-        schedule.nightly(date(2025, 1, 6), home)
-
-
-def test_an_unknown_job_is_named_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="minute_features"):
-        schedule.job("minute_feature")
+        nightly(date(2025, 1, 6), home)
 
 
 def _served(stores: Stores) -> list[date]:

@@ -12,7 +12,7 @@ import pytest
 
 from fpm.errors import TryLater
 from fpm.store.faults import FAULTPOINTS
-from fpm.store.jobs.publishing import Partition, owned
+from fpm.store.jobs.publishing import Partition, ownership
 from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
@@ -111,7 +111,7 @@ def test_every_fault_point_has_a_name_and_does_nothing_without_the_variable() ->
 def test_a_prepared_attempt_is_finished_without_computing(stores: Stores) -> None:
     ingest(stores)
     assert child(stores, "prepared:2") == -signal.SIGKILL
-    with owned(Partition("labels", MIDDLE), stores):
+    with ownership(Partition("labels", MIDDLE), stores):
         pass
     (row,) = [row for row in stores.ledger.rows(MIDDLE) if row["job"] == "labels"]
     assert (row["status"], row["attempt"]) == ("published", 1)

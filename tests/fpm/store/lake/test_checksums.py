@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from fpm.store.lake.checksums import Damaged, checked, sealed
+from fpm.store.lake.checksums import Damaged, verified_columns, with_checksums
 
 ROWS = pl.DataFrame(
     {
@@ -31,26 +31,26 @@ def parquet(rows: pl.DataFrame = ROWS, group: int | None = None) -> bytes:
 
 @pytest.mark.parametrize("group", [None, 2])
 def test_polars_arrow_and_its_data_sets_read_a_sealed_file(group: int | None, tmp_path: Path) -> None:
-    content = sealed(memoryview(parquet(group=group)))
+    content = with_checksums(memoryview(parquet(group=group)))
     path = tmp_path / "sealed.parquet"
     path.write_bytes(content)
     assert pl.read_parquet(path).equals(ROWS) and pl.read_parquet(content).equals(ROWS)
     assert pl.DataFrame(pl.from_arrow(pq.read_table(path, page_checksum_verification=True))).equals(ROWS)
     assert ds.dataset(path).to_table(columns=["value"]).column("value").to_pylist() == [1.5, None, -2.0]
-    assert checked(memoryview(content), None) == ["symbol", "value", "vector"]
+    assert verified_columns(memoryview(content), None) == ["symbol", "value", "vector"]
 
 
 @pytest.mark.parametrize("group", [None, 2])
 def test_every_flipped_bit_is_noticed(group: int | None) -> None:
     """One bit of every byte but the first four, which nobody reads: the check fails or, in the mark of the table, finds
     no table to trust, and then Arrow checks page by page."""
-    content = sealed(memoryview(parquet(group=group)))
+    content = with_checksums(memoryview(parquet(group=group)))
     unnoticed = []
     for position in range(4, len(content)):
         damaged = bytearray(content)
         damaged[position] ^= 1 << position % 8
         try:
-            if checked(memoryview(damaged), None) is not None:
+            if verified_columns(memoryview(damaged), None) is not None:
                 unnoticed.append(position)
         except Damaged:
             continue
@@ -58,19 +58,19 @@ def test_every_flipped_bit_is_noticed(group: int | None) -> None:
 
 
 def test_damage_is_noticed_in_the_columns_asked_for() -> None:
-    content = bytearray(sealed(memoryview(parquet())))
+    content = bytearray(with_checksums(memoryview(parquet())))
     at = content.index(np.array([1.5]).tobytes())
     content[at] ^= 1
-    assert checked(memoryview(content), ["symbol", "vector"]) == ["symbol", "value", "vector"]
+    assert verified_columns(memoryview(content), ["symbol", "vector"]) == ["symbol", "value", "vector"]
     with pytest.raises(Damaged, match="value"):
-        checked(memoryview(content), ["symbol", "value"])
+        verified_columns(memoryview(content), ["symbol", "value"])
 
 
 def test_equal_bytes_stay_equal_and_a_file_without_a_table_says_so() -> None:
     content = memoryview(parquet())
-    assert sealed(content) == sealed(content)
-    assert checked(content, None) is None
+    assert with_checksums(content) == with_checksums(content)
+    assert verified_columns(content, None) is None
     for unfinished in (b"", b"PAR1", bytes(content[:-1]), bytes(content[: len(content) // 2])):
         with pytest.raises(Damaged):
-            checked(memoryview(unfinished), None)
-    assert pa.BufferReader(content).size() < len(sealed(content))
+            verified_columns(memoryview(unfinished), None)
+    assert pa.BufferReader(content).size() < len(with_checksums(content))

@@ -21,10 +21,10 @@ def test_every_symbol_lies_whole_in_one_bucket(tmp_path: Path) -> None:
         buckets.add(batch, "0")
     buckets.add(tape(MONDAY, [2, 8], 10), "1")
     assert buckets.sessions() == [MONDAY, TUESDAY]
-    parts = [buckets.read(MONDAY, number) for number in buckets.of(MONDAY)]
+    parts = [buckets.read(MONDAY, number) for number in buckets.numbers(MONDAY)]
     found = [(sid, own["row"].to_list()) for part in parts for (sid,), own in part.group_by("sid")]
     assert sorted(found) == [(2, [0, 3, 10]), (4, [1]), (6, [2]), (8, [11])]
-    assert [buckets.read(TUESDAY, number).height for number in buckets.of(TUESDAY)] == [1]
+    assert [buckets.read(TUESDAY, number).height for number in buckets.numbers(TUESDAY)] == [1]
     buckets.remove()
     assert not (tmp_path / "scratch").exists()
 
@@ -34,7 +34,7 @@ def test_a_refused_file_leaves_nothing(tmp_path: Path) -> None:
     buckets.add(tape(MONDAY, [2, 4]), "0")
     buckets.add(tape(MONDAY, [2]), "1")
     buckets.drop("0")
-    assert pl.concat(buckets.read(MONDAY, number) for number in buckets.of(MONDAY)).height == 1
+    assert pl.concat(buckets.read(MONDAY, number) for number in buckets.numbers(MONDAY)).height == 1
 
 
 def test_a_symbol_beyond_the_bound_is_named_and_its_records_counted(tmp_path: Path) -> None:
