@@ -34,9 +34,9 @@ def blocks(job: Any, entities: pl.DataFrame, scratch: Path) -> int:
 
 def file(job: Any, entities: pl.DataFrame, scratch: Path) -> int:
     """As `fpm frame` does."""
-    from fpm.store.frames import files as frame_files
+    from fpm.store.frames import files
 
-    frame_files.write(job.blocks(), len(entities), scratch / "frame.parquet")
+    files.write(job.blocks(), len(entities), scratch / "frame.parquet")
     return int(pq.read_metadata(scratch / "frame.parquet").num_rows)
 
 

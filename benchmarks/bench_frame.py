@@ -103,14 +103,20 @@ def engine(place: Place) -> Callable[[], pl.DataFrame]:
     import wide
 
     from fpm.store.frames import point_in_time
+    from fpm.store.frames.entities import Question, Serving, check_columns, clocks
     from fpm.store.lake.files import Lake
 
     entities, lake = place.entities, Lake(place.root / "lake", place.root / "staging")
-    servings = [point_in_time.Serving("wide", {"symbol": "symbol"}, {name: name for name in wide.COLUMNS}, TTL)]
+    servings = [Serving("wide", {"symbol": "symbol"}, {name: name for name in wide.COLUMNS}, TTL)]
     if place.fingerprints:
         keys = {"symbol": "symbol", "vintage": "vintage"}
-        servings.append(point_in_time.Serving("fingerprints", keys, {"fingerprint": "fingerprint"}, TTL))
-    return lambda: point_in_time.frame(lake, entities, servings)
+        servings.append(Serving("fingerprints", keys, {"fingerprint": "fingerprint"}, TTL))
+
+    def call() -> pl.DataFrame:
+        check_columns(entities, servings)
+        return point_in_time.frame(lake, Question(entities, clocks(entities), servings))
+
+    return call
 
 
 def feast(place: Place) -> Callable[[], Any]:

@@ -5,6 +5,9 @@ Feast finds the class by its dotted path in feature_store.yaml; the names must e
 ``OfflineStoreConfig``. The path of a FileSource is the name of a lake table, the lake's root is in the config.
 """
 
+# Feast calls these methods with arguments that a lake of two clocks does not need.
+# ruff: noqa: ARG002, ARG004
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -25,8 +28,16 @@ from feast.repo_config import FeastConfigBaseModel
 from fpm.errors import UsageError
 from fpm.schema import CLOCKS, TABLES
 from fpm.store.frames import point_in_time
-from fpm.store.frames.entities import Entities, check_known_at, check_vintages, entity_rows
-from fpm.store.frames.point_in_time import Serving
+from fpm.store.frames.entities import (
+    Entities,
+    Question,
+    Serving,
+    check_columns,
+    check_known_at,
+    check_vintages,
+    clocks,
+    entity_rows,
+)
 from fpm.store.frames.session_blocks import Block, session_blocks
 from fpm.store.lake.files import Lake
 from fpm.two_clocks import EVENT, KNOWN_AT, newest_versions
@@ -40,12 +51,12 @@ if TYPE_CHECKING:
     from feast.infra.registry.base_registry import BaseRegistry
     from feast.saved_dataset import SavedDatasetStorage
 
-FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
-
 
 class FpmOfflineStoreConfig(FeastConfigBaseModel):
-    """`lake`: the folder that holds one folder a table. `known_at`: what an entity row without that column knows;
-    "latest" is the convention of Feast's own stores, it sees corrections before they were made.
+    """Where the lake is, and the second clock of entity rows that carry none.
+
+    `lake`: the folder that holds one folder per table. `known_at`: the default of an entity row without that column;
+    "latest" is the convention of Feast's own stores, which sees corrections before they were made.
     """
 
     type: Literal["fpm.store.frames.offline_store.FpmOfflineStore"] = "fpm.store.frames.offline_store.FpmOfflineStore"
@@ -54,7 +65,7 @@ class FpmOfflineStoreConfig(FeastConfigBaseModel):
 
 
 class LakeJob(RetrievalJob):
-    """A frame not yet computed; Feast asks for all of it, `blocks` and `to_arrow_reader` give it in parts."""
+    """A frame that is computed when it is asked for: whole for Feast, in parts by `blocks` and `to_arrow_reader`."""
 
     def __init__(
         self,
@@ -68,9 +79,9 @@ class LakeJob(RetrievalJob):
         self._on_demand = list(on_demand)
 
     def blocks(self, sessions: int | None = None) -> Iterator[Block]:
-        """The frame in blocks of sessions, with their places; see `session_blocks`. A pulled table is one block.
+        """The frame in blocks of sessions, with their positions; see `session_blocks`. A pulled table is one block.
 
-        Raises UsageError where on demand views are to be computed: Feast does that on the whole frame.
+        Raises UsageError for on demand views, which Feast computes on the whole frame.
         """
         if self._on_demand:
             raise UsageError(
@@ -85,7 +96,7 @@ class LakeJob(RetrievalJob):
         return iter([(np.arange(len(whole)), whole)])
 
     def to_arrow_reader(self, sessions: int | None = None) -> pa.RecordBatchReader:
-        """The same as Arrow record batches, for anything that reads a stream: DuckDB, Polars, a Parquet writer."""
+        """The blocks as Arrow record batches, for anything that reads a stream: DuckDB, Polars, a Parquet writer."""
         tables = (_arrow(rows) for _, rows in self.blocks(sessions))
         first = next(tables)
         batches = chain.from_iterable(table.to_batches() for table in chain([first], tables))
@@ -93,14 +104,17 @@ class LakeJob(RetrievalJob):
 
     @property
     def full_feature_names(self) -> bool:
+        """Whether the columns are called ``view__feature``."""
         return self._full_names
 
     @property
     def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """The views that Feast computes from the frame."""
         return self._on_demand
 
     @property
     def metadata(self) -> RetrievalMetadata | None:
+        """What Feast stores beside a saved data set: features, keys, first and last moment; None for a pulled table."""
         return self._metadata
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
@@ -149,35 +163,33 @@ class FpmOfflineStore(OfflineStore):
     ) -> LakeJob:
         """A job for the frame `entity_df` + features, row for row.
 
-        Raises what `entity_rows` and the checks beside it raise, and what `point_in_time.frame` raises of the columns.
+        Raises what `entity_rows`, the checks and `clocks` of `fpm.store.frames.entities` raise.
         """
-        given = entity_rows(entity_df)
-        moment = _moment_column(given)
-        entities = _with_clocks(given, moment, config.offline_store.known_at)
+        rows = entity_rows(entity_df)
+        moment = _moment_column(rows)
+        if moment in rows.columns:
+            rows = rows.rename({moment: EVENT})
         servings = [_serving(view, feature_refs, full_feature_names) for view in feature_views]
-        lake, tied = _lake(config), filter_by_created_timestamp
-        point_in_time.check(entities, servings)
-        check_known_at(given, datetime.now(UTC))
-        check_vintages(lake, entities, servings)
-        moments = point_in_time.clocks(entities)[EVENT].to_pandas()
+        lake = _lake(config)
+        check_columns(rows, servings)
+        check_known_at(rows, datetime.now(UTC))
+        check_vintages(lake, rows, servings)
+        latest = config.offline_store.known_at == "latest"
+        question = Question(rows, clocks(rows, latest=latest, tied=filter_by_created_timestamp), servings)
+        moments = question.clocks[EVENT].to_pandas()
         metadata = RetrievalMetadata(
             features=feature_refs,
-            keys=[name for name in given.columns if name != moment],
+            keys=[name for name in rows.columns if name != EVENT],
             min_event_timestamp=moments.min(),
             max_event_timestamp=moments.max(),
         )
-
-        def shown(rows: pl.DataFrame) -> pl.DataFrame:
-            added = [] if KNOWN_AT in given.columns else [KNOWN_AT]
-            return rows.drop(added, strict=False).rename({EVENT: moment})
-
         return LakeJob(
-            lambda: shown(point_in_time.frame(lake, entities, servings, tied=tied)),
+            lambda: point_in_time.frame(lake, question).rename({EVENT: moment}),
             metadata,
             full_feature_names,
             lambda sessions: (
-                (place_M, shown(rows))
-                for place_M, rows in session_blocks(lake, entities, servings, sessions, tied=tied)
+                (position_M, block.rename({EVENT: moment}))
+                for position_M, block in session_blocks(lake, question, sessions)
             ),
             OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
         )
@@ -210,17 +222,19 @@ class FpmOfflineStore(OfflineStore):
     ) -> LakeJob:
         """Every version of every event from `start_date` to `end_date`, both inclusive; None is no bound.
 
-        The source may also be a frame kept by `LakeJob.persist`.
+        The source may also be a file that `LakeJob.persist` wrote.
         """
         window = _window(config, data_source, [*join_key_columns, *feature_name_columns], (start_date, end_date))
         return LakeJob(window)
 
     @staticmethod
     def offline_write_batch(*args: Any, **kwargs: Any) -> None:
+        """Raises UsageError: only jobs write the lake."""
         raise _read_only()
 
     @staticmethod
     def write_logged_features(*args: Any, **kwargs: Any) -> None:
+        """Raises UsageError: only jobs write the lake."""
         raise _read_only()
 
     def get_table_column_names_and_types_from_data_source(
@@ -228,7 +242,7 @@ class FpmOfflineStore(OfflineStore):
     ) -> list[tuple[str, str]]:
         """The declared columns and the clocks, for views that leave their schema to Feast."""
         table = _table(data_source)
-        arrow = _arrow(point_in_time.nothing(table, [*TABLES[table].columns, *CLOCKS]))
+        arrow = _arrow(point_in_time.no_rows(table, [*TABLES[table].columns, *CLOCKS]))
         return [(field.name, str(field.type)) for field in arrow.schema]
 
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
@@ -248,9 +262,9 @@ def _read_only() -> UsageError:
 def _arrow(rows: pl.DataFrame) -> pa.Table:
     """With plain strings and lists, which Feast and its users test for, instead of Polars' large ones."""
     table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
-    for i, each in enumerate(table.schema):
-        if each.type != _plain(each.type):
-            table = table.set_column(i, each.name, table.column(i).cast(_plain(each.type)))
+    for i, column in enumerate(table.schema):
+        if column.type != _plain(column.type):
+            table = table.set_column(i, column.name, table.column(i).cast(_plain(column.type)))
     return table
 
 
@@ -266,18 +280,9 @@ def _moment_column(entities: pl.DataFrame) -> str:
     return moments[0] if EVENT not in entities.columns and len(moments) == 1 else EVENT
 
 
-def _with_clocks(entities: pl.DataFrame, moment: str, known_at: str) -> pl.DataFrame:
-    """The entity rows under our names of the clocks."""
-    if moment in entities.columns:
-        entities = entities.rename({moment: EVENT})
-    if known_at == "latest" and KNOWN_AT not in entities.columns:
-        return entities.with_columns(pl.lit(FOREVER).alias(KNOWN_AT))
-    return entities
-
-
 def _lake(config: RepoConfig) -> Lake:
     root = Path(config.offline_store.lake)
-    return Lake(root, root.parent / "staging")  # read only here
+    return Lake(root, root.parent / "staging")  # nothing is staged here
 
 
 def _table(source: DataSource | None) -> str:
@@ -293,18 +298,18 @@ def _table(source: DataSource | None) -> str:
 
 
 def _serving(view: FeatureView, feature_refs: Sequence[str], full_names: bool) -> Serving:
-    """What of a view was asked for; the references are ``view:feature``."""
+    """The part of a request that one view serves; the references are ``view:feature``."""
     projection = view.projection
     prefix: str = projection.name_to_use()  # type: ignore[no-untyped-call]
-    shown = projection.name_alias or view.name
-    features = [name for of, _, name in (ref.partition(":") for ref in feature_refs) if of == prefix]
+    title = projection.name_alias or view.name
+    features = [name for owner, _, name in (ref.partition(":") for ref in feature_refs) if owner == prefix]
     keys = [column.name for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
     source = view.batch_source
     stored = {name: column for column, name in source.field_mapping.items()} if source else {}
     return Serving(
         table=_table(source),
         keys={stored.get(name, name): projection.join_key_map.get(name, name) for name in keys},
-        columns={stored.get(name, name): f"{shown}__{name}" if full_names else name for name in features},
+        columns={stored.get(name, name): f"{title}__{name}" if full_names else name for name in features},
         ttl=view.ttl,
     )
 
@@ -312,7 +317,7 @@ def _serving(view: FeatureView, feature_refs: Sequence[str], full_names: bool) -
 def _window(
     config: RepoConfig, source: DataSource, columns: list[str], bounds: tuple[datetime | None, datetime | None]
 ) -> Callable[[], pl.DataFrame]:
-    """Keys, features and clocks of all versions between two moments, read when asked for."""
+    """A function that reads keys, features and clocks of all versions between two moments."""
     first, last = (bound and bound.astimezone(UTC) for bound in bounds)
     if isinstance(source, FileSource) and source.path.endswith(".parquet"):
         inside = pl.col(EVENT).is_between(first or pl.col(EVENT), last or pl.col(EVENT))

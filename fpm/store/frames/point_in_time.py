@@ -1,13 +1,14 @@
-"""Point-in-time frames from the lake: entity rows in, the same rows with what was known beside them out.
+"""Point-in-time frames from the lake: entity rows in, the same rows with the values known beside them out.
 
-Only the session folders that the entity rows can reach are opened, only the columns asked for are read. Every entity
-row is kept, in its order; nulls stand where nothing was known. Vintage folders are those the rows name.
+Only the session folders within reach of the entity rows are opened, and only the columns they ask for are read. Every
+entity row is kept, in its order, with nulls where nothing was known. Vintage folders are those that the rows name.
 
-First the keys and clocks of all files say which stored row answers which entity row; then the values are read, some
-days of the entity rows at a time, from the files that hold an answer, and let go with the last row that needs them. A
-day whose answer is a whole file, row for row, is that file's memory: a frame costs little more than its own bytes.
+First the keys and clocks of all files say which stored row answers which entity row. Then the values are read, a few
+days of the entity rows at a time, from the files that hold an answer; they are dropped after the last row that needs
+them. Where the answers of a day are one whole file, row for row, that file's memory is used without a copy, so a frame
+costs little more than its own bytes.
 
-N entity rows, M rows of one day, P partition files.
+N entity rows, M rows of one day, P partition files, D days.
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fpm.errors import InputRefused, TryLater, UsageError
+from fpm.errors import TryLater
 from fpm.schema import CLOCKS, TABLES
+from fpm.store.frames.entities import Question, Serving
 from fpm.store.lake.files import CLOCK, TYPES, Lake, decode
-from fpm.two_clocks import CREATED, EVENT, KNOWN_AT, rows_in_parts
+from fpm.two_clocks import CREATED, EVENT, rows_in_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+
 
 # A session's moments lie within a day of its date in every time zone (crypto closes at 24:00 UTC of the session).
 ZONE_SLACK = timedelta(days=1)
@@ -39,18 +42,9 @@ ATTEMPTS = 3  # a partition may be replaced between its keys and its values
 TOGETHER = 20  # days whose files are decoded at once: enough to keep every core busy
 A = TypeVar("A")
 T = TypeVar("T")
-Places = NDArray[np.int64]
+Positions = NDArray[np.int64]
+Days = NDArray[np.int32]
 NONE = -1
-
-
-@dataclass(frozen=True)
-class Serving:
-    """What one table contributes: `keys` stored name -> entity column, `columns` stored name -> served name."""
-
-    table: str
-    keys: dict[str, str]
-    columns: dict[str, str]
-    ttl: timedelta | None
 
 
 @dataclass(frozen=True)
@@ -71,38 +65,37 @@ class Answers:
 
     serving: Serving
     parts: list[_Part]
-    row_N: Places
-    part_N: Places
-    last_P: Places
+    row_N: Positions
+    part_N: Positions
+    last_P: Positions
 
 
-class Replaced(Exception):
+class PartitionReplaced(Exception):
     """A partition is no longer the file whose keys were read."""
 
 
-def frame(lake: Lake, entities: pl.DataFrame, servings: Sequence[Serving], *, tied: bool = False) -> pl.DataFrame:
+def frame(lake: Lake, question: Question) -> pl.DataFrame:
     """The entity rows with every table's columns beside them, row for row.
 
-    `entities`: `event_timestamp` (aware), the join keys, optionally `known_at` (aware; default: event_timestamp).
-    `tied`: additionally nothing known after the row's own event_timestamp.
-    Raises UsageError for missing or clashing columns, InputRefused for naive or missing moments, StoreCorrupt,
-    TryLater where partitions are being replaced all the time.
+    Raises StoreCorrupt for a damaged file, TryLater where partitions are being replaced all the time.
     """
-    check(entities, servings)
-    wanted = clocks(entities, tied=tied)
-    place_N, day_N = by_day(wanted)
-    asked = bool((np.diff(place_N) == 1).all())
-    rows, wanted = (each.rechunk() if asked else each[place_N] for each in (entities, wanted))
+    position_N, day_N = by_day(question.clocks)
+    in_order = bool((np.diff(position_N) == 1).all())
+    rows, clocks = (
+        columns.rechunk() if in_order else columns[position_N] for columns in (question.rows, question.clocks)
+    )
+    question = Question(rows, clocks, question.servings)
     for _ in range(ATTEMPTS):
         try:
-            days = pl.concat(_joined(rows, day_N, answers(lake, rows, wanted, servings)))
-            return days if asked else days[np.argsort(place_N, kind="stable")]
-        except Replaced:
+            days = pl.concat(_joined(rows, day_N, answers(lake, question)))
+        except PartitionReplaced:
             continue
+        return days if in_order else days[np.argsort(position_N, kind="stable")]
     raise always_replaced()
 
 
 def always_replaced() -> TryLater:
+    """The error after ATTEMPTS reads, each of which met a partition that was being replaced."""
     return TryLater(
         code="FPM-PIT-075",
         wrong="partitions were replaced while they were read",
@@ -111,161 +104,145 @@ def always_replaced() -> TryLater:
     )
 
 
-def by_day(wanted: pl.DataFrame) -> tuple[Places, NDArray[np.int32]]:
-    """The places of the rows in the order of their days (UTC), those of one day as they were, and the days in order."""
-    day_N = wanted[EVENT].dt.date().to_physical().to_numpy()
-    place_N = np.argsort(day_N, kind="stable")
-    return place_N, day_N[place_N]
+def by_day(clocks: pl.DataFrame) -> tuple[Positions, Days]:
+    """The positions of the rows in the order of their event days (UTC), and these days.
+
+    Rows of one day keep their order.
+    """
+    day_N = clocks[EVENT].dt.date().to_physical().to_numpy()
+    position_N = np.argsort(day_N, kind="stable")
+    return position_N, day_N[position_N]
 
 
-def clocks(entities: pl.DataFrame, *, tied: bool = False) -> pl.DataFrame:
-    """`event_timestamp` and `known_at` of every entity row, UTC microseconds."""
-    moments = {EVENT: _aware(entities[EVENT])}
-    moments[KNOWN_AT] = _aware(entities[KNOWN_AT]) if KNOWN_AT in entities.columns else moments[EVENT]
-    wanted = pl.DataFrame(moments)
-    return wanted.with_columns(pl.min_horizontal(EVENT, KNOWN_AT).alias(KNOWN_AT)) if tied else wanted
-
-
-def check(entities: pl.DataFrame, servings: Sequence[Serving]) -> None:
-    """The moment and every join key are there, and no entity column hides a served one. Raises UsageError."""
-    needed = {name: one.table for one in servings for name in one.keys.values()}
-    for name in (EVENT, *needed):
-        if name not in entities.columns:
-            todo = f"add it; they have {', '.join(entities.columns)}"
-            raise _usage("FPM-PIT-002", f"the entities have no column {name!r}", todo)
-    for one in servings:
-        for name in one.columns.values():
-            if name in entities.columns:
-                raise _usage(
-                    "FPM-PIT-007",
-                    f"{name!r} is both an entity column and a feature of {one.table}",
-                    "rename the entity column or ask for full feature names",
-                )
+def day_starts(day_N: Days) -> list[int]:
+    """The position of the first row of every day; `day_N` is in order."""
+    starts: list[int] = np.flatnonzero(np.diff(day_N, prepend=np.iinfo(np.int32).min)).tolist()
+    return starts
 
 
 def window(
     lake: Lake, table: str, columns: Iterable[str], start: datetime | None, end: datetime | None
 ) -> pl.DataFrame:
-    """All versions of the events from `start` to `end`, both inclusive (None: no bound), with their clocks."""
+    """All versions of the events from `start` to `end`, both inclusive (None: no bound), with their clocks.
+
+    A column that a file lacks is null there. Raises StoreCorrupt where a file's bytes are not those once written.
+    """
     first = (start - ZONE_SLACK).date() if start else date.min
     last = (end + ZONE_SLACK).date() if end else date.max
-    files = [path for _, path in lake.files(table, first, last)]
+    paths = [path for _, path in lake.files(table, first, last)]
+    names = list(dict.fromkeys([*columns, *CLOCKS]))
+    rows = pl.concat([no_rows(table, names), *_mapped(partial(_stored, table, names), paths)])
     inside = [pl.col(EVENT) >= start] if start else []
     inside += [pl.col(EVENT) <= end] if end else []
-    return read(table, files, columns).filter(*inside, pl.col(CREATED).is_not_null())
+    return rows.filter(*inside, pl.col(CREATED).is_not_null())
 
 
-def read(table: str, files: Sequence[Path], columns: Iterable[str]) -> pl.DataFrame:
-    """The columns and clocks of partition files, in file order; a column that a file lacks is null there.
+def answers(lake: Lake, question: Question) -> list[Answers]:
+    """The stored row that answers every entity row, for every table, by the keys and clocks of the files in reach.
 
-    Raises StoreCorrupt where a file's bytes are not those once written.
+    Raises PartitionReplaced where one is exchanged meanwhile.
     """
-    names = list(dict.fromkeys([*columns, *CLOCKS]))
-    return pl.concat([nothing(table, names), *_mapped(partial(_stored, table, names), files)])
+    return [_answers(lake, question.rows, question.clocks, serving) for serving in question.servings]
 
 
-def answers(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, servings: Sequence[Serving]) -> list[Answers]:
-    """The stored row of every entity row in every table, by the keys and clocks of the files in reach. Raises Replaced
-    where one is exchanged meanwhile.
-    """
-    return [_answers(lake, entities, wanted, serving) for serving in servings]
-
-
-def _answers(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, serving: Serving) -> Answers:
-    files, names = _reachable(lake, entities, wanted, serving), [*serving.keys, *CLOCKS]
-    told = _mapped(partial(_versioned, serving.table, names), files)
+def _answers(lake: Lake, rows: pl.DataFrame, clocks: pl.DataFrame, serving: Serving) -> Answers:
+    paths, names = _paths_in_reach(lake, rows, clocks, serving), [*serving.keys, *CLOCKS]
+    versions_and_keys = _mapped(partial(_versioned, serving.table, names), paths)
+    versions, stored_keys = [version for version, _ in versions_and_keys], [keys for _, keys in versions_and_keys]
     kinds = _kinds(serving.table, serving.keys)
-    asked = wanted.with_columns(
-        entities[column].cast(kinds[key], strict=False).alias(key) for key, column in serving.keys.items()
+    entity_keys = clocks.with_columns(
+        rows[column].cast(kinds[key], strict=False).alias(key) for key, column in serving.keys.items()
     )
-    row_N = rows_in_parts(asked, [rows for _, rows in told], list(serving.keys), serving.ttl)
-    first_P = np.cumsum([0, *(len(rows) for _, rows in told)])
-    parts = [_Part(path, version, int(at)) for path, (version, _), at in zip(files, told, first_P, strict=False)]
+    row_N = rows_in_parts(entity_keys, stored_keys, list(serving.keys), serving.ttl)
+    first_P = np.cumsum([0, *map(len, stored_keys)])
+    parts = [
+        _Part(path, version, int(first)) for path, version, first in zip(paths, versions, first_P[:-1], strict=True)
+    ]
     part_N = np.where(row_N == NONE, NONE, np.searchsorted(first_P, row_N, side="right") - 1)
-    last_P = np.full(len(parts) + 1, NONE)  # the last place is that of rows without an answer
+    last_P = np.full(len(parts) + 1, NONE)  # its last element is for rows without an answer
     np.maximum.at(last_P, part_N, np.arange(len(part_N)))
     return Answers(serving, parts, row_N, part_N, last_P)
 
 
-def joined(
-    entities: pl.DataFrame, day_N: NDArray[np.int32], found: Sequence[Answers], days: int
-) -> Iterator[pl.DataFrame]:
+def joined(rows: pl.DataFrame, day_N: Days, tables: Sequence[Answers], days: int) -> Iterator[pl.DataFrame]:
     """The entity rows, which are in the order of their days, with their answers, so many days at a time.
 
-    Raises Replaced.
+    Raises PartitionReplaced.
     """
-    start_D = [*np.flatnonzero(np.diff(day_N, prepend=np.iinfo(np.int32).min)).tolist(), len(day_N)]
-    held: list[dict[int, pl.DataFrame]] = [{} for _ in found]
-    for at in range(0, max(1, len(start_D) - 1), days):
-        edges = start_D[at : at + days + 1]
-        _hold(held, found, edges[0], edges[-1])
+    start_D = [*day_starts(day_N), len(day_N)]
+    decoded: list[dict[int, pl.DataFrame]] = [{} for _ in tables]  # values by the number of their part
+    for day in range(0, max(1, len(start_D) - 1), days):
+        edges = start_D[day : day + days + 1]
+        _decode_needed(decoded, tables, edges[0], edges[-1])
         yield pl.concat(
             [
-                pl.concat([entities[first:last], *map(partial(_found, first, last), found, held)], how="horizontal")
+                pl.concat([rows[first:last], *map(partial(_values, first, last), tables, decoded)], how="horizontal")
                 for first, last in (pairwise(edges) if len(edges) > 1 else [(0, 0)])
             ]
         )
 
 
-def _hold(held: Sequence[dict[int, pl.DataFrame]], found: Sequence[Answers], first: int, last: int) -> None:
-    """Let go of the parts that no row from `first` on needs, and decode those that the rows up to `last` do."""
-    for files, each in zip(held, found, strict=True):
-        for number in [number for number in files if each.last_P[number] < first]:
-            del files[number]
-    wanted = [
-        (files, each, number)
-        for files, each in zip(held, found, strict=True)
-        for number in np.unique(each.part_N[first:last]).tolist()
-        if number != NONE and number not in files
+def _decode_needed(
+    decoded: Sequence[dict[int, pl.DataFrame]], tables: Sequence[Answers], first: int, last: int
+) -> None:
+    """Drop the parts that no row from `first` on needs, and decode those that the rows before `last` need."""
+    for parts, answers in zip(decoded, tables, strict=True):
+        for number in [number for number in parts if answers.last_P[number] < first]:
+            del parts[number]
+    missing = [
+        (parts, answers, number)
+        for parts, answers in zip(decoded, tables, strict=True)
+        for number in np.unique(answers.part_N[first:last]).tolist()
+        if number != NONE and number not in parts
     ]
-    values = _mapped(lambda one: _values(one[1].serving, one[1].parts[one[2]]), wanted)
-    for (files, _, number), rows in zip(wanted, values, strict=True):
-        files[number] = rows
+    values = _mapped(lambda part: _part_values(part[1].serving, part[1].parts[part[2]]), missing)
+    for (parts, _, number), rows in zip(missing, values, strict=True):
+        parts[number] = rows
 
 
-def _joined(entities: pl.DataFrame, day_N: NDArray[np.int32], found: Sequence[Answers]) -> list[pl.DataFrame]:
-    return list(joined(entities, day_N, found, TOGETHER))
+def _joined(rows: pl.DataFrame, day_N: Days, tables: Sequence[Answers]) -> list[pl.DataFrame]:
+    return list(joined(rows, day_N, tables, TOGETHER))
 
 
-def _found(first: int, last: int, answers: Answers, held: dict[int, pl.DataFrame]) -> pl.DataFrame:
-    """The values of the entity rows from `first` to before `last`."""
+def _values(first: int, last: int, answers: Answers, decoded: dict[int, pl.DataFrame]) -> pl.DataFrame:
+    """The values that one table has for the entity rows from `first` to before `last`."""
     row_M, part_M = answers.row_N[first:last], answers.part_N[first:last]
     numbers = [number for number in np.unique(part_M).tolist() if number != NONE]
     if not numbers:
-        empty = nothing(answers.serving.table, answers.serving.columns).rename(answers.serving.columns)
+        empty = no_rows(answers.serving.table, answers.serving.columns).rename(answers.serving.columns)
         return empty.clear(len(row_M))
-    values = pl.concat([held[number] for number in numbers]) if len(numbers) > 1 else held[numbers[0]]
+    values = pl.concat([decoded[number] for number in numbers]) if len(numbers) > 1 else decoded[numbers[0]]
     inside_M, count = np.full(len(row_M), NONE), 0
     for number in numbers:
         here_M = part_M == number
         inside_M[here_M] = row_M[here_M] - answers.parts[number].first + count
-        count += len(held[number])
-    if _whole(inside_M, len(values)):
+        count += len(decoded[number])
+    if _is_whole(inside_M, len(values)):
         return values
-    place = pl.Series(inside_M).replace(NONE, None).cast(pl.UInt32)
-    return values.select(pl.all().gather(place))
+    position = pl.Series(inside_M).replace(NONE, None).cast(pl.UInt32)
+    return values.select(pl.all().gather(position))
 
 
-def _whole(inside_M: Places, rows: int) -> bool:
+def _is_whole(inside_M: Positions, rows: int) -> bool:
     return len(inside_M) == rows and bool((inside_M == np.arange(rows)).all())
 
 
-def _values(serving: Serving, part: _Part) -> pl.DataFrame:
-    """A part's columns under their served names. Raises Replaced."""
+def _part_values(serving: Serving, part: _Part) -> pl.DataFrame:
+    """A part's columns under their served names. Raises PartitionReplaced."""
     version, rows = _versioned(serving.table, list(serving.columns), part.path)
     if version != part.version:
-        raise Replaced
+        raise PartitionReplaced
     return rows.rename(serving.columns)
 
 
 def _versioned(table: str, names: Sequence[str], path: Path) -> tuple[tuple[int, int, int], pl.DataFrame]:
-    """Columns of a file and which file it was. Raises Replaced where it was replaced or removed meanwhile."""
+    """A file's version and columns. Raises PartitionReplaced where it was replaced or removed meanwhile."""
     try:
         before, rows, after = _version(path), _stored(table, names, path), _version(path)
-    except FileNotFoundError as gone:
-        raise Replaced from gone
+    except FileNotFoundError as missing:
+        raise PartitionReplaced from missing
     if after != before:
-        raise Replaced
+        raise PartitionReplaced
     return before, rows
 
 
@@ -283,8 +260,8 @@ def _stored(table: str, names: Sequence[str], path: Path) -> pl.DataFrame:
     return rows.with_columns(absent).select(pl.col(name).cast(kind) for name, kind in kinds.items())
 
 
-def nothing(table: str, names: Iterable[str]) -> pl.DataFrame:
-    """No rows of these columns."""
+def no_rows(table: str, names: Iterable[str]) -> pl.DataFrame:
+    """An empty frame of these columns."""
     return pl.DataFrame(schema=_kinds(table, names))
 
 
@@ -301,44 +278,21 @@ def _mapped(call: Callable[[A], T], items: Sequence[A]) -> list[T]:
 
 
 @lru_cache(1)
-def _pool(process: int) -> ThreadPoolExecutor:
-    """Threads that last: each new one takes memory of its own, 30 to 50 MB in all (a forked process needs others)."""
+def _pool(process: int) -> ThreadPoolExecutor:  # noqa: ARG001  the cache's key: a forked process needs its own threads
+    """Threads that last: each new one takes memory of its own, 30 to 50 MB in all."""
     return ThreadPoolExecutor(2 * pl.thread_pool_size(), "fpm-lake")
 
 
-def _reachable(lake: Lake, entities: pl.DataFrame, wanted: pl.DataFrame, serving: Serving) -> list[Path]:
+def _paths_in_reach(lake: Lake, rows: pl.DataFrame, clocks: pl.DataFrame, serving: Serving) -> list[Path]:
     """Partitions that can hold an answer: from the first moment less the time to live to the last moment."""
-    if wanted.is_empty():
+    if clocks.is_empty():
         return []
-    earliest, latest = wanted[EVENT].min(), wanted[EVENT].max()
+    earliest, latest = clocks[EVENT].min(), clocks[EVENT].max()
     assert isinstance(earliest, datetime) and isinstance(latest, datetime)
     first = (earliest - serving.ttl - ZONE_SLACK).date() if serving.ttl else date.min
     last = (latest + ZONE_SLACK).date()
     if not TABLES[serving.table].by_vintage:
         return [path for _, path in lake.files(serving.table, first, last)]
-    asked = set(entities[serving.keys["vintage"]].unique())
-    known = [vintage for vintage in lake.vintages(serving.table) if vintage in asked]
-    return [path for vintage in known for _, path in lake.files(serving.table, first, last, vintage)]
-
-
-def _aware(moments: pl.Series) -> pl.Series:
-    """In UTC microseconds. Raises InputRefused where the zone, or the moment itself, is missing."""
-    if not isinstance(moments.dtype, pl.Datetime) or moments.dtype.time_zone is None:
-        raise InputRefused(
-            code="FPM-PIT-003",
-            wrong=f"column {moments.name!r} holds {moments.dtype}, not moments with a time zone",
-            effect="nothing was read",
-            todo="give UTC timestamps; a local hour without its zone is not a moment",
-        )
-    if moments.null_count():
-        raise InputRefused(
-            code="FPM-PIT-004",
-            wrong=f"column {moments.name!r} lacks {moments.null_count()} of its moments",
-            effect="nothing was read",
-            todo="drop these rows or fill in their moments",
-        )
-    return moments.dt.convert_time_zone("UTC").cast(CLOCK)
-
-
-def _usage(code: str, wrong: str, todo: str) -> UsageError:
-    return UsageError(code=code, wrong=wrong, effect="nothing was read", todo=todo)
+    of_rows = set(rows[serving.keys["vintage"]].unique())
+    vintages = [vintage for vintage in lake.vintages(serving.table) if vintage in of_rows]
+    return [path for vintage in vintages for _, path in lake.files(serving.table, first, last, vintage)]

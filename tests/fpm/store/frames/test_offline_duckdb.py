@@ -1,4 +1,4 @@
-"""Questions of one clock, against Feast's own DuckDB store on the same files (runs where duckdb and ibis are)."""
+"""Our answers against those of Feast's DuckDB store on the same files (runs where duckdb and ibis are installed)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytest.importorskip("ibis")
 FIRST = datetime(2024, 1, 1, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 STORED = st.tuples(st.sampled_from("AB"), st.sampled_from("IJ"), st.integers(0, 6), st.sampled_from([0, 13, 30, 100]))
-WANTED = st.tuples(st.sampled_from("ABC"), st.sampled_from("IJ"), st.integers(-24, 24 * 9))
+REQUESTED = st.tuples(st.sampled_from("ABC"), st.sampled_from("IJ"), st.integers(-24, 24 * 9))
 
 
 def answers(folder: Path, path: str, rows: pd.DataFrame, offline: dict[str, Any], days: int) -> list[float | None]:
@@ -59,11 +59,11 @@ def answers(folder: Path, path: str, rows: pd.DataFrame, offline: dict[str, Any]
 @settings(max_examples=40, deadline=None)
 @given(
     stored=st.lists(STORED, min_size=1, max_size=25, unique=True),
-    wanted=st.lists(WANTED, min_size=1, max_size=15, unique=True),
+    requested=st.lists(REQUESTED, min_size=1, max_size=15, unique=True),
     days=st.sampled_from([0, 1, 3]),
 )
 def test_feasts_duckdb_store_gives_the_same(
-    stored: list[tuple[str, str, int, int]], wanted: list[tuple[str, str, int]], days: int
+    stored: list[tuple[str, str, int, int]], requested: list[tuple[str, str, int]], days: int
 ) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -85,14 +85,14 @@ def test_feasts_duckdb_store_gives_the_same(
             relative = lake.relative("weights", date(2024, 1, 1) + timedelta(days=day))
             own = rows.filter(pl.col("event_timestamp") == FIRST + day * 24 * HOUR)
             lake.put(lake.staging / lake.stage("weights", own, relative, lake.staging).path, relative)
-        asked = pd.DataFrame(
+        entities = pd.DataFrame(
             {
-                "row": range(len(wanted)),
-                "symbol": [each[0] for each in wanted],
-                "index": [each[1] for each in wanted],
-                "event_timestamp": pd.to_datetime([FIRST + t * HOUR for _, _, t in wanted]),
+                "row": range(len(requested)),
+                "symbol": [symbol for symbol, _, _ in requested],
+                "index": [index for _, index, _ in requested],
+                "event_timestamp": pd.to_datetime([FIRST + t * HOUR for _, _, t in requested]),
             }
         )
         ours = {"type": "fpm.store.frames.offline_store.FpmOfflineStore", "lake": str(lake.root)}
-        expected = answers(folder, str(lake.root / "weights"), asked, {"type": "duckdb"}, days)
-        assert answers(folder, "weights", asked, ours, days) == expected
+        expected = answers(folder, str(lake.root / "weights"), entities, {"type": "duckdb"}, days)
+        assert answers(folder, "weights", entities, ours, days) == expected

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fpm.errors import InputRefused, StoreCorrupt
+from fpm.errors import StoreCorrupt
 from fpm.store.frames import point_in_time
 from fpm.store.frames import session_blocks as session_blocks_module
-from fpm.store.frames.point_in_time import Serving
+from fpm.store.frames.entities import Question, Serving, clocks
 from fpm.store.frames.session_blocks import session_blocks
 from fpm.store.lake.files import Lake
 
@@ -45,9 +45,9 @@ def put(lake: Lake, day: int, symbols: str = "ABC") -> None:
     lake.put(lake.staging / staged.path, relative)
 
 
-def entities(rows: list[tuple[str, int, int]]) -> pl.DataFrame:
-    """Symbol, hours of the moment and of the knowledge after the first close, and the row's number."""
-    return pl.DataFrame(
+def question(rows: list[tuple[str, int, int]], *, tied: bool = False) -> Question:
+    """Rows of a symbol, the hours of its moment and of its knowledge after the first close, and the row's number."""
+    entities = pl.DataFrame(
         [
             (symbol, "dual", FIRST + timedelta(hours=t), FIRST + timedelta(hours=k), i)
             for i, (symbol, t, k) in enumerate(rows)
@@ -55,6 +55,7 @@ def entities(rows: list[tuple[str, int, int]]) -> pl.DataFrame:
         schema={"symbol": pl.String, "stream": pl.String, "event_timestamp": MOMENT, "known_at": MOMENT, "i": pl.Int64},
         orient="row",
     )
+    return Question(entities, clocks(entities, tied=tied), [SCORES])
 
 
 @pytest.fixture(scope="module")
@@ -75,31 +76,24 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 def test_blocks_hold_the_rows_of_the_whole_frame(
     lake: Lake, rows: list[tuple[str, int, int]], sessions: int | None, tied: bool
 ) -> None:
-    asked = entities(rows)
-    whole = point_in_time.frame(lake, asked, [SCORES], tied=tied)
-    blocks = list(session_blocks(lake, asked, [SCORES], sessions, tied=tied))
-    for place_M, block in blocks:
-        assert block.equals(whole[place_M]) and block["event_timestamp"].dt.date().n_unique() <= (sessions or 99)
+    whole = point_in_time.frame(lake, question(rows, tied=tied))
+    blocks = list(session_blocks(lake, question(rows, tied=tied), sessions))
+    for position_M, block in blocks:
+        assert block.equals(whole[position_M]) and block["event_timestamp"].dt.date().n_unique() <= (sessions or 99)
     by_day = whole.sort(pl.col("event_timestamp").dt.date(), maintain_order=True)
     assert pl.concat([block for _, block in blocks]).equals(by_day)
 
 
 def test_rows_in_session_order_come_back_as_they_are(lake: Lake) -> None:
-    asked = entities([(symbol, 24 * day, 24 * day) for day in range(8) for symbol in "BXA"])
-    blocks = list(session_blocks(lake, asked, [SCORES], 3))
+    ordered = question([(symbol, 24 * day, 24 * day) for day in range(8) for symbol in "BXA"])
+    blocks = list(session_blocks(lake, ordered, 3))
     assert [block.height for _, block in blocks] == [9, 9, 6]
-    assert pl.concat([block for _, block in blocks]).equals(point_in_time.frame(lake, asked, [SCORES]))
+    assert pl.concat([block for _, block in blocks]).equals(point_in_time.frame(lake, ordered))
 
 
 def test_no_entities_are_one_block_without_rows(lake: Lake) -> None:
-    ((place_M, block),) = session_blocks(lake, entities([]), [SCORES])
-    assert len(place_M) == 0 and block.height == 0 and block.columns[-2:] == ["score", "model"]
-
-
-def test_wrong_entities_are_refused_before_the_first_block(lake: Lake) -> None:
-    naive = entities([("A", 0, 0)]).with_columns(pl.col("known_at").dt.replace_time_zone(None))
-    with pytest.raises(InputRefused, match="FPM-PIT-003"):
-        session_blocks(lake, naive, [SCORES])
+    ((position_M, block),) = session_blocks(lake, question([]))
+    assert len(position_M) == 0 and block.height == 0 and block.columns[-2:] == ["score", "model"]
 
 
 def test_only_the_files_in_reach_of_some_sessions_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,22 +103,20 @@ def test_only_the_files_in_reach_of_some_sessions_are_opened(monkeypatch: pytest
         for day in range(0, 40, 10):
             put(lake, day)
         (lake.root / lake.relative("scores", date(2024, 1, 31))).write_bytes(b"not parquet")
-        asked = entities([("A", 24 * day, 24 * day) for day in range(0, 40, 10)])
-        blocks = session_blocks(lake, asked, [SCORES], 1)
+        blocks = session_blocks(lake, question([("A", 24 * day, 24 * day) for day in range(0, 40, 10)]), 1)
         assert [next(blocks)[1]["score"].to_list() for _ in range(3)] == [[0.0], [10.0], [20.0]]
         with pytest.raises(StoreCorrupt):
             next(blocks)
 
 
-def test_a_partition_replaced_between_two_blocks_is_asked_anew(tmp_path: Path) -> None:
-    """The keys of all three days are read first; the correction of the last day comes before its values are."""
+def test_a_partition_replaced_between_two_blocks_is_read_again(tmp_path: Path) -> None:
+    """The keys of all three days are read first; the correction of the last day comes before its values are read."""
     lake = Lake(tmp_path / "lake", tmp_path / "staging")
     for day in range(3):
         put(lake, day)
-    asked = entities([("C", 24 * day, 24 * day) for day in range(3)])
-    blocks = session_blocks(lake, asked, [SCORES], 1)
+    blocks = session_blocks(lake, question([("C", 24 * day, 24 * day) for day in range(3)]), 1)
     first = next(blocks)
     put(lake, 2, "ABXC")
-    found = [first, *blocks]
-    assert [place_M.tolist() for place_M, _ in found] == [[0], [1], [2]]
-    assert [block["score"].to_list() for _, block in found] == [[0.0], [1.0], [2.0]]
+    pairs = [first, *blocks]
+    assert [position_M.tolist() for position_M, _ in pairs] == [[0], [1], [2]]
+    assert [block["score"].to_list() for _, block in pairs] == [[0.0], [1.0], [2.0]]

@@ -1,4 +1,4 @@
-"""The archive is the lake's partitions of one vintage, whatever came between: new ones, corrections, a kill, damage."""
+"""The archive equals the lake's partitions of one vintage after new ones, corrections, a kill and damage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fpm.errors import StoreCorrupt, TryLater
 from fpm.evaluation.analogues import EPOCH, Vectors
 from fpm.schema import FINGERPRINT_SIZE
 from fpm.sessions import cut_off, market, sessions_between
-from fpm.store.frames import vector_archive as room
+from fpm.store.frames import vector_archive as archive
 from fpm.store.frames.vector_archive import STATEMENT, vector_archive
 from fpm.store.jobs.runner import publish_frames
 from fpm.store.ledger.stores import Stores
@@ -41,8 +41,8 @@ def put(stores: Stores, session: date, rows: list[tuple[str, float | None, datet
 
 
 def night(stores: Stores, session: date, number: float) -> list[tuple[str, float | None, datetime]]:
-    known = cut_off(stores.market, session)
-    return [("600000.SH", number + 1, known), ("600001.SH", -number - 1, known)]
+    known_at = cut_off(stores.market, session)
+    return [("600000.SH", number + 1, known_at), ("600001.SH", -number - 1, known_at)]
 
 
 def fill(stores: Stores, days: list[date], vintage: str = "v") -> None:
@@ -50,18 +50,18 @@ def fill(stores: Stores, days: list[date], vintage: str = "v") -> None:
         put(stores, session, night(stores, session, DAYS.index(session)), vintage)
 
 
-def live(held: Vectors) -> set[Row]:
+def live(vectors: Vectors) -> set[Row]:
     """Every version that ever comes into force."""
     return {
         (
-            date.fromordinal(EPOCH + int(held.session_N[row])),
-            held.symbols[held.symbol_N[row]],
-            int(held.known_N[row]),
-            int(held.until_N[row]),
-            tuple(held.vector_ND[row].tolist()),
+            date.fromordinal(EPOCH + int(vectors.session_N[row])),
+            vectors.symbols[vectors.symbol_N[row]],
+            int(vectors.known_N[row]),
+            int(vectors.until_N[row]),
+            tuple(vectors.vector_ND[row].tolist()),
         )
-        for row in range(len(held.known_N))
-        if held.until_N[row] > held.known_N[row] and held.length_N[row] > 0
+        for row in range(len(vectors.known_N))
+        if vectors.until_N[row] > vectors.known_N[row] and vectors.length_N[row] > 0
     }
 
 
@@ -70,8 +70,8 @@ def in_lake(stores: Stores, vintage: str = "v") -> set[Row]:
     rows = set()
     for session, path in stores.lake.files("fingerprints", DAYS[0], DAYS[-1], vintage):
         versions = pl.read_parquet(path, hive_partitioning=False).sort("symbol", "created_timestamp").to_dicts()
-        for place, row in enumerate(versions):
-            later = [r for r in versions[place + 1 :] if r["symbol"] == row["symbol"]]
+        for number, row in enumerate(versions):
+            later = [r for r in versions[number + 1 :] if r["symbol"] == row["symbol"]]
             until = later[0]["created_timestamp"] if later else None
             micro = [None if m is None else round(m.timestamp() * 1e6) for m in (row["created_timestamp"], until)]
             if row["fingerprint"] is not None:
@@ -80,15 +80,15 @@ def in_lake(stores: Stores, vintage: str = "v") -> set[Row]:
 
 
 def statement(stores: Stores) -> dict[str, object]:
-    told: dict[str, object] = json.loads((folder(stores) / STATEMENT).read_bytes())
-    return told
+    content: dict[str, object] = json.loads((folder(stores) / STATEMENT).read_bytes())
+    return content
 
 
 def folder(stores: Stores) -> Path:
     return stores.settings.home / "vectors" / "v"
 
 
-def test_it_is_extended_by_what_is_new_and_only_that(stores: Stores) -> None:
+def test_only_new_partitions_are_appended(stores: Stores) -> None:
     fill(stores, DAYS[:4])
     first = vector_archive("v", stores)
     assert live(first) == in_lake(stores) and statement(stores)["rows"] == 8
@@ -98,7 +98,7 @@ def test_it_is_extended_by_what_is_new_and_only_that(stores: Stores) -> None:
     second = vector_archive("v", stores)
     assert live(second) == in_lake(stores) and statement(stores)["rows"] == 16
     assert (folder(stores) / "1" / "vector.raw").read_bytes()[: len(before)] == before
-    assert len(live(first)) == 8, "who opened it before still sees what he saw"
+    assert len(live(first)) == 8, "a reader who opened it before still sees the same rows"
     touched = (folder(stores) / STATEMENT).stat().st_mtime_ns
     vector_archive("v", stores)
     assert (folder(stores) / STATEMENT).stat().st_mtime_ns == touched, "nothing new, nothing written"
@@ -110,27 +110,27 @@ def test_a_correction_keeps_both_versions_each_in_its_time(stores: Stores) -> No
     later = cut_off(stores.market, DAYS[9])
     rows = night(stores, DAYS[2], 2)
     put(stores, DAYS[2], [*rows, ("600000.SH", 99.0, later), ("600001.SH", None, later)])
-    held = vector_archive("v", stores)
-    assert live(held) == in_lake(stores)
+    vectors = vector_archive("v", stores)
+    assert live(vectors) == in_lake(stores)
     assert statement(stores)["rows"] == 16 and statement(stores)["generation"] == 1
-    known = {row[4][0] for row in live(held) if row[0] == DAYS[2] and row[2] <= row[3] and row[3] == NEVER}
-    assert known == {99.0}, "the other symbol's was withdrawn"
+    last_known = {row[4][0] for row in live(vectors) if row[0] == DAYS[2] and row[2] <= row[3] and row[3] == NEVER}
+    assert last_known == {99.0}, "the other symbol's was withdrawn"
 
 
-def test_many_dead_rows_and_it_is_made_anew(stores: Stores) -> None:
+def test_with_many_dead_rows_a_new_generation_is_written(stores: Stores) -> None:
     fill(stores, DAYS[:3])
     old = vector_archive("v", stores)
     for session in DAYS[:2]:
-        known = cut_off(stores.market, session)
-        put(stores, session, [("600000.SH", 7.0, known), ("600001.SH", 8.0, known)])
-    held = vector_archive("v", stores)
-    assert live(held) == in_lake(stores) and statement(stores)["generation"] == 2 and len(held.known_N) == 6
+        known_at = cut_off(stores.market, session)
+        put(stores, session, [("600000.SH", 7.0, known_at), ("600001.SH", 8.0, known_at)])
+    vectors = vector_archive("v", stores)
+    assert live(vectors) == in_lake(stores) and statement(stores)["generation"] == 2 and len(vectors.known_N) == 6
     assert [path.name for path in folder(stores).iterdir() if path.is_dir()] == ["2"]
     assert len(live(old)) == 6, "a mapped generation outlives its files"
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "statement", "rest"])
-def test_damage_is_mended_from_the_lake(stores: Stores, damage: str) -> None:
+def test_damage_is_repaired_from_the_lake(stores: Stores, damage: str) -> None:
     fill(stores, DAYS[:3])
     vector_archive("v", stores)
     matrix = folder(stores) / "1" / "vector.raw"
@@ -140,7 +140,7 @@ def test_damage_is_mended_from_the_lake(stores: Stores, damage: str) -> None:
         matrix.unlink()
     elif damage == "statement":
         (folder(stores) / STATEMENT).write_text("{")
-    else:  # a killed extension: rows beyond what the statement says
+    else:  # a killed extension leaves bytes beyond the stated rows
         with matrix.open("ab") as stream:
             stream.write(b"half a row")
         fill(stores, DAYS[3:4])
@@ -149,17 +149,18 @@ def test_damage_is_mended_from_the_lake(stores: Stores, damage: str) -> None:
 
 def test_a_killed_extension_shows_nothing(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(stores, DAYS[:3])
-    held = live(vector_archive("v", stores))
+    before = live(vector_archive("v", stores))
     fill(stores, DAYS[3:5])
 
     def killed(path: Path, content: bytes) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(room, "place", killed)
-        vector_archive("v", stores)
-    told = room._contents(folder(stores))
-    assert told is not None and live(room._mapped(folder(stores), "v", told)) == held
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "place", killed)
+        with pytest.raises(KeyboardInterrupt):
+            vector_archive("v", stores)
+    contents = archive._contents(folder(stores))
+    assert contents is not None and live(archive._mapped(folder(stores), "v", contents)) == before
     assert live(vector_archive("v", stores)) == in_lake(stores)
 
 
@@ -195,7 +196,7 @@ def test_a_partition_of_another_vintage_is_refused_by_name(stores: Stores) -> No
         vector_archive("v", stores)
 
 
-def test_bytes_that_the_ledger_does_not_know_do_not_come_in(stores: Stores) -> None:
+def test_bytes_unlike_those_of_the_ledger_are_refused(stores: Stores) -> None:
     fill(stores, DAYS[:2])
     path = stores.lake.root / stores.lake.relative("fingerprints", DAYS[1], "v")
     path.write_bytes(path.read_bytes() + b" ")
@@ -213,7 +214,7 @@ def test_no_fingerprint_yet(stores: Stores) -> None:
 
 
 def test_moments_are_exact_to_the_microsecond(stores: Stores) -> None:
-    known = datetime(2024, 3, 1, 12, 0, 0, 123457, tzinfo=UTC) + timedelta(days=1)
-    put(stores, DAYS[0], [("600000.SH", 1.0, known)])
+    known_at = datetime(2024, 3, 1, 12, 0, 0, 123457, tzinfo=UTC) + timedelta(days=1)
+    put(stores, DAYS[0], [("600000.SH", 1.0, known_at)])
     (row,) = live(vector_archive("v", stores))
     assert row[2] == 1_709_380_800_123_457

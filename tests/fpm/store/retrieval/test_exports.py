@@ -1,4 +1,4 @@
-"""Files for other programs: bad questions are answered by name, and write nothing."""
+"""Files for other programs: a bad question gets an error by name, and no file is written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def filled(settings: Settings, stores: Stores) -> Stores:
     lake = Lake(settings.lake, settings.staging)
     for day, symbols in ((FIRST, ["A", "B"]), (SECOND, ["A"])):
         clocks = {"event_timestamp": sessions.close(CN, day), "created_timestamp": sessions.cut_off(CN, day)}
-        keys = pl.DataFrame({"symbol": symbols}).with_columns(**{name: pl.lit(each) for name, each in clocks.items()})
+        keys = pl.DataFrame({"symbol": symbols}).with_columns(
+            **{name: pl.lit(moment) for name, moment in clocks.items()}
+        )
         put(lake, "daily_bars", day, keys.with_columns(**{name: pl.lit(1.0) for name in ("open", "close", "volume")}))
         put(lake, "daily_factors", day, keys.with_columns(**{name: pl.lit(0.5) for name in DAILY_FACTORS}))
         vector = pl.lit([0.25] * FINGERPRINT_SIZE, dtype=pl.Array(pl.Float32, FINGERPRINT_SIZE)).alias("fingerprint")
@@ -43,16 +45,16 @@ def put(lake: Lake, table: str, day: date, rows: pl.DataFrame, vintage: str | No
     lake.put(lake.staging / lake.stage(table, rows, relative, lake.staging).path, relative)
 
 
-def entities(**changed: object) -> pl.DataFrame:
+def entities(**changes: object) -> pl.DataFrame:
     """A in both sessions under v1."""
     closes = [sessions.close(CN, FIRST), CLOSE]
     rows = pl.DataFrame({"symbol": ["A", "A"], "event_timestamp": closes, "vintage": "v1"})
     return rows.with_columns(
-        **{name: each if isinstance(each, pl.Series) else pl.lit(each) for name, each in changed.items()}
+        **{name: value if isinstance(value, pl.Series) else pl.lit(value) for name, value in changes.items()}
     )
 
 
-def asked(
+def frame_file(
     stores: Stores, folder: Path, rows: pl.DataFrame, name: str = "dual_stream", known_at: datetime = CUT_OFF
 ) -> Path:
     rows.write_parquet(folder / "entities.parquet")
@@ -61,10 +63,12 @@ def asked(
 
 
 def test_a_good_question_is_answered(filled: Stores, tmp_path: Path) -> None:
-    frame = pl.read_parquet(asked(filled, tmp_path, entities()))
+    frame = pl.read_parquet(frame_file(filled, tmp_path, entities()))
     assert frame["fingerprint"].arr.first().to_list() == [0.25, 0.25]
     delisted = entities(symbol="B")
-    assert pl.read_parquet(asked(filled, tmp_path, delisted)).height == 2  # known once: rows stay, whatever they hold
+    assert (
+        pl.read_parquet(frame_file(filled, tmp_path, delisted)).height == 2
+    )  # a symbol that was in the store keeps its rows
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,7 @@ def test_a_good_question_is_answered(filled: Stores, tmp_path: Path) -> None:
         (entities(fingerprint=1.0), "FPM-PIT-007"),
     ],
 )
-def test_each_bad_question_has_a_name_and_leaves_no_file(
+def test_a_bad_question_has_a_name_and_leaves_no_file(
     filled: Stores, tmp_path: Path, rows: pl.DataFrame, code: str
 ) -> None:
     rows.write_parquet(tmp_path / "entities.parquet")
@@ -95,9 +99,9 @@ def test_each_bad_question_has_a_name_and_leaves_no_file(
 
 def test_unknown_names_and_moments_to_come(filled: Stores, tmp_path: Path) -> None:
     with pytest.raises(FpmError, match=r"FPM-PIT-008.*dual_stream"):
-        asked(filled, tmp_path, entities(), name="dual_steam")
+        frame_file(filled, tmp_path, entities(), name="dual_steam")
     with pytest.raises(FpmError, match="FPM-PIT-003"):
-        asked(filled, tmp_path, entities(), known_at=CLOSE.replace(tzinfo=None))
+        frame_file(filled, tmp_path, entities(), known_at=CLOSE.replace(tzinfo=None))
     with pytest.raises(InputRefused, match="FPM-PIT-015"):
-        asked(filled, tmp_path, entities(), known_at=datetime.now(UTC) + timedelta(hours=1))
+        frame_file(filled, tmp_path, entities(), known_at=datetime.now(UTC) + timedelta(hours=1))
     assert not (tmp_path / "frame.parquet").exists()

@@ -1,4 +1,4 @@
-"""What Feast promises its users, on our stores: conventions that its own universal tests rest on, kept here small."""
+"""Feast's conventions on our stores: a small selection of what its own universal tests rest on."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ DAY = timedelta(days=1)
 symbol = Entity(name="symbol", join_keys=["symbol"])
 
 
-def source(**given: Any) -> FileSource:
-    return FileSource(name="weights", path="weights", timestamp_field="event_timestamp", **given)
+def source(**options: Any) -> FileSource:
+    return FileSource(name="weights", path="weights", timestamp_field="event_timestamp", **options)
 
 
-def view(name: str, *fields: Field, keys: list[Entity] | None = None, **of_source: Any) -> FeatureView:
-    entities = [symbol] if keys is None else keys
-    declared = [Field(name=entity.join_key, dtype=String) for entity in entities]
+def view(name: str, *fields: Field, keys: list[Entity] | None = None, **source_options: Any) -> FeatureView:
+    view_keys = [symbol] if keys is None else keys
+    declared = [Field(name=entity.join_key, dtype=String) for entity in view_keys]
     return FeatureView(
-        name=name, entities=entities, schema=[*declared, *fields], source=source(**of_source), ttl=5 * DAY
+        name=name, entities=view_keys, schema=[*declared, *fields], source=source(**source_options), ttl=5 * DAY
     )
 
 
 WEIGHT = Field(name="weight", dtype=Float64)
-of_symbol = view("of_symbol", WEIGHT)
+symbol_weights = view("symbol_weights", WEIGHT)
 renamed = view("renamed", Field(name="share", dtype=Float64), field_mapping={"weight": "share"})
-of_market = view("of_market", Field(name="benchmark_weight", dtype=Float64), keys=[])
+market_weights = view("market_weights", Field(name="benchmark_weight", dtype=Float64), keys=[])
 
 
 def opened(folder: Path, **offline: str) -> FeatureStore:
@@ -58,7 +58,7 @@ def opened(folder: Path, **offline: str) -> FeatureStore:
             repo_path=folder,
         )
     )
-    store.apply([symbol, of_symbol, renamed, of_market])
+    store.apply([symbol, symbol_weights, renamed, market_weights])
     return store
 
 
@@ -82,71 +82,73 @@ def store(tmp_path: Path) -> FeatureStore:
     return opened(tmp_path)
 
 
-def asked(**columns: Any) -> pd.DataFrame:
+def entities(**columns: Any) -> pd.DataFrame:
     return pd.DataFrame({"symbol": ["A", "X"], "event_timestamp": [FIRST + DAY] * 2} | columns)
 
 
-def test_the_convention_of_feasts_stores_can_be_had(store: FeatureStore, tmp_path: Path) -> None:
-    ours = store.get_historical_features(entity_df=asked(), features=["of_symbol:weight"]).to_df()
-    feasts = opened(tmp_path, known_at="latest").get_historical_features(asked(), ["of_symbol:weight"]).to_df()
+def test_the_convention_of_feasts_stores_is_an_option(store: FeatureStore, tmp_path: Path) -> None:
+    ours = store.get_historical_features(entity_df=entities(), features=["symbol_weights:weight"]).to_df()
+    feasts = opened(tmp_path, known_at="latest").get_historical_features(entities(), ["symbol_weights:weight"]).to_df()
     assert ours["weight"].fillna(0).tolist() == [1.0, 0]
     assert feasts["weight"].fillna(0).tolist() == [9.0, 0]
     assert list(feasts.columns) == ["symbol", "event_timestamp", "weight"]
 
 
-def test_a_view_of_nobody_in_particular_answers_every_row(store: FeatureStore) -> None:
-    served = store.get_historical_features(asked(), ["of_market:benchmark_weight", "of_symbol:weight"]).to_df()
+def test_a_view_without_entities_answers_every_row(store: FeatureStore) -> None:
+    served = store.get_historical_features(
+        entities(), ["market_weights:benchmark_weight", "symbol_weights:weight"]
+    ).to_df()
     assert served["benchmark_weight"].tolist() == [0.5, 0.5]
     assert served["weight"].fillna(0).tolist() == [1.0, 0]
 
 
 def test_a_source_may_map_its_columns(store: FeatureStore) -> None:
-    assert store.get_historical_features(asked(), ["renamed:share"]).to_df()["share"][0] == 1.0
+    assert store.get_historical_features(entities(), ["renamed:share"]).to_df()["share"][0] == 1.0
 
 
 def test_the_only_moment_may_have_another_name(store: FeatureStore) -> None:
-    rows = asked().rename(columns={"event_timestamp": "ts"})
-    served = store.get_historical_features(rows, ["of_symbol:weight"]).to_df()
+    rows = entities().rename(columns={"event_timestamp": "ts"})
+    served = store.get_historical_features(rows, ["symbol_weights:weight"]).to_df()
     assert list(served.columns) == ["symbol", "ts", "weight"] and served["weight"][0] == 1.0
     two = rows.assign(other=rows["ts"])
     with pytest.raises(UsageError, match=r"FPM-PIT-002.*event_timestamp"):
-        store.get_historical_features(two, ["of_symbol:weight"])
+        store.get_historical_features(two, ["symbol_weights:weight"])
 
 
 def test_an_unknown_feature_is_never_a_null(store: FeatureStore) -> None:
     with pytest.raises(KeyError, match="height"):
-        store.get_historical_features(asked(), ["of_symbol:height"])
+        store.get_historical_features(entities(), ["symbol_weights:height"])
 
 
 def test_on_demand_views_are_computed_on_whole_frames(store: FeatureStore) -> None:
-    @on_demand_feature_view(sources=[of_symbol], schema=[Field(name="twice", dtype=Float64)], mode="pandas")
+    @on_demand_feature_view(sources=[symbol_weights], schema=[Field(name="twice", dtype=Float64)], mode="pandas")
     def doubled(inputs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"twice": inputs["weight"] * 2})
 
     store.apply([doubled])
-    job = store.get_historical_features(asked(), ["of_symbol:weight", "doubled:twice"])
+    job = store.get_historical_features(entities(), ["symbol_weights:weight", "doubled:twice"])
     assert job.to_df()["twice"][0] == 2.0
     with pytest.raises(UsageError, match="FPM-PIT-013"):
         job.to_arrow_reader()
 
 
-def test_a_frame_that_was_kept_is_read_again(store: FeatureStore, tmp_path: Path) -> None:
-    job = store.get_historical_features(asked(), ["of_symbol:weight"])
-    storage = SavedDatasetFileStorage(str(tmp_path / "kept.parquet"))
-    store.create_saved_dataset(from_=job, name="kept", storage=storage)
-    again = store.get_saved_dataset("kept").to_df()
+def test_a_saved_frame_is_read_again(store: FeatureStore, tmp_path: Path) -> None:
+    job = store.get_historical_features(entities(), ["symbol_weights:weight"])
+    storage = SavedDatasetFileStorage(str(tmp_path / "saved.parquet"))
+    store.create_saved_dataset(from_=job, name="saved", storage=storage)
+    again = store.get_saved_dataset("saved").to_df()
     assert again["weight"].fillna(0).tolist() == [1.0, 0]
 
 
-def test_plain_arrow_types_are_given(store: FeatureStore) -> None:
-    table = store.get_historical_features(asked(), ["of_symbol:weight"]).to_arrow()
+def test_tables_have_plain_arrow_types(store: FeatureStore) -> None:
+    table = store.get_historical_features(entities(), ["symbol_weights:weight"]).to_arrow()
     assert str(table.schema.field("symbol").type) == "string"
 
 
 def test_feast_writes_nothing_into_the_lake(store: FeatureStore) -> None:
-    rows = asked(weight=[1.0, 2.0], benchmark_weight=0.5, index="I", created_timestamp=FIRST + DAY)
+    rows = entities(weight=[1.0, 2.0], benchmark_weight=0.5, index="I", created_timestamp=FIRST + DAY)
     with pytest.raises(UsageError, match="FPM-PIT-014"):
-        store.write_to_offline_store("of_symbol", rows)
+        store.write_to_offline_store("symbol_weights", rows)
 
 
 # --- online ------------------------------------------------------------------------------------------------------
@@ -157,7 +159,7 @@ def online(settings: Settings) -> Iterator[FeatureStore]:
         yield store
 
 
-def test_values_without_a_column_type_are_kept_exactly(online: FeatureStore) -> None:
+def test_values_without_a_column_type_are_stored_exactly(online: FeatureStore) -> None:
     proto_json.patch()  # as Feast's feature server does to its whole process: protobuf's JSON is then Feast's
     kinds = {"texts": Array(String), "floats": Array(Float32), "map": Map, "raw": Bytes, "moment": UnixTimestamp}
     online.apply([view("kinds", *(Field(name=name, dtype=kind) for name, kind in kinds.items()))])
@@ -174,8 +176,13 @@ def test_values_without_a_column_type_are_kept_exactly(online: FeatureStore) -> 
     assert [answer[name][1] for name in kinds] == [None] * len(kinds)
 
 
-def test_a_view_of_nobody_is_served_online(online: FeatureStore) -> None:
-    online.apply([of_market])
-    online.write_to_online_store("of_market", pd.DataFrame({"benchmark_weight": [0.5], "event_timestamp": [FIRST]}))
+def test_a_view_without_entities_is_served_online(online: FeatureStore) -> None:
+    online.apply([market_weights])
+    online.write_to_online_store(
+        "market_weights", pd.DataFrame({"benchmark_weight": [0.5], "event_timestamp": [FIRST]})
+    )
     rows = [{"symbol": "A"}, {"symbol": "B"}]
-    assert online.get_online_features(["of_market:benchmark_weight"], rows).to_dict()["benchmark_weight"] == [0.5, 0.5]
+    assert online.get_online_features(["market_weights:benchmark_weight"], rows).to_dict()["benchmark_weight"] == [
+        0.5,
+        0.5,
+    ]

@@ -1,9 +1,9 @@
-"""Feast end to end on a real lake and a real Postgres: setup, frames, materialise, online, and what readers see."""
+"""Feast end to end on a real lake and a real Postgres: definitions, frames, materialisation, online, roles."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
@@ -57,7 +57,7 @@ def put(settings: Settings, table: str, session: date, frame: pl.DataFrame, vint
     lake.put(lake.staging / lake.stage(table, frame, relative, lake.staging).path, relative)
 
 
-def test_apply_may_be_repeated_and_names_what_it_declared(settings: Settings) -> None:
+def test_apply_may_be_repeated_and_returns_the_declared_names(settings: Settings) -> None:
     names = features.apply(settings)
     assert names == features.apply(settings)
     assert {"minute_features", "daily_bars", "daily_factors", "fingerprints"} <= set(names)
@@ -70,15 +70,15 @@ def test_dual_stream_joins_all_three_tables(applied: Settings) -> None:
         put(applied, "fingerprints", session, rows("fingerprints", session, value), "v1")
         put(applied, "daily_bars", session, rows("daily_bars", session, value))
         put(applied, "daily_factors", session, rows("daily_factors", session, value))
-    asked = pl.DataFrame({"symbol": ["B", "A", "C"], "vintage": "v1", "session": [SECOND, FIRST, SECOND], "note": 1})
-    frame = features.frame(applied, "dual_stream", asked)
-    assert frame.select(asked.columns).equals(asked)
+    entities = pl.DataFrame({"symbol": ["B", "A", "C"], "vintage": "v1", "session": [SECOND, FIRST, SECOND], "note": 1})
+    frame = features.frame(applied, "dual_stream", entities)
+    assert frame.select(entities.columns).equals(entities)
     assert frame["close"].to_list() == [2.0, 1.0, None] and frame["log_size"].to_list() == [2.0, 1.0, None]
     assert [vector and vector[127] for vector in frame["fingerprint"].to_list()] == [2.0, 1.0, None]
     assert "pre_close" not in frame.columns
 
 
-def test_the_second_clock_decides_which_belief_is_served(applied: Settings) -> None:
+def test_the_second_clock_decides_which_version_is_served(applied: Settings) -> None:
     first = rows("daily_factors", FIRST, 1.0)
     arrival = datetime(2024, 1, 9, 3, tzinfo=UTC)
     put(
@@ -92,20 +92,20 @@ def test_the_second_clock_decides_which_belief_is_served(applied: Settings) -> N
             ]
         ),
     )
-    asked = pl.DataFrame({"symbol": ["A"], "session": [FIRST]})
-    assert features.frame(applied, "daily_factors", asked)["gap_1"].to_list() == [1.0]
-    assert features.frame(applied, "daily_factors", asked, arrival)["gap_1"].to_list() == [9.0]
-    moment = asked.with_columns(event_timestamp=pl.lit(sessions.close(CN, FIRST)))
+    entities = pl.DataFrame({"symbol": ["A"], "session": [FIRST]})
+    assert features.frame(applied, "daily_factors", entities)["gap_1"].to_list() == [1.0]
+    assert features.frame(applied, "daily_factors", entities, arrival)["gap_1"].to_list() == [9.0]
+    moment = entities.with_columns(event_timestamp=pl.lit(sessions.close(CN, FIRST)))
     assert features.frame(applied, "daily_factors", moment)["gap_1"].to_list() == [None]
 
 
 def test_a_vintage_column_is_no_trouble_where_nothing_is_keyed_by_it(applied: Settings) -> None:
     put(applied, "scores", FIRST, rows("scores", FIRST, 1.0, stream="dual"))
-    asked = pl.DataFrame({"symbol": ["A"], "stream": ["dual"], "vintage": ["v9"], "session": [FIRST]})
-    assert features.frame(applied, "scores", asked)["vintage"].to_list() == ["v1"]
+    entities = pl.DataFrame({"symbol": ["A"], "stream": ["dual"], "vintage": ["v9"], "session": [FIRST]})
+    assert features.frame(applied, "scores", entities)["vintage"].to_list() == ["v1"]
 
 
-def test_what_is_not_online_is_said_so(applied: Settings) -> None:
+def test_a_view_that_is_not_online_is_refused(applied: Settings) -> None:
     with pytest.raises(UsageError, match=r"FPM-ONL-001.*daily_bars"):
         features.online(applied, "dual_stream", pl.DataFrame({"symbol": ["A"], "vintage": ["v1"]}))
 
@@ -116,7 +116,7 @@ def test_a_stopped_database_is_try_later(settings: Settings) -> None:
         features.apply(nowhere)
 
 
-def test_unknown_names_are_answered_with_the_known_ones(applied: Settings) -> None:
+def test_an_unknown_name_is_answered_with_the_names_there_are(applied: Settings) -> None:
     with pytest.raises(UsageError, match=r"FPM-PIT-008.*dual_stream"):
         features.frame(applied, "dual_steam", pl.DataFrame({"symbol": ["A"], "session": [FIRST]}))
 
@@ -129,10 +129,10 @@ def test_materialize_hands_the_newest_rows_to_the_online_store(applied: Settings
     with features.opened(applied) as store:
         store.materialize(*window, feature_views=["fingerprints", "weights", "scores"])
         store.materialize(window[0], window[0], feature_views=["weights"])  # an older window later: nothing goes back
-    asked = pl.DataFrame({"symbol": ["B", "A", "C"], "vintage": "v1", "index": "CSI300"})
-    vectors = features.online(applied, "fingerprints", asked)["fingerprint"].to_list()
+    entities = pl.DataFrame({"symbol": ["B", "A", "C"], "vintage": "v1", "index": "CSI300"})
+    vectors = features.online(applied, "fingerprints", entities)["fingerprint"].to_list()
     assert [vector and vector[0] for vector in vectors] == [2.0, 1.0, None]
-    assert features.online(applied, "weights", asked)["weight"].to_list() == [2.0, 2.0, None]
+    assert features.online(applied, "weights", entities)["weight"].to_list() == [2.0, 2.0, None]
 
 
 def publish(owner: psycopg.Connection[tuple[Any, ...]], session: date, vintage: str, *views: str) -> None:
@@ -150,7 +150,7 @@ def test_serving_shows_exactly_the_last_published_session(owner: psycopg.Connect
     assert owner.execute(query).fetchall() == [("A", 1.0, FIRST, 1), ("B", 1.0, FIRST, 1)]
     write_in(owner, "scores", rows("scores", SECOND, 2.0, "A", stream="dual"))
     publish(owner, SECOND, "v1", "scores")
-    publish(owner, FIRST, "v1", "scores")  # a correction of the older session does not turn the page back
+    publish(owner, FIRST, "v1", "scores")  # a correction of the older session does not replace the newer one
     assert owner.execute(query).fetchall() == [("A", 2.0, SECOND, 2)]
 
 
@@ -193,6 +193,7 @@ def test_a_producer_writes_values_but_no_definitions(
 
 
 def test_known_at_needs_a_zone(applied: Settings) -> None:
+    entities = pl.DataFrame({"symbol": ["A"], "session": [FIRST]})
+    naive = datetime(2024, 1, 9, 1)  # noqa: DTZ001  the fault under test
     with pytest.raises(UsageError, match="FPM-PIT-003"):
-        asked = pl.DataFrame({"symbol": ["A"], "session": [FIRST]})
-        features.frame(applied, "daily_bars", asked, datetime(2024, 1, 9) + timedelta(hours=1))
+        features.frame(applied, "daily_bars", entities, naive)

@@ -1,4 +1,4 @@
-"""The training array against the frame that a person would ask for, through Feast on a real lake and registry."""
+"""The training array equals the frame, through Feast on a real lake and registry."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def filled(settings: Settings) -> Settings:
     return settings
 
 
-def asked(*, shuffled: bool) -> pl.DataFrame:
+def entities(*, shuffled: bool) -> pl.DataFrame:
     rows = pl.DataFrame({"session": SESSIONS}).join(pl.DataFrame({"symbol": [*SYMBOLS, "X"]}), how="cross")
     rows = rows.with_columns(vintage=pl.lit("v1"), note=pl.int_range(rows.height))
     return rows.sample(fraction=1, shuffle=True, seed=3) if shuffled else rows
@@ -59,42 +59,42 @@ def expected(frame: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
     """Cell by cell."""
     columns = []
     for name in names:
-        column, _, place = name.partition("[")
+        column, _, index = name.partition("[")
         values = frame[column].to_list()
-        if place:
-            values = [vector and vector[int(place.rstrip("]"))] for vector in values]
+        if index:
+            values = [vector and vector[int(index.rstrip("]"))] for vector in values]
         columns.append(np.array([np.nan if value is None else value for value in values], np.float32))
     return np.stack(columns, axis=1)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_the_array_holds_the_frame_in_the_order_of_the_rows(filled: Settings, shuffled: bool) -> None:
-    rows = asked(shuffled=shuffled)
+    rows = entities(shuffled=shuffled)
     frame = features.frame(filled, "dual_stream", rows)
-    made = training_matrix(filled, "dual_stream", rows, sessions=2)
-    assert len(made.names) == made.x_NF.shape[1] == FINGERPRINT_SIZE + len(DAILY_FACTORS) + 7
-    assert {"fingerprint[127]", "log_size", "close"} <= set(made.names)
-    np.testing.assert_array_equal(made.x_NF, expected(frame, made.names))
-    assert np.isnan(made.x_NF[:, made.names.index("gap_1")]).all()
-    assert np.isfinite(made.x_NF[:, made.names.index("log_size")]).sum() == 3 * len(SESSIONS)
+    matrix = training_matrix(filled, "dual_stream", rows, sessions=2)
+    assert len(matrix.names) == matrix.x_NF.shape[1] == FINGERPRINT_SIZE + len(DAILY_FACTORS) + 7
+    assert {"fingerprint[127]", "log_size", "close"} <= set(matrix.names)
+    np.testing.assert_array_equal(matrix.x_NF, expected(frame, matrix.names))
+    assert np.isnan(matrix.x_NF[:, matrix.names.index("gap_1")]).all()
+    assert np.isfinite(matrix.x_NF[:, matrix.names.index("log_size")]).sum() == 3 * len(SESSIONS)
 
 
-def test_columns_may_be_chosen_and_the_array_given(filled: Settings) -> None:
-    rows = asked(shuffled=False)
-    chosen = ["close", "fingerprint", "log_size"]
+def test_columns_and_the_array_may_be_arguments(filled: Settings) -> None:
+    rows = entities(shuffled=False)
+    columns = ["close", "fingerprint", "log_size"]
     own = np.empty((len(rows), FINGERPRINT_SIZE + 2), np.float32)
-    made = training_matrix(filled, "dual_stream", rows, columns=chosen, out_NF=own)
-    assert made.x_NF is own and made.names[0] == "close" and made.names[-1] == "log_size"
-    np.testing.assert_array_equal(own, expected(features.frame(filled, "dual_stream", rows), made.names))
+    matrix = training_matrix(filled, "dual_stream", rows, columns=columns, out_NF=own)
+    assert matrix.x_NF is own and matrix.names[0] == "close" and matrix.names[-1] == "log_size"
+    np.testing.assert_array_equal(own, expected(features.frame(filled, "dual_stream", rows), matrix.names))
 
 
 def test_a_null_boolean_is_no_number_either(filled: Settings) -> None:
-    made = training_matrix(filled, "daily_bars", asked(shuffled=False), columns=["suspended", "volume"])
-    assert np.isnan(made.x_NF[:, 0]).all()
+    matrix = training_matrix(filled, "daily_bars", entities(shuffled=False), columns=["suspended", "volume"])
+    assert np.isnan(matrix.x_NF[:, 0]).all()
 
 
-def test_what_is_no_number_or_does_not_fit_is_refused(filled: Settings) -> None:
-    rows = asked(shuffled=False)
+def test_texts_and_arrays_of_another_shape_are_refused(filled: Settings) -> None:
+    rows = entities(shuffled=False)
     with pytest.raises(UsageError, match=r"FPM-PIT-011.*'industry'.*'beta'"):
         training_matrix(filled, "daily_bars", rows, columns=["close", "industry", "beta"])
     for wrong in (np.empty((3, 1), np.float32), np.empty((len(rows), 1))):
@@ -103,7 +103,7 @@ def test_what_is_no_number_or_does_not_fit_is_refused(filled: Settings) -> None:
 
 
 def test_batches_and_the_arrow_stream_are_the_frame(filled: Settings) -> None:
-    rows = asked(shuffled=False)
+    rows = entities(shuffled=False)
     frame = features.frame(filled, "dual_stream", rows)
     assert pl.concat(features.frame_batches(filled, "dual_stream", rows, sessions=2)).equals(frame)
     _, job = features.retrieval(filled, "dual_stream", rows)
@@ -116,23 +116,30 @@ def test_batches_and_the_arrow_stream_are_the_frame(filled: Settings) -> None:
 def test_a_written_frame_is_the_frame_in_the_order_of_the_entities(
     filled: Settings, stores: Stores, tmp_path: Path, shuffled: bool
 ) -> None:
-    """What `fpm frame` writes, and that nothing else is left in the folder."""
-    rows, told = asked(shuffled=shuffled).filter(pl.col("symbol") != "X"), list[tuple[int, int]]()
+    """The file that `fpm frame` writes, and nothing else in the folder."""
+    rows, counts = entities(shuffled=shuffled).filter(pl.col("symbol") != "X"), list[tuple[int, int]]()
     closes = {day: sessions.close(CN, day) for day in SESSIONS}
     moments = pl.col("session").replace_strict(closes, return_dtype=pl.Datetime("us", "UTC"))
     rows = rows.with_columns(event_timestamp=moments).drop("session")
     rows.write_parquet(tmp_path / "entities.parquet")
     known_at, out = sessions.cut_off(CN, SESSIONS[-1]), tmp_path / "frame.parquet"
     written = exports.frame(
-        "dual_stream", tmp_path / "entities.parquet", known_at, out, stores, lambda *now: told.append(now[:2])
+        "dual_stream",
+        tmp_path / "entities.parquet",
+        known_at,
+        out,
+        stores,
+        lambda done, total, _: counts.append((done, total)),
     )
     assert pl.read_parquet(out).equals(features.frame(filled, "dual_stream", rows, known_at))
-    assert written == rows.height and told[-1] == (rows.height, rows.height)
+    assert written == rows.height and counts[-1] == (rows.height, rows.height)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_entities_come_in_every_form(filled: Settings, tmp_path: Path) -> None:
-    rows = asked(shuffled=True).drop("session").with_columns(event_timestamp=pl.lit(sessions.cut_off(CN, SESSIONS[2])))
+    rows = (
+        entities(shuffled=True).drop("session").with_columns(event_timestamp=pl.lit(sessions.cut_off(CN, SESSIONS[2])))
+    )
     path = tmp_path / "entities.parquet"
     rows.write_parquet(path)
     frame = features.frame(filled, "daily_factors", rows)
