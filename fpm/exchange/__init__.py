@@ -1,4 +1,4 @@
-"""The synthetic exchange: seeded sessions whose answer is known.
+"""The synthetic exchange: seeded sessions with a known answer.
 
 Begin at `simulate`.
 
@@ -10,9 +10,9 @@ Begin at `simulate`.
     spreads   whole numbers by weight, within bounds, at a given mean price
     flows     trades, taker sides, order sizes
     orders    orders entered and cancelled
-    tables    raw tables as delivered, late and wrong first copies included
-    defects   what a real feed does to a file
-    ideals    the best single-session reading of every style
+    tables    raw tables as delivered, including late and wrong first copies
+    defects   the defects of a real feed
+    ideals    the best single-session estimate of every style
     ticks     Level-2 orders, trades and cancels of one symbol
     tape      ticks as both exchanges publish them
 

@@ -2,8 +2,8 @@
 
 Letters in array names: S symbols, L sessions back (0 = the newest), K styles.
 
-Prices are integers, in ticks of 0.01. What limits, halts and ticks keep a price from doing stays `pending` and
-happens as soon as it can, so the sum of returns over some days is what was drawn.
+Prices are integers, in ticks of 0.01. A return that limits, halts or ticks prevent stays `pending` and happens as soon
+as it can, so returns over several sessions still sum to those the simulator drew.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy as np
 
 from fpm.exchange.styles import StyleMix, draw_styles
 
-TICKS = 100  # ticks a currency unit: divided by, so that 12.34 is the nearest double to 12.34
-# A session's driver moves the returns of the sessions after next: t+2 .. t+6, a fifth each. The label
-# close(t+1) -> close(t+6) holds all five parts of t's driver, four of t-1's, ... one of t-4's.
+TICKS = 100  # ticks per currency unit: dividing by it makes 12.34 the nearest double to 12.34
+# A session's driver moves the returns of sessions t+2 .. t+6, a fifth each. The label close(t+1) -> close(t+6)
+# therefore contains all five parts of t's driver, four of t-1's, ... one of t-4's.
 FIRST_LAG, LAST_LAG = 2, 6
 SPREAD = LAST_LAG - FIRST_LAG + 1
 REMAINING_L = np.arange(SPREAD, 0, -1) / SPREAD
 LIMIT, LIMIT_ST = 0.10, 0.05
 FREE_SESSIONS = 5  # no limit in a listing's first five sessions: Shanghai and Shenzhen trading rules 2023, 3.3
 NOTICE = 10  # sessions between the announcement of a delisting and its last session
-SEASONED = 1_000  # sessions a symbol counts as listed when the exchange opens
+SEASONED = 1_000  # age in sessions of a symbol that is listed when the exchange opens
 SPLIT_RATIOS = (1.2, 1.3, 1.5, 2.0)
 INDUSTRIES = (
     "banks",
@@ -53,7 +53,7 @@ class Events:
 
 @dataclass(frozen=True)
 class Impact:
-    """What drives later returns: total effect of one session's driver, in daily idiosyncratic sd.
+    """How one session drives later returns: the total effect of its drivers, in daily idiosyncratic sd.
 
     The daily driver is abnormal volume (followed by gains) and the session's own return (followed by reversal).
     """
@@ -67,7 +67,7 @@ class Impact:
 
 @dataclass(frozen=True)
 class Universe:
-    """What never changes about the symbols; sorted by symbol. Shares are those of the exchange's first day."""
+    """The constants of every symbol, sorted by symbol; shares are those of the exchange's first day."""
 
     symbols: tuple[str, ...]
     sector_S: np.ndarray
@@ -82,7 +82,7 @@ class Universe:
 
 @dataclass(frozen=True)
 class State:
-    """What one session hands to the next. `notice_S`: sessions left before removal, -1 = none announced."""
+    """What one session passes to the next; `notice_S` counts the sessions left before removal, -1 for no notice."""
 
     close_S: np.ndarray
     pending_S: np.ndarray
@@ -99,10 +99,11 @@ class State:
 
 @dataclass(frozen=True)
 class Day:
-    """What a session's minutes must add up to. `limit_*` in ticks, 0 where no limit is in force.
+    """The daily values that a session's minutes must add up to.
 
-    `demand_S`: the log return the session would make without limits, against `pre_close_S` (ticks).
-    `volume_S` in shares; `sigma_S` the session's own volatility; `traded_S`: listed and not suspended.
+    `limit_*`: ticks, 0 where no limit is in force. `demand_S`: the log return against `pre_close_S` (ticks) that the
+    session would have without limits. `volume_S`: shares. `sigma_S`: the session's own volatility. `traded_S`: listed
+    and not suspended.
     """
 
     pre_close_S: np.ndarray
@@ -118,7 +119,7 @@ class Day:
 
 
 def draw_universe(symbols: int, seed: int) -> Universe:
-    """The symbols of a seed: half Shanghai, half Shenzhen, capitalisations spread over two orders of magnitude."""
+    """Draw the symbols: half Shanghai, half Shenzhen, capitalisations over two orders of magnitude."""
     rng = np.random.default_rng([seed, 0])
     shenzhen = symbols // 2
     names = [f"{i + 1:06d}.SZ" for i in range(shenzhen)] + [f"{600_001 + i}.SH" for i in range(symbols - shenzhen)]
@@ -139,7 +140,7 @@ def draw_universe(symbols: int, seed: int) -> Universe:
 
 
 def opening_state(universe: Universe, events: Events, seed: int) -> State:
-    """The state before the first session: most symbols long listed, a few still to come."""
+    """Return the state before the first session: most symbols long listed, a few not listed yet."""
     symbols = len(universe.symbols)
     rng = np.random.default_rng([seed, 1])
     listed_S = np.ones(symbols, bool)
@@ -160,9 +161,9 @@ def opening_state(universe: Universe, events: Events, seed: int) -> State:
 
 
 def morning(state: State, events: Events, rng: np.random.Generator) -> tuple[State, np.ndarray]:
-    """Events before the open: removals, listings, delisting notices, halts, splits.
+    """Apply the events before the open: removals, listings, delisting notices, halts, splits.
 
-    Returns the state with prices still those of yesterday's close, and the reference prices of today in ticks.
+    Returns the new state, its prices still yesterday's closes, and today's reference prices in ticks.
     """
     chance_ES = rng.random((4, len(state.close_S)))
     halt_length_S = rng.integers(1, 6, len(state.close_S))
@@ -189,9 +190,9 @@ def morning(state: State, events: Events, rng: np.random.Generator) -> tuple[Sta
 
 
 def session_day(universe: Universe, state: State, pre_close_S: np.ndarray, rng: np.random.Generator) -> Day:
-    """Draw a session: styles, abnormal volume and the returns that nothing before explains.
+    """Draw a session: styles, abnormal volume, and the part of returns that no earlier session explains.
 
-    The impacts of earlier sessions are added by `with_impact`, so that switching them off changes no other draw.
+    `with_impact` adds the impacts of earlier sessions, so switching them off changes no other draw.
     """
     symbols = len(universe.symbols)
     style_SK, shock_S = draw_styles(rng, symbols), rng.normal(0.0, 1.0, symbols)
@@ -218,20 +219,20 @@ def session_day(universe: Universe, state: State, pre_close_S: np.ndarray, rng: 
 
 
 def with_news(day: Day, universe: Universe, events: Events, rng: np.random.Generator) -> Day:
-    """Rare jumps of several sd: what sends a price into its limit."""
+    """Add rare jumps of several sd, which can send a price to its limit."""
     size_S = 4.0 * rng.normal(0.0, 1.0, len(day.demand_S)) * (rng.random(len(day.demand_S)) < events.jump)
     return replace(day, demand_S=day.demand_S + universe.sigma_S * size_S, innovation_S=day.innovation_S + size_S)
 
 
 def with_impact(day: Day, universe: Universe, state: State, impact: Impact) -> Day:
-    """Add what the drivers of t-6 .. t-2 do to session t."""
+    """Add the effect of the drivers of t-6 .. t-2 on session t."""
     drive_LS = impact.intraday * state.intraday_LS + impact.daily * state.daily_LS
     effect_S = drive_LS[FIRST_LAG - 1 : LAST_LAG].sum(axis=0) / SPREAD  # L = 0 is yesterday here
     return replace(day, demand_S=day.demand_S + universe.sigma_S * effect_S)
 
 
 def evening(state: State, day: Day, close_S: np.ndarray, impact: Impact, rng: np.random.Generator) -> State:
-    """The state after a session that closed at `close_S` ticks (the reference price where nothing traded)."""
+    """Return the state after a session; `close_S` in ticks is the reference price of a symbol without a trade."""
     drive_S = impact.styles.driver(day.style_SK) * day.traded_S
     reversal_S = day.innovation_S.clip(-3.0, 3.0)
     daily_S = (impact.volume_shock * day.shock_S - impact.reversal * reversal_S) * day.traded_S
@@ -248,9 +249,9 @@ def evening(state: State, day: Day, close_S: np.ndarray, impact: Impact, rng: np
 
 
 def oracle(universe: Universe, state: State, impact: Impact) -> dict[str, np.ndarray]:
-    """Expected label close(t+1) -> close(t+6) given everything up to the evening of t, by source, (S,) each.
+    """Return the expected label close(t+1) -> close(t+6) in the evening of t, by source, (S,) each.
 
-    The remaining parts of the impacts of t-4 .. t; what comes after t, and limits and halts, are unknown.
+    It is the remaining part of the impacts of t-4 .. t. Later draws, limits and halts are unknown.
     """
     weight_L1 = REMAINING_L[:, None]
     intraday_S = universe.sigma_S * impact.intraday * (weight_L1 * state.intraday_LS[:SPREAD]).sum(axis=0)

@@ -1,8 +1,8 @@
-"""What a real feed does to a session's file: every defect with a rate of its own, all of them off unless asked for.
+"""Defects of a real feed in a session's file: each has its own rate, and all are off by default.
 
-A defect strikes the first copy only. What it spoils for good is put right by a later delivery, as vendors do; what the
-ingest can mend (copies, order, stamps, lots, spellings) is not. Each defect draws from its own stream, so that
-switching one on moves no other and the truth underneath stays the same.
+A defect changes the first copy only. If it destroys values, a later delivery corrects them, as vendors do; if the
+ingest can repair it (copies, order, stamps, lots, spellings), no correction follows. Each defect has its own random
+stream, so switching one on changes neither another defect nor the true bars.
 
 Letters in array names: S symbols.
 """
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FLOWS = ("volume", "amount", *OPTIONAL_FLOWS)
-FEW, MANY = 4, 40  # minutes: within what an ingest tolerates, and beyond
-SPELLINGS = ("sh600001", "600001", "600001.XSHG")  # in turn by symbol
+FEW, MANY = 4, 40  # missing minutes that an ingest tolerates, and missing minutes that it refuses
+SPELLINGS = ("sh600001", "600001", "600001.XSHG")  # of one code; symbols take turns
 OTHER_ZONE = timedelta(hours=-8)
 
 
 @dataclass(frozen=True)
 class Defects:
-    """Rates: of symbol-sessions, or of sessions where the whole file is struck (from `start_stamped` on)."""
+    """Rates of the defects: shares of symbol-sessions, or from `start_stamped` on shares of sessions (whole files)."""
 
     duplicated_rows: float = 0.0
     conflicting_rows: float = 0.0
@@ -64,13 +64,16 @@ class Defects:
 
 
 def all_defects(rate: float) -> Defects:
-    """Every defect at one rate."""
-    return Defects(**{each.name: rate for each in fields(Defects)})
+    """Return every defect at one rate."""
+    return Defects(**{field.name: rate for field in fields(Defects)})
 
 
 @dataclass(frozen=True)
 class FirstCopy:
-    """What arrives first: rows (none: no file), symbols whose rows must come again, whether the file breaks off."""
+    """The first delivery of a session: its bars, the symbols that need a correction, and whether the file is cut off.
+
+    Empty bars mean that no file arrives.
+    """
 
     bars: pl.DataFrame
     spoiled: frozenset[str] = frozenset()
@@ -78,11 +81,11 @@ class FirstCopy:
 
 
 def first_copy(true_bars: pl.DataFrame, suspended: pl.DataFrame, defects: Defects, seed: list[int]) -> FirstCopy:
-    """Strike a session's true bars with the defects whose turn it is. `suspended`: symbol, close of those that halt."""
+    """Apply randomly selected defects to a session's true bars. `suspended`: symbol and close of suspended symbols."""
     copy = FirstCopy(true_bars)
     names = true_bars["symbol"].unique(maintain_order=True)
-    for place, (name, rate) in enumerate(asdict(defects).items()):
-        rng = np.random.default_rng([*seed, place])
+    for number, (name, rate) in enumerate(asdict(defects).items()):
+        rng = np.random.default_rng([*seed, number])
         if not rate:
             continue
         if name in BY_FILE:
@@ -92,18 +95,21 @@ def first_copy(true_bars: pl.DataFrame, suspended: pl.DataFrame, defects: Defect
             halted = suspended.filter(pl.Series(rng.random(len(suspended)) < rate))
             copy = replace(copy, bars=with_stale_rows(copy.bars, halted))
         else:
-            struck = names.filter(pl.Series(rng.random(len(names)) < rate))
-            if len(struck) and len(copy.bars):
-                strike, spoils = BY_SYMBOL[name]
-                bars = strike(copy.bars, picked(copy.bars, struck, rng))
-                copy = replace(copy, bars=bars, spoiled=copy.spoiled | (frozenset(struck) if spoils else frozenset()))
+            symbols = names.filter(pl.Series(rng.random(len(names)) < rate))
+            if len(symbols) and len(copy.bars):
+                change, spoils = BY_SYMBOL[name]
+                bars = change(copy.bars, first_rows(copy.bars, symbols, rng))
+                copy = replace(copy, bars=bars, spoiled=copy.spoiled | (frozenset(symbols) if spoils else frozenset()))
     return copy
 
 
-def picked(bars: pl.DataFrame, struck: pl.Series, rng: np.random.Generator) -> pl.DataFrame:
-    """symbol, first: of each struck symbol the place of a traded row among its rows, with room for a hole after it."""
+def first_rows(bars: pl.DataFrame, symbols: pl.Series, rng: np.random.Generator) -> pl.DataFrame:
+    """Draw one traded row of each symbol where its defect begins, with room for missing rows after it.
+
+    Returns `symbol` and `first`, the number of that row among the symbol's rows.
+    """
     traded = (
-        bars.filter(pl.col("symbol").is_in(struck.to_list()))
+        bars.filter(pl.col("symbol").is_in(symbols.to_list()))
         .with_columns(pl.int_range(pl.len()).over("symbol").alias("first"))
         .filter((pl.col("volume") > 0) & pl.col("first").is_between(5, 150))
     )
@@ -111,60 +117,62 @@ def picked(bars: pl.DataFrame, struck: pl.Series, rng: np.random.Generator) -> p
     return dice.sort("symbol", "dice").unique("symbol", keep="first", maintain_order=True).select("symbol", "first")
 
 
-def _place(bars: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
-    """The bars with `off`: rows after the symbol's chosen one, null for symbols that were not."""
-    joined = bars.join(chosen, on="symbol", how="left", maintain_order="left")
-    place = pl.int_range(pl.len()).over("symbol") - pl.col("first")
-    return joined.with_columns(place.alias("off")).drop("first")
+def _with_offset(bars: pl.DataFrame, first: pl.DataFrame) -> pl.DataFrame:
+    """Add `off`, the number of rows since the symbol's first struck row; null for symbols without a defect."""
+    joined = bars.join(first, on="symbol", how="left", maintain_order="left")
+    offset = pl.int_range(pl.len()).over("symbol") - pl.col("first")
+    return joined.with_columns(offset.alias("off")).drop("first")
 
 
 def _cells(**values: pl.Expr) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
-    """A strike that puts other values into the chosen row of each symbol."""
+    """Return a defect that puts other values into one row of each symbol."""
 
-    def strike(bars: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
-        placed = _place(bars, chosen)
+    def change(bars: pl.DataFrame, first: pl.DataFrame) -> pl.DataFrame:
         here = (pl.col("off") == 0).fill_null(False)
-        return placed.with_columns(
-            pl.when(here).then(value).otherwise(pl.col(name)).alias(name) for name, value in values.items()
-        ).drop("off")
+        return (
+            _with_offset(bars, first)
+            .with_columns(
+                pl.when(here).then(value).otherwise(pl.col(name)).alias(name) for name, value in values.items()
+            )
+            .drop("off")
+        )
 
-    return strike
+    return change
 
 
 def _without(rows: int) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
-    """A strike that loses so many minutes of each symbol."""
+    """Return a defect that drops `rows` minutes of each symbol."""
 
-    def strike(bars: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
-        placed = _place(bars, chosen)
-        return placed.filter(~pl.col("off").is_between(0, rows - 1).fill_null(False)).drop("off")
+    def change(bars: pl.DataFrame, first: pl.DataFrame) -> pl.DataFrame:
+        missing = pl.col("off").is_between(0, rows - 1).fill_null(False)
+        return _with_offset(bars, first).filter(~missing).drop("off")
 
-    return strike
+    return change
 
 
 def _again(**values: pl.Expr) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
-    """A strike that delivers a few rows of each symbol a second time, with these values."""
+    """Return a defect that delivers a few rows of each symbol a second time, with the given values."""
 
-    def strike(bars: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
-        placed = _place(bars, chosen)
-        copies = placed.filter(pl.col("off").is_between(0, FEW - 1)).drop("off")
+    def change(bars: pl.DataFrame, first: pl.DataFrame) -> pl.DataFrame:
+        copies = _with_offset(bars, first).filter(pl.col("off").is_between(0, FEW - 1)).drop("off")
         copies = copies.with_columns(value.alias(name) for name, value in values.items())
         return pl.concat([bars, copies.cast(bars.schema)])
 
-    return strike
+    return change
 
 
-def _absent(bars: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
-    return bars.join(chosen, on="symbol", how="anti", maintain_order="left")
+def _absent(bars: pl.DataFrame, first: pl.DataFrame) -> pl.DataFrame:
+    return bars.join(first, on="symbol", how="anti", maintain_order="left")
 
 
-def _quoted(bars: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
-    """Minutes without a trade get the price of a quote, a tick above the last: prices, but no volume."""
-    still = (pl.col("volume") == 0) & pl.col("symbol").is_in(chosen["symbol"].to_list())
+def _quoted(bars: pl.DataFrame, first: pl.DataFrame) -> pl.DataFrame:
+    """Give minutes without a trade the price of a quote, one tick above the last price, and no volume."""
+    still = (pl.col("volume") == 0) & pl.col("symbol").is_in(first["symbol"].to_list())
     return bars.with_columns(pl.when(still).then(pl.col(name) + 0.01).otherwise(pl.col(name)) for name in PRICES)
 
 
 def with_stale_rows(bars: pl.DataFrame, halted: pl.DataFrame) -> pl.DataFrame:
-    """Suspended symbols with a whole session of rows: the last close everywhere, nothing traded. (20)"""
+    """Add a whole session of rows for suspended symbols: the last close everywhere, no volume (20)."""
     if not len(halted) or not len(bars):
         return bars
     minutes = bars.filter(pl.col("symbol") == bars["symbol"][0]).select("minute")
@@ -174,7 +182,8 @@ def with_stale_rows(bars: pl.DataFrame, halted: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([bars, rows.select(bars.columns).cast(bars.schema)])
 
 
-# What strikes a symbol-session, and whether its rows need another delivery.
+# Defects of a symbol-session, and whether its rows need a correction. The numbers are those of the list of feed defects
+# behind the codes FPM-IN-0nn.
 BY_SYMBOL: dict[str, tuple[Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame], bool]] = {
     "duplicated_rows": (_again(), False),  # 14
     "conflicting_rows": (_again(volume=pl.col("volume") + 100), True),  # 15
@@ -196,19 +205,19 @@ BY_SYMBOL: dict[str, tuple[Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame],
 
 # --- the whole file ---------------------------------------------------------------------------------------------
 def _start_stamped(bars: pl.DataFrame) -> pl.DataFrame:
-    """Bars stamped by their START; the calls keep the moment they happen. (13)"""
+    """Stamp bars by their START; the calls keep their own moment (13)."""
     label = pl.col("minute").dt.hour().cast(pl.Int32) * 60 + pl.col("minute").dt.minute().cast(pl.Int32)
     earlier = pl.col("minute") - pl.duration(minutes=1)
     return bars.with_columns(pl.when(label.is_in((565, 900))).then(pl.col("minute")).otherwise(earlier).alias("minute"))
 
 
 def _in_lots(bars: pl.DataFrame) -> pl.DataFrame:
-    """Volumes in lots of 100 shares. (26)"""
+    """Give volumes in lots of 100 shares (26)."""
     return bars.with_columns(pl.col(name) / LOT for name in FLOWS if name.endswith("volume"))
 
 
 def _spelled(bars: pl.DataFrame) -> pl.DataFrame:
-    """Codes as other vendors write them, in turn. (30)"""
+    """Write codes as other vendors do, each symbol in one of three spellings (30)."""
     code, exchange = pl.col("symbol").str.slice(0, 6), pl.col("symbol").str.slice(7)
     turn = code.cast(pl.Int32, strict=False) % len(SPELLINGS)
     mic = pl.when(exchange == "SH").then(pl.lit(".XSHG")).otherwise(pl.lit(".XSHE"))
@@ -217,24 +226,24 @@ def _spelled(bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def _mended(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[..., FirstCopy]:
-    """A file that says the same otherwise: the ingest finds out."""
+    """Return a defect that writes the same values differently; the ingest repairs it."""
 
-    def strike(copy: FirstCopy, names: pl.Series, rng: np.random.Generator) -> FirstCopy:
+    def defect(copy: FirstCopy, _names: pl.Series, _rng: np.random.Generator) -> FirstCopy:
         return replace(copy, bars=change(copy.bars))
 
-    return strike
+    return defect
 
 
 def _spoiled(change: Callable[[pl.DataFrame], pl.DataFrame], truncated: bool = False) -> Callable[..., FirstCopy]:
-    """A file of no use: every symbol needs another delivery."""
+    """Return a defect that makes the file useless; every symbol needs a correction."""
 
-    def strike(copy: FirstCopy, names: pl.Series, rng: np.random.Generator) -> FirstCopy:
+    def defect(copy: FirstCopy, names: pl.Series, _rng: np.random.Generator) -> FirstCopy:
         return FirstCopy(change(copy.bars), frozenset(names), copy.truncated or truncated)
 
-    return strike
+    return defect
 
 
-def _unordered(copy: FirstCopy, names: pl.Series, rng: np.random.Generator) -> FirstCopy:
+def _unordered(copy: FirstCopy, _names: pl.Series, rng: np.random.Generator) -> FirstCopy:
     order = pl.Series(rng.permutation(len(copy.bars)))
     return replace(copy, bars=copy.bars[order])
 
@@ -248,7 +257,7 @@ def _drop(name: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
 
 
 def _more(bars: pl.DataFrame) -> pl.DataFrame:
-    """A sixteenth more of every flow than there was, everywhere: consistent in itself, and wrong."""
+    """Raise every flow by a sixteenth in every row: consistent, and wrong."""
     numbers = [name for name in FLOWS if name in bars.columns and bars[name].dtype.is_numeric()]
     return bars.with_columns((pl.col(name) + pl.col(name) // 16).alias(name) for name in numbers)
 

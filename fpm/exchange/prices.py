@@ -1,4 +1,4 @@
-"""Prices of a synthetic session: a random walk with U-shaped variance, in ticks, within limits, free of styles.
+"""Prices of a synthetic session: a random walk in ticks with U-shaped variance, within limits, independent of styles.
 
 Letters in array names: S symbols, T vendor rows of a session (opening call, 239 minutes, closing call), C the
 continuous rows, P prices of a bar.
@@ -12,17 +12,17 @@ import numpy as np
 
 from fpm.exchange.days import TICKS, Day
 
-# Rows as an A-share vendor writes them: 09:25, 09:31-11:30, 13:01-14:59 and one 15:00 row, minute of the day.
+# Rows of an A-share vendor, as minutes of the day: 09:25, 09:31-11:30, 13:01-14:59 and one 15:00 row.
 MINUTES = (565, *range(571, 691), *range(781, 900), 900)
 ROWS = len(MINUTES)
-CONTINUOUS = slice(1, 238)  # 14:58 and 14:59 (rows 238, 239) are the closing call's silence
+CONTINUOUS = slice(1, 238)  # nothing trades at 14:58 and 14:59 (rows 238, 239): the closing call collects orders
 SILENT = slice(238, 240)
 CALLS = (0, ROWS - 1)
 OPENING_VARIANCE, CLOSING_VARIANCE = 0.20, 0.005
 
 
 def u_shape(high: float, floor: float) -> np.ndarray:
-    """Weights over the continuous rows: high after the open, flat at midday, up again into the close; sum 1, (C,)."""
+    """Return weights that are high after the open, flat at midday and rise into the close; sum 1, (C,)."""
     x_C = np.linspace(0.0, 1.0, CONTINUOUS.stop - CONTINUOUS.start)
     weight_C = floor + high * np.exp(-x_C / 0.08) + 0.35 * high * np.exp(-(1.0 - x_C) / 0.06)
     return np.asarray(weight_C / weight_C.sum())
@@ -33,7 +33,7 @@ VARIANCE_C = u_shape(2.5, 0.7)
 
 
 def _clock() -> np.ndarray:
-    """Centred volume time of every row: -1 .. 1 over the continuous rows, weighted mean 0, (T,)."""
+    """Return every row's centred volume time: -1 .. 1 over the continuous rows, weighted mean 0, (T,)."""
     clock_T = np.zeros(ROWS)
     clock_T[CONTINUOUS] = 2.0 * (np.cumsum(VOLUME_C) - 0.5 * VOLUME_C) - 1.0
     return clock_T
@@ -44,9 +44,10 @@ CLOCK_T = _clock()
 
 @dataclass(frozen=True)
 class Quotes:
-    """A session's prices, free of styles: bars and each row's mean price in ticks, each minute's standard move.
+    """A session's prices, which no style affects.
 
-    `traded_ST`: rows in which anything trades.
+    `bars` and `mean_ST` (mean price of a row) in ticks; `step_ST`: each minute's standardised move; `traded_ST`: rows
+    with a trade.
     """
 
     bars: dict[str, np.ndarray]
@@ -70,9 +71,9 @@ def session_quotes(day: Day, rng: np.random.Generator) -> Quotes:
 
 
 def price_path(day: Day, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Log price against the reference after every row, ending at the day's demand, and the standard steps.
+    """Return each row's log price against the reference, ending at the day's demand, and the standardised steps.
 
-    A random walk with U-shaped variance and calm and lively stretches, conditioned on its end.
+    The path is a random walk with U-shaped variance and with calm and lively stretches, conditioned on its end.
     """
     symbols = len(day.demand_S)
     variance_T = np.zeros(ROWS)
@@ -86,23 +87,26 @@ def price_path(day: Day, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
 
 
 def smooth(noise_ST: np.ndarray, width: int) -> np.ndarray:
-    """Trailing moving average of white noise, of unit variance once the window is full."""
+    """Return a trailing moving average of white noise, of unit variance once the window is full."""
     total_ST = np.cumsum(noise_ST, axis=1)
     total_ST[:, width:] = total_ST[:, width:] - total_ST[:, :-width].copy()
     return np.asarray(total_ST / np.sqrt(width))
 
 
 def surprise(step_ST: np.ndarray) -> np.ndarray:
-    """|return| against what the time of day makes usual: roughly centred, unit variance, bounded."""
+    """Return |return| relative to its usual size at that time of day: roughly centred, unit variance, bounded."""
     return np.asarray(((np.abs(step_ST) - 0.85) / 0.7).clip(-1.3, 4.0))
 
 
 def price_bars(day: Day, path_ST: np.ndarray, traded_ST: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Open, high, low, close in ticks; a row without a trade repeats the last close; calls have one price."""
+    """Return open, high, low, close in ticks, (S, T) each.
+
+    A row without a trade repeats the last close; a call has one price.
+    """
     noise_PST = rng.normal(0.0, 1.0, (3, *path_ST.shape))
-    wanted_ST = within_limits(day, np.rint(day.pre_close_S[:, None] * np.exp(path_ST)).astype(np.int64))
+    path_price_ST = within_limits(day, np.rint(day.pre_close_S[:, None] * np.exp(path_ST)).astype(np.int64))
     last_ST = np.maximum.accumulate(np.where(traded_ST, np.arange(ROWS), 0), axis=1)
-    close_ST = np.take_along_axis(wanted_ST, last_ST, axis=1)
+    close_ST = np.take_along_axis(path_price_ST, last_ST, axis=1)
     two_sided_ST = traded_ST.copy()
     two_sided_ST[:, list(CALLS)] = False
     before_ST = np.roll(close_ST, 1, axis=1) + np.rint(0.6 * noise_PST[0]).astype(np.int64)
@@ -115,11 +119,11 @@ def price_bars(day: Day, path_ST: np.ndarray, traded_ST: np.ndarray, rng: np.ran
 
 
 def within_limits(day: Day, ticks_ST: np.ndarray) -> np.ndarray:
-    """Prices cut at the limits in force, never below one tick."""
+    """Clip prices to the limits in force, and to one tick from below."""
     up_S = np.where(day.limit_up_S > 0, day.limit_up_S, np.iinfo(np.int64).max)
     return ticks_ST.clip(np.maximum(day.limit_down_S, 1)[:, None], up_S[:, None])
 
 
 def trade_value(day_value_S: np.ndarray) -> np.ndarray:
-    """Mean value of one trade, currency: larger where more is traded."""
+    """Return the mean value of one trade in currency; it grows with the day's value."""
     return np.asarray(20_000.0 * np.sqrt(day_value_S / 1e8).clip(0.5, 3.0))

@@ -1,9 +1,8 @@
 """The synthetic exchange: seeded A-share-like sessions with a known answer.
 
-A latent intraday style, invisible in any daily total, drives the returns of the sessions after next, beside an
-effect that daily tables show. What a perfect forecaster would score is written beside the data, so "how much of
-the answer did a factor find" is a number. Every session draws from its own seed: its bytes do not depend on how
-many sessions are asked for.
+A latent intraday style, invisible in any daily total, drives the returns of later sessions; so does an effect that
+daily tables show. The scores of a perfect forecaster are written beside the data, so "which share of the answer did a
+factor find" is a number. Every session has its own seed, so its bytes do not depend on the number of sessions.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from fpm.exchange.tables import (
     by_symbol,
     daily_bars,
     index_members,
-    index_places,
+    index_numbers,
     listing_dates,
     minute_bars,
     spoil,
@@ -55,22 +54,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from fpm.exchange.tape import TickTables
+
 MARKET = market("cn")
 INDEX_REVIEW = 60  # sessions between two reviews of the indices
 SPOILED_SYMBOLS = 3
-CORRECTION_DELAY = 2  # sessions after which a late or wrong delivery is put right
+CORRECTION_DELAY = 2  # sessions between a late or wrong delivery and its correction
 
 
 @dataclass(frozen=True)
 class ExchangeConfig:
-    """An exchange; equal configs give equal bytes. `signal` off leaves every draw but no impact on returns.
+    """Configuration of an exchange; equal configurations give equal bytes.
 
-    The oracle is the same formula either way, so with the signal off it shows the null band.
-    Measured with preset demo, four seeds, mean RankIC of the oracle and its standard error: intraday 0.312, daily
-    0.191, combined 0.368 (0.008 each); signal off 0.007, 0.017, 0.015 (0.009 each).
-    `spoiled_every`: of so many sessions one is first delivered late and one wrong (0: none); `defects`: whatever else
-    a feed does wrong. `ticks`: Level-2 trades and orders beside the bars, which are then their sums to the share and
-    the cent; thousands of records a symbol-session, so for small exchanges.
+    `signal` off keeps every draw and removes the impact on returns; the oracle's formula stays, so it then shows the
+    null band. Mean RankIC of the oracle and its standard error, measured with preset demo on four seeds: intraday
+    0.312, daily 0.191, combined 0.368 (0.008 each); signal off 0.007, 0.017, 0.015 (0.009 each).
+    `spoiled_every`: in that many sessions, one first copy is late and one is wrong (0: none). `defects`: all other
+    defects of the feed. `ticks`: Level-2 trades and orders beside the bars, which are then the ticks' sums to the share
+    and the cent; with thousands of records per symbol and session, only for small exchanges.
     """
 
     symbols: int = 300
@@ -99,7 +100,7 @@ PRESETS = {
 
 
 def simulate(config: ExchangeConfig) -> Iterator[SessionTables]:
-    """The tables of every session, oldest first, one session in memory at a time.
+    """Yield the tables of every session, oldest first; one session is in memory at a time.
 
     Raises UsageError for fewer than three symbols, no session, or a calendar that ends too early.
     """
@@ -108,29 +109,23 @@ def simulate(config: ExchangeConfig) -> Iterator[SessionTables]:
             code="FPM-SIM-001",
             wrong=f"an exchange of {config.symbols} symbols and {config.sessions} sessions",
             effect="nothing was simulated",
-            todo="ask for at least 3 symbols (one an index) and 1 session",
+            todo="use at least 3 symbols (one per index) and 1 session",
         )
     calendar = next_sessions(MARKET, config.first - timedelta(days=1), config.sessions + NOTICE + 1)
     universe = draw_universe(config.symbols, config.seed)
     state = opening_state(universe, config.events, config.seed)
-    places_S = index_places(universe, state)
+    index_S = index_numbers(universe, state)
     for index, session in enumerate(calendar[: config.sessions]):
         rng = np.random.default_rng([config.seed, 2, index])
-        places_S = index_places(universe, state) if index % INDEX_REVIEW == 0 else places_S
+        index_S = index_numbers(universe, state) if index % INDEX_REVIEW == 0 else index_S
         opened, pre_close_S = morning(state, config.events, rng)
-        members = index_members(session, universe, state, places_S)
+        members = index_members(session, universe, state, index_S)
         monday = index == 0 or session.isocalendar()[:2] != calendar[index - 1].isocalendar()[:2]
         day = with_news(session_day(universe, opened, pre_close_S, rng), universe, config.events, rng)
         day = with_impact(day, universe, opened, config.impact) if config.signal else day
-        flows = minute_flows(day, rng)
-        traded = np.flatnonzero(day.traded_S)
-        ticks = None
+        flows, ticks = minute_flows(day, rng), None
         if config.ticks:
-            names = [universe.symbols[i] for i in traded]
-            own = {name: flow_ST[traded] for name, flow_ST in flows.items()}
-            summed, ticks = with_ticks(session, names, own, np.random.default_rng([config.seed, 5, index]))
-            for name, flow_ST in summed.items():
-                flows[name][traded] = flow_ST
+            flows, ticks = tick_flows(session, universe, day, flows, np.random.default_rng([config.seed, 5, index]))
         close_S = np.where(day.traded_S, np.rint(flows["close"][:, -1] * TICKS).astype(np.int64), pre_close_S)
         state = evening(opened, day, close_S, config.impact, rng)
         daily = daily_bars(session, universe, state, day, flows, listing_dates(universe, state, calendar, index))
@@ -141,23 +136,36 @@ def simulate(config: ExchangeConfig) -> Iterator[SessionTables]:
             minute_bars=copy.bars,
             daily_bars=daily,
             index_members=members if monday else members.clear(),
-            oracle=of_traded(session, universe, day, oracle(universe, state, config.impact)),
-            styles=of_traded(session, universe, day, style_columns(day.style_SK)),
+            oracle=traded_rows(session, universe, day, oracle(universe, state, config.impact)),
+            styles=traded_rows(session, universe, day, style_columns(day.style_SK)),
             correction=correction,
             truncated=copy.truncated,
             ticks=ticks,
         )
 
 
+def tick_flows(
+    session: date, universe: Universe, day: Day, flows: dict[str, np.ndarray], rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], TickTables]:
+    """Return the flows as sums of generated ticks, and these ticks; symbols that did not trade keep their flows."""
+    traded = np.flatnonzero(day.traded_S)
+    names = [universe.symbols[i] for i in traded]
+    sums, ticks = with_ticks(session, names, {name: flow_ST[traded] for name, flow_ST in flows.items()}, rng)
+    merged = {name: flow_ST.copy() for name, flow_ST in flows.items()}
+    for name, flow_ST in sums.items():
+        merged[name][traded] = flow_ST
+    return merged, ticks
+
+
 def traded_bars(session: date, universe: Universe, day: Day, flows: dict[str, np.ndarray]) -> pl.DataFrame:
-    """True minute bars of the symbols that traded."""
+    """Return the true minute bars of the symbols that traded."""
     traded = np.flatnonzero(day.traded_S)
     names = [universe.symbols[i] for i in traded]
     return minute_bars(session, names, {name: flow_ST[traded] for name, flow_ST in flows.items()})
 
 
-def of_traded(session: date, universe: Universe, day: Day, columns: dict[str, np.ndarray]) -> pl.DataFrame:
-    """One row a traded symbol."""
+def traded_rows(session: date, universe: Universe, day: Day, columns: dict[str, np.ndarray]) -> pl.DataFrame:
+    """Return one row of the columns, (S,) each, for every symbol that traded."""
     traded = np.flatnonzero(day.traded_S)
     names = [universe.symbols[i] for i in traded]
     return by_symbol(session, names, {name: value_S[traded] for name, value_S in columns.items()})
@@ -166,18 +174,18 @@ def of_traded(session: date, universe: Universe, day: Day, columns: dict[str, np
 def delivery(
     config: ExchangeConfig, calendar: list[date], index: int, true_bars: pl.DataFrame, suspended: pl.DataFrame
 ) -> tuple[FirstCopy, Correction | None]:
-    """The first copy of a session and, where that is late or wrong for some symbols, what puts it right."""
+    """Return the first copy of a session and, if it is late or wrong for some symbols, the correction."""
     every = config.spoiled_every
-    place = index % every if every else -1
-    bars, struck = true_bars, frozenset[str]()
-    if place in (every // 4, 3 * every // 4):
+    phase = index % every if every else -1
+    bars, spoiled = true_bars, frozenset[str]()
+    if phase in (every // 4, 3 * every // 4):
         rng = np.random.default_rng([config.seed, 3, index])
         symbols = true_bars["symbol"].unique(maintain_order=True)
-        chosen = rng.choice(len(symbols), min(SPOILED_SYMBOLS, len(symbols)), replace=False)
-        struck = frozenset(symbols.gather(np.sort(chosen)))
-        bars = spoil(true_bars, sorted(struck), late=place == every // 4)
+        numbers = rng.choice(len(symbols), min(SPOILED_SYMBOLS, len(symbols)), replace=False)
+        spoiled = frozenset(symbols.gather(np.sort(numbers)))
+        bars = spoil(true_bars, sorted(spoiled), late=phase == every // 4)
     copy = first_copy(bars, suspended, config.defects, [config.seed, 4, index])
-    wrong = struck | copy.spoiled
+    wrong = spoiled | copy.spoiled
     if not wrong:
         return copy, None
     known_at = cut_off(MARKET, calendar[index + CORRECTION_DELAY]) - timedelta(hours=6)
@@ -185,40 +193,40 @@ def delivery(
 
 
 def write(config: ExchangeConfig, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
-    """Write the exchange as vendor files; `exchange.json` says which exchange and whether it is complete.
+    """Write the exchange as vendor files; `exchange.json` names its configuration and whether it is complete.
 
-    A complete folder of the same config is left alone; a broken-off one is completed with the same bytes. Every
-    file appears whole, by rename. `progress` is told (sessions done, sessions) after each session.
-    Raises UsageError where the folder holds anything else.
+    A complete folder of the same configuration stays untouched; an interrupted one is completed with the same bytes.
+    Every file appears whole, by rename. `progress` gets (sessions written, all sessions) after every session.
+    Raises UsageError if the folder holds anything else.
     """
     text = _settings(config)
     if _is_complete(folder, text):
         return
     for sub in ("minute_bars", "corrections/minute_bars"):
         (folder / sub).mkdir(parents=True, exist_ok=True)
-    _place(folder / "exchange.json", json.dumps({"complete": False, "config": text}, indent=1).encode())
+    _write_whole(folder / "exchange.json", json.dumps({"complete": False, "config": text}, indent=1).encode())
     daily, members, answers, known_at = [], [], [], {}
     for done, tables in enumerate(simulate(config), start=1):
         name = f"minute_bars/{tables.session}.parquet"
         if len(tables.minute_bars):  # a late file comes with the corrections
             content = _parquet(tables.minute_bars)
-            _place(folder / name, content[: len(content) // 2] if tables.truncated else content)
+            _write_whole(folder / name, content[: len(content) // 2] if tables.truncated else content)
         if tables.correction is not None:
-            _place(folder / "corrections" / name, _parquet(tables.correction.minute_bars))
+            _write_whole(folder / "corrections" / name, _parquet(tables.correction.minute_bars))
             known_at[name] = tables.correction.known_at.isoformat()
         if tables.ticks is not None:
             for stream, records in vars(tables.ticks).items():
                 (folder / stream).mkdir(exist_ok=True)
-                _place(folder / stream / f"{tables.session}.parquet", _parquet(records))
+                _write_whole(folder / stream / f"{tables.session}.parquet", _parquet(records))
         daily.append(tables.daily_bars)
         members.append(tables.index_members)
         answers.append(tables.oracle)
         if progress is not None:
             progress(done, config.sessions)
     for table, frames in (("daily_bars", daily), ("index_members", members), ("oracle", answers)):
-        _place(folder / f"{table}.parquet", _parquet(pl.concat(frames)))
-    _place(folder / "corrections" / "known_at.json", json.dumps(known_at, indent=1).encode())
-    _place(folder / "exchange.json", json.dumps({"complete": True, "config": text}, indent=1).encode())
+        _write_whole(folder / f"{table}.parquet", _parquet(pl.concat(frames)))
+    _write_whole(folder / "corrections" / "known_at.json", json.dumps(known_at, indent=1).encode())
+    _write_whole(folder / "exchange.json", json.dumps({"complete": True, "config": text}, indent=1).encode())
 
 
 def _settings(config: ExchangeConfig) -> dict[str, object]:
@@ -226,18 +234,18 @@ def _settings(config: ExchangeConfig) -> dict[str, object]:
 
 
 def _is_complete(folder: Path, settings: dict[str, object]) -> bool:
-    """Whether the folder already holds this exchange, whole. Raises UsageError if it holds something else."""
-    note = folder / "exchange.json"
-    found = json.loads(note.read_bytes()) if note.exists() else None
-    strange = any(folder.glob("[!.]*")) if found is None else found["config"] != settings
-    if strange:
+    """Return whether the folder holds all of this exchange; raises UsageError if it holds something else."""
+    path = folder / "exchange.json"
+    manifest = json.loads(path.read_bytes()) if path.exists() else None
+    conflict = any(folder.glob("[!.]*")) if manifest is None else manifest["config"] != settings
+    if conflict:
         raise UsageError(
             code="FPM-SIM-002",
-            wrong=f"{folder} holds {'other files' if found is None else 'an exchange of another config'}",
+            wrong=f"{folder} holds {'other files' if manifest is None else 'an exchange of another config'}",
             effect="nothing was written",
             todo="name an empty folder, or remove this one yourself",
         )
-    return found is not None and bool(found["complete"])
+    return manifest is not None and bool(manifest["complete"])
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:
@@ -246,8 +254,8 @@ def _parquet(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _place(path: Path, content: bytes) -> None:
-    """Appear whole or not at all; the same name beside it is overwritten by a repeated run."""
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all; a repeated run overwrites an unfinished one beside it."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_bytes(content)
     unfinished.replace(path)

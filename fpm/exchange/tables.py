@@ -1,4 +1,4 @@
-"""The synthetic exchange's tables as a vendor delivers them, late and wrong first copies included.
+"""The synthetic exchange's tables as a vendor delivers them, including late and wrong first copies.
 
 Letters in array names: S symbols, T vendor rows of a session.
 """
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from fpm.exchange.tape import TickTables
 
 MINUTE_COLUMNS = (*PRICES, "volume", "amount", *OPTIONAL_FLOWS)
-INDEX_SHARES = (0.30, 0.30, 0.40)  # of the eligible symbols by free-float value: CSI300, CSI500, CSI1000 stand-ins
-SEASONING = 20  # sessions a symbol must have been listed to enter an index
-LATE_MINUTES = slice(31, 41)  # 10:01 .. 10:10: few enough for the first copy to be usable
+INDEX_SHARES = (0.30, 0.30, 0.40)  # of eligible symbols, by free-float value: stand-ins for CSI300, CSI500, CSI1000
+SEASONING = 20  # sessions since listing that an index requires
+LATE_MINUTES = slice(31, 41)  # 10:01 .. 10:10: few enough that the first copy is usable
 DOUBLED_MINUTES = slice(91, 121)  # 11:01 .. 11:30
 
 
 @dataclass(frozen=True)
 class Correction:
-    """Minute bars of a session delivered again for some symbols, true this time; known from `known_at` (UTC)."""
+    """The true minute bars of some symbols in a second delivery of their session, known from `known_at` (UTC)."""
 
     known_at: datetime
     minute_bars: pl.DataFrame
@@ -37,11 +37,11 @@ class Correction:
 
 @dataclass(frozen=True)
 class SessionTables:
-    """All that one session delivers, and what only the simulator knows (`oracle`, `styles`).
+    """All tables that one session delivers, and those that only the simulator has (`oracle`, `styles`).
 
-    `minute_bars` is the first copy: where `correction` is given, its symbols are late or wrong in it. Empty: no file
-    came; `truncated`: the file that came breaks off in the middle. `ticks`: the true ones, where asked for.
-    `index_members` is empty except on the first session of a week.
+    `minute_bars` is the first copy; the symbols of `correction` are late or wrong in it. Empty bars mean that no file
+    arrives; `truncated` that the file is cut off in the middle. `ticks` are the true ones, None unless the exchange
+    generates them. `index_members` is empty except on the first session of a week.
     """
 
     session: date
@@ -57,14 +57,14 @@ class SessionTables:
 
 @dataclass(frozen=True)
 class Dates:
-    """`list_date` never changes; `delist_date` is null until announced, then the day after the last session."""
+    """Listing dates, which never change, and delisting dates: null until announced, then the session after the last."""
 
     listed: list[date]
     delisted: list[date | None]
 
 
 def listing_dates(universe: Universe, state: State, calendar: list[date], index: int) -> Dates:
-    """Dates as known in the evening of session `index`; `calendar` starts at the first session and goes on after."""
+    """Return the dates known in the evening of session `index`; `calendar` holds all sessions and some after them."""
     listed, delisted = [], []
     for age, days, notice in zip(state.age_S, universe.age_days_S, state.notice_S, strict=True):
         start = index + 1 - int(age)
@@ -74,7 +74,7 @@ def listing_dates(universe: Universe, state: State, calendar: list[date], index:
 
 
 def minute_bars(session: date, symbols: list[str], flows: dict[str, np.ndarray]) -> pl.DataFrame:
-    """Bars of the symbols that traded, `ROWS` each, naive local bar END; `flows` are (S, T) of those symbols."""
+    """Return the bars of symbols that traded, `ROWS` each, stamped by naive local bar END; `flows` are their (S, T)."""
     midnight = np.datetime64(session, "us")
     minute_T = midnight + np.array(MINUTES, "timedelta64[m]")
     columns = {name: flows[name].ravel() for name in MINUTE_COLUMNS}
@@ -90,7 +90,10 @@ def minute_bars(session: date, symbols: list[str], flows: dict[str, np.ndarray])
 def daily_bars(
     session: date, universe: Universe, state: State, day: Day, flows: dict[str, np.ndarray], dates: Dates
 ) -> pl.DataFrame:
-    """One row a listed symbol; a suspended one repeats its reference price with volume 0. Limits null if none."""
+    """Return one row per listed symbol; without a limit in force the limits are null.
+
+    A suspended symbol repeats its reference price with volume 0.
+    """
     listed_S, traded_S = state.listed_S, day.traded_S
     reference_S = day.pre_close_S / TICKS
     prices = {
@@ -123,7 +126,7 @@ def daily_bars(
 
 
 def cents(value_S: np.ndarray) -> np.ndarray:
-    """The nearest whole cent."""
+    """Round to the nearest whole cent."""
     return np.asarray(np.rint(value_S * TICKS) / TICKS)
 
 
@@ -131,24 +134,27 @@ def _none_where_free(limit_S: np.ndarray) -> pl.Series:
     return pl.Series([ticks / TICKS if ticks else None for ticks in limit_S.tolist()], dtype=pl.Float64)
 
 
-def index_places(universe: Universe, state: State) -> np.ndarray:
-    """Which index each symbol enters at a review: 0, 1, 2 by yesterday's free-float value, -1 none, (S,)."""
+def index_numbers(universe: Universe, state: State) -> np.ndarray:
+    """Return the index that each symbol enters at a review by yesterday's free-float value, -1 for none, (S,)."""
     value_S = universe.float_shares_S * state.adj_factor_S * state.close_S
     eligible_S = state.listed_S & (state.age_S >= SEASONING) & (state.notice_S < 0)
     order = np.argsort(-np.where(eligible_S, value_S, 0.0), kind="stable")[: eligible_S.sum()]
     edges = np.rint(np.cumsum((0.0, *INDEX_SHARES)) * len(order)).astype(int)
-    place_S = np.full(len(value_S), -1)
+    index_S = np.full(len(value_S), -1)
     for index in range(len(INDICES)):
-        place_S[order[edges[index] : edges[index + 1]]] = index
-    return place_S
+        index_S[order[edges[index] : edges[index + 1]]] = index
+    return index_S
 
 
-def index_members(session: date, universe: Universe, state: State, place_S: np.ndarray) -> pl.DataFrame:
-    """A snapshot before the open: members still listed, weighted by yesterday's free-float value, sum 1 an index."""
+def index_members(session: date, universe: Universe, state: State, index_S: np.ndarray) -> pl.DataFrame:
+    """Return the members before the open that are still listed.
+
+    Weights follow yesterday's free-float value and sum to 1 per index.
+    """
     value_S = universe.float_shares_S * state.adj_factor_S * state.close_S
     parts = []
     for index, name in enumerate(INDICES):
-        inside = np.flatnonzero((place_S == index) & state.listed_S)
+        inside = np.flatnonzero((index_S == index) & state.listed_S)
         weight = value_S[inside] / value_S[inside].sum()
         names = [universe.symbols[i] for i in inside]
         columns = {"index": [name] * len(names), "symbol": names, "weight": weight}
@@ -158,24 +164,24 @@ def index_members(session: date, universe: Universe, state: State, place_S: np.n
 
 
 def by_symbol(session: date, symbols: list[str], columns: dict[str, np.ndarray]) -> pl.DataFrame:
-    """A frame of (symbol, session) and one float column a name; each array (S,)."""
+    """Return a frame of symbol, session and one float column per name; every array is (S,)."""
     frame = pl.DataFrame({"symbol": symbols, **columns}).with_columns(session=pl.lit(session))
     return frame.select("symbol", "session", *columns)
 
 
 def style_columns(style_SK: np.ndarray) -> dict[str, np.ndarray]:
-    """The styles by name."""
+    """Return the styles by name, (S,) each."""
     return {name: style_SK[:, k] for k, name in enumerate(STYLES)}
 
 
 def spoil(true_bars: pl.DataFrame, symbols: list[str], late: bool) -> pl.DataFrame:
-    """A first copy that is wrong for `symbols`.
+    """Return a first copy that is wrong for `symbols`.
 
-    Late: ten minutes are missing. Otherwise half an hour was counted twice: every flow in it is doubled.
+    If late, ten minutes are missing; otherwise every flow of one half-hour is doubled.
     """
     row = np.arange(len(true_bars)) % ROWS
-    struck = LATE_MINUTES if late else DOUBLED_MINUTES
-    hit = true_bars["symbol"].is_in(symbols) & pl.Series((row >= struck.start) & (row < struck.stop))
+    minutes = LATE_MINUTES if late else DOUBLED_MINUTES
+    hit = true_bars["symbol"].is_in(symbols) & pl.Series((row >= minutes.start) & (row < minutes.stop))
     if late:
         return true_bars.filter(~hit)
     flows = [name for name in MINUTE_COLUMNS if name not in PRICES]

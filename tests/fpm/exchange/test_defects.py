@@ -1,6 +1,6 @@
-"""Every defect of a feed: it is in the files, and the ingest refuses, sets aside or mends it; nothing is on by default.
+"""Every defect of a feed: it shows in the files, the ingest refuses, quarantines or repairs it, and none is the default.
 
-Truth is the same exchange with the defect off: what is let in is a part of it, value by value.
+The truth is the same exchange without the defect: accepted bars are a part of it, value by value.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ QUIET = ExchangeConfig(symbols=12, sessions=1, spoiled_every=0, events=NOTHING_H
 
 @dataclass(frozen=True)
 class Outcome:
-    """What becomes of a struck file: rows set aside by code, copies removed, rows lost, or the file refused."""
+    """The outcome for a file with a defect: quarantined rows by code, removed copies, lost rows, or a refused file."""
 
     codes: tuple[str, ...] = ()
     copies: bool = False
@@ -65,21 +65,21 @@ OUTCOMES = {
     "truncated_file": Outcome(refused="FPM-IN-002"),
     "half_day": Outcome(codes=("FPM-IN-018",), loses_rows=True),
 }
-# Defects whose outcome is no matter of rows; each has a test of its own below.
+# Defects whose outcome does not concern rows; each has its own test below.
 OTHERS = {"quoted_minutes", "stale_rows", "without_a_flow", "other_values", "late_file"}
 
 
-def struck(name: str, rate: float = 1.0) -> ExchangeConfig:
-    """A quiet exchange with one defect on."""
+def with_defect(name: str, rate: float = 1.0) -> ExchangeConfig:
+    """A quiet exchange with one defect."""
     return replace(QUIET, defects=replace(Defects(), **{name: rate}))
 
 
-def file_of(config: ExchangeConfig, folder: Path) -> Path:
+def first_file(config: ExchangeConfig, folder: Path) -> Path:
     write(config, folder)
     return folder / "minute_bars" / f"{config.first}.parquet"
 
 
-def let_in(path: Path) -> Combined:
+def accepted(path: Path) -> Combined:
     parsed, refused = read_all([path], CN, NOW, None)
     if refused:
         raise refused[0].refusal
@@ -88,16 +88,16 @@ def let_in(path: Path) -> Combined:
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return file_of(QUIET, tmp_path_factory.mktemp("clean"))
+    return first_file(QUIET, tmp_path_factory.mktemp("clean"))
 
 
 @pytest.fixture(scope="module")
 def truth(clean: Path) -> pl.DataFrame:
-    return let_in(clean).frame.drop("row", "source")
+    return accepted(clean).frame.drop("row", "source")
 
 
 def test_every_defect_has_a_stated_outcome_and_none_is_on_by_default() -> None:
-    names = {each.name for each in fields(Defects)}
+    names = {field.name for field in fields(Defects)}
     assert names == set(OUTCOMES) | OTHERS == set(BY_FILE) | set(BY_SYMBOL) | {"stale_rows"}
     for config in PRESETS.values():
         assert not any(asdict(config.defects).values())
@@ -107,26 +107,26 @@ def test_every_defect_has_a_stated_outcome_and_none_is_on_by_default() -> None:
 def test_a_defect_is_in_the_file_and_meets_its_outcome(
     name: str, tmp_path: Path, clean: Path, truth: pl.DataFrame
 ) -> None:
-    path, expected = file_of(struck(name, 0.5 if name == "late_symbols" else 1.0), tmp_path), OUTCOMES[name]
+    path, expected = first_file(with_defect(name, 0.5 if name == "late_symbols" else 1.0), tmp_path), OUTCOMES[name]
     assert path.read_bytes() != clean.read_bytes()
     if expected.refused:
         with pytest.raises(InputRefused, match=expected.refused):
             read_bars(path, CN, NOW)
         return
     parsed = read_bars(path, CN, NOW)
-    found = combine([parsed], CN)
-    assert (found.deduplicated > 0) == expected.copies
-    codes = Counter([*parsed.quarantined["reason_code"], *found.quarantined["reason_code"]])
+    combined = combine([parsed], CN)
+    assert (combined.deduplicated > 0) == expected.copies
+    codes = Counter([*parsed.quarantined["reason_code"], *combined.quarantined["reason_code"]])
     assert tuple(codes) == expected.codes
-    bars = found.frame.drop("row", "source")
+    bars = combined.frame.drop("row", "source")
     assert (len(bars) < len(truth)) == expected.loses_rows
-    kept = truth.join(bars, on=["session", "symbol", "slot"], how="semi", maintain_order="left")
-    assert_frame_equal(bars.select(truth.columns), kept, rel_tol=1e-12, check_dtypes=False)
+    remaining = truth.join(bars, on=["session", "symbol", "slot"], how="semi", maintain_order="left")
+    assert_frame_equal(bars.select(truth.columns), remaining, rel_tol=1e-12, check_dtypes=False)
 
 
 @pytest.mark.parametrize("name", sorted(BY_SYMBOL))
-def test_a_rate_strikes_about_so_many_symbols(name: str, tmp_path: Path) -> None:
-    config = replace(struck(name, 0.4), symbols=60, sessions=3)
+def test_a_rate_is_the_share_of_symbols_with_the_defect(name: str, tmp_path: Path) -> None:
+    config = replace(with_defect(name, 0.4), symbols=60, sessions=3)
     plain = {tables.session: tables.minute_bars for tables in simulate(replace(config, defects=Defects()))}
     rows = 0
     for tables in simulate(config):
@@ -138,8 +138,8 @@ def test_a_rate_strikes_about_so_many_symbols(name: str, tmp_path: Path) -> None
         assert 0.2 < rows / (60 * 3) < 0.6
 
 
-def test_a_quote_in_an_untraded_minute_changes_nothing_that_is_computed(tmp_path: Path, clean: Path) -> None:
-    bars, plain = (let_in(path).frame for path in (file_of(struck("quoted_minutes"), tmp_path), clean))
+def test_a_quote_in_an_untraded_minute_changes_no_computed_value(tmp_path: Path, clean: Path) -> None:
+    bars, plain = (accepted(path).frame for path in (first_file(with_defect("quoted_minutes"), tmp_path), clean))
     still = plain["volume"] == 0
     assert (bars.filter(still)["close"] != plain.filter(still)["close"]).all() and still.sum() >= 24
     one, other = grid(bars, CN, "240"), grid(plain, CN, "240")
@@ -148,52 +148,52 @@ def test_a_quote_in_an_untraded_minute_changes_nothing_that_is_computed(tmp_path
 
 
 def test_stale_rows_of_a_suspended_symbol_are_a_session_without_a_trade(tmp_path: Path) -> None:
-    config = replace(struck("stale_rows"), events=replace(NOTHING_HAPPENS, halt=0.2))
+    config = replace(with_defect("stale_rows"), events=replace(NOTHING_HAPPENS, halt=0.2))
     halted = next(iter(simulate(replace(config, defects=Defects())))).daily_bars.filter("suspended")
     assert len(halted) > 0
-    bars = let_in(file_of(config, tmp_path)).frame
+    bars = accepted(first_file(config, tmp_path)).frame
     for symbol, close in halted.select("symbol", "close").iter_rows():
         mine = bars.filter(pl.col("symbol") == symbol)
         assert len(mine) == 241 and mine["volume"].sum() == 0 and mine["close"].unique().to_list() == [close]
         assert not grid(bars, CN, "240", [symbol]).traded_ST.any()
 
 
-def test_a_file_without_a_flow_says_so(tmp_path: Path, truth: pl.DataFrame) -> None:
-    parsed = read_bars(file_of(struck("without_a_flow"), tmp_path), CN, NOW)
+def test_a_file_without_a_flow_has_no_column_for_it(tmp_path: Path, truth: pl.DataFrame) -> None:
+    parsed = read_bars(first_file(with_defect("without_a_flow"), tmp_path), CN, NOW)
     assert "cancel_amount" not in parsed.frame.columns
     assert set(truth.columns) - set(parsed.frame.columns) == {"cancel_amount"}
 
 
-def test_other_values_come_again_as_they_were(tmp_path: Path, truth: pl.DataFrame) -> None:
-    path = file_of(struck("other_values"), tmp_path)
-    first = let_in(path).frame
+def test_other_values_are_corrected(tmp_path: Path, truth: pl.DataFrame) -> None:
+    path = first_file(with_defect("other_values"), tmp_path)
+    first = accepted(path).frame
     assert (first["volume"] >= truth["volume"]).all() and first["volume"].sum() > 1.03 * truth["volume"].sum()
-    again = let_in(tmp_path / "corrections" / "minute_bars" / path.name).frame.drop("row", "source")
+    again = accepted(tmp_path / "corrections" / "minute_bars" / path.name).frame.drop("row", "source")
     assert_frame_equal(again, truth)
 
 
 def test_a_late_file_comes_with_the_corrections_only(tmp_path: Path, truth: pl.DataFrame) -> None:
-    path = file_of(struck("late_file"), tmp_path)
+    path = first_file(with_defect("late_file"), tmp_path)
     assert not path.exists()
-    again = let_in(tmp_path / "corrections" / "minute_bars" / path.name).frame.drop("row", "source")
+    again = accepted(tmp_path / "corrections" / "minute_bars" / path.name).frame.drop("row", "source")
     assert_frame_equal(again, truth)
 
 
 @pytest.mark.parametrize("name", sorted({*BY_FILE, *BY_SYMBOL} - {"quoted_minutes"}))
-def test_what_a_defect_spoils_is_delivered_again(name: str, tmp_path: Path, truth: pl.DataFrame) -> None:
-    """What comes again, and what was let in where nothing does, make the truth."""
-    path = file_of(struck(name, 0.99), tmp_path)
+def test_spoiled_rows_are_delivered_again(name: str, tmp_path: Path, truth: pl.DataFrame) -> None:
+    """The corrections, and the accepted rows without a correction, make the truth."""
+    path = first_file(with_defect(name, 0.99), tmp_path)
     again = tmp_path / "corrections" / "minute_bars" / path.name
-    paths = [each for each in (again, path) if each.exists()]
-    parts = [let_in(each).frame for each in paths if each == again or not OUTCOMES.get(name, Outcome()).refused]
+    paths = [again] if OUTCOMES.get(name, Outcome()).refused else [again, path]
+    parts = [accepted(file).frame for file in paths if file.exists()]
     keys = ["session", "symbol", "slot"]
     both = pl.concat(parts, how="diagonal_relaxed").unique(keys, keep="first", maintain_order=True).sort(keys)
     ours = pl.col("symbol").is_in(truth["symbol"].to_list())
     assert_frame_equal(both.filter(ours).select(truth.columns), truth, rel_tol=1e-12, check_dtypes=False)
 
 
-def test_a_defect_moves_nothing_else(tmp_path: Path) -> None:
-    """The draws of one defect do not depend on the others, nor does the truth on any."""
+def test_a_defect_changes_nothing_else(tmp_path: Path) -> None:
+    """One defect's random draws do not depend on other defects, and the truth depends on none."""
     some = Defects(duplicated_rows=0.3, missing_minutes=0.3)
     config = replace(QUIET, sessions=3, symbols=20)
     for alone, both, plain in zip(
@@ -211,7 +211,7 @@ def test_a_defect_moves_nothing_else(tmp_path: Path) -> None:
         assert_frame_equal(both.styles, plain.styles)
 
 
-def test_an_exchange_may_have_no_event_at_all() -> None:
+def test_an_exchange_can_have_no_event_at_all() -> None:
     daily = pl.concat([tables.daily_bars for tables in simulate(replace(QUIET, sessions=30))])
     assert len(daily) == 12 * 30 and not daily["suspended"].any() and not daily["st"].any()
     assert daily["delist_date"].null_count() == len(daily) and daily["adj_factor"].unique().to_list() == [1.0]
@@ -232,11 +232,12 @@ def test_each_event_is_switched_on_alone(event: str) -> None:
             for tables in history
         ]
     )
-    seen = {
+    happened = {
         "split": daily["adj_factor"].max() != 1.0,
         "halt": daily["suspended"].any(),
         "jump": len(locked) > 100,
         "delisting": daily["delist_date"].is_not_null().any(),
         "listing": (daily["list_date"] > QUIET.first).any(),
     }
-    assert seen[event] and not any(there for name, there in seen.items() if name not in (event, "jump"))
+    others = [name for name in happened if name not in (event, "jump")]
+    assert happened[event] and not any(happened[name] for name in others)

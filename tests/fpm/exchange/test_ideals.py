@@ -1,4 +1,4 @@
-"""The best single-session readings of the styles: near their stated worth, and above what one would read naively."""
+"""The best single-session estimates of the styles: near their stated correlation, above naive estimates."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ def history() -> list[SessionTables]:
 
 
 def naive(bars: pl.DataFrame) -> np.ndarray:
-    """What one would look at first: mean volume time, correlation of volume with |return|, the coefficient of variation
-    of cancels, how much earlier large buyers come than large sellers, (S, K)."""
+    """Return naive estimates, (S, K).
+
+    Mean volume time; correlation of volume with |return|; coefficient of variation of cancels; mean time of large
+    sellers minus that of large buyers.
+    """
     rows = {
         name: bars[name].to_numpy().reshape(-1, ROWS)[:, CONTINUOUS].astype(float)
         for name in ("volume", "close", "open", "cancel_volume", "l_buy_volume", "l_sell_volume")
@@ -36,25 +39,27 @@ def naive(bars: pl.DataFrame) -> np.ndarray:
     return np.column_stack([times["volume"], together, bursts, times["l_sell_volume"] - times["l_buy_volume"]])
 
 
-def test_each_ideal_is_worth_what_is_stated_and_more_than_a_naive_reading(history: list[SessionTables]) -> None:
-    read = pl.concat([ideals(tables.minute_bars) for tables in history]).select(list(STYLES)).to_numpy()
+def test_each_ideal_has_its_stated_correlation_and_beats_the_naive_one(history: list[SessionTables]) -> None:
+    estimates = pl.concat([ideals(tables.minute_bars) for tables in history]).select(list(STYLES)).to_numpy()
     plain = np.vstack([naive(tables.minute_bars) for tables in history])
     planted = np.vstack([tables.styles.sort("symbol").select(list(STYLES)).to_numpy() for tables in history])
     for k, name in enumerate(STYLES):
-        ideal = np.corrcoef(read[:, k], planted[:, k])[0, 1]
+        ideal = np.corrcoef(estimates[:, k], planted[:, k])[0, 1]
         assert abs(ideal - WORTH[name]) < 0.015, (name, ideal)
         assert ideal > np.corrcoef(plain[:, k], planted[:, k])[0, 1] + 0.01, name
-        assert np.polyfit(read[:, k], planted[:, k], 1)[0] == pytest.approx(1.0, abs=0.1)  # a mean, not only a rank
+        assert np.polyfit(estimates[:, k], planted[:, k], 1)[0] == pytest.approx(
+            1.0, abs=0.1
+        )  # unbiased, not only ordered
 
 
-def test_an_ideal_reads_its_own_style_and_no_other(history: list[SessionTables]) -> None:
-    read = pl.concat([ideals(tables.minute_bars) for tables in history]).select(list(STYLES)).to_numpy()
+def test_an_ideal_estimates_its_own_style_and_no_other(history: list[SessionTables]) -> None:
+    estimates = pl.concat([ideals(tables.minute_bars) for tables in history]).select(list(STYLES)).to_numpy()
     planted = np.vstack([tables.styles.sort("symbol").select(list(STYLES)).to_numpy() for tables in history])
-    across = np.corrcoef(read.T, planted.T)[: len(STYLES), len(STYLES) :]
+    across = np.corrcoef(estimates.T, planted.T)[: len(STYLES), len(STYLES) :]
     assert np.abs(across - np.diag(np.diag(across))).max() < 0.12
 
 
-def test_row_order_and_a_few_absent_minutes_do_not_matter_much(history: list[SessionTables]) -> None:
+def test_row_order_does_not_matter_and_a_few_absent_minutes_matter_little(history: list[SessionTables]) -> None:
     bars = history[0].minute_bars
     whole = ideals(bars)
     assert ideals(bars.sample(fraction=1.0, shuffle=True, seed=1)).equals(whole)
@@ -64,7 +69,7 @@ def test_row_order_and_a_few_absent_minutes_do_not_matter_much(history: list[Ses
         assert np.corrcoef(whole[name], holed[name])[0, 1] > 0.95, name
 
 
-def test_the_mean_under_an_even_prior_by_hand() -> None:
-    """Without an error the estimate itself; beyond the bound the bound; with a huge error the prior's mean."""
+def test_the_mean_under_a_uniform_prior_by_hand() -> None:
+    """A small error keeps the estimate, one beyond the bound gives the bound, a huge error the prior's mean."""
     value = posterior_mean(np.array([0.5, 9.0, 1.0]), np.array([0.03, 0.05, 1e6]))
     assert value == pytest.approx([0.5, np.sqrt(3.0), 0.0], abs=0.03)

@@ -1,4 +1,4 @@
-"""Minutes of the synthetic exchange: possible bars, legs that add up, styles that move flows and change no total."""
+"""Minutes of the synthetic exchange: valid bars, legs that add up, styles that move flows and change no total."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_symbol_session_has_the_rows_of_an_a_share_vendor(bars: pl.DataFrame) 
     assert bars.filter(pl.Series(silent)).select(pl.col("volume", "amount", *OPTIONAL_FLOWS).sum()).row(0) == (0,) * 27
 
 
-def test_prices_and_amounts_are_possible(bars: pl.DataFrame) -> None:
+def test_prices_and_amounts_are_valid(bars: pl.DataFrame) -> None:
     high, low, opened, close = (bars[name].to_numpy() for name in ("high", "low", "open", "close"))
     assert (high >= np.maximum(opened, close)).all() and (low <= np.minimum(opened, close)).all()
     cents = bars.select(pl.col(PRICES) * 100).to_numpy()
@@ -79,8 +79,8 @@ def test_volume_is_u_shaped(bars: pl.DataFrame) -> None:
     assert opening > 1.5 * midday and closing > 1.1 * midday
 
 
-def a_day(style: float, symbols: int = 40) -> Day:
-    """A session with equal styles everywhere; returns from -3 % to 3 %, so that volume timing could show."""
+def day_with_style(style: float, symbols: int = 40) -> Day:
+    """A session with one style everywhere and returns from -3 % to 3 %, in which volume timing could show."""
     pre_close_S = np.linspace(800, 6_000, symbols).astype(np.int64)
     return Day(
         pre_close_S=pre_close_S,
@@ -97,7 +97,7 @@ def a_day(style: float, symbols: int = 40) -> Day:
 
 
 def test_styles_move_flows_within_the_day_and_change_no_total() -> None:
-    late, early = (minute_flows(a_day(style), np.random.default_rng(3)) for style in (1.5, -1.5))
+    late, early = (minute_flows(day_with_style(style), np.random.default_rng(3)) for style in (1.5, -1.5))
     for name in PRICES:
         assert np.array_equal(late[name], early[name]), name
     for name in ("volume", "amount", *OPTIONAL_FLOWS):
@@ -105,19 +105,19 @@ def test_styles_move_flows_within_the_day_and_change_no_total() -> None:
         assert np.allclose(total_late, total_early, rtol=1e-4 if name.endswith("amount") else 0), name
         assert not np.array_equal(late[name], early[name]), name
     half_late, half_early = (flows["volume"][:, :120].sum(axis=1) for flows in (late, early))
-    assert np.mean(half_early > 1.3 * half_late) > 0.8  # a session that only trends gives its tilt up
+    assert np.mean(half_early > 1.3 * half_late) > 0.8  # a session that only trends gives up its tilt
 
 
 def test_large_buyers_come_early_where_large_sellers_come_late() -> None:
-    flows = minute_flows(a_day(1.5), np.random.default_rng(3))
+    flows = minute_flows(day_with_style(1.5), np.random.default_rng(3))
     first_half = {name: flow[:, :120].sum(axis=1) / np.maximum(flow.sum(axis=1), 1) for name, flow in flows.items()}
     for size in ("xl", "l"):
         assert (first_half[f"{size}_buy_volume"] > first_half["buy_volume"] + 0.1).mean() > 0.9
         assert (first_half[f"{size}_sell_volume"] < first_half["sell_volume"] - 0.1).mean() > 0.9
 
 
-def test_a_large_order_is_worth_its_class(bars: pl.DataFrame) -> None:
-    """A minute with k extra-large trades had at least one order of a million: it was traded or it rests."""
+def test_a_large_order_has_the_value_of_its_class(bars: pl.DataFrame) -> None:
+    """A minute with extra-large trades has at least one order of a million, traded or resting."""
     for side in ("buy", "sell"):
         large = bars.filter(pl.col(f"xl_{side}_volume") > 0)
         assert len(large) > 100

@@ -1,4 +1,4 @@
-"""The synthetic exchange: what a real one would keep, what its oracle is worth, what its styles must not show."""
+"""The synthetic exchange: rules of a real exchange, the oracle's RankIC, corrections, files and determinism."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def together(history: list[SessionTables], table: str) -> pl.DataFrame:
 
 
 def true_bars(tables: SessionTables) -> pl.DataFrame:
-    """The session's bars with what was delivered again in place of the first copy."""
+    """The session's bars with the corrections in place of the first copy."""
     if tables.correction is None:
         return tables.minute_bars
     again = tables.correction.minute_bars
@@ -104,7 +104,7 @@ def test_prices_stay_within_ten_percent_or_five_or_free(tiny: list[SessionTables
     assert ((free["session"] - free["list_date"]).dt.total_days() < 20).all()
 
 
-def test_locked_minutes_are_kept_and_only_sellers_take_at_the_upper_limit(wide: list[SessionTables]) -> None:
+def test_locked_minutes_stay_and_only_sellers_take_at_the_upper_limit(wide: list[SessionTables]) -> None:
     locked = 0
     for tables in wide:
         up = tables.daily_bars.select("symbol", "limit_up")
@@ -123,11 +123,11 @@ def test_suspended_symbols_have_a_daily_row_and_no_minutes(tiny: list[SessionTab
         assert (halted["volume"] == 0).all() and (halted["close"] == halted["pre_close"]).all()
 
 
-def test_a_delisting_is_announced_ten_sessions_ahead_and_kept(tiny: list[SessionTables]) -> None:
+def test_a_delisting_is_announced_ten_sessions_ahead_and_happens(tiny: list[SessionTables]) -> None:
     daily = together(tiny, "daily_bars")
-    told = daily.filter(pl.col("delist_date").is_not_null() & (pl.col("delist_date") <= tiny[-1].session))
-    assert len(told) > 0
-    for (symbol,), rows in told.group_by("symbol"):
+    announced = daily.filter(pl.col("delist_date").is_not_null() & (pl.col("delist_date") <= tiny[-1].session))
+    assert len(announced) > 0
+    for (symbol,), rows in announced.group_by("symbol"):
         assert rows["delist_date"].n_unique() == 1 and len(rows) == 11
         sessions = [tables.session for tables in tiny]
         assert sessions[sessions.index(rows["session"].sort()[-1]) + 1] == rows["delist_date"][0]
@@ -148,7 +148,7 @@ def test_index_snapshots_open_each_week_and_weights_sum_to_one(tiny: list[Sessio
 # --- late and wrong deliveries --------------------------------------------------------------------
 
 
-def test_corrections_put_the_first_copy_right(tiny: list[SessionTables]) -> None:
+def test_corrections_repair_the_first_copy(tiny: list[SessionTables]) -> None:
     spoiled = [tables for tables in tiny if tables.correction is not None]
     assert len(spoiled) >= 3
     kinds = set()
@@ -174,36 +174,36 @@ def oracle_rank_ic(history: list[SessionTables]) -> dict[str, np.ndarray]:
         for tables in history
     }
     sessions = [tables.session for tables in history]
-    found: dict[str, list[float]] = {name: [] for name in SOURCES}
+    series: dict[str, list[float]] = {name: [] for name in SOURCES}
     for t, tables in enumerate(history[10:-6], start=10):
         start, end = close[sessions[t + 1]], close[sessions[t + 6]]
         rows = tables.oracle.filter(pl.col("symbol").is_in(list(start.keys() & end.keys())))
         label = [end[symbol] / start[symbol] - 1.0 for symbol in rows["symbol"]]
         for name in SOURCES:
-            found[name].append(float(spearmanr(rows[name].to_numpy(), label)[0]))
-    return {name: np.array(values) for name, values in found.items()}
+            series[name].append(float(spearmanr(rows[name].to_numpy(), label)[0]))
+    return {name: np.array(values) for name, values in series.items()}
 
 
 def standard_error(series: np.ndarray) -> float:
-    """Of a mean of overlapping five-session labels: one independent value in five."""
+    """Standard error of a mean of overlapping five-session labels: one value in five is independent."""
     return float(series.std() / np.sqrt(len(series) / 5))
 
 
-def test_the_oracle_is_worth_what_is_stated(wide: list[SessionTables]) -> None:
-    found = oracle_rank_ic(wide)
+def test_the_oracle_has_its_stated_rank_ic(wide: list[SessionTables]) -> None:
+    series = oracle_rank_ic(wide)
     for name, stated in (("intraday", 0.30), ("daily", 0.18), ("combined", 0.36)):
-        assert abs(found[name].mean() - stated) < 3.0 * standard_error(found[name]) + 0.01, name
-    assert found["combined"].mean() > found["intraday"].mean() > found["daily"].mean()
+        assert abs(series[name].mean() - stated) < 3.0 * standard_error(series[name]) + 0.01, name
+    assert series["combined"].mean() > series["intraday"].mean() > series["daily"].mean()
 
 
-def test_without_signal_the_oracle_is_worth_nothing(wide: list[SessionTables], silent: list[SessionTables]) -> None:
+def test_without_signal_the_oracle_has_no_rank_ic(wide: list[SessionTables], silent: list[SessionTables]) -> None:
     assert_frame_equal(together(wide, "styles"), together(silent, "styles"))
     for name, series in oracle_rank_ic(silent).items():
         assert abs(series.mean()) < 3.0 * standard_error(series), name
 
 
-def test_the_intraday_oracle_is_the_rest_of_the_last_five_drivers(wide: list[SessionTables]) -> None:
-    """Weights 1, 4/5, .. 1/5 over t, t-1, .. t-4 of the styles; the scale is the symbol's own and constant."""
+def test_the_intraday_oracle_is_the_remainder_of_the_last_five_drivers(wide: list[SessionTables]) -> None:
+    """Weights 1, 4/5, .. 1/5 over t, t-1, .. t-4 of the styles, times a constant of the symbol."""
     mix = WIDE.impact.styles
     symbol = wide[0].oracle["symbol"][0]
     driver, expected = [], []
@@ -224,7 +224,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_a_session_does_not_depend_on_how_many_are_asked_for(tiny: list[SessionTables]) -> None:
+def test_a_session_does_not_depend_on_the_number_of_sessions(tiny: list[SessionTables]) -> None:
     for short, long in zip(simulate(replace(TINY, sessions=9)), tiny, strict=False):
         for table in ("minute_bars", "daily_bars", "index_members", "oracle", "styles"):
             assert_frame_equal(getattr(short, table), getattr(long, table), check_exact=True)
@@ -243,7 +243,7 @@ def test_same_config_same_bytes_other_seed_other_bytes(tmp_path: Path) -> None:
     assert not set(one.values()) & set(digests(tmp_path / "other").values()) - {one["corrections/known_at.json"]}
 
 
-def test_a_broken_off_run_is_completed_with_the_same_bytes(tmp_path: Path) -> None:
+def test_an_interrupted_run_is_completed_with_the_same_bytes(tmp_path: Path) -> None:
     config = replace(TINY, sessions=7)
     write(config, tmp_path / "whole")
 
@@ -254,14 +254,14 @@ def test_a_broken_off_run_is_completed_with_the_same_bytes(tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         write(config, tmp_path / "broken", stop_at_four)
     (tmp_path / "broken" / ".daily_bars.parquet.unfinished").write_bytes(b"half a file")
-    seen: list[tuple[int, int]] = []
-    write(config, tmp_path / "broken", lambda done, total: seen.append((done, total)))
+    progress: list[tuple[int, int]] = []
+    write(config, tmp_path / "broken", lambda done, total: progress.append((done, total)))
     assert digests(tmp_path / "whole") == digests(tmp_path / "broken")
-    assert seen == [(i, 7) for i in range(1, 8)]
+    assert progress == [(i, 7) for i in range(1, 8)]
     write(config, tmp_path / "broken", lambda done, total: pytest.fail("a complete folder is left alone"))
 
 
-def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep me")
     with pytest.raises(UsageError, match="FPM-SIM-002"):
@@ -271,7 +271,7 @@ def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
         write(replace(TINY, sessions=2), tmp_path / "other")
 
 
-def test_files_are_laid_out_as_the_input_contract_says(tmp_path: Path) -> None:
+def test_files_follow_the_input_contract(tmp_path: Path) -> None:
     config = replace(TINY, sessions=16)
     write(config, tmp_path)
     minutes = sorted((tmp_path / "minute_bars").glob("*.parquet"))

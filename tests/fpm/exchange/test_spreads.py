@@ -1,4 +1,4 @@
-"""Spreading totals over a session: nothing lost, no row above its room, the mean price kept."""
+"""Spreading totals over a session: no unit is lost, no row exceeds its room, the mean price stays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fpm.exchange.prices import CLOCK_T, CONTINUOUS, ROWS, VOLUME_C
 from fpm.exchange.spreads import allocate, keep_mean, spread_within
-from fpm.exchange.styles import Tape
+from fpm.exchange.styles import TiltInputs
 
 
 @given(
@@ -31,17 +31,17 @@ def test_a_drawn_offset_gives_every_row_its_exact_part_on_average() -> None:
     assert np.allclose(placed_ST.mean(axis=0), [0.2, 1.4, 0.4], atol=0.02)
 
 
-@pytest.mark.parametrize(("trend", "seen"), [(0.0, 0.8), (0.5, 0.3), (1.0, -1.0)])
-def test_the_mean_price_is_kept_and_the_tilt_too_where_the_price_leaves_room(trend: float, seen: float) -> None:
-    """A straight trend (1.0) leaves nothing to lean on but the trend itself, and the tilt is given up."""
+@pytest.mark.parametrize(("trend", "correlation"), [(0.0, 0.8), (0.5, 0.3), (1.0, -1.0)])
+def test_the_mean_price_stays_and_the_tilt_too_where_the_price_leaves_room(trend: float, correlation: float) -> None:
+    """A straight trend (1.0) leaves only the trend itself to lean on, so the session gives its tilt up."""
     rng = np.random.default_rng(5)
     walk_SC = np.cumsum(rng.normal(0.0, 3.0, (50, len(VOLUME_C))), axis=1)
     price_SC = 2_000.0 + trend * 150.0 * CLOCK_T[CONTINUOUS] + (1.0 - trend) * walk_SC
     plain_SC = np.tile(VOLUME_C, (50, 1))
-    tape = Tape(CLOCK_T, rng.normal(0.0, 1.0, (50, ROWS)), np.zeros((50, ROWS)))
+    inputs = TiltInputs(CLOCK_T, rng.normal(0.0, 1.0, (50, ROWS)), np.zeros((50, ROWS)))
     tilt_SC = np.linspace(-1.0, 1.0, 50)[:, None] * CLOCK_T[CONTINUOUS]
-    tilted_SC = keep_mean(plain_SC, tilt_SC, price_SC, tape)
+    tilted_SC = keep_mean(plain_SC, tilt_SC, price_SC, inputs)
     assert np.allclose(tilted_SC.sum(axis=1), 1.0)
     assert np.abs(((tilted_SC - plain_SC) * price_SC).sum(axis=1)).max() < 0.05  # ticks
     moved_S = ((tilted_SC - plain_SC) * CLOCK_T[CONTINUOUS]).sum(axis=1)
-    assert np.corrcoef(moved_S, np.linspace(-1.0, 1.0, 50))[0, 1] > seen
+    assert np.corrcoef(moved_S, np.linspace(-1.0, 1.0, 50))[0, 1] > correlation

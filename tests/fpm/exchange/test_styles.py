@@ -1,7 +1,7 @@
-"""Styles of the synthetic exchange: independent of one another and of yesterday, and without a trace in a day's totals.
+"""Styles of the synthetic exchange: independent of one another and of yesterday, and without a trace in daily totals.
 
-"Daily columns" are all a daily table and the session totals of every minute column can tell: each as it is and squared,
-its logarithm against what it goes with, and the products of all pairs of those logarithms.
+"Daily columns" are everything that a daily table and the session totals of all minute columns show: each value and its
+square, its logarithm relative to a reference, and the products of all pairs of these logarithms.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ YES_OR_NO = ("st", "suspended")
 
 
 def sessions_of(config: ExchangeConfig) -> pl.DataFrame:
-    """One row a symbol-session that traded: daily columns, totals of all minute columns, styles."""
+    """One row per traded symbol-session: daily columns, totals of all minute columns, styles."""
     parts = []
     for tables in simulate(config):
         totals = tables.minute_bars.group_by("symbol").agg(pl.col(OPTIONAL_FLOWS).sum())
@@ -37,7 +37,7 @@ def sessions() -> pl.DataFrame:
 
 
 def log_columns(rows: pl.DataFrame) -> np.ndarray:
-    """Logarithms, each against what it goes with: prices and average prices, shares traded, counts; standardised."""
+    """Standardised logarithms relative to a reference: prices and average prices, traded shares, counts."""
     log = {name: np.log(np.maximum(rows[name].to_numpy().astype(float), 0.5)) for name in POSITIVE}
     reference, average = log["pre_close"], log["amount"] - log["volume"]
     columns = [log[name] - reference for name in PRICES]
@@ -55,7 +55,7 @@ def standard(columns: np.ndarray) -> np.ndarray:
 
 
 def daily_columns(rows: pl.DataFrame) -> np.ndarray:
-    """Everything a day's totals tell, (symbol-sessions, columns)."""
+    """Everything that a day's totals show, (symbol-sessions, columns)."""
     plain, logs = standard(rows.select(POSITIVE).to_numpy().astype(float)), log_columns(rows)
     first, second = np.triu_indices(logs.shape[1])
     limits = rows.select(pl.col("limit_up", "limit_down").is_null().cast(pl.Float64)).to_numpy()
@@ -64,11 +64,11 @@ def daily_columns(rows: pl.DataFrame) -> np.ndarray:
 
 
 def explained(columns: np.ndarray, styles: np.ndarray) -> np.ndarray:
-    """Adjusted R2 of a least-squares fit of each style, (K,): what is explained beyond what as many noises would."""
+    """Adjusted R2 of a least-squares fit of each style, (K,)."""
     design = np.column_stack([np.ones(len(columns)), columns])
     left, triangle = np.linalg.qr(design)
     size = np.abs(np.diag(triangle))
-    left = left[:, size > 1e-8 * size.max()]  # a column that others make up adds nothing
+    left = left[:, size > 1e-8 * size.max()]  # a linear combination of other columns adds nothing
     residual = styles - left @ (left.T @ styles)
     return np.asarray(1.0 - (residual**2).sum(axis=0) / (len(styles) - left.shape[1]) / styles.var(axis=0))
 
@@ -77,33 +77,31 @@ def test_all_daily_columns_and_their_products_explain_less_than_a_hundredth_of_a
     columns, styles = daily_columns(sessions), sessions.select(list(STYLES)).to_numpy()
     # Of pure noise the adjusted R2 has a standard deviation of sqrt(2 p) / n: a third of the bound, or less.
     assert np.sqrt(2 * columns.shape[1]) / len(columns) < MOST_EXPLAINED / 3
-    found = dict(zip(STYLES, explained(columns, styles), strict=True))
-    assert max(found.values()) < MOST_EXPLAINED, found
+    shares = dict(zip(STYLES, explained(columns, styles), strict=True))
+    assert max(shares.values()) < MOST_EXPLAINED, shares
 
 
-def test_a_faint_trace_of_a_style_in_one_total_is_found(sessions: pl.DataFrame) -> None:
-    """A planted leak: cancels are dearer by a seventh of their own spread where they come in bursts."""
+def test_a_faint_trace_of_a_style_in_one_total_is_detected(sessions: pl.DataFrame) -> None:
+    """A planted leak: bursts of cancels are more expensive, by a seventh of the sd of cancel prices."""
     dearness = (pl.col("cancel_amount") / pl.col("cancel_volume") / pl.col("amount") * pl.col("volume")).log()
     spread = sessions.select(dearness.std()).item()
     planted = sessions.with_columns(pl.col("cancel_amount") * (pl.col("cancel_bursts") * spread / 7.0).exp())
-    found = explained(daily_columns(planted), sessions.select("cancel_bursts").to_numpy())
-    assert found[0] > MOST_EXPLAINED
+    assert explained(daily_columns(planted), sessions.select("cancel_bursts").to_numpy())[0] > MOST_EXPLAINED
 
 
-def test_without_keeping_the_mean_price_the_styles_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A planted leak in the exchange itself: volume is tilted and the mean price goes where it goes."""
+def test_without_a_fixed_mean_price_the_styles_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted leak in the exchange itself: a tilt of volume also changes the mean price."""
 
-    def tilted(plain: np.ndarray, tilt: np.ndarray, price: np.ndarray, tape: object) -> np.ndarray:
+    def tilted(plain: np.ndarray, tilt: np.ndarray, price: np.ndarray, inputs: object) -> np.ndarray:
         weight = plain * np.exp(tilt)
         return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
     monkeypatch.setattr(minutes, "keep_mean", tilted)
     rows = sessions_of(ExchangeConfig(symbols=100, sessions=60, spoiled_every=0, seed=11))
-    found = explained(daily_columns(rows), rows.select(list(STYLES)).to_numpy())
-    assert found[0] > 5 * MOST_EXPLAINED
+    assert explained(daily_columns(rows), rows.select(list(STYLES)).to_numpy())[0] > 5 * MOST_EXPLAINED
 
 
-def test_styles_are_even_bounded_and_independent(sessions: pl.DataFrame) -> None:
+def test_styles_are_uniform_and_independent(sessions: pl.DataFrame) -> None:
     styles = sessions.select(list(STYLES)).to_numpy()
     assert np.abs(styles).max() <= np.sqrt(3.0) and np.allclose(styles.std(axis=0), 1.0, atol=0.02)
     noise = 4.0 / np.sqrt(len(styles))
@@ -112,7 +110,7 @@ def test_styles_are_even_bounded_and_independent(sessions: pl.DataFrame) -> None
         assert np.abs(between).max() < noise
 
 
-def test_yesterdays_style_does_not_tell_todays(sessions: pl.DataFrame) -> None:
+def test_yesterdays_style_does_not_predict_todays(sessions: pl.DataFrame) -> None:
     styles = sessions.sort("symbol", "session")
     for today in STYLES:
         for yesterday in STYLES:

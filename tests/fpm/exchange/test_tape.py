@@ -1,4 +1,4 @@
-"""Ticks of the synthetic exchange: what both exchanges publish is read back by the ingest's own rules, to the cent."""
+"""Ticks of the synthetic exchange: the ingest reads both exchanges' records back, to the share and the cent."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def records(tables: SessionTables, stream: str) -> pl.DataFrame:
     assert tables.ticks is not None
-    found: pl.DataFrame = getattr(tables.ticks, stream)
-    return found
+    frame: pl.DataFrame = getattr(tables.ticks, stream)
+    return frame
 
 
 def test_minute_flows_of_the_ticks_are_the_minute_bars(
@@ -53,16 +53,16 @@ def test_minute_flows_of_the_ticks_are_the_minute_bars(
     for tables in history:
         stored = stores.read("minute_bars", tables.session)
         local = pl.col("event_timestamp").dt.convert_time_zone("Asia/Shanghai").dt.replace_time_zone(None)
-        told = stored.with_columns(local.alias("minute")).filter(
+        bars = stored.with_columns(local.alias("minute")).filter(
             pl.col("slot") != 240
-        )  # no vendor row: 15:00 unmatched
+        )  # 15:00 before the call: no vendor row
         truth = tables.minute_bars.cast({pl.selectors.integer(): pl.Float64})
         keys = ["symbol", "minute"]
         flows = [name for name in truth.columns if name not in (*keys, *PRICES)]
-        both = told.join(truth, on=keys, how="full", suffix="_true", coalesce=True)
-        assert len(both) == len(truth) == len(told)
+        both = bars.join(truth, on=keys, how="full", suffix="_true", coalesce=True)
+        assert len(both) == len(truth) == len(bars)
         for name in flows:
-            assert_frame_equal(told.sort(keys).select(name), truth.sort(keys).select(name), abs_tol=1e-6)
+            assert_frame_equal(bars.sort(keys).select(name), truth.sort(keys).select(name), abs_tol=1e-6)
         traded = both.filter(pl.col("volume_true") > 0)
         for name in PRICES:
             assert (traded[name] == traded[f"{name}_true"]).all(), name
@@ -89,28 +89,28 @@ def test_ticks_leave_the_rest_of_the_exchange_as_it_is(history: list[SessionTabl
 def test_daily_bars_are_the_sums_of_the_ticks(history: list[SessionTables]) -> None:
     for tables in history:
         daily = tables.daily_bars.filter(~pl.col("suspended")).select("symbol", "volume", "amount").sort("symbol")
-        told = records(tables, "totals").select("symbol", "volume", "amount").sort("symbol")
-        assert_frame_equal(daily, told, check_dtypes=False, abs_tol=1e-6)
+        totals = records(tables, "totals").select("symbol", "volume", "amount").sort("symbol")
+        assert_frame_equal(daily, totals, check_dtypes=False, abs_tol=1e-6)
 
 
-def test_every_order_is_there_before_it_trades_and_never_trades_more_than_it_holds(
+def test_every_order_comes_before_its_trades_and_never_trades_more_than_its_volume(
     history: list[SessionTables],
 ) -> None:
-    """Shenzhen, where every order is published whole."""
+    """In Shenzhen, where the exchange publishes every order whole."""
     for tables in history:
         orders = records(tables, "orders").select("symbol", "order_no", "volume", "seq", "side")
         trades = records(tables, "trades")
         used = []
         for name, side in (("buy_order", 1), ("sell_order", 2)):
-            spoken = trades.filter(pl.col(name) > 0).join(
+            joined = trades.filter(pl.col(name) > 0).join(
                 orders, left_on=["symbol", name], right_on=["symbol", "order_no"], how="left", suffix="_own"
             )
-            assert spoken["seq_own"].null_count() == 0 and (spoken["seq_own"] < spoken["seq"]).all()
-            assert (spoken["side"] == side).all()
-            used.append(spoken.select("symbol", pl.col(name).alias("order_no"), "volume"))
+            assert joined["seq_own"].null_count() == 0 and (joined["seq_own"] < joined["seq"]).all()
+            assert (joined["side"] == side).all()
+            used.append(joined.select("symbol", pl.col(name).alias("order_no"), "volume"))
         sums = pl.concat(used).group_by("symbol", "order_no").agg(pl.col("volume").sum().alias("used"))
-        joined = sums.join(orders, on=["symbol", "order_no"])
-        assert (joined["used"] <= joined["volume"]).all()
+        volumes = sums.join(orders, on=["symbol", "order_no"])
+        assert (volumes["used"] <= volumes["volume"]).all()
 
 
 def test_numbers_run_without_a_gap_in_every_channel_and_time_never_runs_back(history: list[SessionTables]) -> None:
@@ -121,18 +121,18 @@ def test_numbers_run_without_a_gap_in_every_channel_and_time_never_runs_back(his
                 assert part["seq"].to_list() == list(range(1, len(part) + 1)) and part["time"].is_sorted()
 
 
-def test_shanghai_publishes_only_what_is_left_of_an_aggressive_order(history: list[SessionTables]) -> None:
+def test_shanghai_publishes_only_the_remainder_of_an_aggressive_order(history: list[SessionTables]) -> None:
     ticks = records(history[0], "ticks")
     adds, trades = (ticks.filter(pl.col("record_type") == kind) for kind in ("A", "T"))
-    taken = trades.filter(pl.col("side") == "B").select("symbol", pl.col("buy_order"), "seq")
-    last = taken.group_by("symbol", "buy_order").agg(pl.col("seq").max())
+    buys = trades.filter(pl.col("side") == "B").select("symbol", pl.col("buy_order"), "seq")
+    last = buys.group_by("symbol", "buy_order").agg(pl.col("seq").max())
     after = last.join(adds.filter(pl.col("side") == "B"), on=["symbol", "buy_order"], how="left", suffix="_add")
     assert after["seq_add"].null_count() > 0.5 * len(after)  # most were matched whole
     assert (after.drop_nulls("seq_add")["seq_add"] > after.drop_nulls("seq_add")["seq"]).all()
 
 
-def test_files_lie_where_the_ingest_of_ticks_finds_them(folder: Path) -> None:
-    known, others = find([folder])
-    assert {path.parent.name for path in known} == set(STREAMS) and len(known) == 4 * CONFIG.sessions
-    assert {open_file(path).stream for path in known} == set(STREAMS)
+def test_the_ingest_of_ticks_finds_the_files(folder: Path) -> None:
+    streams, others = find([folder])
+    assert {path.parent.name for path in streams} == set(STREAMS) and len(streams) == 4 * CONFIG.sessions
+    assert {open_file(path).stream for path in streams} == set(STREAMS)
     assert {path.stem for path in others} >= {"daily_bars", "index_members"}
