@@ -25,7 +25,7 @@ from fpm import walk_forward
 from fpm.evaluation.evaluate import PRESETS, evaluate
 from fpm.evaluation.intervals import Interval
 from fpm.exchange.simulate import ExchangeConfig
-from fpm.nn.compute import compute
+from fpm.nn.compute import compute_on
 from fpm.nn.encoder import network as encoders
 from fpm.nn.encoder import pretraining
 from fpm.nn.scorer import network as scorers
@@ -43,7 +43,7 @@ def vectors(asked: argparse.Namespace, of: ExchangeRows) -> np.ndarray:
     plain = pretraining.PRESETS[asked.preset]
     plain = replace(plain, fit=replace(plain.fit, epochs=asked.epochs))
     shape = replace(encoders.PRESETS[asked.preset], slots=240)
-    return trained(of, Way(shape, plain, compute(asked.device)))
+    return trained(of, Way(shape, plain, compute_on(asked.device)))
 
 
 def show(scored: pl.DataFrame, of: ExchangeRows, to: Answer) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from fpm.nn.compute import compute
+from fpm.nn.compute import compute_on
 from fpm.nn.fit import FitConfig, Loss, fit
 from fpm.nn.scorer.losses import LOSSES
 from fpm.nn.scorer.network import PRESETS, Scorer
@@ -113,7 +113,7 @@ def epoch(data: Data, seeds: int, precision: str, epochs: int) -> float:
         return Loss(LOSSES[CONFIG.loss](scorer(batch), batch.label_B))
 
     scorer, batches = Scorer(replace(CONFIG, seeds=SEEDS[:seeds]), "fingerprint"), data.batches()
-    fit(scorer, loss, batches, FitConfig(epochs=epochs + 1), compute=compute("cpu", precision))
+    fit(scorer, loss, batches, FitConfig(epochs=epochs + 1), compute=compute_on("cpu", precision))
     return min(end - begin for begin, end in pairwise(batches.begun))
 
 

@@ -20,7 +20,7 @@ from fpm.nn.encoder.batches import Split, split, to_tensor
 from fpm.nn.encoder.history import survey
 from fpm.nn.encoder.masking import draw_veil, families
 from fpm.nn.encoder.network import Encoder, EncoderConfig, embed
-from fpm.nn.encoder.pretraining import Pretraining, PretrainingConfig, pretrain, samples
+from fpm.nn.encoder.pretraining import Pretraining, PretrainingConfig, Recipe, pretrain, samples
 from fpm.nn.fit import Loss, Watch, deterministic, fit
 from fpm.schema import FEATURES, FINGERPRINT_SIZE
 
@@ -41,8 +41,8 @@ class Way:
 def trained(of: ExchangeRows, way: Way) -> np.ndarray:
     """Our encoder after its pre-training."""
     chosen = training_split(of, way.config)
-    history = survey(of.rows.of, samples(chosen, way.config), ALL_IN_MEMORY, lambda done, total, what: None)
-    learnt = pretrain(history, chosen, (PROFILE, way.shape, way.config), Watch(), way.compute)
+    history = survey(of.rows.rows_of, samples(chosen, way.config), ALL_IN_MEMORY, lambda done, total, what: None)
+    learnt = pretrain(history, chosen, Recipe(PROFILE, way.shape, way.config), Watch(), way.compute)
     return embedded(learnt.encoder, of, way)
 
 
@@ -55,10 +55,10 @@ def principal(of: ExchangeRows, way: Way) -> np.ndarray:
     """Components of the 32 x T matrix of the sessions that were seen: log flows, standard columns, what is unavailable
     at its mean.
     """
-    tokens, device = fresh(of, way).encoder.tokens.to(way.compute.place), way.compute.place
+    tokens, device = fresh(of, way).encoder.tokens.to(way.compute.torch_device), way.compute.torch_device
     blocks = [
         torch.nan_to_num(tokens.standardise(to_tensor(np.array(block), device))).flatten(1).half().cpu()
-        for block in np.array_split(of.rows.x_NTF, max(1, len(of.rows) // 512))
+        for block in np.array_split(of.rows.features, max(1, len(of.rows) // 512))
     ]
     flat_ND = torch.cat(blocks)
     seen = flat_ND[torch.from_numpy(~of.unseen_N)][:: max(1, int((~of.unseen_N).sum()) // 16_384)].float().to(device)
@@ -73,7 +73,7 @@ def statistics(of: ExchangeRows, way: Way) -> np.ndarray:
     """Hand-made statistics of the session, standard columns; what is unavailable at its mean; the rest is 0."""
     parts = [
         np.column_stack(list(intraday_statistics(block, FEATURES[PROFILE]).values()))
-        for block in np.array_split(of.rows.x_NTF, max(1, len(of.rows) // 2048))
+        for block in np.array_split(of.rows.features, max(1, len(of.rows) // 2048))
     ]
     value_ND = np.concatenate(parts)
     seen_ND = value_ND[~of.unseen_N]
@@ -88,10 +88,10 @@ def contrastive(of: ExchangeRows, way: Way) -> np.ndarray:
     TS2Vec, arXiv 2106.10466, at the level of instances).
     """
     with deterministic(way.config.fit.seed):
-        model = Contrast(fresh(of, way).encoder, way.config).to(way.compute.place)
+        model = Contrast(fresh(of, way).encoder, way.config).to(way.compute.torch_device)
     names = set(training_split(of, way.config).train)
     rows_N = np.flatnonzero([session in names for session in of.rows.sessions])
-    batches = Shuffled(of.rows.x_NTF, rows_N, way.config.batch, way.compute.place)
+    batches = Shuffled(of.rows.features, rows_N, way.config.batch, way.compute.torch_device)
     fit(model, lambda model, x: model(x), batches, way.config.fit, None, way.compute)
     return embedded(model.encoder.eval(), of, way)
 
@@ -162,11 +162,11 @@ def fresh(of: ExchangeRows, way: Way) -> Pretraining:
     seen = np.flatnonzero(~of.unseen_N)
     with deterministic(way.config.fit.seed):
         model = Pretraining(Encoder(way.shape, PROFILE), way.config)
-        model.calibrate(of.rows.x_NTF[seen[:: max(1, len(seen) // way.config.calibrated)]])
+        model.calibrate(of.rows.features[seen[:: max(1, len(seen) // way.config.calibrated)]])
     return model
 
 
 def embedded(encoder: Encoder, of: ExchangeRows, way: Way) -> np.ndarray:
-    encoder = encoder.to(way.compute.place)
+    encoder = encoder.to(way.compute.torch_device)
     with deterministic(0):
-        return np.concatenate([embed(encoder, block) for block in np.array_split(of.rows.x_NTF, len(of.days))])
+        return np.concatenate([embed(encoder, block) for block in np.array_split(of.rows.features, len(of.days))])

@@ -21,7 +21,7 @@ import torch
 from bench_models import operations
 
 from fpm.features.minute_features import from_frame
-from fpm.nn.compute import PRECISIONS, Compute, compute
+from fpm.nn.compute import PRECISIONS, Compute, compute_on
 from fpm.nn.encoder import network as encoders
 from fpm.nn.encoder import pretraining
 from fpm.nn.encoder.batches import split
@@ -38,7 +38,7 @@ ALL_IN_MEMORY = 10**11
 def peak(on: Compute) -> float:
     """Operations a second of a plain product in the training's precision."""
     kind = torch.bfloat16 if on.precision == "bfloat16" else torch.float32
-    left, right = (torch.randn(SIDE, SIDE, device=on.place, dtype=kind) for _ in range(2))
+    left, right = (torch.randn(SIDE, SIDE, device=on.torch_device, dtype=kind) for _ in range(2))
 
     def product() -> None:
         left @ right
@@ -52,9 +52,9 @@ def run(stores: Stores, asked: argparse.Namespace) -> None:
     profile, market, plain = stores.profile, stores.market, pretraining.PRESETS[asked.preset]
     schedule = replace(pretraining.PRESETS["demo"].fit, epochs=asked.epochs, patience=asked.epochs)
     config = replace(plain, fit=schedule, batch=asked.batch, validation_sessions=asked.last, purge=1)
-    shape = encoders.fitted(encoders.PRESETS[asked.preset], market.view_size(profile.view), market.bar_minutes)
+    shape = encoders.config_for_grid(encoders.PRESETS[asked.preset], market.view_size(profile.view), market.bar_minutes)
     sessions = stores.sessions("minute_features")
-    chosen, on = split(sessions, asked.last, config.purge), compute(asked.device, asked.precision)
+    chosen, on = split(sessions, asked.last, config.purge), compute_on(asked.device, asked.precision)
 
     def read(session: Any) -> Any:
         symbols, x_STF = from_frame(stores.read("minute_features", session, session), profile)
@@ -62,7 +62,9 @@ def run(stores: Stores, asked: argparse.Namespace) -> None:
 
     history = survey(read, pretraining.samples(chosen, config), ALL_IN_MEMORY, lambda done, total, what: None)
     begun = time.perf_counter()
-    trained = pretraining.pretrain(history, chosen, (profile.name, shape, config), Watch(print_line), on)
+    trained = pretraining.pretrain(
+        history, chosen, pretraining.Recipe(profile.name, shape, config), Watch(print_line), on
+    )
     spent = time.perf_counter() - begun
     names, told = list(trained.untrained), {"trained": trained.figures, "untrained": trained.untrained}
     rows = f"{history.rows(chosen.train):,} rows to train on, {history.rows(chosen.validation):,} unseen"
@@ -74,7 +76,9 @@ def run(stores: Stores, asked: argparse.Namespace) -> None:
     needed = 3 * operations(Encoder(shape, profile.name), shape) * rows / spent
     speed = [rows / spent, needed / 1e9, needed / peak(on)]
     measure.show(
-        f"training on {on.place}, {on.precision}", ["", "rows/s", "Gflop/s", "share of a product"], [["", *speed]]
+        f"training on {on.torch_device}, {on.precision}",
+        ["", "rows/s", "Gflop/s", "share of a product"],
+        [["", *speed]],
     )
 
 

@@ -80,10 +80,11 @@ def evaluate(vintage: str | None, stores: Stores) -> dict[str, Any]:
     Raises UsageError for an unknown vintage, TryLater where there is no vintage or there are no features,
     ModelRefused where the vintage is of another profile.
     """
-    judged = judge(encoder_asked(vintage, _sessions(stores)[-1], stores, "nothing was judged"), stores)
-    target = stores.settings.reports / f"encoder-{diagnosis.model.id}.html"
+    model = encoder_model(vintage, _sessions(stores)[-1], stores, "nothing was judged")
+    diagnosis = diagnose(model, stores)
+    target = stores.settings.reports / f"encoder-{model.id}.html"
     write_whole(target, pages.build(page(diagnosis)).encode())
-    return _told(judged, target)
+    return _document(diagnosis, target)
 
 
 def diagnose(model: Model, stores: Stores) -> Diagnosis:
@@ -260,16 +261,18 @@ def page(diagnosis: Diagnosis) -> pages.Page:
         notes.append(f"On these rows the gate would refuse it: {_verdict(diagnosis)}")
     first, last = min(diagnosis.rows.sessions), max(diagnosis.rows.sessions)
     subtitle = (
-        f"Trained through {model.through} · {model.status} · judged on {len(diagnosis.rows.symbols)} symbol-sessions of "
-        f"{first} to {last}, of which {_sessions_in_training(diagnosis)} sessions were trained on"
+        f"Trained through {model.through} · {model.status} · judged on {len(diagnosis.rows.symbols)} symbol-sessions "
+        f"of {first} to {last}, of which {_sessions_in_training(diagnosis)} sessions were trained on"
     )
     return pages.Page(f"Encoder {model.id}", subtitle, sections, notes, _SMALL_PRINT)
 
 
 _SMALL_PRINT = (
-    "Effective rank: exp of the entropy of the singular values (Garrido et al. 2023). Participation: (sum l)² / sum l² "
-    "over eigenvalues of the covariance. Dead: deviation below a hundredth of the median dimension's. Uniformity: Wang "
-    "and Isola 2020. Nearest by Euclidean distance among all rows.",
+    (
+        "Effective rank: exp of the entropy of the singular values (Garrido et al. 2023). Participation: (sum l)² / "
+        "sum l² over eigenvalues of the covariance. Dead: deviation below a hundredth of the median dimension's. "
+        "Uniformity: Wang and Isola 2020. Nearest by Euclidean distance among all rows."
+    ),
     "The map is the plane of the two widest directions: exact, the same every time, and blind to narrow directions.",
 )
 

@@ -1,7 +1,7 @@
 """Weights as bytes and training checkpoints as files: safetensors and JSON, never pickle.
 
-A checkpoint is one file, replaced by rename, so that a killed training finds either the former epoch or this one.
-It carries its own digest: safetensors checks no contents, and a flipped bit would train on.
+A checkpoint is one file, replaced by rename: a killed training finds the previous epoch or this one, never half of one.
+It carries its own digest because safetensors does not check contents, and a flipped bit would be trained on.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ FILE = "checkpoint.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All a training needs to go on as if it had never stopped.
+    """All that a training needs to resume as if it had never stopped.
 
     `tensors`: groups of named tensors (weights, best weights, optimizer, generator states).
-    `state`: JSON-able rest (epoch, history, ...).
+    `state`: everything else, as JSON (epoch, history, ...).
     """
 
     tensors: dict[str, dict[str, Tensor]]
@@ -40,14 +40,14 @@ class Checkpoint:
 
 
 def to_bytes(weights: Mapping[str, Tensor]) -> bytes:
-    """Weights as safetensors bytes: equal weights give equal bytes."""
+    """Weights as safetensors bytes; equal weights give equal bytes."""
     return save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
 
 
 def from_bytes(stored: bytes) -> dict[str, Tensor]:
-    """Weights out of safetensors bytes.
+    """Weights from safetensors bytes.
 
-    Raises ModelRefused for anything else: a pickle is refused before it is read, there is no fallback.
+    Raises ModelRefused for any other format. A pickle is refused unread; there is no fallback.
     """
     try:
         return load(stored)
@@ -61,7 +61,7 @@ def from_bytes(stored: bytes) -> dict[str, Tensor]:
 
 
 def load_weights(model: torch.nn.Module, stored: bytes) -> None:
-    """Put stored weights into a model of the same shape.
+    """Load stored weights into a model of the same shape.
 
     Raises ModelRefused where names or shapes differ.
     """
@@ -82,26 +82,26 @@ def load_weights(model: torch.nn.Module, stored: bytes) -> None:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Replace the folder's checkpoint: bytes to disk first, then the rename, then the folder."""
+    """Replace the folder's checkpoint: sync the bytes to disk, rename, sync the folder."""
     flat = _flatten(checkpoint.tensors)
     state = json.dumps(checkpoint.state, sort_keys=True)
     header = {"checkpoint": json.dumps({"sha256": _digest(flat, state), "state": state})}
     folder.mkdir(parents=True, exist_ok=True)
-    written = folder / f".{FILE}.new"
-    with written.open("wb") as file:
+    staged = folder / f".{FILE}.new"
+    with staged.open("wb") as file:
         file.write(save(flat, metadata=header))
         file.flush()
         os.fsync(file.fileno())
-    written.replace(folder / FILE)
+    staged.replace(folder / FILE)
     descriptor = os.open(folder, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
 
 
 def read(folder: Path) -> Checkpoint | None:
-    """The folder's checkpoint, None where there is none yet.
+    """The folder's checkpoint; None where there is none yet.
 
-    Raises StoreCorrupt where its contents are not those that were written.
+    Raises StoreCorrupt where its contents do not match its digest.
     """
     path = folder / FILE
     if not path.exists():
@@ -124,7 +124,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put `optimizer_tensors` back into an optimizer over the same parameters."""
+    """Load `optimizer_tensors` into an optimizer over the same parameters."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, key = name.split(".", 1)
@@ -135,8 +135,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 def _flatten(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {
         f"{group}/{name}": tensor.detach().cpu().contiguous().clone()
-        for group, named in groups.items()
-        for name, tensor in named.items()
+        for group, tensors in groups.items()
+        for name, tensor in tensors.items()
     }
 
 

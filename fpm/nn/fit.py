@@ -1,9 +1,9 @@
 """The one training loop, used by every model.
 
-Epochs of shuffled batches under AdamW with warm-up, gradient clipping, validation, early stopping and a checkpoint after
-each epoch. One thread and deterministic algorithms: the same seed gives the same weights, and so does a training that
-was killed and resumed (measured bit for bit on one class of CPU; other CPUs and devices give other bits). With several
-processes (`fpm.nn.distributed`) each trains on its share of every batch and all hold the same weights.
+Epochs of shuffled batches under AdamW with warm-up, gradient clipping, validation, early stopping and a checkpoint
+after each epoch. One thread and deterministic algorithms: the same seed gives the same weights, and so does a training
+that was killed and resumed (measured bit for bit on one class of CPU; other CPUs and devices give other bits). With
+several processes (`fpm.nn.distributed`) each trains on its share of every batch and all hold the same weights.
 
 K models may be trained side by side as *lanes* of one model: each of its tensors has a leading K and the loss is (K,).
 Lanes share batches and nothing else: each is clipped and stopped, and its best epoch restored, as if trained alone.
@@ -56,9 +56,9 @@ class FitConfig:
 
 @dataclass(frozen=True)
 class Loss:
-    """A batch's loss: `total` is minimised and decides early stopping; `parts` are figures, each a mean over `count` rows.
+    """A batch's loss: `total` is minimised and decides early stopping, `parts` are figures.
 
-    `total` is a scalar, or (K,) for a model with K lanes.
+    `total` is a scalar, or (K,) for a model with K lanes; each part is a mean over `count` rows.
     """
 
     total: Tensor
@@ -85,7 +85,7 @@ class Batches(Protocol[B_co]):
 
 @dataclass(frozen=True)
 class Watch:
-    """What accompanies a training: a progress callback, the checkpoint's folder, figures of the model after each epoch."""
+    """What accompanies a training: a progress callback, a folder for checkpoints, figures of the model by epoch."""
 
     progress: Progress | None = None
     checkpoint: Path | None = None
@@ -192,7 +192,7 @@ def fit(
 ) -> FitResult:
     """Train `model` in place until validation stops improving; it ends with the best epoch's weights.
 
-    `loss(model, batch)` may draw from torch's global generator, whose state the checkpoint stores. Validation seeds that
+    `loss(model, batch)` may draw from torch's global generator, whose state the checkpoint stores. Validation seeds the
     generator anew in each epoch, so that epochs are compared on the same masks. With several processes, `loss` must
     return the whole batch's loss in each of them; only the first one reads and writes the checkpoint.
     Raises ModelRefused where a loss is not finite.

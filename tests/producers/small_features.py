@@ -9,7 +9,7 @@ import polars as pl
 
 from fpm.features.minute_features import PRESETS, Profile, to_frame
 from fpm.sessions import market, sessions_between
-from tests.fpm.nn.encoder.small_sessions import sessions as walks
+from tests.fpm.nn.encoder.small_sessions import random_sessions
 
 CN = market("cn")
 SESSIONS = sessions_between(CN, date(2024, 1, 2), date(2024, 1, 26))  # 19
@@ -21,7 +21,7 @@ PROFILE = Profile("l2_32", "240", PRESETS["tiny"])
 @cache
 def features(session: date) -> pl.DataFrame:
     """Session's minute features; the last symbol has none on the served session."""
-    x_STF = walks(len(SYMBOLS), session.toordinal(), slots=240).x_NTF
+    x_STF = random_sessions(len(SYMBOLS), session.toordinal(), slots=240).x_NTF
     present = len(SYMBOLS) - (session == SERVED)
     return to_frame(SYMBOLS[:present], x_STF[:present], PROFILE)
 

@@ -17,7 +17,7 @@ from fpm.nn.encoder.pretraining import PRESETS
 from fpm.store.jobs.runner import publish_frames
 from fpm.store.ledger.stores import Stores
 from producers import encoder
-from tests.fpm.nn.encoder.small_sessions import sessions as walks
+from tests.fpm.nn.encoder.small_sessions import random_sessions
 from tests.producers.small_features import PROFILE, SESSIONS, SYMBOLS, silent
 
 FIRST, SECOND, SERVED = SESSIONS[11], SESSIONS[12], SESSIONS[-1]
@@ -25,7 +25,7 @@ ALIKE = 0.1  # every value is that of one session, times e^(0.1 noise)
 
 
 def nearly_alike(seed: int) -> pl.DataFrame:
-    one_1TF = walks(1, 3, slots=240).x_NTF
+    one_1TF = random_sessions(1, 3, slots=240).x_NTF
     noise = np.random.default_rng(seed).standard_normal((len(SYMBOLS), *one_1TF.shape[1:]))
     return to_frame(SYMBOLS, (one_1TF * np.exp(ALIKE * noise)).astype(np.float32), PROFILE)
 

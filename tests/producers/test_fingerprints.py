@@ -22,7 +22,7 @@ from fpm.sessions import close, cut_off, sessions_between
 from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores
 from producers import encoder, fingerprints
-from tests.fpm.nn.encoder.small_sessions import sessions as walks
+from tests.fpm.nn.encoder.small_sessions import random_sessions
 from tests.producers.small_features import CN, PROFILE, SERVED, SESSIONS, SYMBOLS, THROUGH, features, silent
 
 
@@ -49,7 +49,7 @@ def test_a_vintage_serves_the_sessions_after_its_purge(filled: Stores) -> None:
     assert stored["created_timestamp"].unique().to_list() == [cut_off(CN, SERVED)]
     loaded = pretraining.load(model.manifest, (model.path / "weights.safetensors").read_bytes())
     with deterministic(0):  # one thread: with two, a product is summed in another order
-        alone = embed(loaded, walks(len(SYMBOLS), SERVED.toordinal(), slots=240).x_NTF[3:4])
+        alone = embed(loaded, random_sessions(len(SYMBOLS), SERVED.toordinal(), slots=240).x_NTF[3:4])
     assert stored["fingerprint"].to_numpy()[3].tobytes() == alone[0].tobytes()
 
 
@@ -137,7 +137,7 @@ def test_a_symbols_fingerprint_does_not_depend_on_the_other_symbols(filled: Stor
     vintage = encoder.train(THROUGH, filled, silent)
     model = filled.models.load("encoder", vintage)
     loaded = pretraining.load(model.manifest, (model.path / "weights.safetensors").read_bytes())
-    x_STF = walks(len(SYMBOLS), SERVED.toordinal(), slots=240).x_NTF
+    x_STF = random_sessions(len(SYMBOLS), SERVED.toordinal(), slots=240).x_NTF
     alone = fingerprints.fingerprints(Vintage(loaded), ("A",), x_STF[5:6], vintage)
     among = fingerprints.fingerprints(Vintage(loaded), tuple(SYMBOLS), x_STF, vintage)
     assert alone["fingerprint"].to_numpy().tobytes() == among["fingerprint"].to_numpy()[5].tobytes()

@@ -4,18 +4,18 @@ Begin at `network`, then `pretraining`.
 
     network       the Transformer
     tokens        minutes as tokens
-    masking       what pre-training hides from the encoder
+    masking       the flows that pre-training hides from the encoder
     pretraining   the two tasks and the training
     regularizers  three penalties that keep vectors apart
-    history       the sessions of a training, read one by one
+    history       the sessions of a training, read one at a time
     batches       batches of mixed sessions
-    collapse      diagnostics of a set of fingerprints, and the gate
+    collapse      figures of a set of fingerprints, and the gate against collapse
     baselines     the untrained encoder and principal components
     alignment     rotation of one vintage's space onto another's
-    canaries      fixed symbol-sessions that are embedded again at every run
+    canaries      stored symbol-sessions that every run embeds again
     vintage       a trained encoder as it is stored and used
-    occlusion     what a fingerprint rests on
-    dictionary    directions of the space in words
+    occlusion     the parts of a session that a fingerprint depends on
+    dictionary    the statistic behind each direction of the space
 
 Imports: fpm, fpm.nn.
 """

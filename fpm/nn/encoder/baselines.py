@@ -1,4 +1,4 @@
-"""What an encoder's figures are held against: itself before training, and principal components of its inputs.
+"""Baselines of an encoder: itself before training, and principal components of its inputs.
 
 Shapes: N symbol-sessions, T minutes, F features, D vector size.
 """
@@ -14,26 +14,26 @@ from fpm.nn.fit import deterministic
 
 
 def untrained(encoder: Encoder, seed: int) -> Encoder:
-    """The encoder as its training with that seed began: its first weights, its scales of the inputs."""
+    """The encoder as a training with this seed starts it: initial weights, and the trained encoder's input scales."""
     with deterministic(seed):
-        begun = Encoder(encoder.config, encoder.profile)
+        initial = Encoder(encoder.config, encoder.profile)
     scales = dict(encoder.named_buffers())
     with torch.no_grad():
-        for name, buffer in begun.named_buffers():
+        for name, buffer in initial.named_buffers():
             buffer.copy_(scales[name])
-    return begun.eval()
+    return initial.eval()
 
 
 def untrained_fingerprints(encoder: Encoder, seed: int, x_NTF: np.ndarray) -> np.ndarray:
-    """Fingerprints z_ND of the encoder before it was trained."""
+    """Fingerprints z_ND of the encoder before its training."""
     with deterministic(0):
         return embed(untrained(encoder, seed), x_NTF)
 
 
 def input_components(encoder: Encoder, x_NTF: np.ndarray) -> np.ndarray:
-    """As many principal components of the standardised minutes as a fingerprint has dimensions, (N, D).
+    """The first D principal components of the standardised minutes, (N, D), as many as a fingerprint has dimensions.
 
-    An unavailable minute counts as an average one. The components are those of these very rows.
+    An unavailable minute counts as average. The components are computed from these rows themselves.
     """
     with deterministic(0):
         standard = [torch.nan_to_num(encoder.tokens.standardise(block)).flatten(1) for block in blocks(x_NTF)]

@@ -1,4 +1,6 @@
-"""Batches of mixed sessions for pre-training, from sessions that are read while others are trained on.
+"""Batches of mixed sessions for pre-training; the next sessions are read while the present ones are trained on.
+
+A stretch is a run of sessions whose rows are shuffled with each other.
 
 Shapes: N rows (symbol-sessions) of a stretch, B of a batch, S symbols of one session, T minutes, F features.
 """
@@ -33,7 +35,7 @@ class Split:
 
 
 def split(sessions: Sequence[date], validation: int, purge: int) -> Split:
-    """The last `validation` sessions are held out, the `purge` sessions before them are used for nothing.
+    """Hold out the last `validation` sessions and drop the `purge` sessions before them.
 
     Raises TryLater where no session is left to train on.
     """
@@ -42,7 +44,8 @@ def split(sessions: Sequence[date], validation: int, purge: int) -> Split:
     if end < 1:
         raise TryLater(
             code="FPM-ML-075",
-            wrong=f"{len(ordered)} sessions of features, {validation} to validate and {purge} purged leave none to train on",
+            wrong=f"{len(ordered)} sessions of features, less {validation} for validation and {purge} purged, "
+            "leave none to train on",
             effect="no encoder was trained",
             todo="ingest more history or use a preset for short histories",
         )
@@ -51,35 +54,37 @@ def split(sessions: Sequence[date], validation: int, purge: int) -> Split:
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of every batch is one's own: that of process `rank` of so many."""
+    """The part of every batch that belongs to process `rank` of `processes`."""
 
     rank: int = 0
     processes: int = 1
 
-    def of(self, size: int) -> tuple[int, int]:
-        """First and last + 1 of the own rows of a batch."""
+    def bounds(self, size: int) -> tuple[int, int]:
+        """First row, and last + 1, of this process in a batch of `size` rows."""
         return self.rank * size // self.processes, (self.rank + 1) * size // self.processes
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """`size`: rows of a batch. `mixed`: the sessions that are mixed with each other have at most so many rows
-    together, or are one; two such stretches are in memory. `seed`: of the order.
+    """How rows are mixed.
+
+    `size`: rows of a batch. `stretch`: a stretch has at most so many rows, or one session; two stretches are in memory.
+    `seed`: of the order.
     """
 
     size: int
-    mixed: int
+    stretch: int
     seed: int
 
 
 @dataclass(frozen=True)
 class MixedSessions:
-    """Batches x_BTF of training rows shuffled over symbols and sessions, and of validation rows in order.
+    """Batches x_BTF: training rows shuffled over symbols and sessions, validation rows in order.
 
-    An epoch puts the sessions in a new order, cuts it into stretches and shuffles the rows of each. The order is a
-    function of seed and epoch alone: not of the memory, the reading ahead, or the number of processes. The training
-    batches of an epoch are of one size: what is left over after the last full batch is left out, another remainder
-    each epoch; those of the validation are as even as can be. Every process yields its share of each batch.
+    Every epoch shuffles the sessions, cuts them into stretches and shuffles the rows of each stretch. The order depends
+    on seed and epoch alone, not on memory, reading ahead, or the number of processes. All training batches have one
+    size: each epoch drops another remainder after its last full batch. Validation batches are as even as possible.
+    Every process yields its share of each batch.
     """
 
     history: History
@@ -90,36 +95,39 @@ class MixedSessions:
 
     def __post_init__(self) -> None:
         size, processes = self.mixture.size, self.share.processes
-        trained, held_out = self.history.rows(self.split.train), self.history.rows(self.split.validation)
-        if processes > 1 and (size % processes or trained < size or 0 < held_out < processes):
+        train, held_out = self.history.rows(self.split.train), self.history.rows(self.split.validation)
+        if processes > 1 and (size % processes or train < size or 0 < held_out < processes):
             raise UsageError(
                 code="FPM-ML-082",
                 wrong=f"batches of {size} rows cannot be shared evenly by {processes} processes, or there are "
-                f"too few rows: {trained} to train on, {held_out} held out",
+                f"too few rows: {train} to train on, {held_out} held out",
                 effect="nothing was trained",
-                todo="start fewer processes, of a number that divides the batch",
+                todo="start fewer processes, in a number that divides the batch size",
             )
 
     @property
     def steps(self) -> int:
+        """Training batches in an epoch."""
         return max(1, self.history.rows(self.split.train) // self.mixture.size)
 
     def train(self, epoch: int) -> Iterator[Tensor]:
+        """This process's share of the epoch's training batches."""
         random = torch.Generator().manual_seed(self.mixture.seed * 100_003 + epoch)
         order = torch.randperm(len(self.split.train), generator=random).tolist()
-        mixed = stretches([self.split.train[i] for i in order], self.history, self.mixture.mixed)
-        shuffled = ((each, torch.randperm(self.history.rows(each), generator=random).numpy()) for each in mixed)
+        parts = stretches([self.split.train[i] for i in order], self.history, self.mixture.stretch)
+        shuffled = ((part, torch.randperm(self.history.rows(part), generator=random).numpy()) for part in parts)
         rows, size = self.history.rows(self.split.train), self.mixture.size
         return self._batches(shuffled, np.arange(self.steps + 1) * min(size, rows))
 
     def validation(self) -> Iterator[Tensor]:
-        in_order = (((each,), np.arange(self.history.rows([each]))) for each in self.split.validation)
+        """This process's share of the validation batches."""
+        in_order = (((session,), np.arange(self.history.rows([session]))) for session in self.split.validation)
         return self._batches(in_order, even_cuts(self.history.rows(self.split.validation), self.mixture.size))
 
     def _batches(self, ordered: Iterable[tuple[Sequence[date], np.ndarray]], cuts: np.ndarray) -> Iterator[Tensor]:
-        """The own rows of the ordered stretches, in batches that begin and end at the cuts."""
-        shares = [high - low for low, high in map(self.share.of, np.diff(cuts).tolist())]
-        for x_BTF in recut(read_ahead(self._reads(ordered, cuts)), shares, self.history.none()):
+        """This process's rows of the ordered stretches, in batches that begin and end at the cuts."""
+        lengths = [high - low for low, high in map(self.share.bounds, np.diff(cuts).tolist())]
+        for x_BTF in recut(read_ahead(self._reads(ordered, cuts)), lengths, self.history.no_rows()):
             yield to_tensor(x_BTF, self.device)
 
     def _reads(
@@ -127,92 +135,93 @@ class MixedSessions:
     ) -> Iterator[Callable[[Event], np.ndarray]]:
         first = 0
         for sessions, order_N in ordered:
-            own_N = order_N[own(first + np.arange(len(order_N)), cuts, self.share)]
+            own_N = order_N[own_rows(first + np.arange(len(order_N)), cuts, self.share)]
             first += len(order_N)
             if len(own_N):
-                yield partial(stretch, self.history, sessions, own_N)
+                yield partial(read_rows, self.history, sessions, own_N)
 
 
 def even_cuts(rows: int, size: int) -> np.ndarray:
-    """Where to cut rows into as few batches of at most `size` as can be, all alike: the penalties of a last batch of
-    one row would mean nothing.
+    """Cuts between the fewest possible batches of at most `size` rows, as even as possible.
+
+    A last batch of one row would make the penalties meaningless.
     """
     count = -(-rows // size)
     return np.arange(count + 1) * rows // max(1, count)
 
 
 def stretches(sessions: Sequence[date], history: History, most: int) -> Iterator[tuple[date, ...]]:
-    """The sessions in their order, as many at a time as have at most so many rows together, at least one."""
-    together: list[date] = []
+    """Consecutive sessions with at most `most` rows together, or a single session."""
+    part: list[date] = []
     count = 0
     for session in sessions:
         rows = history.rows([session])
-        if together and count + rows > most:
-            yield tuple(together)
-            together, count = [], 0
-        together.append(session)
+        if part and count + rows > most:
+            yield tuple(part)
+            part, count = [], 0
+        part.append(session)
         count += rows
-    if together:
-        yield tuple(together)
+    if part:
+        yield tuple(part)
 
 
-def own(place_N: np.ndarray, cuts: np.ndarray, share: Share) -> np.ndarray:
-    """Which rows are one's own, by their place in the order of all; those past the last cut are nobody's."""
-    batch_N = np.searchsorted(cuts, place_N, side="right") - 1
+def own_rows(position_N: np.ndarray, cuts: np.ndarray, share: Share) -> np.ndarray:
+    """Whether each row is this process's, by its position in the epoch; rows after the last cut are no one's."""
+    batch_N = np.searchsorted(cuts, position_N, side="right") - 1
     inside_N = batch_N < len(cuts) - 1
     size_N = np.append(np.diff(cuts), 0)[batch_N]
     low_N, high_N = (rank * size_N // share.processes for rank in (share.rank, share.rank + 1))
-    within_N = place_N - cuts[batch_N]
+    within_N = position_N - cuts[batch_N]
     return np.asarray(inside_N & (low_N <= within_N) & (within_N < high_N))
 
 
-def stretch(history: History, sessions: Sequence[date], wanted_N: np.ndarray, stop: Event) -> np.ndarray:
-    """The wanted rows x_NTF, in that order, of some sessions whose rows are numbered through.
+def read_rows(history: History, sessions: Sequence[date], row_N: np.ndarray, stop: Event) -> np.ndarray:
+    """Features x_NTF of the rows `row_N`, in that order; rows are numbered through all `sessions`.
 
-    One session is in memory beside them at a time. Once `stop` is set nobody waits for the rest.
+    Besides the result, one session at a time is in memory. Once `stop` is set, the rest is not read.
     """
     ends = np.cumsum([history.rows([session]) for session in sessions])
-    sorted_N = np.argsort(wanted_N, kind="stable")
-    cuts = np.searchsorted(wanted_N[sorted_N], [0, *ends])
-    none = history.none()
-    whole = np.empty((len(wanted_N), *none.shape[1:]), none.dtype)
+    sorted_N = np.argsort(row_N, kind="stable")
+    cuts = np.searchsorted(row_N[sorted_N], [0, *ends])
+    no_rows = history.no_rows()
+    x_NTF = np.empty((len(row_N), *no_rows.shape[1:]), no_rows.dtype)
     for number, session in enumerate(sessions):
-        places = sorted_N[cuts[number] : cuts[number + 1]]
-        if len(places) and not stop.is_set():
+        positions = sorted_N[cuts[number] : cuts[number + 1]]
+        if len(positions) and not stop.is_set():
             x_STF = history.read(session)
-            whole[places] = x_STF[wanted_N[places] - (ends[number] - len(x_STF))]
-    return whole
+            x_NTF[positions] = x_STF[row_N[positions] - (ends[number] - len(x_STF))]
+    return x_NTF
 
 
 def read_ahead(reads: Iterable[Callable[[Event], np.ndarray]]) -> Iterator[np.ndarray]:
-    """What the reads return, in order; the next one runs in a thread while the present one is used."""
-    stop, coming = Event(), None
+    """The results of the reads, in order; a thread runs the next read while the caller uses the present result."""
+    stop, pending = Event(), None
     with ThreadPoolExecutor(1) as thread:
         try:
             for read in reads:
                 following: Future[np.ndarray] = thread.submit(read, stop)
-                if coming is not None:
-                    yield coming.result()
-                coming = following
-            if coming is not None:
-                yield coming.result()
+                if pending is not None:
+                    yield pending.result()
+                pending = following
+            if pending is not None:
+                yield pending.result()
         finally:
             stop.set()
 
 
-def recut(blocks: Iterator[np.ndarray], lengths: Iterable[int], held: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows of `held` and of the blocks one after the other, cut into these lengths."""
+def recut(blocks: Iterator[np.ndarray], lengths: Iterable[int], rest: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of `rest` and then of the blocks, cut into parts of these lengths."""
     for length in lengths:
-        rows, held = held[:length], held[length:]
+        rows, rest = rest[:length], rest[length:]
         while len(rows) < length:
             block, missing = next(blocks), length - len(rows)
             rows = np.concatenate([rows, block[:missing]]) if len(rows) else block[:missing]
-            held = block[missing:]
+            rest = block[missing:]
         yield rows
 
 
 def to_tensor(x_BTF: np.ndarray, device: str) -> Tensor:
-    """Single precision on the device. To a GPU goes half precision, out of pinned memory, while it computes."""
+    """The rows on the device, in single precision; they travel to a GPU in half precision while it computes."""
     half = torch.from_numpy(np.ascontiguousarray(x_BTF))
     if device != "cpu":
         half = half.pin_memory().to(device, non_blocking=True)

@@ -1,7 +1,7 @@
-"""Canaries: a few symbol-sessions kept with a vintage and embedded again before it writes anything.
+"""Canaries: a few symbol-sessions stored with a vintage and embedded again before it writes anything.
 
-Their inputs are stored, so a correction of the session they were taken from raises no alarm; what does is a change of
-what the vintage makes of them: other weights, another torch, another way through it.
+Their inputs are stored too, so a correction of their session raises no alarm. An alarm means that the vintage embeds
+them differently: other weights, another torch, or another path through it.
 
 Shapes: K canaries, T minutes, F features, D vector size.
 """
@@ -17,53 +17,53 @@ import torch
 
 from fpm.errors import ModelRefused
 from fpm.nn.checkpoint import from_bytes, to_bytes
-from fpm.nn.encoder.history import SymbolSessions
 from fpm.nn.fit import deterministic
 from fpm.nn.machine import differences, machine, versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fpm.nn.encoder.history import SymbolSessions
     from fpm.nn.encoder.vintage import Vintage
 
 FILE = "canaries.safetensors"
 COUNT = 16
-# Of a vector's length, where the machine is of another class than the one that trained. Measured: the way through
-# torch for SSE4.1 or AVX2 instead of AVX-512 moves vectors by 1.3e-6 of their length at most (docs/LOG.md).
+# Share of a vector's length, for machines of another class than the one that trained. Measured: torch's path for SSE4.1
+# or AVX2 instead of AVX-512 moves vectors by at most 1.3e-6 of their length (docs/LOG.md).
 TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Canaries:
-    """Inputs x_KTF (float16, as an encoder is trained on) and what they were embedded to, z_KD (float32)."""
+    """Inputs x_KTF (float16, as in training) and their fingerprints z_KD (float32) right after training."""
 
     x_KTF: np.ndarray
     z_KD: np.ndarray
 
     def to_bytes(self) -> bytes:
+        """The canaries as safetensors bytes."""
         return to_bytes({"features": torch.from_numpy(self.x_KTF), "fingerprints": torch.from_numpy(self.z_KD)})
 
 
 def take(rows: SymbolSessions, vintage: Vintage) -> tuple[Canaries, list[dict[str, str]]]:
-    """Canaries spread over `rows`, and who each is: symbol, session, digest of its features. Those that have no
-    available feature are no canaries.
+    """Canaries evenly spaced among `rows`, and the identity of each: symbol, session, digest of its features.
+
+    Rows without any available feature are skipped.
     """
-    full = np.flatnonzero(~np.isnan(rows.x_NTF).all(axis=(1, 2)))
-    chosen = SymbolSessions(
-        rows.x_NTF[full], tuple(rows.symbols[i] for i in full), tuple(rows.sessions[i] for i in full)
-    ).spread(COUNT)
-    named = [
+    available = np.flatnonzero(~np.isnan(rows.features).all(axis=(1, 2)))
+    sample = rows.select(available.tolist()).sample(COUNT)
+    identities = [
         {"symbol": symbol, "session": str(session), "features": sha256(x_TF.tobytes()).hexdigest()}
-        for symbol, session, x_TF in zip(chosen.symbols, chosen.sessions, chosen.x_NTF, strict=True)
+        for symbol, session, x_TF in zip(sample.symbols, sample.sessions, sample.features, strict=True)
     ]
-    return Canaries(chosen.x_NTF.copy(), _embedded(vintage, chosen.x_NTF)), named
+    return Canaries(sample.features.copy(), _embed(vintage, sample.features)), identities
 
 
 def check(model_id: str, vintage: Vintage, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
-    """Embed the canaries again; vintages from before there were canaries have none to ask.
+    """Embed the canaries again and compare; a vintage older than canaries passes.
 
-    Raises ModelRefused where one differs in a bit on the class of machine that trained, or by more than `TOLERANCE` of
-    its length on another.
+    Raises ModelRefused where a vector differs: in any bit on the class of machine that trained, by more than
+    `TOLERANCE` of its length on another.
     """
     if "canaries" not in manifest:
         return
@@ -75,25 +75,26 @@ def check(model_id: str, vintage: Vintage, manifest: Mapping[str, Any], files: M
             todo="restore the vintage's folder from a backup",
         )
     stored = from_bytes(files[FILE])
-    then_KD, now_KD = stored["fingerprints"].numpy(), _embedded(vintage, stored["features"].numpy())
+    then_KD, now_KD = stored["fingerprints"].numpy(), _embed(vintage, stored["features"].numpy())
     exact = manifest["machine"] == machine()
     distance_K = _distances(then_KD, now_KD)
     wrong_K = _other_bits(then_KD, now_KD) if exact else ~(distance_K <= TOLERANCE)
     if not wrong_K.any():
         return
     first = manifest["canaries"][int(np.flatnonzero(wrong_K)[0])]
-    allowed = "no bit may differ" if exact else f"{TOLERANCE:g} is allowed on another processor"
+    limit = "no bit may differ" if exact else f"{TOLERANCE:g} is allowed on another processor"
     changed = differences(manifest["versions"], {**manifest["versions"], **versions()}) or "no library changed version"
     raise ModelRefused(
         code="FPM-ML-338",
-        wrong=f"vintage {model_id} embeds {wrong_K.sum()} of {len(wrong_K)} canaries otherwise than when it was trained, "
-        f"first {first['symbol']} of {first['session']}, by up to {distance_K.max():.1e} of their length ({allowed})",
+        wrong=f"vintage {model_id} embeds {wrong_K.sum()} of {len(wrong_K)} canaries differently than after its "
+        f"training, first {first['symbol']} of {first['session']}, by up to {distance_K.max():.1e} of their length "
+        f"({limit})",
         effect="no fingerprint was written",
-        todo=f"weights or a library changed ({changed}): go back to what it was trained with, or train a new vintage",
+        todo=f"weights or a library changed ({changed}): restore what it was trained with, or train a new vintage",
     )
 
 
-def _embedded(vintage: Vintage, x_KTF: np.ndarray) -> np.ndarray:
+def _embed(vintage: Vintage, x_KTF: np.ndarray) -> np.ndarray:
     with deterministic(0):
         return vintage.embed(x_KTF.astype(np.float32))
 

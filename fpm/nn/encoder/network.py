@@ -1,7 +1,7 @@
-"""The encoder: a symbol's session of minutes in, one vector of 128 floats out.
+"""The encoder: the minutes of one symbol's session in, one vector of 128 floats out.
 
-One shared pre-LN Transformer, used in two ways: causally (token k sees tokens <= k) and over the whole session.
-It knows nothing of how it is trained; `pretraining.py` wraps it.
+One pre-LN Transformer serves two passes: causal (token k sees tokens <= k) and over the whole session.
+It knows nothing of its training; `pretraining.py` wraps it.
 
 Shapes: S symbols of a session, B symbol-sessions, T minutes, F features, N tokens, D vector size, H heads of E
 dimensions.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fpm.errors import ModelRefused, UsageError
-from fpm.nn.encoder.tokens import Parts, TokenConfig, Tokens
+from fpm.nn.encoder.tokens import TokenConfig, TokenParts, Tokens
 from fpm.schema import FEATURE_COUNT, FINGERPRINT_SIZE
 
 POOLINGS = ("last", "mean", "attention")
@@ -27,11 +27,11 @@ POOLINGS = ("last", "mean", "attention")
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Size and shape; the defaults are those of the source report where it names them, else ours.
+    """Size and shape of an encoder; defaults come from the source report where it names them, else from us.
 
-    `stem`, `spread` and `phases`: see `tokens.py`. With attention pooling, `whole` of the vector's dimensions are taken
-    over the whole session, the others by `pool_heads`, each with its own part of the day. `embed_batch`: the fixed
-    batch of `embed`, part of a fingerprint's bits.
+    `stem`, `spread` and `phases`: see `tokens.py`. With attention pooling, `whole` of the vector's dimensions average
+    over the whole session; `pool_heads` share the others, each with its own part of the day. `embed_batch`: the fixed
+    batch size of `embed`, which a fingerprint's bits depend on.
     """
 
     slots: int = 240
@@ -51,12 +51,11 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
-            known, asked = ", ".join(POOLINGS), repr(self.pooling)
             raise UsageError(
                 code="FPM-CFG-056",
-                wrong=f"unknown pooling {asked}",
+                wrong=f"unknown pooling {self.pooling!r}",
                 effect="nothing was done",
-                todo=f"use one of {known}",
+                todo=f"use one of {', '.join(POOLINGS)}",
             )
         if (self.width - self.whole) % self.pool_heads:
             raise UsageError(
@@ -68,6 +67,7 @@ class EncoderConfig:
 
     @property
     def tokens(self) -> TokenConfig:
+        """The part of the configuration that concerns tokens."""
         return TokenConfig(self.slots, self.minutes_per_token, self.width, self.phases, self.stem, self.spread)
 
 
@@ -89,8 +89,8 @@ PRESETS = {
 }
 
 
-def fitted(config: EncoderConfig, slots: int, bar_minutes: int) -> EncoderConfig:
-    """The encoder for a grid of `slots` bars of `bar_minutes` each: tokens cover the minutes that `config` means.
+def config_for_grid(config: EncoderConfig, slots: int, bar_minutes: int) -> EncoderConfig:
+    """The configuration for a grid of `slots` bars of `bar_minutes` each; a token covers the same minutes.
 
     A token of one bar has no spread within it.
     """
@@ -112,12 +112,13 @@ class Block(nn.Module):
         )
 
     def forward(self, h_BND: Tensor, causal: bool) -> Tensor:
+        """Tokens h_BND after one block; with `causal`, token k sees tokens <= k only."""
         h_BND = h_BND + self._drop(self._attend(self.attention_norm(h_BND), causal))
         return h_BND + self._drop(self.hidden(self.hidden_norm(h_BND)))
 
     def _attend(self, h_BND: Tensor, causal: bool) -> Tensor:
-        split_BNCHE = self.query_key_value(h_BND).reshape(*h_BND.shape[:2], 3, self.heads, -1)
-        q_BHNE, k_BHNE, v_BHNE = split_BNCHE.permute(2, 0, 3, 1, 4).unbind(0)
+        qkv_BN3HE = self.query_key_value(h_BND).reshape(*h_BND.shape[:2], 3, self.heads, -1)
+        q_BHNE, k_BHNE, v_BHNE = qkv_BN3HE.permute(2, 0, 3, 1, 4).unbind(0)
         mixed_BHNE = functional.scaled_dot_product_attention(q_BHNE, k_BHNE, v_BHNE, is_causal=causal)
         return cast("Tensor", self.attention_out(mixed_BHNE.transpose(1, 2).flatten(2)))
 
@@ -126,24 +127,26 @@ class Block(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """Weighted means over the session side by side: one of W dimensions over the whole of it, H of E dimensions each.
+    """Weighted means over the session, side by side: one over the whole of it, and H heads of E dimensions each.
 
-    The weights depend on content and, for the H, on place: each starts on its own part of the day, so that the vector
-    can tell a busy morning from a busy afternoon before anything is learnt. What shows only over the whole day (do
-    cancels come in bursts) needs more dimensions than a part of the day has.
+    The weights depend on content and, in the heads, on position: each head starts on its own part of the day, so that
+    even an untrained vector tells a busy morning from a busy afternoon. What shows only over the whole day (do cancels
+    come in bursts) needs more dimensions than one head has.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.heads, self.whole, tokens = config.pool_heads, config.whole, config.tokens.count
-        centre_H, place_N = (torch.arange(self.heads) + 0.5) / self.heads, (torch.arange(tokens) + 0.5) / tokens
-        self.place_NH = nn.Parameter(-((place_N[:, None] - centre_H) * self.heads).square() / 2)
+        centre_H, position_N = (torch.arange(self.heads) + 0.5) / self.heads, (torch.arange(tokens) + 0.5) / tokens
+        # "place" is its name in every stored vintage
+        self.place_NH = nn.Parameter(-((position_N[:, None] - centre_H) * self.heads).square() / 2)
         self.content = nn.Linear(config.width, self.heads + bool(self.whole), bias=False)
         self.value = nn.Linear(config.width, config.width)
         nn.init.zeros_(self.content.weight)
         nn.init.orthogonal_(self.value.weight)
 
     def forward(self, h_BND: Tensor) -> Tensor:
+        """One vector z_BD of the contextual vectors h_BND."""
         content_BNH, value_BND = self.content(h_BND), self.value(h_BND)
         weight_BNH = torch.softmax(content_BNH[..., : self.heads] + self.place_NH, dim=1)
         value_BNHE = value_BND[..., self.whole :].unflatten(-1, (self.heads, -1))
@@ -155,7 +158,7 @@ class AttentionPooling(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Minutes to tokens to contextual vectors to one pooled vector."""
+    """From minutes to tokens, to contextual vectors, to one pooled vector."""
 
     def __init__(self, config: EncoderConfig, profile: str) -> None:
         super().__init__()
@@ -170,21 +173,21 @@ class Encoder(nn.Module):
         """Fingerprints z_BD of whole sessions x_BTF (NaN = unavailable)."""
         return self.pool(self.contextualise(self.tokens(x_BTF)))
 
-    def contextualise(self, parts: Parts, masked_BN: Tensor | None = None, causal: bool = False) -> Tensor:
-        """Tokens that have seen each other, h_BND: all of them or, `causal`, only those before.
+    def contextualise(self, parts: TokenParts, masked_BN: Tensor | None = None, causal: bool = False) -> Tensor:
+        """Contextual vectors h_BND; with `causal`, each token sees only itself and those before it.
 
-        The flows of tokens in `masked_BN` are hidden; their prices stay.
+        The flows of tokens in `masked_BN` are hidden; their prices stay visible.
         """
         flow_BND = parts.flow_BND
         if masked_BN is not None:
             flow_BND = torch.where(masked_BN.unsqueeze(-1), self.mask_D, flow_BND)
-        h_BND = parts.seen_BND + flow_BND
+        h_BND = parts.visible_BND + flow_BND
         for block in self.blocks:
             h_BND = block(h_BND, causal)
         return cast("Tensor", self.norm(h_BND))
 
     def pool(self, h_BND: Tensor) -> Tensor:
-        """One vector z_BD of a session's contextual vectors."""
+        """One vector z_BD of each session's contextual vectors h_BND."""
         if self.pooling is not None:
             return cast("Tensor", self.pooling(h_BND))
         return h_BND[:, -1] if self.config.pooling == "last" else h_BND.mean(dim=1)
@@ -193,16 +196,16 @@ class Encoder(nn.Module):
 def embed(encoder: Encoder, x_STF: np.ndarray) -> np.ndarray:
     """Fingerprints z_SD (float32) of one session's symbols x_STF (float32, NaN = unavailable).
 
-    A symbol without any available value gets a row of NaN. Batches have one fixed size, padded, because the shape of a
-    matrix product decides its bits: a symbol's vector does not depend on which symbols lie beside it.
-    Raises ModelRefused where the session's grid is not the encoder's, or a vector is not finite.
+    A symbol without any available value gets a row of NaN. All batches are padded to one size, because the bits of a
+    matrix product depend on its shape: so a symbol's vector does not depend on its neighbours in the batch.
+    Raises ModelRefused where the session has another grid than the encoder, or a vector is not finite.
     """
     config = encoder.config
     if x_STF.shape[1:] != (config.slots, FEATURE_COUNT):
         raise ModelRefused(
             code="FPM-ML-067",
             wrong=f"features of shape {x_STF.shape[1:]} for an encoder of {(config.slots, FEATURE_COUNT)}",
-            effect="no fingerprint was made",
+            effect="no fingerprint was computed",
             todo="use an encoder trained on this market and profile",
         )
     z_SD = np.full((len(x_STF), config.width), math.nan, dtype=np.float32)

@@ -1,7 +1,7 @@
-"""What keeps fingerprints apart: three penalties on the pooled vectors z_BD of a batch, each in two forms.
+"""Three penalties against collapse on the pooled vectors z_BD of a batch, each in two forms.
 
 `paper` is the source report's form and hardly acts: its orthogonality cannot tell independent from identical
-dimensions, its thresholds let half the dimensions die. `fixed` is ours, the default.
+dimensions, and its thresholds let half the dimensions die. `fixed` is our form and the default.
 
 Shapes: B vectors of D dimensions.
 """
@@ -18,12 +18,12 @@ TINY = 1e-12
 
 def paper_diversity(z_BD: Tensor) -> Tensor:
     """1[s < 0.1] * (-ln s), s the mean standard deviation over dimensions."""
-    mean_std = _std_D(z_BD).mean()
+    mean_std = _standard_deviations(z_BD).mean()
     return torch.where(mean_std < 0.1, -torch.log(mean_std + TINY), mean_std.new_zeros(()))
 
 
 def paper_orthogonality(z_BD: Tensor) -> Tensor:
-    """||E'E / B - I||, Frobenius, E with columns of unit length (dividing by B after that is the report's flaw)."""
+    """Frobenius norm of E'E / B - I, E with columns of unit length (the division by B is the report's flaw)."""
     columns_BD = functional.normalize(z_BD, dim=0, eps=TINY)
     gram_DD = columns_BD.T @ columns_BD / len(z_BD)
     identity_DD = torch.eye(z_BD.shape[1], dtype=z_BD.dtype, device=z_BD.device)
@@ -37,8 +37,8 @@ def paper_uniformity(z_BD: Tensor) -> Tensor:
 
 
 def fixed_diversity(z_BD: Tensor) -> Tensor:
-    """Mean over dimensions of relu(1 - std_j): every single dimension must live (VICReg, arXiv 2105.04906)."""
-    return functional.relu(1 - _std_D(z_BD)).mean()
+    """Mean over dimensions of relu(1 - std_j): every single dimension must vary (VICReg, arXiv 2105.04906)."""
+    return functional.relu(1 - _standard_deviations(z_BD)).mean()
 
 
 def fixed_orthogonality(z_BD: Tensor) -> Tensor:
@@ -64,14 +64,14 @@ PENALTIES = {
 
 
 def penalties(z_BD: Tensor, form: str) -> dict[str, Tensor]:
-    """The three penalties of a form by name, each a scalar; 0 for a batch of one: it has nothing to be apart from."""
+    """The three penalties of a form by name, each a scalar; 0 for a batch of one, which has no pairs."""
     if len(z_BD) < 2:
         return dict.fromkeys(PENALTIES[form], z_BD.new_zeros(()))
     return {name: penalty(z_BD) for name, penalty in PENALTIES[form].items()}
 
 
-def _std_D(z_BD: Tensor) -> Tensor:
-    """Standard deviations, with a gradient also where a dimension is constant."""
+def _standard_deviations(z_BD: Tensor) -> Tensor:
+    """Standard deviations, (D,), with a gradient even where a dimension is constant."""
     return torch.sqrt(z_BD.var(dim=0) + TINY)
 
 
@@ -79,8 +79,9 @@ def _unit(z_BD: Tensor) -> Tensor:
     return functional.normalize(z_BD, dim=1, eps=TINY)
 
 
-def _off_diagonal_mean(square_NN: Tensor) -> Tensor:
-    count = len(square_NN)
+def _off_diagonal_mean(matrix: Tensor) -> Tensor:
+    """Mean of a square matrix without its diagonal; 0 for a single row."""
+    count = len(matrix)
     if count < 2:
-        return square_NN.new_zeros(())
-    return (square_NN.sum() - square_NN.diagonal().sum()) / (count * (count - 1))
+        return matrix.new_zeros(())
+    return (matrix.sum() - matrix.diagonal().sum()) / (count * (count - 1))

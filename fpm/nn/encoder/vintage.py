@@ -1,4 +1,4 @@
-"""A trained encoder as it is kept and used: fingerprints of its own space or, where asked for, of a former vintage's.
+"""A trained encoder as it is stored and used: fingerprints in its own space or, on request, in a former vintage's.
 
 Shapes: S symbols of a session, T minutes, F features, D vector size.
 """
@@ -27,13 +27,13 @@ WEIGHTS, ROTATION = "weights.safetensors", "rotation.safetensors"
 
 @dataclass(frozen=True)
 class Vintage:
-    """`rotation`: what every vector is turned by before it is stored; None: nothing, its space is its own."""
+    """A trained encoder; `rotation` is applied to every vector before it is stored, None leaves them as they are."""
 
     encoder: Encoder
     rotation: Rotation | None = None
 
     def embed(self, x_STF: np.ndarray) -> np.ndarray:
-        """Fingerprints z_SD as they are stored (float32); see `encoder.embed`."""
+        """Fingerprints z_SD as they are stored (float32); see `network.embed`."""
         z_SD = embed(self.encoder, x_STF)
         return self.rotation(z_SD) if self.rotation else z_SD
 
@@ -41,7 +41,7 @@ class Vintage:
 def load(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Vintage:
     """The vintage of a manifest and its files by name.
 
-    Raises ModelRefused where the weights are not those of the manifest's shape, or its rotation is not there.
+    Raises ModelRefused where the weights do not fit the manifest's shape, or the rotation is missing.
     """
     encoder = pretraining.load(manifest, files[WEIGHTS])
     if not is_rotated(manifest):
@@ -49,26 +49,28 @@ def load(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Vintage:
     if ROTATION not in files:
         raise ModelRefused(
             code="FPM-ML-067",
-            wrong="the vintage's vectors are rotated and its rotation is not there",
+            wrong="the vintage's vectors are rotated, and its rotation is missing",
             effect="it was not loaded",
             todo="restore the vintage's folder from a backup",
         )
-    return Vintage(encoder, rotation_of(files[ROTATION]))
+    return Vintage(encoder, rotation_from_bytes(files[ROTATION]))
 
 
 def is_rotated(manifest: Mapping[str, Any]) -> bool:
-    """Whether what is stored of this vintage lies in a former one's space."""
+    """Whether this vintage's stored fingerprints lie in a former one's space."""
     return bool((manifest.get("alignment") or {}).get("applied"))
 
 
 def rotation_bytes(rotation: Rotation) -> bytes:
+    """A rotation as safetensors bytes."""
     return to_bytes({"rotation": torch.from_numpy(rotation.rotation_DD)})
 
 
-def rotation_of(stored: bytes) -> Rotation:
+def rotation_from_bytes(stored: bytes) -> Rotation:
+    """A rotation from safetensors bytes."""
     return Rotation(from_bytes(stored)["rotation"].numpy())
 
 
-def content(weights: bytes, rotation: bytes | None) -> str:
-    """Digest of all that the bits of a vintage's fingerprints depend on; the rotation counts where it is applied."""
+def content_digest(weights: bytes, rotation: bytes | None) -> str:
+    """Digest of all that a vintage's fingerprints depend on: the weights and, where it is applied, the rotation."""
     return sha256(weights + (rotation or b"")).hexdigest()

@@ -94,7 +94,7 @@ def train(
     statistics = fingerprint_statistics(of, split.train)
     looked_at = view(config, statistics)
     batches = SessionBatches(
-        of.to(compute.place),
+        of.to(compute.torch_device),
         looked_at,
         labelled_sessions(of, labels, split.train, looked_at),
         labelled_sessions(of, labels, split.validation, looked_at),

@@ -1,4 +1,4 @@
-"""Weights and checkpoints: same bytes, no pickle, a damaged file is noticed."""
+"""Weights and checkpoints: equal bytes for equal weights, no pickle, damage is noticed."""
 
 import hashlib
 import pickle
@@ -20,23 +20,23 @@ def a_checkpoint() -> Checkpoint:
 
 def test_a_checkpoint_comes_back_as_written(tmp_path: Path) -> None:
     checkpoint.write(tmp_path / "run", a_checkpoint())
-    found = checkpoint.read(tmp_path / "run")
-    assert found is not None
-    assert found.state == {"course": {"epoch": 2, "best_K": [0.5]}}
-    assert torch.equal(found.tensors["model"]["a.weight"], torch.tensor([[0.0, 1, 2], [3, 4, 5]]))
-    assert found.tensors["optimizer"]["0.step"].item() == 3.0
-    assert [path.name for path in (tmp_path / "run").iterdir()] == [checkpoint.FILE]  # nothing half-written is left
+    stored = checkpoint.read(tmp_path / "run")
+    assert stored is not None
+    assert stored.state == {"course": {"epoch": 2, "best_K": [0.5]}}
+    assert torch.equal(stored.tensors["model"]["a.weight"], torch.tensor([[0.0, 1, 2], [3, 4, 5]]))
+    assert stored.tensors["optimizer"]["0.step"].item() == 3.0
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [checkpoint.FILE]  # no partial file is left
 
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
     assert checkpoint.read(tmp_path) is None
 
 
-@pytest.mark.parametrize("place", [-1, -20, 40])
-def test_a_flipped_bit_is_noticed(tmp_path: Path, place: int) -> None:
+@pytest.mark.parametrize("position", [-1, -20, 40])
+def test_a_flipped_bit_is_noticed(tmp_path: Path, position: int) -> None:
     checkpoint.write(tmp_path, a_checkpoint())
     stored = bytearray((tmp_path / checkpoint.FILE).read_bytes())
-    stored[place] ^= 1
+    stored[position] ^= 1
     (tmp_path / checkpoint.FILE).write_bytes(stored)
     with pytest.raises(StoreCorrupt, match="damaged"):
         checkpoint.read(tmp_path)
@@ -52,8 +52,8 @@ def test_a_truncated_file_is_noticed(tmp_path: Path) -> None:
 
 def test_equal_weights_give_equal_bytes_whatever_their_order() -> None:
     weights = {"b": torch.ones(2), "a": torch.zeros(3)}
-    turned = dict(reversed(weights.items()))
-    first, second = (hashlib.sha256(checkpoint.to_bytes(each)).hexdigest() for each in (weights, turned))
+    reordered = dict(reversed(weights.items()))
+    first, second = (hashlib.sha256(checkpoint.to_bytes(each)).hexdigest() for each in (weights, reordered))
     assert first == second
     assert torch.equal(checkpoint.from_bytes(checkpoint.to_bytes(weights))["b"], torch.ones(2))
 

@@ -32,7 +32,7 @@ class Regression:
         yield self.x[48:], self.y[48:]
 
 
-class WithoutHeldOut(Regression):
+class NothingHeldOut(Regression):
     def validation(self) -> Iterator[Batch]:
         return iter(())
 
@@ -69,9 +69,9 @@ def test_two_runs_give_the_same_bits_and_leave_the_generator_alone() -> None:
     one, other = a_model(), a_model()
     torch.manual_seed(5)
     fit(one, square, Regression(), CONFIG)
-    drawn = torch.rand(1)
+    number = torch.rand(1)
     torch.manual_seed(5)
-    assert torch.equal(drawn, torch.rand(1))
+    assert torch.equal(number, torch.rand(1))
     torch.manual_seed(99)
     fit(other, square, Regression(), CONFIG)
     assert same(one, other)
@@ -86,14 +86,14 @@ def test_a_killed_training_resumes_bit_for_bit(tmp_path: Path, step: int) -> Non
     undisturbed = a_model()
     expected = fit(undisturbed, square, Regression(), CONFIG)
 
-    def kill(done: int, total: int, what: object) -> None:
+    def kill(done: int, total: int, item: object) -> None:
         assert total == 24
         if done == step:
             raise Killed
 
     with pytest.raises(Killed):
         fit(a_model(), square, Regression(), CONFIG, Watch(kill, tmp_path))
-    torch.manual_seed(12345)  # whatever the new process drew before
+    torch.manual_seed(12345)  # as if the new process had drawn numbers before
     resumed = a_model()
     assert fit(resumed, square, Regression(), CONFIG, Watch(None, tmp_path)) == expected
     assert same(resumed, undisturbed)
@@ -113,7 +113,7 @@ def test_early_stop_waits_patience_epochs_after_the_best() -> None:
 
 
 def test_without_held_out_rows_the_training_loss_is_watched() -> None:
-    result = fit(a_model(), square, WithoutHeldOut(), CONFIG)
+    result = fit(a_model(), square, NothingHeldOut(), CONFIG)
     assert result.best == min(epoch["train/loss"] for epoch in result.history)
 
 

@@ -9,9 +9,9 @@ from fpm.nn.machine import differences, machine, versions
 
 
 def test_versions_are_those_that_run() -> None:
-    told = versions()
-    assert told["python"] == sys.version.split()[0]
-    assert (told["torch"], told["numpy"]) == (torch.__version__, np.__version__)
+    installed = versions()
+    assert installed["python"] == sys.version.split()[0]
+    assert (installed["torch"], installed["numpy"]) == (torch.__version__, np.__version__)
     assert set(machine()) == {"architecture", "processor", "instructions"}
     assert machine() == machine()
 

@@ -1,4 +1,4 @@
-"""Procrustes against scipy's, and on a rotation that is known."""
+"""Procrustes rotation against scipy's, and on a known rotation."""
 
 import numpy as np
 import pytest
@@ -12,33 +12,33 @@ RNG = np.random.default_rng(4)
 OLD = RNG.standard_normal((300, 12)).astype(np.float32)
 
 
-def test_a_turned_space_is_turned_back() -> None:
+def test_a_rotated_space_is_rotated_back() -> None:
     turn = ortho_group.rvs(12, random_state=1)
-    found = rotation(OLD @ turn, OLD)
-    assert residual(found(OLD @ turn), OLD) < 1e-3
-    assert np.allclose(found.rotation_DD, turn.T, atol=1e-5)
-    assert np.allclose(found(OLD @ turn), OLD, atol=1e-4)
+    estimate = rotation(OLD @ turn, OLD)
+    assert residual(estimate(OLD @ turn), OLD) < 1e-3
+    assert np.allclose(estimate.rotation_DD, turn.T, atol=1e-5)
+    assert np.allclose(estimate(OLD @ turn), OLD, atol=1e-4)
 
 
 def test_the_rotation_is_scipys() -> None:
     new = RNG.standard_normal((300, 12))
-    found = rotation(new, OLD)
+    estimate = rotation(new, OLD)
     expected, _ = orthogonal_procrustes(new, OLD.astype(np.float64))
-    assert np.allclose(found.rotation_DD, expected)
-    assert np.allclose(found.rotation_DD @ found.rotation_DD.T, np.eye(12))
+    assert np.allclose(estimate.rotation_DD, expected)
+    assert np.allclose(estimate.rotation_DD @ estimate.rotation_DD.T, np.eye(12))
 
 
 def test_the_residual_by_its_definition_grows_with_noise() -> None:
     residuals = []
     for noise in (0.0, 0.5, 2.0, 100.0):
         new = OLD + noise * RNG.standard_normal(OLD.shape)
-        found = rotation(new, OLD)
-        turned = new @ found.rotation_DD
-        scale = (turned * OLD).sum() / np.square(turned).sum()
-        assert residual(found(new), OLD) == pytest.approx(
-            np.linalg.norm(scale * turned - OLD) / np.linalg.norm(OLD), rel=1e-4, abs=1e-3
+        estimate = rotation(new, OLD)
+        rotated = new @ estimate.rotation_DD
+        scale = (rotated * OLD).sum() / np.square(rotated).sum()
+        assert residual(estimate(new), OLD) == pytest.approx(
+            np.linalg.norm(scale * rotated - OLD) / np.linalg.norm(OLD), rel=1e-4, abs=1e-3
         )
-        residuals.append(residual(found(new), OLD))
+        residuals.append(residual(estimate(new), OLD))
     assert residuals == sorted(residuals)
     assert residuals[-1] > 0.9
 
@@ -48,12 +48,12 @@ def test_vectors_that_point_away_have_nothing_in_common() -> None:
     assert residual(3 * OLD, OLD) < 1e-6
 
 
-def test_a_vectors_bits_do_not_depend_on_those_turned_with_it() -> None:
-    found = rotation(OLD @ ortho_group.rvs(12, random_state=2), OLD)
-    whole = found(OLD)
-    assert all(found(OLD[i : i + 1]).tobytes() == whole[i].tobytes() for i in range(0, 300, 7))
+def test_a_vectors_bits_do_not_depend_on_the_other_rows() -> None:
+    estimate = rotation(OLD @ ortho_group.rvs(12, random_state=2), OLD)
+    whole = estimate(OLD)
+    assert all(estimate(OLD[i : i + 1]).tobytes() == whole[i].tobytes() for i in range(0, 300, 7))
     holed = np.concatenate([OLD[:2], np.full((1, 12), np.nan, np.float32), OLD[2:4]])
-    assert np.isnan(found(holed)[2]).all() and found(holed)[[0, 1, 3, 4]].tobytes() == whole[:4].tobytes()
+    assert np.isnan(estimate(holed)[2]).all() and estimate(holed)[[0, 1, 3, 4]].tobytes() == whole[:4].tobytes()
 
 
 @pytest.mark.parametrize("new", [OLD[:5], OLD[:, :3], np.full_like(OLD, np.nan)])

@@ -16,41 +16,42 @@ from fpm.nn.encoder.batches import (
     Share,
     Split,
     even_cuts,
-    own,
+    own_rows,
     read_ahead,
     recut,
     split,
     stretches,
 )
 from fpm.nn.encoder.history import History, SymbolSessions
-from tests.fpm.nn.encoder.small_sessions import surveyed
+from tests.fpm.nn.encoder.small_sessions import history_of
 
 DAYS = [date(2024, 1, 2) + timedelta(days=i) for i in range(20)]
 COUNTS = (7, 0, 12, 30, 1, 9, 25, 16)  # rows of eight sessions, 100 in all
 
 
 def numbered(counts: tuple[int, ...] = COUNTS, budget: int = 10**9) -> History:
-    """Sessions of so many rows; every row is one value, its number."""
+    """Sessions with these numbers of rows; each row is one value, its number."""
     days = tuple(day for day, count in zip(DAYS, counts, strict=False) for _ in range(count))
     values = np.arange(sum(counts), dtype=np.float32).reshape(-1, 1, 1)
     rows = SymbolSessions(values, tuple(map(str, range(sum(counts)))), days)
-    return surveyed(rows, dict.fromkeys(DAYS[: len(counts)], 5), budget)
+    return history_of(rows, dict.fromkeys(DAYS[: len(counts)], 5), budget)
 
 
 def batches(history: History, mixture: Mixture, held_out: int = 0, share: Share | None = None) -> MixedSessions:
-    days = sorted(history.surveyed)
-    chosen = Split(tuple(days[: len(days) - held_out]), tuple(days[len(days) - held_out :]))
-    return MixedSessions(history, chosen, mixture, share or Share())
+    days = sorted(history.summaries)
+    parts = Split(tuple(days[: len(days) - held_out]), tuple(days[len(days) - held_out :]))
+    return MixedSessions(history, parts, mixture, share or Share())
 
 
-def seen(of: Iterator[torch.Tensor]) -> list[list[int]]:
-    return [batch.flatten().int().tolist() for batch in of]
+def numbers(tensors: Iterator[torch.Tensor]) -> list[list[int]]:
+    """The row numbers of each batch."""
+    return [x_BTF.flatten().int().tolist() for x_BTF in tensors]
 
 
-def test_the_last_sessions_are_held_out_and_six_before_them_used_for_nothing() -> None:
-    chosen = split(list(reversed(DAYS)), validation=3, purge=6)
-    assert chosen.train == tuple(DAYS[:11])
-    assert chosen.validation == tuple(DAYS[17:])
+def test_the_last_sessions_are_held_out_and_six_before_them_are_dropped() -> None:
+    parts = split(list(reversed(DAYS)), validation=3, purge=6)
+    assert parts.train == tuple(DAYS[:11])
+    assert parts.validation == tuple(DAYS[17:])
     assert split(DAYS, validation=0, purge=6).train == tuple(DAYS)
 
 
@@ -60,58 +61,58 @@ def test_too_short_a_history_says_so() -> None:
     assert split(DAYS[:10], validation=3, purge=6).train == (DAYS[0],)
 
 
-@pytest.mark.parametrize("mixed", [1, 20, 40, 1000])
-def test_an_epoch_uses_each_row_once_and_depends_on_seed_and_epoch_alone(mixed: int) -> None:
-    of = batches(numbered(), Mixture(8, mixed, 1))
-    first = seen(of.train(0))
-    assert (len(first), of.steps, {len(batch) for batch in first}) == (12, 12, {8})
+@pytest.mark.parametrize("stretch", [1, 20, 40, 1000])
+def test_an_epoch_uses_each_row_once_and_depends_on_seed_and_epoch_alone(stretch: int) -> None:
+    source = batches(numbered(), Mixture(8, stretch, 1))
+    first = numbers(source.train(0))
+    assert (len(first), source.steps, {len(batch) for batch in first}) == (12, 12, {8})
     assert len(set(chain(*first))) == 96  # four are left out
-    assert first == seen(of.train(0))
-    assert first != seen(of.train(1))
-    assert set(chain(*seen(of.train(1)))) != set(chain(*first))  # and four others in the next epoch
-    assert first != seen(batches(numbered(), Mixture(8, mixed, 2)).train(0))
+    assert first == numbers(source.train(0))
+    assert first != numbers(source.train(1))
+    assert set(chain(*numbers(source.train(1)))) != set(chain(*first))  # and four others in the next epoch
+    assert first != numbers(batches(numbered(), Mixture(8, stretch, 2)).train(0))
 
 
 def test_a_batch_mixes_the_sessions_of_a_stretch() -> None:
     history = numbered((10,) * 10)
-    whole = seen(batches(history, Mixture(50, 1000, 1)).train(0))
+    whole = numbers(batches(history, Mixture(50, 1000, 1)).train(0))
     assert {row // 10 for row in whole[0]} == set(range(10))
-    three = seen(batches(history, Mixture(10, 30, 1)).train(0))
+    three = numbers(batches(history, Mixture(10, 30, 1)).train(0))
     assert all(len({row // 10 for row in batch}) <= 3 for batch in three)
     assert sum(len({row // 10 for row in batch}) == 3 for batch in three) > 5
 
 
 @pytest.mark.parametrize("budget", [0, 4 * 30, 4 * 60])
-def test_what_is_read_depends_on_no_budget(budget: int) -> None:
-    kept, read_again = (batches(numbered(budget=b), Mixture(8, 40, 1), held_out=2) for b in (10**9, budget))
-    assert seen(kept.train(3)) == seen(read_again.train(3))
-    assert seen(kept.validation()) == seen(read_again.validation())
+def test_the_batches_do_not_depend_on_the_budget(budget: int) -> None:
+    cached, read_again = (batches(numbered(budget=b), Mixture(8, 40, 1), held_out=2) for b in (10**9, budget))
+    assert numbers(cached.train(3)) == numbers(read_again.train(3))
+    assert numbers(cached.validation()) == numbers(read_again.validation())
 
 
 def test_validation_is_in_order_and_whole() -> None:
-    held_out = seen(batches(numbered(), Mixture(8, 40, 1), held_out=4).validation())
+    held_out = numbers(batches(numbered(), Mixture(8, 40, 1), held_out=4).validation())
     assert list(chain(*held_out)) == list(range(49, 100))  # 1 + 9 + 25 + 16 rows after the first 49
     assert sorted(len(batch) for batch in held_out) == [7] * 5 + [8] * 2  # 51 rows, at most 8 a batch
-    assert seen(batches(numbered(), Mixture(8, 40, 1)).validation()) == []
+    assert numbers(batches(numbered(), Mixture(8, 40, 1)).validation()) == []
 
 
 def test_fewer_rows_than_a_batch_make_one_batch() -> None:
-    of = batches(numbered((3, 2)), Mixture(32, 4, 1))
-    assert [sorted(batch) for batch in seen(of.train(0))] == [[0, 1, 2, 3, 4]]
-    assert of.steps == 1
+    source = batches(numbered((3, 2)), Mixture(32, 4, 1))
+    assert [sorted(batch) for batch in numbers(source.train(0))] == [[0, 1, 2, 3, 4]]
+    assert source.steps == 1
 
 
 @pytest.mark.parametrize("processes", [2, 4])
 def test_the_processes_shares_are_the_batches_of_one(processes: int) -> None:
     alone = batches(numbered(), Mixture(8, 40, 1), held_out=4)
     shares = [batches(numbered(), Mixture(8, 40, 1), 4, Share(rank, processes)) for rank in range(processes)]
-    for of, parts in (
+    for expected, parts in (
         (alone.train(2), [s.train(2) for s in shares]),
         (alone.validation(), [s.validation() for s in shares]),
     ):
-        together = [list(chain(*rows)) for rows in zip(*map(seen, parts), strict=True)]
-        assert together == seen(of)
-    smallest = min(len(batch) for each in shares for batch in seen(each.validation()))
+        together = [list(chain(*rows)) for rows in zip(*map(numbers, parts), strict=True)]
+        assert together == numbers(expected)
+    smallest = min(len(batch) for share in shares for batch in numbers(share.validation()))
     assert smallest == {2: 3, 4: 1}[processes]  # of seven rows
 
 
@@ -124,11 +125,11 @@ def test_processes_that_cannot_share_a_batch_evenly_are_refused() -> None:
         batches(numbered((7, 9, 1)), Mixture(8, 40, 1), held_out=1, share=Share(0, 2))
 
 
-def test_places_are_shared_batch_by_batch() -> None:
-    place_N, cuts = np.arange(12), np.array([0, 4, 8, 10])  # the last batch is of 2; two places are past the end
-    assert own(place_N, cuts, Share(0, 2)).nonzero()[0].tolist() == [0, 1, 4, 5, 8]
-    assert own(place_N, cuts, Share(1, 2)).nonzero()[0].tolist() == [2, 3, 6, 7, 9]
-    assert own(place_N, cuts, Share()).nonzero()[0].tolist() == list(range(10))
+def test_rows_are_shared_batch_by_batch() -> None:
+    position_N, cuts = np.arange(12), np.array([0, 4, 8, 10])  # the last batch has 2 rows; two rows are past the end
+    assert own_rows(position_N, cuts, Share(0, 2)).nonzero()[0].tolist() == [0, 1, 4, 5, 8]
+    assert own_rows(position_N, cuts, Share(1, 2)).nonzero()[0].tolist() == [2, 3, 6, 7, 9]
+    assert own_rows(position_N, cuts, Share()).nonzero()[0].tolist() == list(range(10))
 
 
 def test_cuts_are_even() -> None:
@@ -139,9 +140,9 @@ def test_cuts_are_even() -> None:
 
 
 def test_stretches_are_as_long_as_they_may_be() -> None:
-    counts = [len(each) for each in stretches(DAYS[:8], numbered(), 40)]
+    counts = [len(stretch) for stretch in stretches(DAYS[:8], numbered(), 40)]
     assert counts == [3, 3, 1, 1]  # 7 + 0 + 12, 30 + 1 + 9, 25, 16
-    assert [len(each) for each in stretches(DAYS[:8], numbered(), 1)] == [1] * 8
+    assert [len(stretch) for stretch in stretches(DAYS[:8], numbered(), 1)] == [1] * 8
 
 
 def test_rows_are_cut_anew_over_the_ends_of_blocks() -> None:
@@ -161,14 +162,14 @@ def test_the_next_stretch_is_read_while_the_present_one_is_used() -> None:
         started[number].set()
         return np.full(1, number)
 
-    coming = read_ahead((lambda stop, n=n: read(n, stop)) for n in range(3))
-    assert next(coming).item() == 0
+    results = read_ahead((lambda stop, n=n: read(n, stop)) for n in range(3))
+    assert next(results).item() == 0
     assert started[1].wait(5)
     assert not started[2].wait(0.05)  # two are in memory, never three
-    assert [block.item() for block in coming] == [1, 2]
+    assert [block.item() for block in results] == [1, 2]
 
 
-def test_what_a_read_raises_is_raised_and_an_abandoned_reader_ends() -> None:
+def test_an_error_of_a_read_is_raised_and_an_abandoned_reader_ends() -> None:
     def broken(stop: threading.Event) -> np.ndarray:
         raise TryLater(code="FPM-ML-075", wrong="a", effect="b", todo="c")
 

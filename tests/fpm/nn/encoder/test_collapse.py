@@ -1,4 +1,4 @@
-"""Collapse figures on clouds whose answer is known, and the gate."""
+"""Collapse figures of clouds with known answers, and the gate."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
-from fpm.nn.encoder.collapse import by_chance, collapse_figures, figures_by_session, gate, nearest, spectrum
+from fpm.nn.encoder.collapse import chance_share, collapse_figures, figures_by_session, gate, nearest, spectrum
 
 RNG = np.random.default_rng(0)
 CLOUD = RNG.standard_normal((1000, 128))
@@ -72,25 +72,25 @@ def test_one_vector_has_no_figures() -> None:
     assert collapse_figures(CLOUD[:1]) == {}
 
 
-def test_neighbours_of_the_same_industry_and_what_chance_shows() -> None:
+def test_neighbours_of_the_same_industry_against_chance() -> None:
     centres = 10 * RNG.standard_normal((2, 6))
     industries = ["bank" if i % 3 else "steel" for i in range(60)]
     cloud = centres[[i % 2 for i in range(60)]] + 0.01 * RNG.standard_normal((60, 6))
-    beside = nearest(cloud)
-    expected = np.mean([industries[i] == industries[beside[i]] for i in range(60)])
+    neighbour = nearest(cloud)
+    expected = np.mean([industries[i] == industries[neighbour[i]] for i in range(60)])
     assert collapse_figures(cloud, industries=industries)["same_industry"] == pytest.approx(expected)
     pairs = [industries[i] == industries[j] for i in range(60) for j in range(60) if i != j]
-    assert by_chance(industries) == pytest.approx(np.mean(pairs))
-    assert by_chance(["alone"]) == 0.0
+    assert chance_share(industries) == pytest.approx(np.mean(pairs))
+    assert chance_share(["alone"]) == 0.0
 
 
-def test_each_session_is_judged_alone() -> None:
+def test_each_session_has_its_own_figures() -> None:
     sessions = ["monday"] * 100 + ["tuesday"] * 100 + ["friday"]
     cloud = np.concatenate([CLOUD[:100], np.ones((100, 128)), CLOUD[:1]])
-    found = figures_by_session(cloud, sessions)
-    assert list(found) == ["monday", "tuesday", "friday"]
-    assert found["monday"] == collapse_figures(CLOUD[:100]) and found["tuesday"]["rank"] < 1.01
-    assert found["friday"] == {}
+    figures = figures_by_session(cloud, sessions)
+    assert list(figures) == ["monday", "tuesday", "friday"]
+    assert figures["monday"] == collapse_figures(CLOUD[:100]) and figures["tuesday"]["rank"] < 1.01
+    assert figures["friday"] == {}
 
 
 def test_the_spectrum_is_that_of_the_covariance() -> None:

@@ -1,4 +1,4 @@
-"""What is hidden in pre-training: as much in every session, whole or by family, and nothing else."""
+"""The veil of pre-training: equally many tokens in every session, whole or by family, and nothing else."""
 
 import numpy as np
 import pytest
@@ -15,18 +15,18 @@ def names_by_family(profile: str, names: tuple[str, ...]) -> list[set[str]]:
     flows = [names[i] for i in feature_indices(profile)[1]]
     numbers = families(profile)
     return [
-        {name for name, number in zip(flows, numbers, strict=True) if number == each}
-        for each in range(max(numbers) + 1)
+        {name for name, number in zip(flows, numbers, strict=True) if number == family}
+        for family in range(max(numbers) + 1)
     ]
 
 
 def test_a_family_is_what_one_kind_of_event_adds() -> None:
-    found = names_by_family("l2_32", L2_32)
-    assert {"amount", "volume", "trade_count", "avg_trade_amount"} in found
-    assert {"buy_amount", "buy_volume", "buy_count"} in found
-    assert {"xl_buy_volume", "xl_buy_count"} in found
-    assert {"cancel_amount", "cancel_volume", "cancel_count"} in found
-    assert len(found) == 11
+    by_family = names_by_family("l2_32", L2_32)
+    assert {"amount", "volume", "trade_count", "avg_trade_amount"} in by_family
+    assert {"buy_amount", "buy_volume", "buy_count"} in by_family
+    assert {"xl_buy_volume", "xl_buy_count"} in by_family
+    assert {"cancel_amount", "cancel_volume", "cancel_count"} in by_family
+    assert len(by_family) == 11
     assert {"up_amount", "up_volume", "up_return_amount"} in names_by_family("bar_32", BAR_32)
 
 
@@ -35,10 +35,10 @@ def test_the_mask_hides_as_many_tokens_in_every_session(tokens: int, ratio: floa
     torch.manual_seed(0)
     masked = draw_mask(500, tokens, ratio)
     assert (masked.sum(dim=1) == hidden).all()
-    assert masked.float().mean(dim=0) == pytest.approx(np.full(tokens, hidden / tokens), abs=0.1)  # every place alike
+    assert masked.float().mean(dim=0) == pytest.approx(np.full(tokens, hidden / tokens), abs=0.1)  # every token alike
 
 
-def test_a_veil_hides_whole_families_of_the_drawn_tokens() -> None:
+def test_a_veil_hides_whole_families_of_its_tokens() -> None:
     torch.manual_seed(0)
     family = torch.tensor(families("l2_32"))
     veil = draw_veil(400, 16, family, 0.25, 0.7)
@@ -68,8 +68,8 @@ def test_hidden_flows_are_unavailable_and_all_else_is_as_it_was() -> None:
     veiled = veil.over(x, FLOWS, 7)
     for row in range(6):
         for slot in range(20):
-            for place, feature in enumerate(FLOWS):
-                if veil.flows_BNG[row, slot // 7, place]:
+            for flow, feature in enumerate(FLOWS):
+                if veil.flows_BNG[row, slot // 7, flow]:
                     assert torch.isnan(veiled[row, slot, feature])
                 else:
                     assert veiled[row, slot, feature] == x[row, slot, feature]

@@ -1,4 +1,4 @@
-"""The encoder: what it sees, what it must not see, and that a vector is a symbol's own."""
+"""The encoder: what it may and may not see, and that a symbol's vector depends on no other symbol."""
 
 from dataclasses import replace
 
@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from fpm.errors import ModelRefused, UsageError
-from fpm.nn.encoder.network import PRESETS, Encoder, EncoderConfig, embed, fitted
+from fpm.nn.encoder.network import PRESETS, Encoder, EncoderConfig, config_for_grid, embed
 from fpm.nn.encoder.tokens import phases
 from fpm.nn.fit import deterministic
 from fpm.schema import FEATURES, PRICE_FEATURES
-from tests.fpm.nn.encoder.small_sessions import SLOTS, sessions
+from tests.fpm.nn.encoder.small_sessions import SLOTS, random_sessions
 
 SMALL = EncoderConfig(slots=SLOTS, minutes_per_token=4, layers=2, hidden=64, dropout=0.1, pooling="attention", stem=4)
 PLAIN = replace(SMALL, minutes_per_token=1, stem=0, pooling="last")
@@ -19,7 +19,7 @@ RAGGED = replace(SMALL, minutes_per_token=7, pooling="mean")  # 7 does not divid
 UNEVEN = replace(SMALL, whole=64, spread=4)
 SHAPES = {
     "several minutes a token": SMALL,
-    "unevenness and a whole": UNEVEN,
+    "spread and whole-session dimensions": UNEVEN,
     "one minute a token": PLAIN,
     "a ragged last token": RAGGED,
 }
@@ -28,12 +28,12 @@ SHAPES = {
 def an_encoder(config: EncoderConfig = SMALL, profile: str = "l2_32") -> Encoder:
     with deterministic(7):
         encoder = Encoder(config, profile)
-        encoder.tokens.calibrate(sessions(200, 1).x_NTF)
+        encoder.tokens.calibrate(random_sessions(200, 1).x_NTF)
     return encoder.eval()
 
 
 def some(count: int, seed: int = 0) -> np.ndarray:
-    x = sessions(count, seed).x_NTF
+    x = random_sessions(count, seed).x_NTF
     x[np.random.default_rng(seed).random(x.shape) < 0.02] = np.nan
     return x
 
@@ -62,20 +62,20 @@ def test_the_bidirectional_pass_sees_the_whole_session() -> None:
 
 
 def test_a_mask_hides_the_flows_of_its_tokens_and_not_the_prices() -> None:
-    encoder, x = an_encoder(), torch.from_numpy(sessions(3, 0).x_NTF)
+    encoder, x = an_encoder(), torch.from_numpy(random_sessions(3, 0).x_NTF)
     masked = torch.zeros(3, 12, dtype=torch.bool)
     masked[:, 5] = True
     other_flows, other_prices = x.clone(), x.clone()
     other_flows[:, 20:24, 4:] = 9.0
     other_prices[:, 20:24, :4] = 0.5
     with torch.no_grad():
-        seen, flows, prices = (
+        original, flows, prices = (
             encoder.contextualise(encoder.tokens(each), masked) for each in (x, other_flows, other_prices)
         )
         unmasked = encoder.contextualise(encoder.tokens(other_flows))
-    assert torch.equal(seen, flows)
-    assert not torch.equal(seen, prices)
-    assert not torch.equal(seen, unmasked)
+    assert torch.equal(original, flows)
+    assert not torch.equal(original, prices)
+    assert not torch.equal(original, unmasked)
 
 
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
@@ -101,7 +101,7 @@ def test_a_symbol_without_features_has_no_vector_and_disturbs_nobody() -> None:
 
 
 def test_unavailable_is_not_the_same_as_average_or_zero() -> None:
-    encoder, x = an_encoder(), sessions(1, 0).x_NTF
+    encoder, x = an_encoder(), random_sessions(1, 0).x_NTF
     missing, average, zero = x.copy(), x.copy(), x.copy()
     missing[:, 8:16, 5] = np.nan
     average[:, 8:16, 5] = np.expm1(encoder.tokens.location_F[5].item())
@@ -112,7 +112,7 @@ def test_unavailable_is_not_the_same_as_average_or_zero() -> None:
 
 
 def test_an_always_unavailable_feature_is_no_obstacle() -> None:
-    x = sessions(50, 0).x_NTF
+    x = random_sessions(50, 0).x_NTF
     x[:, :, 6] = np.nan
     encoder = an_encoder()
     encoder.tokens.calibrate(x)
@@ -145,18 +145,15 @@ def test_whole_dimensions_start_as_the_mean_of_the_session() -> None:
     value = encoder.pooling.value(h)
     pooled = encoder.pool(h)
     assert torch.allclose(pooled[:, :64], value[..., :64].mean(dim=1), atol=1e-6)
-    centre, place = (
-        (np.arange(8) + 0.5) / 8,
-        (np.arange(12) + 0.5) / 12,
-    )
-    weight = np.exp(-(((place[:, None] - centre) * 8) ** 2) / 2)
+    centre, position = (np.arange(8) + 0.5) / 8, (np.arange(12) + 0.5) / 12
+    weight = np.exp(-(((position[:, None] - centre) * 8) ** 2) / 2)
     weight /= weight.sum(axis=0)
     parts = np.einsum("nh,bnhe->bhe", weight, value[..., 64:].detach().numpy().reshape(2, 12, 8, 8))
     assert np.allclose(pooled[:, 64:].detach().numpy(), parts.reshape(2, 64), atol=1e-6)
 
 
 def test_the_spread_units_are_the_unevenness_of_a_mix_over_a_tokens_minutes() -> None:
-    encoder, x = an_encoder(UNEVEN), torch.from_numpy(sessions(3, 0).x_NTF)
+    encoder, x = an_encoder(UNEVEN), torch.from_numpy(random_sessions(3, 0).x_NTF)
     tokens = encoder.tokens
     assert tokens.mix is not None
     with torch.no_grad():
@@ -208,13 +205,13 @@ def test_another_grid_and_a_vector_that_is_not_finite_are_refused() -> None:
 
 
 def test_longer_bars_make_tokens_of_the_same_time() -> None:
-    """A quarter of an hour a token is fifteen bars of a minute, or one of fifteen: then nothing spreads within it."""
+    """A token of fifteen minutes is fifteen one-minute bars, or one bar of fifteen minutes without spread within it."""
     demo = PRESETS["demo"]
-    assert fitted(demo, slots=240, bar_minutes=1) == demo
-    quarters = fitted(demo, slots=16, bar_minutes=15)
+    assert config_for_grid(demo, slots=240, bar_minutes=1) == demo
+    quarters = config_for_grid(demo, slots=16, bar_minutes=15)
     assert (quarters.tokens.count, quarters.minutes_per_token, quarters.spread) == (16, 1, 0)
-    vector_D = embed(Encoder(quarters, "l2_32"), sessions(1, 0, slots=16).x_NTF)[0]
-    assert np.isfinite(vector_D).all() and fitted(PRESETS["default"], 16, 15).minutes_per_token == 1
+    vector_D = embed(Encoder(quarters, "l2_32"), random_sessions(1, 0, slots=16).x_NTF)[0]
+    assert np.isfinite(vector_D).all() and config_for_grid(PRESETS["default"], 16, 15).minutes_per_token == 1
 
 
 def test_an_unknown_pooling_is_refused_by_name() -> None:
@@ -225,4 +222,4 @@ def test_an_unknown_pooling_is_refused_by_name() -> None:
 def test_the_default_is_the_reports_encoder() -> None:
     encoder = Encoder(PRESETS["default"], "l2_32")
     assert (len(encoder.blocks), encoder.config.width, encoder.config.minutes_per_token) == (4, 128, 1)
-    assert embed(encoder, sessions(1, 0, slots=240).x_NTF).shape == (1, 128)
+    assert embed(encoder, random_sessions(1, 0, slots=240).x_NTF).shape == (1, 128)

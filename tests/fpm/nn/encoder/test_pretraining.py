@@ -1,4 +1,4 @@
-"""The two tasks: strictly causal, in baseline units, blind to what is unavailable; and what they make of an encoder."""
+"""The two tasks: strictly causal, in baseline units, without unavailable entries; and the encoder that they train."""
 
 import json
 from collections.abc import Iterator
@@ -18,9 +18,10 @@ from fpm.nn.encoder.history import SymbolSessions
 from fpm.nn.encoder.masking import draw_veil
 from fpm.nn.encoder.network import Encoder, EncoderConfig, embed
 from fpm.nn.encoder.pretraining import (
-    Pretrained,
     Pretraining,
     PretrainingConfig,
+    PretrainingResult,
+    Recipe,
     anchors,
     last_known,
     load,
@@ -32,7 +33,14 @@ from fpm.nn.encoder.pretraining import (
 )
 from fpm.nn.fit import FitConfig, Watch, deterministic, fit
 from fpm.schema import BAR_32, L2_32
-from tests.fpm.nn.encoder.small_sessions import CLOSE, SLOTS, correlation_of_ridge, history, sessions, surveyed
+from tests.fpm.nn.encoder.small_sessions import (
+    CLOSE,
+    SLOTS,
+    correlation_of_ridge,
+    history_of,
+    random_sessions,
+    symbol_sessions,
+)
 
 SHAPE = EncoderConfig(
     slots=SLOTS, minutes_per_token=6, layers=1, hidden=64, dropout=0.1, pooling="attention", whole=64, stem=4, spread=4
@@ -50,7 +58,7 @@ NAN = float("nan")
 def a_model(shape: EncoderConfig = SHAPE, x_NTF: np.ndarray | None = None) -> Pretraining:
     with deterministic(5):
         model = Pretraining(Encoder(shape, "l2_32"), CONFIG)
-        model.calibrate(sessions(300, 1).x_NTF if x_NTF is None else x_NTF)
+        model.calibrate(random_sessions(300, 1).x_NTF if x_NTF is None else x_NTF)
     return model.eval()
 
 
@@ -62,8 +70,10 @@ def test_no_input_at_or_after_a_token_changes_its_prediction(minutes: int) -> No
     model = a_model(replace(SHAPE, minutes_per_token=minutes))
     with torch.no_grad():
         for parameter in model.price_head.parameters():
-            parameter.normal_(generator=torch.Generator().manual_seed(0))  # it starts at 0, which would prove nothing
-        x = torch.from_numpy(sessions(4, 2).x_NTF)
+            parameter.normal_(
+                generator=torch.Generator().manual_seed(0)
+            )  # at its initial 0 the test would prove nothing
+        x = torch.from_numpy(random_sessions(4, 2).x_NTF)
         before = model.predict(model.encoder.tokens(x))
         for slot in range(SLOTS):
             changed = x.clone()
@@ -74,7 +84,7 @@ def test_no_input_at_or_after_a_token_changes_its_prediction(minutes: int) -> No
 
 
 class Peeking(Pretraining):
-    """The planted leak: a token's prediction read from a pass that has seen it."""
+    """A planted leak: the prediction of a token comes from a pass that has seen it."""
 
     def predict(self, parts: object) -> Tensor:
         h_BND = self.encoder.contextualise(parts)  # type: ignore[arg-type]
@@ -82,7 +92,7 @@ class Peeking(Pretraining):
 
 
 class Walks:
-    """Random walks: no past foretells them."""
+    """Random walks: no past predicts them."""
 
     steps = 25
 
@@ -98,8 +108,8 @@ class Walks:
 
 
 def error_over_irreducible(kind: type[Pretraining], minutes: int) -> float:
-    """Of the close on walks not trained on, after training on others; the irreducible part is 1e-6 a minute."""
-    training, unseen = sessions(1600, 1).x_NTF, torch.from_numpy(sessions(1000, 2).x_NTF)
+    """Error of the close on unseen walks, over the irreducible error of 1e-6 per minute."""
+    training, unseen = random_sessions(1600, 1).x_NTF, torch.from_numpy(random_sessions(1000, 2).x_NTF)
     shape = replace(SHAPE, minutes_per_token=minutes, dropout=0.0)
     with deterministic(5):
         model = kind(Encoder(shape, "l2_32"), CONFIG)
@@ -131,7 +141,7 @@ def test_the_last_known_value_before_each_token() -> None:
     assert np.array_equal(last_known(late.reshape(1, 3, 2, 1)).flatten(), [NAN, NAN, 4.0], equal_nan=True)
 
 
-def test_prices_are_foretold_by_the_last_close_and_ratios_by_themselves() -> None:
+def test_prices_are_predicted_by_the_last_close_and_ratios_by_themselves() -> None:
     assert [L2_32[i] for i in anchors("l2_32")] == ["close", "close", "close", "price_pos"]
     assert [BAR_32[i] for i in anchors("bar_32")] == ["close"] * 7 + ["range_pos"]
 
@@ -148,8 +158,8 @@ def test_the_surprise_is_that_of_a_normal_distribution() -> None:
     assert surprise(torch.tensor([NAN]), torch.tensor([1.0])).item() == 0.0
 
 
-def test_hidden_flows_do_not_reach_what_rebuilds_them() -> None:
-    model, x = a_model(), torch.from_numpy(sessions(64, 1).x_NTF)
+def test_hidden_flows_do_not_reach_the_decoder() -> None:
+    model, x = a_model(), torch.from_numpy(random_sessions(64, 1).x_NTF)
     flows, minutes = model.encoder.tokens.flows, SHAPE.minutes_per_token
     with torch.no_grad():
         torch.manual_seed(3)
@@ -160,12 +170,12 @@ def test_hidden_flows_do_not_reach_what_rebuilds_them() -> None:
         vectors = []
         for each in (x, other):
             torch.manual_seed(3)
-            vectors.append(model.rebuild(each, model.encoder.tokens(each))[-1])
+            vectors.append(model.rebuild(each, model.encoder.tokens(each)).z_BD)
     assert torch.equal(*vectors)
 
 
 def test_an_untrained_head_is_the_baseline_in_baseline_units() -> None:
-    x = sessions(300, 1).x_NTF
+    x = random_sessions(300, 1).x_NTF
     with deterministic(0):
         loss = a_model(x_NTF=x)(torch.from_numpy(x))
     assert loss.parts["forward"].item() == pytest.approx(loss.parts["forward_baseline"].item(), rel=1e-6)
@@ -177,7 +187,7 @@ def test_an_untrained_head_is_the_baseline_in_baseline_units() -> None:
 @pytest.mark.parametrize(("likelihood", "task"), [(True, "surprise"), (False, "backward")])
 def test_the_loss_is_the_weighted_sum_of_its_parts(likelihood: bool, task: str) -> None:
     weights = replace(CONFIG, forward_weight=2.0, backward_weight=0.5, penalty_weight=0.1, likelihood=likelihood)
-    x = torch.from_numpy(sessions(64, 1).x_NTF)
+    x = torch.from_numpy(random_sessions(64, 1).x_NTF)
     with deterministic(0):
         loss = Pretraining(Encoder(SHAPE, "l2_32"), weights).eval()(x)
     parts = {name: part.item() for name, part in loss.parts.items()}
@@ -187,14 +197,14 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(likelihood: bool, task: str) 
 
 
 def test_a_session_with_gaps_and_one_without_anything_still_train() -> None:
-    x = sessions(8, 1).x_NTF
+    x = random_sessions(8, 1).x_NTF
     x[0] = np.nan
     x[1, :20] = np.nan
     x[2, :, 4:] = np.nan
     model = a_model().train()
     loss = model(torch.from_numpy(x))
     loss.total.backward()
-    gradients = [each.grad for each in model.parameters() if each.grad is not None]
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     assert torch.isfinite(loss.total)
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
@@ -202,15 +212,15 @@ def test_a_session_with_gaps_and_one_without_anything_still_train() -> None:
 # --- a whole training ------------------------------------------------------------------------------------------------
 
 
-def train(rows: SymbolSessions, watch: Watch | None = None, config: PretrainingConfig = CONFIG) -> Pretrained:
-    chosen = split(sorted(set(rows.sessions)), config.validation_sessions, config.purge)
-    return pretrain(surveyed(rows, samples(chosen, config)), chosen, ("l2_32", SHAPE, config), watch or Watch())
+def train(rows: SymbolSessions, watch: Watch | None = None, config: PretrainingConfig = CONFIG) -> PretrainingResult:
+    parts = split(sorted(set(rows.sessions)), config.validation_sessions, config.purge)
+    return pretrain(history_of(rows, samples(parts, config)), parts, Recipe("l2_32", SHAPE, config), watch or Watch())
 
 
 @cache
-def trained() -> Pretrained:
+def trained() -> PretrainingResult:
     longer = replace(CONFIG, fit=replace(CONFIG.fit, epochs=8, patience=8))
-    return train(history(days=20, symbols=60), config=longer)
+    return train(symbol_sessions(days=20, symbols=60), config=longer)
 
 
 def test_training_passes_the_gate_and_learns_the_flows() -> None:
@@ -223,14 +233,14 @@ def test_training_passes_the_gate_and_learns_the_flows() -> None:
     json.dumps([result.figures, result.untrained, result.history], allow_nan=False)
 
 
-def test_the_timing_of_volume_can_be_read_off_linearly() -> None:
-    train_on, test_on = sessions(800, 11), sessions(500, 12)
+def test_the_timing_of_volume_is_a_linear_function_of_the_fingerprint() -> None:
+    train_on, test_on = random_sessions(800, 11), random_sessions(500, 12)
     z, unseen = embed(trained().encoder, train_on.x_NTF), embed(trained().encoder, test_on.x_NTF)
-    found = correlation_of_ridge(z, train_on.timing_N, unseen, test_on.timing_N)
+    correlation = correlation_of_ridge(z, train_on.timing_N, unseen, test_on.timing_N)
     ideal = np.corrcoef(test_on.ideal_N, test_on.timing_N)[0, 1]
     total = test_on.x_NTF[:, :, 5].sum(axis=1)
-    assert abs(np.corrcoef(total, test_on.timing_N)[0, 1]) < 0.15  # no daily total knows it
-    assert found >= 0.8 * ideal
+    assert abs(np.corrcoef(total, test_on.timing_N)[0, 1]) < 0.15  # no daily total shows it
+    assert correlation >= 0.8 * ideal
 
 
 class Killed(Exception):
@@ -239,9 +249,9 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("step", [2, 5, 8])
 def test_a_killed_training_ends_in_the_same_bits(tmp_path: Path, step: int) -> None:
-    rows = history(days=14, symbols=40)
+    rows = symbol_sessions(days=14, symbols=40)
 
-    def kill(done: int, total: int, what: object) -> None:
+    def kill(done: int, total: int, item: object) -> None:
         if done == step:
             raise Killed
 
@@ -254,33 +264,34 @@ def test_a_killed_training_ends_in_the_same_bits(tmp_path: Path, step: int) -> N
     assert bits[0] == bits[1]
 
 
-def test_scales_and_weights_know_nothing_of_the_held_out_sessions() -> None:
-    rows = history(days=14, symbols=20)
-    chosen = split(sorted(set(rows.sessions)), 2, 6)
-    later = np.array([session > chosen.train[-1] for session in rows.sessions])
-    other = replace(rows, x_NTF=np.where(later[:, None, None], 2 * rows.x_NTF, rows.x_NTF).astype(np.float16))
+def test_scales_and_weights_do_not_depend_on_the_held_out_sessions() -> None:
+    rows = symbol_sessions(days=14, symbols=20)
+    parts = split(sorted(set(rows.sessions)), 2, 6)
+    later = np.array([session > parts.train[-1] for session in rows.sessions])
+    changed = np.where(later[:, None, None], 2 * rows.features, rows.features).astype(np.float16)
+    other = replace(rows, features=changed)
     once = replace(CONFIG, fit=replace(CONFIG.fit, epochs=1))
     first, second = (train(each, config=once).encoder.state_dict() for each in (rows, other))
     assert checkpoint.to_bytes(first) == checkpoint.to_bytes(second)
 
 
 def test_a_collapsed_encoder_is_refused_with_a_reason() -> None:
-    rows = history(days=14, symbols=20)
-    flat = replace(rows, x_NTF=np.zeros_like(rows.x_NTF))  # nothing to tell one session from another
+    rows = symbol_sessions(days=14, symbols=20)
+    flat = replace(rows, features=np.zeros_like(rows.features))  # all sessions are alike
     assert train(flat).refused_because is not None
 
 
 def test_one_symbol_and_one_session() -> None:
-    rows = history(days=1, symbols=1)
+    rows = symbol_sessions(days=1, symbols=1)
     alone = Split(tuple(set(rows.sessions)), ())
-    result = pretrain(surveyed(rows, samples(alone, CONFIG)), alone, ("l2_32", SHAPE, CONFIG), Watch())
+    result = pretrain(history_of(rows, samples(alone, CONFIG)), alone, Recipe("l2_32", SHAPE, CONFIG), Watch())
     assert result.refused_because == "fewer than two fingerprints to judge by"
-    assert np.isfinite(embed(result.encoder, rows.x_NTF.astype(np.float32))).all()
+    assert np.isfinite(embed(result.encoder, rows.features.astype(np.float32))).all()
 
 
 def test_a_vintage_is_loaded_from_its_manifest_and_weights() -> None:
     encoder = trained().encoder
     manifest = json.loads(json.dumps({"profile": "l2_32", "encoder": asdict(SHAPE)}))
     loaded = load(manifest, checkpoint.to_bytes(encoder.state_dict()))
-    x = sessions(5, 3).x_NTF
+    x = random_sessions(5, 3).x_NTF
     assert embed(loaded, x).tobytes() == embed(encoder, x).tobytes()

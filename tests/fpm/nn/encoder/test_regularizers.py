@@ -1,4 +1,4 @@
-"""The penalties against numbers worked out by hand and figures known of independent and identical dimensions."""
+"""The penalties against numbers by hand, and against known figures of independent and identical dimensions."""
 
 import math
 
@@ -31,7 +31,7 @@ def test_the_fixed_orthogonality_can() -> None:
     assert regularizers.fixed_orthogonality(identical_dimensions()).item() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_half_the_dimensions_may_die_unpenalised_only_in_the_paper() -> None:
+def test_only_the_paper_lets_half_the_dimensions_die_without_penalty() -> None:
     half_dead = normal() * (torch.arange(D) < D // 2)
     assert regularizers.paper_diversity(half_dead).item() == 0.0
     assert regularizers.fixed_diversity(half_dead).item() == pytest.approx(0.5, abs=0.03)
@@ -70,12 +70,12 @@ def test_the_fixed_orthogonality_is_the_mean_squared_correlation() -> None:
 @pytest.mark.parametrize("z", [torch.zeros(4, 3), torch.ones(4, 3), normal(1, 3), normal(2, 3)])
 def test_every_penalty_and_gradient_is_finite_where_vectors_collapse(form: str, z: torch.Tensor) -> None:
     z = z.clone().requires_grad_()
-    found = penalties(z, form)
-    assert found.keys() == {"diversity", "orthogonality", "uniformity"}
-    torch.stack(list(found.values())).sum().backward() if len(z) > 1 else None
-    assert all(torch.isfinite(value) for value in found.values())
+    values = penalties(z, form)
+    assert values.keys() == {"diversity", "orthogonality", "uniformity"}
+    torch.stack(list(values.values())).sum().backward() if len(z) > 1 else None
+    assert all(torch.isfinite(value) for value in values.values())
     assert z.grad is None or torch.isfinite(z.grad).all()
 
 
-def test_a_batch_of_one_has_nothing_to_be_apart_from() -> None:
+def test_a_batch_of_one_has_no_penalty() -> None:
     assert all(value.item() == 0.0 for value in penalties(normal(1, 3), "fixed").values())

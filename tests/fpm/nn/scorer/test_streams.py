@@ -14,7 +14,7 @@ from scipy import stats
 
 from fpm.errors import LookAhead, ModelRefused, TryLater
 from fpm.nn.checkpoint import from_bytes
-from fpm.nn.compute import compute
+from fpm.nn.compute import compute_on
 from fpm.nn.fit import FitConfig, FitResult, Watch
 from fpm.nn.scorer import streams
 from fpm.nn.scorer.network import ScorerConfig
@@ -92,7 +92,7 @@ def test_a_stream_finds_most_of_a_known_answer(stream: str) -> None:
     ],
 )
 def test_elsewhere_or_with_half_the_digits_a_stream_finds_as_much(device: str, precision: str) -> None:
-    found, _ = train(whole(), made().labels, parts(), CONFIG, Watch(), compute(device, precision))
+    found, _ = train(whole(), made().labels, parts(), CONFIG, Watch(), compute_on(device, precision))
     assert {parameter.device.type for scorer in found.scorers.values() for parameter in scorer.parameters()} == {"cpu"}
     for stream in STREAMS:
         single = rank_ic(trained()[0], stream, made().labels)
