@@ -151,7 +151,7 @@ def _decide(
     if holding_N.sum() > 0 and not is_rebalance(stores.market, inputs.session):
         return Decision(index, _frame(index, inputs.market, holding_N / holding_N.sum(), benchmark_N), None)
     config = replace(PRESETS[stores.settings.preset], sessions_per_year=stores.market.sessions_per_year)
-    solution = optimise(_candidates(inputs, benchmark_N, holding_N), config.of(index), config)
+    solution = optimise(_candidates(inputs, benchmark_N, holding_N), config.bounds_for(index), config)
     return Decision(index, _frame(index, inputs.market, solution.weight_N, benchmark_N), solution)
 
 
@@ -196,7 +196,7 @@ def _carried(weights: pl.DataFrame, market: Prices) -> Floats:
 
 
 def _frame(index: str, market: Prices, weight_N: Floats, benchmark_N: Floats) -> pl.DataFrame:
-    """Rows of the table `weights`: every name with a price, including those at 0, so that a sold name is served as 0."""
+    """Rows of the table `weights`: every name with a price, also those at 0, so that a sold name is served as 0."""
     rows = pl.DataFrame({"symbol": market.symbols, "weight": weight_N, "benchmark_weight": benchmark_N})
     priced = rows.filter(pl.Series(np.isfinite(market.close_TN[-1])))
     return priced.select("symbol", pl.lit(index).alias("index"), "weight", "benchmark_weight")

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from consumers import parity
-from fpm.commands import schedule
+from fpm.commands import jobs, training
+from fpm.commands.night import nightly
 from fpm.exchange import simulate
 from fpm.nn.checkpoint import from_bytes
 from fpm.nn.encoder.vintage import load
@@ -32,12 +33,12 @@ def test_the_night_after_a_new_vintage_publishes_both(tmp_path: Path, postgres_s
     with opened(tmp_path / "home", postgres_server) as stores:
         ingest(stores, first_copies(source, tmp_path / "deliveries", sessions), cut_off(stores.market, session))
         for name in FEATURE_JOBS:
-            schedule.backfill(schedule.job(name), sessions[0], session, stores, quiet)
-        schedule.walk_forward(stores, schedule.plan(stores, before, session, 1), silent)  # a refit a session
+            jobs.backfill(name, sessions[0], session, stores, quiet)
+        training.walk_forward(stores, training.plan(stores, before, session, 1), silent)  # a refit a session
         former, vintage = stores.models.list("encoder")
-        schedule.nightly(before, stores)
+        nightly(before, stores)
         assert served("fingerprints", stores)["vintage"].unique().to_list() == [former.id]
-        night = schedule.nightly(session, stores)
+        night = nightly(session, stores)
         assert [row["job"] for row in night].count("fingerprints") == 2
         assert served("fingerprints", stores)["vintage"].unique().to_list() == [vintage.id]
         old = served("fingerprints", stores, former=True)
@@ -61,11 +62,11 @@ def test_the_night_after_a_new_vintage_publishes_both(tmp_path: Path, postgres_s
         # a former vintage that cannot be read any more holds up no night
         damaged = former.path / "weights.safetensors"
         damaged.write_bytes(b"")
-        night = schedule.nightly(session, stores)
+        night = nightly(session, stores)
         assert "failed" not in [row["status"] for row in night]  # its fingerprints of the session are there already
         path = stores.lake.root / stores.lake.relative("fingerprints", session, former.id)
         path.unlink()
-        night = schedule.nightly(session, stores)
+        night = nightly(session, stores)
         assert [row["status"] for row in night if row["job"] == "fingerprints"] == ["unchanged", "failed"]
         assert served("fingerprints", stores, former=True).is_empty()
         assert len(served("fingerprints", stores)) == len(new)

@@ -1,11 +1,9 @@
-"""The README's shell and Python blocks, run as a reader would: one after the other, on bars of his own."""
+"""The README's shell and Python blocks, run as a reader would: one after the other, on the reader's own bars."""
 
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import pytest
 from fpm.sessions import market, sessions_between
 from fpm.store.postgres.server import connect, stop_server
 from fpm.store.settings import Settings
+from tests.shell import bash, run
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF")
@@ -33,7 +32,7 @@ def own_bars(path: Path) -> None:
 
 
 def _session(symbol: str, day: date, rng: np.random.Generator) -> pl.DataFrame:
-    start = datetime(day.year, day.month, day.day, 9, 30)
+    start = datetime.combine(day, time(9, 30))  # naive, as the README says
     price = np.round(40 + 5 * SYMBOLS.index(symbol) + np.cumsum(rng.normal(0, 0.02, 391)), 2)
     opened, closed = price[:-1], price[1:]
     return pl.DataFrame(
@@ -52,35 +51,28 @@ def _session(symbol: str, day: date, rng: np.random.Generator) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the reader works: own bars, then everything the first shell block says."""
-    place = tmp_path_factory.mktemp("reader")
-    own_bars(place / "bars-2018.parquet")
-    yield place
-    stop_server(Settings(home=place / ".fpm-us"))
-
-
-def run(command: list[str], place: Path) -> str:
-    environment = {**os.environ, "FPM_HOME": str(place / ".fpm-us"), "OMP_NUM_THREADS": "1"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
+    folder = tmp_path_factory.mktemp("reader")
+    own_bars(folder / "bars-2018.parquet")
+    yield folder
+    stop_server(Settings(home=folder / ".fpm-us"))
 
 
 def test_the_blocks_run_in_the_order_of_the_page(folder: Path) -> None:
     bring, read = blocks("bash")
-    run(["bash", "-euo", "pipefail", "-c", bring], folder)
-    assert (folder / ".fpm-us" / "reports" / "report.html").stat().st_size > 100_000
+    home = folder / ".fpm-us"
+    bash(bring, folder, home)
+    assert (home / "reports" / "report.html").stat().st_size > 100_000
     closes = pl.DataFrame({"symbol": ["AAA.US", "BBB.US"], "event_timestamp": ["2018-04-20T21:00:00Z"] * 2})
-    vintage = pl.read_parquet(next((folder / ".fpm-us/lake/fingerprints").rglob("*.parquet")))["vintage"][0]
+    vintage = pl.read_parquet(next((home / "lake/fingerprints").rglob("*.parquet")))["vintage"][0]
     closes.with_columns(
         pl.col("event_timestamp").str.to_datetime(time_zone="UTC"), vintage=pl.lit(vintage)
     ).write_parquet(folder / "entities.parquet")
-    run(["bash", "-euo", "pipefail", "-c", read], folder)
+    bash(read, folder, home)
     frame = pl.read_parquet(folder / "frame.parquet")
     assert frame["symbol"].to_list() == ["AAA.US", "BBB.US"] and frame["fingerprint"].null_count() == 0
     assert pl.read_parquet(folder / "scores.parquet")["stream"].n_unique() == 3
     (python,) = blocks("python")
-    run([sys.executable, "-c", python + "\nassert frame.height == 2 and latest.height == 1"], folder)
+    run([sys.executable, "-c", python + "\nassert frame.height == 2 and latest.height == 1"], folder, home)
 
 
 def test_the_query_runs_for_a_reader(folder: Path) -> None:

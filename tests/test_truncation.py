@@ -13,8 +13,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fpm.commands import schedule
-from fpm.exchange import simulate as exchange
+from fpm.commands import jobs
+from fpm.exchange import simulate
 from fpm.leaks.checks import Frames, first_leak
 from fpm.schema import L2_32, PRICES
 from fpm.sessions import cut_off
@@ -55,7 +55,7 @@ def chain(stores: Stores, raw: Path) -> None:
     arrival = cut_off(stores.market, sessions[-1])
     bars.ingest([raw], bars.Arrival(known_at=arrival, now=arrival), stores, quiet)
     compute(stores, sessions[0], sessions[FIRST_SCORED], sessions[-1])
-    schedule.backfill(schedule.job("portfolio"), sessions[FIRST_SCORED], sessions[-1], stores, quiet)
+    jobs.backfill("portfolio", sessions[FIRST_SCORED], sessions[-1], stores, quiet)
 
 
 def visible(home: Path, last: date) -> dict[str, bytes]:
@@ -72,10 +72,10 @@ def visible(home: Path, last: date) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> Iterator[tuple[Path, Path, date]]:
+def homes(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> tuple[Path, Path, date]:
     """The truncated home, the distorted one, and the session t."""
     source = tmp_path_factory.mktemp("source")
-    exchange.write(replace(exchange.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5), source)
+    simulate.write(replace(simulate.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5), source)
     sessions = sorted(date.fromisoformat(path.stem) for path in (source / "minute_bars").glob("*.parquet"))
     t, last = sessions[TRUNCATED_AT], sessions[-1]
     found = []
@@ -85,7 +85,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> 
         with opened(home, postgres_server) as stores:
             chain(stores, home / "raw")
         found.append(home)
-    yield found[0], found[1], t
+    return found[0], found[1], t
 
 
 @pytest.mark.parametrize("table", [*DERIVED, "models"])

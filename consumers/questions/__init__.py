@@ -6,9 +6,12 @@ Begin at `report`.
     judgement       the figures of every stream
     provenance      what the figures rest on
     passport        the sealed document: issued, and checked
+    enhance         what following an index's weights would have earned
     peers           other models on the scorer's folds
     encoder_report  whether a vintage has collapsed
+    stock_days      the session and symbol of a question, and their refusals
     explain         what the encoder saw in one session
+    explain_page    the page that shows it
     similar         the stock-days most like one
     replay          a night's scores again
     diff            what changed between two moments of knowledge

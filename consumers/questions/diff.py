@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from consumers.questions.stock_days import require_session
 from fpm.errors import TryLater, UsageError
 from fpm.schema import CLOCKS, TABLES, Table
-from fpm.sessions import is_session
 from fpm.store.lake.files import latest, parse
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ MOVED = {
 
 @dataclass(frozen=True)
 class Change:
-    """One partition: rows first known between the two moments, and rows known before that got a later version."""
+    """One partition: rows `new` since the first moment, and older rows that `changed` by a later version."""
 
     table: str
     session: date
@@ -42,12 +42,16 @@ class Change:
     changed: int
 
     def to_dict(self) -> dict[str, Any]:
+        """As a JSON document."""
         return asdict(self) | {"session": str(self.session)}
 
 
 @dataclass(frozen=True)
 class Diff:
-    """`scores`: session, symbol, stream, before, after, moved; the largest move first, withdrawn scores last."""
+    """What became known after `before` and by `after`.
+
+    `scores`: session, symbol, stream, before, after, moved; the largest move first, withdrawn scores last.
+    """
 
     before: datetime
     after: datetime
@@ -55,15 +59,16 @@ class Diff:
     scores: pl.DataFrame
 
     def to_dict(self) -> dict[str, Any]:
+        """As a JSON document."""
         moved = self.scores.with_columns(pl.col("session").cast(pl.String)).to_dicts()
         moments = {"before": self.before.isoformat(), "after": self.after.isoformat()}
         return {**moments, "tables": [change.to_dict() for change in self.changes], "scores": moved}
 
 
 def diff(before: datetime, after: datetime, session: date | None, stores: Stores) -> Diff:
-    """Everything that became known after `before` and by `after`, of one session or of all; later than `before`.
+    """Everything that became known after `before` and by `after`, of one session or of all.
 
-    The ledger says which files hold such knowledge; no other is opened.
+    The ledger says which files hold such knowledge; only they are opened.
     Raises UsageError for moments in the wrong order or a day without trading, TryLater for a session with no table.
     """
     if before >= after:
@@ -74,13 +79,13 @@ def diff(before: datetime, after: datetime, session: date | None, stores: Stores
             todo="give the earlier first",
         )
     changes, scores = [], [pl.DataFrame(schema=MOVED)]
-    for table, of, vintage, path in _files(before, after, session, stores):
+    for table, day, vintage, path in _files(before, after, session, stores):
         values = ["score"] if table is SCORES else []
         rows = stores.lake.decode(path, [*table.keys, *CLOCKS, *values])
         then, now = latest(table, rows, before), latest(table, rows, after)
-        changes.append(_change(table, of, vintage, then, now.filter(pl.col(CREATED) > before)))
+        changes.append(_change(table, day, vintage, then, now.filter(pl.col(CREATED) > before)))
         if table is SCORES:
-            scores.append(_moved(of, then, now))
+            scores.append(_moved(day, then, now))
     largest_first = pl.concat(scores).sort(-pl.col("moved").abs(), "session", *SCORES.keys, nulls_last=True)
     return Diff(before, after, tuple(changes), largest_first)
 
@@ -88,14 +93,9 @@ def diff(before: datetime, after: datetime, session: date | None, stores: Stores
 def _files(
     before: datetime, after: datetime, session: date | None, stores: Stores
 ) -> Iterator[tuple[Table, date, str | None, Path]]:
-    """Published partitions with knowledge of between the moments, in the order of the tables, then by path."""
-    if session and not is_session(stores.market, session):
-        raise UsageError(
-            code="FPM-DIF-002",
-            wrong=f"{session} is no session of {stores.market.name}",
-            effect="nothing was read",
-            todo="give a day on which the market trades",
-        )
+    """Published partitions with knowledge from between the moments, in the order of the tables, then by path."""
+    if session:
+        require_session(session, stores.market, code="FPM-DIF-002", effect="nothing was read")
     published = stores.ledger.current(list(TABLES), session, session)
     if not published:
         raise TryLater(
@@ -106,18 +106,18 @@ def _files(
         )
     news = [path for path, file in published.items() if any(before < moment <= after for moment in file.knowledge)]
     for path in sorted(news, key=lambda path: (list(TABLES).index(parse(path)[0]), path)):
-        table, vintage, of = parse(path)
-        yield TABLES[table], of, vintage, stores.lake.root / path
+        table, vintage, day = parse(path)
+        yield TABLES[table], day, vintage, stores.lake.root / path
 
 
-def _change(table: Table, of: date, vintage: str | None, then: pl.DataFrame, later: pl.DataFrame) -> Change:
-    """`then`: rows known at the first moment; `later`: versions in force at the second that came after the first."""
+def _change(table: Table, session: date, vintage: str | None, then: pl.DataFrame, later: pl.DataFrame) -> Change:
+    """Count the `later` versions, in force at the second moment, that replace a row known `then`, at the first."""
     changed = later.join(then, on=[*table.keys, EVENT], how="semi").height
-    return Change(table.name, of, vintage, later.height - changed, changed)
+    return Change(table.name, session, vintage, later.height - changed, changed)
 
 
 def _moved(session: date, then: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
-    """Scores known at both moments that are not the same; a withdrawn one has no `after`."""
+    """Scores known at both moments that differ; a withdrawn one has no `after`."""
     keys = list(SCORES.keys)
     both = then.select(*keys, before="score").drop_nulls("before").join(now.select(*keys, after="score"), on=keys)
     moved = both.filter(pl.col("before").ne_missing(pl.col("after")))

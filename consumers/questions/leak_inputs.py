@@ -1,7 +1,7 @@
-"""What the leak suite recomputes: everything a session rests on in memory, with the sessions that came after it.
+"""What the leak suite recomputes: a session's inputs in memory, with the sessions that follow it.
 
-The formulas are those of the night: the sample is derived by `consumers.derivation`, the market scored by the scorer
-that was in force. They read through `Given`, so what they are told of the future is what the suite makes of it.
+The formulas are those of the night: `consumers.derivation` derives the sample, and the scorer in force then scores the
+market. They read through `InMemoryStores`, so the suite decides which future they see.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     from fpm.leaks.checks import Frames
 
-AHEAD = 6  # sessions after the one that is judged: as far as a label reaches
+AHEAD = 6  # sessions after the sampled one: as far as a label reaches
 SAMPLED = ("minute_bars", "session_totals")  # read for the sample's symbols only
 LAST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Given(Stores):
+class InMemoryStores(Stores):
     """Stores whose tables are frames (with their session) in memory; models and settings are those of the home."""
 
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict, compare=False, repr=False)
@@ -46,17 +46,17 @@ class Given(Stores):
         last: date | None = None,
         *,
         columns: Sequence[str] | None = None,
-        vintage: str | None = None,
-        known_at: datetime | None = None,
+        vintage: str | None = None,  # noqa: ARG002 - the signature of Stores.read
+        known_at: datetime | None = None,  # noqa: ARG002 - likewise
     ) -> pl.DataFrame:
-        """Rows of the frame from `first` to `last`; what was known is decided by who gave the frame."""
+        """Rows of the frame from `first` to `last`; the frames decide what was known, not `known_at`."""
         rows = self.frames[table].filter(pl.col("session").is_between(first, last or first))
         return rows if columns is None else rows.select(*dict.fromkeys(("session", *columns)))
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One session of the sample: what is stored of it as known at its cut-off, and how it is computed again."""
+class SampledSession:
+    """One session of the sample: its stored rows as known at its cut-off, and how to compute them again."""
 
     session: date
     symbols: tuple[str, ...]
@@ -66,7 +66,7 @@ class Judged:
 
     @cached_property
     def inputs(self) -> Frames:
-        """Tables up to the session as known at its cut-off, and of the sessions after it as known last."""
+        """Input tables: up to the session as known at its cut-off, later sessions as known now."""
         constants = self.stores.profile.constants
         back = {
             "minute_bars": constants.history,
@@ -84,26 +84,27 @@ class Judged:
 
     @property
     def look_back(self) -> int:
+        """Sessions before this one that the scorer reads."""
         return int(self._manifest["config"]["look_back"]) - 1
 
     @cached_property
     def stored(self) -> Frames:
-        """Rows of every derived table, of the sample's symbols where they are derived from minutes."""
+        """Stored rows of every derived table: the sample's symbols, or the whole market for scores."""
         tables = ("session_totals", "minute_features", "fingerprints", "daily_factors", "scores")
-        found = {table: standing(table, self._known(table, self.session)) for table in tables}
-        ours = pl.col("symbol").is_in(self.symbols)
-        return {table: flat(rows if table == "scores" else rows.filter(ours)) for table, rows in found.items()}
+        rows = {table: standing(table, self._known(table, self.session)) for table in tables}
+        sample = pl.col("symbol").is_in(self.symbols)
+        return {table: flat(stored if table == "scores" else stored.filter(sample)) for table, stored in rows.items()}
 
     def derived(self, inputs: Frames) -> Iterator[tuple[str, pl.DataFrame]]:
-        """The same tables again from `inputs`, in the types in which they are stored."""
+        """The same tables computed from `inputs`, in the stored types."""
         yield from self.minutes(inputs)
         yield "scores", self._typed("scores", self.scores(inputs))
 
     def minutes(self, inputs: Frames) -> Iterator[tuple[str, pl.DataFrame]]:
-        """The tables that are derived for the sample's symbols."""
-        of = self.stores
-        given = Given(of.settings, of.market, of.lake, of.ledger, of.models, frames=inputs)
-        for table, rows in derivation(self.session, list(self.symbols), self.vintage, given):
+        """The tables derived from minutes, for the sample's symbols."""
+        home = self.stores
+        stores = InMemoryStores(home.settings, home.market, home.lake, home.ledger, home.models, frames=inputs)
+        for table, rows in derivation(self.session, list(self.symbols), self.vintage, stores):
             yield table, self._typed(table, rows)
 
     def scores(self, inputs: Frames) -> pl.DataFrame:
@@ -133,28 +134,28 @@ class Judged:
         return self.stores.read(table, session, session, vintage=vintage, known_at=known_at)
 
     def _around(self, table: str, back: int) -> pl.DataFrame:
-        """Session by session: a market of minutes is large, the sample of it small."""
+        """Rows from `back` sessions before to `AHEAD` after, read one by one: a whole market of minutes is large."""
         market = self.stores.market
         days = [*previous_sessions(market, self.session, back), self.session]
         days += next_sessions(market, self.session, AHEAD)
-        ours = pl.col("symbol").is_in(self.symbols) if table in SAMPLED else pl.lit(True)
-        rows = [standing(table, self._known(table, day)).filter(ours).drop(CLOCKS) for day in days]
+        sample = pl.col("symbol").is_in(self.symbols) if table in SAMPLED else pl.lit(True)
+        rows = [standing(table, self._known(table, day)).filter(sample).drop(CLOCKS) for day in days]
         return pl.concat(rows, how="diagonal")
 
 
-def judged(session: date, symbols: int, stores: Stores) -> Judged:
-    """A session with the symbols drawn for it, as they were served. Raises TryLater where it was not scored."""
+def sampled_session(session: date, symbols: int, stores: Stores) -> SampledSession:
+    """A session with a sample of its symbols, as served. Raises TryLater where it was not scored."""
     then = stores.as_of(cut_off(stores.market, session))
     vintage, model = served_models(session, then)
-    return Judged(session, tuple(sample(session, then, symbols)), vintage, model, stores.as_of(None))
+    return SampledSession(session, tuple(sample(session, then, symbols)), vintage, model, stores.as_of(None))
 
 
 def flat(rows: pl.DataFrame) -> pl.DataFrame:
-    """Without clocks, a vector as one column a dimension: fingerprint_0, fingerprint_1, …"""
+    """Rows without clocks, a vector as one column a dimension: fingerprint_0, fingerprint_1 and so on."""
     rows = rows.drop(CLOCKS, strict=False)
     if "fingerprint" not in rows.columns:
         return rows
     width = len(rows["fingerprint"][0]) if len(rows) else 0
-    names = [f"fingerprint_{place}" for place in range(width)]
+    names = [f"fingerprint_{dimension}" for dimension in range(width)]
     split = pl.col("fingerprint").cast(pl.Array(pl.Float32, width)).arr.to_struct(fields=names)
     return rows.with_columns(split).unnest("fingerprint")

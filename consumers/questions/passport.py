@@ -1,7 +1,7 @@
-"""The passport of a home's figures: issued beside the report, and checked against what is there now.
+"""The passport of a home's figures: issued beside the report, and checked against the home as it is now.
 
-Hashes of data are those the ledger recorded; a check computes them again from the files. What was added to the lake
-since is no difference: figures are computed again as of the moment that the passport names.
+It holds the hashes that the ledger recorded; a check computes them again from the files. Data added since is no
+difference: figures are computed again as of the moment that the passport names.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ KINDS = ("encoder", "scorer")
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check compared: how many of each, the partitions that came since, and the first difference if any."""
+    """A check's counts of what it compared, the partitions added since, and the first difference, if any."""
 
     counts: Mapping[str, int]
     added: int
@@ -48,25 +48,30 @@ class Checked:
 
     @property
     def equal(self) -> bool:
+        """Whether no difference was found."""
         return self.difference is None
 
     def to_dict(self) -> dict[str, Any]:
-        told = {"equal": self.equal, **self.counts, "partitions added since": self.added}
-        return told if self.equal else told | {"first difference": str(self.difference)}
+        """As a JSON document."""
+        document = {"equal": self.equal, **self.counts, "partitions added since": self.added}
+        return document if self.equal else document | {"first difference": str(self.difference)}
 
 
 def issue(data: ReportData, files: Mapping[str, bytes], stores: Stores) -> bytes:
-    """The passport of a report's figures; `files`: the report's own, by name. Same store and machine, same bytes."""
+    """The passport of a report's figures; `files`: the report's own, by name.
+
+    The same store and machine give the same bytes.
+    """
     lake = stores.ledger.current(list(TABLES))
     content = {
         "deployment": deployment(stores),
         "known_at": _known_at(data, lake, stores),
         "figures": passport.headline(data),
-        "trials": plain({"count": data.trials, "settings": [vars(each) for each in data.tried]}),
-        "folds": plain([vars(each) | _stretches(each) for each in data.folds]),
+        "trials": plain({"count": data.trials, "settings": [vars(trial) for trial in data.tried]}),
+        "folds": plain([vars(fold) | _stretches(fold) for fold in data.folds]),
         "models": {kind: models(kind, stores) for kind in KINDS},
         "data": by_table(lake),
-        "quarantined": [[each.table, each.code, each.count] for each in data.quarantined],
+        "quarantined": [[rows.table, rows.code, rows.count] for rows in data.quarantined],
         "environment": environment(),
         "report": {name: sha256(content).hexdigest() for name, content in sorted(files.items())},
         "code": code(),
@@ -76,10 +81,10 @@ def issue(data: ReportData, files: Mapping[str, bytes], stores: Stores) -> bytes
 
 
 def check(path: Path, stores: Stores, progress: Progress) -> Checked:
-    """Compare a passport with what is here: deployment, report, partitions, models, code, environment, figures.
+    """Compare a passport with this home: deployment, report, partitions, models, code, environment, figures.
 
-    It stops at the first difference. Raises UsageError where there is no such file, InputRefused where it is no sound
-    passport.
+    It stops at the first difference. Raises UsageError where there is no such file, InputRefused where the file is not
+    a valid passport.
     """
     stated = passport.unseal(_read(path))
     partitions = stated["partitions"]
@@ -93,9 +98,9 @@ def check(path: Path, stores: Stores, progress: Progress) -> Checked:
 
 
 def _first(stated: Mapping[str, Any], folder: Path, stores: Stores, progress: Progress) -> Difference | None:
-    """Sections in order, each computed only where those before it are equal."""
+    """The first difference; a section is computed only where those before it are equal."""
     names = list(stated["partitions"])
-    found: Mapping[str, Callable[[], Any]] = {
+    sections: Mapping[str, Callable[[], Any]] = {
         "deployment": lambda: deployment(stores),
         "report": lambda: {name: _file_hash(folder / name) or sha for name, sha in stated["report"].items()},
         "partitions": lambda: {path: _counted(n, names, stores, progress) for n, path in enumerate(names)},
@@ -104,7 +109,7 @@ def _first(stated: Mapping[str, Any], folder: Path, stores: Stores, progress: Pr
         "environment": environment,
         "figures": lambda: _figures_as_of(stated["known_at"]["data"], stores),
     }
-    for name, compute in found.items():
+    for name, compute in sections.items():
         difference = first_difference(stated[name], compute(), (name,))
         if difference is not None:
             return difference
@@ -131,25 +136,25 @@ def _counted(number: int, names: list[str], stores: Stores, progress: Progress) 
     return _file_hash(stores.lake.root / names[number])
 
 
-# --- what is stated ------------------------------------------------------------------------------------------------
+# --- the sections ---------------------------------------------------------------------------------------------------
 
 
 def deployment(stores: Stores) -> dict[str, Any]:
-    """Market, preset, seed, profile, and on the synthetic exchange what it was asked for and its answer's hash."""
-    decided = stores.ledger.deployment()
-    profile = stores.profile if "profile" in decided else None
+    """Market, preset, seed, profile, and on the synthetic exchange its plan and its oracle's hash."""
+    decisions = stores.ledger.deployment()
+    profile = stores.profile if "profile" in decisions else None
     return {
         "market": stores.market.name,
         "preset": stores.settings.preset,
         "seed": stores.settings.seed,
         "profile": profile and {"name": profile.name, "view": profile.view, "hash": profile.hash},
-        "synthetic": json.loads(decided["synthetic"]) if "synthetic" in decided else None,
+        "synthetic": json.loads(decisions["synthetic"]) if "synthetic" in decisions else None,
         "oracle": _file_hash(judgement.oracle_file(stores)),
     }
 
 
 def _known_at(data: ReportData, lake: Mapping[str, LakeFile], stores: Stores) -> dict[str, Any]:
-    """The last moment at which anything in the lake became known, and the cut-offs of the judged sessions."""
+    """The last moment at which anything in the lake became known, and the cut-offs of the first and last score."""
     first = min((fold.first for fold in data.folds), default=None)
     last = max((fold.last for fold in data.folds), default=None)
     return {
@@ -164,24 +169,24 @@ def _stretches(fold: Any) -> dict[str, Any]:
 
 
 def models(kind: str, stores: Stores) -> dict[str, Any]:
-    """Every model of a kind by its id: when it was born, what it saw, on what it was made, the hashes of its files."""
+    """Every model of a kind by its id: birth, training sessions, machine, settings, and the hashes of its files."""
     hashes = stores.models.hashes(kind)
     return {model.id: _model(model, hashes[model.id]) for model in stores.models.list(kind)}
 
 
 def _model(model: Model, files: Mapping[str, str]) -> dict[str, Any]:
-    told = ("vintage", "profile_hash", "profile", "seeds", "folds", "versions", "machine", "compute", "inputs")
+    names = ("vintage", "profile_hash", "profile", "seeds", "folds", "versions", "machine", "compute", "inputs")
     return {
         "born": model.born.isoformat(),
         "through": model.through.isoformat(),
         "status": model.status,
         "files": dict(files),
-        **{name: model.manifest[name] for name in told if name in model.manifest},
+        **{name: model.manifest[name] for name in names if name in model.manifest},
     }
 
 
 def _models_now(stated: Mapping[str, Any], kind: str, stores: Stores) -> dict[str, Any]:
-    """The stated models as they are registered now, their files hashed again; one that is gone is left out."""
+    """The stated models as registered now, their files hashed again; a missing one is left out."""
     registered = {model.id: model for model in stores.models.list(kind) if model.id in stated}
     return {
         name: _model(model, {file: _file_hash(model.path / file) or "" for file in stated[name]["files"]})
@@ -190,7 +195,7 @@ def _models_now(stated: Mapping[str, Any], kind: str, stores: Stores) -> dict[st
 
 
 def by_table(lake: Mapping[str, LakeFile]) -> dict[str, Any]:
-    """Each table's (of fingerprints each vintage's) sessions, rows, first, last, and one digest of its partitions."""
+    """Sessions, rows, first, last and one digest of the partitions, by table (fingerprints: by vintage)."""
     grouped: dict[str, list[str]] = {}
     for path in sorted(lake):
         table, vintage, _ = parse(path)
@@ -211,7 +216,7 @@ def _table(paths: list[str], lake: Mapping[str, LakeFile]) -> dict[str, Any]:
 
 
 def code(root: Path | None = None) -> dict[str, Any]:
-    """Version, one digest of all sources, and the hash of each: the files below `root` that can compute anything."""
+    """The package's version, the hash of each source file below `root`, and one digest of them all."""
     root = root or Path(fpm.__file__).parent.parent
     paths = sorted(path for folder in SOURCES for path in (root / folder).rglob("*.py"))
     files = {path.relative_to(root).as_posix(): sha256_of(path) for path in paths}

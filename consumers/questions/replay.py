@@ -1,4 +1,4 @@
-"""A night again: the scores of a session from the store as it was known, beside those stored then, bit for bit.
+"""A night computed again: the scores of a session from what the store knew then, against the stored ones, bit for bit.
 
 Nothing is written. The scorer is the one that was in force then: the stored scores name it.
 """
@@ -13,10 +13,11 @@ import polars as pl
 
 from consumers.parity import Parity, compare
 from consumers.publish import served_models
+from consumers.questions.stock_days import require_session
 from consumers.scores import NAME, scores
 from fpm.errors import UsageError
 from fpm.schema import STREAMS, TABLES
-from fpm.sessions import cut_off, is_session
+from fpm.sessions import cut_off
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Replay:
-    """One session as known at one moment; `streams`: each with the stored rows beside the rebuilt ones."""
+    """One session as known at one moment; `streams` compares stored and rebuilt rows, stream by stream."""
 
     session: date
     known_at: datetime
@@ -36,32 +37,27 @@ class Replay:
 
     @property
     def equal(self) -> bool:
-        return all(each.equal for each in self.streams.values())
+        """Whether every stream is equal to the last bit."""
+        return all(parity.equal for parity in self.streams.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """As a document; `missing`: stored, not rebuilt; `extra`: rebuilt, not stored; `different`: cells."""
+        """As a JSON document; `missing`: stored, not rebuilt; `extra`: rebuilt, not stored; `different`: cells."""
         rows = [
-            {"stream": stream, "answer": "equal" if each.equal else "different"}
-            | {name: value for name, value in asdict(each).items() if name not in ("view", "cells")}
-            for stream, each in self.streams.items()
+            {"stream": stream, "answer": "equal" if parity.equal else "different"}
+            | {name: value for name, value in asdict(parity).items() if name not in ("view", "cells")}
+            for stream, parity in self.streams.items()
         ]
-        of = {"session": str(self.session), "known_at": self.known_at.isoformat()}
-        return of | {"vintage": self.vintage, "model": self.model, "equal": self.equal, "streams": rows}
+        head = {"session": str(self.session), "known_at": self.known_at.isoformat()}
+        return head | {"vintage": self.vintage, "model": self.model, "equal": self.equal, "streams": rows}
 
 
 def replay(session: date, known_at: datetime | None, stores: Stores) -> Replay:
-    """Rebuild the scores of `session` as known at `known_at` (default: its cut-off) and compare them with the stored.
+    """Rebuild the scores of `session` as known at `known_at` (default: its cut-off), and compare them with the stored.
 
     Raises UsageError for a day without trading or a moment before the first scores were known, TryLater where the
     session was never scored, StoreCorrupt where a file or a model is not what was recorded.
     """
-    if not is_session(stores.market, session):
-        raise UsageError(
-            code="FPM-RPL-001",
-            wrong=f"{session} is no session of {stores.market.name}",
-            effect="nothing was replayed",
-            todo="give a day on which the market trades",
-        )
+    require_session(session, stores.market, code="FPM-RPL-001", effect="nothing was replayed")
     then = stores.as_of(known_at or cut_off(stores.market, session))
     stored = _stored(session, then)
     vintage, model = served_models(session, then)

@@ -1,25 +1,30 @@
-"""The stock-days most like one, by fingerprint, among what was known, and what happened next.
+"""The stock-days most like one by fingerprint, among those known at a moment, and what happened next.
 
-Nothing is written but the archive of vectors, which is derived from the lake.
+Writes only the archive of vectors, which is derived from the lake.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from consumers.questions.stock_days import (
+    canonical_symbol,
+    no_fingerprint,
+    no_symbol,
+    require_session,
+    traded_symbols,
+)
 from fpm.errors import TryLater, UsageError
 from fpm.evaluation import analogues
 from fpm.schema import FINGERPRINTS
-from fpm.sessions import cut_off, is_session, sessions_between
+from fpm.sessions import cut_off, sessions_between
 from fpm.store.frames.vector_archive import vector_archive
-from fpm.store.online.neighbours import Shown, published_neighbours, shown
-from fpm.symbols import normalise
+from fpm.store.online.neighbours import OnlineFingerprints, online_fingerprints, published_neighbours
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,8 +37,9 @@ NAME = FINGERPRINTS.name
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: the k stock-days most like `symbol` in `session`, as known at `before` (None: the cut-off);
-    `vintage` only where the query has fingerprints of several.
+    """The k stock-days most like `symbol` in `session`, as known at `before` (None: the cut-off).
+
+    `vintage`: needed only where the query has fingerprints of several.
     """
 
     symbol: str
@@ -45,9 +51,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """`analogues`: session, symbol, similarity, nearest first; over history also outcome and matched
-    (`analogues.with_outcomes`). `candidates`: how many stock-days were searched, None of the published session.
-    `searched`: how.
+    """The nearest stock-days.
+
+    `analogues`: session, symbol, similarity, nearest first; over history also outcome and matched
+    (`analogues.with_outcomes`). `candidates`: number of stock-days searched; None for the published session.
+    `searched`: the way of searching, in words.
     """
 
     symbol: str
@@ -60,10 +68,11 @@ class Answer:
     searched: str = "exactly"
 
     def to_dict(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"symbol": self.symbol, "session": str(self.session), "vintage": self.vintage}
-        told |= {"known_at": self.known_at.isoformat(), "candidates": self.candidates, "searched": self.searched}
-        told["analogues"] = self.analogues.with_columns(pl.col("session").cast(pl.String)).to_dicts()
-        return told | ({"comparison": self.comparison.to_dict()} if self.comparison else {})
+        """As a JSON document."""
+        document: dict[str, Any] = {"symbol": self.symbol, "session": str(self.session), "vintage": self.vintage}
+        document |= {"known_at": self.known_at.isoformat(), "candidates": self.candidates, "searched": self.searched}
+        document["analogues"] = self.analogues.with_columns(pl.col("session").cast(pl.String)).to_dicts()
+        return document | ({"comparison": self.comparison.to_dict()} if self.comparison else {})
 
 
 @dataclass(frozen=True)
@@ -78,11 +87,11 @@ class Query:
 
 
 def similar(question: Question, stores: Stores) -> Answer:
-    """The nearest stock-days of the whole history of the query's vintage, exactly, and what happened next.
+    """The nearest stock-days in the whole history of the query's vintage, by exact search, and what happened next.
 
     Only vectors and outcomes known at `before` count, and no outcome that shares a session with the query's own.
-    Raises UsageError for a question that cannot be asked, TryLater where the query has no fingerprint or nothing to be
-    compared with.
+    Raises UsageError for a question that makes no sense, TryLater where the query has no fingerprint or there is
+    nothing to compare it with.
     """
     config = analogues.PRESETS[stores.settings.preset]
     query = _query(question, stores)
@@ -98,86 +107,72 @@ def similar(question: Question, stores: Stores) -> Answer:
             effect="nothing was compared",
             todo="give a later --before, or write more history: fpm backfill fingerprints FIRST LAST",
         )
-    found = vectors.stock_days(row_K).with_columns(similarity=pl.Series(cosine_K))
-    followed, comparison = _followed(found, query, sessions, config, stores)
-    return Answer(
-        query.symbol, query.session, query.vintage, query.known_at, int(eligible_N.sum()), followed, comparison
-    )
+    nearest = vectors.stock_days(row_K).with_columns(similarity=pl.Series(cosine_K))
+    rows, comparison = _outcomes(nearest, query, sessions, config, stores)
+    return Answer(query.symbol, query.session, query.vintage, query.known_at, int(eligible_N.sum()), rows, comparison)
 
 
 def similar_online(question: Question, stores: Stores) -> Answer:
-    """The nearest stocks of the published session, by the online index, or exactly while that is behind.
+    """The nearest stocks of the published session, by the online index, or by exact search while that is behind.
 
-    What happens to them next nobody knows yet.
+    What happens to them next is not known yet.
 
     Raises what `similar` raises, and UsageError where the query's fingerprint is of another vintage than the session.
     """
-    config, of = analogues.PRESETS[stores.settings.preset], shown(stores)
-    known_at = question.before or max(of.known, cut_off(stores.market, question.session))
-    query = _query(Question(question.symbol, question.session, known_at, question.k, question.vintage), stores, of)
-    sessions = sessions_between(stores.market, *sorted((query.session, of.session)))
-    avoided = query.symbol if len(sessions) - 1 <= config.embargo else ""
-    found, by_index = published_neighbours(query.vector_D.tolist(), of, known_at, avoided, question.k, stores)
-    if found.is_empty():
+    config, online = analogues.PRESETS[stores.settings.preset], online_fingerprints(stores)
+    known_at = question.before or max(online.known_at, cut_off(stores.market, question.session))
+    query = _query(replace(question, before=known_at), stores, online)
+    sessions = sessions_between(stores.market, *sorted((query.session, online.session)))
+    excluded = query.symbol if len(sessions) - 1 <= config.embargo else ""
+    rows, by_index = published_neighbours(query.vector_D.tolist(), online, known_at, excluded, question.k, stores)
+    if rows.is_empty():
         raise TryLater(
             code="FPM-ANA-077",
-            wrong=f"no fingerprint of the published session {of.session} was known at {known_at}",
+            wrong=f"no fingerprint of the published session {online.session} was known at {known_at}",
             effect="nothing was compared",
-            todo=f"give --before from {of.known.isoformat()} on, or leave --latest out",
+            todo=f"give --before from {online.known_at.isoformat()} on, or leave --latest out",
         )
     searched = "by the index, nearly" if by_index else "exactly: the index is behind the publication"
-    return Answer(query.symbol, query.session, query.vintage, known_at, None, found, None, searched)
+    return Answer(query.symbol, query.session, query.vintage, known_at, None, rows, None, searched)
 
 
 # --- the query ----------------------------------------------------------------------------------------------------
 
 
-def _query(question: Question, stores: Stores, of: Shown | None = None) -> Query:
-    """The query's fingerprint as known then; `of`: the published session it is compared with."""
+def _query(question: Question, stores: Stores, online: OnlineFingerprints | None = None) -> Query:
+    """The query's fingerprint as known then; `online`: the published session that is searched, if one is."""
+    effect = "nothing was searched"
     if question.k < 1:
-        raise UsageError(
-            code="FPM-ANA-001", wrong=f"k is {question.k}", effect="nothing was searched", todo="give --k 1 or more"
-        )
-    if not is_session(stores.market, question.session):
-        raise UsageError(
-            code="FPM-ANA-002",
-            wrong=f"{question.session} is no session of {stores.market.name}",
-            effect="nothing was searched",
-            todo="give a day on which the market trades",
-        )
-    reading = normalise(question.symbol, stores.market)
-    if reading.symbol is None:
-        raise UsageError(
-            code="FPM-ANA-003",
-            wrong=reading.reason,
-            effect="nothing was searched",
-            todo="give a symbol such as `fpm export` shows",
-        )
-    symbol = reading.symbol
+        raise UsageError(code="FPM-ANA-001", wrong=f"k is {question.k}", effect=effect, todo="give --k 1 or more")
+    require_session(question.session, stores.market, code="FPM-ANA-002", effect=effect)
+    symbol = canonical_symbol(question.symbol, stores.market, code="FPM-ANA-003", effect=effect)
     known_at = question.before or cut_off(stores.market, question.session)
     versions = _versions(symbol, question.session, stores)
-    known = versions.filter(pl.col("created_timestamp") <= known_at).unique("vintage", keep="last", maintain_order=True)
-    known = known.drop_nulls("fingerprint")
-    if known.is_empty():
+    rows = versions.filter(pl.col("created_timestamp") <= known_at).unique("vintage", keep="last", maintain_order=True)
+    rows = rows.drop_nulls("fingerprint")
+    if rows.is_empty():
         raise UsageError(
             code="FPM-ANA-004",
             wrong=f"the fingerprint of {symbol} in {question.session} was not known at {known_at.isoformat()}",
-            effect="nothing was searched",
+            effect=effect,
             todo=f"give --before from {versions['created_timestamp'].min().isoformat()} on",  # type: ignore[union-attr]
         )
-    chosen = _of_one_vintage(known, question.vintage or (of.vintage if of else None))
-    if of and chosen["vintage"] != of.vintage:
+    row = _of_one_vintage(rows, question.vintage or (online.vintage if online else None))
+    if online and row["vintage"] != online.vintage:
         raise UsageError(
             code="FPM-ANA-006",
-            wrong=f"vintage {chosen['vintage']} is asked for, session {of.session} is published under {of.vintage}",
+            wrong=f"the query is of vintage {row['vintage']}, session {online.session} online is of {online.vintage}",
             effect="vectors of two vintages were not compared",
             todo="leave --vintage or --latest out",
         )
-    return Query(symbol, question.session, chosen["vintage"], known_at, np.array(chosen["fingerprint"], np.float32))
+    return Query(symbol, question.session, row["vintage"], known_at, np.array(row["fingerprint"], np.float32))
 
 
 def _versions(symbol: str, session: date, stores: Stores) -> pl.DataFrame:
-    """vintage, fingerprint, created_timestamp: every version under every vintage, oldest first; at least one vector."""
+    """Every version under every vintage, oldest first, at least one with a vector.
+
+    Columns vintage, fingerprint, created_timestamp. Raises TryLater or UsageError where there is no vector.
+    """
     files = stores.lake.files(NAME, session, session)
     if not files:
         raise TryLater(
@@ -191,26 +186,15 @@ def _versions(symbol: str, session: date, stores: Stores) -> pl.DataFrame:
     versions = stored.filter(pl.col("symbol") == symbol).sort("created_timestamp", "vintage")
     if versions["fingerprint"].count():
         return versions
-    traded = stores.read("daily_bars", session, session, columns=["symbol"])["symbol"].to_list()
+    effect, traded = "nothing was searched", traded_symbols(session, stores)
     if symbol in traded:
-        raise TryLater(
-            code="FPM-ANA-078",
-            wrong=f"{symbol} has no fingerprint in {session}",
-            effect="nothing was searched",
-            todo="ask for a session in which it traded all day, or see its rows in minute_features",
-        )
-    near = get_close_matches(symbol, sorted({*stored["symbol"].to_list(), *traded}), n=3)
-    raise UsageError(
-        code="FPM-ANA-003",
-        wrong=f"there is no symbol {symbol} in {session}",
-        effect="nothing was searched",
-        todo=f"did you mean {', '.join(near)}?" if near else "see the symbols: fpm export fingerprints",
-    )
+        raise no_fingerprint(symbol, session, code="FPM-ANA-078", effect=effect)
+    raise no_symbol(symbol, session, [*stored["symbol"].to_list(), *traded], code="FPM-ANA-003", effect=effect)
 
 
-def _of_one_vintage(known: pl.DataFrame, vintage: str | None) -> dict[str, Any]:
-    """The only row, or that of `vintage`."""
-    names = sorted(known["vintage"].to_list())
+def _of_one_vintage(rows: pl.DataFrame, vintage: str | None) -> dict[str, Any]:
+    """The only row, or that of `vintage`. Raises UsageError where that is not one row."""
+    names = sorted(rows["vintage"].to_list())
     if vintage is None and len(names) > 1:
         raise UsageError(
             code="FPM-ANA-005",
@@ -225,7 +209,7 @@ def _of_one_vintage(known: pl.DataFrame, vintage: str | None) -> dict[str, Any]:
             effect="vectors of two vintages were not compared",
             todo=f"it has {', '.join(names)}",
         )
-    return known.row(0 if vintage is None else known["vintage"].to_list().index(vintage), named=True)
+    return rows.row(0 if vintage is None else rows["vintage"].to_list().index(vintage), named=True)
 
 
 # --- what happened next -------------------------------------------------------------------------------------------
@@ -237,18 +221,18 @@ def _sessions(vectors: Vectors, query: Query, stores: Stores) -> list[date]:
     return sessions_between(stores.market, min(query.session, ends[0]), max(query.session, ends[1]))
 
 
-def _followed(
-    found: pl.DataFrame, query: Query, sessions: list[date], config: AnaloguesConfig, stores: Stores
+def _outcomes(
+    nearest: pl.DataFrame, query: Query, sessions: list[date], config: AnaloguesConfig, stores: Stores
 ) -> tuple[pl.DataFrame, Comparison | None]:
     """The analogues with outcome and matched, and their comparison."""
-    then, veil = stores.as_of(query.known_at), analogues.hidden_sessions(sessions, query.session)
-    days = sorted(set(found["session"].to_list()) - veil)
+    then, hidden = stores.as_of(query.known_at), analogues.hidden_sessions(sessions, query.session)
+    days = sorted(set(nearest["session"].to_list()) - hidden)
     market = pl.concat([_market(day, then) for day in days]) if days else _NO_MARKET
-    followed = analogues.with_outcomes(
-        found.select("session", "symbol"), market, query.symbol, config.matches, stores.settings.seed
+    outcomes = analogues.with_outcomes(
+        nearest.select("session", "symbol"), market, query.symbol, config.matches, stores.settings.seed
     )
-    followed = found.hstack(followed.select("outcome", "matched"))
-    return followed, analogues.compare(followed, sessions, config.level)
+    rows = nearest.hstack(outcomes.select("outcome", "matched"))
+    return rows, analogues.compare(rows, sessions, config.level)
 
 
 _NO_MARKET = pl.DataFrame(

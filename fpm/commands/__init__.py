@@ -2,14 +2,21 @@
 
 Begin at `cli`.
 
-    cli              the commands
-    report_commands  the commands that show figures
-    arguments        arguments and options, and the wall clock
-    model_arguments  arguments about models
-    console          deployment in, answer out
-    tables           answers as tables
-    schedule         the order of the night, and the clock
-    demo             the whole chain on the synthetic exchange
+    cli                the program: its commands, errors and exit codes
+    pipeline_commands  the commands that fill a home
+    question_commands  the commands that answer a question
+    report_commands    the commands that show figures
+    home_commands      the commands about a home, its servers, the demonstration
+    arguments          arguments and options, and the wall clock
+    model_arguments    arguments about models
+    console            home in, answer out
+    tables             answers as tables
+    jobs               the jobs by name
+    night              the steps of a night, and which nights are due
+    schedule           the clock
+    training           models trained fold by fold
+    status             what ran
+    demo               the whole chain on the synthetic exchange
 
 Imports: consumers, consumers.questions, fpm, fpm.exchange, fpm.nn.scorer, fpm.store, fpm.store.http, fpm.store.jobs,
 fpm.store.ledger, fpm.store.online, fpm.store.postgres, fpm.store.retrieval, producers.

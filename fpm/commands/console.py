@@ -1,4 +1,4 @@
-"""What every command begins and ends with: the deployment it works on, and how its answer is shown."""
+"""How every command begins and ends: it opens the home it works on, and prints its answer."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from fpm.store.settings import Settings
 
 
-def settings(market: str | None = None, preset: str | None = None) -> Settings:
-    """The deployment of this environment; libraries and the log are set up for it."""
+def home_settings(market: str | None = None, preset: str | None = None) -> Settings:
+    """The settings of this environment; threads of libraries and the log are set up to match."""
     from fpm.store import log
     from fpm.store.settings import load_settings
 
-    loaded = load_settings({name: value for name, value in (("market", market), ("preset", preset)) if value})
+    settings = load_settings({name: value for name, value in (("market", market), ("preset", preset)) if value})
     for library in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS"):  # read once, when the library is first imported
-        os.environ.setdefault(library, str(loaded.threads))
-    log.configure(loaded)
-    return loaded
+        os.environ.setdefault(library, str(settings.threads))
+    log.configure(settings)
+    return settings
 
 
-def stores(market: str | None = None, preset: str | None = None) -> Stores:
-    """Everything outside the pure code, open."""
+def home_stores(market: str | None = None, preset: str | None = None) -> Stores:
+    """The open stores of this environment's home."""
     from fpm.store.ledger.stores import open_stores
 
-    return open_stores(settings(market, preset))
+    return open_stores(home_settings(market, preset))
 
 
 def show(answer: dict[str, Any] | list[dict[str, Any]], as_json: bool) -> None:
-    """One JSON document, or a table / list of lines for a person."""
+    """Print one JSON document, or a table for a person."""
     if as_json:
         typer.echo(json.dumps(answer, default=str, indent=2))
         return

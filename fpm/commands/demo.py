@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from fpm.commands import schedule
+from fpm.commands import jobs, training
 from fpm.errors import UsageError
 from fpm.exchange import simulate
 from fpm.progress import bar
@@ -31,7 +31,7 @@ FEATURE_JOBS = ("session_totals", "minute_features", "daily_factors", "labels")
 
 @dataclass(frozen=True)
 class Plan:
-    """Size of the demonstration: symbols x sessions, the model preset, and whether there is anything to find."""
+    """Size of the demonstration: symbols x sessions, the model preset, and whether the exchange has a signal."""
 
     symbols: int
     sessions: int
@@ -39,12 +39,13 @@ class Plan:
     signal: bool
 
     def config(self) -> simulate.ExchangeConfig:
+        """The exchange of this plan."""
         base = simulate.PRESETS[self.preset]
         return replace(base, symbols=self.symbols, sessions=self.sessions, seed=SEED, signal=self.signal)
 
 
 def run(plan: Plan, settings: Settings) -> dict[str, Any]:
-    """Everything; returns what `show` prints.
+    """Run the whole chain; the answers that `show` prints.
 
     Raises UsageError where the home already holds something else than this demonstration.
     """
@@ -61,18 +62,18 @@ def run(plan: Plan, settings: Settings) -> dict[str, Any]:
     stores = open_stores(settings)  # the profile of the bars is known now
     _features(stores, first, last)
     tested = stores.sessions("minute_features")[-round(TEST_SHARE * plan.sessions) :]
-    schedule.walk_forward(stores, schedule.plan(stores, tested[0], last, None), bar)
+    training.walk_forward(stores, training.plan(stores, tested[0], last, None), bar)
     with bar("portfolios") as progress:
-        schedule.backfill(schedule.job("portfolio"), tested[0], last, stores, progress)
+        jobs.backfill("portfolio", tested[0], last, stores, progress)
     for job in ("publish", "parity", "derivation", "neighbours"):
-        schedule.run(schedule.job(job), last, stores)
+        jobs.run(job, last, stores)
     return {**_answers(stores, last), "seconds": round(time.monotonic() - started)}
 
 
 def refuse_other_bars(paths: Sequence[Path], stores: Stores) -> None:
-    """A home that holds the demonstration takes in nothing but what its own exchange delivered.
+    """Keep other bars out of a home that holds the demonstration.
 
-    Raises UsageError for any other path.
+    Raises UsageError where the home does and a path is not of its own exchange.
     """
     own = (stores.settings.home / "synthetic").resolve()
     others = [path for path in paths if own not in (path.resolve(), *path.resolve().parents)]
@@ -86,9 +87,9 @@ def refuse_other_bars(paths: Sequence[Path], stores: Stores) -> None:
 
 
 def _claim(plan: Plan, stores: Stores) -> None:
-    """One home, one exchange: a second demonstration of another size would mix two histories."""
-    held = [*stores.sessions("minute_bars"), *stores.sessions("daily_bars")]
-    if "synthetic" not in stores.ledger.deployment() and held:
+    """Note the plan in the ledger, which refuses another one: two exchanges would mix two histories."""
+    has_bars = stores.sessions("minute_bars") or stores.sessions("daily_bars")
+    if "synthetic" not in stores.ledger.deployment() and has_bars:
         raise UsageError(
             code="FPM-DEMO-001",
             wrong=f"{stores.settings.home} holds real bars",
@@ -99,7 +100,7 @@ def _claim(plan: Plan, stores: Stores) -> None:
 
 
 def _history(raw: Path, stores: Stores) -> tuple[date, date]:
-    """Ingest what the exchange delivered; its first and last session."""
+    """Ingest the exchange's files; its first and last session."""
     from producers import bars
 
     oracle = pl.read_parquet(raw / "oracle.parquet", columns=["session"])
@@ -114,11 +115,11 @@ def _history(raw: Path, stores: Stores) -> tuple[date, date]:
 def _features(stores: Stores, first: date, last: date) -> None:
     for name in FEATURE_JOBS:
         with bar(name.replace("_", " ")) as progress:
-            schedule.backfill(schedule.job(name), first, last, stores, progress)
+            jobs.backfill(name, first, last, stores, progress)
 
 
 def _answers(stores: Stores, last: date) -> dict[str, Any]:
-    """The published session read back two ways, the report, and each stream's RankIC beside the oracle's."""
+    """Write the report; RankIC by stream, and the published session as read through Feast and through SQL."""
     from consumers.questions import report
 
     page = report.write(stores)
@@ -138,8 +139,8 @@ def _through_feast(stores: Stores, last: date) -> list[dict[str, Any]]:
     from fpm.store.retrieval import features
 
     symbols = stores.read("scores", last)["symbol"].unique().sort().head(SHOWN_SYMBOLS)
-    asked = pl.DataFrame({"symbol": symbols}).with_columns(stream=pl.lit("dual"))
-    return features.online(stores.settings, "scores", asked).select("symbol", "score", "spread").to_dicts()
+    keys = pl.DataFrame({"symbol": symbols}).with_columns(stream=pl.lit("dual"))
+    return features.online(stores.settings, "scores", keys).select("symbol", "score", "spread").to_dicts()
 
 
 def _through_sql(stores: Stores) -> list[dict[str, Any]]:

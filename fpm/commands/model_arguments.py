@@ -1,4 +1,4 @@
-"""What a person types about models and their fingerprints; the rest is in `arguments`."""
+"""Arguments and options about models and fingerprints; the others are in `arguments`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that tell what the figures are: `evaluate`, `report`, `passport`, `leaks`. `cli` takes them in."""
+"""The commands about figures: `evaluate`, `report`, `passport`, `leaks`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fpm.commands.arguments import Json
-from fpm.commands.console import show, stores
+from fpm.commands.console import home_stores, show
 from fpm.commands.model_arguments import Evaluated, Vintage
 from fpm.errors import UsageError
 from fpm.sessions import parse_session
@@ -20,20 +20,12 @@ Last = Annotated[str | None, typer.Option(help="last one")]
 Sessions = Annotated[int, typer.Option(min=1, help="sessions to recompute")]
 Symbols = Annotated[int, typer.Option(min=1, help="symbols to recompute in each")]
 
-
-def add_to(app: typer.Typer) -> None:
-    """Make them commands of the program."""
-    for command in (evaluate, report, passport, leaks):
-        app.command()(command)
+commands = typer.Typer()
 
 
-def evaluate(what: Evaluated = "scores", vintage: Vintage = None, as_json: Json = False) -> None:
-    """The figures of every stream over all scored sessions with intervals, or beside its peers, a linear model and
-    LightGBM; or an encoder's: has it collapsed?
-    """
-    from consumers.questions import encoder_report
-    from consumers.questions import report as page
-
+@commands.command("evaluate")
+def evaluate_command(what: Evaluated = "scores", vintage: Vintage = None, as_json: Json = False) -> None:
+    """Figures with intervals: of every stream, of its peers (a linear model, LightGBM), or of an encoder."""
     if vintage and what != "encoder":
         raise UsageError(
             code="FPM-CFG-069",
@@ -41,10 +33,22 @@ def evaluate(what: Evaluated = "scores", vintage: Vintage = None, as_json: Json 
             effect="nothing was judged",
             todo="leave --vintage out",
         )
-    if what == "peers":
-        return show(_peers(), as_json)
-    figures = encoder_report.evaluate(vintage, stores()) if what == "encoder" else page.evaluate(stores())
-    show(figures if as_json else {name: part for name, part in figures.items() if name != "streams"}, as_json)
+    figures = {"scores": _scores, "encoder": lambda: _encoder(vintage), "peers": _peers}[what]()
+    if not as_json:
+        figures.pop("streams", None)  # long: for programs only
+    show(figures, as_json)
+
+
+def _scores() -> dict[str, Any]:
+    from consumers.questions import report
+
+    return report.evaluate(home_stores())
+
+
+def _encoder(vintage: str | None) -> dict[str, Any]:
+    from consumers.questions import encoder_report
+
+    return encoder_report.evaluate(vintage, home_stores())
 
 
 def _peers() -> dict[str, Any]:
@@ -52,39 +56,42 @@ def _peers() -> dict[str, Any]:
     from fpm.progress import bar
 
     with bar("peers") as progress:
-        return peers.evaluate(stores(), progress)
+        return peers.evaluate(home_stores(), progress)
 
 
-def report(as_json: Json = False) -> None:
+@commands.command("report")
+def report_command(as_json: Json = False) -> None:
     """Write the HTML page, its JSON and Markdown twins, and the passport of its figures."""
-    from consumers.questions import report as page
+    from consumers.questions import report
 
-    show({"report": str(page.write(stores()))}, as_json)
+    show({"report": str(report.write(home_stores()))}, as_json)
 
 
-def passport(check: Passport = None, as_json: Json = False) -> None:
+@commands.command("passport")
+def passport_command(check: Passport = None, as_json: Json = False) -> None:
     """Is everything the passport's figures follow from still what it says? Exit 1 at the first difference, named."""
-    from consumers.questions import passport as issued
+    from consumers.questions import passport
     from fpm.progress import bar
 
-    of = stores()
+    stores = home_stores()
     with bar("passport") as progress:
-        answer = issued.check(check or of.settings.reports / issued.NAME, of, progress)
+        answer = passport.check(check or stores.settings.reports / passport.NAME, stores, progress)
     show(answer.to_dict(), as_json)
     if not answer.equal:
         raise typer.Exit(1)
 
 
-def leaks(
+@commands.command("leaks")
+def leaks_command(
     first: First = None, last: Last = None, sessions: Sessions = 2, symbols: Symbols = 5, as_json: Json = False
 ) -> None:
     """Does anything stored here know its future? Each check, or its first column and session; exit 1 if one fails."""
-    from consumers.questions import leaks as suite
+    from consumers.questions import leaks
     from fpm.progress import bar
 
     span = parse_session(first) if first else None, parse_session(last) if last else None
     with bar("leaks") as progress:
-        answers = suite.run(span, suite.Width(sessions, symbols), stores(), progress)
+        answers = leaks.run(span, leaks.Width(sessions, symbols), home_stores(), progress)
     show([answer.to_dict() for answer in answers], as_json)
     if any(answer.finding for answer in answers):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""How an answer looks to a person: a list of equal records is a table, one record is a list of lines."""
+"""Answers as tables for a terminal: a list of records is a table, one record is a list of lines."""
 
 from __future__ import annotations
 

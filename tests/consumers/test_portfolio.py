@@ -1,4 +1,4 @@
-"""Weights in the lake: decided weekly, drifting between, and what following them earned."""
+"""Weights in the lake: decided weekly, drifting in between."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from consumers import portfolio
-from fpm.errors import TryLater, UsageError
+from fpm.errors import TryLater
 from fpm.store.jobs.runner import backfill, run_job
-from tests.consumers.small_lake import LAST, SmallLake, put
+from tests.consumers.small_lake import SmallLake, put
 
 QUIET = lambda done, total, what: None  # noqa: E731
 MONDAY, FRIDAY = date(2024, 12, 2), date(2024, 12, 6)
@@ -38,13 +38,13 @@ def test_weights_of_a_week(stores):
     # Friday decides again: two-sided turnover from the drifted holding stays within 30 %
     friday = np.abs(by_session[FRIDAY]["weight"].to_numpy() - _drifted(lake, by_session, sessions[3], FRIDAY)).sum()
     assert 0.01 < friday <= 0.30 + 1e-6
-    assert [each.solution is not None for each in portfolio.decisions(FRIDAY, stores)] == [True]
+    assert [decision.solution is not None for decision in portfolio.decisions(FRIDAY, stores)] == [True]
 
 
 def _drifted(lake, by_session, before, session):
     moved = lake.daily_bars(session)["close"].to_numpy() / lake.daily_bars(before)["close"].to_numpy()
-    held = by_session[before]["weight"].to_numpy() * moved
-    return held / held.sum()
+    holding = by_session[before]["weight"].to_numpy() * moved
+    return holding / holding.sum()
 
 
 def test_without_an_index_the_benchmark_is_equal_weight_over_what_trades(stores):
@@ -91,19 +91,6 @@ def test_a_delisted_name_is_sold_at_its_last_price(stores):
     rows = weights(stores, sessions_end, portfolio.EVERY_NAME)
     assert rows.filter(pl.col("symbol") == gone)["weight"].to_list() == [0.0]
     assert rows["weight"].sum() == pytest.approx(1, abs=1e-8)
-
-
-def test_enhance_gives_the_six_figures(stores):
-    SmallLake().fill(stores)
-    figures = portfolio.enhance("CSI300", MONDAY, LAST, stores, QUIET)
-    assert figures["rebalances"] == 5  # the first Monday and four Fridays
-    assert figures["sessions"] == 20
-    assert figures["total_excess"] is not None
-    six = ("annual_return", "annual_excess", "tracking_error", "information_ratio", "monthly_win_rate", "max_drawdown")
-    assert all(isinstance(figures[name], float) for name in six)
-    assert figures["tracking_error"] < 0.1
-    with pytest.raises(UsageError, match="CSI300"):
-        portfolio.enhance("CSI500", MONDAY, LAST, stores, QUIET)
 
 
 def test_missing_scores_make_it_wait(stores):

@@ -1,10 +1,8 @@
 """Ticks into a real lake: the shipped slice to the share and the cent, and on to the features."""
 
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -169,13 +167,14 @@ def test_the_whole_sample_goes_in_and_its_bars_are_the_folders(stores: Stores) -
             np.testing.assert_allclose(ours[name].to_numpy(), own[name].to_numpy(), rtol=1.2e-7, err_msg=name)
 
 
-def test_the_command_line_takes_ticks(tmp_path: Path, database_url: str) -> None:
-    arguments = ["ingest", str(SLICE / "shanghai"), "--ticks", "--market", "cn", "--json"]
-    environment = {**os.environ, "FPM_HOME": str(tmp_path), "FPM_DATABASE_URL": database_url, "FPM_PRESET": "tiny"}
-    program = [sys.executable, "-m", "fpm.commands.cli", *arguments]
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=120, check=True)
-    told = json.loads(done.stdout)
-    assert (told["profile"], told["rows_out"], told["ticks"]["reconciled"]) == ("l2_32", 3 * 242, {"equal": 3})
+def test_the_command_line_takes_ticks(
+    tmp_path: Path, database_url: str, fpm_command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    variables = {"FPM_HOME": str(tmp_path), "FPM_DATABASE_URL": database_url, "FPM_PRESET": "tiny"}
+    process = fpm_command("ingest", str(SLICE / "shanghai"), "--ticks", "--market", "cn", "--json", **variables)
+    assert process.returncode == 0, process.stderr
+    report = json.loads(process.stdout)
+    assert (report["profile"], report["rows_out"], report["ticks"]["reconciled"]) == ("l2_32", 3 * 242, {"equal": 3})
 
 
 # --- downstream ---------------------------------------------------------------------------------------------------

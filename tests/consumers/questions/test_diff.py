@@ -25,22 +25,24 @@ def test_a_correction_and_the_scores_it_moved(filled: tuple[Stores, list[date]])
     correct(stores, corrected, arrival)
     run_job(scores, last, stores)
 
-    found = diff(tonight, arrival, None, stores)
-    kept = [change for change in found.changes if change.table != "labels"]  # those of six sessions back come of age
+    answer = diff(tonight, arrival, None, stores)
+    changes = [
+        change for change in answer.changes if change.table != "labels"
+    ]  # those of six sessions back come of age
     moved = 2 * (SYMBOLS - 2)  # the stream of fingerprints does not see daily factors
-    assert kept == [
+    assert changes == [
         Change("daily_factors", corrected, None, new=0, changed=SYMBOLS),
         Change("scores", last, None, new=0, changed=moved),
     ]
     then = stores.read("scores", last, known_at=tonight).select("symbol", "stream", before="score")
     now = stores.read("scores", last).select("symbol", "stream", after="score")
-    assert set(found.scores["stream"]) == set(STREAMS) - {"fingerprint"} and found.scores.height == moved
-    assert found.scores["moved"].abs().is_sorted(descending=True) and (found.scores["moved"] != 0).all()
+    assert set(answer.scores["stream"]) == set(STREAMS) - {"fingerprint"} and answer.scores.height == moved
+    assert answer.scores["moved"].abs().is_sorted(descending=True) and (answer.scores["moved"] != 0).all()
     by_hand = {row[:2]: row[3] - row[2] for row in then.join(now, on=["symbol", "stream"]).rows()}
-    assert {row[1:3]: row[5] for row in found.scores.rows()} == {key: by for key, by in by_hand.items() if by}
-    assert set(found.scores["session"]) == {last}
+    assert {row[1:3]: row[5] for row in answer.scores.rows()} == {key: by for key, by in by_hand.items() if by}
+    assert set(answer.scores["session"]) == {last}
 
-    assert diff(tonight, arrival, corrected, stores).changes == (kept[0],)
+    assert diff(tonight, arrival, corrected, stores).changes == (changes[0],)
     assert diff(arrival, arrival + timedelta(days=900), last, stores).changes == ()
     night = diff(tonight - timedelta(microseconds=1), tonight, last, stores)
     assert {change.table: (change.new, change.changed) for change in night.changes} == {

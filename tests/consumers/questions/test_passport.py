@@ -1,9 +1,8 @@
-"""A passport says what is there, and a check finds the first thing that is not as it says."""
+"""A passport states what a home holds, and a check finds the first thing that differs."""
 
 from __future__ import annotations
 
 import json
-import sys
 from datetime import date, timedelta
 from hashlib import sha256
 
@@ -12,7 +11,6 @@ import pytest
 
 from consumers import portfolio
 from consumers.questions import passport, report
-from fpm.commands import cli
 from fpm.errors import InputRefused, UsageError
 from fpm.report.passport import seal, unseal
 from fpm.sessions import cut_off
@@ -23,7 +21,7 @@ MONDAY, LAST = date(2024, 12, 2), date(2024, 12, 20)
 
 
 def silent(done: int, total: int, what: object) -> None:
-    """Nobody watches."""
+    """No progress bar."""
 
 
 @pytest.fixture
@@ -51,7 +49,7 @@ def test_it_states_what_is_on_the_disk(issued, stores):
     stated = unseal(issued.read_bytes())
     for relative, sha in stated["partitions"].items():
         assert sha256((stores.lake.root / relative).read_bytes()).hexdigest() == sha
-    assert len(stated["partitions"]) == sum(each["sessions"] for each in stated["data"].values())
+    assert len(stated["partitions"]) == sum(table["sessions"] for table in stated["data"].values())
     lines = [f"{sha}  {path}\n" for path, sha in sorted(stated["partitions"].items()) if path.startswith("labels/")]
     assert stated["data"]["labels"]["sha256"] == sha256("".join(lines).encode()).hexdigest()
     assert stated["data"]["labels"] | {"sha256": ""} == {
@@ -104,8 +102,8 @@ def labelled(lake: SmallLake, session: date, known_at) -> pl.DataFrame:
 def test_a_partition_that_was_changed_is_named(issued, stores):
     partition = stores.lake.root / "labels/session=2024-12-03/part-0.parquet"
     partition.write_bytes(partition.read_bytes() + b"\0")
-    found = difference(issued, stores)
-    assert found.startswith("partitions / labels/session=2024-12-03/part-0.parquet is ")
+    first = difference(issued, stores)
+    assert first.startswith("partitions / labels/session=2024-12-03/part-0.parquet is ")
     partition.unlink()
     assert " is null, " in difference(issued, stores)
 
@@ -136,7 +134,7 @@ def test_a_report_that_was_touched_is_named_one_that_is_not_beside_it_is_not_mis
 
 
 @pytest.mark.parametrize(
-    ("section", "place", "value", "said"),
+    ("section", "path", "value", "message"),
     [
         ("code", ("files", "fpm/evaluation/evaluate.py"), "0" * 64, "code / files / fpm/evaluation/evaluate.py is "),
         ("environment", ("versions", "numpy"), "1.0", "environment / versions / numpy is "),
@@ -145,25 +143,25 @@ def test_a_report_that_was_touched_is_named_one_that_is_not_beside_it_is_not_mis
         ("figures", ("streams", "dual", "rank_ic"), 0.5, "figures / streams / dual / rank_ic is "),
     ],
 )
-def test_other_code_machine_deployment_or_figures_are_named(issued, stores, section, place, value, said):
-    """A passport issued elsewhere: sealed soundly, and one thing in it is another."""
+def test_other_code_machine_deployment_or_figures_are_named(issued, stores, section, path, value, message):
+    """A passport issued elsewhere: its seal is valid, and one thing in it differs."""
     stated = unseal(issued.read_bytes())
-    at = stated[section]
-    for name in place[:-1]:
-        at = at[name]
-    at[place[-1]] = value
+    parent = stated[section]
+    for name in path[:-1]:
+        parent = parent[name]
+    parent[path[-1]] = value
     issued.write_bytes(seal(stated))
-    assert difference(issued, stores).startswith(said)
+    assert difference(issued, stores).startswith(message)
 
 
 def test_sources_are_hashed_file_by_file_and_as_one(tmp_path):
     for name, text in (("fpm/a.py", "a"), ("consumers/b.py", "b"), ("tests/c.py", "c"), ("fpm/report/page.css", "d")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    found = passport.code(tmp_path)
-    assert found["files"] == {name: sha256(name[-4].encode()).hexdigest() for name in ("consumers/b.py", "fpm/a.py")}
+    sources = passport.code(tmp_path)
+    assert sources["files"] == {name: sha256(name[-4].encode()).hexdigest() for name in ("consumers/b.py", "fpm/a.py")}
     (tmp_path / "fpm/a.py").write_text("other")
-    assert passport.code(tmp_path)["sha256"] != found["sha256"]
+    assert passport.code(tmp_path)["sha256"] != sources["sha256"]
 
 
 def test_no_file_and_no_passport(stores, tmp_path):
@@ -174,25 +172,15 @@ def test_no_file_and_no_passport(stores, tmp_path):
         passport.check(tmp_path / "passport.json", stores, silent)
 
 
-def test_the_command_answers_by_its_exit_code(issued, stores, monkeypatch, capsys):
-    monkeypatch.setenv("FPM_HOME", str(stores.settings.home))
-    monkeypatch.setenv("FPM_PRESET", "tiny")
-    monkeypatch.setenv("FPM_DATABASE_URL", stores.settings.database_url.get_secret_value())
-
-    def fpm(*arguments: str) -> tuple[object, str]:
-        monkeypatch.setattr(sys, "argv", ["fpm", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out or said.err
-
-    code, said = fpm("passport", "--json")
-    assert code == 0 and json.loads(said)["equal"] is True
-    assert fpm("passport", "--check", str(issued))[0] == 0
+def test_the_command_answers_by_its_exit_code(issued, stores, command):
+    answer = command(stores, "passport", "--json")
+    assert answer.code == 0 and json.loads(answer.output)["equal"] is True
+    assert command(stores, "passport", "--check", str(issued)).code == 0
     issued.with_name("report.json").write_text("{}")
-    code, said = fpm("passport", "--check", str(issued), "--json")
-    assert code == 1 and json.loads(said)["first difference"].startswith("report / report.json is ")
-    assert fpm("passport", "--check", "nowhere.json")[0] == 2
+    answer = command(stores, "passport", "--check", str(issued), "--json")
+    assert answer.code == 1
+    assert json.loads(answer.output)["first difference"].startswith("report / report.json is ")
+    assert command(stores, "passport", "--check", "nowhere.json").code == 2
     issued.write_bytes(b"{}")
-    code, said = fpm("passport")
-    assert code == 1 and "FPM-PASS-001" in said
+    answer = command(stores, "passport")
+    assert answer.code == 1 and "FPM-PASS-001" in answer.errors

@@ -1,4 +1,4 @@
-"""`fpm evaluate peers` on a home: who learns from what, what is found, what nobody may have known."""
+"""`fpm evaluate peers` on a home: training data, what the peers find, and that none knows the future."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from scipy import stats
 
 from consumers import scorer, scores
 from consumers.questions import peers
-from fpm.commands import cli, report_commands
 from fpm.errors import ModelRefused, TryLater
 from fpm.evaluation.peers import PEERS
 from fpm.schema import STREAMS
@@ -25,15 +24,18 @@ from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.postgres.server import Server
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
+from tests.consumers.questions.conftest import Command
 from tests.consumers.small_nights import SESSIONS, THROUGH, VINTAGE, calendar, publish, silent
 from tests.fpm.nn.scorer.small_panel import generated
 from tests.small_chain import fresh_database
 
-LONG, SYMBOLS, LEARNT = 58, 24, (30, 42)  # sessions; two scorers, through these
+LONG, SYMBOLS, THROUGHS = 58, 24, (30, 42)  # sessions; two scorers, through these
 
 
 @pytest.fixture(scope="module")
-def judged(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stores, list[date]]]:
+def scored_home(
+    postgres_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Stores, list[date]]]:
     """Two folds with a strong signal in both streams, all scored; nothing may be written to it."""
     with fresh_database(postgres_server) as url:
         settings = Settings(home=tmp_path_factory.mktemp("judged"), preset="tiny", database_url=SecretStr(url))
@@ -42,7 +44,7 @@ def judged(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) ->
         stores.decide_profile("bar_32")
         publish(stores, generated(sessions=LONG, symbols=SYMBOLS, strength=0.5))
         days = calendar(stores, LONG)
-        for through, end in zip(LEARNT, (LEARNT[1], LONG - 1), strict=True):
+        for through, end in zip(THROUGHS, (THROUGHS[1], LONG - 1), strict=True):
             scorer.train(days[through], VINTAGE, stores, silent)
             backfill(scores, days[through + 1], days[end], stores, silent)
         yield stores, days
@@ -54,12 +56,12 @@ def served(stores: Stores, days: list[date]) -> pl.DataFrame:
 
 
 def test_peers_learn_in_the_folds_of_the_scorers_and_score_what_they_scored(
-    judged: tuple[Stores, list[date]],
+    scored_home: tuple[Stores, list[date]],
 ) -> None:
-    stores, days = judged
+    stores, days = scored_home
     stored = served(stores, days)
-    folds, scored = peers.learnt_and_scored(stored, stores, silent)
-    assert [fold.model.through for fold in folds] == [days[through] for through in LEARNT]
+    folds, scored = peers.peer_scores(stored, stores, silent)
+    assert [fold.model.through for fold in folds] == [days[through] for through in THROUGHS]
     for fold in folds:
         for name, part in (("train", fold.lesson.split.train), ("validation", fold.lesson.split.validation)):
             assert fold.model.manifest["folds"][name] == [str(part[0]), str(part[-1]), len(part)]
@@ -71,54 +73,51 @@ def test_peers_learn_in_the_folds_of_the_scorers_and_score_what_they_scored(
         assert own.equals(stored.select(keys).sort(keys))
 
 
-def test_a_planted_signal_is_found_by_all_and_told_with_intervals(judged: tuple[Stores, list[date]]) -> None:
-    stores, days = judged
-    told = peers.evaluate(stores, silent)
-    lines = {(line["stream"], line["model"]): line for line in told["rank_ic"]}
+def test_every_model_finds_a_planted_signal_with_intervals(scored_home: tuple[Stores, list[date]]) -> None:
+    stores, days = scored_home
+    answer = peers.evaluate(stores, silent)
+    lines = {(line["stream"], line["model"]): line for line in answer["rank_ic"]}
     assert list(lines) == [(stream, name) for stream in STREAMS for name in ("GRU", *PEERS)]
     for stream in STREAMS:
         linear = lines[stream, "linear"]
         assert linear["low"] < linear["rank_ic"] < linear["high"]
         assert linear["rank_ic"] > 0.25 and lines[stream, "LightGBM"]["rank_ic"] > 0.1
-        assert linear["sessions"] == LONG - 6 - LEARNT[0] - 1, "scored, and six sessions later there is a label"
-    assert len(told["paired"]) == 6 and len(told["folds"]) == 2
-    assert [row["stream"] for row in told["chosen"]] == [*STREAMS] * 2
-    assert told["paired"][0]["pair"] == "fingerprint: GRU \u2212 linear"
+        assert linear["sessions"] == LONG - 6 - THROUGHS[0] - 1, "scored, and six sessions later there is a label"
+    assert len(answer["paired"]) == 6 and len(answer["folds"]) == 2
+    assert [row["stream"] for row in answer["chosen"]] == [*STREAMS] * 2
+    assert answer["paired"][0]["pair"] == "fingerprint: GRU \u2212 linear"
 
-    _, scored = peers.learnt_and_scored(served(stores, days), stores, silent)
-    labels = stores.read("labels", days[LEARNT[0] + 1], days[LONG - 1], columns=["symbol", "label"])
-    of = {}
+    _, scored = peers.peer_scores(served(stores, days), stores, silent)
+    labels = stores.read("labels", days[THROUGHS[0] + 1], days[LONG - 1], columns=["symbol", "label"])
+    series = {}
     for name, rows in (("linear", scored.filter(pl.col("model") == "linear")), ("GRU", served(stores, days))):
         joined = rows.filter(pl.col("stream") == "dual").join(labels, on=["session", "symbol"])
-        of[name] = np.array(
+        series[name] = np.array(
             [
                 stats.spearmanr(part["score"], part["label"])[0]
                 for part in joined.sort("session").partition_by("session")
             ]
         )
-    assert lines["dual", "linear"]["rank_ic"] == pytest.approx(np.mean([of["linear"][k::5].mean() for k in range(5)]))
-    pairs = {row["pair"]: row["difference"] for row in told["paired"]}
-    assert pairs["dual: GRU \u2212 linear"] == pytest.approx((of["GRU"] - of["linear"]).mean())
+    assert lines["dual", "linear"]["rank_ic"] == pytest.approx(
+        np.mean([series["linear"][k::5].mean() for k in range(5)])
+    )
+    pairs = {row["pair"]: row["difference"] for row in answer["paired"]}
+    assert pairs["dual: GRU \u2212 linear"] == pytest.approx((series["GRU"] - series["linear"]).mean())
 
 
-def test_the_command(
-    judged: tuple[Stores, list[date]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(report_commands, "stores", lambda: judged[0])
-
-    def run(*words: str) -> int | str | None:
-        monkeypatch.setattr(sys, "argv", ["fpm", "evaluate", "peers", *words])
-        with pytest.raises(SystemExit) as leaving:
-            cli.main()
-        return leaving.value.code
-
-    assert run("--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert set(told) == {"rank_ic", "paired", "folds", "chosen"} and len(told["rank_ic"]) == 9
-    assert run() == 0 and "LightGBM" in capsys.readouterr().out
-    assert run("--vintage", VINTAGE) == 2 and "FPM-CFG-069" in capsys.readouterr().err
+def test_the_command(scored_home: tuple[Stores, list[date]], command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores, _ = scored_home
+    answer = command(stores, "evaluate", "peers", "--json")
+    assert answer.code == 0
+    document = json.loads(answer.output)
+    assert set(document) == {"rank_ic", "paired", "folds", "chosen"} and len(document["rank_ic"]) == 9
+    answer = command(stores, "evaluate", "peers")
+    assert answer.code == 0 and "LightGBM" in answer.output
+    answer = command(stores, "evaluate", "peers", "--vintage", VINTAGE)
+    assert answer.code == 2 and "FPM-CFG-069" in answer.errors
     monkeypatch.setitem(sys.modules, "lightgbm", None)
-    assert run() == 2 and "FPM-CFG-070" in capsys.readouterr().err
+    answer = command(stores, "evaluate", "peers")
+    assert answer.code == 2 and "FPM-CFG-070" in answer.errors
 
 
 def test_what_became_known_after_a_cut_off_changes_nothing(filled: tuple[Stores, list[date]]) -> None:
@@ -128,7 +127,7 @@ def test_what_became_known_after_a_cut_off_changes_nothing(filled: tuple[Stores,
     last = days[SESSIONS - 2]
     backfill(scores, days[THROUGH + 1], last, stores, silent)
     stored = stores.read_served("scores", days[THROUGH + 1], last)
-    folds, before = peers.learnt_and_scored(stored, stores, silent)
+    folds, before = peers.peer_scores(stored, stores, silent)
     for session, table, arrival in (
         (days[5], "labels", days[THROUGH + 1]),
         (days[15], "daily_factors", days[THROUGH + 1]),
@@ -138,7 +137,7 @@ def test_what_became_known_after_a_cut_off_changes_nothing(filled: tuple[Stores,
         moment = pl.lit(cut_off(stores.market, arrival)).dt.cast_time_unit("us")
         revised = first.with_columns(pl.selectors.float() * -3, created_timestamp=moment)
         publish_frames(table, session, {table: pl.concat([first, revised]).drop("session")}, stores)
-    _, after = peers.learnt_and_scored(stored, stores, silent)
+    _, after = peers.peer_scores(stored, stores, silent)
     assert after.equals(before)
     later = stores.as_of(cut_off(stores.market, days[SESSIONS - 1]))
     night = before.filter(pl.col("session") == last)

@@ -1,4 +1,4 @@
-"""What figures rest on is read off manifests, the ledger and the quarantine as they are."""
+"""What figures rest on, read from manifests, the ledger and the quarantine."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def test_encoder_losses_are_in_units_of_their_baselines():
             {"train/forward": 0.5, "train/backward": 0.25, "train/backward_baseline": 0.5},
         ],
     }
-    found = provenance.encoder(VINTAGE, MONDAY, "promoted", manifest)
-    assert found.epochs == [{"forward": pytest.approx(0.75)}, {"forward": 0.5, "backward": 0.5}]
-    assert found.figures == {"rank": 40.0, "count": 500.0, "rank_untrained": 60.0, "residual_to_former": 0.6}
+    encoder = provenance.encoder(VINTAGE, MONDAY, "promoted", manifest)
+    assert encoder.epochs == [{"forward": pytest.approx(0.75)}, {"forward": 0.5, "backward": 0.5}]
+    assert encoder.figures == {"rank": 40.0, "count": 500.0, "rank_untrained": 60.0, "residual_to_former": 0.6}
 
 
 def test_quarantined_rows_and_files_are_counted_by_code(tmp_path):
-    place = tmp_path / "minute_bars" / "session=2024-12-02"
-    place.mkdir(parents=True)
+    folder = tmp_path / "minute_bars" / "session=2024-12-02"
+    folder.mkdir(parents=True)
     rows = pl.DataFrame({"reason_code": ["FPM-IN-023"] * 2 + ["FPM-IN-021"], "reason": ["b", "a", "c"]})
-    rows.write_parquet(place / "0123456789ab.parquet")
+    rows.write_parquet(folder / "0123456789ab.parquet")
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "x.csv-0123.json").write_text(
         json.dumps({"file": "x.csv", "code": "FPM-IN-001", "wrong": "no"})
@@ -46,7 +46,7 @@ def test_quarantined_rows_and_files_are_counted_by_code(tmp_path):
     ]
 
 
-def test_a_fold_tells_what_its_scorer_was_trained_on():
+def test_a_fold_names_the_sessions_its_scorer_was_trained_on():
     scores = pl.DataFrame(
         {"session": [MONDAY, TUESDAY, TUESDAY], "symbol": ["a", "a", "b"], "vintage": VINTAGE, "model": SCORER}
     )
@@ -64,12 +64,12 @@ def test_a_fold_tells_what_its_scorer_was_trained_on():
 
 def test_settings_are_counted_once_and_say_what_they_do_otherwise():
     small, large = ({"encoder": {"layers": 2}, "scorer": {"hidden": hidden, "seeds": [1, 2]}} for hidden in (32, 64))
-    found = provenance.tried([(small, MONDAY), (large, MONDAY), (small, TUESDAY)])
-    assert [(each.differs, each.models, each.first, each.last) for each in found] == [
+    trials = provenance.trials([(small, MONDAY), (large, MONDAY), (small, TUESDAY)])
+    assert [(trial.differs, trial.models, trial.first, trial.last) for trial in trials] == [
         ("", 2, MONDAY, TUESDAY),
         ("scorer.hidden 64", 1, MONDAY, MONDAY),
     ]
-    assert isinstance(found[0], Trial) and found[0].setting != found[1].setting
+    assert isinstance(trials[0], Trial) and trials[0].setting != trials[1].setting
     assert provenance.flattened({"a": {"b": [1]}, "c": None}) == {"a.b": "[1]", "c": "null"}
 
 

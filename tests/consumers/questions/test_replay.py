@@ -1,10 +1,9 @@
-"""A night rebuilt from the store: equal where nothing was touched, and every difference is seen."""
+"""A night rebuilt from the store: equal where nothing was touched, and every difference is found."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from datetime import date, datetime, timedelta
 
 import polars as pl
@@ -12,12 +11,12 @@ import pytest
 
 from consumers import scorer, scores
 from consumers.questions.replay import replay
-from fpm.commands import cli
 from fpm.errors import StoreCorrupt, TryLater, UsageError
 from fpm.schema import STREAMS
 from fpm.sessions import cut_off
 from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores
+from tests.consumers.questions.conftest import Command
 from tests.consumers.small_nights import SESSIONS, SYMBOLS, THROUGH, VINTAGE, correct, silent
 
 Night = tuple[Stores, date, datetime]
@@ -41,7 +40,7 @@ def test_a_night_is_rebuilt_bit_for_bit_as_known_at_any_moment(night: Night) -> 
     for known_at in (None, arrival - timedelta(microseconds=1), arrival, arrival + timedelta(days=30)):
         answer = replay(last, known_at, stores)
         assert answer.equal and answer.known_at == (known_at or cut_off(stores.market, last))
-        assert {stream: each.rows for stream, each in answer.streams.items()} == dict.fromkeys(STREAMS, SYMBOLS - 2)
+        assert {stream: parity.rows for stream, parity in answer.streams.items()} == dict.fromkeys(STREAMS, SYMBOLS - 2)
     assert [row["answer"] for row in answer.to_dict()["streams"]] == ["equal"] * 3
     assert lake(stores) == before, "a replay writes nothing"
 
@@ -73,7 +72,7 @@ def test_the_last_bit_of_one_score_is_a_difference(night: Night) -> None:
     publish_frames("scores", last, {"scores": nudged}, stores)
     answer = replay(last, None, stores)
     assert not answer.equal
-    assert {stream: each.different for stream, each in answer.streams.items()} == {
+    assert {stream: parity.different for stream, parity in answer.streams.items()} == {
         stream: int(stream == "dual") for stream in STREAMS
     }
     publish_frames("scores", last, {"scores": stored.filter(~first)}, stores)
@@ -96,34 +95,23 @@ def test_what_cannot_be_replayed_is_named(night: Night) -> None:
         replay(last, None, stores)
 
 
-def test_the_command_lines_answer_and_exit_code(
-    night: Night, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_lines_answer_and_exit_code(night: Night, command: Command) -> None:
     stores, last, arrival = night
-    assert stores.settings.database_url is not None
-    monkeypatch.setenv("FPM_HOME", str(stores.settings.home))
-    monkeypatch.setenv("FPM_DATABASE_URL", stores.settings.database_url.get_secret_value())
-
-    def fpm(*arguments: str) -> tuple[object, str]:
-        monkeypatch.setattr(sys, "argv", ["fpm", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out or said.err
-
-    code, said = fpm("replay", str(last), "--json")
-    assert code == 0 and json.loads(said)["equal"] and len(json.loads(said)["streams"]) == 3
-    code, said = fpm("replay", str(last), "--known-at", arrival.isoformat())
-    assert code == 0 and said.count("equal") == 4, "three streams, and the whole"
-    code, said = fpm("diff", cut_off(stores.market, last).isoformat(), arrival.isoformat(), str(last), "--json")
-    moved = json.loads(said)["scores"]
-    assert code == 0 and len(moved) == 2 * (SYMBOLS - 2)
+    answer = command(stores, "replay", str(last), "--json")
+    document = json.loads(answer.output)
+    assert answer.code == 0 and document["equal"] and len(document["streams"]) == 3
+    answer = command(stores, "replay", str(last), "--known-at", arrival.isoformat())
+    assert answer.code == 0 and answer.output.count("equal") == 4, "three streams, and the whole"
+    moments = cut_off(stores.market, last).isoformat(), arrival.isoformat()
+    answer = command(stores, "diff", *moments, str(last), "--json")
+    moved = json.loads(answer.output)["scores"]
+    assert answer.code == 0 and len(moved) == 2 * (SYMBOLS - 2)
     assert [row["moved"] for row in moved] == [pytest.approx(row["after"] - row["before"]) for row in moved]
 
     stored = stores.read("scores", last).drop("session")
     publish_frames("scores", last, {"scores": stored.with_columns(score=-pl.col("score"))}, stores)
-    assert fpm("replay", str(last), "--known-at", arrival.isoformat())[0] == 1
-    for arguments, code, named in (
+    assert command(stores, "replay", str(last), "--known-at", arrival.isoformat()).code == 1
+    for words, code, message in (
         (("replay", "2024-01-06"), 2, "FPM-RPL-001"),
         (("replay", "yesterday"), 2, "FPM-CFG-064"),
         (("replay", "2024-01-03"), 75, "2024-01-03"),
@@ -132,8 +120,8 @@ def test_the_command_lines_answer_and_exit_code(
         (("diff", "2024-01-03", arrival.isoformat()), 2, "FPM-CFG-010"),
         (("diff", "2024-01-03T20:00Z", arrival.isoformat(), "2025-01-06"), 75, "FPM-DIF-075"),
     ):
-        exit_code, said = fpm(*arguments)
-        assert exit_code == code and named in said, (arguments, said)
+        answer = command(stores, *words)
+        assert answer.code == code and message in answer.errors, (words, answer)
 
 
 def lake(stores: Stores) -> dict[str, str]:

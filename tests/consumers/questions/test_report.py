@@ -1,4 +1,4 @@
-"""What the report gathers is what the lake holds."""
+"""The report shows what the lake holds."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def test_the_page_and_its_twin_are_written_with_the_same_bytes_again(lake, store
     first = page.read_bytes(), page.with_name("report.json").read_bytes()
     assert page == stores.settings.home / "reports" / "report.html"
     assert (report.write(stores).read_bytes(), page.with_name("report.json").read_bytes()) == first
-    held = json.loads(first[1])
-    assert held["as_of"] == "2024-12-20"
-    (fold,) = held["folds"]
+    twin = json.loads(first[1])
+    assert twin["as_of"] == "2024-12-20"
+    (fold,) = twin["folds"]
     assert (fold["first"], fold["last"]) == ("2024-12-02", "2024-12-20")
     assert (fold["model"], fold["vintage"]) == (SCORER, VINTAGE)
     assert fold["sessions"] == 15 and fold["train"] is None
-    assert held["symbols"]["labelled"][-1] == ["2024-12-12", 12] and held["symbols"]["scored"][-1][0] == "2024-12-20"
-    assert [each["vintage"] for each in held["encoders"]] == [VINTAGE]
-    assert {row["table"]: row["sessions"] for row in held["coverage"]}["scores"] == 15
+    assert twin["symbols"]["labelled"][-1] == ["2024-12-12", 12] and twin["symbols"]["scored"][-1][0] == "2024-12-20"
+    assert [encoder["vintage"] for encoder in twin["encoders"]] == [VINTAGE]
+    assert {row["table"]: row["sessions"] for row in twin["coverage"]}["scores"] == 15
     assert sorted(path.name for path in page.parent.iterdir()) == [
         "passport.json",
         "report.html",
@@ -85,7 +85,7 @@ def test_beside_the_oracle_where_the_exchange_left_one(lake, stores):
 
 
 def test_a_night_is_judged_by_what_was_served(lake, stores):
-    """Scores and weights that a later correction turned round change no figure: they were not there to be acted on."""
+    """Scores and weights that a later correction reverses change no figure: nobody could act on them that night."""
     before = report.evaluate(stores)
     later = pl.lit(cut_off(stores.market, date(2024, 12, 31))).dt.cast_time_unit("us")
     for session in stores.sessions("scores"):
@@ -108,17 +108,17 @@ def test_what_surrounds_the_scores_is_read_from_daily_bars_and_factors(lake, sto
     dual = judgement.gather(stores).streams["dual"]
     assert [name for name, _ in dual.bases] == ["close", "next open", "next close", "next vwap"]
     assert [name for name, _ in dual.neutral] == ["industry", "styles", "styles and industry"]
-    assert all(each.value is not None for _, each in (*dual.bases, *dual.neutral, *dual.exposures))
+    assert all(figure.value is not None for _, figure in (*dual.bases, *dual.neutral, *dual.exposures))
     assert [name for name, _ in dual.exposures] == list(judgement.STYLES)
     daily = []
     for session in stores.sessions("labels"):
         scores = lake.scores(session).filter(pl.col("stream") == "dual")["score"]
         daily.append(stats.spearmanr(scores, lake.daily_factors(session)["log_size"])[0])
-    judged = dict(dual.exposures)["size"]
-    assert judged.value == pytest.approx(np.mean([*daily, *rest_of(lake, stores)])) and judged.sessions == 15
+    size = dict(dual.exposures)["size"]
+    assert size.value == pytest.approx(np.mean([*daily, *unlabelled(lake, stores)])) and size.sessions == 15
 
 
-def rest_of(lake, stores) -> list[float]:
+def unlabelled(lake, stores) -> list[float]:
     """The same correlation on the sessions that have no labels yet."""
     return [
         stats.spearmanr(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 
@@ -13,7 +12,6 @@ import pytest
 
 from consumers import neighbours
 from consumers.questions.similar import Answer, Question, similar, similar_online
-from fpm.commands import cli
 from fpm.errors import FpmError, TryLater, UsageError
 from fpm.evaluation.analogues import PRESETS
 from fpm.sessions import cut_off
@@ -21,41 +19,42 @@ from fpm.store.jobs.runner import publish_frames
 from fpm.store.ledger.ledger import Publication
 from fpm.store.ledger.stores import Stores
 from fpm.store.online.publication import publish_online
+from tests.consumers.questions.conftest import Command
 from tests.consumers.small_nights import ENCODED, HALTED, LATE, SESSIONS, SYMBOLS, VINTAGE, known, save_encoder
 
 SCANNED, INDEXED = "exactly: the index is behind the publication", "by the index, nearly"
 Filled = tuple[Stores, list[date]]
 SYMBOL = "600001.SH"
-ASKED = SESSIONS - 2
+QUERY = SESSIONS - 2
 EMBARGO = PRESETS["tiny"].embargo
 
 
 def vector(stores: Stores, session: date, symbol: str) -> np.ndarray | None:
     rows = stores.read("fingerprints", session, columns=["symbol", "fingerprint"], vintage=VINTAGE)
-    found = rows.filter(pl.col("symbol") == symbol)["fingerprint"].to_list()
-    return np.array(found[0], float) if found else None
+    vectors = rows.filter(pl.col("symbol") == symbol)["fingerprint"].to_list()
+    return np.array(vectors[0], float) if vectors else None
 
 
 def slow(stores: Stores, days: list[date], at: int, known_at: datetime, k: int) -> list[tuple[date, str]]:
     """The nearest by a loop over the lake."""
     query = vector(stores, days[at], SYMBOL)
     assert query is not None
-    found = []
-    for place, session in enumerate(days[:SESSIONS]):
+    cosines = []
+    for position, session in enumerate(days[:SESSIONS]):
         for row in stores.read("fingerprints", session, vintage=VINTAGE, known_at=known_at).to_dicts():
-            if row["symbol"] == SYMBOL and abs(place - at) <= EMBARGO:
+            if row["symbol"] == SYMBOL and abs(position - at) <= EMBARGO:
                 continue
             other = np.array(row["fingerprint"], float)
             cosine = float(query @ other) / float(np.linalg.norm(query) * np.linalg.norm(other))
-            found.append((-cosine, session, row["symbol"]))
-    return [(session, symbol) for _, session, symbol in sorted(found)[:k]]
+            cosines.append((-cosine, session, row["symbol"]))
+    return [(session, symbol) for _, session, symbol in sorted(cosines)[:k]]
 
 
 def pairs(answer: Answer) -> list[tuple[date, str]]:
     return answer.analogues.select("session", "symbol").rows()
 
 
-@pytest.mark.parametrize("at", [ENCODED + 1, ASKED])
+@pytest.mark.parametrize("at", [ENCODED + 1, QUERY])
 def test_the_nearest_of_what_was_known_at_the_cut_off(filled: Filled, at: int) -> None:
     stores, days = filled
     answer = similar(Question(SYMBOL, days[at], k=15), stores)
@@ -68,51 +67,51 @@ def test_the_nearest_of_what_was_known_at_the_cut_off(filled: Filled, at: int) -
 def test_later_knowledge_changes_nothing(filled: Filled) -> None:
     """Sessions, corrections and labels that came later leave the answer as it was."""
     stores, days = filled
-    question = Question(SYMBOL, days[ASKED], k=10)
+    question = Question(SYMBOL, days[QUERY], k=10)
     before = similar(question, stores).to_dict()
     later = cut_off(stores.market, days[SESSIONS + 1])
     for table, column in (("fingerprints", "fingerprint"), ("labels", "label"), ("daily_factors", "log_size")):
-        of = stores.for_vintage(VINTAGE) if table == "fingerprints" else stores
-        for session in of.sessions(table):
-            rows = of.read(table, session).drop("session")
+        own = stores.for_vintage(VINTAGE) if table == "fingerprints" else stores
+        for session in own.sessions(table):
+            rows = own.read(table, session).drop("session")
             changed = known(rows.with_columns(pl.col(column).reverse()), later)
-            publish_frames(table, session, {table: pl.concat([rows, changed])}, of)
+            publish_frames(table, session, {table: pl.concat([rows, changed])}, own)
     assert similar(question, stores).to_dict() == before
-    assert similar(Question(SYMBOL, days[ASKED], later, 10), stores).to_dict() != before
+    assert similar(Question(SYMBOL, days[QUERY], later, 10), stores).to_dict() != before
 
 
 def test_outcomes_are_the_labels_known_then_and_clear_of_the_query(filled: Filled) -> None:
     stores, days = filled
-    moment = cut_off(stores.market, days[ASKED])
-    rows = similar(Question(SYMBOL, days[ASKED], k=1000), stores).analogues.to_dicts()
+    moment = cut_off(stores.market, days[QUERY])
+    rows = similar(Question(SYMBOL, days[QUERY], k=1000), stores).analogues.to_dicts()
     assert len(rows) > 150
     for row in rows:
-        place = days.index(row["session"])
-        overlaps = place + 6 >= ASKED  # close(t+6) is of the query's session or later
+        position = days.index(row["session"])
+        overlaps = position + 6 >= QUERY  # close(t+6) is of the query's session or later
         label = stores.read("labels", row["session"], row["session"], known_at=moment)
         value = dict(label.select("symbol", "label").rows()).get(row["symbol"])
         assert row["outcome"] == (None if overlaps else value)
     assert any(row["outcome"] is not None for row in rows) and any(row["outcome"] is None for row in rows)
 
 
-def test_an_outcome_known_by_then_is_veiled_where_it_overlaps(filled: Filled) -> None:
+def test_an_outcome_known_by_then_is_hidden_where_it_overlaps(filled: Filled) -> None:
     stores, days = filled
     at, moment = 8, cut_off(stores.market, days[SESSIONS + 5])
     rows = similar(Question(SYMBOL, days[at], moment, 1000), stores).analogues.to_dicts()
-    shown = {days.index(row["session"]) for row in rows if row["outcome"] is not None}
-    assert shown and not shown & set(range(at - 6, at + 6)) and max(shown) >= at + 6
+    visible = {days.index(row["session"]) for row in rows if row["outcome"] is not None}
+    assert visible and not visible & set(range(at - 6, at + 6)) and max(visible) >= at + 6
 
 
 def test_matched_days_and_the_difference(filled: Filled) -> None:
     """Eight symbols without industries: a match is one of the other two or so of the same size."""
     stores, days = filled
-    answer = similar(Question(SYMBOL, days[ASKED], k=12), stores)
+    answer = similar(Question(SYMBOL, days[QUERY], k=12), stores)
     comparison = answer.comparison
     assert comparison is not None
     both = answer.analogues.drop_nulls(["outcome", "matched"])
     assert comparison.counted == len(both) > 0
     assert comparison.difference == pytest.approx((both["outcome"] - both["matched"]).mean())
-    assert similar(Question(SYMBOL, days[ASKED], k=12), stores).to_dict() == answer.to_dict()
+    assert similar(Question(SYMBOL, days[QUERY], k=12), stores).to_dict() == answer.to_dict()
 
 
 # --- online -------------------------------------------------------------------------------------------------------
@@ -125,59 +124,59 @@ def put_online(stores: Stores, session: date, vintage: str = VINTAGE) -> pl.Data
 
 def test_the_nearest_of_the_published_session(filled: Filled) -> None:
     stores, days = filled
-    put_online(stores, days[ASKED - 1])
-    rows = put_online(stores, days[ASKED])
-    for asked in (days[ASKED], days[ENCODED + 1]):
-        query = vector(stores, asked, SYMBOL)
+    put_online(stores, days[QUERY - 1])
+    rows = put_online(stores, days[QUERY])
+    for session in (days[QUERY], days[ENCODED + 1]):
+        query = vector(stores, session, SYMBOL)
         assert query is not None
-        answer = similar_online(Question(SYMBOL, asked, k=5), stores)
+        answer = similar_online(Question(SYMBOL, session, k=5), stores)
         assert answer.to_dict()["searched"] == SCANNED
-        found = {
+        cosines = {
             row["symbol"]: float(query @ np.array(row["fingerprint"], float))
             / float(np.linalg.norm(query) * np.linalg.norm(row["fingerprint"]))
             for row in rows.to_dicts()
-            if row["symbol"] != SYMBOL or asked != days[ASKED]
+            if row["symbol"] != SYMBOL or session != days[QUERY]
         }
-        assert answer.analogues["symbol"].to_list() == sorted(found, key=lambda name: -found[name])[:5]
-        assert answer.analogues["similarity"].to_list() == pytest.approx(sorted(found.values(), reverse=True)[:5])
-        assert set(answer.analogues["session"]) == {days[ASKED]} and "comparison" not in answer.to_dict()
+        assert answer.analogues["symbol"].to_list() == sorted(cosines, key=lambda name: -cosines[name])[:5]
+        assert answer.analogues["similarity"].to_list() == pytest.approx(sorted(cosines.values(), reverse=True)[:5])
+        assert set(answer.analogues["session"]) == {days[QUERY]} and "comparison" not in answer.to_dict()
 
 
 def test_the_index_finds_what_the_scan_finds_until_it_is_behind(filled: Filled) -> None:
     """Eight vectors: an index of them is exact. Another publication leaves it behind, which the answer says."""
     stores, days = filled
-    neighbours.run(days[ASKED], stores)
+    neighbours.run(days[QUERY], stores)
     assert behind(stores) == []
-    put_online(stores, days[ASKED - 1])
-    question = Question(SYMBOL, days[ASKED - 1], k=5)
+    put_online(stores, days[QUERY - 1])
+    question = Question(SYMBOL, days[QUERY - 1], k=5)
     scanned = similar_online(question, stores)
-    neighbours.run(days[ASKED - 1], stores)
+    neighbours.run(days[QUERY - 1], stores)
     by_index = similar_online(question, stores)
     assert (scanned.searched, by_index.searched) == (SCANNED, INDEXED) and behind(stores) == [(False,)]
     assert by_index.analogues.equals(scanned.analogues)
-    put_online(stores, days[ASKED])
-    neighbours.run(days[ASKED - 1], stores)  # no longer what is online: left alone
+    put_online(stores, days[QUERY])
+    neighbours.run(days[QUERY - 1], stores)  # no longer what is online: left alone
     assert behind(stores) == [(True,)]
     later = similar_online(question, stores)
-    assert later.searched == SCANNED and set(later.analogues["session"]) == {days[ASKED]}
-    neighbours.run(days[ASKED], stores)
+    assert later.searched == SCANNED and set(later.analogues["session"]) == {days[QUERY]}
+    neighbours.run(days[QUERY], stores)
     assert pairs(similar_online(question, stores)) == pairs(later) and behind(stores) == [(False,)]
 
 
 def behind(stores: Stores) -> list[tuple[object, ...]]:
-    """What a reader is told of the index."""
+    """What a reader sees of the index's state."""
     return stores.ledger.query("SELECT DISTINCT behind FROM serving.nearest_fingerprints")
 
 
 def test_online_refusals(filled: Filled) -> None:
     stores, days = filled
-    question = Question(SYMBOL, days[ASKED])
+    question = Question(SYMBOL, days[QUERY])
     refused(stores, question, TryLater, "FPM-ANA-076", similar_online)
-    put_online(stores, days[ASKED])
+    put_online(stores, days[QUERY])
     early = Question(SYMBOL, days[ENCODED + 1], cut_off(stores.market, days[ENCODED + 2]))
     refused(stores, early, TryLater, "FPM-ANA-077", similar_online)
     save_encoder(stores, "another", days[ENCODED])
-    put_online(stores, days[ASKED + 1], "another")
+    put_online(stores, days[QUERY + 1], "another")
     refused(stores, question, UsageError, "FPM-ANA-006", similar_online)
 
 
@@ -195,9 +194,9 @@ def refused(
     return str(wrong.value)
 
 
-def test_each_bad_question_is_refused_by_name(filled: Filled) -> None:
+def test_every_bad_question_is_refused_by_name(filled: Filled) -> None:
     stores, days = filled
-    good, night = days[ASKED], cut_off(stores.market, days[ASKED])
+    good, night = days[QUERY], cut_off(stores.market, days[QUERY])
     refused(stores, Question(SYMBOL, good, k=0), UsageError, "FPM-ANA-001")
     refused(stores, Question(SYMBOL, date(2024, 1, 6)), UsageError, "FPM-ANA-002")
     refused(stores, Question("../../x", good), UsageError, "FPM-ANA-003")
@@ -214,14 +213,14 @@ def test_two_vintages_are_not_mixed(filled: Filled) -> None:
     stores, days = filled
     other = "vintage-b"
     save_encoder(stores, other, days[ENCODED])
-    rows = stores.read("fingerprints", days[ASKED], vintage=VINTAGE).drop("session")
+    rows = stores.read("fingerprints", days[QUERY], vintage=VINTAGE).drop("session")
     rows = rows.with_columns(vintage=pl.lit(other), fingerprint=pl.col("fingerprint").reverse())
-    publish_frames("fingerprints", days[ASKED], {"fingerprints": rows}, stores.for_vintage(other))
-    said = refused(stores, Question(SYMBOL, days[ASKED]), UsageError, "FPM-ANA-005")
-    assert VINTAGE in said and other in said
-    assert similar(Question(SYMBOL, days[ASKED], vintage=VINTAGE), stores).vintage == VINTAGE
-    answer = similar(Question(SYMBOL, days[ASKED], vintage=other), stores)
-    assert set(answer.analogues["session"]) == {days[ASKED]} and answer.candidates == SYMBOLS - 2
+    publish_frames("fingerprints", days[QUERY], {"fingerprints": rows}, stores.for_vintage(other))
+    message = refused(stores, Question(SYMBOL, days[QUERY]), UsageError, "FPM-ANA-005")
+    assert VINTAGE in message and other in message
+    assert similar(Question(SYMBOL, days[QUERY], vintage=VINTAGE), stores).vintage == VINTAGE
+    answer = similar(Question(SYMBOL, days[QUERY], vintage=other), stores)
+    assert set(answer.analogues["session"]) == {days[QUERY]} and answer.candidates == SYMBOLS - 2
 
 
 def test_no_history(filled: Filled) -> None:
@@ -234,21 +233,14 @@ def test_no_history(filled: Filled) -> None:
     refused(stores, Question(LATE, days[SESSIONS - 1], vintage="vintage-c"), TryLater, "FPM-ANA-077")
 
 
-def test_the_command(filled: Filled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(filled: Filled, command: Command) -> None:
     stores, days = filled
-    monkeypatch.setattr(cli, "_stores", lambda *given: stores)
-
-    def run(*words: str) -> int | str | None:
-        monkeypatch.setattr(sys, "argv", ["fpm", "similar", *words])
-        with pytest.raises(SystemExit) as leaving:
-            cli.main()
-        return leaving.value.code
-
-    assert run("600001", str(days[ASKED]), "--k", "3", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["symbol"] == SYMBOL and len(told["analogues"]) == 3 and told["candidates"] > 100
-    assert run(SYMBOL, str(days[ASKED]), "--k", "-1") == 2
-    assert "FPM-ANA-001" in capsys.readouterr().err
-    assert run(SYMBOL, str(days[ASKED]), "--latest") == 75
-    assert run(SYMBOL, str(days[ASKED])) == 0
-    assert "similarity" in capsys.readouterr().out
+    answer = command(stores, "similar", "600001", str(days[QUERY]), "--k", "3", "--json")
+    assert answer.code == 0
+    document = json.loads(answer.output)
+    assert document["symbol"] == SYMBOL and len(document["analogues"]) == 3 and document["candidates"] > 100
+    answer = command(stores, "similar", SYMBOL, str(days[QUERY]), "--k", "-1")
+    assert answer.code == 2 and "FPM-ANA-001" in answer.errors
+    assert command(stores, "similar", SYMBOL, str(days[QUERY]), "--latest").code == 75
+    answer = command(stores, "similar", SYMBOL, str(days[QUERY]))
+    assert answer.code == 0 and "similarity" in answer.output

@@ -1,30 +1,23 @@
 """The command line as other programs drive it: exit codes, one line of error, JSON."""
 
 import json
-import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import date, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from tests.shell import FPM
 
-def fpm(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """One command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "fpm.commands.cli", *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "FPM_HOME": str(home), **environment},
-        timeout=120,
-        check=False,
-    )
+Fpm = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("words", "message"),
     [
         (("backfill", "minute_features", "2026-01-06", "2026-01-05"), "FPM-CFG-065"),
         (("backfill", "minute_features", "2026-13-01", "2026-13-02"), "FPM-CFG-064"),
@@ -39,24 +32,38 @@ def fpm(home: Path, *arguments: str, **environment: str) -> subprocess.Completed
         (("ingest", "nowhere", "--market", "mars"), "mars"),
     ],
 )
-def test_wrong_usage_exits_2_and_says_what_to_do(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
-    answer = fpm(tmp_path / "home", *arguments)
+def test_wrong_usage_exits_2_and_says_what_to_do(
+    tmp_path: Path, words: tuple[str, ...], message: str, fpm_command: Fpm
+) -> None:
+    answer = fpm_command(*words, FPM_HOME=str(tmp_path / "home"))
     assert answer.returncode == 2, answer.stderr
-    assert says in answer.stderr
+    assert message in answer.stderr
     assert "Traceback" not in answer.stderr
     assert not (tmp_path / "home").exists()
 
 
-def test_an_unknown_setting_is_named_with_its_near_match(tmp_path: Path) -> None:
-    answer = fpm(tmp_path, "jobs", FPM_PRESTE="demo")
+def test_an_unknown_setting_is_named_with_its_near_match(fpm_command: Fpm) -> None:
+    answer = fpm_command("jobs", FPM_PRESTE="demo")
     assert answer.returncode == 2
     assert "FPM_PRESTE" in answer.stderr and "FPM_PRESET" in answer.stderr
 
 
-def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
-    answer = fpm(tmp_path, "setup", FPM_WORKERS="0", FPM_THREADS="many")
+def test_all_wrong_settings_are_named_at_once(fpm_command: Fpm) -> None:
+    answer = fpm_command("setup", FPM_WORKERS="0", FPM_THREADS="many")
     assert answer.returncode == 2
     assert "FPM_WORKERS" in answer.stderr and "FPM_THREADS" in answer.stderr
+
+
+def test_the_version_is_that_of_the_package(fpm_command: Fpm) -> None:
+    answer = fpm_command("--version")
+    assert (answer.returncode, answer.stdout) == (0, f"fpm {version('fpm')}\n"), answer.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("backfill",), ("train",), ("train", "encoder")])
+def test_h_is_short_for_help(words: tuple[str, ...], fpm_command: Fpm) -> None:
+    short, long = fpm_command(*words, "-h"), fpm_command(*words, "--help")
+    assert short.returncode == long.returncode == 0
+    assert "Usage: python -m fpm" in short.stdout and short.stdout == long.stdout
 
 
 def test_help_is_instant_and_loads_nothing_heavy() -> None:
@@ -65,16 +72,16 @@ def test_help_is_instant_and_loads_nothing_heavy() -> None:
     assert not {"torch", "feast", "polars", "pandas", "numpy", "sqlalchemy", "plotly"} & set(loaded)
 
 
-def test_jobs_lists_every_job_with_what_it_reads_and_writes(tmp_path: Path) -> None:
-    answer = fpm(tmp_path, "jobs", "--json")
+def test_jobs_lists_every_job_with_what_it_reads_and_writes(fpm_command: Fpm) -> None:
+    answer = fpm_command("jobs", "--json")
     assert answer.returncode == 0, answer.stderr
     rows = json.loads(answer.stdout)
     assert [row["job"] for row in rows][:2] == ["session_totals", "minute_features"]
     assert all(row["what"] and isinstance(row["writes"], list) for row in rows)
 
 
-def test_a_missing_input_is_try_later(tmp_path: Path, database_url: str) -> None:
-    answer = fpm(tmp_path, "run", "session_totals", "2024-01-03", FPM_DATABASE_URL=database_url)
+def test_a_missing_input_is_try_later(database_url: str, fpm_command: Fpm) -> None:
+    answer = fpm_command("run", "session_totals", "2024-01-03", FPM_DATABASE_URL=database_url)
     assert answer.returncode == 75, answer.stderr
 
 
@@ -82,7 +89,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     import signal
 
     running = subprocess.Popen(
-        [sys.executable, "-m", "fpm.commands.cli", "simulate", str(tmp_path / "raw"), "--sessions", "400"],
+        [*FPM, "simulate", str(tmp_path / "raw"), "--sessions", "400"],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -90,19 +97,24 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     while not (tmp_path / "raw").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
-    assert running.returncode == 130, said
-    assert "run the same command again" in said
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
+    assert "run the same command again" in errors
 
 
-def test_an_empty_backfill_says_so_and_a_long_one_asks(tmp_path: Path, database_url: str) -> None:
+def test_an_empty_backfill_says_so_and_a_long_one_asks(tmp_path: Path, database_url: str, fpm_command: Fpm) -> None:
     """No raw bars in the range is no error; more than 500 sessions need --yes."""
-    where = {"FPM_DATABASE_URL": database_url, "FPM_MARKET": "crypto", "FPM_PRESET": "tiny"}
-    empty = fpm(tmp_path, "backfill", "labels", "2023-01-01", "2023-01-05", "--json", **where)
+    where = {
+        "FPM_HOME": str(tmp_path),
+        "FPM_DATABASE_URL": database_url,
+        "FPM_MARKET": "crypto",
+        "FPM_PRESET": "tiny",
+    }
+    empty = fpm_command("backfill", "labels", "2023-01-01", "2023-01-05", "--json", **where)
     assert (empty.returncode, json.loads(empty.stdout)["planned"]) == (0, 0), empty.stderr
     for number in range(502):
         folder = tmp_path / "lake" / "minute_bars" / f"session={date(2021, 1, 1) + timedelta(days=number)}"
         folder.mkdir(parents=True)
         (folder / "part-0.parquet").touch()
-    long = fpm(tmp_path, "backfill", "labels", "2021-01-01", "2023-01-01", **where)
+    long = fpm_command("backfill", "labels", "2021-01-01", "2023-01-01", **where)
     assert long.returncode == 2 and "502 sessions" in long.stderr and "--yes" in long.stderr

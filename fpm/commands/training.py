@@ -1,0 +1,64 @@
+"""Models trained walk-forward: the folds, and each fold's encoder, fingerprints, scorer and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import date
+
+from fpm import walk_forward as folding
+from fpm.progress import Progress
+from fpm.store.jobs import runner
+from fpm.store.ledger.stores import Stores
+
+Bar = Callable[[str], AbstractContextManager[Progress]]  # a stage's title -> its progress
+
+
+def plan(stores: Stores, first: date, last: date, refit: int | None) -> list[folding.Fold]:
+    """The folds whose test sessions cover `first` to `last`; `refit` overrides the preset's sessions per fold."""
+    config = stores.settings.folds
+    config = replace(config, refit=refit) if refit else config
+    return folding.folds(stores.sessions("minute_features"), first, last, config)
+
+
+def describe(fold: folding.Fold) -> dict[str, str]:
+    """A fold as a row for people and programs."""
+    parts = ("train", "embargoed", "validation", "purged", "test")
+    return {name: folding.span(getattr(fold, name)) for name in parts} | {
+        "encoder_through": str(fold.encoder_through),
+        "scorer_through": str(fold.scorer_through),
+    }
+
+
+def walk_forward(stores: Stores, folds: list[folding.Fold], bar: Bar) -> None:
+    """Train fold by fold: vintage, fingerprints of the whole history under it, scorer, out-of-sample scores."""
+    from consumers import scorer, scores
+    from producers import encoder
+
+    for number, fold in enumerate(folds, 1):
+        part = f"fold {number}/{len(folds)}"
+        with bar(f"{part}: encoder") as progress:
+            vintage = encoder.train(fold.encoder_through, stores, progress)
+        with bar(f"{part}: fingerprints") as progress:
+            _write_fingerprints(vintage, fold.test[-1], stores, progress)
+        with bar(f"{part}: scorer") as progress:
+            scorer.train(fold.scorer_through, vintage, stores, progress)
+        with bar(f"{part}: scores") as progress:
+            runner.backfill(scores, fold.test[0], fold.test[-1], stores, progress)
+
+
+def train_scorer(through: date, stores: Stores, progress: Progress) -> str:
+    """Train a scorer on the vintage in force at `through`, after writing its missing fingerprints; the scorer's id."""
+    from consumers import scorer
+
+    vintage = stores.models.in_force("encoder", through).id
+    _write_fingerprints(vintage, through, stores, progress)
+    return scorer.train(through, vintage, stores, progress)
+
+
+def _write_fingerprints(vintage: str, last: date, stores: Stores, progress: Progress) -> None:
+    from producers import fingerprints
+
+    first = stores.sessions("minute_features")[0]
+    runner.backfill(fingerprints, first, last, stores.for_vintage(vintage), progress)

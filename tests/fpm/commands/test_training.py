@@ -1,0 +1,22 @@
+"""Walk-forward plans as people see them."""
+
+from datetime import date, timedelta
+
+from fpm.commands import training
+from fpm.walk_forward import FoldConfig, folds
+
+
+def test_a_plan_says_what_is_left_out() -> None:
+    """A test from the 27th session: labels are known to the 20th, and 11 sessions lie between train and validation."""
+    days = [date(2024, 1, 1) + timedelta(days=i) for i in range(30)]
+    config = FoldConfig(train=12, least=5, validation=3, purge=6, embargo=5, refit=4)
+    (fold,) = folds(days, days[26], days[29], config)
+    assert training.describe(fold) == {
+        "train": "2024-01-01 .. 2024-01-06 (6)",
+        "embargoed": "2024-01-07 .. 2024-01-17 (11)",
+        "validation": "2024-01-18 .. 2024-01-20 (3)",
+        "purged": "2024-01-21 .. 2024-01-26 (6)",
+        "test": "2024-01-27 .. 2024-01-30 (4)",
+        "encoder_through": "2024-01-20",
+        "scorer_through": "2024-01-26",
+    }
