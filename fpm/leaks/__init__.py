@@ -2,9 +2,9 @@
 
 Begin at `checks`.
 
-    checks   the past must not move when the future does
-    records  clocks, births, folds and windows of stored rows
-    scores   shuffled labels, shifted calendars, a label's own sessions
+    checks   the past must not change when the future does
+    records  clocks, births, folds and look-backs of stored rows
+    scores   shuffled labels, shifted calendars, the sessions of a label
 
 Imports: fpm, fpm.evaluation.
 """

@@ -1,6 +1,7 @@
-"""Who knew what when: clocks, births, folds, windows, symbols that are gone, rows that are there twice.
+"""Leak checks of stored rows: clocks, births of models, folds, look-backs, delisted symbols, duplicates.
 
-Frames of stored rows have session, their table's keys and both clocks; every function gives the first finding or None.
+Frames of stored rows have session, their table's keys and both clocks. Every function returns its first finding or
+None.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ EVENT, CREATED = "event_timestamp", "created_timestamp"
 
 @dataclass(frozen=True)
 class FoldBounds:
-    """The first and last label session of a scorer's train and validation, and the first session it served."""
+    """First and last label session of a scorer's train and validation, and the first session it served."""
 
     model: str
     train: tuple[date, date]
@@ -31,85 +32,86 @@ class FoldBounds:
 
 
 def two_clocks(table: str, rows: pl.DataFrame, earliest: Mapping[date, datetime]) -> Finding | None:
-    """No row known before the moment it describes, nor before `earliest` of its session: cut-off, inputs, birth."""
+    """No row is known before the moment it describes, nor before `earliest` of its session (cut-off, inputs, birth)."""
     bound = pl.col("session").replace_strict(earliest, default=None, return_dtype=pl.Datetime("us", "UTC"))
     early = rows.sort("session").filter(
         (pl.col(CREATED) < pl.col(EVENT)) | (pl.col(CREATED) < bound) | pl.col(CREATED).is_null()
     )
     if early.is_empty():
         return None
-    known, day = early[CREATED][0], early["session"][0]
-    why = "the moment it describes" if known is None or known < early[EVENT][0] else "its inputs or its model"
-    return Finding(CLOCK, f"{table}.{CREATED}", day, f"{known} lies before {why}")
+    known_at, session = early[CREATED][0], early["session"][0]
+    limit = "the moment it describes" if known_at is None or known_at < early[EVENT][0] else "its inputs or its model"
+    return Finding(CLOCK, f"{table}.{CREATED}", session, f"{known_at} lies before {limit}")
 
 
 def unique_rows(table: str, rows: pl.DataFrame, keys: Sequence[str]) -> Finding | None:
-    """Every key and event once for each moment of knowledge."""
-    twice = rows.filter(rows.select("session", *keys, EVENT, CREATED).is_duplicated()).sort("session", *keys)
-    if twice.is_empty():
+    """Every key and event has one row for each moment of knowledge."""
+    duplicates = rows.filter(rows.select("session", *keys, EVENT, CREATED).is_duplicated()).sort("session", *keys)
+    if duplicates.is_empty():
         return None
-    return Finding(DUPLICATES, f"{table}.{keys[0]}", twice["session"][0], f"{twice[keys[0]][0]} is there twice")
+    explanation = f"{duplicates[keys[0]][0]} is stored twice"
+    return Finding(DUPLICATES, f"{table}.{keys[0]}", duplicates["session"][0], explanation)
 
 
 def corrections(table: str, before: pl.DataFrame, after: pl.DataFrame) -> Finding | None:
-    """Whatever was there must still be there, bit for bit: a correction is appended, with its own arrival."""
+    """Every earlier row is still there, bit for bit: a correction is appended with its own moment of knowledge."""
     lost = before.join(after, on=before.columns, how="anti", nulls_equal=True, maintain_order="left")
     if lost.is_empty():
         return None
-    row, keys = (
-        lost.row(0, named=True),
-        [name for name in ("session", "symbol", EVENT, CREATED) if name in lost.columns],
-    )
-    there = after.filter(pl.all_horizontal(pl.col(key).eq_missing(pl.lit(row[key])) for key in keys))
-    changed = [name for name in before.columns if there.height and there[name][0] != row[name]]
+    row = lost.row(0, named=True)
+    keys = [name for name in ("session", "symbol", EVENT, CREATED) if name in lost.columns]
+    same_keys = after.filter(pl.all_horizontal(pl.col(key).eq_missing(pl.lit(row[key])) for key in keys))
+    changed = [name for name in before.columns if same_keys.height and same_keys[name][0] != row[name]]
     column = changed[0] if changed else ROWS
     return Finding(CLOCK, f"{table}.{column}", row["session"], "was overwritten under the clock of the original")
 
 
 def label_overlap(folds: Sequence[FoldBounds], sessions: Sequence[date], reach: int) -> Finding | None:
-    """The last label of train ends before validation begins, that of validation before the first session served.
+    """The last label of train ends before validation begins, the last of validation before the first session served.
 
-    `reach`: sessions after its own at which a label is complete. `sessions`: the market's, in order.
+    `reach`: sessions from a label's own session to the one at which it is complete. `sessions`: the market's, in order.
     """
-    place = {session: number for number, session in enumerate(sessions)}
+    position = {session: number for number, session in enumerate(sessions)}
     for fold in folds:
         limits = ((fold.train[1], fold.validation[0], "validation"), (fold.validation[1], fold.served, "test"))
         for last, first, part in limits:
-            if place[last] + reach >= place[first]:
-                words = f"a label of {last} is complete {reach} sessions later, {part} begins {first}"
-                return Finding(OVERLAP, f"scorer {fold.model}", first, words)
+            if position[last] + reach >= position[first]:
+                explanation = f"a label of {last} is complete {reach} sessions later, {part} begins {first}"
+                return Finding(OVERLAP, f"scorer {fold.model}", first, explanation)
     return None
 
 
 def out_of_sample(
     served: pl.DataFrame, through: Mapping[str, date], sessions: Sequence[date], purge: int
 ) -> Finding | None:
-    """Every session (`served`: session, vintage) lies at least `purge` sessions after the last its encoder has seen."""
-    place = {session: number for number, session in enumerate(sessions)}
+    """At least `purge` sessions lie between every session of `served` (session, vintage) and its encoder's training.
+
+    `through`: last training session of every vintage. `sessions`: the market's, in order.
+    """
+    position = {session: number for number, session in enumerate(sessions)}
     for session, vintage in served.select("session", "vintage").unique().sort("session", "vintage").rows():
-        known = through.get(vintage)
-        if known is None or place[session] - place[known] - 1 < purge:
-            words = f"vintage {vintage} has seen sessions through {known}"
-            return Finding(VINTAGES, "scores.vintage", session, words)
+        last = through.get(vintage)
+        if last is None or position[session] - position[last] - 1 < purge:
+            explanation = f"vintage {vintage} was trained on sessions through {last}"
+            return Finding(VINTAGES, "scores.vintage", session, explanation)
     return None
 
 
-def one_vintage(window: pl.DataFrame, session: date, trained_on: str) -> Finding | None:
-    """All vectors of a session's look-back (`window`: session, symbol, vintage) are of the scorer's own vintage."""
-    other = window.filter(pl.col("vintage") != trained_on).sort("session", "symbol")
+def one_vintage(window: pl.DataFrame, session: date, vintage: str) -> Finding | None:
+    """All vectors of a session's look-back (`window`: session, symbol, vintage) have the scorer's own `vintage`."""
+    other = window.filter(pl.col("vintage") != vintage).sort("session", "symbol")
     if other.is_empty():
         return None
-    words = f"the window of {session} holds {other['vintage'][0]}, its scorer knows {trained_on}"
-    return Finding(VINTAGES, "fingerprints.vintage", other["session"][0], words)
+    explanation = f"the look-back of {session} has vintage {other['vintage'][0]}, its scorer {vintage}"
+    return Finding(VINTAGES, "fingerprints.vintage", other["session"][0], explanation)
 
 
 def survivors(table: str, rows: pl.DataFrame, universe: pl.DataFrame) -> Finding | None:
-    """Every symbol that was there in a session (`universe`: session, symbol) has its row, whatever became of it."""
+    """Every symbol of a session's `universe` (session, symbol) has a row, whatever became of it later."""
     sessions = rows["session"].unique().to_list()
-    there = universe.filter(pl.col("session").is_in(sessions)).sort("session", "symbol")
-    missing = there.join(rows, on=["session", "symbol"], how="anti", maintain_order="left")
+    expected = universe.filter(pl.col("session").is_in(sessions)).sort("session", "symbol")
+    missing = expected.join(rows, on=["session", "symbol"], how="anti", maintain_order="left")
     if missing.is_empty():
         return None
-    return Finding(
-        SURVIVORS, f"{table}.symbol", missing["session"][0], f"{missing['symbol'][0]} was there and has no row"
-    )
+    explanation = f"{missing['symbol'][0]} was in the universe and has no row"
+    return Finding(SURVIVORS, f"{table}.symbol", missing["session"][0], explanation)

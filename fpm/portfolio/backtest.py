@@ -1,6 +1,6 @@
-"""What following the weights would have earned: next-session fills, names that cannot trade, costs, daily compounding.
+"""Backtest of weights: fills in the next session, names that cannot trade, costs, daily compounding.
 
-Targets decided at the close of a rebalance session are traded at the next session's vwap. All prices are adjusted, so
+Targets set at the close of a rebalance session are traded at the next session's vwap. All prices are adjusted, so
 splits and dividends do not show as returns. Shapes: T sessions, N symbols.
 """
 
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LOCKED = 1e-4  # a price within this share of its limit is at the limit (prices may be stored as float32)
-VWAP_SLACK = 1e-3  # amount / volume may leave [low, high] by rounding only; beyond, the units are not to be trusted
+LOCKED = 1e-4  # share of its limit within which a price is at the limit (prices may be stored as float32)
+VWAP_SLACK = 1e-3  # share by which amount / volume may leave [low, high]; beyond it the units must be wrong
 
 
 @dataclass(frozen=True)
 class BacktestConfig:
-    """`cost`: share of the traded value for buying and selling together. `annualise_from`: fewer sessions than this are
-    not blown up to a year.
+    """Settings of the backtest.
+
+    `cost`: share of the traded value for a purchase and its sale together. `annualise_from`: sessions that yearly
+    figures need.
     """
 
     cost: float = 0.003
@@ -39,7 +41,7 @@ class BacktestConfig:
 
 @dataclass(frozen=True)
 class Prices:
-    """Adjusted prices and what may be traded. `close_TN` is carried forward, `fill_TN` is NaN where nothing trades."""
+    """Adjusted prices and tradability. `close_TN` is carried forward, `fill_TN` is NaN where nothing trades."""
 
     sessions: tuple[date, ...]
     symbols: tuple[str, ...]
@@ -51,22 +53,23 @@ class Prices:
 
 @dataclass(frozen=True)
 class Book:
-    """What is held: shares in adjusted units, and cash. The whole starts at 1."""
+    """Positions: shares in adjusted units, and cash. The total value starts at 1."""
 
     share_N: Floats
     cash: float
 
     def value(self, price_N: Floats) -> float:
+        """Total value at `price_N`; a position without a price counts as 0."""
         return float(np.where(self.share_N != 0, self.share_N * np.nan_to_num(price_N), 0.0).sum()) + self.cash
 
 
 @dataclass(frozen=True)
 class Performance:
-    """The six figures of the source report's table, and what they rest on. Yearly ones are None for short histories.
+    """The six figures of the source report's table and those behind them; yearly ones are None for short histories.
 
-    `excess` compounds the daily differences to the benchmark; `curve` is (session, portfolio, benchmark, excess), each
-    starting at 1 at the first close after the portfolio was bought (that first purchase is not charged).
-    `blocked`: share of the traded value that the market did not allow.
+    Excess figures compound the daily differences to the benchmark. `curve`: session, portfolio, benchmark and excess,
+    each starting at 1 at the first close after the first purchase, which is not charged. `turnover`: two-sided traded
+    value per rebalance. `blocked`: share of the intended trades that the market did not allow.
     """
 
     sessions: int
@@ -84,13 +87,14 @@ class Performance:
     curve: tuple[tuple[date, float, float, float], ...]
 
     def to_dict(self) -> dict[str, Any]:
+        """JSON values of the fields, dates as ISO text."""
         figures = asdict(self)
         return {**figures, "curve": [[session.isoformat(), *values] for session, *values in self.curve]}
 
 
 @dataclass(frozen=True)
 class Trade:
-    """One rebalance: the book after it, two-sided traded value and value that could not be traded, as shares of it."""
+    """One rebalance: the book after it; `traded` (two-sided) and `blocked` value as shares of the book's value."""
 
     book: Book
     traded: float
@@ -98,10 +102,11 @@ class Trade:
 
 
 def prices(daily: pl.DataFrame) -> Prices:
-    """Panels from `daily_bars` rows with their session: adjusted closes and next-session fills.
+    """Adjusted closes, fills and tradability from `daily_bars` rows with their session.
 
-    Fill: vwap = amount / volume where it lies between low and high, else the open. Nothing trades while suspended or
-    without volume. A session spent wholly at a limit cannot be bought at the upper one, nor sold at the lower one.
+    The fill is the vwap = amount / volume where it lies between low and high, else the open. Nothing trades while
+    suspended or without volume. In a session spent wholly at a limit, nothing can be bought at the upper limit or sold
+    at the lower one.
     """
     sessions = tuple(sorted(daily["session"].unique().to_list()))
     symbols = tuple(sorted(daily["symbol"].unique().to_list()))
@@ -131,7 +136,7 @@ def prices(daily: pl.DataFrame) -> Prices:
 
 
 def _carried(price_TN: Floats) -> Floats:
-    """Each symbol's last known price; NaN before its first."""
+    """Last known price of every symbol (T, N); NaN before its first."""
     known_TN = np.isfinite(price_TN)
     last_TN = np.maximum.accumulate(np.where(known_TN, np.arange(len(price_TN))[:, None], 0), axis=0)
     return np.asarray(np.take_along_axis(price_TN, last_TN, axis=0), dtype=np.float64)
@@ -140,20 +145,21 @@ def _carried(price_TN: Floats) -> Floats:
 def backtest(
     targets: pl.DataFrame, benchmark: pl.DataFrame, daily: pl.DataFrame, config: BacktestConfig | None = None
 ) -> Performance:
-    """Follow `targets` (session, symbol, weight, at rebalances) against `benchmark` (the same, at every session).
+    """Performance of following `targets` against `benchmark`, both with session, symbol and weight.
 
-    `daily` has the daily_bars of all these sessions and of the ones after the targets, with their session.
+    `targets` has the rebalance sessions, `benchmark` every session, `daily` the daily_bars of all these sessions and of
+    those after each rebalance.
     """
     config = config or BacktestConfig()
     market = prices(daily)
     rebalances = sorted(targets["session"].unique().to_list())
     target_TN = np.nan_to_num(pivot(targets, "weight", market.sessions, market.symbols))
     index_TN = np.nan_to_num(pivot(benchmark, "weight", market.sessions, market.symbols))
-    decided_T = np.isin(np.array(market.sessions, dtype="datetime64[D]"), np.array(rebalances, dtype="datetime64[D]"))
-    if not decided_T[:-1].any():
+    rebalance_T = np.isin(np.array(market.sessions, dtype="datetime64[D]"), np.array(rebalances, dtype="datetime64[D]"))
+    if not rebalance_T[:-1].any():
         return _performance([], [], config)
-    start = int(np.flatnonzero(decided_T)[0]) + 1
-    value_T, trades = _follow(market, target_TN, decided_T, start, config)
+    start = int(np.flatnonzero(rebalance_T)[0]) + 1
+    value_T, trades = _follow(market, target_TN, rebalance_T, start, config)
     own = value_T[1:] / value_T[:-1] - 1
     theirs = benchmark_returns(market, index_TN)[start + 1 :]
     days = list(zip(market.sessions[start:], [0.0, *own.tolist()], [0.0, *theirs.tolist()], strict=True))
@@ -161,12 +167,12 @@ def backtest(
 
 
 def _follow(
-    market: Prices, target_TN: Floats, decided_T: NDArray[np.bool_], start: int, config: BacktestConfig
+    market: Prices, target_TN: Floats, rebalance_T: NDArray[np.bool_], start: int, config: BacktestConfig
 ) -> tuple[Floats, list[Trade]]:
-    """Value at every close from `start` on, and every trade made."""
+    """Value at every close from session number `start` on, and every trade."""
     book, trades, values = Book(np.zeros(len(market.symbols)), 1.0), [], []
     for index in range(start, len(market.sessions)):
-        if decided_T[index - 1]:
+        if rebalance_T[index - 1]:
             cost = 0.0 if index == start else config.cost / 2
             trade = rebalance(book, target_TN[index - 1], market, index, cost)
             book = trade.book
@@ -176,28 +182,28 @@ def _follow(
 
 
 def rebalance(book: Book, target_N: Floats, market: Prices, index: int, cost: float) -> Trade:
-    """Trade towards `target_N` at the fills of session `index`; `cost` is charged on every side traded.
+    """Trade towards weights `target_N` at the fills of session number `index`; `cost` is a share of each side.
 
-    What cannot be sold stays, what cannot be bought stays cash, and purchases shrink to the cash there is.
+    What cannot be sold stays, what cannot be bought stays cash, and purchases shrink to the cash available.
     """
     fill_N = market.fill_TN[index]
     before_N = market.close_TN[max(index - 1, 0)]
     mark_N = np.nan_to_num(np.where(np.isfinite(fill_N), fill_N, before_N))
     value = book.value(mark_N)
-    wanted_N = target_N * value - book.share_N * mark_N
-    sold_N = np.where(market.sellable_TN[index], np.maximum(-wanted_N, 0.0), 0.0)
-    bought_N = np.where(market.buyable_TN[index], np.maximum(wanted_N, 0.0), 0.0)
+    intended_N = target_N * value - book.share_N * mark_N
+    sold_N = np.where(market.sellable_TN[index], np.maximum(-intended_N, 0.0), 0.0)
+    bought_N = np.where(market.buyable_TN[index], np.maximum(intended_N, 0.0), 0.0)
     cash = book.cash + float(sold_N.sum()) * (1 - cost)
-    asked = float(bought_N.sum()) * (1 + cost)
-    bought_N = bought_N * (min(1.0, cash / asked) if asked > 0 else 0.0)
+    needed = float(bought_N.sum()) * (1 + cost)
+    bought_N = bought_N * (min(1.0, cash / needed) if needed > 0 else 0.0)
     share_N = book.share_N + np.divide(bought_N - sold_N, mark_N, out=np.zeros_like(mark_N), where=mark_N > 0)
-    traded, wished = float(bought_N.sum() + sold_N.sum()), float(np.abs(wanted_N).sum())
+    traded, intended = float(bought_N.sum() + sold_N.sum()), float(np.abs(intended_N).sum())
     spent = float(bought_N.sum()) * (1 + cost)
-    return Trade(Book(share_N, cash - spent), traded / value, max(0.0, wished - traded) / value)
+    return Trade(Book(share_N, cash - spent), traded / value, max(0.0, intended - traded) / value)
 
 
 def benchmark_returns(market: Prices, index_TN: Floats) -> Floats:
-    """Return of each session of the index at the weights of the close before (T,); 0 for the first."""
+    """Return of the index in each session at the weights of the previous close (T,); 0 for the first."""
     return_TN = np.zeros_like(market.close_TN)
     return_TN[1:] = np.nan_to_num(market.close_TN[1:] / market.close_TN[:-1] - 1)
     total_T = index_TN.sum(axis=1)
@@ -207,13 +213,13 @@ def benchmark_returns(market: Prices, index_TN: Floats) -> Floats:
 
 
 def _performance(days: list[tuple[date, float, float]], trades: list[Trade], config: BacktestConfig) -> Performance:
-    """Figures of (session, portfolio return, benchmark return); the first session only starts the curves."""
+    """Figures of days (session, portfolio return, benchmark return); the first day only starts the curves."""
     own, theirs = (np.array([day[column] for day in days[1:]], dtype=np.float64) for column in (1, 2))
     gap, enough = own - theirs, len(own) >= config.annualise_from
     excess = geometric_annual(gap, config.sessions_per_year) if enough else None
     deviation = float(gap.std(ddof=1)) * sqrt(config.sessions_per_year) if enough else None
     later = trades[1:]
-    wished = sum(trade.traded + trade.blocked for trade in trades)
+    intended = sum(trade.traded + trade.blocked for trade in trades)
     curves = [np.concatenate([[1.0], np.cumprod(1 + series)]).tolist() for series in (own, theirs, gap)]
     return Performance(
         sessions=len(own),
@@ -227,13 +233,13 @@ def _performance(days: list[tuple[date, float, float]], trades: list[Trade], con
         monthly_win_rate=monthly_win_rate([day[0] for day in days[1:]], gap),
         max_drawdown=max_drawdown(gap),
         turnover=float(np.mean([trade.traded for trade in later])) if later else None,
-        blocked=sum(trade.blocked for trade in trades) / wished if wished > 0 else None,
+        blocked=sum(trade.blocked for trade in trades) / intended if intended > 0 else None,
         curve=tuple((day[0], *values) for day, *values in zip(days, *curves, strict=True)) if days else (),
     )
 
 
 def monthly_win_rate(sessions: Sequence[date], gap: Floats) -> float | None:
-    """Share of calendar months whose compounded daily differences are above zero; None without sessions."""
+    """Share of calendar months with compounded daily differences `gap` above zero; None without sessions."""
     months: dict[tuple[int, int], float] = {}
     for session, difference in zip(sessions, gap.tolist(), strict=True):
         key = (session.year, session.month)

@@ -1,8 +1,8 @@
-"""Index enhancement: the weights that follow the scores inside the index's bounds (cvxpy, solved by Clarabel).
+"""Index enhancement: weights that follow the scores within the index's bounds (cvxpy, solved by Clarabel).
 
-max score . w - risk_aversion x (yearly active variance), subject to the bounds below. Names
-that cannot be traded keep their weight. What cannot be met is relaxed in a fixed order, by as little as possible, and
-said; nothing is ever held silently. Shapes: N candidates, F of them free to trade, I industries.
+Maximise score . w - risk_aversion x (yearly active variance), subject to the bounds below. Names that cannot be traded
+keep their weight. Bounds that cannot be met are relaxed in a fixed order, by as little as possible, and every
+relaxation is reported. Shapes: N candidates, F of them free to trade, I industries.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ if TYPE_CHECKING:
     from fpm.portfolio.risk import Risk
 
 RELAXATION_LADDER = ("turnover", "size", "industry", "tracking_error", "members", "active")
-PENALTY = 200.0  # per unit of violation; scores are z-scores, so no score is worth breaking a bound that can be met
-DUST = 1e-7  # an interior-point solver leaves such weights where it means zero
+PENALTY = 200.0  # per unit of violation: far above any z-score, so that no bound is broken for a score
+DUST = 1e-7  # an interior-point solver leaves weights of this size for zero
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """`active` |w - benchmark| per name (at least `active_share` of an equal weight, for universes of a few names),
-    `industry` and `size` the same for exposures, `turnover` two-sided, `tracking_error` a year.
+    """Bounds of one index.
+
+    `active`: |w - benchmark| per name, but at least `active_share` of an equal weight (universes of a few names).
+    `industry`, `size`: active exposure. `members`: least weight of the index's members. `turnover`: two-sided, per
+    rebalance. `tracking_error`: per year.
     """
 
     active: float = 0.01
@@ -44,7 +47,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class PortfolioConfig:
-    """Bounds by index; an index without its own gets `bounds`. `risk_aversion` is per unit of yearly variance."""
+    """Bounds by index, `bounds` for every other index; `risk_aversion` per unit of yearly variance."""
 
     risk_aversion: float = 50.0
     bounds: Bounds = field(default_factory=Bounds)
@@ -52,6 +55,7 @@ class PortfolioConfig:
     sessions_per_year: int = 252
 
     def bounds_for(self, index: str) -> Bounds:
+        """Bounds of an index."""
         return dict(self.by_index).get(index, self.bounds)
 
 
@@ -60,10 +64,10 @@ PRESETS = {name: PortfolioConfig() for name in ("default", "demo", "short", "tin
 
 @dataclass(frozen=True)
 class Candidates:
-    """One rebalance: who may be held and what is known of each at the session's cut-off.
+    """Inputs of one rebalance, as known at the session's cut-off.
 
-    `score_N`: NaN = no score (a member is then neutral, others may only be sold). `current_N`: weights held now, all 0 at
-    the start. `size_N`: exposure (risk.size_exposure). `industry_N`: "" where unknown.
+    `score_N`: NaN without a score (a member is then neutral, others may only be sold). `current_N`: current weights,
+    all 0 at the start. `size_N`: exposure (risk.size_exposure). `industry_N`: "" where unknown.
     """
 
     symbols: tuple[str, ...]
@@ -76,18 +80,18 @@ class Candidates:
     risk: Risk
 
     @cached_property
-    def free_F(self) -> NDArray[np.intp]:
+    def free_F(self) -> NDArray[np.intp]:  # noqa: N802  shape in the name
         """Positions of the names that can be traded."""
         return np.flatnonzero(self.tradable_N)
 
     @cached_property
-    def fixed_N(self) -> Floats:
+    def fixed_N(self) -> Floats:  # noqa: N802  shape in the name
         """Weights of the names that cannot be traded, 0 elsewhere."""
         return np.where(self.tradable_N, 0.0, self.current_N)
 
     @cached_property
-    def industry_IN(self) -> Floats:
-        """Membership (0 or 1) of every known industry, in name order."""
+    def industry_IN(self) -> Floats:  # noqa: N802  shape in the name
+        """Membership (0 or 1) in every known industry, in name order."""
         names = sorted(set(self.industry_N.tolist()) - {""})
         belongs = [self.industry_N == name for name in names]
         return np.array(belongs, dtype=np.float64).reshape(len(names), len(self.symbols))
@@ -95,8 +99,10 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Solution:
-    """`relaxed`: bound -> by how much it had to give ("tradable": nothing could be traded).
-    `shadow`: bound -> gain in the objective per unit of slack. `turnover` two-sided, `tracking_error` a year.
+    """Optimal weights and what they cost.
+
+    `relaxed`: bound -> its violation ("tradable": nothing could be traded). `shadow`: bound -> gain in the objective
+    per unit of slack. `turnover`: two-sided. `tracking_error`: per year.
     """
 
     weight_N: Floats
@@ -114,16 +120,16 @@ def _cvxpy() -> Any:
 
 
 def optimise(candidates: Candidates, bounds: Bounds, config: PortfolioConfig) -> Solution:
-    """The best weights, relaxing one more bound of the ladder each time there is no solution.
+    """Optimal weights; each time there is no solution, one more bound of the ladder is relaxed.
 
-    Raises FpmError when nothing can be traded at the start, or when even the last rung has no solution.
+    Raises FpmError when nothing can be traded at the start, or when even the fully relaxed problem has no solution.
     """
     if len(candidates.free_F) == 0 and candidates.current_N.sum() > 0:
         return _solution(candidates, candidates.current_N, {"tradable": 0.0}, {}, config)
     for rung in range(len(RELAXATION_LADDER) + 1 if len(candidates.free_F) else 0):
-        solved = _solve(candidates, bounds, config, RELAXATION_LADDER[:rung])
-        if solved is not None:
-            return solved
+        solution = _solve(candidates, bounds, config, RELAXATION_LADDER[:rung])
+        if solution is not None:
+            return solution
     raise FpmError(
         code="FPM-PF-001",
         wrong=f"no portfolio of {len(candidates.free_F)} tradable names satisfies even the relaxed bounds",
@@ -135,7 +141,7 @@ def optimise(candidates: Candidates, bounds: Bounds, config: PortfolioConfig) ->
 def _solve(
     candidates: Candidates, bounds: Bounds, config: PortfolioConfig, relaxed: tuple[str, ...]
 ) -> Solution | None:
-    """Solve with the bounds in `relaxed` soft; None where infeasible."""
+    """Solution with the bounds in `relaxed` soft; None where infeasible."""
     cp = _cvxpy()
     free_F = candidates.free_F
     weight_F = cp.Variable(len(free_F), nonneg=True)
@@ -144,24 +150,26 @@ def _solve(
         name: [expression <= bound + slack.get(name, 0.0) for expression, bound in pairs]
         for name, pairs in _limits(candidates, bounds, weight_F, config).items()
     }
-    whole = cp.sum(weight_F) == 1 - candidates.fixed_N.sum()
-    closed = weight_F <= _ceiling(candidates)
+    budget = cp.sum(weight_F) == 1 - candidates.fixed_N.sum()
+    ceiling = weight_F <= _ceiling(candidates)
     score_F = np.nan_to_num(z_score(candidates.score_N))[free_F]
     risk = config.risk_aversion * config.sessions_per_year * cp.sum_squares(_active_risk(candidates, weight_F))
     value = score_F @ weight_F - risk - PENALTY * sum(slack.values(), cp.Constant(0.0))
-    problem = cp.Problem(cp.Maximize(value), [whole, closed, *(limit for group in limits.values() for limit in group)])
+    problem = cp.Problem(
+        cp.Maximize(value), [budget, ceiling, *(limit for group in limits.values() for limit in group)]
+    )
     problem.solve(solver=cp.CLARABEL)
     if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
         return None
-    given = {name: float(slack[name].value) for name in relaxed if float(slack[name].value) > DUST}
-    shadow = {name: _dearest(group) for name, group in limits.items()}
-    return _solution(candidates, _weights(candidates, weight_F.value), given, shadow, config)
+    violations = {name: float(slack[name].value) for name in relaxed if float(slack[name].value) > DUST}
+    shadow = {name: _largest_dual(group) for name, group in limits.items()}
+    return _solution(candidates, _weights(candidates, weight_F.value), violations, shadow, config)
 
 
 def _limits(
     candidates: Candidates, bounds: Bounds, weight_F: Any, config: PortfolioConfig
 ) -> dict[str, list[tuple[Any, Any]]]:
-    """Every bound that can be relaxed, as (expression, largest value), by its name in the ladder."""
+    """Pairs (expression, largest value) of every bound that can be relaxed, by its name in the ladder."""
     cp = _cvxpy()
     free_F, benchmark_N = candidates.free_F, candidates.benchmark_N
     active_F = weight_F - benchmark_N[free_F]
@@ -185,7 +193,7 @@ def _limits(
 
 
 def _active_risk(candidates: Candidates, weight_F: Any) -> Any:
-    """Vector whose squared length is the active variance of one session."""
+    """Vector whose squared norm is the active variance per session."""
     cp = _cvxpy()
     free_F, risk = candidates.free_F, candidates.risk
     active_F = weight_F - candidates.benchmark_N[free_F]
@@ -198,18 +206,18 @@ def _active_risk(candidates: Candidates, weight_F: Any) -> Any:
 
 
 def _ceiling(candidates: Candidates) -> Floats:
-    """1 for names that may be bought; what is held for those that may only be sold (no score, not a member)."""
+    """Largest weight of every free name (F,): 1, or the current one of names only to be sold (no score, no member)."""
     may_buy_N = np.isfinite(candidates.score_N) | (candidates.benchmark_N > 0)
     return np.where(may_buy_N, 1.0, candidates.current_N)[candidates.free_F]
 
 
-def _dearest(limits: list[Any]) -> float:
-    """Largest dual value of a bound over its names and sides."""
+def _largest_dual(limits: list[Any]) -> float:
+    """Largest dual value of one bound's constraints."""
     return max(float(np.max(np.abs(limit.dual_value))) for limit in limits)
 
 
 def _weights(candidates: Candidates, weight_F: Floats) -> Floats:
-    """Solver's answer without dust and summing to one; names that cannot be traded exactly as held."""
+    """Solver's weights without dust, scaled to sum to one; fixed names keep their exact weight."""
     clean_F = np.where(weight_F > DUST, weight_F, 0.0)
     weight_N = candidates.fixed_N.copy()
     weight_N[candidates.free_F] = clean_F * (1 - candidates.fixed_N.sum()) / clean_F.sum()
@@ -230,7 +238,7 @@ def _solution(
 
 
 def drift(weight_N: Floats, return_N: Floats) -> Floats:
-    """Weights after one session's returns without trading; a missing return counts as zero (no trade, no move)."""
+    """Weights after one session's returns without trading; a missing return counts as zero."""
     grown_N = weight_N * (1 + np.nan_to_num(return_N))
     total = float(grown_N.sum())
     return np.asarray(grown_N / total if total > 0 else weight_N, dtype=np.float64)

@@ -1,7 +1,8 @@
 """Thin risk model: shrunk covariance of daily returns, and exposure to size.
 
-The covariance is kept as factors and a diagonal, so that N = 1,800 symbols never need an N x N matrix.
-A style model (CNE5) is a later issue. Shapes: T sessions, N symbols.
+The covariance is stored as factors and a diagonal, so that N = 1,800 symbols never need an N x N matrix.
+There is no style model (such as CNE5).
+Shapes: T sessions, N symbols.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RiskConfig:
-    """`minimum`: returns a symbol needs to have a variance of its own. `unknown`: daily volatility where nobody has."""
+    """Settings of the covariance.
+
+    `window`: sessions of returns. `minimum`: returns that a symbol's own variance needs. `unknown`: daily volatility
+    where no symbol has enough returns.
+    """
 
     window: int = 120
     minimum: int = 20
@@ -42,7 +47,7 @@ class Risk:
     specific_N: Floats
 
     def variance(self, active_N: Floats) -> float:
-        """Variance per session of a (long or active) portfolio."""
+        """Variance per session of a portfolio, long or active."""
         return float(np.square(self.factor_TN @ active_N).sum() + (self.specific_N * np.square(active_N)).sum())
 
 
@@ -61,10 +66,10 @@ def shrinkage(x_TN: Floats) -> float:
 
 
 def covariance(return_TN: Floats, config: RiskConfig = PRESETS["default"]) -> Risk:
-    """Correlations shrunk towards none, each symbol's own volatility kept.
+    """Covariance with correlations shrunk towards zero and unchanged volatilities.
 
     Missing returns (NaN) are left out of means and volatilities and add nothing to correlations. A symbol with fewer
-    than `minimum` returns gets the others' median volatility and no correlation.
+    than `minimum` returns gets the median volatility of the others and no correlation.
     """
     known_TN = np.isfinite(return_TN)
     count_N = known_TN.sum(axis=0)
@@ -84,7 +89,7 @@ def covariance(return_TN: Floats, config: RiskConfig = PRESETS["default"]) -> Ri
 
 
 def size_exposure(log_size_N: Floats, benchmark_N: Floats) -> Floats:
-    """Size style: winsorised z-score of log size, zero at the benchmark's own average; 0 (neutral) where unknown."""
+    """Size exposure (N,): winsorised z-score of log size, 0 at the benchmark's average and where unknown."""
     score_N = z_score(mad_winsorise(log_size_N))
     known_N = np.isfinite(score_N)
     total = float(benchmark_N[known_N].sum())

@@ -1,4 +1,4 @@
-"""Every planted bug is named by column and session, its honest version passes; the checks' own arithmetic by hand."""
+"""Every planted bug is found, its honest version passes; the checks' own arithmetic by hand."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from scipy.stats import spearmanr
 
 from fpm.errors import InputRefused
-from fpm.leaks.checks import Finding, Frames, differences, distorted, duplicates
+from fpm.leaks.checks import Finding, Frames, differences, distort, duplicates
 from fpm.leaks.records import two_clocks
-from fpm.leaks.scores import planted_scores, shifted_calendar, shuffled, shuffled_labels
-from tests.fpm.leaks.planted_bugs import BUGS, DAYS, LONG, MANY, Bug, daily, known, panel
+from fpm.leaks.scores import planted_scores, shifted_calendar, shuffle, shuffled_labels
+from tests.fpm.leaks.planted_bugs import BUGS, DAYS, LONG, MANY, Bug, daily, panel, with_clocks
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_named_and_its_honest_version_passes(bug: Bug) -> None:
-    found = bug.leaky()
-    assert found is not None and (found.check, found.column) == (bug.check, bug.column)
-    assert found.session == bug.session if bug.session is not None else found.session in LONG
+    finding = bug.leaky()
+    assert finding is not None and (finding.check, finding.column) == (bug.check, bug.column)
+    assert finding.session == bug.session if bug.session is not None else finding.session in LONG
     assert bug.honest() is None
 
 
@@ -41,15 +41,15 @@ def test_at_least_ten_different_checks_of_the_future_are_planted() -> None:
 
 def test_distortion_changes_every_later_number_and_nothing_else() -> None:
     frame = pl.DataFrame({"slot": range(9), "x": np.arange(1, 10, dtype=np.float32), "n": range(9)})
-    changed = distorted(frame, pl.col("slot") > 2)
+    changed = distort(frame, pl.col("slot") > 2)
     assert changed["slot"].to_list() == [0, 1, 2, 4, 5, 7, 8], "every third later row is gone"
     assert changed.schema == frame.schema and changed["n"].to_list() == changed["slot"].to_list()
-    kept = frame.join(changed, on="slot", suffix="_now")
-    same = (kept["x"] == kept["x_now"]).to_list()
+    joined = frame.join(changed, on="slot", suffix="_now")
+    same = (joined["x"] == joined["x_now"]).to_list()
     assert same[:3] == [True] * 3 and not any(same[3:])
 
 
-def test_bits_count_and_rows_that_come_go_or_repeat_are_named() -> None:
+def test_bits_count_and_missing_or_repeated_rows_are_found() -> None:
     rows = pl.DataFrame({"session": DAYS[:3], "x": [0.0, None, float("nan")]})
     assert differences(rows, rows, "session") == {}
     assert differences(rows, rows.with_columns(x=-pl.col("x")), "session") == {"x": DAYS[0]}, "0.0 is not -0.0"
@@ -66,15 +66,15 @@ def test_duplicates_that_are_refused_by_name_are_no_finding() -> None:
 
     assert duplicates("daily_bars", refuses, {"daily_bars": daily()}, "session") is None
     assert duplicates("daily_bars", lambda inputs: inputs["daily_bars"], {"daily_bars": daily()}, "session") == Finding(
-        "duplicated rows", "daily_bars.rows", DAYS[0], "comes or goes when what comes later is another"
+        "duplicated rows", "daily_bars.rows", DAYS[0], "appears or disappears when later rows change"
     )
 
 
-def test_labels_are_dealt_within_their_session() -> None:
+def test_labels_are_shuffled_within_their_session() -> None:
     labels = panel("label", np.arange(3000.0).reshape(100, 30))
-    dealt = shuffled(labels, 0)
-    assert dealt.select("session", "symbol").equals(labels.select("session", "symbol"))
-    for (session,), part in dealt.partition_by("session", as_dict=True).items():
+    shuffled = shuffle(labels, 0)
+    assert shuffled.select("session", "symbol").equals(labels.select("session", "symbol"))
+    for (session,), part in shuffled.partition_by("session", as_dict=True).items():
         own = labels.filter(pl.col("session") == session)["label"].to_list()
         assert sorted(part["label"].to_list()) == own != part["label"].to_list()
 
@@ -84,24 +84,24 @@ def test_the_null_band_is_that_of_all_orders() -> None:
     from itertools import permutations
 
     for labels in ([1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 1.0, 2.0, 3.0, 3.0]):
-        found = [spearmanr([3.0, 1.0, 4.0, 1.0, 5.0], order).statistic for order in permutations(labels)]
-        assert np.mean(found) == pytest.approx(0, abs=1e-12) and np.var(found) == pytest.approx(1 / 4)
+        correlations = [spearmanr([3.0, 1.0, 4.0, 1.0, 5.0], order).statistic for order in permutations(labels)]
+        assert np.mean(correlations) == pytest.approx(0, abs=1e-12) and np.var(correlations) == pytest.approx(1 / 4)
 
 
-def test_a_score_that_is_the_label_finds_the_labels_but_not_dealt_ones() -> None:
+def test_only_a_score_that_learns_the_shuffled_labels_is_found() -> None:
     labels = panel("label", np.random.default_rng(0).normal(size=(100, 30)))
     assert shuffled_labels("x", lambda _: labels.rename({"label": "score"}), labels) is None
-    found = shuffled_labels("x", lambda dealt: dealt.rename({"label": "score"}), labels)
-    assert found is not None and found.explanation.startswith("finds labels dealt at random")
+    finding = shuffled_labels("x", lambda shuffled: shuffled.rename({"label": "score"}), labels)
+    assert finding is not None and finding.explanation.startswith("predicts shuffled labels")
 
 
 @pytest.mark.parametrize("lag", [1, 3, 6])
-def test_the_shift_at_which_a_score_is_too_good_is_said(lag: int) -> None:
+def test_the_lag_of_an_implausible_score_is_named(lag: int) -> None:
     moves_TN = np.random.default_rng(1).normal(0, 0.02, (100, 30))
     closes = panel("close", 10 * np.exp(np.cumsum(moves_TN, axis=0)))
     score = panel("score", np.roll(moves_TN, -lag, axis=0)[: 100 - lag])
-    found = shifted_calendar("scores.score", score, closes)
-    assert found is not None and f"1.00 with the return of {lag} session" in found.explanation
+    finding = shifted_calendar("scores.score", score, closes)
+    assert finding is not None and f"1.00 with the return of {lag} session" in finding.explanation
 
 
 def test_a_forecast_as_good_as_the_best_published_ones_is_no_finding() -> None:
@@ -114,8 +114,11 @@ def test_a_forecast_as_good_as_the_best_published_ones_is_no_finding() -> None:
 
 
 def test_a_row_known_before_the_moment_it_describes() -> None:
-    rows = known(daily())
+    rows = with_clocks(daily())
     assert two_clocks("daily_bars", rows, {}) is None
     early = rows.with_columns(created_timestamp=pl.col("event_timestamp") - timedelta(seconds=1))
-    found = two_clocks("daily_bars", early, {})
-    assert found is not None and (found.session, "the moment it describes" in found.explanation) == (DAYS[0], True)
+    finding = two_clocks("daily_bars", early, {})
+    assert finding is not None and (finding.session, "the moment it describes" in finding.explanation) == (
+        DAYS[0],
+        True,
+    )

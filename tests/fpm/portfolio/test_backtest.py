@@ -1,4 +1,4 @@
-"""Fills, costs and the six figures, worked out by hand."""
+"""Fills, costs and the six figures, by hand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FREE = BacktestConfig(cost=0.0)
 
 
 def daily(close_TN, days, **columns) -> pl.DataFrame:
-    """daily_bars rows: open = close = vwap, wide range, no limits; `columns` replace what they name."""
+    """daily_bars rows: open = close = vwap, wide range, no limits; `columns` replace the columns of their names."""
     close_TN = np.asarray(close_TN, dtype=float)
     panels = {
         "close": close_TN,
@@ -42,14 +42,14 @@ def weights(rows, days) -> pl.DataFrame:
     return long(np.asarray(rows, dtype=float), "weight", days)
 
 
-def test_filled_at_the_next_sessions_vwap_not_at_the_close_that_decided():
-    """Decided at 10, filled at vwap 11, closes 12 then 15: from the first close on it earns 25 %."""
+def test_fills_are_at_the_next_sessions_vwap_not_at_the_close_of_the_rebalance():
+    """Target set at 10, filled at vwap 11, closes 12 then 15: from the first close on it earns 25 %."""
     days = weekdays(MONDAY, 3)
     bars = daily([[10], [12], [15]], days, amount=[[1000], [1100], [1500]], low=[[9], [11], [14]])
-    found = backtest(weights([[1]], days[:1]), weights([[1]] * 3, days), bars, FREE)
-    assert found.total_return == pytest.approx(15 / 12 - 1)
-    assert [row[0] for row in found.curve] == days[1:]
-    assert found.rebalances == 1
+    performance = backtest(weights([[1]], days[:1]), weights([[1]] * 3, days), bars, FREE)
+    assert performance.total_return == pytest.approx(15 / 12 - 1)
+    assert [row[0] for row in performance.curve] == days[1:]
+    assert performance.rebalances == 1
 
 
 def test_a_rebalance_by_hand_with_costs():
@@ -57,23 +57,23 @@ def test_a_rebalance_by_hand_with_costs():
     days = weekdays(MONDAY, 4)
     bars = daily(np.full((4, 2), 10.0), days)
     targets = weights([[0.5, 0.5], [0.0, 1.0]], [days[0], days[2]])
-    found = backtest(targets, weights(np.full((4, 2), 0.5), days), bars)
+    performance = backtest(targets, weights(np.full((4, 2), 0.5), days), bars)
     after = 0.5 + (0.5 * (1 - 0.0015)) / (1 + 0.0015)
-    assert found.total_return == pytest.approx(after - 1)
-    assert found.turnover == pytest.approx(0.5 + 0.5 * (1 - 0.0015) / (1 + 0.0015))
-    assert found.blocked == pytest.approx(0, abs=1e-3)
+    assert performance.total_return == pytest.approx(after - 1)
+    assert performance.turnover == pytest.approx(0.5 + 0.5 * (1 - 0.0015) / (1 + 0.0015))
+    assert performance.blocked == pytest.approx(0, abs=1e-3)
 
 
-def test_suspended_names_are_held_and_the_purchase_waits():
+def test_suspended_names_stay_and_the_purchase_waits():
     days = weekdays(MONDAY, 4)
     halted = np.zeros((4, 2))
     halted[3, 0] = 1
     bars = daily([[10, 10], [10, 10], [10, 10], [10, 20]], days, suspended=halted)
     targets = weights([[0.5, 0.5], [0.0, 1.0]], [days[0], days[2]])
-    found = backtest(targets, weights(np.full((4, 2), 0.5), days), bars, FREE)
-    # 0.5 in each; the second doubles to 1.0; wanted all of 1.5 there, the first cannot be sold, no cash to buy with
-    assert found.total_return == pytest.approx(0.5)
-    assert found.blocked == pytest.approx(1.0 / 1.5 / (1.0 + 1.0 / 1.5))
+    performance = backtest(targets, weights(np.full((4, 2), 0.5), days), bars, FREE)
+    # 0.5 in each; the second doubles to 1.0; all 1.5 should go there, but the first cannot be sold: no cash to buy
+    assert performance.total_return == pytest.approx(0.5)
+    assert performance.blocked == pytest.approx(1.0 / 1.5 / (1.0 + 1.0 / 1.5))
 
 
 @pytest.mark.parametrize(("locked", "buyable", "sellable"), [("up", False, True), ("down", True, False)])
@@ -105,39 +105,39 @@ def test_a_split_earns_nothing():
     days = weekdays(MONDAY, 4)
     close = [[10.0], [10.0], [5.0], [5.0]]
     bars = daily(close, days, adj_factor=[[1], [1], [2], [2]])
-    found = backtest(weights([[1]], days[:1]), weights([[1]] * 4, days), bars, FREE)
-    assert found.total_return == pytest.approx(0.0)
-    assert found.total_excess == pytest.approx(0.0)
+    performance = backtest(weights([[1]], days[:1]), weights([[1]] * 4, days), bars, FREE)
+    assert performance.total_return == pytest.approx(0.0)
+    assert performance.total_excess == pytest.approx(0.0)
 
 
 def test_holding_the_index_earns_the_index():
     generator = np.random.default_rng(1)
     days = weekdays(MONDAY, 40)
     close_TN = 10 * np.exp(np.cumsum(generator.normal(0, 0.02, (40, 5)), axis=0))
-    held_TN = close_TN / close_TN[1] / 5  # bought in equal parts at the close of the second session, then left alone
-    index = weights(held_TN / held_TN.sum(axis=1, keepdims=True), days)
-    found = backtest(weights([[0.2] * 5], days[:1]), index, daily(close_TN, days), FREE)
-    assert found.total_excess == pytest.approx(0.0, abs=1e-12)
-    assert found.total_return == pytest.approx((close_TN[-1] / close_TN[1]).mean() - 1)
+    value_TN = close_TN / close_TN[1] / 5  # bought in equal parts at the close of the second session, then left alone
+    index = weights(value_TN / value_TN.sum(axis=1, keepdims=True), days)
+    performance = backtest(weights([[0.2] * 5], days[:1]), index, daily(close_TN, days), FREE)
+    assert performance.total_excess == pytest.approx(0.0, abs=1e-12)
+    assert performance.total_return == pytest.approx((close_TN[-1] / close_TN[1]).mean() - 1)
 
 
 def test_the_six_figures_by_definition():
     generator = np.random.default_rng(2)
     days = weekdays(MONDAY, 80)
     close_TN = 10 * np.exp(np.cumsum(generator.normal(0, 0.02, (80, 3)), axis=0))
-    found = backtest(weights([[1, 0, 0]], days[:1]), weights([[0, 1, 0]] * 80, days), daily(close_TN, days), FREE)
+    performance = backtest(weights([[1, 0, 0]], days[:1]), weights([[0, 1, 0]] * 80, days), daily(close_TN, days), FREE)
     own = close_TN[2:, 0] / close_TN[1:-1, 0] - 1
     theirs = close_TN[2:, 1] / close_TN[1:-1, 1] - 1
     gap, curve = own - theirs, np.cumprod([1, *(1 + own - theirs)])
     excess, error = curve[-1] ** (252 / 78) - 1, gap.std(ddof=1) * sqrt(252)
-    assert found.sessions == 78
-    assert found.annual_return == pytest.approx(np.prod(1 + own) ** (252 / 78) - 1)
-    assert found.annual_excess == pytest.approx(excess)
-    assert found.tracking_error == pytest.approx(error)
-    assert found.information_ratio == pytest.approx(excess / error)
-    assert found.max_drawdown == pytest.approx(max(1 - min(curve[i:]) / curve[i] for i in range(79)))
-    assert found.total_excess == pytest.approx(curve[-1] - 1)
-    assert found.curve[-1][3] == pytest.approx(curve[-1])
+    assert performance.sessions == 78
+    assert performance.annual_return == pytest.approx(np.prod(1 + own) ** (252 / 78) - 1)
+    assert performance.annual_excess == pytest.approx(excess)
+    assert performance.tracking_error == pytest.approx(error)
+    assert performance.information_ratio == pytest.approx(excess / error)
+    assert performance.max_drawdown == pytest.approx(max(1 - min(curve[i:]) / curve[i] for i in range(79)))
+    assert performance.total_excess == pytest.approx(curve[-1] - 1)
+    assert performance.curve[-1][3] == pytest.approx(curve[-1])
 
 
 def test_monthly_win_rate_by_hand():
@@ -147,17 +147,28 @@ def test_monthly_win_rate_by_hand():
     assert monthly_win_rate([], np.array([])) is None
 
 
-def test_short_histories_are_not_blown_up_to_a_year():
+def test_short_histories_are_not_annualised():
     days = weekdays(MONDAY, 10)
-    found = backtest(weights([[1]], days[:1]), weights([[1]] * 10, days), daily(np.full((10, 1), 10.0), days))
-    assert found.annual_return is found.annual_excess is found.tracking_error is found.information_ratio is None
-    assert found.total_return == pytest.approx(0.0)
+    performance = backtest(weights([[1]], days[:1]), weights([[1]] * 10, days), daily(np.full((10, 1), 10.0), days))
+    assert (
+        performance.annual_return
+        is performance.annual_excess
+        is performance.tracking_error
+        is performance.information_ratio
+        is None
+    )
+    assert performance.total_return == pytest.approx(0.0)
 
 
-def test_decided_at_the_last_session_there_is_nothing_to_say_yet():
+def test_targets_of_the_last_session_have_no_performance_yet():
     days = weekdays(MONDAY, 2)
-    found = backtest(weights([[1]], days[1:]), weights([[1]] * 2, days), daily([[10], [10]], days))
-    assert (found.sessions, found.rebalances, found.total_return, found.curve) == (0, 0, None, ())
+    performance = backtest(weights([[1]], days[1:]), weights([[1]] * 2, days), daily([[10], [10]], days))
+    assert (performance.sessions, performance.rebalances, performance.total_return, performance.curve) == (
+        0,
+        0,
+        None,
+        (),
+    )
 
 
 def test_a_name_that_stops_trading_keeps_its_last_price():
@@ -165,5 +176,5 @@ def test_a_name_that_stops_trading_keeps_its_last_price():
     bars = daily([[10, 10], [10, 10], [10, 10], [10, 10]], days).filter(
         ~((pl.col("symbol") == symbol_names(2)[0]) & (pl.col("session") >= days[2]))
     )
-    found = backtest(weights([[0.5, 0.5]], days[:1]), weights(np.full((4, 2), 0.5), days), bars, FREE)
-    assert found.total_return == pytest.approx(0.0)
+    performance = backtest(weights([[0.5, 0.5]], days[:1]), weights(np.full((4, 2), 0.5), days), bars, FREE)
+    assert performance.total_return == pytest.approx(0.0)

@@ -17,8 +17,8 @@ LOOSE = Bounds(active=1, industry=1, size=100, members=0, turnover=2, tracking_e
 CONFIG = PortfolioConfig()
 
 
-def market(symbols: int = 30, seed: int = 1, **given: object) -> Candidates:
-    """Members are the first four fifths, at unequal weights; four industries; everything can be traded."""
+def market(symbols: int = 30, seed: int = 1, **replacements: object) -> Candidates:
+    """Candidates: members are the first four fifths, at unequal weights; four industries; all can be traded."""
     generator = np.random.default_rng(seed)
     benchmark_N = np.where(np.arange(symbols) < 0.8 * symbols, generator.uniform(0.5, 1.5, symbols), 0.0)
     fields = {
@@ -31,11 +31,11 @@ def market(symbols: int = 30, seed: int = 1, **given: object) -> Candidates:
         "size_N": generator.normal(size=symbols),
         "risk": covariance(generator.normal(0, 0.02, (60, symbols))),
     }
-    return Candidates(**(fields | given))
+    return Candidates(**(fields | replacements))
 
 
 def violations(solution: Solution, candidates: Candidates, bounds: Bounds) -> dict[str, float]:
-    """By how much each bound is broken, worked out from the weights alone."""
+    """Violation of each bound, computed from the weights alone."""
     active_N = solution.weight_N - candidates.benchmark_N
     width = max(bounds.active, bounds.active_share / (candidates.benchmark_N > 0).sum())
     industry = [abs(active_N[candidates.industry_N == name].sum()) for name in set(candidates.industry_N) - {""}]
@@ -95,7 +95,7 @@ def test_two_names_by_hand():
     assert capped.weight_N == pytest.approx([0.51, 0.49], abs=1e-6)
 
 
-def test_untradable_names_are_held_exactly_whatever_their_score():
+def test_untradable_names_keep_their_weight_whatever_their_score():
     first = market(40)
     current_N = optimise(first, Bounds(), CONFIG).weight_N
     tradable_N = np.ones(40, dtype=bool)
@@ -114,8 +114,8 @@ def test_a_name_without_score_outside_the_index_is_not_bought():
     assert (solution.weight_N[-3:] == 0).all()
 
 
-def test_turnover_gives_way_first_and_by_no_more_than_needed():
-    """Held: nothing but the first name. It takes at least what lies above its active bound to come back."""
+def test_turnover_is_relaxed_first_and_by_no_more_than_needed():
+    """The portfolio is the first name alone; returning to its active bound takes at least this turnover."""
     current_N = np.zeros(30)
     current_N[0] = 1.0
     candidates = market(30, current_N=current_N)
@@ -128,7 +128,7 @@ def test_turnover_gives_way_first_and_by_no_more_than_needed():
 
 
 def test_the_ladder_goes_on_where_turnover_is_not_the_reason():
-    """A locked name of half the portfolio breaks its industry; turnover cannot mend that."""
+    """A locked name of half the portfolio breaks its industry bound, which turnover cannot mend."""
     current_N, tradable_N = np.zeros(30), np.ones(30, dtype=bool)
     current_N[:2], tradable_N[0] = 0.5, False
     candidates = market(30, current_N=current_N, tradable_N=tradable_N)
@@ -138,7 +138,7 @@ def test_the_ladder_goes_on_where_turnover_is_not_the_reason():
     assert solution.weight_N.sum() == pytest.approx(1, abs=1e-8)
 
 
-def test_nothing_tradable_is_said_not_hidden():
+def test_a_session_without_tradable_names_is_reported():
     current_N = np.full(10, 0.1)
     locked = market(10, current_N=current_N, tradable_N=np.zeros(10, dtype=bool))
     assert optimise(locked, Bounds(), CONFIG).relaxed == {"tradable": 0.0}

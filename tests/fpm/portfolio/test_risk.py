@@ -36,15 +36,15 @@ def test_shrinkage_equals_its_definition(sessions, symbols):
 def test_covariance_keeps_volatilities_and_shrinks_correlations():
     x_TN = returns(80, 12)
     risk = covariance(x_TN, SMALL)
-    found = risk.factor_TN.T @ risk.factor_TN + np.diag(risk.specific_N)
+    covariance_NN = risk.factor_TN.T @ risk.factor_TN + np.diag(risk.specific_N)
     centred = x_TN - x_TN.mean(axis=0)
     weight = slow_shrinkage(centred / centred.std(axis=0))
     sample = np.cov(x_TN.T, ddof=0)
-    assert np.diag(found) == pytest.approx(np.diag(sample))
+    assert np.diag(covariance_NN) == pytest.approx(np.diag(sample))
     off = ~np.eye(12, dtype=bool)
-    assert found[off] == pytest.approx((1 - weight) * sample[off])
+    assert covariance_NN[off] == pytest.approx((1 - weight) * sample[off])
     active = np.random.default_rng(2).normal(size=12)
-    assert risk.variance(active) == pytest.approx(active @ found @ active)
+    assert risk.variance(active) == pytest.approx(active @ covariance_NN @ active)
 
 
 def test_missing_returns_leave_the_others_alone():
@@ -65,7 +65,7 @@ def test_without_any_history_every_name_has_the_stated_volatility():
 
 def test_size_exposure_is_zero_at_the_benchmark_and_where_size_is_unknown():
     size_N, benchmark_N = np.array([1.0, 2.0, 3.0, np.nan]), np.array([0.5, 0.25, 0.25, 0.0])
-    found = size_exposure(size_N, benchmark_N)
+    exposure_N = size_exposure(size_N, benchmark_N)
     z = np.array([-1.0, 0.0, 1.0]) * np.sqrt(1.5)  # population deviation of 1 2 3 is sqrt(2/3)
-    assert found == pytest.approx([*(z + 0.25 * np.sqrt(1.5)), 0.0])
-    assert float(found[:3] @ benchmark_N[:3]) == pytest.approx(0.0)
+    assert exposure_N == pytest.approx([*(z + 0.25 * np.sqrt(1.5)), 0.0])
+    assert float(exposure_N[:3] @ benchmark_N[:3]) == pytest.approx(0.0)
