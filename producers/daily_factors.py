@@ -20,6 +20,6 @@ WRITES: tuple[str, ...] = (NAME,)
 
 
 def run(session: date, stores: Stores) -> None:
-    """Factors of `session` from its daily bars and those of the sessions before."""
+    """Write the factors of `session` from its daily bars and those of earlier sessions."""
     first = previous_sessions(stores.market, session, HISTORY)[0]
     stores.write(NAME, session, daily_factors(stores.read("daily_bars", first, session), session))

@@ -1,4 +1,4 @@
-"""Job: the return each symbol's score of a session is judged by, once the sessions it spans are over."""
+"""Job: each symbol's forward return, which evaluates its score of a session, once that return is complete."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ WRITES: tuple[str, ...] = (NAME,)
 
 
 def run(session: date, stores: Stores) -> None:
-    """Labels of `session` from the daily bars of the sessions after it."""
+    """Write the labels of `session` from the daily bars of the sessions after it."""
     last = next_sessions(stores.market, session, HORIZON + 1)[-1]
     stores.write(NAME, session, labels(stores.read("daily_bars", session, last), session))

@@ -1,4 +1,4 @@
-"""Job: the 32 features of every symbol and minute of a session, standardised by the sessions before it."""
+"""Job: the 32 features of every symbol and minute of a session, standardised by earlier sessions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WRITES: tuple[str, ...] = (NAME,)
 
 
 def run(session: date, stores: Stores) -> None:
-    """Features of `session` under the profile in force. Symbols without enough history have no rows."""
+    """Write the features of `session` under the home's profile; symbols without enough history have no rows."""
     profile, market = stores.profile, stores.market
     bars, daily = stores.read("minute_bars", session), stores.read("daily_bars", session)
     before = previous_sessions(market, session, max(profile.constants.window, profile.constants.history))

@@ -1,4 +1,4 @@
-"""Job: each symbol's total of every flow in a session; later sessions are measured against it."""
+"""Job: each symbol's session total of every flow; the scales of later sessions are made from it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRITES: tuple[str, ...] = (NAME,)
 
 
 def run(session: date, stores: Stores) -> None:
-    """Totals of `session` under the profile in force."""
+    """Write the totals of `session` under the home's profile."""
     profile, market = stores.profile, stores.market
     bars, daily = stores.read("minute_bars", session), stores.read("daily_bars", session)
     before = previous_sessions(market, session, profile.constants.history)

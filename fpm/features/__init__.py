@@ -2,11 +2,11 @@
 
 Begin at `minute_features`.
 
-    bars                  the dense grid of a session, and what an untraded minute holds
-    bar_flows             formulas of the features made of bars
+    bars                  the dense grid of a session, and the values of a minute without a trade
+    bar_flows             formulas of the features that need only bars
     minute_features       the 32 standardised features of every minute
     session_totals        trailing totals: the scales that features are divided by
-    labels                the forward return that a score is judged by
+    labels                the forward returns that evaluate scores
     daily_panel           daily bars of many symbols as arrays
     daily_factors         twenty classic factors and Alpha158
     alpha158              the 158 factors of Qlib's definition

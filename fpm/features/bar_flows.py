@@ -1,7 +1,7 @@
-"""What one-minute bars tell about prices and flows: formulas of the `bar_32` and `bar_flow_32` features.
+"""Formulas of the `bar_32` and `bar_flow_32` features: prices and flows from one-minute bars.
 
-Letters in array names: S symbols, T minutes of the view. Flows of a minute are products with the minute's amount,
-volume or count, so that an unavailable input (NaN) stays unavailable and never becomes a 0.
+Letters in array names: S symbols, T minutes of the view. A minute's flows are products with its amount, volume or
+count, so an unavailable input (NaN) stays unavailable and never becomes 0.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class FilledBars:
-    """One session's prices with the awkward minutes settled, each (S, T) float64.
+    """One session's prices, also defined in minutes without a trade, (S, T) float64 each.
 
-    `open`, `high`, `low`, `close`: as traded; without a trade all four are the session's last close, before the
-    first trade the prior session's close; NaN where the minute was not observed. `before`: the previous close, for
-    the first traded minute its own open (a return within the session has nothing earlier). `reference`: open of the
-    first traded minute, before it the prior session's close. `started`: from the first traded minute on.
+    `open`, `high`, `low`, `close`: the traded prices. Without a trade all four are the session's last close, before the
+    first trade the prior session's close; NaN in a minute without observation. `before`: the previous close; in the
+    first traded minute its own open, because a return within the session has no earlier price. `reference`: open of the
+    first traded minute; before it, the prior session's close. `started`: True from the first traded minute on.
     """
 
     open: Array
@@ -41,7 +41,10 @@ class FilledBars:
 
 
 def filled_bars(grid: Grid, pre_close_S: Array) -> FilledBars:
-    """The grid's prices, filled forwards only. `pre_close_S`: prior session's close on this session's basis, or NaN."""
+    """Fill the grid's prices, forwards only.
+
+    `pre_close_S`: the prior session's close on this session's basis, NaN if there is none.
+    """
     traded_ST = grid.traded_ST
     slots_T = np.arange(traded_ST.shape[1])
     last_ST = np.maximum.accumulate(np.where(traded_ST, slots_T, -1), axis=1)
@@ -69,16 +72,16 @@ def filled_bars(grid: Grid, pre_close_S: Array) -> FilledBars:
 
 
 def bar_prices(grid: Grid, bars: FilledBars) -> dict[str, Array]:
-    """The seven prices of `bar_32`, in currency, and `range_pos`, each (S, T).
+    """Return the seven prices of `bar_32`, in currency, and `range_pos`, (S, T) each.
 
-    A minute without volume has its close as vwap; a session without a range so far has the middle, 0.5, as `range_pos`.
+    In a minute without volume the vwap is the close; while the session has no range, `range_pos` is the middle, 0.5.
     """
     amount_ST, volume_ST = grid.columns["amount"], grid.columns["volume"]
     vwap_ST = np.where(bars.traded, amount_ST / np.where(bars.traded, volume_ST, 1.0), bars.close)
     high_ST, low_ST = _session_range(bars)
     width_ST = high_ST - low_ST
     ranged_ST = width_ST > 0
-    place_ST = (bars.close - low_ST) / np.where(ranged_ST, width_ST, 1.0)
+    position_ST = (bars.close - low_ST) / np.where(ranged_ST, width_ST, 1.0)
     return {
         "open": bars.open,
         "high": bars.high,
@@ -87,12 +90,12 @@ def bar_prices(grid: Grid, bars: FilledBars) -> dict[str, Array]:
         "vwap": vwap_ST,
         "session_vwap": _session_vwap(amount_ST, volume_ST, bars),
         "typical_price": (bars.high + bars.low + bars.close) / 3,
-        "range_pos": np.where(ranged_ST, place_ST, np.where(np.isnan(bars.close), np.nan, 0.5)),
+        "range_pos": np.where(ranged_ST, position_ST, np.where(np.isnan(bars.close), np.nan, 0.5)),
     }
 
 
 def total_flows(grid: Grid) -> dict[str, Array]:
-    """`amount`, `volume`, `trade_count` and `avg_trade_amount` (amount per trade, 0 without one), each (S, T)."""
+    """Return `amount`, `volume`, `trade_count` and `avg_trade_amount` (0 without a trade), (S, T) each."""
     amount_ST, count_ST = grid.columns["amount"], grid.columns["trades"]
     average_ST = np.where(count_ST == 0, 0.0 * amount_ST, amount_ST / np.where(count_ST == 0, 1.0, count_ST))
     return {
@@ -104,10 +107,11 @@ def total_flows(grid: Grid) -> dict[str, Array]:
 
 
 def bulk_taker_flows(totals: dict[str, Array], bars: FilledBars, sigma_minutes: int) -> dict[str, Array]:
-    """Buyer- and seller-initiated amount, volume and count by bulk volume classification, each (S, T).
+    """Classify amount, volume and count as buyer- or seller-initiated by bulk volume classification, (S, T) each.
 
-    The share of buyers is the normal distribution function of close change / root mean square of the close changes
-    of the `sigma_minutes` minutes before: Easley, Lopez de Prado and O'Hara 2012, "Flow toxicity and liquidity".
+    The buyers' share is the normal distribution function of the close change over the root mean square of the close
+    changes in the `sigma_minutes` minutes before: Easley, Lopez de Prado and O'Hara 2012, "Flow toxicity and
+    liquidity".
     """
     share_ST = _buyer_share(bars, sigma_minutes)
     flows = {}
@@ -118,7 +122,7 @@ def bulk_taker_flows(totals: dict[str, Array], bars: FilledBars, sigma_minutes: 
 
 
 def vendor_taker_flows(grid: Grid, totals: dict[str, Array]) -> dict[str, Array]:
-    """The taker legs the vendor really has. A missing sell leg is the total less the buy leg, and the reverse."""
+    """Return the vendor's own taker legs; a missing sell leg is the total less the buy leg, and vice versa."""
     flows = {}
     for unit, name in (("amount", "amount"), ("volume", "volume"), ("count", "trade_count")):
         for side, other in (("buy", "sell"), ("sell", "buy")):
@@ -131,11 +135,11 @@ def vendor_taker_flows(grid: Grid, totals: dict[str, Array]) -> dict[str, Array]
 
 
 def shape_flows(totals: dict[str, Array], bars: FilledBars, surge_ST: Array) -> dict[str, Array]:
-    """Amounts and volumes of minutes of a kind, each (S, T).
+    """Return amounts and volumes of minutes with a certain shape, (S, T) each.
 
-    up / down / flat compare the minute's close with its own open; returns compare it with the previous close, and
-    the range (high - low) is over the previous close too. A new high (low) is strictly beyond all earlier traded
-    minutes of the session, so the first one sets none. `surge_ST`: amount above which a minute is a surge.
+    up / down / flat compare the minute's close with its own open. Returns compare it with the previous close, which
+    also divides the range (high - low). A new high (low) is strictly beyond all earlier traded minutes of the session,
+    so the first one sets none. `surge_ST`: amount above which a minute is a surge.
     """
     amount_ST, volume_ST = totals["amount"], totals["volume"]
     change_ST = bars.close / bars.before - 1
@@ -144,7 +148,7 @@ def shape_flows(totals: dict[str, Array], bars: FilledBars, surge_ST: Array) -> 
     for kind, is_kind in kinds.items():
         by_kind[f"{kind}_amount"], by_kind[f"{kind}_volume"] = amount_ST * is_kind, volume_ST * is_kind
     earlier_high_ST, earlier_low_ST = (_one_minute_later(extreme) for extreme in _session_range(bars))
-    # A missing minute's flow is NaN already; its return must not make the flow of other minutes NaN.
+    # The flow of a missing minute is NaN already; its return must not make other minutes' flows NaN.
     move_ST = np.where(bars.traded, change_ST, 0.0)
     width_ST = np.where(bars.traded, (bars.high - bars.low) / bars.before, 0.0)
     return by_kind | {
@@ -160,21 +164,21 @@ def shape_flows(totals: dict[str, Array], bars: FilledBars, surge_ST: Array) -> 
 
 
 def _buyer_share(bars: FilledBars, sigma_minutes: int) -> Array:
-    """Share of buyers in each minute, (S, T) in [0, 1]; the sign of the change alone while no sigma is defined."""
+    """Return the buyers' share in each minute, (S, T) in [0, 1]; without a sigma, by the sign of the change alone."""
     from scipy.special import ndtr
 
     change_ST = np.where(bars.traded, bars.close - bars.before, 0.0)
     sigma_ST = _trailing_rms(change_ST, bars.started & bars.observed, sigma_minutes)
     by_sign_ST = 0.5 + 0.5 * np.sign(change_ST)
-    known_ST = sigma_ST > 0
-    share: Array = np.where(known_ST, ndtr(change_ST / np.where(known_ST, sigma_ST, 1.0)), by_sign_ST)
+    scaled_ST = sigma_ST > 0
+    share: Array = np.where(scaled_ST, ndtr(change_ST / np.where(scaled_ST, sigma_ST, 1.0)), by_sign_ST)
     return share
 
 
 def _trailing_rms(x_ST: Array, counted_ST: Mask, width: int) -> Array:
-    """Root mean square over the `width` minutes before each one that are `counted_ST`; 0 where there is none.
+    """Return the root mean square over the `counted_ST` minutes among the `width` before each; 0 if there are none.
 
-    Squares are added one by one: a running sum with a subtraction would leave dust where all changes are 0.
+    Squares are added one by one: a running sum with a subtraction would leave rounding errors where all changes are 0.
     """
     squares_ST = np.square(x_ST)
     total_ST, count_ST = np.zeros_like(x_ST), np.zeros(x_ST.shape, np.int32)
@@ -186,14 +190,14 @@ def _trailing_rms(x_ST: Array, counted_ST: Mask, width: int) -> Array:
 
 
 def _session_range(bars: FilledBars) -> tuple[Array, Array]:
-    """Highest high and lowest low of the traded minutes up to and including each, (S, T); NaN before the first."""
+    """Return the highest high and lowest low of the traded minutes so far, (S, T) each; NaN before the first."""
     high_ST = np.fmax.accumulate(np.where(bars.traded, bars.high, np.nan), axis=1)
     low_ST = np.fmin.accumulate(np.where(bars.traded, bars.low, np.nan), axis=1)
     return high_ST, low_ST
 
 
 def _session_vwap(amount_ST: Array, volume_ST: Array, bars: FilledBars) -> Array:
-    """Amount over volume of the session so far, over the minutes that have both; the filled close before a trade."""
+    """Return amount over volume of the session so far, where both exist; before a trade the filled close, (S, T)."""
     both_ST = bars.traded & np.isfinite(amount_ST)
     amounts_ST = np.cumsum(np.where(both_ST, amount_ST, 0.0), axis=1)
     volumes_ST = np.cumsum(np.where(both_ST, volume_ST, 0.0), axis=1)
@@ -204,5 +208,5 @@ def _session_vwap(amount_ST: Array, volume_ST: Array, bars: FilledBars) -> Array
 
 
 def _one_minute_later(x_ST: Array) -> Array:
-    """Each value moved to the next minute, NaN in the first."""
+    """Move each value to the next minute; the first is NaN."""
     return np.concatenate([np.full((len(x_ST), 1), np.nan), x_ST[:, :-1]], axis=1)

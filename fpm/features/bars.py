@@ -1,4 +1,4 @@
-"""Minute bars as a dense grid: stored slots merged into a view, and what an untraded minute holds.
+"""Minute bars as a dense grid: stored slots merged into a view, and the values of a minute without a trade.
 
 Letters in array names: S symbols, N stored slots of the market, T slots of the view.
 """
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FLOWS = tuple(name for name in MINUTE_BARS.columns if name not in ("symbol", "slot", *PRICES))
-# Markets whose vendors deliver a row for a minute without a trade: there an absent row is a missing
-# observation; elsewhere it is a minute in which nothing traded.
+# Markets whose vendors deliver a row for a minute without a trade: there an absent row is a missing observation;
+# elsewhere it is a minute without a trade.
 FULL_GRID = frozenset({"cn", "cn15", "crypto"})
-# Minutes of the day that every vendor may leave out: the calls, and 14:58-14:59 while the closing call collects.
+# Minutes of the day that every vendor may leave out: the calls, and 14:58-14:59, when the closing call collects orders.
 CALLS = {"cn": (565, 898, 899, 900), "us": (570,)}
 
 
@@ -30,13 +30,13 @@ class Grid:
     """One session of minute bars as arrays.
 
     `columns`: every price and flow of `schema.MINUTE_BARS` -> (S, T) float64, NaN = unavailable. Prices are raw,
-    flows in shares, currency and counts. `traded_ST`: whether the minute had volume.
+    flows in shares, currency and counts. `traded_ST`: whether the minute had volume. A minute is one of:
 
-    - traded: what the vendor says; a column the vendor lacks is NaN;
-    - nothing traded: flows 0 (orders and cancels as the vendor says), open = high = low = close = the session's last
-      close, NaN before the first trade (the prior session's close belongs there; it is `pre_close` of the daily
-      table), never back-filled;
-    - missing (no row where the vendor delivers every minute, or past the end of a half day): everything NaN.
+    - traded: the vendor's values; a column that the vendor lacks is NaN;
+    - without a trade: flows 0 (orders and cancels: the vendor's values), open = high = low = close = the session's last
+      close, NaN before the first trade (the prior session's close, `pre_close` of the daily table, belongs there);
+      nothing is filled backwards;
+    - missing (no row although the vendor delivers every minute, or after the end of a half day): everything NaN.
     """
 
     symbols: tuple[str, ...]
@@ -45,23 +45,22 @@ class Grid:
 
 
 def grid(bars: pl.DataFrame, market: Market, view: str, symbols: Sequence[str] | None = None) -> Grid:
-    """The bars of ONE session in a view: open first, high max, low min, close last, flows summed.
+    """Return the bars of ONE session in a view: open first, high max, low min, close last, flows summed.
 
-    `bars` has symbol, slot (stored) and any of the price and flow columns; a column `session`, where present,
-    tells a half day. `symbols` gives the rows of the result in order (default: those present, sorted); one
-    without bars is NaN throughout. Both row order and unknown columns of `bars` are of no effect.
+    `bars` has symbol, slot (stored) and any of the price and flow columns; its column `session`, if there is one,
+    identifies a half day. `symbols` gives the rows of the result in order (default: those present, sorted); a symbol
+    without bars is NaN throughout. The row order and unknown columns of `bars` have no effect.
     """
     names = tuple(sorted(set(bars["symbol"].to_list()))) if symbols is None else tuple(symbols)
-    chosen = bars if symbols is None else bars.filter(pl.col("symbol").is_in(list(names)))
-    row = chosen["symbol"].cast(pl.Enum(list(names))).to_physical().to_numpy()
-    place = (len(names), len(market.slots)), (row, chosen["slot"].to_numpy())
-    traded_SN: np.ndarray = _dense(chosen["volume"], place) > 0
-    missing_SN = _missing(chosen, market, place)
-    starts, kept = _merges(market.views[view])
-    columns = {name: _dense(chosen[name], place)[:, kept] for name in (*PRICES, *FLOWS) if name in chosen.columns}
-    traded_ST: np.ndarray = np.logical_or.reduceat(traded_SN[:, kept], starts, axis=1)
-    missing_ST = ~traded_ST & np.logical_or.reduceat(missing_SN[:, kept], starts, axis=1)
-    columns = _merge_prices(columns, traded_SN[:, kept], starts) | _merge_flows(columns, traded_SN[:, kept], starts)
+    rows = bars if symbols is None else bars.filter(pl.col("symbol").is_in(list(names)))
+    cells = Cells.from_bars(rows, names, market)
+    traded_SN: np.ndarray = cells.dense(rows["volume"]) > 0
+    missing_SN = _missing(rows, market, cells)
+    starts, slots = _merges(market.views[view])
+    columns = {name: cells.dense(rows[name])[:, slots] for name in (*PRICES, *FLOWS) if name in rows.columns}
+    traded_ST: np.ndarray = np.logical_or.reduceat(traded_SN[:, slots], starts, axis=1)
+    missing_ST = ~traded_ST & np.logical_or.reduceat(missing_SN[:, slots], starts, axis=1)
+    columns = _merge_prices(columns, traded_SN[:, slots], starts) | _merge_flows(columns, traded_SN[:, slots], starts)
     for values_ST in columns.values():
         values_ST[missing_ST] = np.nan
     unavailable_ST = np.broadcast_to(np.nan, traded_ST.shape)
@@ -69,27 +68,36 @@ def grid(bars: pl.DataFrame, market: Market, view: str, symbols: Sequence[str] |
 
 
 def required_minutes(market: Market) -> frozenset[int]:
-    """Minutes of the day for which the market's vendors always deliver a row; none where they leave rows out."""
+    """Return the minutes of the day for which every vendor of the market delivers a row; none if vendors omit rows."""
     if market.name not in FULL_GRID:
         return frozenset()
     return frozenset(market.slots) - frozenset(CALLS.get(market.name, ()))
 
 
-Place = tuple[tuple[int, int], tuple[np.ndarray, np.ndarray]]
+@dataclass(frozen=True)
+class Cells:
+    """The cell of every bar in an array of symbols x stored slots."""
+
+    shape: tuple[int, int]
+    index: tuple[np.ndarray, np.ndarray]
+
+    @classmethod
+    def from_bars(cls, bars: pl.DataFrame, symbols: tuple[str, ...], market: Market) -> Cells:
+        """Return the cells of one session's bars, whose symbols are all among `symbols`."""
+        row = bars["symbol"].cast(pl.Enum(list(symbols))).to_physical().to_numpy()
+        return cls((len(symbols), len(market.slots)), (row, bars["slot"].to_numpy()))
+
+    def dense(self, column: pl.Series) -> np.ndarray:
+        """Return a column of the bars as (S, N) float64, NaN in cells without a bar."""
+        values_SN: np.ndarray = np.full(self.shape, np.nan)
+        values_SN[self.index] = column.cast(pl.Float64).to_numpy()
+        return values_SN
 
 
-def _dense(column: pl.Series, place: Place) -> np.ndarray:
-    shape, index = place
-    values_SN: np.ndarray = np.full(shape, np.nan)
-    values_SN[index] = column.cast(pl.Float64).to_numpy()
-    return values_SN
-
-
-def _missing(bars: pl.DataFrame, market: Market, place: Place) -> np.ndarray:
-    """Where no row means "not observed" rather than "nothing traded": (S, N) bool."""
-    shape, index = place
-    absent_SN: np.ndarray = np.ones(shape, bool)
-    absent_SN[index] = False
+def _missing(bars: pl.DataFrame, market: Market, cells: Cells) -> np.ndarray:
+    """Return where an absent row means "not observed" rather than "without a trade", (S, N) bool."""
+    absent_SN: np.ndarray = np.ones(cells.shape, bool)
+    absent_SN[cells.index] = False
     nothing_S: np.ndarray = np.all(absent_SN, axis=1)
     always = required_minutes(market)
     required_N = np.array([minute in always for minute in market.slots])
@@ -100,14 +108,14 @@ def _missing(bars: pl.DataFrame, market: Market, place: Place) -> np.ndarray:
 
 
 def _merges(view: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Stored slots a view keeps, and where each of its T groups starts among them."""
+    """Return the start of each of a view's T groups among its stored slots, and these slots."""
     positions = np.array(view)
-    kept = np.flatnonzero(positions >= 0)
-    return np.flatnonzero(np.diff(positions[kept], prepend=-1)), kept
+    slots = np.flatnonzero(positions >= 0)
+    return np.flatnonzero(np.diff(positions[slots], prepend=-1)), slots
 
 
 def _merge_prices(columns: dict[str, np.ndarray], traded: np.ndarray, starts: np.ndarray) -> dict[str, np.ndarray]:
-    """Prices of the traded minutes merged, then the last close carried into the untraded ones."""
+    """Merge the prices of traded minutes, then carry the last close into minutes without a trade."""
     price = {name: np.where(traded, columns[name], np.nan) for name in PRICES}
     close_ST = _first(price["close"][:, ::-1], traded.shape[1] - np.append(starts[1:], traded.shape[1])[::-1])[:, ::-1]
     merged = {
@@ -121,50 +129,49 @@ def _merge_prices(columns: dict[str, np.ndarray], traded: np.ndarray, starts: np
 
 
 def _merge_flows(columns: dict[str, np.ndarray], traded: np.ndarray, starts: np.ndarray) -> dict[str, np.ndarray]:
-    """Sums over each group. A flow that nobody has is left out; one null in a group makes the group NaN."""
+    """Sum each group. A flow that no symbol has is left out; one null in a group makes the group NaN."""
     return {
-        name: np.add.reduceat(np.where(traded | _spoken(name, columns), columns[name], 0.0), starts, axis=1)
+        name: np.add.reduceat(np.where(traded | _recorded(name, columns), columns[name], 0.0), starts, axis=1)
         for name in FLOWS
         if name in columns and not np.isnan(columns[name]).all()
     }
 
 
-def _spoken(name: str, columns: dict[str, np.ndarray]) -> np.ndarray:
-    """Where the vendor's row says what a flow was although nothing traded: orders come and go all the same."""
+def _recorded(name: str, columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Return where a flow is recorded without a trade: order flows, in every row of the vendor."""
     return ~np.isnan(columns["volume"]) if name in ORDER_FLOWS else np.zeros(columns[name].shape, bool)
 
 
 def _first(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """The first value of each group that is not NaN."""
+    """Return each group's first value that is not NaN."""
     ends = np.append(starts[1:], values.shape[1])
     result = values[:, starts]
     for offset in range(1, int((ends - starts).max())):
-        place = np.minimum(starts + offset, ends - 1)
-        result = np.where(np.isnan(result), values[:, place], result)
+        position = np.minimum(starts + offset, ends - 1)
+        result = np.where(np.isnan(result), values[:, position], result)
     return result
 
 
 def _carry(values_ST: np.ndarray) -> np.ndarray:
-    """The last value that is not NaN, at or before each slot."""
-    seen_ST = np.where(np.isnan(values_ST), 0, np.arange(values_ST.shape[1])[None, :])
-    return np.take_along_axis(values_ST, np.maximum.accumulate(seen_ST, axis=1), axis=1)
+    """Return the last value that is not NaN, at or before each slot."""
+    last_ST = np.where(np.isnan(values_ST), 0, np.arange(values_ST.shape[1])[None, :])
+    return np.take_along_axis(values_ST, np.maximum.accumulate(last_ST, axis=1), axis=1)
 
 
 def derive_daily(bars: pl.DataFrame, market: Market, previous: pl.DataFrame) -> pl.DataFrame:
-    """`daily_bars` rows of ONE session from its stored bars, for a vendor who gives no daily table.
+    """Derive the `daily_bars` rows of ONE session from its stored bars, for a vendor without a daily table.
 
-    Open of the first traded minute, close of the last, high and low between, sums of volume and amount; a symbol
-    without a trade is suspended at its previous close. `previous` (symbol, close of the session before, float_shares
-    where known) gives `pre_close` and `turnover`. `adj_factor` is 1, what minutes cannot tell is null.
+    Open of the first traded minute, close of the last, high and low over all, sums of volume and amount; a symbol
+    without a trade is suspended at its previous close. `previous` (symbol, close of the session before, optionally
+    float_shares) gives `pre_close` and `turnover`. `adj_factor` is 1; columns that minutes cannot give are null.
     """
     names = tuple(sorted(set(bars["symbol"].to_list())))
-    row = bars["symbol"].cast(pl.Enum(list(names))).to_physical().to_numpy()
-    place = (len(names), len(market.slots)), (row, bars["slot"].to_numpy())
-    columns = {name: _dense(bars[name], place) for name in (*PRICES, "volume", "amount")}
+    cells = Cells.from_bars(bars, names, market)
+    columns = {name: cells.dense(bars[name]) for name in (*PRICES, "volume", "amount")}
     traded_SN = columns["volume"] > 0
     price = {name: np.where(traded_SN, columns[name], np.nan) for name in PRICES}
     sums = {name: np.where(traded_SN, columns[name], 0.0).sum(axis=1) for name in ("volume", "amount")}
-    told = pl.DataFrame(
+    derived = pl.DataFrame(
         {
             "symbol": names,
             "open": _at(price["open"], traded_SN.argmax(axis=1)),
@@ -175,18 +182,20 @@ def derive_daily(bars: pl.DataFrame, market: Market, previous: pl.DataFrame) -> 
             "suspended": ~traded_SN.any(axis=1),
         }
     )
-    return _with_previous(told.fill_nan(None), previous)
+    return _with_previous(derived.fill_nan(None), previous)
 
 
 def _at(values_SN: np.ndarray, slot_S: np.ndarray) -> np.ndarray:
-    chosen_S: np.ndarray = np.take_along_axis(values_SN, slot_S[:, None], axis=1)[:, 0]
-    return chosen_S
+    """Return each symbol's value in one slot, (S,)."""
+    value_S: np.ndarray = np.take_along_axis(values_SN, slot_S[:, None], axis=1)[:, 0]
+    return value_S
 
 
-def _with_previous(told: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
-    known = previous if "float_shares" in previous.columns else previous.with_columns(float_shares=None)
-    before = known.select("symbol", pl.col("close").alias("pre_close"), pl.col("float_shares").cast(pl.Float64))
-    joined = told.join(before, on="symbol", how="left", maintain_order="left")
+def _with_previous(derived: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
+    """Add the columns that need the session before: pre_close, turnover, prices of suspended symbols."""
+    with_shares = previous if "float_shares" in previous.columns else previous.with_columns(float_shares=None)
+    before = with_shares.select("symbol", pl.col("close").alias("pre_close"), pl.col("float_shares").cast(pl.Float64))
+    joined = derived.join(before, on="symbol", how="left", maintain_order="left")
     return joined.with_columns(
         *(pl.coalesce(name, "pre_close").alias(name) for name in PRICES),
         (pl.col("volume") / pl.col("float_shares")).alias("turnover"),

@@ -1,8 +1,8 @@
-"""The traditional factors of one session from daily bars: twenty classic ones, of which the table tells, and Alpha158.
+"""The traditional factors of one session from daily bars: the twenty classic ones of the table below, and Alpha158.
 
-Of the classic ones only ratios are taken: a vendor that rescales its adjustment factors changes nothing.
+The classic factors are ratios, so a vendor that rescales its adjustment factors changes no value.
 
-Letters in array names: H sessions, the last being the one asked for; S symbols.
+Letters in array names: H sessions, the last being the one of the factors; S symbols.
 
 | factor | formula (r return, C O H L V A adjusted close, open, high, low, volume and amount) | source |
 |---|---|---|
@@ -37,17 +37,17 @@ from fpm.schema import DAILY_FACTORS
 if TYPE_CHECKING:
     from datetime import date
 
-HISTORY = 60  # sessions before the one asked for: what the longest windows reach
+HISTORY = 60  # sessions before the session of the factors that the longest windows reach
 PER_AMOUNT = 1e6
 NO_MOVE = 1e-10  # a standard deviation of returns below this is rounding, not movement
 
 
 def daily_factors(daily: pl.DataFrame, session: date) -> pl.DataFrame:
-    """Symbol and the factors of `session`, float32, null where unavailable, sorted by symbol.
+    """Return symbol and the factors of `session`, float32, null where unavailable, sorted by symbol.
 
-    `daily`: daily bars with their `session`; rows after `session` and before its last 60 sessions are of no effect.
-    A classic factor over n sessions needs n sessions since the first row of the symbol, at least half of them traded;
-    those of the session itself need it to be traded. Alpha158 takes what there is, see there.
+    `daily`: daily bars with their `session`; rows after `session` or before its last 60 sessions have no effect. A
+    classic factor over n sessions needs n sessions since the symbol's first row, at least half of them traded; factors
+    of the session itself need a trade in it. Alpha158 uses the sessions that exist, see `fpm.features.alpha158`.
     """
     days = daily.filter(pl.col("session") <= session)["session"].unique().sort().to_list()[-(HISTORY + 1) :]
     symbols = daily.filter(pl.col("session") == session)["symbol"].sort().to_list()
@@ -78,10 +78,10 @@ def _return_factors(panel: DailyPanel) -> dict[str, Array]:
 def _range_factors(panel: DailyPanel) -> dict[str, Array]:
     high, low = (_window(x_HS, panel, 20) for x_HS in (panel.high, panel.low))
     top, bottom = _extreme(np.fmax, high), _extreme(np.fmin, low)
-    place = np.where(top > bottom, (panel.close[-1] - bottom) / (top - bottom), np.where(top == bottom, 0.5, np.nan))
+    position = np.where(top > bottom, (panel.close[-1] - bottom) / (top - bottom), np.where(top == bottom, 0.5, np.nan))
     return {
         "range_20": _mean((high - low) / _window(panel.traded_close, panel, 20)),
-        "close_position_20": place,
+        "close_position_20": position,
     }
 
 
@@ -110,7 +110,7 @@ def _session_factors(panel: DailyPanel) -> dict[str, Array]:
 
 
 def _window(x_HS: Array, panel: DailyPanel, n: int) -> Array:
-    """The last n sessions; all NaN for a symbol listed for less, or with fewer than half of them available."""
+    """Return the last n sessions; all NaN for a symbol with a shorter listing or fewer than half of them available."""
     last = x_HS[-n:]
     skipped = len(panel.close) - len(x_HS)
     enough = (panel.listed - skipped >= n) & (2 * np.isfinite(last).sum(axis=0) >= n)
@@ -118,9 +118,9 @@ def _window(x_HS: Array, panel: DailyPanel, n: int) -> Array:
 
 
 def _mean(x_HS: Array) -> Array:
-    """Mean of the available sessions, added in order of time; NaN where there is none."""
-    known = np.isfinite(x_HS)
-    mean: Array = np.add.reduce(np.where(known, x_HS, 0.0), axis=0) / known.sum(axis=0)
+    """Return the mean of the available sessions, added in order of time; NaN if there are none."""
+    finite = np.isfinite(x_HS)
+    mean: Array = np.add.reduce(np.where(finite, x_HS, 0.0), axis=0) / finite.sum(axis=0)
     return mean
 
 
@@ -136,10 +136,10 @@ def _return_over(panel: DailyPanel, n: int) -> Array:
 
 
 def _correlation(x_HS: Array, y_HS: Array) -> Array:
-    """Pearson correlation over the sessions; NaN where one side is constant."""
+    """Return the Pearson correlation over the sessions; NaN if one side is constant."""
     both = np.isfinite(x_HS) & np.isfinite(y_HS)
     x, y = (np.where(both, z_HS, np.nan) for z_HS in (x_HS, y_HS))
-    # Less their mean, equal values leave rounding errors that would correlate with anything.
+    # Equal values minus their mean leave rounding errors that would correlate with anything.
     moves = (_extreme(np.fmax, x) > _extreme(np.fmin, x)) & (_extreme(np.fmax, y) > _extreme(np.fmin, y))
     x, y = x - _mean(x), y - _mean(y)
     scale = np.sqrt(_mean(np.square(x)) * _mean(np.square(y)))

@@ -1,8 +1,8 @@
-"""Daily bars of many symbols laid out as arrays: what every traditional factor is made of.
+"""Daily bars of many symbols as arrays: the input of every traditional factor.
 
-Prices are adjusted (price x adj_factor) and volumes too (volume / adj_factor), so that splits leave no trace. A
-suspended session has no return and no volume, and its close is the last one traded; the move over a suspension belongs
-to the session of resumption.
+Prices are adjusted (price x adj_factor) and so are volumes (volume / adj_factor), so splits leave no trace. A suspended
+session has no return and no volume, and its close is the last traded one; the return over a suspension belongs to the
+session of resumption.
 
 Letters in array names: H sessions, oldest first; S symbols.
 """
@@ -27,10 +27,11 @@ INPUTS = ("open", "high", "low", "close", "volume", "amount", "turnover", "float
 
 @dataclass(frozen=True)
 class DailyPanel:
-    """Daily bars as (H, S) float64 arrays; NaN where suspended or not listed.
+    """Daily bars as (H, S) float64 arrays, NaN where a symbol is suspended or not listed.
 
-    `close` is carried through suspensions (NaN before listing); `traded_close` is not. `returns` is the return since
-    the last close, NaN where not traded. Prices and volumes are adjusted, `raw_close` is not.
+    `close` is carried through suspensions (NaN before listing); `traded_close` is not. `returns`: return since the last
+    close, NaN without a trade. Prices and volumes are adjusted, `raw_close` is not. `listed`: sessions since the
+    symbol's first row, (S,).
     """
 
     open: Array
@@ -48,28 +49,28 @@ class DailyPanel:
 
 
 def daily_panel(daily: pl.DataFrame, days: Sequence[date], symbols: Sequence[str]) -> DailyPanel:
-    """Daily bars of these sessions and symbols, and of no others, as arrays."""
+    """Return daily bars as arrays; `daily` has rows of these sessions and symbols only."""
     day_at, symbol_at = ({key: i for i, key in enumerate(keys)} for keys in (days, symbols))
     index = [day_at[day] for day in daily["session"].to_list()], [symbol_at[name] for name in daily["symbol"].to_list()]
     raw = {name: _dense(daily, name, index, (len(days), len(symbols))) for name in INPUTS}
     suspended = _dense(daily.with_columns(pl.col("suspended").cast(pl.Float64)), "suspended", index, raw["close"].shape)
     adjust = np.where(raw["adj_factor"] > 0, raw["adj_factor"], np.nan)
     traded = (suspended != 1) & (raw["volume"] > 0) & (raw["close"] > 0) & np.isfinite(adjust)
-    known = {name: np.where(traded, values, np.nan) for name, values in raw.items()}
-    close = _carried(known["close"] * adjust)
+    bars = {name: np.where(traded, values, np.nan) for name, values in raw.items()}
+    close = _carried(bars["close"] * adjust)
     previous = np.concatenate([np.full_like(close[:1], np.nan), close[:-1]])
     present = np.zeros(raw["close"].shape, bool)
     present[index] = True
     return DailyPanel(
-        **{name: known[name] * adjust for name in ("open", "high", "low")},
+        **{name: bars[name] * adjust for name in ("open", "high", "low")},
         close=close,
-        traded_close=known["close"] * adjust,
-        raw_close=_carried(known["close"]),
-        volume=known["volume"] / adjust,
-        amount=known["amount"],
-        turnover=np.where(np.isnan(known["turnover"]), known["volume"] / raw["float_shares"], known["turnover"]),
+        traded_close=bars["close"] * adjust,
+        raw_close=_carried(bars["close"]),
+        volume=bars["volume"] / adjust,
+        amount=bars["amount"],
+        turnover=np.where(np.isnan(bars["turnover"]), bars["volume"] / raw["float_shares"], bars["turnover"]),
         float_shares=raw["float_shares"],
-        returns=known["close"] * adjust / previous - 1,
+        returns=bars["close"] * adjust / previous - 1,
         listed=np.where(present.any(axis=0), len(days) - np.argmax(present, axis=0), 0),
     )
 
@@ -82,6 +83,6 @@ def _dense(daily: pl.DataFrame, name: str, index: tuple[list[int], list[int]], s
 
 
 def _carried(x_HS: Array) -> Array:
-    """The last value known at or before each session."""
-    seen = np.where(np.isnan(x_HS), 0, np.arange(len(x_HS))[:, None])
-    return np.take_along_axis(x_HS, np.maximum.accumulate(seen, axis=0), axis=0)
+    """Return the last available value at or before each session."""
+    last = np.where(np.isnan(x_HS), 0, np.arange(len(x_HS))[:, None])
+    return np.take_along_axis(x_HS, np.maximum.accumulate(last, axis=0), axis=0)

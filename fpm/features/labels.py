@@ -1,7 +1,7 @@
-"""Labels: the return a score of session t is judged by. Joined by key in training, never a feature.
+"""Labels: the forward returns that evaluate scores. Training joins them by key; they are never features.
 
-close(t+1+horizon) / close(t+1) - 1 on adjusted closes: the score is known after the close of t, so the first price it
-can be acted on at is the next session's.
+The label of session t is close(t+1+horizon) / close(t+1) - 1 on adjusted closes: a score of t is known after the close
+of t, so a close of the next session is the first at which one can trade on it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,21 @@ HORIZON = 5
 
 
 def labels(daily: pl.DataFrame, session: date, horizon: int = HORIZON) -> pl.DataFrame:
-    """Symbol and label (float64, a return) for the symbols of `session`, sorted.
+    """Return symbol and label (float64, a return) for the symbols of `session`, sorted by symbol.
 
-    `daily`: daily bars with their `session`, of `session` and at least the horizon + 1 sessions after it. A symbol that
-    has no close at either end (suspended, delisted before it, no adjustment factor) is left out; a symbol to be
-    delisted later has labels to the last session whose both ends it reached.
+    `daily`: daily bars with their `session`, of `session` and at least the horizon + 1 sessions after it. A symbol
+    without a close at one of the two ends (suspended, delisted earlier, no adjustment factor) is left out. A symbol
+    that is delisted later has labels up to the last session with both ends.
 
-    Raises TryLater while the sessions after `session` are not there yet.
+    Raises TryLater if the sessions after `session` are not there yet.
+
+    A horizon of one session runs from the first to the second close after `session`:
+
+    >>> from datetime import date
+    >>> sessions = [date(2024, 1, day) for day in (2, 3, 4)]
+    >>> columns = {"symbol": "A", "close": [10.0, 20.0, 21.0], "adj_factor": 1.0, "volume": 1.0, "suspended": False}
+    >>> labels(pl.DataFrame({"session": sessions, **columns}), date(2024, 1, 2), horizon=1).rows()
+    [('A', 0.050000000000000044)]
     """
     later = daily.filter(pl.col("session") > session)["session"].unique().sort().to_list()
     if len(later) < horizon + 1:
@@ -42,7 +50,7 @@ def labels(daily: pl.DataFrame, session: date, horizon: int = HORIZON) -> pl.Dat
 
 
 def _adjusted_close(daily: pl.DataFrame, session: date, name: str) -> pl.DataFrame:
-    """Adjusted closes of the symbols that traded in a session."""
+    """Return the adjusted closes of the symbols that traded in a session."""
     traded = ~pl.col("suspended").fill_null(False) & (pl.col("volume") > 0)
     adjusted = pl.col("close") * pl.col("adj_factor")
     return (

@@ -1,14 +1,14 @@
-"""The 32 features of every minute: profile, raw values, standardised values, and the long table they are stored in.
+"""The 32 features of every minute: profile, raw values, standardised values, and the long table that stores them.
 
 Raw values, in the order of the profile (names in `fpm.schema`):
 
-- prices, as p / p_open - 1, with p_open the open of the session's first traded minute; before that minute p is the
-  prior session's close and p_open too, which makes them 0 (nothing is ever filled backwards);
-- one ratio as it is: `price_pos` (close between the limits) or `range_pos` (close in the session's range so far);
-- flows, in the session's own shares, currency and counts; `fpm.features.session_totals` knows what they are divided by.
+- prices, as p / p_open - 1, with p_open the open of the session's first traded minute; before that minute both p and
+  p_open are the prior session's close, so these features are 0 (nothing is filled backwards);
+- one ratio without change: `price_pos` (close between the limits) or `range_pos` (close in the session's range so far);
+- flows, in the session's own shares, currency and counts; `fpm.features.session_totals` has their divisors.
 
-NaN is the availability mask: an input column or a trailing median that is not there, or a minute that was not observed.
-A minute without a trade is a fact: flows 0, prices those of the last trade.
+NaN marks unavailable values: a missing input column or trailing median, or a minute without observation. A minute
+without a trade is an observation: its flows are 0 and its prices those of the last trade.
 
 Letters in array names: S symbols, T minutes of the view, F the 32 features.
 """
@@ -48,13 +48,13 @@ RATIOS = ("price_pos", "range_pos")
 
 @dataclass(frozen=True)
 class FeatureConstants:
-    """Numbers behind the features; part of the profile's hash.
+    """Constants of the features; part of the profile's hash.
 
-    A flow is divided by its session total averaged over the last `history` sessions that have one, among the
-    `window` sessions before; a symbol with fewer than `minimum` of them has no features. `group_fraction` of the
-    total of the leg's unit (amount, volume, trade count) and `floor` bound the divisor from below. Standardised
-    values are clipped at ± `clip`. `median_minimum` of the last `history` sessions make a slot's median amount,
-    and `surge_multiple` times it makes a surge. `coverage` of its minutes must be observed for a session to count.
+    A flow's divisor is the mean of its session totals over the last `history` sessions that have one, among the
+    `window` sessions before; a symbol with fewer than `minimum` of them has no features. `group_fraction` of the scale
+    of the leg's unit (amount, volume, trade count) and `floor` bound the divisor from below. Standardised values are
+    clipped at ± `clip`. A slot's median amount needs `median_minimum` of the last `history` sessions; an amount above
+    `surge_multiple` times it is a surge. A session counts if at least `coverage` of its minutes have the flow.
     """
 
     history: int = 20
@@ -79,7 +79,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Profile:
-    """An ordered feature list, a grid view and the constants. Vectors of two profiles never mix: compare `hash`."""
+    """An ordered feature list, a grid view and the constants; features of profiles with different `hash` never mix."""
 
     name: str
     view: str
@@ -87,6 +87,7 @@ class Profile:
 
     @property
     def features(self) -> tuple[str, ...]:
+        """All 32 features in order."""
         return FEATURES[self.name]
 
     @property
@@ -101,16 +102,16 @@ class Profile:
 
     @property
     def hash(self) -> str:
-        """First 12 hexadecimal digits of the sha256 of the profile's canonical JSON."""
+        """The first 12 hexadecimal digits of the sha256 of the profile's canonical JSON."""
         content = {"name": self.name, "view": self.view, "features": self.features, "constants": asdict(self.constants)}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def raw_features(grid: Grid, daily: pl.DataFrame, slot_median_ST: Array, profile: Profile) -> Array:
-    """The profile's features of one session before standardisation: (S, T, 32) float64, NaN = unavailable.
+    """Return one session's features before standardisation, (S, T, 32) float64, NaN = unavailable.
 
-    `daily`: that session's daily bars (symbol, pre_close, and for `price_pos` limit_up and limit_down).
+    `daily`: the session's daily bars (symbol, pre_close, and for `price_pos` limit_up and limit_down).
     `slot_median_ST`: median amount of the same slot over earlier sessions. Values at minute t depend on minutes ≤ t.
     """
     bars = filled_bars(grid, by_symbol(daily, grid.symbols, "pre_close"))
@@ -121,12 +122,12 @@ def raw_features(grid: Grid, daily: pl.DataFrame, slot_median_ST: Array, profile
             prices, flows = _bar_features(grid, bars, slot_median_ST, profile)
         relative = {name: x if name in RATIOS else x / bars.reference - 1 for name, x in prices.items()}
     columns = relative | flows
-    # Features first in memory: each is written and later stored as one contiguous column.
+    # Features come first in memory, so that each one is contiguous, like the column that stores it.
     return np.moveaxis(np.stack([columns[name] for name in profile.features]), 0, -1)
 
 
 def _level2_features(grid: Grid, daily: pl.DataFrame, bars: FilledBars) -> tuple[dict[str, Array], dict[str, Array]]:
-    """`l2_32`: every flow is a column of the bars."""
+    """Return prices and flows of `l2_32`, whose flows are all columns of the bars."""
     prices = {
         "high": bars.high,
         "low": bars.low,
@@ -140,7 +141,7 @@ def _level2_features(grid: Grid, daily: pl.DataFrame, bars: FilledBars) -> tuple
 def _bar_features(
     grid: Grid, bars: FilledBars, slot_median_ST: Array, profile: Profile
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """`bar_32` from open bars alone; in `bar_flow_32` the taker legs the vendor has replace the classified ones."""
+    """Return prices and flows of `bar_32`; in `bar_flow_32` the vendor's taker legs replace the classified ones."""
     totals = total_flows(grid)
     takers = bulk_taker_flows(totals, bars, profile.constants.sigma_minutes)
     if profile.name == "bar_flow_32":
@@ -150,14 +151,14 @@ def _bar_features(
 
 
 def _limit_position(close_ST: Array, daily: pl.DataFrame, symbols: Sequence[str]) -> Array:
-    """(close - limit_down) / (limit_up - limit_down), NaN where no limit is in force."""
+    """Return (close - limit_down) / (limit_up - limit_down), (S, T); NaN without a limit in force."""
     up_S, down_S = (by_symbol(daily, symbols, name) for name in ("limit_up", "limit_down"))
     width_S = np.where(up_S > down_S, up_S - down_S, np.nan)
     return (close_ST - down_S[:, None]) / width_S[:, None]
 
 
 def by_symbol(frame: pl.DataFrame, symbols: Sequence[str], column: str) -> Array:
-    """A column of a table with one row a symbol, in the order of `symbols`: (S,) float64, NaN where there is none."""
+    """Return a column of a table with one row per symbol, in the order of `symbols`, (S,) float64; NaN if none."""
     if column not in frame.columns:
         return np.full(len(symbols), np.nan)
     values = dict(zip(frame["symbol"].to_list(), frame[column].to_list(), strict=True))
@@ -165,26 +166,26 @@ def by_symbol(frame: pl.DataFrame, symbols: Sequence[str], column: str) -> Array
 
 
 def standardise(raw_STF: Array, scales_SF: Array, profile: Profile) -> Array32:
-    """Prices and ratios as they are, flows over their scale times T, all clipped: (S, T, 32) float32.
+    """Standardise features: flows over their scale times T, all values clipped, (S, T, 32) float32.
 
-    A flow so averages 1 over an ordinary session. `scales_SF` is `fpm.features.session_totals.scales`; a symbol whose scales
-    are all NaN comes out NaN throughout.
+    A flow therefore averages 1 over an ordinary session; prices and ratios are only clipped. `scales_SF` comes from
+    `fpm.features.session_totals.scales`; a symbol whose scales are all NaN is NaN throughout.
     """
     length, clip = raw_STF.shape[1], profile.constants.clip
     x_FST = np.empty((raw_STF.shape[2], *raw_STF.shape[:2]), np.float32)
     priced = len(profile.prices)
-    known_S = np.isfinite(scales_SF).any(axis=1)
+    scaled_S = np.isfinite(scales_SF).any(axis=1)
     for i in range(len(x_FST)):
-        divisor_S = np.where(known_S, 1.0, np.nan) if i < priced else scales_SF[:, i] / length
+        divisor_S = np.where(scaled_S, 1.0, np.nan) if i < priced else scales_SF[:, i] / length
         x_FST[i] = np.clip(raw_STF[:, :, i] / divisor_S[:, None], -clip, clip)
     return np.moveaxis(x_FST, 0, -1)
 
 
 def minute_features(grid: Grid, x_STF: Array32, profile: Profile) -> pl.DataFrame:
-    """The long table: symbol, slot, profile and the 32 float32 columns, null = unavailable, sorted by its keys.
+    """Return the long table: symbol, slot, profile and the 32 float32 columns, null = unavailable, sorted by its keys.
 
-    `slot` is the position in the profile's view. A symbol without any trade in the session, or without a scale, has no
-    rows; every other has all T.
+    `slot` is the position in the profile's view. A symbol without a trade in the session or without a scale has no
+    rows; every other symbol has all T.
     """
     present = [
         i
@@ -195,7 +196,7 @@ def minute_features(grid: Grid, x_STF: Array32, profile: Profile) -> pl.DataFram
 
 
 def to_frame(symbols: Sequence[str], x_STF: Array32, profile: Profile) -> pl.DataFrame:
-    """An array as the long table, symbols in the order given."""
+    """Return an array as the long table, with symbols in the order of `symbols`."""
     length = x_STF.shape[1]
     keys = {
         "symbol": pl.Series(symbols, dtype=pl.String).gather(np.repeat(np.arange(len(symbols)), length)),
@@ -210,17 +211,17 @@ def to_frame(symbols: Sequence[str], x_STF: Array32, profile: Profile) -> pl.Dat
 
 
 def from_frame(frame: pl.DataFrame, profile: Profile) -> tuple[tuple[str, ...], Array32]:
-    """The long table as (symbols, x_STF): sorted symbols and (S, T, 32) float32 with NaN where unavailable.
+    """Return the long table as sorted symbols and x_STF, (S, T, 32) float32 with NaN where unavailable.
 
-    Rows without a profile are those a correction took back; they are left out.
-    Raises StoreCorrupt where the rows are of another profile or do not fill a grid of symbols x slots.
+    Rows without a profile are rows that a correction removed; they are left out.
+    Raises StoreCorrupt if rows belong to another profile or do not fill a grid of symbols x slots.
     """
     ordered = frame.filter(pl.col("profile").is_not_null()).sort("symbol", "slot")
     symbols, length = ordered["symbol"].unique(maintain_order=True).to_list(), ordered["slot"].n_unique()
     if ordered.height != len(symbols) * length or (ordered["profile"] != profile.name).any():
         raise StoreCorrupt(
             code="FPM-MF-001",
-            wrong=f"minute features of {len(symbols)} symbols and {length} slots: {ordered.height} rows, or another profile",
+            wrong=f"{ordered.height} rows for {len(symbols)} symbols and {length} slots, or rows of another profile",
             effect="nothing was read",
             todo=f"recompute the session's minute_features for profile {profile.name}",
         )

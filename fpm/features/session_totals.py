@@ -1,7 +1,7 @@
-"""What earlier sessions say about a symbol's ordinary flow: totals, the scales made of them, slot medians.
+"""A symbol's ordinary flow in earlier sessions: session totals, scales made from them, slot medians.
 
-Every statistic used on a session is over sessions strictly before it. Share legs jump at splits, so volumes are brought
-to the later session's share basis by the ratio of adjustment factors; currency and counts are not.
+Every statistic of a session uses sessions strictly before it. Volumes jump at splits, so the ratio of adjustment
+factors converts them to the later session's shares; amounts and counts need no conversion.
 
 Letters in array names: S symbols, T minutes of the view, F the 32 features, H earlier sessions.
 """
@@ -27,9 +27,12 @@ MEDIAN_INPUTS = ("symbol", "slot", "volume", "amount")
 
 
 def unit(flow: str) -> str:
-    """The flow whose total bounds this one's scale from below: amount, volume, trade_count or avg_trade_amount.
+    """Return the flow whose total bounds this one's scale from below: amount, volume, trade_count or avg_trade_amount.
 
-    An average per trade is no part of the session's amount, so it is bounded by itself.
+    An average per trade is not a part of the session's amount, so its own total bounds it.
+
+    >>> unit("xl_buy_volume"), unit("cancel_count")
+    ('volume', 'trade_count')
     """
     if flow == "avg_trade_amount":
         return flow
@@ -37,14 +40,14 @@ def unit(flow: str) -> str:
 
 
 def session_totals(raw_STF: Array, grid: Grid, daily: pl.DataFrame, profile: Profile) -> pl.DataFrame:
-    """symbol, profile, adj_factor and the session's total of every flow, in that session's own shares.
+    """Return symbol, profile, adj_factor and the session's total of every flow, in that session's own shares.
 
-    One row for every symbol that traded and has a positive adjustment factor, sorted. A total is null where fewer than
-    `coverage` of the minutes have the flow; missing minutes of an otherwise good session are left out of its total.
+    Every symbol with a trade and a positive adjustment factor has one row, sorted by symbol. A total is null if fewer
+    than `coverage` of the minutes have the flow; otherwise missing minutes are left out of it.
     """
     adjust_S = by_symbol(daily, grid.symbols, "adj_factor")
-    kept = grid.traded_ST.any(axis=1) & np.isfinite(adjust_S) & (adjust_S > 0)
-    order = [i for i in sorted(range(len(grid.symbols)), key=grid.symbols.__getitem__) if kept[i]]
+    present = grid.traded_ST.any(axis=1) & np.isfinite(adjust_S) & (adjust_S > 0)
+    order = [i for i in sorted(range(len(grid.symbols)), key=grid.symbols.__getitem__) if present[i]]
     names = pl.Series([grid.symbols[i] for i in order], dtype=pl.String)
     keys = {"symbol": names, "profile": pl.repeat(profile.name, len(order), dtype=pl.String, eager=True)}
     columns = {
@@ -56,35 +59,36 @@ def session_totals(raw_STF: Array, grid: Grid, daily: pl.DataFrame, profile: Pro
 
 
 def _total(flow_ST: Array, coverage: float) -> Array:
-    known_ST = np.isfinite(flow_ST)
+    """Return each symbol's sum over the available minutes, NaN if they are too few, (S,)."""
+    finite_ST = np.isfinite(flow_ST)
     # A cumulative sum adds left to right whatever the memory layout, so the total has one value everywhere.
-    total_S = np.cumsum(np.where(known_ST, flow_ST, 0.0), axis=1)[:, -1]
-    return np.where(known_ST.mean(axis=1) >= coverage, total_S, np.nan)
+    total_S = np.cumsum(np.where(finite_ST, flow_ST, 0.0), axis=1)[:, -1]
+    return np.where(finite_ST.mean(axis=1) >= coverage, total_S, np.nan)
 
 
 def scales(totals: pl.DataFrame, symbols: Sequence[str], adj_factor_S: Array, profile: Profile) -> Array:
-    """Divisors of a session's flows: (S, 32) float64, NaN for prices and wherever no scale exists.
+    """Return the divisors of a session's flows, (S, 32) float64, NaN for prices and for flows without a scale.
 
     `totals`: rows of `session_totals` with their `session`, of the `window` sessions before; rows of other profiles or
-    unknown symbols are ignored. `adj_factor_S`: today's adjustment factors. For each flow: the mean of its last
-    `history` available totals; NaN with fewer than `minimum`; at least `group_fraction` of the scale of its unit
-    and `floor`. A symbol that traded in fewer than `minimum` sessions, or whose adjustment factor is not a positive
-    number, gets NaN throughout: such a symbol-session has no features at all.
+    symbols have no effect. `adj_factor_S`: today's adjustment factors. A flow's scale is the mean of its last `history`
+    available totals, NaN with fewer than `minimum`, and at least `group_fraction` of its unit's scale and `floor`. A
+    symbol that traded in fewer than `minimum` sessions, or whose adjustment factor is not positive, is NaN throughout
+    and therefore has no features in the session.
     """
     constants, scales_SF = profile.constants, np.full((len(symbols), len(profile.features)), np.nan)
     if totals.is_empty():
         return scales_SF
     days = totals["session"].unique().sort().to_list()[-constants.window :]
     ours = pl.col("symbol").is_in(list(symbols)) & pl.col("session").is_in(days) & (pl.col("profile") == profile.name)
-    known = totals.filter(ours)
-    index = _positions(known["session"], days), _positions(known["symbol"], symbols)
+    rows = totals.filter(ours)
+    index = _positions(rows["session"], days), _positions(rows["symbol"], symbols)
     usable_S = np.isfinite(adj_factor_S) & (adj_factor_S > 0)
     then_HS = np.full((len(days), len(symbols)), np.nan)
-    then_HS[index] = known["adj_factor"].to_numpy()
+    then_HS[index] = rows["adj_factor"].to_numpy()
     usable_S = usable_S & (np.isfinite(then_HS).sum(axis=0) >= constants.minimum)
     ratio_HS = adj_factor_S / then_HS
     means = {
-        flow: _trailing_mean(_placed(known[flow], index, then_HS.shape), ratio_HS, unit(flow), constants)
+        flow: _trailing_mean(_dense(rows[flow], index, then_HS.shape), ratio_HS, unit(flow), constants)
         for flow in profile.flows
     }
     for i, flow in enumerate(profile.features):
@@ -96,33 +100,35 @@ def scales(totals: pl.DataFrame, symbols: Sequence[str], adj_factor_S: Array, pr
 
 
 def _positions(values: pl.Series, order: Sequence[Hashable]) -> NDArray[np.int64]:
-    places = {value: i for i, value in enumerate(order)}
-    return np.array([places[value] for value in values.to_list()], dtype=np.int64)
+    """Return each value's position in `order`."""
+    positions = {value: i for i, value in enumerate(order)}
+    return np.array([positions[value] for value in values.to_list()], dtype=np.int64)
 
 
-def _placed(column: pl.Series, index: tuple[NDArray[np.int64], NDArray[np.int64]], shape: tuple[int, ...]) -> Array:
+def _dense(column: pl.Series, index: tuple[NDArray[np.int64], NDArray[np.int64]], shape: tuple[int, ...]) -> Array:
+    """Return a column of the totals as (H, S), NaN without a row."""
     dense = np.full(shape, np.nan)
     dense[index] = column.cast(pl.Float64).to_numpy()
     return dense
 
 
 def _trailing_mean(total_HS: Array, ratio_HS: Array, leg: str, constants: FeatureConstants) -> Array:
-    """Mean of the last `history` available totals on today's share basis, NaN with fewer than `minimum`: (S,)."""
+    """Return the mean of the last `history` available totals in today's shares, NaN with fewer than `minimum`, (S,)."""
     todays_HS = total_HS * ratio_HS if leg == "volume" else total_HS
-    known_HS = np.isfinite(todays_HS)
-    later_HS = np.cumsum(known_HS[::-1], axis=0)[::-1]
-    used_HS = known_HS & (later_HS <= constants.history)
+    finite_HS = np.isfinite(todays_HS)
+    later_HS = np.cumsum(finite_HS[::-1], axis=0)[::-1]
+    used_HS = finite_HS & (later_HS <= constants.history)
     count_S = used_HS.sum(axis=0)
     total_S = np.add.reduce(np.where(used_HS, todays_HS, 0.0), axis=0)
     return np.where(count_S >= constants.minimum, total_S / np.maximum(count_S, 1), np.nan)
 
 
 def slot_median(earlier: pl.DataFrame, symbols: Sequence[str], market: Market, profile: Profile) -> Array:
-    """Median amount of each of the view's slots over the earlier sessions in which the symbol traded: (S, T).
+    """Return each slot's median amount over the earlier sessions in which the symbol traded, (S, T).
 
-    `earlier`: session, symbol, slot, volume and amount of the `history` sessions before. A minute without a row had no
-    trade and counts 0; a session with an unknown amount does not count. NaN for a symbol with fewer than
-    `median_minimum` such sessions, and throughout for a profile that has no use for it.
+    `earlier`: session, symbol, slot, volume and amount of the `history` sessions before. A minute without a row has no
+    trade and counts as 0; a session with an unavailable amount does not count. NaN for a symbol with fewer than
+    `median_minimum` such sessions, and throughout if the profile has no surge feature.
     """
     shape = len(symbols), market.view_size(profile.view)
     if "surge_amount" not in profile.features:
@@ -135,7 +141,7 @@ def slot_median(earlier: pl.DataFrame, symbols: Sequence[str], market: Market, p
 
 
 def _slot_amounts(bars: pl.DataFrame, symbols: Sequence[str], market: Market, view: str) -> Array:
-    """One session's amounts in a view: (S, T), NaN for a symbol that did not trade or has an amount not known."""
+    """Return one session's amounts in a view, (S, T); NaN for a symbol without trades or with an unavailable amount."""
     ours = bars.filter(pl.col("symbol").is_in(list(symbols)))
     row = ours["symbol"].cast(pl.Enum(list(symbols))).to_physical().to_numpy()
     amounts_SN = np.zeros((len(symbols), len(market.slots)))
@@ -145,20 +151,20 @@ def _slot_amounts(bars: pl.DataFrame, symbols: Sequence[str], market: Market, vi
     halted_S = np.bincount(row, weights=traded, minlength=len(symbols)) == 0
     amounts_SN[halted_S | np.isnan(amounts_SN).any(axis=1)] = np.nan
     positions = np.array(market.views[view])
-    kept = np.flatnonzero(positions >= 0)
-    starts = np.flatnonzero(np.diff(positions[kept], prepend=-1))
-    merged: Array = np.add.reduceat(amounts_SN[:, kept], starts, axis=1)
+    slots = np.flatnonzero(positions >= 0)
+    starts = np.flatnonzero(np.diff(positions[slots], prepend=-1))
+    merged: Array = np.add.reduceat(amounts_SN[:, slots], starts, axis=1)
     return merged
 
 
 def _median(x_HST: Array, minimum: int) -> Array:
-    """Median along the first axis, NaN with fewer than `minimum` values."""
+    """Return the median along the first axis, NaN with fewer than `minimum` values."""
     if not x_HST.size:
         return np.full(x_HST.shape[1:], np.nan)
     ordered_STH = np.sort(np.moveaxis(x_HST, 0, -1), axis=-1)  # NaN sorts last
     count_ST = np.isfinite(ordered_STH).sum(axis=-1)
     low_ST, high_ST = (
-        np.take_along_axis(ordered_STH, place_ST[..., None], axis=-1)[..., 0]
-        for place_ST in (np.maximum((count_ST - 1) // 2, 0), np.minimum(count_ST // 2, len(x_HST) - 1))
+        np.take_along_axis(ordered_STH, middle_ST[..., None], axis=-1)[..., 0]
+        for middle_ST in (np.maximum((count_ST - 1) // 2, 0), np.minimum(count_ST // 2, len(x_HST) - 1))
     )
     return np.where(count_ST >= minimum, (low_ST + high_ST) / 2, np.nan)

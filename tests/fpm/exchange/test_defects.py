@@ -1,4 +1,4 @@
-"""Every defect of a feed: it shows in the files, the ingest refuses, quarantines or repairs it, and none is the default.
+"""Every defect of a feed: it shows in the file, and the ingest refuses, quarantines or repairs it; the default is none.
 
 The truth is the same exchange without the defect: accepted bars are a part of it, value by value.
 """
