@@ -25,7 +25,7 @@ import polars as pl
 from fpm.evaluation import analogues
 from fpm.store.ledger.ledger import Publication
 from fpm.store.ledger.stores import Stores, open_stores
-from fpm.store.online.neighbours import index_published, published_neighbours, shown
+from fpm.store.online.neighbours import index_published, online_fingerprints, published_neighbours
 from fpm.store.online.publication import publish_online
 from fpm.store.postgres.server import stop_server
 from fpm.store.settings import Settings
@@ -125,13 +125,13 @@ def one_night(stores: Stores, symbols: int, night: int) -> tuple[float, float]:
 def asked(stores: Stores, symbols: int) -> tuple[float, float]:
     """Median milliseconds a query, and the share of the true k found."""
     stores.ledger.execute("ANALYZE online.fingerprints, online.nearest_fingerprints")
-    session, matrix_ND = shown(stores), vectors(symbols, 100 + NIGHTS - 1).astype(np.float64)
+    session, matrix_ND = online_fingerprints(stores), vectors(symbols, 100 + NIGHTS - 1).astype(np.float64)
     unit_ND = matrix_ND / np.linalg.norm(matrix_ND, axis=1, keepdims=True)
     spent, shares = [], []
     for query_D in vectors(QUERIES, 7):
 
         def ask(query: list[float] = query_D.tolist()) -> set[str]:  # noqa: B008
-            found, _ = published_neighbours(query, session, session.known, "", K, stores)
+            found, _ = published_neighbours(query, session, session.known_at, "", K, stores)
             return set(found["symbol"].to_list())
 
         spent.append(measure.seconds(ask, 2))

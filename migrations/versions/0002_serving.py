@@ -8,7 +8,7 @@ Revises: 0001
 
 from alembic import op
 
-from fpm.store.online.table import creation, online_table
+from fpm.store.online.tables import creation, online_table
 
 revision = "0002"
 down_revision = "0001"

@@ -9,7 +9,7 @@ Revises: 0003
 
 from alembic import op
 
-from fpm.store.online.table import online_table
+from fpm.store.online.tables import online_table
 
 revision = "0004"
 down_revision = "0003"

@@ -2,11 +2,11 @@
 
 Begin at `publication`.
 
-    table         typed tables, one row an entity
+    tables        typed tables, one row per entity
     publication   one session, all views, one transaction
     online_store  Feast's online store over these tables
     answers       Feast's online answer as protobuf bytes
-    engine        Feast's materialisation, as Arrow
+    engine        Feast's materialisation, in Arrow
     neighbours    the nearest published fingerprints
 
 Imports: fpm, fpm.store.ledger, fpm.store.postgres.

@@ -1,10 +1,10 @@
-"""Feast's online answer, made column by column as protobuf's own bytes.
+"""Feast's online answer, written column by column as protobuf's own bytes.
 
-A Python object a value costs more than the query (158 columns x 100 keys: half of the whole request). Serialised
-messages of one type may be laid end to end, which is how protobuf merges them
-(https://protobuf.dev/programming-guides/encoding/#last-one-wins): the bytes of a column are its values', then its
-statuses' and moments', and Feast's message parses them in C. No field number is written here; each head comes from
-protobuf itself.
+A Python object per value costs more than the query (158 columns x 100 keys: half of the whole request). Serialised
+messages of one type may be laid end to end; protobuf then merges them
+(https://protobuf.dev/programming-guides/encoding/#last-one-wins). So the bytes of a column are those of its values,
+then of its statuses and moments, and Feast's message parses them in C. No field number is written here: protobuf
+itself makes every head.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from feast.value_type import ValueType
 from google.protobuf import text_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fpm.store.online.table import OnlineTable, Selection
+from fpm.store.online.tables import OnlineTable, Selection
 from fpm.store.postgres.binary_copy import floats_of
 
 if TYPE_CHECKING:
@@ -55,8 +55,10 @@ PROTO_FIELDS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """How a request's `names` of one view are read. `fields`: those that the view has; `encoders`: what makes each
-    field's column bytes; `kinds`: Feast's types, under both names that a field may go by.
+    """How a request reads the features `names` of one view.
+
+    `fields`: those that the view has; `encoders`: from cells to the bytes of a column, by field; `kinds`: Feast's
+    types, under both names that a field may have.
     """
 
     view: FeatureView
@@ -68,16 +70,18 @@ class Plan:
 
     @property
     def keys(self) -> list[str]:
+        """The names of the join keys."""
         return [name for name, _ in self.key_types]
 
-    def selection(self, place: str) -> Selection:
-        """The columns in the schema that is read."""
-        return Selection(place, self.view.name, self.key_types, tuple(self.encoders))
+    def selection(self, schema: str) -> Selection:
+        """The columns, in the schema that is read."""
+        return Selection(schema, self.view.name, self.key_types, tuple(self.encoders))
 
 
 def plan(view: FeatureView, names: tuple[str, ...]) -> Plan:
-    known = {field.name: field for field in view.features}
-    fields = tuple(known[name] for name in names if name in known)
+    """How to read these features of a view; a name that the view does not have is in no field."""
+    by_name = {field.name: field for field in view.features}
+    fields = tuple(by_name[name] for name in names if name in by_name)
     kinds = {field.name: field.dtype.to_value_type() for field in fields}
     full = {f"{name_of(view)}__{name}": kind for name, kind in kinds.items()}
     keys = tuple((key.name, postgres_type(key)) for key in keys_of(view))
@@ -87,22 +91,22 @@ def plan(view: FeatureView, names: tuple[str, ...]) -> Plan:
 def extend(
     answer: GetOnlineFeaturesResponse, plans: Sequence[Plan], rows: Sequence[tuple[Any, ...]], full_names: bool
 ) -> None:
-    """Add every view's columns to Feast's answer: `rows` as `online_table.read` gives them, one a row of the request.
+    """Add every view's columns to Feast's answer; `rows` come from `tables.read`, one per row of the request.
 
-    A name that the view does not have is found nowhere, as in Feast's own stores.
+    A name that the view does not have has the status NOT_FOUND everywhere, as in Feast's own stores.
     """
-    width = sum(len(each.fields) + 1 for each in plans)
+    width = sum(len(plan.fields) + 1 for plan in plans)
     columns: Iterator[tuple[Any, ...]] = iter(zip(*rows, strict=True) if rows else [()] * width)
-    for each in plans:
+    for plan in plans:
         events = next(columns)
         end = clocks(events)
-        found = {name: encode(next(columns)) + end for name, encode in each.encoders.items()}
-        for name in each.names:
-            answer.results.add().MergeFromString(found.get(name) or NULL * len(rows) + clocks([None] * len(rows)))
-        view = name_of(each.view)
-        answer.metadata.feature_names.val.extend(f"{view}__{name}" if full_names else name for name in each.names)
-        present = len(found) * sum(event is not None for event in events)
-        track_feature_statuses(each.view.name, present, len(each.names) * len(rows) - present)
+        contents = {name: encode(next(columns)) + end for name, encode in plan.encoders.items()}
+        for name in plan.names:
+            answer.results.add().MergeFromString(contents.get(name) or NULL * len(rows) + clocks([None] * len(rows)))
+        view = name_of(plan.view)
+        answer.metadata.feature_names.val.extend(f"{view}__{name}" if full_names else name for name in plan.names)
+        present = len(contents) * sum(event is not None for event in events)
+        track_feature_statuses(plan.view.name, present, len(plan.names) * len(rows) - present)
 
 
 def _wire(value: Value) -> bytes:
@@ -119,7 +123,7 @@ HEADS = {
 
 
 def clocks(events: Sequence[datetime | None]) -> bytes:
-    """The end of every column of a view: status and moment of each row, not found where there is no event."""
+    """The end of every column of a view: status and moment of every row; NOT_FOUND where there is no event."""
     moments = []
     for event in events:
         moments.append(Timestamp())
@@ -131,7 +135,7 @@ def clocks(events: Sequence[datetime | None]) -> bytes:
 
 
 def encoder(field: Field) -> Encoder:
-    """What makes a field's cells, as `online_table.read` gives them, the beginning of a column; null where None."""
+    """The function from a field's cells, as `tables.read` returns them, to the first bytes of its column."""
     kind = field.dtype.to_value_type()
     if kind in HEADS:
         return partial(_numbers, *HEADS[kind])
@@ -152,7 +156,7 @@ def _values(field: Field, column: Sequence[Any]) -> bytes:
 
 
 def protos(field: Field, column: Sequence[Any]) -> list[Value]:
-    """Cells as `online_table.read` gives them as Feast's messages."""
+    """Cells from `tables.read` as Feast's messages; None becomes the null message."""
     kind = field.dtype.to_value_type()
     if name := PROTO_FIELDS.get(kind):
         return [Value() if cell is None else Value(**{name: cell}) for cell in column]
@@ -160,12 +164,12 @@ def protos(field: Field, column: Sequence[Any]) -> list[Value]:
         return [Value() if cell is None else Value(float_list_val=FloatList(val=floats_of(cell))) for cell in column]
     if is_text(field):
         return [Value() if cell is None else text_format.Parse(cell, Value()) for cell in column]
-    made: list[Value] = python_values_to_proto_values(list(column), kind)
-    return made
+    values: list[Value] = python_values_to_proto_values(list(column), kind)
+    return values
 
 
 def name_of(view: FeatureView) -> str:
-    """The view's name, or the one that the request gives it."""
+    """The view's name in the request, which may rename it."""
     name: str = view.projection.name_to_use()  # type: ignore[no-untyped-call]
     return name
 
@@ -183,6 +187,7 @@ def table_of(view: FeatureView) -> OnlineTable:
 
 
 def postgres_type(field: Field) -> str:
+    """The column type of a field; text where Postgres has none for it, see `is_text`."""
     kind = field.dtype.to_value_type()
     if kind == ValueType.FLOAT_LIST and field.vector_length:
         return f"vector({field.vector_length})"
@@ -190,14 +195,15 @@ def postgres_type(field: Field) -> str:
 
 
 def is_vector(field: Field) -> bool:
-    """Whether a field is a pgvector's, whose length is declared."""
+    """Whether a field is a pgvector: a list of floats of declared length."""
     return field.dtype.to_value_type() == ValueType.FLOAT_LIST and bool(field.vector_length)
 
 
 def is_text(field: Field) -> bool:
-    """Lists, maps and whatever else has no column type: the protobuf message in its text format, exact and readable.
+    """Whether a field, such as a list or a map, has no column type and is stored in protobuf's text format.
 
-    Not as JSON: in its feature server's process Feast changes protobuf's JSON of values (`proto_json.patch`).
+    That is exact and readable. JSON is not: Feast changes protobuf's JSON of values in its feature server's process
+    (`proto_json.patch`).
     """
     kind = field.dtype.to_value_type()
     return not (kind in PROTO_FIELDS or kind == ValueType.UNIX_TIMESTAMP or is_vector(field))

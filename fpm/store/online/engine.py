@@ -1,6 +1,6 @@
-"""Feast's compute engine, reduced to what `store.materialize` needs: Arrow from the offline to the online store.
+"""Feast's compute engine, reduced to the needs of `store.materialize`: Arrow from the offline to the online store.
 
-No protobuf is made on the way; that alone would cost seconds a day for a whole market.
+There is no protobuf on the way, which alone would take seconds per day for a whole market.
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ class FpmEngineConfig(FeastConfigBaseModel):
 
 
 class FpmEngine(ComputeEngine):
-    """See the module; the signatures are Feast's."""
+    """Materialisation in Arrow; the signatures are Feast's."""
 
     def _materialize_one(
-        self, registry: BaseRegistry, task: MaterializationTask, **kwargs: Any
+        self,
+        registry: BaseRegistry,
+        task: MaterializationTask,
+        **kwargs: Any,  # noqa: ARG002  Feast's signature
     ) -> LocalMaterializationJob:
-        """The newest row of each key in the task's window, in one transaction. Errors are raised, not returned."""
+        """Store the newest row of each key in the task's window, in one transaction; errors are raised."""
         view, online = task.feature_view, self.online_store
         assert isinstance(online, FpmOnlineStore) and view.batch_source is not None
         entities = [registry.get_entity(name, task.project) for name in view.entities]

@@ -1,4 +1,4 @@
-"""The nearest fingerprints of the published session: by pgvector's HNSW index, or exactly where it is behind."""
+"""The nearest fingerprints of the published session, by pgvector's HNSW index or, where it is behind, exactly."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
     from fpm.store.ledger.stores import Stores
 
-# The list that a search keeps: recall in benchmarks/bench_similar.py. pgvector takes 1,000 at most.
-BREADTH, MOST = 200, 1000
+# The length of a search's candidate list (hnsw.ef_search): its recall is in benchmarks/bench_similar.py.
+BREADTH, MOST = 200, 1000  # pgvector takes 1,000 at most
 
 
 @dataclass(frozen=True)
-class Shown:
+class OnlineFingerprints:
     """The published session, its publication and vintage, and the moment from which all its fingerprints are known."""
 
     publication: int
     session: date
     vintage: str
-    known: datetime
+    known_at: datetime
 
 
-def shown(stores: Stores) -> Shown:
-    """What readers see of the fingerprints. Raises TryLater before the first publication."""
+def online_fingerprints(stores: Stores) -> OnlineFingerprints:
+    """The fingerprints that readers see. Raises TryLater before the first publication."""
     rows = stores.ledger.query(
         "SELECT publication, session, vintage, max(created_timestamp) FROM serving.fingerprints "
         "GROUP BY publication, session, vintage"
@@ -42,8 +42,8 @@ def shown(stores: Stores) -> Shown:
             effect="nothing was searched",
             todo="publish a session: fpm nightly",
         )
-    publication, session, vintage, known = rows[0]
-    return Shown(publication, session, vintage, known.astimezone(UTC))
+    publication, session, vintage, known_at = rows[0]
+    return OnlineFingerprints(publication, session, vintage, known_at.astimezone(UTC))
 
 
 _FILL: LiteralString = """
@@ -54,47 +54,47 @@ WHERE fingerprint IS NOT NULL
 
 
 def index_published(stores: Stores) -> int:
-    """Bring the published vectors under the index, in one transaction; searches go on meanwhile. Returns how many."""
+    """Index the published vectors, in one transaction, and return their number; searches go on meanwhile."""
     with stores.ledger.transaction() as connection:
         connection.execute("DELETE FROM online.nearest_fingerprints")
         return connection.execute(_FILL).rowcount
 
 
-# The index knows nothing of the conditions: it is scanned on, in strict order, until enough rows fulfil them.
+# The index does not know the conditions: it is scanned in strict order until enough rows meet them.
 _NEAREST: LiteralString = """
 SELECT session, symbol, 1 - (fingerprint <=> %(query)s::vector) FROM online.nearest_fingerprints
-WHERE publication = %(publication)s AND created_timestamp <= %(known_at)s AND symbol <> %(avoided)s
+WHERE publication = %(publication)s AND created_timestamp <= %(known_at)s AND symbol <> %(excluded)s
 ORDER BY fingerprint <=> %(query)s::vector LIMIT %(k)s
 """
 _EXACT: LiteralString = """
 SELECT session, symbol, 1 - (fingerprint <=> %(query)s::vector) FROM serving.fingerprints
-WHERE publication = %(publication)s AND created_timestamp <= %(known_at)s AND symbol <> %(avoided)s
+WHERE publication = %(publication)s AND created_timestamp <= %(known_at)s AND symbol <> %(excluded)s
     AND fingerprint IS NOT NULL
 ORDER BY fingerprint <=> %(query)s::vector LIMIT %(k)s
 """
 
 
 def published_neighbours(
-    query: list[float], of: Shown, known_at: datetime, avoided: str, k: int, stores: Stores
+    query: list[float], online: OnlineFingerprints, known_at: datetime, excluded: str, k: int, stores: Stores
 ) -> tuple[pl.DataFrame, bool]:
-    """session, symbol, similarity (cosine) of the k nearest of the published session known by then, nearest first;
-    and whether the index found them: it does not where it is behind the publication, which is searched exactly then.
+    """The k nearest of the published session known by then, and whether the index found them.
 
-    `avoided`: a symbol that is left out ("": none).
+    Columns session, symbol, similarity (cosine), nearest first. Where the index is behind the publication, the
+    published vectors are searched exactly. `excluded`: a symbol that is left out ("": none).
     """
-    asked = {
+    parameters = {
         "query": str(query),
-        "publication": of.publication,
+        "publication": online.publication,
         "known_at": known_at,
-        "avoided": avoided,
+        "excluded": excluded,
         "k": k,
     }
     with stores.ledger.transaction() as connection:
         breadth = str(min(MOST, max(BREADTH, 2 * k)))
         connection.execute("SELECT set_config('hnsw.ef_search', %s, true)", (breadth,))
         connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-        indexed = connection.execute(_NEAREST, asked).fetchall()
-        rows = indexed or connection.execute(_EXACT, asked).fetchall()
+        indexed = connection.execute(_NEAREST, parameters).fetchall()
+        rows = indexed or connection.execute(_EXACT, parameters).fetchall()
     schema = {"session": pl.Date, "symbol": pl.String, "similarity": pl.Float64}
-    found = pl.DataFrame(rows, schema=schema, orient="row").sort("similarity", "symbol", descending=[True, False])
-    return found, bool(indexed)
+    nearest = pl.DataFrame(rows, schema=schema, orient="row").sort("similarity", "symbol", descending=[True, False])
+    return nearest, bool(indexed)

@@ -1,4 +1,4 @@
-"""One session made visible online, all views in one Postgres transaction; and what readers then see of it."""
+"""The publication of one session online, all views in one Postgres transaction, and the rows readers then see."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Identifier
 
 from fpm.schema import CLOCKS, TABLES
 from fpm.sessions import previous_sessions
-from fpm.store.online import table as online_table
+from fpm.store.online import tables
 from fpm.store.postgres.binary_copy import floats_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fpm.store.ledger.ledger import Publication
     from fpm.store.ledger.stores import Stores
 
-# One publication at a time, of whatever session: which one is newest is decided under this lock.
+# One publication at a time, of whatever session: this lock guards the decision which one is newest.
 _ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('fpm publication', 0))"
 _NEWEST = "SELECT id, session, sha256 FROM fpm.publications WHERE views = %s ORDER BY session DESC, id DESC LIMIT 1"
 _FORMER = """
@@ -36,11 +36,11 @@ ORDER BY session DESC, id DESC LIMIT 1
 def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame], stores: Stores) -> str:
     """Write every view's rows and the publication's row, or nothing at all.
 
-    The frames are the session: what else is online of it disappears, so a correction's withdrawn rows do, and so does
-    every vintage that they do not have.
-    Returns "published"; "unchanged" where the newest publication is of this session and content: its rows are written
-    again all the same, which mends whatever had been changed online; "superseded" where a newer session is already
-    online: time does not go back, nothing is written.
+    The frames are the whole session: rows of it that they lack, such as those a correction withdrew, are deleted, and
+    so is every other vintage.
+    Returns "published"; "unchanged" where the newest publication is of this session and content (the rows are written
+    again all the same, which repairs any change made online); "superseded" where a newer session is already online
+    (nothing is written).
     """
     with stores.ledger.transaction() as connection:
         connection.execute(_ALONE)
@@ -48,10 +48,10 @@ def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame],
         if newest is not None and newest[1] > publication.session:
             return "superseded"
         for view, frame in frames.items():
-            table = online_table.online_table(view)
-            online_table.write(connection, table, frame, publication.session)
+            table = tables.online_table(view)
+            tables.write(connection, table, frame, publication.session)
             if TABLES[view].by_vintage and len(frame):
-                online_table.retire(connection, table, frame["vintage"].unique().to_list())
+                tables.retire(connection, table, frame["vintage"].unique().to_list())
         if newest is not None and newest[1:] == (publication.session, publication.sha256):
             return "unchanged"
         former = newest[0] if newest is not None and newest[1] == publication.session else None
@@ -67,8 +67,9 @@ def published_session(stores: Stores) -> date | None:
 
 
 def former_vintage(session: date, vintage: str, stores: Stores) -> str | None:
-    """The vintage that readers saw before `vintage`, if the session lies in the hand-over: among the `hand_over`
-    sessions from the first that was published under the new one. None where nothing is handed over.
+    """The vintage that readers saw before `vintage`, while it is handed over; else None.
+
+    The hand-over lasts `hand_over` sessions from the first that was published under the new vintage.
     """
     before = previous_sessions(stores.market, session, stores.settings.hand_over)
     rows = stores.ledger.query(_FORMER, (before[0], session, vintage)) if before else []
@@ -78,9 +79,9 @@ def former_vintage(session: date, vintage: str, stores: Stores) -> str | None:
 def served(view: str, stores: Stores, former: bool = False) -> pl.DataFrame:
     """All rows of a serving view (one complete session): declared columns and clocks, vectors as lists of Float32.
 
-    `former`: those of the vintage that is being handed over instead.
+    `former`: the rows of the vintage that is being handed over instead.
     """
-    table = online_table.online_table(view)
+    table = tables.online_table(view)
     columns = [*TABLES[view].columns, *CLOCKS]
     with stores.ledger.transaction() as connection:
         rows = _rows(connection, f"former_{view}" if former else view, columns)

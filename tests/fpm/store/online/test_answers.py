@@ -1,4 +1,4 @@
-"""Our answers beside those of Feast's own Postgres store, which makes them value by value: equal to the last bit."""
+"""Our answers equal those of Feast's own Postgres store, which builds them value by value, to the last bit."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ KINDS = {
     "map": Map,
 }
 VECTOR = Field(name="vector", dtype=Array(Float32), vector_length=3)
-of_symbol = FeatureView(
-    name="of_symbol",
+by_symbol = FeatureView(
+    name="by_symbol",
     entities=[symbol],
     source=source,
     ttl=timedelta(seconds=1),
     schema=[Field(name=name, dtype=kind) for name, kind in ({"symbol": String} | KINDS).items()] + [VECTOR],
 )
-of_number = FeatureView(
-    name="of_number",
+by_number = FeatureView(
+    name="by_number",
     entities=[symbol, number],
     source=source,
     ttl=timedelta(0),
     schema=[Field(name="symbol", dtype=String), Field(name="number", dtype=Int64), Field(name="x", dtype=Float32)],
 )
-of_market = FeatureView(
-    name="of_market", entities=[], source=source, ttl=timedelta(0), schema=[Field(name="index", dtype=Float64)]
+by_market = FeatureView(
+    name="by_market", entities=[], source=source, ttl=timedelta(0), schema=[Field(name="index", dtype=Float64)]
 )
 
 
-@on_demand_feature_view(sources=[of_symbol[["double"]]], schema=[Field(name="twice", dtype=Float64)])
+@on_demand_feature_view(sources=[by_symbol[["double"]]], schema=[Field(name="twice", dtype=Float64)])
 def doubled(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"twice": rows["double"] * 2})
 
 
-service = FeatureService(name="service", features=[of_symbol[["real", "vector"]].with_name("named"), of_number])
+service = FeatureService(name="service", features=[by_symbol[["real", "vector"]].with_name("named"), by_number])
 ROWS = pd.DataFrame(
     {
         "symbol": ["A", "B", "C"],
@@ -67,7 +67,7 @@ ROWS = pd.DataFrame(
         "small": [1, -1, None],
         "large": [2**40, -(2**40), None],
         "yes": [True, False, None],
-        "moment": [FIRST, FIRST + timedelta(days=1), FIRST],  # no null: Feast writes it as a year of long ago
+        "moment": [FIRST, FIRST + timedelta(days=1), FIRST],  # no null: Feast writes one as a year long ago
         "list": [[0.5], [1.5, 2.5], None],
         "map": [{"a": "1"}, {"b": "2"}, None],
         "vector": [[1.0, 2.0, 3.0], [0.1, 0.0, -1.0], None],
@@ -92,8 +92,8 @@ def opened(folder: Path, online: Any) -> FeatureStore:
             entity_key_serialization_version=3,
         )
     )
-    store.apply([symbol, number, of_symbol, of_number, of_market, doubled, service])
-    for view, rows in (("of_symbol", ROWS), ("of_number", NUMBERS), ("of_market", MARKET)):
+    store.apply([symbol, number, by_symbol, by_number, by_market, doubled, service])
+    for view, rows in (("by_symbol", ROWS), ("by_number", NUMBERS), ("by_market", MARKET)):
         store.write_to_online_store(view, rows)
     return store
 
@@ -122,44 +122,44 @@ def both(tmp_path: Path, database_url: str) -> Iterator[tuple[FeatureStore, Feat
         online.disconnect() if store is ours else online._conn.close()
 
 
-EVERY = [f"of_symbol:{name}" for name in (*KINDS, "vector")]
+EVERY = [f"by_symbol:{name}" for name in (*KINDS, "vector")]
 SYMBOLS = [{"symbol": name} for name in ("C", "A", "X", "A", "B")]
 PAIRS = [{"symbol": name, "number": which} for name, which in (("A", 2), ("A", 1), ("X", 1), ("A", 2), ("B", 1))]
 
 
 def columns(answer: OnlineResponse) -> dict[str, Any]:
-    """Values, statuses and moments by name: Feast puts the names of a view into a set, so their order is by chance."""
+    """Values, statuses and moments by name: Feast puts the names of a view into a set, so their order varies."""
     names = answer.proto.metadata.feature_names.val
     assert len(set(names)) == len(names) == len(answer.proto.results)
     return dict(zip(names, answer.proto.results, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("asked", "rows"),
+    ("features", "rows"),
     [
         (EVERY, SYMBOLS),
-        (["of_symbol:vector", "of_symbol:real"], [{"symbol": "A"}]),
-        (["of_number:x", "of_symbol:text"], PAIRS),
-        (["of_symbol:text"], {"symbol": ["B", "A"]}),
-        (["doubled:twice", "of_symbol:small"], SYMBOLS),
+        (["by_symbol:vector", "by_symbol:real"], [{"symbol": "A"}]),
+        (["by_number:x", "by_symbol:text"], PAIRS),
+        (["by_symbol:text"], {"symbol": ["B", "A"]}),
+        (["doubled:twice", "by_symbol:small"], SYMBOLS),
         (service, PAIRS),
     ],
 )
 @pytest.mark.parametrize("options", [{}, {"full_feature_names": True}, {"include_feature_view_version_metadata": True}])
 def test_the_answers_are_feasts(
-    both: tuple[FeatureStore, FeatureStore], asked: Any, rows: Any, options: dict[str, bool]
+    both: tuple[FeatureStore, FeatureStore], features: Any, rows: Any, options: dict[str, bool]
 ) -> None:
-    ours, theirs = (store.get_online_features(asked, rows, **options) for store in both)
+    ours, theirs = (store.get_online_features(features, rows, **options) for store in both)
     assert columns(ours) == columns(theirs) and ours.proto.metadata.feature_view_metadata == (
         theirs.proto.metadata.feature_view_metadata
     )
-    told, expected = (answer.to_dict(include_event_timestamps=True) for answer in (ours, theirs))
-    assert {name: repr(told[name]) for name in expected} == {name: repr(values) for name, values in expected.items()}
+    actual, expected = (answer.to_dict(include_event_timestamps=True) for answer in (ours, theirs))
+    assert {name: repr(actual[name]) for name in expected} == {name: repr(values) for name, values in expected.items()}
 
 
 def test_a_view_without_entities_beside_another(both: tuple[FeatureStore, FeatureStore]) -> None:
-    """Feast's store does not find what it was given for such a view by `write_to_online_store`."""
-    answer = both[0].get_online_features(["of_market:index", "of_symbol:small"], SYMBOLS[:3]).to_dict()
+    """Ours alone: Feast's store does not find the row that `write_to_online_store` wrote for such a view."""
+    answer = both[0].get_online_features(["by_market:index", "by_symbol:small"], SYMBOLS[:3]).to_dict()
     assert answer == {"symbol": ["C", "A", "X"], "index": [7.0] * 3, "small": [None, 1, None]}
 
 
@@ -167,17 +167,17 @@ def test_more_columns_than_a_statement_may_have(
     both: tuple[FeatureStore, FeatureStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fpm.store.online.online_store.MOST_COLUMNS", 3)
-    asked = ["of_number:x", "of_symbol:text", "of_symbol:vector"]
-    ours, theirs = (store.get_online_features(asked, PAIRS) for store in both)
+    features = ["by_number:x", "by_symbol:text", "by_symbol:vector"]
+    ours, theirs = (store.get_online_features(features, PAIRS) for store in both)
     assert columns(ours) == columns(theirs)
 
 
 def test_a_request_follows_the_registry(both: tuple[FeatureStore, FeatureStore], database_url: str) -> None:
-    """A view that was declared anew is read as it is now, although its name and features are the same."""
+    """A view whose type changed is read by its new type, although its name and features are the same."""
     ours = both[0]
-    assert ours.get_online_features(["of_number:x"], PAIRS[:1]).to_dict()["x"] == [None]
+    assert ours.get_online_features(["by_number:x"], PAIRS[:1]).to_dict()["x"] == [None]
     with psycopg.connect(database_url) as connection:
-        connection.execute("ALTER TABLE online.of_number ALTER x TYPE text USING 'x'")
-    changed = [*of_number.entity_columns, Field(name="x", dtype=String)]
-    ours.apply([FeatureView(name="of_number", entities=[symbol, number], source=source, schema=changed)])
-    assert ours.get_online_features(["of_number:x"], PAIRS[:1]).to_dict()["x"] == ["x"]
+        connection.execute("ALTER TABLE online.by_number ALTER x TYPE text USING 'x'")
+    changed = [*by_number.entity_columns, Field(name="x", dtype=String)]
+    ours.apply([FeatureView(name="by_number", entities=[symbol, number], source=source, schema=changed)])
+    assert ours.get_online_features(["by_number:x"], PAIRS[:1]).to_dict()["x"] == ["x"]

@@ -1,4 +1,4 @@
-"""The online store of one process through a restart of Postgres and through a thousand failing reads."""
+"""One process's online store survives restarts of Postgres and a thousand failing reads."""
 
 from __future__ import annotations
 
@@ -79,5 +79,5 @@ def test_a_thousand_failing_reads_leave_the_pool_full(own: Settings) -> None:
         assert read(store) == [1.0]
         online = store._get_provider().online_store
         assert isinstance(online, FpmOnlineStore) and online._pool is not None
-        told = online._pool.get_stats()
-        assert told["pool_available"] == told["pool_size"] >= 1 and told.get("requests_waiting", 0) == 0
+        stats = online._pool.get_stats()
+        assert stats["pool_available"] == stats["pool_size"] >= 1 and stats.get("requests_waiting", 0) == 0

@@ -1,10 +1,12 @@
-"""Feast's online store over typed tables: through the SDK, through a restart, and after failures."""
+"""Feast's online store over typed tables, through the SDK: reads and writes, many threads, lost connections."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,9 +15,10 @@ import polars as pl
 import psycopg
 import pytest
 from feast import FeatureStore
+from psycopg_pool import ConnectionPool
 
 from fpm.errors import InputRefused, UsageError
-from fpm.store.online.online_store import FpmOnlineStore, write_in
+from fpm.store.online.online_store import FpmOnlineStore, FpmOnlineStoreConfig, _connection_pool, write_in
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
 
@@ -37,7 +40,7 @@ def connection(database_url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]
         yield connection
 
 
-def scores(value: float | None, event: datetime = EVENT, known: datetime = KNOWN) -> pd.DataFrame:
+def scores(value: float | None, event: datetime = EVENT, known_at: datetime = KNOWN) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "symbol": ["A"],
@@ -47,7 +50,7 @@ def scores(value: float | None, event: datetime = EVENT, known: datetime = KNOWN
             "vintage": ["v1"],
             "model": ["m1"],
             "event_timestamp": [event],
-            "created_timestamp": [known],
+            "created_timestamp": [known_at],
         }
     )
 
@@ -59,19 +62,19 @@ def score_of(store: FeatureStore, *symbols: str) -> list[float | None]:
 
 
 def online_store(store: FeatureStore) -> FpmOnlineStore:
-    found = store._get_provider().online_store
-    assert isinstance(found, FpmOnlineStore)
-    return found
+    online = store._get_provider().online_store
+    assert isinstance(online, FpmOnlineStore)
+    return online
 
 
-def test_what_the_sdk_writes_the_sdk_and_sql_read(store: FeatureStore, connection: psycopg.Connection[Any]) -> None:
+def test_the_sdk_and_sql_read_what_the_sdk_writes(store: FeatureStore, connection: psycopg.Connection[Any]) -> None:
     store.write_to_online_store("scores", scores(0.1))
     assert score_of(store, "X", "A", "A") == [None, 0.1, 0.1]
     stored = connection.execute("SELECT score, model, event_timestamp FROM online.scores").fetchall()
     assert stored == [(0.1, "m1", EVENT)]
 
 
-def test_what_a_publication_writes_the_sdk_reads(store: FeatureStore, connection: psycopg.Connection[Any]) -> None:
+def test_the_sdk_reads_what_a_publication_writes(store: FeatureStore, connection: psycopg.Connection[Any]) -> None:
     vector = [n / 3 for n in range(128)]
     clocks = {"event_timestamp": EVENT, "created_timestamp": KNOWN}
     prints = pl.DataFrame({"symbol": "A", "vintage": "v", "fingerprint": [vector], **clocks})
@@ -79,16 +82,16 @@ def test_what_a_publication_writes_the_sdk_reads(store: FeatureStore, connection
         write_in(connection, "fingerprints", prints)
         write_in(connection, "scores", pl.from_pandas(scores(None)))
     rows = [{"symbol": "A", "vintage": "v", "stream": "dual"}, {"symbol": "B", "vintage": "v", "stream": "dual"}]
-    asked = ["fingerprints:fingerprint", "scores:score", "scores:model"]
-    answer = store.get_online_features(features=asked, entity_rows=rows).to_dict()
+    names = ["fingerprints:fingerprint", "scores:score", "scores:model"]
+    answer = store.get_online_features(features=names, entity_rows=rows).to_dict()
     assert answer["fingerprint"] == [pl.Series(vector, dtype=pl.Float32).to_list(), None]
     assert (answer["score"], answer["model"]) == ([None, None], ["m1", None])
 
 
 def test_an_older_write_never_wins(store: FeatureStore) -> None:
     store.write_to_online_store("scores", scores(7.0))
-    for event, known in ((EVENT - DAY, KNOWN), (EVENT, KNOWN - timedelta(hours=1)), (EVENT - DAY, KNOWN + 9 * DAY)):
-        store.write_to_online_store("scores", scores(6.0, event, known))
+    for event, known_at in ((EVENT - DAY, KNOWN), (EVENT, KNOWN - timedelta(hours=1)), (EVENT - DAY, KNOWN + 9 * DAY)):
+        store.write_to_online_store("scores", scores(6.0, event, known_at))
     assert score_of(store, "A") == [7.0]
     store.write_to_online_store("scores", scores(8.0, EVENT, KNOWN + DAY))
     assert score_of(store, "A") == [8.0]
@@ -149,6 +152,28 @@ def test_asynchronous_reads_give_the_same(store: FeatureStore) -> None:
     assert answer.to_dict()["score"] == [1.0]
 
 
+def test_many_threads_share_one_pool(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool takes a while to build, and every thread wants a connection at once."""
+    pools: list[ConnectionPool] = []
+
+    def slow_pool(config: FpmOnlineStoreConfig) -> ConnectionPool:
+        time.sleep(0.05)
+        pools.append(_connection_pool(config))
+        return pools[-1]
+
+    def backend(_: int) -> int:
+        barrier.wait(timeout=30)
+        with online._connection(store.config) as connection:
+            return connection.info.backend_pid
+
+    online, barrier = online_store(store), threading.Barrier(16)
+    online.disconnect()
+    monkeypatch.setattr("fpm.store.online.online_store._connection_pool", slow_pool)
+    with ThreadPoolExecutor(16) as threads:
+        backends = set(threads.map(backend, range(16)))
+    assert pools == [online._pool] and 1 <= len(backends) <= store.config.online_store.connections
+
+
 def test_feasts_vector_search_is_closed(store: FeatureStore) -> None:
     with pytest.raises(UsageError, match="FPM-ONL-007"):
         online_store(store).retrieve_online_documents_v2()
@@ -163,7 +188,7 @@ def test_a_view_no_longer_declared_loses_its_table(
     source = FileSource(name="gone", path="daily_factors", timestamp_field="event_timestamp")
     entity, fields = store.get_entity("symbol"), [Field(name="x", dtype=Float32)]
     store.apply([FeatureView(name="gone", entities=[entity], schema=fields, source=source)])
-    there = "SELECT to_regclass('online.gone')::text"
-    assert connection.execute(there).fetchone() == ("online.gone",)
+    table = "SELECT to_regclass('online.gone')::text"
+    assert connection.execute(table).fetchone() == ("online.gone",)
     assert "gone" not in features.apply(settings)
-    assert connection.execute(there).fetchone() == (None,)
+    assert connection.execute(table).fetchone() == (None,)

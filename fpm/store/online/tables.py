@@ -1,10 +1,10 @@
-"""Online tables: schema ``online``, one typed row an entity, readable by plain SQL.
+"""Online tables: schema ``online``, one typed row per entity, readable by plain SQL.
 
 Columns: the join keys (primary key), the values, `event_timestamp`, `created_timestamp`, and `session`, which the
-database derives. A write never goes back in time: an older (event, created) pair leaves the row as it is. Non-finite
-or future-dated values are refused whole, because a row dated tomorrow would lock out every later one.
+database derives. A write never goes back in time: an older (event, created) pair leaves the row as it is. A frame with
+non-finite or future-dated values is refused whole, because a row dated tomorrow would lock out every later one.
 
-Nothing here imports Feast; `fpm.store.online.online_store` gives it to Feast.
+Nothing here imports Feast; `fpm.store.online.online_store` connects the two.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FRAME_TYPES: dict[str, Any] = {
     "boolean": pl.Boolean,
     "timestamptz": pl.Datetime("us", "UTC"),
 }
-ROOM = "fillfactor = 45"  # the next session's version of a row finds room on its page: a tenth off a publication
+STORAGE = "fillfactor = 45"  # the next version of a row fits on the same page: a publication takes a tenth less time
 CLOCK_SLACK = timedelta(minutes=5)  # between this machine's clock and the database's
 # Daily rows describe the session's close, which is its own date in UTC in every market (crypto: 24:00, hence the 1 µs).
 SESSION = "(((event_timestamp AT TIME ZONE 'UTC') - interval '1 microsecond')::date)"
@@ -71,18 +71,20 @@ class OnlineTable:
 
     @property
     def stored(self) -> dict[str, str]:
-        """Every column a writer gives."""
+        """The Postgres types of every column that a writer fills: keys, values and clocks."""
         return self.columns | dict.fromkeys(CLOCKS, "timestamptz")
 
     @property
     def path(self) -> Composed:
+        """The table's qualified name."""
         return SQL("{}.{}").format(Identifier(SCHEMA), Identifier(self.name))
 
     def frame_type(self, column: str) -> Any:
-        """The polars type of a column; vectors are lists of Float32."""
+        """The Polars type of a column; vectors are lists of Float32."""
         return FRAME_TYPES.get(self.stored[column], pl.List(pl.Float32))
 
     def selection(self, columns: Sequence[str]) -> Selection:
+        """These columns, read by the table's keys."""
         return Selection(SCHEMA, self.name, tuple((key, self.columns[key]) for key in self.keys), tuple(columns))
 
 
@@ -109,16 +111,16 @@ def creation(table: OnlineTable) -> Composed:
     )
     return SQL(
         "CREATE SCHEMA IF NOT EXISTS {}; CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY ({})) WITH ({}); {}"
-    ).format(Identifier(SCHEMA), table.path, columns, _names(table.keys), SQL(ROOM), lacking)
+    ).format(Identifier(SCHEMA), table.path, columns, _names(table.keys), SQL(STORAGE), lacking)
 
 
 def write(connection: Connection[Any], table: OnlineTable, frame: pl.DataFrame, whole: date | None = None) -> int:
-    """Bring the rows in, inside the caller's transaction; older rows are left out. Returns the rows changed.
+    """Store the rows inside the caller's transaction and return the number of rows changed; older rows are left out.
 
-    `frame`: keys, values and both clocks (aware); other columns are left aside. Of several rows of one key the
-    newest counts. `whole`: the session of which these are all rows there are; whatever else is online of it is taken
-    back (of a table with vintages, under theirs). Columns of the table that the writer does not know stay as they are.
-    Raises InputRefused, with nothing stored, for anything `_check` or `_check_vintages` names.
+    `frame`: keys, values and both clocks (aware); other columns are ignored. Of several rows of one key the newest
+    counts. `whole`: the session that these rows make up; all other rows of it are deleted (of a table with vintages,
+    those of the frame's vintages). Columns of the table that the writer does not know stay as they are.
+    Raises InputRefused, with nothing stored, for any fault that `_check` or `_check_vintages` names.
     """
     rows = _typed(table, frame)
     _check(table, rows, _clock(connection))
@@ -135,30 +137,31 @@ def write(connection: Connection[Any], table: OnlineTable, frame: pl.DataFrame, 
         with cursor.copy(statement) as copy:
             copy.write(content)
         if whole is not None:
-            cursor.execute(_withdrawal(table, incoming), (whole,))
+            cursor.execute(_deletion(table, incoming), (whole,))
         cursor.execute(_upsert(table, incoming))
         changed = cursor.rowcount
         cursor.execute(SQL("DROP TABLE {}").format(incoming))
     return changed
 
 
-def retire(connection: Connection[Any], table: OnlineTable, kept: Sequence[str]) -> int:
-    """Take the rows of every vintage but these offline, whatever their session. Returns how many."""
+def retire(connection: Connection[Any], table: OnlineTable, vintages: Sequence[str]) -> int:
+    """Delete the rows of every vintage except these, whatever their session, and return their number."""
     statement = SQL("DELETE FROM {} WHERE vintage <> ALL (%s)").format(table.path)
-    return connection.execute(statement, (list(kept),)).rowcount
+    return connection.execute(statement, (list(vintages),)).rowcount
 
 
 def read(
-    connection: Connection[Any], selections: Sequence[Selection], asked: Sequence[Sequence[tuple[Any, ...]]]
+    connection: Connection[Any], selections: Sequence[Selection], keys: Sequence[Sequence[tuple[Any, ...]]]
 ) -> list[tuple[Any, ...]]:
-    """Of every selection, for its keys (`asked`: one list a selection, all of one length, values in the order of its
-    keys), in that order: event_timestamp, *columns, nulls if unknown; selections side by side.
+    """One row per key, in the order of the keys: for every selection event_timestamp, *columns, null where unknown.
 
-    One statement, so one moment of the database for all of them. Vectors come as `binary_copy.floats_of` takes them.
+    `keys`: one list per selection, all of one length; the values of a key are in the order of the selection's keys.
+    One statement reads all of them, so they are of one moment of the database. Vectors are the bytes that
+    `binary_copy.floats_of` reads.
     """
     arrays = [
-        [key[i] for key in rows]
-        for selection, rows in zip(selections, asked, strict=True)
+        [key[i] for key in selection_keys]
+        for selection, selection_keys in zip(selections, keys, strict=True)
         for i in range(len(selection.keys))
     ]
     with connection.cursor(binary=True) as cursor:
@@ -169,25 +172,25 @@ def read(
 @lru_cache(maxsize=256)
 def _reading(selections: tuple[Selection, ...]) -> bytes:
     """The statement of `read`; with hundreds of columns composing it takes longer than running it."""
-    chosen, kinds, names, joins = [], [], [], []
+    columns, kinds, key_names, joins = [], [], [], []
     for number, selection in enumerate(selections):
-        held, keys = Identifier(f"held_{number}"), [Identifier(f"{key}_{number}") for key, _ in selection.keys]
-        chosen += [SQL("{}.{}").format(held, Identifier(name)) for name in (EVENT, *selection.columns)]
+        alias, keys = Identifier(f"table_{number}"), [Identifier(f"{key}_{number}") for key, _ in selection.keys]
+        columns += [SQL("{}.{}").format(alias, Identifier(name)) for name in (EVENT, *selection.columns)]
         kinds += [SQL("%s::{}[]").format(SQL(kind)) for _, kind in selection.keys]
-        names += keys
+        key_names += keys
         same = [
-            SQL("{}.{} = asked.{}").format(held, Identifier(key), name)
+            SQL("{}.{} = request.{}").format(alias, Identifier(key), name)
             for (key, _), name in zip(selection.keys, keys, strict=True)
         ]
         path = Identifier(selection.schema, selection.name)
-        joins.append(SQL("LEFT JOIN {} AS {} ON {}").format(path, held, SQL(" AND ").join(same)))
+        joins.append(SQL("LEFT JOIN {} AS {} ON {}").format(path, alias, SQL(" AND ").join(same)))
     statement = SQL(
-        "SELECT {chosen} FROM unnest({kinds}) WITH ORDINALITY AS asked({names}, ordinal_) {joins} "
-        "ORDER BY asked.ordinal_"
+        "SELECT {columns} FROM unnest({kinds}) WITH ORDINALITY AS request({keys}, ordinal_) {joins} "
+        "ORDER BY request.ordinal_"
     ).format(
-        chosen=SQL(", ").join(chosen),
+        columns=SQL(", ").join(columns),
         kinds=SQL(", ").join(kinds),
-        names=SQL(", ").join(names),
+        keys=SQL(", ").join(key_names),
         joins=SQL(" ").join(joins),
     )
     return statement.as_bytes()
@@ -203,105 +206,140 @@ def _names(names: Sequence[str] | dict[str, str]) -> Composed:
 
 
 def _upsert(table: OnlineTable, incoming: Identifier) -> Composed:
-    """Rows in key order, so that two writers cannot deadlock; the guard keeps time from going back."""
+    """Rows in key order, so that two writers cannot deadlock; the WHERE keeps an older version from winning."""
     replaced = SQL(", ").join(
         SQL("{0} = excluded.{0}").format(Identifier(name)) for name in table.stored if name not in table.keys
     )
     return SQL(
-        "INSERT INTO {table} AS held ({names}) SELECT {names} FROM {incoming} ORDER BY {keys} "
+        "INSERT INTO {table} AS stored ({names}) SELECT {names} FROM {incoming} ORDER BY {keys} "
         "ON CONFLICT ({keys}) DO UPDATE SET {replaced} WHERE "
-        "(excluded.event_timestamp, excluded.created_timestamp) >= (held.event_timestamp, held.created_timestamp)"
+        "(excluded.event_timestamp, excluded.created_timestamp) >= (stored.event_timestamp, stored.created_timestamp)"
     ).format(
         table=table.path, names=_names(table.stored), incoming=incoming, keys=_names(table.keys), replaced=replaced
     )
 
 
-def _withdrawal(table: OnlineTable, incoming: Identifier) -> Composed:
-    """Rows of a session that the incoming ones lack, or have in an earlier version: the guard would keep those."""
-    same = SQL(" AND ").join(SQL("kept.{0} = held.{0}").format(Identifier(key)) for key in table.keys)
-    of_vintage = SQL("AND held.vintage IN (SELECT vintage FROM {}) ").format(incoming)
+def _deletion(table: OnlineTable, incoming: Identifier) -> Composed:
+    """Delete a session's rows that the incoming ones lack, or have in an earlier version, which `_upsert` leaves."""
+    same = SQL(" AND ").join(SQL("incoming.{0} = stored.{0}").format(Identifier(key)) for key in table.keys)
+    of_vintage = SQL("AND stored.vintage IN (SELECT vintage FROM {}) ").format(incoming)
     return SQL(
-        "DELETE FROM {table} AS held WHERE held.session = %s {of_vintage}AND NOT EXISTS "
-        "(SELECT FROM {incoming} AS kept WHERE {same} AND kept.created_timestamp >= held.created_timestamp)"
+        "DELETE FROM {table} AS stored WHERE stored.session = %s {of_vintage}AND NOT EXISTS "
+        "(SELECT FROM {incoming} AS incoming WHERE {same} AND incoming.created_timestamp >= stored.created_timestamp)"
     ).format(
         table=table.path, incoming=incoming, same=same, of_vintage=of_vintage if "vintage" in table.keys else SQL("")
     )
 
 
 def _clock(connection: Connection[Any]) -> datetime:
-    """The database's moment: one clock for all writers."""
+    """The database's time: one clock for all writers."""
     row = connection.execute("SELECT clock_timestamp()").fetchone()
     assert row is not None
     moment: datetime = row[0]
     return moment.astimezone(UTC)  # psycopg gives the session's zone
 
 
+@dataclass(frozen=True)
+class _Fault:
+    """A condition that no row may meet, with the parts of its error."""
+
+    rows: pl.Expr
+    code: str
+    wrong: str
+    todo: str
+
+
 def _typed(table: OnlineTable, frame: pl.DataFrame) -> pl.DataFrame:
     """The stored columns in the table's types. Raises InputRefused for a missing column or a naive clock."""
     if missing := [name for name in table.stored if name not in frame.columns]:
-        raise _refused("FPM-ONL-002", table, f"missing columns {missing}")
+        raise _refused(
+            table, code="FPM-ONL-002", wrong=f"missing columns {missing}", todo="write every column and both clocks"
+        )
     for name in CLOCKS:
         kind = frame.schema[name]
         if not isinstance(kind, pl.Datetime) or kind.time_zone is None:
-            raise _refused("FPM-ONL-003", table, f"{name} holds {kind}, not moments with a time zone")
+            raise _refused(
+                table,
+                code="FPM-ONL-003",
+                wrong=f"{name} holds {kind}, not moments with a time zone",
+                todo="write moments in UTC",
+            )
     return frame.select(pl.col(name).cast(table.frame_type(name)) for name in table.stored)
 
 
 def _check(table: OnlineTable, rows: pl.DataFrame, now: datetime) -> None:
-    """Raises InputRefused for an empty key or clock, a non-finite number, a vector of another length, or an event
-    later than the database's clock or than its own knowledge (five minutes are granted).
+    """Refuse rows that `_faults` names. Raises InputRefused."""
+    faults = _faults(table, now)
+    present = rows.select(fault.rows.any().alias(str(i)) for i, fault in enumerate(faults)).row(0)
+    for fault, is_present in zip(faults, present, strict=True):
+        if is_present:
+            bad = rows.filter(fault.rows)
+            first = bad.row(0)[: len(table.keys)]
+            wrong = f"{len(bad)} of {len(rows)} rows with {fault.wrong}, first {first}"
+            raise _refused(table, code=fault.code, wrong=wrong, todo=fault.todo)
+
+
+def _faults(table: OnlineTable, now: datetime) -> list[_Fault]:
+    """An empty key or clock, a non-finite number, a vector of another length, or an impossible event.
+
+    An event may be later neither than the database's clock nor than its own knowledge; five minutes are tolerated.
     """
     event = pl.col(EVENT)
-    faults = [(pl.any_horizontal(pl.col(*table.keys, *CLOCKS).is_null()), "FPM-ONL-004", "an empty key or clock")]
+    empty = pl.any_horizontal(pl.col(*table.keys, *CLOCKS).is_null())
+    faults = [_Fault(empty, code="FPM-ONL-004", wrong="an empty key or clock", todo="fill in the keys and both clocks")]
     for name, kind in table.columns.items():
         if kind in ("real", "double precision"):
-            faults.append((~pl.col(name).is_finite(), "FPM-ONL-005", f"{name} not finite"))
+            finite = pl.col(name).is_finite()
+            faults.append(_Fault(~finite, code="FPM-ONL-005", wrong=f"{name} not finite", todo="write null instead"))
         elif kind.startswith("vector"):
-            faults.append((~_sound(name, int(kind[7:-1])), "FPM-ONL-005", f"{name} not {kind} of finite numbers"))
-    faults += [
-        (event > now + CLOCK_SLACK, "FPM-ONL-028", f"an event after {now.isoformat()}"),
-        (event > pl.col(CREATED) + CLOCK_SLACK, "FPM-ONL-029", "an event after it was known"),
+            wrong = f"{name} not {kind} of finite numbers"
+            sound = _is_sound(name, int(kind[7:-1]))
+            faults.append(_Fault(~sound, code="FPM-ONL-005", wrong=wrong, todo="write whole vectors, or null"))
+    return [
+        *faults,
+        _Fault(
+            event > now + CLOCK_SLACK,
+            code="FPM-ONL-028",
+            wrong=f"an event after {now.isoformat()}",
+            todo="correct the event_timestamp, or the clock of a machine",
+        ),
+        _Fault(
+            event > pl.col(CREATED) + CLOCK_SLACK,
+            code="FPM-ONL-029",
+            wrong="an event after it was known",
+            todo="correct the event_timestamp or the created_timestamp",
+        ),
     ]
-    any_bad = rows.select(wrong.any().alias(str(i)) for i, (wrong, _, _) in enumerate(faults)).row(0)
-    for i in (i for i, bad in enumerate(any_bad) if bad):
-        _refuse_where(table, rows, *faults[i])
 
 
 def _check_vintages(connection: Connection[Any], table: OnlineTable, rows: pl.DataFrame) -> None:
-    """Vectors of two profiles never mix: raises InputRefused for a vintage that is not one of the deployment's profile.
+    """Refuse a vintage that is not one of the deployment's profile: vectors of two profiles never mix.
 
-    Before the deployment has decided its profile there is nothing to hold them to.
+    Before the deployment has decided its profile, every vintage is accepted. Raises InputRefused.
     """
     if "vintage" not in table.columns:
         return
-    named = rows["vintage"].drop_nulls().unique().sort().to_list()
-    found = connection.execute(
+    vintages = rows["vintage"].drop_nulls().unique().sort().to_list()
+    row = connection.execute(
         "SELECT value, ARRAY(SELECT id FROM fpm.models WHERE kind = 'encoder' AND manifest->>'profile' = value "
         "AND id = ANY(%s)) FROM fpm.deployment WHERE key = 'profile'",
-        (named,),
+        (vintages,),
     ).fetchone()
-    if found is not None and (strange := sorted(set(named) - set(found[1]))):
-        raise _refused("FPM-ONL-030", table, f"{strange[0]!r} is no vintage of profile {found[0]}")
+    if row is not None and (strange := sorted(set(vintages) - set(row[1]))):
+        raise _refused(
+            table,
+            code="FPM-ONL-030",
+            wrong=f"{strange[0]!r} is no vintage of profile {row[0]}",
+            todo="write what an encoder of that profile made",
+        )
 
 
-def _sound(name: str, length: int) -> pl.Expr:
+def _is_sound(name: str, length: int) -> pl.Expr:
     """Whether a vector is of this length, of finite numbers; null where there is none."""
     return (pl.col(name).list.len() == length) & (
         pl.col(name).list.eval(pl.element().is_finite().fill_null(False)).list.all()
     )
 
 
-def _refuse_where(table: OnlineTable, rows: pl.DataFrame, wrong: pl.Expr, code: str, what: str) -> None:
-    bad = rows.filter(wrong)
-    if len(bad):
-        first = bad.row(0)[: len(table.keys)]
-        raise _refused(code, table, f"{len(bad)} of {len(rows)} rows with {what}, first {first}")
-
-
-def _refused(code: str, table: OnlineTable, wrong: str) -> InputRefused:
-    return InputRefused(
-        code=code,
-        wrong=f"{table.name}: {wrong}",
-        effect="nothing was stored online",
-        todo="mend the job that made them",
-    )
+def _refused(table: OnlineTable, *, code: str, wrong: str, todo: str) -> InputRefused:
+    return InputRefused(code=code, wrong=f"{table.name}: {wrong}", effect="nothing was stored online", todo=todo)
