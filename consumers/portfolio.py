@@ -15,7 +15,7 @@ import polars as pl
 from fpm.panels import Floats, pivot
 from fpm.portfolio import risk
 from fpm.portfolio.backtest import Prices, prices
-from fpm.portfolio.optimise import PRESETS, Candidates, Solution, drift, optimise
+from fpm.portfolio.optimise import PRESETS, SHADOW_TOLERANCE, Candidates, Solution, drift, optimise
 from fpm.sessions import Market, next_sessions, previous_sessions
 from fpm.store.jobs.inputs import Window
 from fpm.store.log import log
@@ -30,7 +30,6 @@ STREAM = "dual"
 EVERY_NAME = "ALL"  # built-in index for data without index_members: equal weight over what the session trades
 SNAPSHOT_AGE = 30  # sessions within which the last index snapshot must lie
 GAP = 10  # sessions over which weights are carried when sessions between were not run
-SHADOW_TOLERANCE = 0.0005  # shadow prices below are the solver's tolerance
 GONE_AFTER = 20  # a name without a bar for so many sessions leaves the portfolio at its last price
 
 

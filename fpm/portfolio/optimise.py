@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RELAXATION_LADDER = ("turnover", "size", "industry", "tracking_error", "members", "active")
 PENALTY = 200.0  # per unit of violation: far above any z-score, so that no bound is broken for a score
+SHADOW_TOLERANCE = 0.0005  # shadow prices below it are the solver's inaccuracy
 DUST = 1e-7  # an interior-point solver leaves weights of this size for zero
 
 

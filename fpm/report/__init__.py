@@ -2,16 +2,21 @@
 
 Begin at `page`.
 
-    data            what a report says, as plain data
-    sections        the order of a reader's questions
-    tables          every table of the report as text
-    page            the HTML report and its JSON twin
-    markdown        the Markdown twin
-    charts          plots of a factor's figures
-    encoder_charts  plots of an encoder and of one session
-    pages           small pages in the look of the report
-    figure_text     spelling of figures
-    passport        figures and the hashes of all they follow from
+    data              contents of a report as plain data
+    sections          the order of a report's plots and tables
+    tables            every table of the report by name
+    factor_tables     tables of a factor's figures
+    portfolio_tables  tables of the index-enhanced portfolios
+    provenance_tables tables of models, settings and data
+    cells             rows and cells of a table as text
+    page              the HTML report and its JSON twin
+    markdown          the Markdown twin
+    charts            plots of a factor's figures
+    encoder_charts    plots of an encoder and of one session
+    pages             small pages in the look of the report
+    templates         HTML from the templates, plots inline
+    figure_text       figures as text
+    passport          figures and the hashes of all they follow from
 
 Templates and styles (`report.html.j2`, `page.html.j2`, `page.css`) stand beside the modules.
 

@@ -1,4 +1,4 @@
-"""What a report says, as plain data: figures of every stream, and what they rest on. Page and twins are made of it."""
+"""Contents of a report as plain data: the figures of every stream and their provenance."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from fpm.evaluation.figures import Comparison, Figures, Share
     from fpm.portfolio.backtest import Performance
 
-FEW_PERIODS = 30  # below, a t interval is wide enough that single figures should not be quoted
+FEW_PERIODS = 30  # with fewer, t intervals are so wide that single figures should not be quoted
 
 
 @dataclass(frozen=True)
-class TheirFactor:
-    """One row of the source report's factor table: its claim on its own data, never a figure of ours."""
+class PublishedFactor:
+    """One row of the source report's factor table: its claim on its own data, not a figure of ours."""
 
     name: str
     rank_ic: float
@@ -28,7 +28,7 @@ class TheirFactor:
 
 
 @dataclass(frozen=True)
-class TheirPortfolio:
+class PublishedPortfolio:
     """One row of the source report's table of index-enhanced portfolios."""
 
     name: str
@@ -40,22 +40,22 @@ class TheirPortfolio:
     max_drawdown: float
 
 
-# Golden Sun Securities, 2026-01-16, on private Level-2 data, 2017-2025 (SCIENCE: what the report claims).
-THEIR_FACTORS = (
-    TheirFactor("fingerprint GRU", 0.106, 0.8388, 5.41, 0.7387, 0.1165),
-    TheirFactor("dual-stream GRU", 0.109, 0.9089, 5.95, 0.7646, 0.1154),
+# Golden Sun Securities, 2026-01-16, on private Level-2 data, 2017-2025.
+PUBLISHED_FACTORS = (
+    PublishedFactor("fingerprint GRU", 0.106, 0.8388, 5.41, 0.7387, 0.1165),
+    PublishedFactor("dual-stream GRU", 0.109, 0.9089, 5.95, 0.7646, 0.1154),
 )
-THEIR_WEEKS = 463  # the win rates fit this window alone
-THEIR_PORTFOLIOS = (
-    TheirPortfolio("CSI300", 0.1100, 0.0712, 0.0174, 4.10, 0.8611, 0.0185),
-    TheirPortfolio("CSI500", 0.1332, 0.1138, 0.0347, 3.28, 0.8333, 0.0476),
-    TheirPortfolio("CSI1000", 0.1323, 0.1484, 0.0345, 4.30, 0.8333, 0.0295),
+PUBLISHED_WEEKS = 463  # the only number of weeks that fits the published win rates
+PUBLISHED_PORTFOLIOS = (
+    PublishedPortfolio("CSI300", 0.1100, 0.0712, 0.0174, 4.10, 0.8611, 0.0185),
+    PublishedPortfolio("CSI500", 0.1332, 0.1138, 0.0347, 3.28, 0.8333, 0.0476),
+    PublishedPortfolio("CSI1000", 0.1323, 0.1484, 0.0345, 4.30, 0.8333, 0.0295),
 )
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """One table of the lake: how many sessions and rows, from when to when."""
+    """One table of the lake: number of sessions and rows, first and last session."""
 
     table: str
     sessions: int
@@ -66,7 +66,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Quarantined:
-    """Rows or files kept out of the lake for one reason."""
+    """Number of rows or files kept out of the lake under one code, with an example of the reason."""
 
     table: str
     code: str
@@ -76,8 +76,10 @@ class Quarantined:
 
 @dataclass(frozen=True)
 class Encoder:
-    """One encoder vintage. `figures`: name -> value (effective rank, dead dimensions, ...). `epochs`: validation losses
-    in units of their trivial baselines.
+    """One encoder vintage.
+
+    `figures`: values by name (effective rank, dead dimensions, ...). `epochs`: validation losses in units of their
+    trivial baselines.
     """
 
     vintage: str
@@ -89,7 +91,7 @@ class Encoder:
 
 @dataclass(frozen=True)
 class SessionRange:
-    """Consecutive sessions: the first, the last, and how many."""
+    """Consecutive sessions: first, last, and their number."""
 
     first: date
     last: date
@@ -98,8 +100,9 @@ class SessionRange:
 
 @dataclass(frozen=True)
 class Fold:
-    """Out-of-sample sessions served by one vintage and one scorer, and the label sessions that the scorer was trained
-    and stopped on; None where its manifest does not say.
+    """Out-of-sample sessions served by one vintage and one scorer.
+
+    `train` and `validation`: label sessions of the scorer's training; None where its manifest does not have them.
     """
 
     vintage: str
@@ -114,8 +117,10 @@ class Fold:
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting of encoder and scorer that was trained here: `differs` names what it does otherwise than the first,
-    `models` how many scorers of it there are.
+    """One setting of encoder and scorer that was trained in this home.
+
+    `differs`: its differences from the first setting. `models`: number of its scorers. `first` and `last`: sessions
+    through which they were trained.
     """
 
     setting: str
@@ -127,7 +132,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Rebalance:
-    """The optimiser's last decision for an index: which bounds gave way, and what each bound costs."""
+    """The optimiser's last decision for an index: violations of relaxed bounds, and shadow prices."""
 
     index: str
     session: date
@@ -137,9 +142,11 @@ class Rebalance:
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything on the page. `streams` is in the order shown; `oracles` has the synthetic exchange's answer, if any,
-    by stream. `tried`: the model settings trained before these figures were looked at. `symbols`: how many had bars,
-    scores and labels, by session.
+    """Everything on the page.
+
+    `streams`: figures by stream, in the order of the page. `oracles`: shares of the synthetic exchange's oracle by
+    stream. `tried`: model settings trained before these figures were seen. `symbols`: symbols with bars, scores and
+    labels by session.
     """
 
     title: str
@@ -162,26 +169,26 @@ class ReportData:
 
     @property
     def trials(self) -> int:
-        """How many settings were tried: each was a chance to be lucky."""
+        """Number of settings tried, at least one: each was a chance to be lucky."""
         return max(1, len(self.tried))
 
     @property
     def independent_periods(self) -> int:
-        """How many label windows without overlap the weakest stream rests on."""
+        """Label windows without overlap of the stream with the fewest."""
         return min((figures.independent_periods for figures in self.streams.values()), default=0)
 
 
 def plain(value: Any, without: Collection[str] = ()) -> Any:
-    """JSON values: dates ISO, figures that are not finite null; sequences under a name of `without` are left out."""
+    """JSON values: dates ISO, figures that are not finite null, sequences under a name in `without` left out."""
     if isinstance(value, Mapping):
-        kept = {str(name): inner for name, inner in value.items() if name not in without or not _long(inner)}
-        return {name: plain(inner, without) for name, inner in kept.items()}
-    if _long(value):
+        items = {str(name): inner for name, inner in value.items() if name not in without or not _is_sequence(inner)}
+        return {name: plain(inner, without) for name, inner in items.items()}
+    if _is_sequence(value):
         return [plain(inner, without) for inner in value]
     if isinstance(value, date):
         return value.isoformat()
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def _long(value: Any) -> bool:
+def _is_sequence(value: Any) -> bool:
     return isinstance(value, (tuple, list))

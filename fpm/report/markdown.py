@@ -1,37 +1,38 @@
-"""The report's Markdown twin: the same tables in the same order, for a mail, a ticket or a repository; no plots."""
+"""The report's Markdown twin: the same tables in the same order without plots, for a mail, ticket or repository."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from fpm.report.figure_text import several
-from fpm.report.sections import ENDS, Part, shown
-from fpm.report.tables import Table, tables
+from fpm.report.sections import ENDS, Part, sections_with
+from fpm.report.tables import tables
 
 if TYPE_CHECKING:
+    from fpm.report.cells import Table
     from fpm.report.data import ReportData
 
 
-def markdown(data: ReportData) -> str:
-    """The whole document, GitHub's dialect. Same figures, same bytes."""
-    written = tables(data)
-    blocks = [f"# {plain(data.title)}", _subtitle(data), *(f"> {plain(note)}" for note in data.notes)]
-    for section in shown({("table", name) for name in written}):
+def markdown(report: ReportData) -> str:
+    """The whole document in GitHub's dialect; the same figures give the same bytes."""
+    filled_tables = tables(report)
+    blocks = [f"# {plain(report.title)}", _subtitle(report), *(f"> {plain(note)}" for note in report.notes)]
+    for section in sections_with({("table", name) for name in filled_tables}):
         blocks.append(f"## {section.heading}")
         for part in section.parts:
-            blocks += _part(part, written[part.name])
+            blocks += _part(part, filled_tables[part.name])
     return "\n\n".join([*blocks, "---", *ENDS]) + "\n"
 
 
-def _subtitle(data: ReportData) -> str:
-    said = (
-        f"As of {data.as_of}",
-        f"market {data.market}",
-        f"preset {data.preset}",
-        f"{several(data.independent_periods, 'independent five-session period')} out of sample",
-        f"{several(data.trials, 'model setting')} tried",
+def _subtitle(report: ReportData) -> str:
+    facts = (
+        f"As of {report.as_of}",
+        f"market {report.market}",
+        f"preset {report.preset}",
+        f"{several(report.independent_periods, 'independent five-session period')} out of sample",
+        f"{several(report.trials, 'model setting')} tried",
     )
-    return " · ".join(said)
+    return " · ".join(facts)
 
 
 def _part(part: Part, table: Table) -> list[str]:
@@ -42,12 +43,12 @@ def _table(table: Table) -> str:
     if not table.rows:
         return f"*{table.empty}*"
     heads = [plain(title.replace("|", " ")) for title in table.columns]
-    rule = [":--" if place in table.words else "--:" for place in range(len(heads))]
-    rows = [[f"*{plain(cell)}*" if row.theirs and cell else plain(cell) for cell in row.cells] for row in table.rows]
+    rule = [":--" if column in table.words else "--:" for column in range(len(heads))]
+    rows = [[f"*{plain(cell)}*" if row.published and cell else plain(cell) for cell in row.cells] for row in table.rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows))
 
 
 def plain(text: str) -> str:
-    """Text whose characters mean themselves: nothing of it becomes markup, a table keeps its columns."""
+    """Text with every special character escaped, so that it never becomes markup or breaks a table."""
     escaped = "".join(f"\\{letter}" if letter in "\\`*_[]|#" else letter for letter in text)
     return " ".join(escaped.replace("&", "&amp;").replace("<", "&lt;").split())

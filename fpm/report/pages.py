@@ -1,15 +1,16 @@
-"""Small self-contained pages in the look of the report: cards with a plot, a table, or words.
+"""Small self-contained pages in the look of the report: cards with a plot, a table, or text.
 
-Same content, same bytes: no clock, no random ids.
+The same content gives the same bytes: there is no clock and no random id.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from fpm.report.figure_text import ABSENT, number
+from fpm.report.templates import plot_html, render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """Column titles and rows; numbers are shown to three digits, None as absent. The first column is to the left."""
+    """Column titles and rows; the first column is aligned left."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -36,7 +37,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Page:
-    """`sections`: a heading and its cards each. `notes`: what a reader must know first. `ends`: small print."""
+    """A page. `sections`: headings with their cards. `notes`: warnings at the top. `ends`: small print."""
 
     title: str
     subtitle: str
@@ -46,26 +47,12 @@ class Page:
 
 
 def build(page: Page) -> str:
-    """The page: plots inline, plotly's script once, no request to anywhere."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(shown=shown, drawn=lambda figure, name: Markup(drawn(figure, name)))
-    template = environment.from_string(files("fpm.report").joinpath("page.html.j2").read_text(encoding="utf-8"))
-    style = files("fpm.report").joinpath("page.css").read_text(encoding="utf-8")
-    return template.render(page=page, plotly=Markup(get_plotlyjs()), style=Markup(style))
+    """HTML of a page."""
+    return render("page.html.j2", {"cell_text": cell_text, "plot_html": plot_html}, {"page": page})
 
 
-def drawn(figure: Any, name: str) -> str:
-    """A figure as HTML whose element has that id."""
-    config = {"displayModeBar": False, "responsive": True}
-    return str(figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config))
-
-
-def shown(value: object) -> str:
-    """A cell as text."""
-    if value is None or (isinstance(value, float) and value != value):
+def cell_text(value: object) -> str:
+    """A cell as text: floats with three digits, None and NaN as absent."""
+    if value is None or (isinstance(value, float) and isnan(value)):
         return ABSENT
     return number(value) if isinstance(value, float) else str(value)

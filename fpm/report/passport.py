@@ -1,7 +1,7 @@
-"""A factor's passport: what its figures are, and the hashes of everything they follow from, as one sealed document.
+"""A factor's passport: its figures and the hashes of everything they follow from, as one sealed document.
 
-Plain JSON in a reader's order. `sha256`, its last key, is the digest of all the others in canonical form (sorted keys,
-no spaces): a passport that was edited does not open.
+The document is plain JSON in a reader's order. Its last key, `sha256`, is the digest of all other keys in canonical
+form (sorted keys, no spaces), so a passport that was edited is refused.
 """
 
 from __future__ import annotations
@@ -20,95 +20,96 @@ if TYPE_CHECKING:
 
 SCHEMA = "fpm.report.passport/1"
 SEAL = "sha256"
-SERIES = (
-    "series",
-    "weeks",
-    "group_weeks",
-    "turnover_weeks",
-    "curve",
-)  # long, and each a matter of the report's twin, whose hash is told
+# long series, left out: they are in the report's JSON twin, whose hash the passport has
+SERIES = ("series", "weeks", "group_weeks", "turnover_weeks", "curve")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first place where a passport and what is found part: keys from the outside in, and both values as text."""
+    """The first difference of a passport from the actual values: its keys from the outside in, both values as text."""
 
-    at: tuple[str, ...]
+    keys: tuple[str, ...]
     stated: str
-    found: str
+    actual: str
 
     def __str__(self) -> str:
-        return f"{' / '.join(self.at)} is {self.found}, the passport says {self.stated}"
+        return f"{' / '.join(self.keys)} is {self.actual}, the passport says {self.stated}"
 
 
 def seal(content: Mapping[str, Any]) -> bytes:
-    """The document of `content`, JSON values alone; the same content gives the same bytes."""
+    """Sealed document of JSON values; the same content gives the same bytes."""
     body = {"schema": SCHEMA, **content}
-    return (json.dumps(body | {SEAL: _seal(body)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(body | {SEAL: _digest(body)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def unseal(document: bytes) -> dict[str, Any]:
-    """The content of a passport without schema and seal.
+    """Content of a passport, without schema and seal.
 
-    Raises InputRefused where it is no JSON object, of another schema, or not what was sealed.
+    Raises InputRefused where it is no JSON object, has another schema, or was changed after it was sealed.
     """
     try:
         body = json.loads(document)
-    except ValueError as wrong:
-        raise _refused("FPM-PASS-001", f"the file is no JSON: {wrong}") from wrong
+    except ValueError as error:
+        raise _refused(code="FPM-PASS-001", wrong=f"the file is no JSON: {error}") from error
     if not isinstance(body, dict) or body.get("schema") != SCHEMA:
-        raise _refused("FPM-PASS-001", f"the file is no passport of schema {SCHEMA}")
+        raise _refused(code="FPM-PASS-001", wrong=f"the file is no passport of schema {SCHEMA}")
     stated = body.pop(SEAL, None)
-    if stated != _seal(body):
-        raise _refused("FPM-PASS-002", "the passport is not what was sealed: it was changed after it was issued")
+    if stated != _digest(body):
+        raise _refused(
+            code="FPM-PASS-002", wrong="the passport was changed after it was issued: its seal does not match"
+        )
     del body["schema"]
     return body
 
 
-def headline(data: ReportData) -> dict[str, Any]:
-    """Every figure with its interval, by stream, pair, oracle and index; whole series left out."""
+def headline(report: ReportData) -> dict[str, Any]:
+    """Every figure with its interval, by stream, pair, oracle and index, without series."""
+    parts: dict[str, Mapping[str, Any]] = {
+        "streams": report.streams,
+        "comparisons": report.comparisons,
+        "oracles": report.oracles,
+        "portfolios": report.portfolios,
+    }
     return {
-        "streams": {name: plain(asdict(each), without=SERIES) for name, each in data.streams.items()},
-        "comparisons": {name: plain(asdict(each), without=SERIES) for name, each in data.comparisons.items()},
-        "oracles": {name: plain(asdict(each), without=SERIES) for name, each in data.oracles.items()},
-        "portfolios": {name: plain(asdict(each), without=SERIES) for name, each in data.portfolios.items()},
+        part: {name: plain(asdict(figures), without=SERIES) for name, figures in by_name.items()}
+        for part, by_name in parts.items()
     }
 
 
-def first_difference(stated: Any, found: Any, at: Sequence[str] = ()) -> Difference | None:
-    """Where two JSON values first differ, in the order of `stated`; None where they are equal.
+def first_difference(stated: Any, actual: Any, keys: Sequence[str] = ()) -> Difference | None:
+    """First difference of two JSON values in the order of `stated`; None where they are equal.
 
-    A key that only one of them has is a difference. 1 and 1.0 are equal, nothing else of two types is.
+    A key that only one of them has is a difference. 1 equals 1.0; no other values of different types are equal.
     """
-    if isinstance(stated, dict) and isinstance(found, dict):
-        for name in dict.fromkeys((*stated, *found)):
-            inner = first_difference(stated.get(name, _NOTHING), found.get(name, _NOTHING), (*at, name))
+    if isinstance(stated, dict) and isinstance(actual, dict):
+        for name in dict.fromkeys((*stated, *actual)):
+            inner = first_difference(stated.get(name, _MISSING), actual.get(name, _MISSING), (*keys, name))
             if inner is not None:
                 return inner
         return None
-    if isinstance(stated, list) and isinstance(found, list) and len(stated) == len(found):
-        pairs = enumerate(zip(stated, found, strict=True))
-        return next((inner for n, pair in pairs if (inner := first_difference(*pair, (*at, str(n))))), None)
-    return None if _same(stated, found) else Difference(tuple(at), _told(stated), _told(found))
+    if isinstance(stated, list) and isinstance(actual, list) and len(stated) == len(actual):
+        pairs = enumerate(zip(stated, actual, strict=True))
+        return next((inner for n, pair in pairs if (inner := first_difference(*pair, (*keys, str(n))))), None)
+    return None if _equal(stated, actual) else Difference(tuple(keys), _text(stated), _text(actual))
 
 
-_NOTHING = object()
+_MISSING = object()
 
 
-def _same(stated: Any, found: Any) -> bool:
-    return bool(stated == found) and isinstance(stated, bool) is isinstance(found, bool)
+def _equal(stated: Any, actual: Any) -> bool:
+    return bool(stated == actual) and isinstance(stated, bool) is isinstance(actual, bool)
 
 
-def _told(value: Any) -> str:
-    return ABSENT if value is _NOTHING else json.dumps(value, ensure_ascii=False)
+def _text(value: Any) -> str:
+    return ABSENT if value is _MISSING else json.dumps(value, ensure_ascii=False)
 
 
-def _seal(body: Mapping[str, Any]) -> str:
+def _digest(body: Mapping[str, Any]) -> str:
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return sha256(canonical.encode()).hexdigest()
 
 
-def _refused(code: str, wrong: str) -> InputRefused:
+def _refused(*, code: str, wrong: str) -> InputRefused:
     return InputRefused(
         code=code, wrong=wrong, effect="nothing was compared", todo="give the passport.json that fpm report wrote"
     )

@@ -1,6 +1,6 @@
-"""What a report shows, in the order of a reader's questions: headings, and below each its plots and tables by name.
+"""The order of a report: headings, and the plots and tables below each by name.
 
-A part without content is left out, and so is a section without parts. Page and Markdown twin follow this one order.
+Parts without content and sections without parts are left out. Page and Markdown twin share this order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """A table of `report_tables` or a plot of `report`, by its name; `text` says how to read it."""
+    """A table of `tables` or a plot of `page` by its name; `text` says how to read it."""
 
     kind: Literal["table", "plot"]
     name: str
@@ -31,7 +31,7 @@ class Section:
     parts: tuple[Part, ...]
 
     def among(self, names: Collection[tuple[str, str]]) -> Section:
-        """The section with those parts alone whose (kind, name) is there."""
+        """The section with only those parts whose (kind, name) is among `names`."""
         return replace(self, parts=tuple(part for part in self.parts if (part.kind, part.name) in names))
 
 
@@ -43,7 +43,7 @@ def _plot(name: str, title: str, text: str, wide: bool = False) -> Part:
     return Part("plot", name, title, text, wide)
 
 
-THEIRS = (
+PUBLISHED = (
     "Their rows are the source report's own claim (Golden Sun Securities, 2026-01-16) on private Level-2 data of "
     "2017-2025: not reproduced here, not comparable with other data."
 )
@@ -56,7 +56,7 @@ FACTORS = Section(
             "Headline figures",
             "Return: close of t+1 to close of t+6. Long-short: top minus bottom group, equal weight, not halved, "
             "before costs, weekly. Turnover: share of an outer group replaced each week. A dash: not computable from "
-            f"this history, or not told. {THEIRS}",
+            f"this history, or not told. {PUBLISHED}",
         ),
         _table(
             "certainty",
@@ -167,7 +167,7 @@ PORTFOLIOS = Section(
             "Six figures of each index",
             "Weekly, filled at the next session's vwap (open where amounts are missing), 0.3 % for a purchase and its "
             "sale together, untradable names held, daily compounding; first purchase not charged. Yearly figures need "
-            f"20 sessions; from less than a year they are a way of speaking, not a forecast. {THEIRS}",
+            f"20 sessions; from less than a year they are a way of speaking, not a forecast. {PUBLISHED}",
         ),
         _plot("excess", "Excess over the index", "Daily differences, compounded, after costs.", wide=True),
         _table("rebalances", "Last rebalance", "What the optimiser gave up, and what its bounds cost."),
@@ -198,13 +198,16 @@ DATA = Section(
 SECTIONS = (FACTORS, OVER_TIME, GROUPS, WHERE, PORTFOLIOS, MODELS, DATA)
 
 ENDS = (
-    "RankIC: Spearman correlation over symbols, average ranks. Weekly: last session of each week; all days: mean of "
-    "the five weekly paths. Intervals: mean ± t times error, degrees of freedom one less than independent periods; "
-    "Newey-West with five lags, circular block bootstrap with blocks of five. Null band: the larger of exchanging "
-    "symbols at random and the series' own error. Encoder and scorer saw no session they are judged on.",
+    (
+        "RankIC: Spearman correlation over symbols, average ranks. Weekly: last session of each week; all days: mean "
+        "of the five weekly paths. Intervals: mean ± t times error, degrees of freedom one less than independent "
+        "periods; Newey-West with five lags, circular block bootstrap with blocks of five. Null band: the larger of "
+        "exchanging symbols at random and the series' own error. Encoder and scorer saw no session they are judged on."
+    ),
 )
 
 
-def shown(names: Collection[tuple[str, str]]) -> list[Section]:
-    """The sections that have any part among `names`, each (kind, name), with those parts alone."""
-    return [section for each in SECTIONS if (section := each.among(names)).parts]
+def sections_with(names: Collection[tuple[str, str]]) -> list[Section]:
+    """The sections with any part whose (kind, name) is among `names`, reduced to those parts."""
+    sections = [section.among(names) for section in SECTIONS]
+    return [section for section in sections if section.parts]

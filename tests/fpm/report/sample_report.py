@@ -1,4 +1,4 @@
-"""A whole report on drawn scores, for the tests of its page, its tables and its twins."""
+"""A whole report on random scores, for the tests of its page, its tables and its twins."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ MONDAY = date(2025, 6, 2)
 
 
 def sample_report(sessions: int = 60, symbols: int = 24) -> ReportData:
-    """A whole report on drawn scores."""
+    """A report of three streams, one portfolio, one encoder and one fold."""
     generator = np.random.default_rng(1)
     days = weekdays(MONDAY, sessions)
     close_TN = 10 * np.exp(np.cumsum(generator.normal(0, 0.02, (sessions, symbols)), axis=0))
     label_TN = np.full_like(close_TN, np.nan)
     label_TN[:-6] = close_TN[6:] / close_TN[1:-5] - 1
-    known = np.nan_to_num(label_TN) * 20
+    signal_TN = np.nan_to_num(label_TN) * 20
     scores = {
-        name: long(share * known + generator.normal(size=known.shape), "score", days)
+        name: long(share * signal_TN + generator.normal(size=signal_TN.shape), "score", days)
         for name, share in (("fingerprint", 0.2), ("traditional", 0.1), ("dual", 0.3))
     }
     labels = long(label_TN, "label", days)
     sizes, bars = long(close_TN, "size", days), daily(close_TN, days)
     number = pl.col("symbol").rank("dense") % 3
-    around = Surroundings(
+    surroundings = Surroundings(
         long(close_TN, "close", days),
         sizes,
         bars.with_columns(industry=pl.format("industry {}", number)),
@@ -46,9 +46,9 @@ def sample_report(sessions: int = 60, symbols: int = 24) -> ReportData:
         as_of="2025-08-22",
         market="cn",
         preset="tiny",
-        streams={name: evaluate(frame, labels, PRESETS["tiny"], around) for name, frame in scores.items()},
+        streams={name: evaluate(frame, labels, PRESETS["tiny"], surroundings) for name, frame in scores.items()},
         comparisons={"dual - fingerprint": compare(scores["dual"], scores["fingerprint"], labels)},
-        oracles={"dual": oracle_share(scores["dual"], long(known, "score", days), labels)},
+        oracles={"dual": oracle_share(scores["dual"], long(signal_TN, "score", days), labels)},
         spreads={"dual": [(day, 0.25) for day in days]},
         portfolios={"ALL": backtest(equal.filter(equal["session"] == days[0]), equal, daily(close_TN, days))},
         rebalances=[Rebalance("ALL", days[-1], {"turnover": 0.12}, {"active": 2.0, "size": 0.0})],

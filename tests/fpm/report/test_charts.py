@@ -1,4 +1,4 @@
-"""What the plots draw: the figures themselves, each stream in its colour."""
+"""The plots show the figures themselves, each stream in its colour."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MONDAY = date(2025, 6, 2)
 
 
 def test_streams_and_indices_never_share_a_colour():
-    named = ["fingerprint", "traditional", "dual", "CSI300", "CSI500", "CSI1000", "ALL"]
-    assert len({charts.colour(name) for name in named}) == len(named)
+    names = ["fingerprint", "traditional", "dual", "CSI300", "CSI500", "CSI1000", "ALL"]
+    assert len({charts.colour(name) for name in names}) == len(names)
     assert charts.colour("forward") == charts.colour("forward")
 
 
@@ -52,12 +52,12 @@ def test_a_rolling_mean_by_hand():
     assert charts.rolling_mean([1.0], 3) == [None]
 
 
-def test_long_curves_are_drawn_by_their_growth():
+def test_curves_over_a_wide_range_have_a_logarithmic_axis():
     streams = sample_report().streams
     far = replace(streams["dual"].long_short, weeks=tuple((MONDAY + timedelta(weeks=n), 0.5) for n in range(9)))
     near = replace(far, weeks=tuple((session, 0.001) for session, _ in far.weeks))
-    drawn = [charts.long_short({"dual": replace(streams["dual"], long_short=each)}) for each in (far, near)]
-    assert [figure.layout.yaxis.type for figure in drawn] == ["log", None]
+    plots = [charts.long_short({"dual": replace(streams["dual"], long_short=curve)}) for curve in (far, near)]
+    assert [plot.layout.yaxis.type for plot in plots] == ["log", None]
 
 
 def test_every_group_has_a_curve_from_dark_to_the_streams_colour():
@@ -76,13 +76,10 @@ def test_a_ramp_goes_through_grey_in_equal_steps():
 
 
 def test_whiskers_reach_from_the_figure_to_the_ends_of_its_interval():
-    drawn = charts.whiskers([0.1, None, 0.3], [Interval(0.0, 0.4, 0.1, "x"), None])
-    assert drawn["array"] == [pytest.approx(0.3), None, None] and drawn["arrayminus"] == [
-        pytest.approx(0.1),
-        None,
-        None,
-    ]
-    assert drawn["visible"] and not charts.whiskers([0.1], [None])["visible"]
+    bars = charts.whiskers([0.1, None, 0.3], [Interval(0.0, 0.4, 0.1, "x"), None])
+    assert bars["array"] == [pytest.approx(0.3), None, None]
+    assert bars["arrayminus"] == [pytest.approx(0.1), None, None]
+    assert bars["visible"] and not charts.whiskers([0.1], [None])["visible"]
 
 
 def test_bars_of_sizes_and_exposures_are_the_figures():
@@ -90,7 +87,7 @@ def test_bars_of_sizes_and_exposures_are_the_figures():
     for bar in charts.by_size(streams).data:
         assert list(zip(bar.x, bar.y, strict=True)) == list(streams[bar.name].by_size)
     for bar in charts.exposures(streams).data:
-        assert list(bar.y) == [each.value for _, each in streams[bar.name].exposures]
+        assert list(bar.y) == [exposure.value for _, exposure in streams[bar.name].exposures]
 
 
 def test_turnover_is_that_of_every_week():

@@ -1,4 +1,4 @@
-"""How figures are spelled."""
+"""Figures as text."""
 
 from __future__ import annotations
 

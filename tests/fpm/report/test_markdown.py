@@ -19,11 +19,11 @@ def cells(line: str) -> list[str]:
 
 def test_every_table_is_there_with_as_many_cells_in_every_row():
     blocks = [block.splitlines() for block in markdown(sample_report()).split("\n\n") if block.startswith("|")]
-    written = [table for table in tables(sample_report()).values() if table.rows]
-    assert len(blocks) == len(written)
+    filled = [table for table in tables(sample_report()).values() if table.rows]
+    assert len(blocks) == len(filled)
     for lines in blocks:
         assert len({len(cells(line)) for line in lines}) == 1
-    assert sorted(len(lines) - 2 for lines in blocks) == sorted(len(table.rows) for table in written)
+    assert sorted(len(lines) - 2 for lines in blocks) == sorted(len(table.rows) for table in filled)
 
 
 def test_headings_are_those_of_the_page_in_its_order():
@@ -32,9 +32,9 @@ def test_headings_are_those_of_the_page_in_its_order():
     assert text == [heading for heading in page if heading in text] and len(text) >= 6
 
 
-def test_their_rows_are_marked_as_theirs():
-    theirs = [line for line in markdown(sample_report()).splitlines() if "their" in line and line.startswith("|")]
-    assert len(theirs) == 5 and all(cells(line)[0].startswith("*their ") for line in theirs)
+def test_published_rows_are_marked():
+    published = [line for line in markdown(sample_report()).splitlines() if "their" in line and line.startswith("|")]
+    assert len(published) == 5 and all(cells(line)[0].startswith("*their ") for line in published)
     assert "not reproduced here" in markdown(sample_report())
 
 

@@ -1,4 +1,4 @@
-"""The page: self-contained, the same bytes twice, and honest about what is missing."""
+"""The page: self-contained, the same bytes twice, absent figures shown as absent."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ def test_text_from_data_is_escaped(page):
     assert "price 0 with &lt;volume&gt;" in page
 
 
-def test_the_source_reports_figures_are_labelled_as_theirs(page):
+def test_published_figures_are_labelled(page):
     assert "their dual-stream GRU" in page
     assert "not reproduced here" in page
-    # as the source report states them, and in rows that are marked as theirs
-    theirs = re.findall(r'<tr class="theirs">(.*?)</tr>', page)
-    assert [re.findall(r"<td[^>]*>([^<]*)</td>", row)[1] for row in theirs] == [
+    # as the source report states them, in rows of their own class
+    published = re.findall(r'<tr class="theirs">(.*?)</tr>', page)
+    assert [re.findall(r"<td[^>]*>([^<]*)</td>", row)[1] for row in published] == [
         "0.106",
         "0.109",
         "11.00 %",
@@ -93,7 +93,7 @@ def test_the_source_reports_figures_are_labelled_as_theirs(page):
     ]
 
 
-def test_independent_periods_and_intervals_are_said(page):
+def test_independent_periods_and_intervals_are_shown(page):
     figures = sample_report().streams["dual"]
     assert f"<strong>{figures.independent_periods} independent periods.</strong>" in page
     assert f"[{number(figures.newey_west.low)}, {number(figures.newey_west.high)}]" in page
@@ -106,12 +106,12 @@ def test_a_history_too_short_for_anything_still_makes_a_page():
 
 
 def test_the_twin_holds_what_the_page_shows():
-    data = sample_report()
-    held = json.loads(twin(data))
-    assert held["streams"]["dual"]["rank_ic"] == data.streams["dual"].rank_ic
-    assert held["streams"]["dual"]["series"][0][0] == "2025-06-02"
-    assert held["portfolios"]["ALL"]["total_return"] == data.portfolios["ALL"].total_return
-    assert held["quarantined"][0]["count"] == 12
+    report = sample_report()
+    values = json.loads(twin(report))
+    assert values["streams"]["dual"]["rank_ic"] == report.streams["dual"].rank_ic
+    assert values["streams"]["dual"]["series"][0][0] == "2025-06-02"
+    assert values["portfolios"]["ALL"]["total_return"] == report.portfolios["ALL"].total_return
+    assert values["quarantined"][0]["count"] == 12
 
 
 def test_an_empty_deployment_has_a_page_too():

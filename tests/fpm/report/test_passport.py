@@ -1,4 +1,4 @@
-"""A passport: sealed, the same bytes for the same content, and the first difference by its place."""
+"""A passport: its seal, the same bytes for the same content, and the first difference by its keys."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_the_seal_is_the_sha256_of_the_rest_in_canonical_form():
         (seal(CONTENT).replace(b"sha256", b"sha255"), "FPM-PASS-002"),
     ],
 )
-def test_what_is_no_sound_passport_is_refused(document, code):
+def test_an_unsound_passport_is_refused(document, code):
     with pytest.raises(InputRefused, match=code):
         unseal(document)
 
 
-def test_the_first_difference_is_named_by_its_place():
+def test_the_first_difference_is_named_by_its_keys():
     stated = {"a": {"x": 1, "y": [1, 2]}, "b": 3}
     assert first_difference(stated, {"b": 3, "a": {"y": [1, 2], "x": 1.0}}) is None
     assert first_difference(stated, {"a": {"x": 1, "y": [1, 5]}, "b": 4}) == Difference(("a", "y", "1"), "2", "5")
@@ -56,24 +56,24 @@ def test_the_first_difference_is_named_by_its_place():
 
 
 def test_the_headline_holds_every_figure_and_no_series():
-    data = sample_report()
-    dual = headline(data)["streams"]["dual"]
-    assert dual["rank_ic"] == data.streams["dual"].rank_ic
-    assert dual["newey_west"]["low"] == data.streams["dual"].newey_west.low
-    assert dual["weeks"] == data.streams["dual"].weeks  # a count, though the series of that name is left out
+    report = sample_report()
+    dual = headline(report)["streams"]["dual"]
+    assert dual["rank_ic"] == report.streams["dual"].rank_ic
+    assert dual["newey_west"]["low"] == report.streams["dual"].newey_west.low
+    assert dual["weeks"] == report.streams["dual"].weeks  # a count, though the series of that name is left out
     assert not set(dual) & {"series"} and "weeks" not in dual["long_short"]
-    assert "curve" not in headline(data)["portfolios"]["ALL"]
-    json.dumps(headline(data), allow_nan=False)
+    assert "curve" not in headline(report)["portfolios"]["ALL"]
+    json.dumps(headline(report), allow_nan=False)
 
 
 def test_plain_values():
-    told = plain({"day": date(2025, 1, 2), "nan": float("nan"), "series": (1, 2), "weeks": 3}, SERIES)
-    assert told == {"day": "2025-01-02", "nan": None, "weeks": 3}
+    values = plain({"day": date(2025, 1, 2), "nan": float("nan"), "series": (1, 2), "weeks": 3}, SERIES)
+    assert values == {"day": "2025-01-02", "nan": None, "weeks": 3}
     assert plain({"series": (1, 2)}) == {"series": [1, 2]}
 
 
 def test_another_figure_is_another_passport():
-    data = sample_report()
-    other = replace(data, streams={**data.streams, "dual": replace(data.streams["dual"], rank_ic=0.5)})
-    assert seal(headline(data)) != seal(headline(other))
-    assert first_difference(headline(data), headline(other)).at == ("streams", "dual", "rank_ic")
+    report = sample_report()
+    other = replace(report, streams={**report.streams, "dual": replace(report.streams["dual"], rank_ic=0.5)})
+    assert seal(headline(report)) != seal(headline(other))
+    assert first_difference(headline(report), headline(other)).keys == ("streams", "dual", "rank_ic")

@@ -1,9 +1,9 @@
-"""The order of a report: every part it names is made by somebody, and everything made is shown once."""
+"""The order of a report: every part has a table or a plot, and each of these appears once."""
 
 from __future__ import annotations
 
 from fpm.report.page import plots
-from fpm.report.sections import SECTIONS, shown
+from fpm.report.sections import SECTIONS, sections_with
 from fpm.report.tables import TABLES
 from tests.fpm.report.sample_report import sample_report
 
@@ -16,8 +16,8 @@ def test_every_table_and_every_plot_has_one_place():
 
 
 def test_sections_without_parts_are_left_out():
-    found = shown({("plot", "decay"), ("table", "coverage")})
-    assert [(section.heading, [part.name for part in section.parts]) for section in found] == [
+    sections = sections_with({("plot", "decay"), ("table", "coverage")})
+    assert [(section.heading, [part.name for part in section.parts]) for section in sections] == [
         ("Where it works, and what it is", ["decay"]),
         ("Data", ["coverage"]),
     ]

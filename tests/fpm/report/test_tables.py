@@ -1,4 +1,4 @@
-"""The tables as text: every row as wide as its columns, nothing invented where a figure is absent."""
+"""The tables as text: every row as wide as its columns, a dash for every absent figure."""
 
 from __future__ import annotations
 
@@ -18,99 +18,99 @@ def test_every_row_has_a_cell_for_every_column():
         assert all(isinstance(cell, str) and cell for row in table.rows for cell in row.cells if row.cells[0]), name
 
 
-def test_the_headline_shows_our_figures_and_theirs_in_one_column():
-    data = sample_report()
-    rows = {row.cells[0]: row for row in tables(data)["headline"].rows}
-    assert rows["dual"].cells[1] == f"{data.streams['dual'].rank_ic:.3f}"
+def test_the_headline_shows_our_figures_and_the_published_ones():
+    report = sample_report()
+    rows = {row.cells[0]: row for row in tables(report)["headline"].rows}
+    assert rows["dual"].cells[1] == f"{report.streams['dual'].rank_ic:.3f}"
     assert rows["their dual-stream GRU"].cells[1:6] == ("0.109", "90.9 %", "5.95", "76.5 %", "11.5 %")
-    assert [row.theirs for row in rows.values()] == [False, False, False, True, True]
+    assert [row.published for row in rows.values()] == [False, False, False, True, True]
 
 
 def test_an_absent_figure_is_a_dash():
-    data = sample_report(sessions=8, symbols=4)
-    headline = {row.cells[0]: row.cells for row in tables(data)["headline"].rows}
+    report = sample_report(sessions=8, symbols=4)
+    headline = {row.cells[0]: row.cells for row in tables(report)["headline"].rows}
     assert headline["dual"][2:4] == (DASH, DASH)  # a year and an information ratio of two weeks
-    certainty = {row.cells[0]: row.cells for row in tables(data)["certainty"].rows}
+    certainty = {row.cells[0]: row.cells for row in tables(report)["certainty"].rows}
     assert certainty["dual"][2:5] == (DASH, DASH, DASH)
 
 
-def test_years_are_rows_and_say_how_many_sessions_they_have():
-    data = sample_report()
-    (row,) = tables(data)["by-year"].rows
-    ((year, mean, count),) = data.streams["dual"].by_year
-    (sure,) = data.streams["dual"].by_year_intervals
+def test_years_are_rows_with_their_number_of_sessions():
+    report = sample_report()
+    (row,) = tables(report)["by-year"].rows
+    ((year, mean, count),) = report.streams["dual"].by_year
+    (bounds,) = report.streams["dual"].by_year_intervals
     assert row.cells[0] == str(year) == "2025"
-    assert row.cells[3] == f"{mean:.3f} [{sure.low:.3f}, {sure.high:.3f}] ({count})"
+    assert row.cells[3] == f"{mean:.3f} [{bounds.low:.3f}, {bounds.high:.3f}] ({count})"
 
 
-def test_every_way_to_be_filled_and_every_variant_is_a_row_with_its_interval():
-    data, written = sample_report(), tables(sample_report())
-    assert [row.cells[0] for row in written["bases"].rows] == ["close", "next open", "next close", "next vwap"]
-    found = dict(data.streams["traditional"].bases)["next open"]
-    assert f"{written['bases'].rows[1].cells[2]} ".startswith(f"{number(found.value)} {interval(found.interval)}")
-    assert [row.cells[0] for row in written["variants"].rows] == [
+def test_every_execution_basis_and_every_variant_is_a_row_with_its_interval():
+    report, filled = sample_report(), tables(sample_report())
+    assert [row.cells[0] for row in filled["bases"].rows] == ["close", "next open", "next close", "next vwap"]
+    basis = dict(report.streams["traditional"].bases)["next open"]
+    assert f"{filled['bases'].rows[1].cells[2]} ".startswith(f"{number(basis.value)} {interval(basis.interval)}")
+    assert [row.cells[0] for row in filled["variants"].rows] == [
         "all names",
         "fillable",
         "neutral to industry",
         "neutral to styles",
         "neutral to styles and industry",
     ]
-    series = [value for _, value in data.streams["dual"].series]
-    assert written["variants"].rows[0].cells[3].startswith(number(sum(series) / len(series)))
-    (style,) = written["exposures"].rows
+    series = [value for _, value in report.streams["dual"].series]
+    assert filled["variants"].rows[0].cells[3].startswith(number(sum(series) / len(series)))
+    (style,) = filled["exposures"].rows
     assert style.cells[0] == "size" and style.cells[1].startswith(
-        number(data.streams["fingerprint"].exposures[0][1].value)
+        number(report.streams["fingerprint"].exposures[0][1].value)
     )
 
 
-def test_what_was_earned_has_intervals_and_a_deflated_sharpe_ratio_once_there_are_weeks_enough():
+def test_long_short_figures_have_intervals_and_a_deflated_sharpe_ratio_with_enough_weeks():
     few, many = (tables(sample_report(sessions))["earned"].rows[2].cells for sessions in (40, 90))
     assert few[1:] == (DASH,) * 10
-    of = sample_report(90).streams["dual"].sharpe
+    ratio = sample_report(90).streams["dual"].sharpe
     assert many[6:] == (
-        number(of.annual, 2),
-        f"[{number(of.low, 2)}, {number(of.high, 2)}]",
-        percent(of.probabilistic, 1),
-        percent(of.deflated, 1),
+        number(ratio.annual, 2),
+        f"[{number(ratio.low, 2)}, {number(ratio.high, 2)}]",
+        percent(ratio.probabilistic, 1),
+        percent(ratio.deflated, 1),
         "2",
     )
-    assert many[1].startswith("[") and of.deflated < of.probabilistic
+    assert many[1].startswith("[") and ratio.deflated < ratio.probabilistic
 
 
-def test_every_group_is_a_row_and_what_the_weeks_say_has_its_interval():
-    data, written = sample_report(), tables(sample_report())
-    of = data.streams["dual"]
-    rows = written["by-group"].rows
-    assert [row.cells[0] for row in rows] == [str(group + 1) for group in range(len(of.groups))]
-    sure = of.group_intervals[-1]
-    assert rows[-1].cells[3] == f"{percent(of.groups[-1])} [{percent(sure.low)}, {percent(sure.high)}]"
-    cells = written["hits"].rows[2].cells
-    assert cells[2] == interval(of.rank_ic_interval) and cells[3].startswith(f"{percent(of.hit_rate.value, 0)} [")
+def test_every_group_is_a_row_and_weekly_figures_have_their_interval():
+    report, filled = sample_report(), tables(sample_report())
+    dual = report.streams["dual"]
+    rows = filled["by-group"].rows
+    assert [row.cells[0] for row in rows] == [str(group + 1) for group in range(len(dual.groups))]
+    bounds = dual.group_intervals[-1]
+    assert rows[-1].cells[3] == f"{percent(dual.groups[-1])} [{percent(bounds.low)}, {percent(bounds.high)}]"
+    cells = filled["hits"].rows[2].cells
+    assert cells[2] == interval(dual.rank_ic_interval) and cells[3].startswith(f"{percent(dual.hit_rate.value, 0)} [")
     assert cells[4] == "100.0 %"
 
 
 def test_paired_differences_have_both_intervals():
-    data = sample_report()
-    (row,) = tables(data)["paired"].rows
-    (of,) = data.comparisons.values()
-    assert row.cells[2:4] == (interval(of.newey_west, 4), interval(of.bootstrap, 4))
+    report = sample_report()
+    (row,) = tables(report)["paired"].rows
+    (comparison,) = report.comparisons.values()
+    assert row.cells[2:4] == (interval(comparison.newey_west, 4), interval(comparison.bootstrap, 4))
 
 
-def test_folds_say_what_they_were_trained_on():
+def test_folds_show_their_training_sessions():
     (row,) = tables(sample_report())["folds"].rows
     assert row.cells[2:4] == ("2024-01-02 to 2025-03-03 (280)", DASH)
     assert row.cells[5] == "42, 7"
 
 
-def test_bounds_that_are_not_felt_are_not_told():
+def test_shadow_prices_below_the_tolerance_are_left_out():
     (row,) = tables(sample_report())["rebalances"].rows
     assert row.cells[2:] == ("turnover by 0.1200", "active 2.000")
 
 
-def test_tables_without_content_are_left_out_but_emptiness_of_data_is_said():
-    written = tables(ReportData("nothing yet", "2025-01-01", "us", "short", {}))
-    assert "portfolios" not in written and "oracle" not in written and "folds" not in written
-    assert written["quarantined"].empty == "nothing was kept out" and not written["quarantined"].rows
+def test_tables_without_content_are_left_out_but_the_absence_of_data_is_shown():
+    filled = tables(ReportData("nothing yet", "2025-01-01", "us", "short", {}))
+    assert "portfolios" not in filled and "oracle" not in filled and "folds" not in filled
+    assert filled["quarantined"].empty == "nothing was kept out" and not filled["quarantined"].rows
 
 
 def test_trials_are_the_settings_tried_and_at_least_one():
