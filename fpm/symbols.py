@@ -94,3 +94,16 @@ def symbol_table(spellings: Iterable[str], market: Market) -> pl.DataFrame:
     rows = [(spelling, reading.symbol, reading.reason_code, reading.reason) for spelling, reading in readings]
     schema = {"spelling": pl.String, "symbol": pl.String, "reason_code": pl.String, "reason": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def with_symbols(rows: pl.DataFrame, market: Market) -> pl.DataFrame:
+    """`rows` in their order, with the canonical `symbol` (null where refused) and the file's own as `spelling`.
+
+    `symbol_code` and `symbol_reason` say why a symbol is refused; they are empty where it is not.
+    """
+    spelled = rows.rename({"symbol": "spelling"}).with_columns(pl.col("spelling").cast(pl.String))
+    table = symbol_table(spelled["spelling"].drop_nulls().unique(), market)
+    table = table.rename({"reason_code": "symbol_code", "reason": "symbol_reason"})
+    return spelled.join(table, on="spelling", how="left", maintain_order="left").with_columns(
+        pl.col("symbol_code").fill_null(UNSAFE), pl.col("symbol_reason").fill_null("the row has no symbol")
+    )

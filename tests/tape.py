@@ -1,13 +1,13 @@
 """Vendor bars for tests: a small seeded random walk in ticks, as a vendor of each market would write it."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 SYMBOLS = {"cn": ("600000.SH", "600519.SH", "000001.SZ"), "us": ("AAPL", "IBM", "GE"), "nse": ("TCS", "INFY", "SBIN")}
-LABELS = {  # minute of the day a bar is stamped with, by END
+LABELS = {  # minute of the day in a bar's stamp, by END
     "cn": (565, *range(571, 691), *range(781, 901)),
     "us": tuple(range(570, 961)),
     "nse": tuple(range(556, 931)),
@@ -35,7 +35,7 @@ def _symbol(market: str, session: date, symbol: str, rng: np.random.Generator) -
     reach = np.rint(np.abs(rng.normal(0.0, 2.0, len(labels))) * wide + wide) * ~silent * ~calls
     high, low = np.maximum(opening, close) + reach, np.minimum(opening, close) - reach
     volume = rng.integers(1, 50, len(labels)) * 100 * ~silent
-    midnight = datetime(session.year, session.month, session.day)
+    midnight = datetime.combine(session, time.min)
     return pl.DataFrame(
         {
             "symbol": symbol,
@@ -51,7 +51,7 @@ def _symbol(market: str, session: date, symbol: str, rng: np.random.Generator) -
 
 
 def write(frame: pl.DataFrame, path: Path) -> Path:
-    """As Parquet, or CSV by the name's suffix; returns the path."""
+    """Write `frame` as Parquet or CSV, by the path's suffix; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":
         frame.write_csv(path, datetime_format="%Y-%m-%d %H:%M:%S")
@@ -61,13 +61,13 @@ def write(frame: pl.DataFrame, path: Path) -> Path:
 
 
 def moved(frame: pl.DataFrame, minutes: int) -> pl.DataFrame:
-    """Every stamp that much later."""
+    """`frame` with every stamp `minutes` later."""
     return frame.with_columns(pl.col("minute") + timedelta(minutes=minutes))
 
 
 def by_start(market: str) -> pl.DataFrame:
-    """The same bars stamped by START: the Chinese opening call keeps 09:25, the US cross is left out."""
-    frame, time = tape(market), pl.col("minute").dt.time()
-    call = time == {"cn": pl.time(9, 25), "us": pl.time(9, 30), "nse": pl.time(9, 0)}[market]
-    kept = frame.filter(call) if market == "cn" else frame.clear()
-    return pl.concat([kept, moved(frame.filter(~call), -1)]).sort("symbol", "minute")
+    """The same bars stamped by START: the Chinese opening call keeps 09:25, the US cross is absent."""
+    frame, clock = tape(market), pl.col("minute").dt.time()
+    call = clock == {"cn": pl.time(9, 25), "us": pl.time(9, 30), "nse": pl.time(9, 0)}[market]
+    opening = frame.filter(call) if market == "cn" else frame.clear()
+    return pl.concat([opening, moved(frame.filter(~call), -1)]).sort("symbol", "minute")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.errors import FpmError
-from fpm.ingest.bar_files import RawFile, read_file, refuse
-from fpm.ingest.quarantine import SLACK
+from fpm.ingest.bar_files import RawFile, read_file
+from fpm.ingest.quarantine import SLACK, Check, first_faults
+from fpm.ingest.stamps import sessions_of
+from fpm.ingest.vendor_files import refusal
 from fpm.schema import DAILY_BARS, INDEX_MEMBERS, PRICES, Table
-from fpm.sessions import Market, sessions_between
-from fpm.symbols import symbol_table
+from fpm.symbols import with_symbols
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fpm.sessions import Market
 
 KINDS = {"float64": pl.Float64(), "bool": pl.Boolean(), "string": pl.String(), "date": pl.Date()}
 TRUTH = {"true": True, "false": False, "1": True, "0": False, None: None}
@@ -24,7 +25,11 @@ TRUTH = {"true": True, "false": False, "1": True, "0": False, None: None}
 
 @dataclass(frozen=True)
 class ReferenceRows:
-    """Rows sorted by session and key; bad ones as the vendor wrote them, with session, reason_code, reason, source."""
+    """Rows of one file.
+
+    `frame`: good rows, sorted by session and key. `quarantined`: bad rows as the vendor wrote them, with session,
+    reason_code, reason, source.
+    """
 
     path: Path
     table: str
@@ -37,10 +42,12 @@ class ReferenceRows:
 
 
 def read_daily(path: Path, market: Market) -> ReferenceRows:
-    """One row a symbol and session. Absent columns: `adj_factor` 1, `suspended` where nothing traded, `turnover`
-    from float shares where given, the rest unavailable.
+    """Daily bars of a file: one row a symbol and session.
 
-    Raises InputRefused as `bar_files.read_file` does, or 135 where the calendar does not reach.
+    Absent columns are filled: `adj_factor` 1, `suspended` where nothing traded, `turnover` from float shares where the
+    file has them; the rest is unavailable.
+
+    Raises InputRefused as `bar_files.read_file` does; also 029 no session, CAL-001 the calendar does not reach.
     """
     optional = tuple(name for name in DAILY_BARS.columns if name not in ("symbol", *PRICES, "volume"))
     raw = read_file(path, ("symbol", "session", *PRICES, "volume"), optional)
@@ -54,23 +61,28 @@ def read_daily(path: Path, market: Market) -> ReferenceRows:
     outside = pl.any_horizontal(*((pl.col(name) > top) | (pl.col(name) < bottom) for name in PRICES))
     numbers = [name for name, kind in DAILY_BARS.columns.items() if kind == "float64" and name in filled.columns]
     checks = [
-        ("FPM-IN-024", pl.any_horizontal(pl.col(numbers).is_infinite()), "an infinite number"),
-        ("FPM-IN-022", pl.any_horizontal(pl.col(numbers) < 0), "a negative number"),
-        ("FPM-IN-023", pl.col("adj_factor") == 0, "adj_factor is 0"),
-        ("FPM-IN-021", outside, "a price outside [low, high]"),
+        Check(
+            code="FPM-IN-024",
+            condition=pl.any_horizontal(pl.col(numbers).is_infinite()),
+            wrong="an infinite number",
+        ),
+        Check(code="FPM-IN-022", condition=pl.any_horizontal(pl.col(numbers) < 0), wrong="a negative number"),
+        Check(code="FPM-IN-023", condition=pl.col("adj_factor") == 0, wrong="adj_factor is 0"),
+        Check(code="FPM-IN-021", condition=outside, wrong="a price outside [low, high]"),
     ]
-    return _judged(raw, filled, market, DAILY_BARS, checks)
+    return _reference_rows(raw, filled, market, DAILY_BARS, checks)
 
 
 def read_members(path: Path, market: Market) -> ReferenceRows:
-    """One row an index, session and symbol; weights in shares of 1 within an index and session.
+    """Index members of a file: one row an index, session and symbol; weights in shares of 1 within each.
 
     Raises InputRefused as `bar_files.read_file` does.
     """
     raw = read_file(path, ("index", "session", "symbol", "weight"), ())
     typed = _typed(raw, INDEX_MEMBERS.columns)
     bad = pl.col("weight").is_infinite() | (pl.col("weight") < 0)
-    return _judged(raw, typed, market, INDEX_MEMBERS, [("FPM-IN-022", bad, "weight is no weight")])
+    checks = [Check(code="FPM-IN-022", condition=bad, wrong="weight is no weight")]
+    return _reference_rows(raw, typed, market, INDEX_MEMBERS, checks)
 
 
 def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
@@ -78,22 +90,30 @@ def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
 
 
 def _typed(raw: RawFile, kinds: dict[str, str]) -> pl.DataFrame:
-    """Declared types; a value that does not fit refuses the file."""
-    wanted = {name: kinds.get(name, "date") for name in raw.frame.columns if name == "session" or name in kinds}
-    for name, kind in wanted.items():
+    """The declared columns in their types. Raises InputRefused 008 where a value does not fit."""
+    columns = {name: kinds.get(name, "date") for name in raw.frame.columns if name == "session" or name in kinds}
+    for name, kind in columns.items():
         if kind == "float64" and raw.path.suffix == ".parquet" and raw.frame[name].dtype == pl.String:
-            wrong = f"column {name} is String, expected float64"
-            raise refuse("FPM-IN-008", raw.path, wrong, "store numbers as numbers; no silent cast is made")
+            raise refusal(
+                raw.path,
+                code="FPM-IN-008",
+                wrong=f"column {name} is String, expected float64",
+                todo="store numbers as numbers; no silent cast is made",
+            )
     try:
-        typed = raw.frame.select("row", *(_cast(raw.frame[name], kind) for name, kind in wanted.items()))
+        typed = raw.frame.select("row", *(_cast(raw.frame[name], kind) for name, kind in columns.items()))
     except pl.exceptions.PolarsError as error:
-        wrong = f"a column does not fit its type ({str(error).splitlines()[0][:120]})"
-        raise refuse("FPM-IN-008", raw.path, wrong, "store numbers as numbers and dates as dates") from None
+        raise refusal(
+            raw.path,
+            code="FPM-IN-008",
+            wrong=f"a column does not fit its type ({str(error).splitlines()[0][:120]})",
+            todo="store numbers as numbers and dates as dates",
+        ) from None
     return typed.with_columns(pl.selectors.float().fill_nan(None))
 
 
 def _cast(column: pl.Series, kind: str) -> pl.Series:
-    """In the declared type; text only becomes a date (ISO, with or without dashes), a truth value or a number."""
+    """`column` in its declared type; text becomes a date (ISO, with or without dashes), a truth value or a number."""
     if column.dtype == pl.String and kind == "date":
         return column.str.replace_all("-", "").str.to_date("%Y%m%d")
     if column.dtype == pl.String and kind == "bool":
@@ -101,42 +121,25 @@ def _cast(column: pl.Series, kind: str) -> pl.Series:
     return column.cast(KINDS[kind])
 
 
-def _sessions(path: Path, days: pl.Series, market: Market) -> list[date]:
-    first, last = days.min(), days.max()
-    if not isinstance(first, date) or not isinstance(last, date):
-        raise refuse("FPM-IN-029", path, "no row has a session", "add sessions as dates")
-    try:
-        return sessions_between(market, first, last)
-    except FpmError as error:
-        raise refuse(error.code, path, error.wrong, error.todo) from None
-
-
-def _judged(
-    raw: RawFile, typed: pl.DataFrame, market: Market, of: Table, checks: list[tuple[str, pl.Expr, str]]
+def _reference_rows(
+    raw: RawFile, typed: pl.DataFrame, market: Market, table: Table, checks: list[Check]
 ) -> ReferenceRows:
-    """Rows with a code, a session and no fault; of rows with equal keys none is kept."""
-    keys = ["session", *of.keys]
-    table = symbol_table(typed["symbol"].drop_nulls(), market)
-    named = typed.rename({"symbol": "spelling"}).join(table, on="spelling", how="left", maintain_order="left")
-    days = named["session"].drop_nulls()
-    sessions = _sessions(raw.path, days, market)
-    asked = [
-        (
-            pl.col("reason_code").fill_null("FPM-IN-031"),
-            pl.col("symbol").is_null(),
-            pl.col("reason").fill_null("the row has no symbol"),
-        ),
-        (pl.lit("FPM-IN-135"), ~pl.col("session").is_in(sessions).fill_null(False), pl.lit("no session of the market")),
-        *((pl.lit(code), condition, pl.lit(text)) for code, condition, text in checks),
-        (pl.lit("FPM-IN-015"), pl.struct(*keys).is_duplicated(), pl.lit("two rows of one key")),
+    """Rows with a symbol, a session and no fault; of rows with equal keys none stays."""
+    keys = ["session", *table.keys]
+    named = with_symbols(typed, market)
+    if named["session"].null_count() == named.height:
+        raise refusal(raw.path, code="FPM-IN-029", wrong="no row has a session", todo="add sessions as dates")
+    sessions = sessions_of(raw.path, named["session"], market)
+    no_session = ~pl.col("session").is_in(sessions).fill_null(False)
+    all_checks = [
+        Check(code=pl.col("symbol_code"), condition=pl.col("symbol").is_null(), wrong="{symbol_reason}"),
+        Check(code="FPM-IN-135", condition=no_session, wrong="no session of the market"),
+        *checks,
+        Check(code="FPM-IN-015", condition=pl.struct(*keys).is_duplicated(), wrong="two rows of one key"),
     ]
-    code, reason = pl.lit(None, pl.String), pl.lit(None, pl.String)
-    for its_code, condition, its_reason in reversed(asked):
-        bad = condition.fill_null(False)
-        code, reason = pl.when(bad).then(its_code).otherwise(code), pl.when(bad).then(its_reason).otherwise(reason)
-    judged = named.with_columns(code.alias("reason_code"), reason.alias("reason"))
-    faults = judged.filter(pl.col("reason_code").is_not_null()).select("row", "session", "reason_code", "reason")
-    good = judged.filter(pl.col("reason_code").is_null()).drop("row", "spelling", "reason_code", "reason").sort(*keys)
+    faults = first_faults(named, all_checks)
+    good = named.join(faults, on="row", how="anti", maintain_order="left")
+    good = good.drop("row", "spelling", "symbol_code", "symbol_reason").sort(*keys)
     original = raw.frame.drop("session").join(faults, on="row", how="inner", maintain_order="left")
     original = original.with_columns(pl.lit(raw.path.name).alias("source"))
-    return ReferenceRows(raw.path, of.name, raw.sha256, raw.frame.height, good, original, raw.synonyms, raw.ignored)
+    return ReferenceRows(raw.path, table.name, raw.sha256, raw.frame.height, good, original, raw.synonyms, raw.ignored)

@@ -1,4 +1,4 @@
-"""What a caller hands over: folders and files -> bar files, a daily table, index members, and batches by session."""
+"""Deliveries: folders and files -> bar files, a daily table, index members, and batches by session."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Refused:
-    """One file refused whole."""
+    """One file that is refused whole, with the reason."""
 
     path: Path
     refusal: InputRefused
 
 
 def find(paths: Sequence[Path]) -> Delivery:
-    """A folder gives `minute_bars/*`, or without that sub-folder every bar file in it, and its two other tables.
+    """The files below `paths`: of a folder `minute_bars/*`, else its bar files, and its two other tables.
 
     Raises UsageError for a path that does not exist, a file of another kind, or a folder without any table.
     """
-    found = [file for path in paths for file in _below(path)]
-    daily, members = ([file for file in found if file.stem == name] for name in (DAILY, MEMBERS))
-    bars = sorted(set(found) - set(daily) - set(members))
+    files = [file for path in paths for file in _below(path)]
+    daily, members = ([file for file in files if file.stem == name] for name in (DAILY, MEMBERS))
+    bars = sorted(set(files) - set(daily) - set(members))
     return Delivery(tuple(bars), tuple(sorted(set(daily))), tuple(sorted(set(members))))
 
 
@@ -53,16 +53,18 @@ def _below(path: Path) -> list[Path]:
     if path.is_file() and path.suffix in SUFFIXES:
         return [path]
     inner = path / "minute_bars"
-    found = _tables(inner) + [file for file in _tables(path) if file.stem in (DAILY, MEMBERS)]
+    files = _tables(inner) + [file for file in _tables(path) if file.stem in (DAILY, MEMBERS)]
     if path.is_dir() and not inner.is_dir():
-        found = _tables(path)
-    if not found:
-        what = "does not exist" if not path.exists() else f"holds no {' or '.join(SUFFIXES)} file"
-        wrong = f"{path} {what}"
+        files = _tables(path)
+    if not files:
+        fault = "does not exist" if not path.exists() else f"holds no {' or '.join(SUFFIXES)} file"
         raise UsageError(
-            code="FPM-CFG-101", wrong=wrong, effect="nothing was read", todo="name a folder of raw tables, or bar files"
+            code="FPM-CFG-101",
+            wrong=f"{path} {fault}",
+            effect="nothing was read",
+            todo="name a folder of raw tables, or bar files",
         )
-    return found
+    return files
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -72,9 +74,9 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def batches(paths: Sequence[Path]) -> list[list[Path]]:
-    """Files that share a day belong to one batch, so that each session is complete in one; batches by first day.
+    """Batches of files by first day; files that share a day share a batch, so that each session is complete in one.
 
-    A file that cannot be read is a batch of its own: reading it again says why.
+    An unreadable file is a batch of its own: reading it again raises the reason.
     """
     groups: list[tuple[set[date], list[Path]]] = []
     for path in paths:
@@ -98,13 +100,13 @@ def _days(path: Path) -> set[date]:
 
 
 def read_all(
-    paths: Sequence[Path], market: Market, now: datetime, known: Conventions | None
+    paths: Sequence[Path], market: Market, now: datetime, fallback: Conventions | None
 ) -> tuple[list[Parsed], list[Refused]]:
-    """Read every file; a refused one is set aside and the others go on."""
+    """Every file that can be read, and the refused ones; `now` and `fallback` as in `read_bars`."""
     parsed, refused = [], []
     for path in paths:
         try:
-            parsed.append(read_bars(path, market, now, known))
-        except InputRefused as refusal:
-            refused.append(Refused(path, refusal))
+            parsed.append(read_bars(path, market, now, fallback))
+        except InputRefused as error:
+            refused.append(Refused(path, error))
     return parsed, refused

@@ -1,4 +1,4 @@
-"""What an ingest did, in numbers that balance: rows in = rows out + quarantined + deduplicated."""
+"""The account of an ingest, in numbers that balance: rows in = rows out + quarantined + deduplicated."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class IngestReport:
-    """Filled while an ingest goes on.
+    """Counts of one ingest, filled while it runs.
 
-    Rows count minute bars of accepted files. `missing_minutes`: where vendors deliver every minute, those absent.
-    `touched` sessions were looked at: `changed` got new or revised rows, `unchanged` held these values already;
-    `taken` files were ingested before and skipped, `sessions` counts theirs too. `reference` counts the
-    daily and index-member files: rows in, out, quarantined. `unavailable`: flows of the profile no file had.
-    `ticks`: of a delivery of Level-2 records, how they became these bars (see `fpm.ticks.report`).
+    Rows count minute bars of accepted files. `missing_minutes`: absent minutes, where vendors deliver every minute.
+    Of the `touched` sessions `changed` got new or revised rows, `unchanged` had these values before. `skipped` files
+    were ingested before; `sessions` counts theirs too. `reference` counts the rows of daily and index-member files.
+    `unavailable`: flows of the profile that no file has. `ticks`: the account of Level-2 records (`fpm.ticks.report`).
     """
 
     profile: str = ""
@@ -33,7 +32,7 @@ class IngestReport:
     touched: set[date] = field(default_factory=set)
     changed: int = 0
     unchanged: int = 0
-    taken: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     symbols: set[str] = field(default_factory=set)
     rows_in: int = 0
     rows_out: int = 0
@@ -50,14 +49,14 @@ class IngestReport:
     reference: dict[str, dict[str, int]] = field(default_factory=dict)
     ticks: dict[str, Any] = field(default_factory=dict)
 
-    def add_taken(self, path: Path, sessions: Sequence[date] | None) -> None:
-        """Note a file skipped because it was ingested before; nothing where `sessions` is None."""
+    def add_skipped(self, path: Path, sessions: Sequence[date] | None) -> None:
+        """Count a file that was ingested before, with its sessions; do nothing where `sessions` is None."""
         if sessions is not None:
-            self.taken.append(path.name)
+            self.skipped.append(path.name)
             self.sessions.update(sessions)
 
     def add_outcome(self, session: date, status: str) -> None:
-        """Note how the publication of one session ended."""
+        """Count one session by the outcome of its publication."""
         self.sessions.add(session)
         self.touched.add(session)
         self.changed += status == "published"
@@ -80,16 +79,16 @@ class IngestReport:
         self.synonyms.update(report.synonyms)
         self.ignored.update(report.ignored)
         self.derived.update(report.derived)
-        seen = asdict(report.conventions)
-        del seen["seen"]
-        text = ", ".join(f"{name} {value}" for name, value in seen.items())
+        conventions = asdict(report.conventions)
+        del conventions["seen"]
+        text = ", ".join(f"{name} {value}" for name, value in conventions.items())
         self.conventions.setdefault(text, []).append(report.name)
 
     def add_refused(self, refused: Sequence[Refused]) -> None:
-        """Note files refused whole."""
+        """List files refused whole."""
         self.refused += [
-            {"file": each.path.name, "code": each.refusal.code, "wrong": each.refusal.wrong, "todo": each.refusal.todo}
-            for each in refused
+            {"file": file.path.name, "code": file.refusal.code, "wrong": file.refusal.wrong, "todo": file.refusal.todo}
+            for file in refused
         ]
 
     def add_reference(self, table: str, rows_in: int, faults: pl.DataFrame) -> None:
@@ -109,7 +108,7 @@ class IngestReport:
             "last": str(sessions[-1]) if sessions else None,
             "changed": self.changed,
             "unchanged": self.unchanged,
-            "taken_before": len(self.taken),
+            "taken_before": len(self.skipped),
             "symbols": len(self.symbols),
             "rows_in": self.rows_in,
             "rows_out": self.rows_out,

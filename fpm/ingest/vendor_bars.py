@@ -1,35 +1,37 @@
-"""From a vendor's file to rows of the lake: conventions told, minutes placed in slots, bad rows set aside."""
+"""From a vendor's file to rows of the lake: conventions detected, minutes in their slots, bad rows set aside."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from fpm.errors import FpmError, InputRefused
-from fpm.ingest.bar_files import NUMBERS, RawFile, read_file, refuse
+from fpm.errors import InputRefused
+from fpm.ingest.bar_files import NUMBERS, RawFile, read_file
 from fpm.ingest.conventions import DAY, LOT, Conventions, detect
-from fpm.ingest.quarantine import RULES, amount_faults, duplicates, incomplete, row_faults
+from fpm.ingest.quarantine import RULES, amount_faults, deduplicate, incomplete, row_faults
+from fpm.ingest.stamps import local_times, session_in_name, sessions_of
+from fpm.ingest.vendor_files import refusal
 from fpm.schema import MINUTE_BARS, PRICES
-from fpm.sessions import UTC, Market, sessions_between
-from fpm.symbols import symbol_table
+from fpm.symbols import with_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from pathlib import Path
 
-NAMED_DAY = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
+    from fpm.sessions import Market
+
 # Shanghai closes by a call auction since this day; before, its 15:00 bar was continuous trading.
 SH_CLOSING_CALL = date(2018, 8, 20)
 
 
 @dataclass(frozen=True)
 class FileReport:
-    """What was made of one file. `rows` = rows out + rows with a fault; `nans` numbers that were NaN."""
+    """The account of one file. `rows` = rows out + rows with a fault; `nans`: numbers that were NaN."""
 
     name: str
     sha256: str
@@ -56,43 +58,43 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Combined:
-    """Rows of several files, sorted by session, symbol, slot; faults found only across rows (with `source`)."""
+    """Rows of several files, sorted by session, symbol, slot, and the faults that only show across rows.
+
+    `quarantined` as in `Parsed`, with `source`, the file's position. `deduplicated`: equal copies removed.
+    """
 
     frame: pl.DataFrame
     quarantined: pl.DataFrame
     deduplicated: int
 
 
-def read_bars(path: Path, market: Market, now: datetime, known: Conventions | None = None) -> Parsed:
+def read_bars(path: Path, market: Market, now: datetime, fallback: Conventions | None = None) -> Parsed:
     """Read one file of minute bars.
 
-    Times in the file are local to the exchange, or carry their zone. `now` bounds the future (aware); `known` are
-    conventions decided before, for a file too small to show its own.
-    Raises InputRefused for a file that is refused whole: see `read_file` and `detect`; also 028 future bars.
+    Times in the file are local to the exchange, or carry their zone. `now` (aware) bounds them; `fallback`: the
+    conventions of earlier files, for a file too small to show its own.
+    Raises InputRefused as `read_file` and `detect` do; also 028 future bars, 029 no time, CAL-001 beyond the calendar.
     """
     raw = read_file(path)
     if not raw.frame.height:
-        raise refuse("FPM-IN-001", path, "file has no rows", "ask the vendor for the file again")
+        raise refusal(path, code="FPM-IN-001", wrong="file has no rows", todo="ask the vendor for the file again")
     numbers, nans = _numbers(raw.frame)
     timed = _timed(raw, market, now).with_columns(numbers)
-    named = timed.join(
-        symbol_table(timed["spelling"].drop_nulls(), market), on="spelling", how="left", maintain_order="left"
-    ).with_columns(pl.col("reason_code").fill_null("FPM-IN-031"), pl.col("reason").fill_null("the row has no symbol"))
-    found = _detect(path, named, market, known)
-    placed = _place(named, market, found)
-    judged = _judge(path, placed, market)
-    faults = row_faults(judged)
-    good = judged.join(faults, on="row", how="anti", maintain_order="left") if faults.height else judged
-    complete, derived = _complete(_in_shares(good, found), raw)
+    named = with_symbols(timed, market)
+    conventions = _detect(path, named, market, fallback)
+    dated = _dated(path, _slotted(named, market, conventions), market)
+    faults = row_faults(dated)
+    good = dated.join(faults, on="row", how="anti", maintain_order="left") if faults.height else dated
+    complete, derived = _complete(_in_shares(good, conventions), raw)
     names = [name for name in ("session", *MINUTE_BARS.columns) if name in complete.columns]
-    report = FileReport(path.name, raw.sha256, raw.frame.height, found, raw.synonyms, raw.ignored, derived, nans)
+    report = FileReport(path.name, raw.sha256, raw.frame.height, conventions, raw.synonyms, raw.ignored, derived, nans)
     return Parsed(path, complete.select(*names, "row"), faults, report)
 
 
 def combine(files: Sequence[Parsed], market: Market, stored: pl.DataFrame | None = None) -> Combined:
-    """All rows of the given files in canonical order, without duplicates and without incomplete symbol-sessions.
+    """All rows of the files in canonical order, without duplicates and without incomplete symbol-sessions.
 
-    `stored` (session, symbol, slot): rows of these sessions in the lake, for files that correct a few of them.
+    `stored` (session, symbol, slot): the lake's rows of these sessions, for files that correct a few of them.
     """
     frames = [
         parsed.frame.with_columns(pl.lit(number, pl.UInt16).alias("source")) for number, parsed in enumerate(files)
@@ -100,11 +102,12 @@ def combine(files: Sequence[Parsed], market: Market, stored: pl.DataFrame | None
     bars = pl.concat(frames, how="diagonal")
     order = pl.Enum(sorted(bars["symbol"].unique().to_list()))
     bars = bars.with_columns(pl.col("symbol").cast(order)).sort("session", "symbol", "slot", "source", "row")
-    bars, doubled, lost = duplicates(bars)
-    untrue = amount_faults(bars)
-    bars = bars.join(untrue, on=["source", "row"], how="anti", maintain_order="left") if untrue.height else bars
+    single = deduplicate(bars)
+    bars, amounts = single.bars, amount_faults(single.bars)
+    bars = bars.join(amounts, on=["source", "row"], how="anti", maintain_order="left") if amounts.height else bars
     bars, holes = incomplete(bars, market, RULES[market.name], bars.clear() if stored is None else stored)
-    return Combined(bars.with_columns(pl.col("symbol").cast(pl.String)), pl.concat([doubled, untrue, holes]), lost)
+    faults = pl.concat([single.faults, amounts, holes])
+    return Combined(bars.with_columns(pl.col("symbol").cast(pl.String)), faults, single.copies)
 
 
 def original_rows(path: Path, faults: pl.DataFrame) -> pl.DataFrame:
@@ -128,7 +131,7 @@ def printed(values: np.ndarray) -> np.ndarray:
 
 
 def _numbers(frame: pl.DataFrame) -> tuple[list[pl.Series], int]:
-    """Numbers as float64, NaN as null, and how many were NaN."""
+    """Numbers as float64, NaN as null, and the count of NaN."""
     columns, nans = [], 0
     for name in (name for name in NUMBERS if name in frame.columns):
         column = frame[name]
@@ -144,106 +147,88 @@ def _timed(raw: RawFile, market: Market, now: datetime) -> pl.DataFrame:
     """The file's rows with `day`, `label` (minute of the day) and `whole` (no seconds), exchange-local."""
     minute = raw.frame["minute"]
     if not isinstance(minute.dtype, pl.Datetime):
-        wrong = f"column minute is {minute.dtype}, expected datetime"
-        raise refuse("FPM-IN-008", raw.path, wrong, "store times as timestamps")
-    if minute.dtype.time_zone:
-        minute = minute.dt.convert_time_zone(market.timezone).dt.replace_time_zone(None)
-    minute = minute.dt.cast_time_unit("us")
-    latest = (now + timedelta(minutes=RULES[market.name].future_minutes)).astimezone(market.zone).replace(tzinfo=None)
-    last = minute.max()
-    if isinstance(last, datetime) and last > latest:
-        wrong = f"{(minute > latest).sum()} rows after {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC, the last at {last}"
-        raise refuse("FPM-IN-028", raw.path, wrong, "check the source's clock and the time zone of its stamps")
+        raise refusal(
+            raw.path,
+            code="FPM-IN-008",
+            wrong=f"column minute is {minute.dtype}, expected datetime",
+            todo="store times as timestamps",
+        )
+    minute = local_times(raw.path, minute, market, now).dt.cast_time_unit("us")
     label = minute.dt.hour().cast(pl.Int16) * 60 + minute.dt.minute().cast(pl.Int16)
     return raw.frame.with_columns(
         minute,
         minute.dt.date().alias("day"),
         label.alias("label"),
         (minute.dt.truncate("1m") == minute).alias("whole"),
-    ).rename({"symbol": "spelling"})
+    )
 
 
-def _detect(path: Path, bars: pl.DataFrame, market: Market, known: Conventions | None) -> Conventions:
+def _detect(path: Path, bars: pl.DataFrame, market: Market, fallback: Conventions | None) -> Conventions:
     usable = bars.filter(pl.col("symbol").is_not_null() & pl.col("whole"))
     try:
-        return detect(usable if usable.height else bars.filter(pl.col("day").is_not_null()), market, known)
-    except InputRefused as refused:
-        raise refuse(refused.code, path, refused.wrong, refused.todo) from None
+        return detect(usable if usable.height else bars.filter(pl.col("day").is_not_null()), market, fallback)
+    except InputRefused as error:
+        raise refusal(path, code=error.code, wrong=error.wrong, todo=error.todo) from None
 
 
-def _place(bars: pl.DataFrame, market: Market, found: Conventions) -> pl.DataFrame:
+def _slotted(bars: pl.DataFrame, market: Market, conventions: Conventions) -> pl.DataFrame:
     """`session` and `slot` of each row; slot null where the minute is none of the session's."""
     slots: np.ndarray = np.full(DAY + 2, -1, np.int16)
-    shift = market.bar_minutes if found.stamp_side == "start" else 0
+    shift = market.bar_minutes if conventions.stamp_side == "start" else 0
     for slot, minute in enumerate(market.slots):
         slots[minute - shift] = slot  # 15:00 is listed twice for cn: the later slot, the closing call, wins
-    _place_calls(slots, market, found)
+    _set_calls(slots, market, conventions)
     session = pl.col("day")
-    if market.calendar is None and found.stamp_side == "end":  # the bar that ends at midnight closes the day before
+    if (
+        market.calendar is None and conventions.stamp_side == "end"
+    ):  # the bar that ends at midnight closes the day before
         slots[0] = slots[DAY]
         session = pl.when(pl.col("label") == 0).then(pl.col("day") - pl.duration(days=1)).otherwise(pl.col("day"))
     label = bars["label"].fill_null(DAY + 1).to_numpy()
     slot_column = pl.Series("slot", slots[label], pl.Int16)
-    placed = bars.with_columns(session.alias("session"), slot_column)
+    slotted = bars.with_columns(session.alias("session"), slot_column)
     if market.name == "cn":
         continuous = (
             (pl.col("slot") == len(market.slots) - 1)
             & pl.col("symbol").str.ends_with(".SH")
             & (pl.col("session") < SH_CLOSING_CALL)
         )
-        placed = placed.with_columns(slot=pl.when(continuous).then(pl.col("slot") - 1).otherwise(pl.col("slot")))
+        slotted = slotted.with_columns(slot=pl.when(continuous).then(pl.col("slot") - 1).otherwise(pl.col("slot")))
     outside = (pl.col("slot") < 0) | ~pl.col("whole")
-    return placed.with_columns(slot=pl.when(outside).then(None).otherwise(pl.col("slot")))
+    return slotted.with_columns(slot=pl.when(outside).then(None).otherwise(pl.col("slot")))
 
 
-def _place_calls(slots: np.ndarray, market: Market, found: Conventions) -> None:
-    """Auction bars keep their own label whatever the stamp side."""
-    opening = [label for label in found.calls if label < market.slots[1]]
+def _set_calls(slots: np.ndarray, market: Market, conventions: Conventions) -> None:
+    """Give auction bars their slots: they keep their own label whatever the stamp side."""
+    opening = [label for label in conventions.calls if label < market.slots[1]]
     if opening:
         slots[opening[0]] = 0
-    if market.name == "cn" and found.stamp_side == "start" and 900 in found.calls:
+    if market.name == "cn" and conventions.stamp_side == "start" and 900 in conventions.calls:
         slots[899], slots[900] = len(market.slots) - 2, len(market.slots) - 1
 
 
-def _judge(path: Path, bars: pl.DataFrame, market: Market) -> pl.DataFrame:
-    """Adds what the row checks ask: the file's own session, whether the day is a session; price 0 untraded is null."""
-    days = bars["session"].drop_nulls()
-    first, last = days.min(), days.max()
-    if not isinstance(first, date) or not isinstance(last, date):
-        raise refuse("FPM-IN-029", path, "no row has a time", "add times")
-    try:
-        sessions = sessions_between(market, first, last)
-    except FpmError as error:
-        raise refuse(error.code, path, error.wrong, error.todo) from None
+def _dated(path: Path, bars: pl.DataFrame, market: Market) -> pl.DataFrame:
+    """Adds the file's own session and whether the day is a session; a price of 0 without volume becomes null."""
+    if bars["session"].null_count() == bars.height:
+        raise refusal(path, code="FPM-IN-029", wrong="no row has a time", todo="add times")
+    sessions = sessions_of(path, bars["session"], market)
     untraded = pl.col("volume") == 0
-    return bars.rename({"reason_code": "symbol_code", "reason": "symbol_reason"}).with_columns(
-        pl.lit(named_session(path), pl.Date).alias("named_session"),
+    return bars.with_columns(
+        pl.lit(session_in_name(path), pl.Date).alias("named_session"),
         pl.col("session").is_in(sessions).alias("is_session"),
         *(pl.when(untraded & (pl.col(name) == 0)).then(None).otherwise(pl.col(name)).alias(name) for name in PRICES),
     )
 
 
-def named_session(path: Path) -> date | None:
-    """The one session a file's name or `session=` folder names, e.g. `2026-01-05.parquet`; None where it names none."""
-    for text in (path.stem, path.parent.name.removeprefix("session=")):
-        days = NAMED_DAY.findall(text)
-        if len(days) == 1:
-            try:
-                return date(*(int(part) for part in days[0]))
-            except ValueError:
-                continue
-    return None
-
-
-def _in_shares(bars: pl.DataFrame, found: Conventions) -> pl.DataFrame:
-    if found.volume_unit == "shares":
+def _in_shares(bars: pl.DataFrame, conventions: Conventions) -> pl.DataFrame:
+    if conventions.volume_unit == "shares":
         return bars
     volumes = [name for name in NUMBERS if name.endswith("volume") and name in bars.columns]
     return bars.with_columns((pl.col(volumes) * LOT).round(4))  # 18.31 lots are 1831 shares, not 1830.9999999999998
 
 
 def _complete(bars: pl.DataFrame, raw: RawFile) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Amount where the vendor has none (close x volume), sells as the rest of buys; all said in the report."""
+    """Amount where the vendor has none (close x volume), sells as the rest of buys; also these rules as text."""
     derived = []
     if "amount" not in bars.columns or raw.frame["amount"].null_count() == raw.frame.height:
         bars = bars.with_columns((pl.col("close") * pl.col("volume")).fill_null(0.0).alias("amount"))

@@ -1,8 +1,8 @@
-"""Records as events: trades with their aggressor, what was ordered and when, and what was taken back.
+"""Records as events: trades with their aggressor, submissions of orders, and cancels.
 
-A *submission* is a part of an order as it becomes visible: Shenzhen shows every order whole when it arrives; Shanghai
-shows an order's fills as an aggressor first, and its remainder, if any, when it begins to rest. Cumulating an order's
-submissions up to a minute gives its original value as far as it was known then, and never more.
+A *submission* is a part of an order as it becomes visible: Shenzhen shows every order whole on arrival; Shanghai first
+shows an order's fills as an aggressor, and then its remainder, if any, when it begins to rest. The sum of an order's
+submissions up to a minute is its original value as far as it was known then, and never more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import polars as pl
 
 from fpm.ticks.tape import CHANNELS, TRADE, linked
 
-ORDER = ["sid", "order"]  # who ordered what; see `order_key`
+ORDER = ["sid", "order"]  # an order of a symbol; see `order_key`
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,20 @@ def link() -> pl.Expr:
 def order_key() -> pl.Expr:
     """An order of a symbol as one integer: its number, its channel (numbers are unique only within one), its side.
 
-    An order record's own; of a trade, its aggressor's.
+    An order record gives its own order, a trade its aggressor's.
     """
-    bought = pl.col("side") > 0
-    number = pl.when(bought).then("buy").otherwise("sell")
-    return packed(number, bought)
+    is_buy = pl.col("side") > 0
+    number = pl.when(is_buy).then("buy").otherwise("sell")
+    return order_key_of(number, is_buy)
 
 
-def packed(number: pl.Expr, bought: pl.Expr) -> pl.Expr:
-    """`order_key` of a number and side given."""
-    return ((number * CHANNELS + pl.col("link")) * 2 + bought.cast(pl.Int64)).cast(pl.Int64).alias("order")
+def order_key_of(number: pl.Expr, is_buy: pl.Expr) -> pl.Expr:
+    """`order_key` of a number and a side."""
+    return ((number * CHANNELS + pl.col("link")) * 2 + is_buy.cast(pl.Int64)).cast(pl.Int64).alias("order")
 
 
 def trades_of(tape: pl.DataFrame, call: pl.Expr) -> pl.DataFrame:
-    """Trades with `taker`: the side the exchange names (or the larger order number), nobody in a call."""
+    """Trades with `taker`: the aggressor's side (1, -1), 0 in a call or where the exchange names none."""
     taker = pl.when(call).then(0).otherwise(pl.col("side")).cast(pl.Int8).alias("taker")
     return tape.filter(pl.col("kind") == TRADE).select(
         "sid", link(), "channel", "seq", "time", "slot", "price", "volume", taker, "buy", "sell"
@@ -58,50 +58,54 @@ def trades_of(tape: pl.DataFrame, call: pl.Expr) -> pl.DataFrame:
 
 
 def fills_of(trades: pl.DataFrame) -> pl.DataFrame:
-    """What aggressors took: a trade seen as a part of its aggressor's order."""
-    taken = trades.filter(pl.col("taker") != 0).rename({"taker": "side"})
-    return taken.select("sid", order_key(), "side", "seq", "time", "slot", "price", "volume")
+    """Fills of aggressors: each trade as a part of its aggressor's order."""
+    fills = trades.filter(pl.col("taker") != 0).rename({"taker": "side"})
+    return fills.select("sid", order_key(), "side", "seq", "time", "slot", "price", "volume")
 
 
 def orders_of(tape: pl.DataFrame, kind: int) -> pl.DataFrame:
-    """Order records (or cancels) of one kind by the order they speak of; price 0 becomes null: it has none."""
+    """Order records (or cancels) of one kind, with their order's key; a price of 0 means none and becomes null."""
     price = pl.when(pl.col("price") > 0).then(pl.col("price")).otherwise(None).alias("price")
     own = tape.filter(pl.col("kind") == kind).with_columns(link())
     return own.select("sid", "link", order_key(), "side", "seq", "time", "slot", price, "volume")
 
 
 def valued(rows: pl.DataFrame, tape: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
-    """Prices of rows that have none: the symbol's last trade before, within the limits; before any, the prior close.
+    """`rows` with missing prices filled: the symbol's last trade before, within the limits; else the prior close.
 
-    `references`: sid, pre_close, limit_up, limit_down in 1/10,000, null where unknown. Where nothing is known the
-    price stays null. Before: by sequence where streams share one, else by time, trades of the same moment left out.
+    `references`: sid, pre_close, limit_up, limit_down in 1/10,000, null where unknown. A price without any of these
+    stays null. "Before" is by sequence where streams share one, else by time, without trades of the same moment.
     """
     if not rows["price"].null_count():
         return rows
-    numbered = rows.with_row_index("place")
-    lacking = numbered.filter(pl.col("price").is_null())
+    numbered = rows.with_row_index("position")
+    unpriced = numbered.filter(pl.col("price").is_null())
     at = pl.when(pl.lit(bool(tape.select(linked().all()).item()))).then("seq").otherwise("time").cast(pl.Int64)
     trades = tape.filter(pl.col("kind") == TRADE).select("sid", link(), at.alias("at"), pl.col("price").alias("last"))
-    asked = lacking.with_columns(at.alias("at")).sort("at")
-    seen = asked.join_asof(
-        trades.sort("at", maintain_order=True),
-        on="at",
-        by=["sid", "link"],
-        strategy="backward",
-        allow_exact_matches=False,
-        check_sortedness=False,
-    ).join(references, on="sid", how="left", maintain_order="left")
+    joined = (
+        unpriced.with_columns(at.alias("at"))
+        .sort("at")
+        .join_asof(
+            trades.sort("at", maintain_order=True),
+            on="at",
+            by=["sid", "link"],
+            strategy="backward",
+            allow_exact_matches=False,
+            check_sortedness=False,
+        )
+        .join(references, on="sid", how="left", maintain_order="left")
+    )
     price = pl.coalesce("last", "pre_close")
     capped = pl.when(price.is_not_null()).then(
         pl.max_horizontal(pl.min_horizontal(price, pl.col("limit_up")), pl.col("limit_down"))
     )
-    filled = seen.with_columns(capped.alias("price")).select(numbered.columns)
+    filled = joined.with_columns(capped.alias("price")).select(numbered.columns)
     whole = pl.concat([numbered.filter(pl.col("price").is_not_null()), filled])
-    return whole.sort("place").drop("place")
+    return whole.sort("position").drop("position")
 
 
 def priced_cancels(cancels: pl.DataFrame, adds: pl.DataFrame) -> pl.DataFrame:
-    """A cancel is worth its own price, or that of the order it takes back, where the order came before it."""
+    """Cancels with prices: their own, or that of the order they withdraw, where the order came before."""
     entered = adds.group_by(ORDER).agg(pl.col("price", "seq", "slot").first().name.prefix("entered_"))
     joined = cancels.join(entered, on=ORDER, how="left", maintain_order="left")
     before = (pl.col("entered_seq") < pl.col("seq")) & (pl.col("entered_slot") <= pl.col("slot"))
@@ -110,10 +114,11 @@ def priced_cancels(cancels: pl.DataFrame, adds: pl.DataFrame) -> pl.DataFrame:
 
 
 def unknown_orders(trades: pl.DataFrame, submissions: pl.DataFrame) -> pl.DataFrame:
-    """sid, unknown: trades that name an order nothing was heard of. Only for symbols whose orders were delivered."""
-    seen = submissions.select(ORDER)
+    """sid, unknown: number of trades with an order that has no submission. Meaningful where orders are delivered."""
+    orders = submissions.select(ORDER)
     sides = [
-        trades.select("sid", "channel", "seq", packed(pl.col(name), pl.lit(name == "buy"))) for name in ("buy", "sell")
+        trades.select("sid", "channel", "seq", order_key_of(pl.col(name), pl.lit(name == "buy")))
+        for name in ("buy", "sell")
     ]
-    lost = pl.concat(sides).join(seen, on=ORDER, how="anti").unique(["sid", "channel", "seq"])
-    return lost.group_by("sid").agg(pl.len().alias("unknown"))
+    unknown = pl.concat(sides).join(orders, on=ORDER, how="anti").unique(["sid", "channel", "seq"])
+    return unknown.group_by("sid").agg(pl.len().alias("unknown"))

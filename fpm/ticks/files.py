@@ -1,8 +1,7 @@
-"""Level-2 files as vendors deliver them: which stream, which columns, and batches of rows, or a refusal in words.
+"""Level-2 files as vendors deliver them: their stream, columns and batches of rows, or a refusal in words.
 
-A file belongs to the stream that its name begins with, or its folder's (`orders/2023-02-01.parquet`): `trades`,
-`orders`, `ticks` (Shanghai's merged stream), `snapshots`, `totals`. Files are Parquet and read a batch at a time, so
-that their size costs no memory.
+The name of a file, or of its folder (`orders/2023-02-01.parquet`), begins with its stream: `trades`, `orders`, `ticks`
+(Shanghai's merged stream), `snapshots`, `totals`. Files are Parquet, read a batch at a time: size costs no memory.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fpm.errors import UsageError
-from fpm.ingest.bar_files import check_content, refuse
+from fpm.ingest.columns import Synonyms, resolve
+from fpm.ingest.vendor_files import check_content, refusal
 from fpm.ticks.tape import MERGED, ORDERS, TRADES
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SNAPSHOTS, TOTALS = "snapshots", "totals"
 BATCH = 1 << 20  # rows
 MOST_COLUMNS, MOST_GROUPS = 1_000, 100_000
 
-SYNONYMS = {
+SYNONYMS: Synonyms = {
     "symbol": ("SecurityID", "ts_code", "code", "ticker"),
     "time": ("datetime", "timestamp", "TransactTime", "TradeTime", "OrderTime", "TickTime"),
     "price": ("TradePrice", "LastPx", "OrderPrice", "Price"),
@@ -44,6 +44,7 @@ SYNONYMS = {
     "amount": ("turnover", "Turnover"),
     "trades": ("trade_count", "TradNumber"),
 }
+RANKED = ("seq",)  # of BizIndex and TradeIndex the first: it orders trades among orders
 _KEYS = ("symbol", "time", "price", "volume", "seq")
 REQUIRED = {
     TRADES: (*_KEYS, "buy_order", "sell_order"),
@@ -59,7 +60,7 @@ WHOLE = ("seq", "channel", "buy_order", "sell_order", "order_no")
 
 @dataclass(frozen=True)
 class TickFile:
-    """One file, recognised: `names` is our column name -> the file's."""
+    """One file by its footer: `names` is our column name -> the file's; `ignored`: its other columns."""
 
     path: Path
     stream: str
@@ -69,11 +70,17 @@ class TickFile:
 
     @property
     def synonyms(self) -> dict[str, str]:
+        """Our name -> the file's, where they differ."""
         return {name: original for name, original in self.names.items() if name != original}
 
 
 def stream_of(path: Path) -> str | None:
-    """The stream a file's own name begins with, or its folder's where the file is named by a day or a part."""
+    """The stream that begins a file's name, or its folder's name where a day or a part begins the file's; else None.
+
+    >>> from pathlib import Path
+    >>> stream_of(Path("orders/2023-02-01.parquet"))
+    'orders'
+    """
     folder = (path.parent.name,) if path.stem[:1].isdigit() or path.stem.startswith("part") else ()
     for name in (path.stem, *folder):
         for stream in REQUIRED:
@@ -83,7 +90,7 @@ def stream_of(path: Path) -> str | None:
 
 
 def find(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Every Parquet or CSV file in the given folders, or named: those of a stream, and the others.
+    """Parquet and CSV files below `paths`: those of a stream, and the others.
 
     Raises UsageError for a path that does not exist, or where no file at all holds trades.
     """
@@ -97,65 +104,60 @@ def find(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
                 todo="name a folder of ticks",
             )
         inside = path.rglob("*") if path.is_dir() else [path]
-        files += [each for each in inside if each.suffix in (".parquet", ".csv") and not each.name.startswith(".")]
+        files += [file for file in inside if file.suffix in (".parquet", ".csv") and not file.name.startswith(".")]
     files = sorted(set(files))
-    known = [file for file in files if stream_of(file)]
-    if not any(stream_of(file) in (TRADES, MERGED) for file in known):
-        wrong = f"no file named {TRADES}* or {MERGED}* in {', '.join(map(str, paths))}"
+    streams = [file for file in files if stream_of(file)]
+    if not any(stream_of(file) in (TRADES, MERGED) for file in streams):
         raise UsageError(
             code="FPM-CFG-102",
-            wrong=wrong,
+            wrong=f"no file named {TRADES}* or {MERGED}* in {', '.join(map(str, paths))}",
             effect="nothing was read",
             todo=f"name the files by their stream: {list(REQUIRED)}",
         )
-    return known, [file for file in files if not stream_of(file)]
+    return streams, [file for file in files if not stream_of(file)]
 
 
 def open_file(path: Path) -> TickFile:
-    """Recognise a file by its footer alone.
+    """The stream, size and columns of a file, from its footer alone.
 
     Raises InputRefused: 001 empty, 002 truncated, 003 unreadable, 004 not Parquet, 006 missing column, 007 two columns
     of one meaning or a near miss, 008 wrong type, 146 prices as integers, RES-145 a footer beyond bounds.
     """
     check_content(path)
     if path.suffix != ".parquet":
-        raise refuse("FPM-IN-004", path, "ticks as CSV", "write them as Parquet: types and speed are needed")
+        raise refusal(
+            path, code="FPM-IN-004", wrong="ticks as CSV", todo="write them as Parquet: types and speed are needed"
+        )
     try:
-        with pq.ParquetFile(path) as opened:
-            schema, rows, groups = opened.schema_arrow, opened.metadata.num_rows, opened.metadata.num_row_groups
+        with pq.ParquetFile(path) as parquet:
+            schema, rows, groups = parquet.schema_arrow, parquet.metadata.num_rows, parquet.metadata.num_row_groups
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise refuse("FPM-IN-003", path, f"unreadable footer ({str(error)[:120]})", "fetch the file again") from None
+        raise refusal(
+            path,
+            code="FPM-IN-003",
+            wrong=f"unreadable footer ({str(error)[:120]})",
+            todo="fetch the file again",
+        ) from None
     if len(schema) > MOST_COLUMNS or groups > MOST_GROUPS:
-        raise refuse("FPM-RES-145", path, f"{len(schema)} columns, {groups} row groups", "write it as one plain table")
+        raise refusal(
+            path,
+            code="FPM-RES-145",
+            wrong=f"{len(schema)} columns, {groups} row groups",
+            todo="write it as one plain table",
+        )
     if not rows:
-        raise refuse("FPM-IN-001", path, "file has no rows", "ask the vendor for the file again")
+        raise refusal(path, code="FPM-IN-001", wrong="file has no rows", todo="ask the vendor for the file again")
     stream = stream_of(path)
     if stream is None:
-        raise refuse("FPM-IN-006", path, "its name says no stream", f"begin it with one of {', '.join(REQUIRED)}")
-    names = _match(path, schema.names, stream)
+        raise refusal(
+            path,
+            code="FPM-IN-006",
+            wrong="its name says no stream",
+            todo=f"begin it with one of {', '.join(REQUIRED)}",
+        )
+    names = resolve(path, schema.names, REQUIRED[stream], OPTIONAL.get(stream, ()), SYNONYMS, RANKED)
     _check_types(path, schema, names)
-    return TickFile(path, stream, rows, names, tuple(each for each in schema.names if each not in names.values()))
-
-
-def _match(path: Path, found: list[str], stream: str) -> dict[str, str]:
-    names: dict[str, str] = {}
-    wanted = (*REQUIRED[stream], *OPTIONAL.get(stream, ()))
-    for name in wanted:
-        hits = [name] if name in found else [word for word in SYNONYMS.get(name, ()) if word in found]
-        if len(hits) > 1 and name != "seq":
-            raise refuse("FPM-IN-007", path, f"columns {' and '.join(hits)} both mean {name}", "keep one of them")
-        if hits:
-            names[name] = hits[0]  # of BizIndex and TradeIndex the first: it orders trades among orders
-    spelt = {word.lower(): name for name in wanted for word in (name, *SYNONYMS.get(name, ()))}
-    for column in found:
-        near = spelt.get(column.strip().lower())
-        if near and near not in names:
-            wrong = f"column {column!r} is not known, {near!r} is near"
-            raise refuse("FPM-IN-007", path, wrong, f"rename it to {near!r}")
-    if missing := [name for name in REQUIRED[stream] if name not in names]:
-        wrong = f"missing column(s) of {stream}: {', '.join(missing)}; found: {', '.join(found[:40])}"
-        raise refuse("FPM-IN-006", path, wrong, "add the column(s) under these names")
-    return names
+    return TickFile(path, stream, rows, names, tuple(name for name in schema.names if name not in names.values()))
 
 
 def _check_types(path: Path, schema: pa.Schema, names: dict[str, str]) -> None:
@@ -163,8 +165,12 @@ def _check_types(path: Path, schema: pa.Schema, names: dict[str, str]) -> None:
         kind = schema.field(original).type
         number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
         if name == "price" and pa.types.is_integer(kind):
-            wrong = f"column {original} is {kind}: prices look scaled, by 100, 1,000 or 10,000"
-            raise refuse("FPM-IN-146", path, wrong, "give prices in currency, as decimal numbers")
+            raise refusal(
+                path,
+                code="FPM-IN-146",
+                wrong=f"column {original} is {kind}: prices look scaled, by 100, 1,000 or 10,000",
+                todo="give prices in currency, as decimal numbers",
+            )
         fits = (
             (name not in NUMBERS or number)
             and (name not in WHOLE or pa.types.is_integer(kind))
@@ -174,32 +180,41 @@ def _check_types(path: Path, schema: pa.Schema, names: dict[str, str]) -> None:
         )
         if not fits:
             expected = "a number" if name in NUMBERS else "integer" if name in WHOLE else _EXPECTED[name]
-            wrong = f"column {original} is {kind}, expected {expected}"
-            raise refuse("FPM-IN-008", path, wrong, "store numbers as numbers, times as timestamps, codes as text")
+            raise refusal(
+                path,
+                code="FPM-IN-008",
+                wrong=f"column {original} is {kind}, expected {expected}",
+                todo="store numbers as numbers, times as timestamps, codes as text",
+            )
 
 
 _EXPECTED = {"time": "timestamp", "session": "date", "symbol": "text"}
 
 
 def batches(file: TickFile) -> Iterator[pl.DataFrame]:
-    """The file's wanted columns under our names, with `row` from 0, a batch at a time.
+    """The file's columns under our names, with `row` from 0, a batch at a time.
 
     Raises InputRefused 003 where the data cannot be decoded.
     """
     originals, done = list(file.names.values()), 0
     back = {original: name for name, original in file.names.items()}
     try:
-        with pq.ParquetFile(file.path, pre_buffer=False, buffer_size=BATCH) as opened:
-            for batch in opened.iter_batches(BATCH, columns=originals, use_threads=False):
+        with pq.ParquetFile(file.path, pre_buffer=False, buffer_size=BATCH) as parquet:
+            for batch in parquet.iter_batches(BATCH, columns=originals, use_threads=False):
                 frame = pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
                 yield frame.rename(back).with_columns(pl.int_range(done, done + pl.len(), dtype=pl.UInt32).alias("row"))
                 done += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise refuse("FPM-IN-003", file.path, f"unreadable data ({str(error)[:120]})", "fetch it again") from None
+        raise refusal(
+            file.path,
+            code="FPM-IN-003",
+            wrong=f"unreadable data ({str(error)[:120]})",
+            todo="fetch the file again",
+        ) from None
 
 
 def original_rows(file: TickFile, faults: pl.DataFrame) -> pl.DataFrame:
     """The rows of `faults` (row, session, reason_code, reason) as the vendor wrote them, with these and `source`."""
-    wanted = faults.with_columns(pl.col("row").cast(pl.UInt32))
-    parts = [batch.join(wanted, on="row", how="inner", maintain_order="left") for batch in batches(file)]
+    by_row = faults.with_columns(pl.col("row").cast(pl.UInt32))
+    parts = [batch.join(by_row, on="row", how="inner", maintain_order="left") for batch in batches(file)]
     return pl.concat(parts).drop("session_right", strict=False).with_columns(pl.lit(file.path.name).alias("source"))

@@ -1,7 +1,7 @@
-"""Level-2 ticks -> minute flows: one session of some symbols at a time, and which symbol-sessions may not enter.
+"""Level-2 ticks -> minute flows: one session of some symbols at a time, and the symbol-sessions that may not enter.
 
-The result is ordinary `minute_bars` rows with every flow leg of `l2_32`; everything downstream stays as it is.
-Memory follows the records of the symbols handed in at once, never the day's.
+The result is ordinary `minute_bars` rows with every flow leg of `l2_32`; later stages stay as they are. Memory follows
+the records of one call's symbols, never the whole day's.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.ticks import shanghai as ticks_shanghai
-from fpm.ticks import shenzhen as ticks_shenzhen
+from fpm.ingest.quarantine import Check, first_faults
+from fpm.ticks import shanghai, shenzhen
 from fpm.ticks.events import Events, unknown_orders
 from fpm.ticks.flows import COLUMNS, minute_rows
-from fpm.ticks.sequence import backwards, numbered, ordered
+from fpm.ticks.sequence import backwards, ordered, spans
 from fpm.ticks.tape import (
     AFTER_HOURS,
     EXCHANGES,
@@ -38,22 +38,22 @@ if TYPE_CHECKING:
 
     from fpm.sessions import Market
 
-EVENTS = dict(zip(EXCHANGES, (ticks_shanghai.events, ticks_shenzhen.events), strict=True))
+EVENTS = dict(zip(EXCHANGES, (shanghai.events, shenzhen.events), strict=True))
 REFERENCES = {"sid": pl.Int32, "pre_close": pl.Int64, "limit_up": pl.Int64, "limit_down": pl.Int64}
 
 
 @dataclass(frozen=True)
 class Minutes:
-    """Minute rows of some symbols of one session, and what their records showed.
+    """Minute rows of some symbols of one session, and facts about their records.
 
-    `rows`: sid and the columns of `tick_flows.COLUMNS` but symbol. `symbols`: one row a sid (see `_facts`).
-    `places`: sid and the sequences its records lie in. `sequences`: see `tick_sequence.numbered`.
+    `rows`: sid and the columns of `flows.COLUMNS` but symbol. `symbols`: one row a sid (see `_facts`).
+    `symbol_sequences`: sid and the sequences of its records. `sequences`: see `sequence.spans`.
     `faults`: file, row, reason_code, reason. `records` = used + after hours + faults + deduplicated.
     """
 
     rows: pl.DataFrame
     symbols: pl.DataFrame
-    places: pl.DataFrame
+    symbol_sequences: pl.DataFrame
     sequences: pl.DataFrame
     faults: pl.DataFrame
     deduplicated: int
@@ -65,10 +65,10 @@ def minute_flows(
 ) -> Minutes:
     """Minute rows of every symbol in `tape` (columns of `TAPE`, one session, any order, whole symbols).
 
-    `references`: see `REFERENCES`; unknown values null. Every symbol gets all slots of the grid.
+    `references`: columns of `REFERENCES`, null where unknown. Every symbol gets all slots of the grid.
     """
-    exact = ordered(tape.with_columns(pl.col("price", "volume").cast(pl.Int64)))
-    within = exact.tape.filter(pl.col("slot") != AFTER_HOURS)
+    unique = ordered(tape.with_columns(pl.col("price", "volume").cast(pl.Int64)))
+    within = unique.tape.filter(pl.col("slot") != AFTER_HOURS)
     facts, rows = [], []
     for exchange in EXCHANGES:
         own = within.filter(of_exchange(exchange))
@@ -76,51 +76,51 @@ def minute_flows(
             continue
         events = EVENTS[exchange](own, in_call(session), references)
         facts.append(_facts(own, events, rules))
-        rows.append(minute_rows(events, _seen(facts[-1], exchange), len(market.slots), rules))
-    kept = exact.tape
-    symbols = _with_sums(pl.concat(facts), kept) if facts else pl.DataFrame()
+        rows.append(minute_rows(events, _coverage(facts[-1], exchange), len(market.slots), rules))
+    symbols = _with_sums(pl.concat(facts), unique.tape) if facts else pl.DataFrame()
     return Minutes(
         pl.concat(rows) if rows else pl.DataFrame(),
         symbols,
-        kept.select("sid", of_exchange(SHENZHEN).alias("exchange"), "space", "channel").unique(),
-        numbered(kept),
-        exact.faults,
-        exact.deduplicated,
-        kept.height - within.height,
+        unique.tape.select("sid", of_exchange(SHENZHEN).alias("exchange"), "space", "channel").unique(),
+        spans(unique.tape),
+        unique.faults,
+        unique.deduplicated,
+        unique.tape.height - within.height,
     )
 
 
-def _seen(facts: pl.DataFrame, exchange: str) -> pl.DataFrame:
-    """Which streams speak of each symbol: Shenzhen's trades tell cancels too."""
+def _coverage(facts: pl.DataFrame, exchange: str) -> pl.DataFrame:
+    """sid, has_orders, cancels_known: Shenzhen's trade stream has the cancels."""
     return facts.select("sid", "has_orders", cancels_known=pl.lit(exchange == SHENZHEN))
 
 
 def _facts(tape: pl.DataFrame, events: Events, rules: TickRules) -> pl.DataFrame:
-    """sid, records, first and last (milliseconds), has_orders, merged, backwards, furthest, unknown (trades whose
-    order nothing was heard of), unvalued (orders and cancels nothing values); both 0 where no orders were delivered.
+    """sid, records, first and last (milliseconds), has_orders, merged, backwards, furthest, unknown, unvalued.
+
+    `unknown`: trades with an order that has no submission; `unvalued`: orders and cancels without a price. Both are 0
+    where no orders are delivered.
     """
     stream = pl.col("stream")
-    told = tape.group_by("sid").agg(
+    facts = tape.group_by("sid").agg(
         pl.len().alias("records"),
         pl.col("time").min().alias("first"),
         pl.col("time").max().alias("last"),
         ((stream != STREAMS.index("trades")) & (pl.col("kind") != TRADE)).any().alias("has_orders"),
         (stream == STREAMS.index(MERGED)).any().alias("merged"),
     )
-    unvalued = pl.concat([part.select("sid", "price") for part in (events.submissions, events.cancels)])
-    lacking = unvalued.filter(pl.col("price").is_null()).group_by("sid").agg(pl.len().alias("unvalued"))
-    joined = told
-    for part in (backwards(tape, rules), unknown_orders(events.trades, events.submissions), lacking):
-        joined = joined.join(part, on="sid", how="left")
-    told_of = [
+    prices = pl.concat([part.select("sid", "price") for part in (events.submissions, events.cancels)])
+    unvalued = prices.filter(pl.col("price").is_null()).group_by("sid").agg(pl.len().alias("unvalued"))
+    for part in (backwards(tape, rules), unknown_orders(events.trades, events.submissions), unvalued):
+        facts = facts.join(part, on="sid", how="left")
+    counts = [
         pl.when("has_orders").then(pl.col(name).fill_null(0)).otherwise(0).cast(pl.UInt32).alias(name)
         for name in ("unknown", "unvalued")
     ]
-    return joined.with_columns(told_of).sort("sid")
+    return facts.with_columns(counts).sort("sid")
 
 
 def _with_sums(facts: pl.DataFrame, tape: pl.DataFrame) -> pl.DataFrame:
-    """volume, amount (1/10,000) and trades of each symbol, and the same after hours."""
+    """`facts` with volume, amount (1/10,000) and trades of each symbol, and the same after hours."""
     money, after = pl.col("price") * pl.col("volume"), pl.col("slot") == AFTER_HOURS
     parts = {"volume": pl.col("volume"), "amount": money, "trades": pl.lit(1, pl.Int64)}
     sums = [
@@ -135,26 +135,30 @@ def _with_sums(facts: pl.DataFrame, tape: pl.DataFrame) -> pl.DataFrame:
 
 # --- a whole session ------------------------------------------------------------------------------------------------
 def observed(rows: pl.DataFrame, symbols: pl.DataFrame, market: Market) -> pl.DataFrame:
-    """Minutes that the delivery covers: an exchange's records that begin late or stop early leave the rest unseen.
+    """`rows` of the minutes that the delivery covers: an exchange's records may begin late or stop early.
 
-    `symbols`: facts of every symbol of the session. A minute nobody traded in is a fact only while the feed ran.
+    `symbols`: facts of every symbol of the session. An empty minute means no trade only while the feed ran.
     """
     spans = symbols.group_by(of_exchange(SHENZHEN).alias("exchange")).agg(pl.col("first").min(), pl.col("last").max())
     ends = pl.DataFrame(
         {"slot": pl.int_range(len(market.slots), dtype=pl.Int16, eager=True), "end": [m * 60_000 for m in market.slots]}
     )
-    placed = (
+    joined = (
         rows.with_columns(of_exchange(SHENZHEN).alias("exchange"))
         .join(spans, on="exchange", how="left", maintain_order="left")
         .join(ends, on="slot", how="left", maintain_order="left")
     )
     early = (pl.col("first") >= milliseconds(9, 31)) & (pl.col("end") <= pl.col("first"))
     late = (pl.col("last") < milliseconds(15, 0)) & (pl.col("end") > pl.col("last"))
-    return placed.filter(~early & ~late).drop("exchange", "first", "last", "end")
+    return joined.filter(~early & ~late).drop("exchange", "first", "last", "end")
 
 
-def set_aside(
-    symbols: pl.DataFrame, places: pl.DataFrame, gaps: pl.DataFrame, judged: pl.DataFrame, rules: TickRules
+def session_faults(
+    symbols: pl.DataFrame,
+    symbol_sequences: pl.DataFrame,
+    gaps: pl.DataFrame,
+    verdicts: pl.DataFrame,
+    rules: TickRules,
 ) -> pl.DataFrame:
     """sid, reason_code, reason: symbol-sessions that may not enter, each with the first reason that applies.
 
@@ -162,7 +166,7 @@ def set_aside(
     exchange's totals. 119: orders, but no trades of that exchange at all.
     """
     shares = (
-        places.join(gaps, on=["exchange", "space", "channel"], how="left")
+        symbol_sequences.join(gaps, on=["exchange", "space", "channel"], how="left")
         .group_by("sid")
         .agg(
             pl.col("share").max(),
@@ -170,53 +174,51 @@ def set_aside(
         )
     )
     exchange = of_exchange(SHENZHEN)
-    joined = symbols.join(shares, on="sid", how="left").join(judged, on="sid", how="left")
-    joined = joined.with_columns((pl.col("trades") + pl.col("after_trades")).sum().over(exchange).alias("all_trades"))
-    asked = [
-        (
-            "FPM-IN-138",
-            pl.col("furthest") > rules.reset * 1000,
-            pl.format("the clock runs back {} s along the sequence: it begins again", pl.col("furthest") // 1000),
+    joined = symbols.join(shares, on="sid", how="left").join(verdicts, on="sid", how="left")
+    joined = joined.with_columns(
+        (pl.col("furthest") // 1000).alias("seconds"),
+        (pl.col("share").round(5) * 100).alias("percent"),
+        (pl.col("trades") + pl.col("after_trades")).sum().over(exchange).alias("all_trades"),
+    )
+    checks = [
+        Check(
+            code="FPM-IN-138",
+            condition=pl.col("furthest") > rules.reset * 1000,
+            wrong="the clock runs back {seconds} s along the sequence: it begins again",
         ),
-        (
-            "FPM-IN-138",
-            pl.col("share") > rules.gaps,
-            pl.format(
-                "{} sequence numbers of its channel are missing ({} %)", "missing", pl.col("share").round(5) * 100
-            ),
+        Check(
+            code="FPM-IN-138",
+            condition=pl.col("share") > rules.gaps,
+            wrong="{missing} sequence numbers of its channel are missing ({percent} %)",
         ),
-        ("FPM-IN-119", pl.col("all_trades") == 0, pl.lit("orders without any trade of the exchange")),
-        ("FPM-IN-142", pl.col("verdict") == "differs", pl.col("reason")),
+        Check(
+            code="FPM-IN-119",
+            condition=pl.col("all_trades") == 0,
+            wrong="orders without any trade of the exchange",
+        ),
+        Check(code="FPM-IN-142", condition=pl.col("verdict") == "differs", wrong="{reason}"),
     ]
-    code, reason = pl.lit(None, pl.String), pl.lit(None, pl.String)
-    for its_code, condition, its_reason in reversed(asked):
-        bad = condition.fill_null(False)
-        code, reason = (
-            pl.when(bad).then(pl.lit(its_code)).otherwise(code),
-            pl.when(bad).then(its_reason).otherwise(reason),
-        )
-    told = joined.select("sid", code.alias("reason_code"), reason.alias("reason"))
-    return told.filter(pl.col("reason_code").is_not_null()).sort("sid")
+    return first_faults(joined, checks, keys=("sid",))
 
 
 def to_bars(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `minute_flows` as the lake's `minute_bars`: symbols spelt out, sorted by symbol and slot."""
+    """Rows of `minute_flows` as the lake's `minute_bars`: with symbols, sorted by symbol and slot."""
     return rows.with_columns(symbol_of(pl.col("sid"))).select(COLUMNS).sort("symbol", "slot")
 
 
 def references(daily: pl.DataFrame, units: int) -> pl.DataFrame:
     """`REFERENCES` from daily rows (symbol, and pre_close, limit_up, limit_down where known) in currency."""
     names = [name for name in REFERENCES if name != "sid"]
-    have = daily.filter(pl.col("symbol").str.slice(7).is_in(EXCHANGES))
+    rows = daily.filter(pl.col("symbol").str.slice(7).is_in(EXCHANGES))
     prices = [
         (pl.col(name) * units).round().cast(pl.Int64) if name in daily.columns else pl.lit(None, pl.Int64).alias(name)
         for name in names
     ]
-    return have.select(sid_of(pl.col("symbol")), *prices)
+    return rows.select(sid_of(pl.col("symbol")), *prices)
 
 
 def streams_of(symbols: pl.DataFrame, exchange: str) -> frozenset[str]:
-    """The streams that told of an exchange's symbols in a session."""
+    """The streams with records of an exchange's symbols in a session."""
     own = symbols.filter(of_exchange(exchange))
-    found: Mapping[str, bool] = {ORDERS: bool(own["has_orders"].any()), MERGED: bool(own["merged"].any())}
-    return frozenset({"trades", *(name for name, there in found.items() if there)})
+    streams: Mapping[str, bool] = {ORDERS: bool(own["has_orders"].any()), MERGED: bool(own["merged"].any())}
+    return frozenset({"trades", *(name for name, present in streams.items() if present)})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.symbols import symbol_table
+from fpm.symbols import with_symbols
 from fpm.ticks.files import SNAPSHOTS, TickFile, batches
 from fpm.ticks.tape import EXCHANGES, UNITS, milliseconds, sid_of
 
@@ -25,13 +25,13 @@ TOTALS = {"session": pl.Date, "sid": pl.Int32, "volume": pl.Int64, "amount": pl.
 
 
 def totals(files: Iterable[TickFile], market: Market) -> pl.DataFrame:
-    """session, sid, volume (shares), amount (1/10,000), trades: one row a symbol-session, from all files given.
+    """session, sid, volume (shares), amount (1/10,000), trades: one row a symbol-session, from all `files`.
 
-    A snapshot counts only where the symbol's last one is of 15:00 or later: earlier counters are no totals.
-    Counters only grow, so the largest is the last. Two files that disagree give both rows; neither will reconcile.
+    Snapshots count only where the symbol's last one is of 15:00 or later: earlier counters are no totals. Counters only
+    grow, so the largest is the last. Two files that disagree give both rows.
     """
-    found = [_of_snapshots(file, market) if file.stream == SNAPSHOTS else _of_table(file, market) for file in files]
-    return pl.concat([*found, pl.DataFrame(schema=TOTALS)]).unique().sort("session", "sid")
+    parts = [_of_snapshots(file, market) if file.stream == SNAPSHOTS else _of_table(file, market) for file in files]
+    return pl.concat([*parts, pl.DataFrame(schema=TOTALS)]).unique().sort("session", "sid")
 
 
 def _of_snapshots(file: TickFile, market: Market) -> pl.DataFrame:
@@ -51,40 +51,41 @@ def _of_table(file: TickFile, market: Market) -> pl.DataFrame:
 
 
 def _typed(rows: pl.DataFrame, market: Market) -> pl.DataFrame:
-    spelt = rows.rename({"symbol": "spelling"}).with_columns(pl.col("spelling").cast(pl.String))
-    named = spelt.join(symbol_table(spelt["spelling"].drop_nulls(), market), on="spelling", how="inner")
-    known = named.filter(pl.col("symbol").str.slice(7).is_in(EXCHANGES)).with_columns(sid_of(pl.col("symbol")))
+    named = with_symbols(rows, market)
+    ours = named.filter(pl.col("symbol").str.slice(7).is_in(EXCHANGES)).with_columns(sid_of(pl.col("symbol")))
     amount = (pl.col("amount").cast(pl.Float64) * 100).round().cast(pl.Int64) * CENT
-    return known.with_columns(amount.alias("amount")).select(pl.col(name).cast(kind) for name, kind in TOTALS.items())
+    return ours.with_columns(amount.alias("amount")).select(pl.col(name).cast(kind) for name, kind in TOTALS.items())
 
 
-def reconcile(sums: pl.DataFrame, told: pl.DataFrame, session: date) -> pl.DataFrame:
-    """sid, verdict (`equal`, `differs`, `untold`), reason.
+def reconcile(sums: pl.DataFrame, exchange: pl.DataFrame, session: date) -> pl.DataFrame:
+    """sid, verdict (`equal`, `differs`, `untold`: without totals), reason.
 
     `sums`: sid, volume, amount, trades, and the same with `after_`: trades after the close, which some totals
-    contain. Amounts are compared to the cent; tolerance is zero.
+    contain. `exchange`: `totals`. Amounts are compared to the cent; tolerance is zero.
     """
-    ours = told.filter(pl.col("session") == session).drop("session")
-    joined = sums.join(ours, on="sid", how="left", suffix="_told")
+    own = exchange.filter(pl.col("session") == session).drop("session")
+    joined = sums.join(own, on="sid", how="left", suffix="_total")
     cents = {name: CENT if name == "amount" else 1 for name in COUNTERS}
 
-    def equal(later: pl.Expr) -> pl.Expr:
+    def equal(with_after: pl.Expr) -> pl.Expr:
         return pl.all_horizontal(
-            ((pl.col(name) + later * pl.col(f"after_{name}") + cents[name] // 2) // cents[name])
-            == pl.col(f"{name}_told") // cents[name]
+            ((pl.col(name) + with_after * pl.col(f"after_{name}") + cents[name] // 2) // cents[name])
+            == pl.col(f"{name}_total") // cents[name]
             for name in COUNTERS
         )
 
-    told_at_all = pl.col("volume_told").is_not_null()
+    has_totals = pl.col("volume_total").is_not_null()
     same = equal(pl.lit(0)) | equal(pl.lit(1))
-    verdict = pl.when(~told_at_all).then(pl.lit("untold")).when(same).then(pl.lit("equal")).otherwise(pl.lit("differs"))
-    counted = [_sentence(name) for name in COUNTERS]
-    judged = joined.with_columns(verdict.alias("verdict"), pl.concat_str(counted, separator=", ").alias("reason"))
+    verdict = pl.when(~has_totals).then(pl.lit("untold")).when(same).then(pl.lit("equal")).otherwise(pl.lit("differs"))
+    reason = pl.concat_str([_comparison(name) for name in COUNTERS], separator=", ")
+    verdicts = joined.with_columns(verdict.alias("verdict"), reason.alias("reason"))
     order = pl.col("verdict").replace_strict({"differs": 0, "equal": 1, "untold": 2}, return_dtype=pl.Int8)
-    return judged.sort("sid", order).unique("sid", keep="first", maintain_order=True).select("sid", "verdict", "reason")
+    return (
+        verdicts.sort("sid", order).unique("sid", keep="first", maintain_order=True).select("sid", "verdict", "reason")
+    )
 
 
-def _sentence(name: str) -> pl.Expr:
+def _comparison(name: str) -> pl.Expr:
     scale = UNITS if name == "amount" else 1
-    ours, theirs = (pl.col(each).cast(pl.Float64) / scale for each in (name, f"{name}_told"))
+    ours, theirs = (pl.col(column).cast(pl.Float64) / scale for column in (name, f"{name}_total"))
     return pl.format(f"{name} {{}}, the exchange's {{}}", ours, theirs.fill_null(float("nan")))

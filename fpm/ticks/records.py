@@ -1,22 +1,19 @@
 """A batch of a vendor's Level-2 rows -> tape, and the rows that may not enter it, each with one reason.
 
-`side` of an order is its own, of a trade the aggressor's where the exchange says it (1 buy, -1 sell, 0 nobody).
+`side`: an order's own, or a trade's aggressor (1 buy, -1 sell, 0 nobody).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.errors import FpmError
-from fpm.ingest.bar_files import refuse
-from fpm.ingest.quarantine import RULES
-from fpm.ingest.vendor_bars import named_session
-from fpm.sessions import UTC, Market, sessions_between
-from fpm.symbols import symbol_table
+from fpm.ingest.quarantine import Check, first_faults
+from fpm.ingest.stamps import local_times, session_in_name, sessions_of
+from fpm.ingest.vendor_files import refusal
+from fpm.symbols import with_symbols
 from fpm.ticks.tape import (
     ADD,
     CANCEL,
@@ -40,6 +37,9 @@ from fpm.ticks.tape import (
 )
 
 if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from fpm.sessions import Market
     from fpm.ticks.files import TickFile
 
 FAULTS = pl.Schema({"row": pl.UInt32, "session": pl.Date, "reason_code": pl.String, "reason": pl.String})
@@ -53,7 +53,7 @@ HIGHEST = 100_000.0  # currency a share; no A-share ever traded above 3,000
 
 @dataclass(frozen=True)
 class Records:
-    """`tape` (columns of `TAPE`, and session) and `faults`; `status`: records that say only the state of trading."""
+    """`tape` (columns of `TAPE`, and session), `faults` (`FAULTS`), and the count of records of trading status."""
 
     tape: pl.DataFrame
     faults: pl.DataFrame
@@ -63,55 +63,53 @@ class Records:
 def records(batch: pl.DataFrame, file: TickFile, number: int, market: Market, now: datetime) -> Records:
     """One batch of a file of trades, orders or the merged stream. `number` is the file's in the delivery.
 
-    Raises InputRefused: 006 a column that an exchange in the file needs, 028 times in the future, 147 two schemas.
+    Raises InputRefused: 006 a missing column that an exchange in the file needs, 028 times in the future, 147 two
+    schemas, CAL-001 beyond the calendar.
     """
     named = _named(batch, market)
     _check_exchanges(named, file)
     timed = _timed(named, file, market, now)
     kinds = timed.with_columns(_kind(file).alias("kind"), _side(file).alias("side"), *_numbers(timed, file))
-    spoken = kinds.filter(pl.col("kind").ne_missing(STATUS)) if file.stream != TRADES else kinds
-    placed = spoken.with_columns(slot_of(market, TickRules()).alias("slot"))
-    sessions = _sessions(placed["session"], file, market)
-    faults = _faults(placed, _checks(named_session(file.path), sessions))
-    good = placed.join(faults, on="row", how="anti", maintain_order="left") if faults.height else placed
+    events = kinds.filter(pl.col("kind").ne_missing(STATUS)) if file.stream != TRADES else kinds
+    slotted = events.with_columns(
+        slot_of(market, TickRules()).alias("slot"), pl.lit(session_in_name(file.path), pl.Date).alias("named_session")
+    )
+    faults = _faults(slotted, sessions_of(file.path, slotted["session"], market))
+    good = slotted.join(faults, on="row", how="anti", maintain_order="left") if faults.height else slotted
     constants = {"stream": STREAMS.index(file.stream), "file": number}
     tape = good.with_columns(sid_of(pl.col("symbol")), *(pl.lit(v).alias(k) for k, v in constants.items()))
     ready = tape.select("session", *(pl.col(name).cast(kind) for name, kind in TAPE.items()))
-    return Records(ready, faults, kinds.height - spoken.height)
+    return Records(ready, faults, kinds.height - events.height)
 
 
 def _named(batch: pl.DataFrame, market: Market) -> pl.DataFrame:
-    spelt = batch.with_columns(pl.col("symbol").cast(pl.String)).rename({"symbol": "spelling"})
-    table = symbol_table(spelt["spelling"].drop_nulls().unique(), market)
-    return spelt.join(table, on="spelling", how="left", maintain_order="left").with_columns(
-        pl.col("symbol").str.slice(7).alias("exchange")
-    )
+    return with_symbols(batch, market).with_columns(pl.col("symbol").str.slice(7).alias("exchange"))
 
 
 def _check_exchanges(batch: pl.DataFrame, file: TickFile) -> None:
-    """What one exchange needs must be there; two schemas in one file are refused."""
+    """Refuse a file without a column that one of its exchanges needs, or with the schemas of both."""
     exchanges = set(batch["exchange"].drop_nulls().unique().to_list())
     if file.stream == MERGED and SHENZHEN in exchanges:
-        wrong = "Shanghai's merged stream with records of Shenzhen: two schemas in one file"
-        raise refuse("FPM-IN-147", file.path, wrong, "give Shenzhen's trades and orders as files of their own")
+        raise refusal(
+            file.path,
+            code="FPM-IN-147",
+            wrong="Shanghai's merged stream with records of Shenzhen: two schemas in one file",
+            todo="give Shenzhen's trades and orders as files of their own",
+        )
     needs = {(TRADES, SHANGHAI): "side", (TRADES, SHENZHEN): "exec_type", (ORDERS, SHANGHAI): "order_type"}
     for (stream, exchange), column in needs.items():
         if file.stream == stream and exchange in exchanges and column not in batch.columns:
-            wrong = f"missing column {column}, which {stream} of {exchange} need"
-            raise refuse("FPM-IN-006", file.path, wrong, "add the column under this name")
+            raise refusal(
+                file.path,
+                code="FPM-IN-006",
+                wrong=f"missing column {column}, which {stream} of {exchange} need",
+                todo="add the column under this name",
+            )
 
 
 def _timed(batch: pl.DataFrame, file: TickFile, market: Market, now: datetime) -> pl.DataFrame:
     """`session` and `time` (milliseconds of the day), exchange-local."""
-    moment = batch["time"]
-    zone = moment.dtype.time_zone if isinstance(moment.dtype, pl.Datetime) else None
-    if zone:
-        moment = moment.dt.convert_time_zone(market.timezone).dt.replace_time_zone(None)
-    latest = (now + timedelta(minutes=RULES[market.name].future_minutes)).astimezone(market.zone).replace(tzinfo=None)
-    last = moment.max()
-    if isinstance(last, datetime) and last > latest:
-        wrong = f"{(moment > latest).sum()} rows after {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC, the last at {last}"
-        raise refuse("FPM-IN-028", file.path, wrong, "check the source's clock and the time zone of its stamps")
+    moment = local_times(file.path, batch["time"], market, now)
     day = moment.dt.date().alias("session")
     since = moment.dt.epoch("ms") - day.cast(pl.Datetime("ms")).dt.epoch("ms")
     return batch.with_columns(day, since.cast(pl.Int32).alias("time"))
@@ -122,33 +120,41 @@ def _kind(file: TickFile) -> pl.Expr:
     if file.stream == TRADES:
         if "exec_type" not in file.names:
             return pl.lit(TRADE, pl.UInt8)
-        told = _told("exec_type", EXECUTIONS, pl.UInt8)
-        return pl.when(shenzhen | (told == TRADE)).then(told).otherwise(None)
+        kind = _meaning("exec_type", EXECUTIONS, pl.UInt8)
+        return pl.when(shenzhen | (kind == TRADE)).then(kind).otherwise(None)
     if file.stream == MERGED:
-        return _told("record_type", SH_RECORDS, pl.UInt8)
+        return _meaning("record_type", SH_RECORDS, pl.UInt8)
     if "order_type" not in file.names:
         return pl.lit(ADD, pl.UInt8)
-    told = _told("order_type", SH_RECORDS, pl.UInt8)
-    return pl.when(shenzhen).then(_told("order_type", SZ_ORDERS, pl.UInt8)).when(told != TRADE).then(told)
+    kind = _meaning("order_type", SH_RECORDS, pl.UInt8)
+    return pl.when(shenzhen).then(_meaning("order_type", SZ_ORDERS, pl.UInt8)).when(kind != TRADE).then(kind)
 
 
-def _told(column: str, meanings: dict[str, int], kind: type[pl.UInt8 | pl.Int8]) -> pl.Expr:
-    """What a flag means, null where the exchange has no such flag."""
+def _meaning(column: str, meanings: dict[str, int], kind: type[pl.UInt8 | pl.Int8]) -> pl.Expr:
+    """The meaning of a flag; null where the exchange has no such flag."""
     text = pl.col(column).cast(pl.String).str.strip_chars()
     return text.replace_strict(meanings, default=None, return_dtype=kind)
 
 
 def _side(file: TickFile) -> pl.Expr:
     if file.stream != TRADES:
-        return _told("side", SIDES, pl.Int8)
-    told = _told("side", SIDES, pl.Int8) if "side" in file.names else pl.lit(None, pl.Int8)
-    shenzhen = pl.col("exchange") == SHENZHEN  # the larger order number is the later order: the aggressor
-    by_number = pl.when(pl.col("buy_order") > pl.col("sell_order")).then(1).otherwise(-1).cast(pl.Int8)
-    return pl.when(shenzhen).then(by_number).otherwise(told)
+        return _meaning("side", SIDES, pl.Int8)
+    flag = _meaning("side", SIDES, pl.Int8) if "side" in file.names else pl.lit(None, pl.Int8)
+    return pl.when(pl.col("exchange") == SHENZHEN).then(later_order()).otherwise(flag)
+
+
+def later_order() -> pl.Expr:
+    """Shenzhen's aggressor: the larger order number is the later order. 1 the buyer, -1 the seller.
+
+    >>> orders = pl.DataFrame({"buy_order": [12, 7], "sell_order": [9, 8]})
+    >>> orders.select(later_order().alias("side"))["side"].to_list()
+    [1, -1]
+    """
+    return pl.when(pl.col("buy_order") > pl.col("sell_order")).then(1).otherwise(-1).cast(pl.Int8)
 
 
 def _numbers(batch: pl.DataFrame, file: TickFile) -> list[pl.Expr]:
-    """Prices in 1/10,000, volumes as given, order numbers by side; what cannot be a number becomes null."""
+    """Prices in 1/10,000, volumes in shares, order numbers by side; a value that is no number becomes null."""
     exact = pl.col("price").cast(pl.Float64)
     if batch["price"].dtype == pl.Float32:  # seven digits: cents above 1,000, thousandths below
         price = pl.when(exact >= 1000).then((exact * 100).round() * 100).otherwise((exact * 1000).round() * 10)
@@ -171,7 +177,7 @@ def _numbers(batch: pl.DataFrame, file: TickFile) -> list[pl.Expr]:
         (pl.col("channel") if "channel" in file.names else pl.lit(0)).alias("channel"),
     ]
     if file.stream == ORDERS:
-        buys = _told("side", SIDES, pl.Int8) == 1
+        buys = _meaning("side", SIDES, pl.Int8) == 1
         columns += [pl.when(buys).then("order_no").otherwise(0).alias("buy")]
         columns += [pl.when(~buys).then("order_no").otherwise(0).alias("sell")]
     else:
@@ -179,72 +185,59 @@ def _numbers(batch: pl.DataFrame, file: TickFile) -> list[pl.Expr]:
     return columns
 
 
-def _sessions(days: pl.Series, file: TickFile, market: Market) -> list[date]:
-    first, last = days.min(), days.max()
-    if not isinstance(first, date) or not isinstance(last, date):
-        return []
-    try:
-        return sessions_between(market, first, last)
-    except FpmError as error:
-        raise refuse(error.code, file.path, error.wrong, error.todo) from None
-
-
-def _checks(named: date | None, sessions: list[date]) -> list[tuple[pl.Expr, pl.Expr, pl.Expr]]:
-    """(code, condition, reason), in the order in which they are asked."""
-    kind, session, price, volume, channel = (pl.col(name) for name in ("kind", "session", "price", "volume", "channel"))
+def _faults(rows: pl.DataFrame, sessions: list[date]) -> pl.DataFrame:
+    """Rows that may not enter the tape, each with the first fault that applies."""
     cells = pl.format(
         "price {}, volume {}, buy order {}, sell order {}",
         *(pl.col(name).cast(pl.String).fill_null("empty") for name in ("price", "volume", "buy", "sell")),
     )
-    ids = (
+    return first_faults(rows, [*_place_checks(sessions), *_value_checks()], cells=cells).cast(FAULTS)
+
+
+def _place_checks(sessions: list[date]) -> list[Check]:
+    """Symbol, exchange and day of a record."""
+    session = pl.col("session")
+    return [
+        Check(code=pl.col("symbol_code"), condition=pl.col("symbol").is_null(), wrong="{symbol_reason}"),
+        Check(
+            code="FPM-IN-149",
+            condition=~pl.col("exchange").is_in(EXCHANGES),
+            wrong="no Level-2 rules are known for exchange {exchange}",
+        ),
+        Check(code="FPM-IN-029", condition=session.is_null(), wrong="the row has no time"),
+        Check(
+            code="FPM-IN-027",
+            condition=session != pl.col("named_session"),
+            wrong="dated {session}, the file is of {named_session}",
+        ),
+        Check(code="FPM-IN-135", condition=~session.is_in(sessions), wrong="{session} is no session of the market"),
+    ]
+
+
+def _value_checks() -> list[Check]:
+    """Flags, numbers and minute of a record."""
+    kind, price, volume, channel = (pl.col(name) for name in ("kind", "price", "volume", "channel"))
+    flags = kind.is_null() | pl.col("side").is_null() | (kind.is_in((ADD, DELETE)) & (pl.col("side") == 0))
+    no_sequence = (
+        pl.col("seq").is_null() | (pl.col("seq") < 0) | ~channel.is_between(0, CHANNELS - 1) | channel.is_null()
+    )
+    order_numbers = (
         ((kind == TRADE) & ((pl.col("buy") <= 0) | (pl.col("sell") <= 0)))
         | ((kind == CANCEL) & ((pl.col("buy") > 0) == (pl.col("sell") > 0)))
         | (kind.is_in((ADD, DELETE)) & (pl.max_horizontal("buy", "sell") <= 0))
         | (pl.max_horizontal("buy", "sell") >= NUMBERS)
     )
-    flagged = kind.is_null() | pl.col("side").is_null() | (kind.is_in((ADD, DELETE)) & (pl.col("side") == 0))
+    no_number = price.is_null() | volume.is_null() | pl.col("endless")
+    too_large = (price > HIGHEST * UNITS) | (volume > 2**31 - 1)
+    zero = (volume == 0) | ((kind == TRADE) & (price == 0))
     return [
-        (
-            pl.col("reason_code").fill_null("FPM-IN-031"),
-            pl.col("symbol").is_null(),
-            pl.col("reason").fill_null("the row has no symbol"),
-        ),
-        (
-            pl.lit("FPM-IN-149"),
-            ~pl.col("exchange").is_in(EXCHANGES),
-            pl.format("no Level-2 rules are known for exchange {}", pl.col("exchange")),
-        ),
-        (pl.lit("FPM-IN-029"), session.is_null(), pl.lit("the row has no time")),
-        (
-            pl.lit("FPM-IN-027"),
-            session != pl.lit(named, pl.Date),
-            pl.format("dated {}, the file is of {}", session, pl.lit(named, pl.Date)),
-        ),
-        (pl.lit("FPM-IN-135"), ~session.is_in(sessions), pl.format("{} is no session of the market", session)),
-        (pl.lit("FPM-IN-140"), flagged, pl.lit("unknown flag: side, exec_type, order_type or record_type")),
-        (
-            pl.lit("FPM-IN-138"),
-            pl.col("seq").is_null() | (pl.col("seq") < 0) | ~channel.is_between(0, CHANNELS - 1) | channel.is_null(),
-            pl.lit("no sequence number, or no channel"),
-        ),
-        (pl.lit("FPM-IN-024"), price.is_null() | volume.is_null() | pl.col("endless"), cells),
-        (pl.lit("FPM-IN-022"), (price < 0) | (volume < 0), cells),
-        (pl.lit("FPM-IN-009"), pl.col("finer") | (volume != volume.round()), cells),
-        (pl.lit("FPM-IN-146"), (price > HIGHEST * UNITS) | (volume > 2**31 - 1), cells),
-        (pl.lit("FPM-IN-023"), (volume == 0) | ((kind == TRADE) & (price == 0)), cells),
-        (pl.lit("FPM-IN-141"), ids, cells),
-        (pl.lit("FPM-IN-029"), pl.col("slot").is_null(), pl.lit("outside the hours of trading")),
+        Check(code="FPM-IN-140", condition=flags, wrong="unknown flag: side, exec_type, order_type or record_type"),
+        Check(code="FPM-IN-138", condition=no_sequence, wrong="no sequence number, or no channel"),
+        Check(code="FPM-IN-024", condition=no_number, wrong="{cells}"),
+        Check(code="FPM-IN-022", condition=(price < 0) | (volume < 0), wrong="{cells}"),
+        Check(code="FPM-IN-009", condition=pl.col("finer") | (volume != volume.round()), wrong="{cells}"),
+        Check(code="FPM-IN-146", condition=too_large, wrong="{cells}"),
+        Check(code="FPM-IN-023", condition=zero, wrong="{cells}"),
+        Check(code="FPM-IN-141", condition=order_numbers, wrong="{cells}"),
+        Check(code="FPM-IN-029", condition=pl.col("slot").is_null(), wrong="outside the hours of trading"),
     ]
-
-
-def _faults(batch: pl.DataFrame, checks: list[tuple[pl.Expr, pl.Expr, pl.Expr]]) -> pl.DataFrame:
-    """Rows with a fault, and the first that applies."""
-    which = pl.lit(None, pl.Int8)
-    for number, (_, condition, _) in reversed(list(enumerate(checks))):
-        which = pl.when(condition.fill_null(False)).then(pl.lit(number, pl.Int8)).otherwise(which)
-    bad = batch.with_columns(which.alias("which")).filter(pl.col("which").is_not_null())
-    parts = [
-        bad.filter(pl.col("which") == number).select("row", "session", reason_code=code, reason=reason)
-        for number, (code, _, reason) in enumerate(checks)
-    ]
-    return pl.concat([part.cast(FAULTS) for part in parts]).sort("row")

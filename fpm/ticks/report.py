@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class TickAccount:
-    """Filled while ticks are taken in.
+    """Counts of one delivery, filled while it is read.
 
-    `regimes` counts sessions by what was at hand. `symbol_sessions` counts by outcome: made, or the code that set it
-    aside. `reconciled`: with the exchange's totals, in symbol-sessions: equal, differs, untold (no totals given).
-    `channels` judged for gaps or not (an excerpt says nothing), with the worst share of numbers missing; `unknown`
-    trades name an order nobody heard of, `unvalued` orders and cancels have no price at all, `backwards` records run
-    behind the clock. `without_orders`: symbol-sessions whose order legs are unavailable.
+    `regimes` counts sessions by the streams at hand, `symbol_sessions` by outcome: made, or the code that set it aside.
+    `reconciled` counts symbol-sessions by the exchange's totals: equal, differs, untold (no totals). `channels`: judged
+    for gaps or not (an excerpt shows nothing); `worst_share` of their numbers is missing. `counts`: `unknown` trades
+    with an order that has no submission, `unvalued` orders and cancels without a price, `backwards` records behind the
+    clock, symbol-sessions `without_orders`, whose order legs are unavailable.
     """
 
     records: Counter[str] = field(default_factory=Counter)
@@ -36,18 +36,18 @@ class TickAccount:
     symbol_sessions: Counter[str] = field(default_factory=Counter)
     reconciled: Counter[str] = field(default_factory=Counter)
     channels: Counter[str] = field(default_factory=Counter)
-    found: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     worst_share: float = 0.0
     totals_without_ticks: int = 0
     ignored: list[str] = field(default_factory=list)
 
     def add_batch(self, rows: int, status: int, faults: pl.DataFrame) -> None:
-        """Count one batch of a file as it was read."""
+        """Count one batch of a file: its rows, its records of trading status, its faults."""
         self.records.update({"in": rows, "status": status})
         self.quarantined.update(faults["reason_code"].to_list())
 
     def add_minutes(self, parts: Sequence[Minutes]) -> None:
-        """Count what became of the records of one session."""
+        """Count the records of one session by their outcome."""
         for part in parts:
             self.records.update({"after_hours": part.after_hours, "deduplicated": part.deduplicated})
             if part.symbols.height:
@@ -55,39 +55,40 @@ class TickAccount:
                     0, named=True
                 )
                 self.records["used"] += sums.pop("records")
-                self.found.update(sums)
+                self.counts.update(sums)
             self.quarantined.update(part.faults["reason_code"].to_list())
 
     def add_session(
-        self, session: date, symbols: pl.DataFrame, gaps: pl.DataFrame, judged: pl.DataFrame, aside: pl.DataFrame
+        self, session: date, symbols: pl.DataFrame, gaps: pl.DataFrame, verdicts: pl.DataFrame, faults: pl.DataFrame
     ) -> None:
         """Count one session's symbols and verdicts."""
         for exchange in EXCHANGES:
             if symbols.filter(of_exchange(exchange)).height:
                 self.regimes[regime(exchange, session, streams_of(symbols, exchange))] += 1
-        self.found["without_orders"] += int((~symbols["has_orders"]).sum())
-        self.symbol_sessions.update({"made": symbols.height - aside.height, **Counter(aside["reason_code"].to_list())})
-        self.reconciled.update(judged["verdict"].to_list())
+        self.counts["without_orders"] += int((~symbols["has_orders"]).sum())
+        self.symbol_sessions.update(
+            {"made": symbols.height - faults.height, **Counter(faults["reason_code"].to_list())}
+        )
+        self.reconciled.update(verdicts["verdict"].to_list())
         self.channels.update({"judged": gaps["share"].count(), "not_judged": gaps["share"].null_count()})
         worst = gaps["share"].max()
         self.worst_share = max(self.worst_share, worst if isinstance(worst, float) else 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        told = {
-            name: self.records[name] for name in ("in", "used", "status", "after_hours", "deduplicated", "too_many")
-        }
+        outcomes = ("in", "used", "status", "after_hours", "deduplicated", "too_many")
+        records = {name: self.records[name] for name in outcomes}
         return {
-            "records": {**told, "quarantined": sum(self.quarantined.values())},
+            "records": {**records, "quarantined": sum(self.quarantined.values())},
             "quarantined": dict(sorted(self.quarantined.items())),
             "regimes": dict(sorted(self.regimes.items())),
             "symbol_sessions": dict(sorted(self.symbol_sessions.items())),
             "reconciled": dict(sorted(self.reconciled.items())),
             "totals_without_ticks": self.totals_without_ticks,
             "channels": {**dict(sorted(self.channels.items())), "worst_share_missing": round(self.worst_share, 6)},
-            "unknown_orders": self.found["unknown"],
-            "unvalued": self.found["unvalued"],
-            "clock_backwards": self.found["backwards"],
-            "without_orders": self.found["without_orders"],
+            "unknown_orders": self.counts["unknown"],
+            "unvalued": self.counts["unvalued"],
+            "clock_backwards": self.counts["backwards"],
+            "without_orders": self.counts["without_orders"],
             "files_ignored": self.ignored,
         }

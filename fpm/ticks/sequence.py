@@ -1,4 +1,4 @@
-"""Sequence numbers of the tape: duplicates, the clock running back, and how many numbers of a channel are missing.
+"""Sequence numbers of the tape: duplicates, clocks that run back, and missing numbers of a channel.
 
 Numbers are contiguous within a channel of a session, over all its symbols: Shenzhen numbers orders and trades
 together, Shanghai did so in its merged stream and before it within each of its two streams.
@@ -13,17 +13,17 @@ import polars as pl
 from fpm.ticks.tape import CHANNELS, STREAMS, TRADES, VALUES, TickRules, linked, of_exchange
 
 SPACES = 4
-NUMBERING = ("exchange", "space", "channel")  # who shares a sequence; space 0: linked streams, else the stream + 1
+NUMBERING = ("exchange", "space", "channel")  # names one sequence; space 0: linked streams, else the stream + 1
 
 
 def space() -> pl.Expr:
-    """Which of a channel's sequences a record is numbered in."""
+    """The one of a channel's sequences that numbers a record."""
     return pl.when(linked()).then(0).otherwise(pl.col("stream") + 1).cast(pl.UInt8).alias("space")
 
 
 @dataclass(frozen=True)
 class Ordered:
-    """A tape sorted by `place` (symbol, space and channel as one number) and seq, and the rows taken out of it.
+    """A tape sorted by `sequence` (symbol, space and channel as one number) and seq, and its removed rows.
 
     `faults`: file, row, reason_code, reason. `deduplicated`: equal copies removed.
     """
@@ -34,10 +34,10 @@ class Ordered:
 
 
 def ordered(tape: pl.DataFrame) -> Ordered:
-    """Sort by sequence, never by time. Equal records of one number are kept once; different ones are all taken out."""
-    keys = ["place", "seq"]
-    place = (pl.col("sid").cast(pl.Int64) * SPACES + pl.col("space")) * CHANNELS + pl.col("channel")
-    numbered = tape.with_columns(space()).with_columns(place.alias("place")).sort(keys)
+    """The tape by sequence, never by time; of equal records of one number one stays, of different ones none."""
+    keys = ["sequence", "seq"]
+    sequence = (pl.col("sid").cast(pl.Int64) * SPACES + pl.col("space")) * CHANNELS + pl.col("channel")
+    numbered = tape.with_columns(space()).with_columns(sequence.alias("sequence")).sort(keys)
     again = pl.all_horizontal(pl.col(key) == pl.col(key).shift(1) for key in keys).fill_null(False)
     repeated = numbered.select(again.alias("again"))["again"]
     none = pl.DataFrame(schema={"file": pl.UInt16, "row": pl.UInt32, "reason_code": pl.String, "reason": pl.String})
@@ -47,20 +47,20 @@ def ordered(tape: pl.DataFrame) -> Ordered:
     copies = suspects.unique([*keys, *VALUES], keep="first", maintain_order=True)
     conflicts = copies.filter(pl.struct(keys).is_duplicated()).select(keys).unique()
     extra = suspects.join(copies, on=["file", "row"], how="anti")
-    kept = numbered.join(extra, on=["file", "row"], how="anti", maintain_order="left")
-    wrong = kept.join(conflicts, on=keys, how="semi").sort("file", "row")
+    single = numbered.join(extra, on=["file", "row"], how="anti", maintain_order="left")
+    wrong = single.join(conflicts, on=keys, how="semi").sort("file", "row")
     faults = wrong.select(
         "file", "row", reason_code=pl.lit("FPM-IN-015"), reason=pl.lit("two records of this number with other values")
     )
-    return Ordered(kept.join(conflicts, on=keys, how="anti", maintain_order="left"), faults, extra.height)
+    return Ordered(single.join(conflicts, on=keys, how="anti", maintain_order="left"), faults, extra.height)
 
 
 def backwards(tape: pl.DataFrame, rules: TickRules) -> pl.DataFrame:
-    """sid, backwards (records that much earlier than one before them in sequence), furthest (milliseconds).
+    """sid, backwards (records earlier than one before them in sequence by more than the rule), furthest (milliseconds).
 
-    `tape` is ordered. A number that begins again puts the afternoon among the morning, and the clock runs far back.
+    `tape` is ordered. A sequence that begins again mixes afternoon and morning, so the clock runs far back.
     """
-    back = (pl.col("time").cum_max().over("place") - pl.col("time")).alias("back")
+    back = (pl.col("time").cum_max().over("sequence") - pl.col("time")).alias("back")
     return (
         tape.select("sid", back)
         .group_by("sid")
@@ -68,10 +68,10 @@ def backwards(tape: pl.DataFrame, rules: TickRules) -> pl.DataFrame:
     )
 
 
-def numbered(tape: pl.DataFrame) -> pl.DataFrame:
-    """Of every sequence: records, first and last number. `tape` is ordered and without duplicates.
+def spans(tape: pl.DataFrame) -> pl.DataFrame:
+    """By sequence: records, first and last number. `tape` is ordered and without duplicates.
 
-    Parts of one sequence (other symbols, other batches) are put together by `channel_gaps`.
+    `channel_gaps` combines parts of one sequence (other symbols, other batches).
     """
     exchange = of_exchange("SZ").alias("exchange")
     trading = (pl.col("stream") == STREAMS.index(TRADES)).sum().alias("trade_records")
@@ -81,10 +81,10 @@ def numbered(tape: pl.DataFrame) -> pl.DataFrame:
 
 
 def channel_gaps(parts: pl.DataFrame, rules: TickRules) -> pl.DataFrame:
-    """exchange, space, channel, records, expected, share: of the sequence's numbers those missing, null = not judged.
+    """exchange, space, channel, records, expected, share: the missing part of its numbers, null = not judged.
 
-    A sequence is judged where at least `contiguous` of its numbers are there. Shanghai's separate streams of a channel
-    may have been numbered together (BizIndex): they are judged together where that leaves no number used twice.
+    Only a sequence with at least `contiguous` of its numbers is judged. Shanghai's two
+    streams of a channel may share their numbers (BizIndex): they are judged together where no number then occurs twice.
     Shenzhen's trades without its orders are never judged: the missing numbers are the orders'.
     """
     own = parts.group_by(NUMBERING).agg(
@@ -109,8 +109,8 @@ def channel_gaps(parts: pl.DataFrame, rules: TickRules) -> pl.DataFrame:
         pl.when(dense_pair).then("span").otherwise("expected").alias("expected"),
     )
     half = pl.col("exchange") & (pl.col("trade_records") == pl.col("records"))
-    judged = ~half & (pl.col("records") >= rules.contiguous * pl.col("expected"))
+    is_complete = ~half & (pl.col("records") >= rules.contiguous * pl.col("expected"))
     share = 1 - pl.col("records") / pl.col("expected")
     return counted.select(
-        *NUMBERING, "records", "expected", pl.when(judged).then(share).otherwise(None).alias("share")
+        *NUMBERING, "records", "expected", pl.when(is_complete).then(share).otherwise(None).alias("share")
     ).sort(NUMBERING)

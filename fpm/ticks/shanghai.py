@@ -1,7 +1,7 @@
 """Shanghai: aggressors by flag, cancels as order records of type D, original quantities rebuilt.
 
-The quantity of an add is what was left after the order's first match, and an order matched whole on arrival has no
-record at all: original quantity = its own aggressive fills before the add + the add. On 600519.SH of 2023-02-01 the
+The quantity of an add is the remainder after the order's first match, and an order matched whole on arrival has no
+record: original quantity = its own aggressive fills before the add + the add. On 600519.SH of 2023-02-01 the
 20,013 aggressive orders have 963 adds, each in the millisecond of its fills and after them in sequence.
 Source: docs/ticks.md.
 """
@@ -19,16 +19,16 @@ def events(tape: pl.DataFrame, call: pl.Expr, references: pl.DataFrame) -> Event
     trades = trades_of(tape, call)
     adds = valued(orders_of(tape, ADD), tape, references)
     deletes = valued(priced_cancels(orders_of(tape, DELETE), adds), tape, references)
-    fills = before_the_add(fills_of(trades), adds, merged=bool(tape.select(linked().all()).item()))
+    fills = fills_before_add(fills_of(trades), adds, merged=bool(tape.select(linked().all()).item()))
     parts = [part.select(*ORDER, "slot", "price", "volume") for part in (fills, adds)]
     return Events(trades, pl.concat(parts, how="vertical_relaxed"), deletes)
 
 
-def before_the_add(fills: pl.DataFrame, adds: pl.DataFrame, merged: bool) -> pl.DataFrame:
-    """Aggressive fills that the published remainder does not contain.
+def fills_before_add(fills: pl.DataFrame, adds: pl.DataFrame, merged: bool) -> pl.DataFrame:
+    """Aggressive fills before the order's add, which the published remainder does not contain.
 
-    In a merged stream by sequence. Two separate streams have no common sequence: there the fill's time must not be
-    later than the add's.
+    "Before" is by sequence in a merged stream. Two separate streams have no common sequence: there the fill's time must
+    not be later than the add's.
     """
     at = "seq" if merged else "time"
     first = adds.group_by(ORDER).agg(pl.col(at).min().alias("added"))

@@ -1,7 +1,7 @@
 """Shenzhen: orders whole on arrival, cancels as trade records, the aggressor is the larger of the two order numbers.
 
-Market orders, and those for the best price of their own side, carry no price: they are worth the last trade, within
-the day's limits. Source: docs/ticks.md.
+Market orders, and orders at the best price of their own side, carry no price: they use the last trade's, within the
+day's limits. Source: docs/ticks.md.
 """
 
 from __future__ import annotations

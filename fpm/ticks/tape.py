@@ -1,7 +1,7 @@
-"""The tape: Level-2 records of both exchanges under one set of columns, and what never changes about them.
+"""The tape: Level-2 records of both exchanges under one set of columns, and the rules of their exchanges.
 
 One row a record. `price` is in 1/10,000 of the currency and `volume` in shares, both whole numbers, so every sum is
-exact and has the same bits whatever the order of adding. `time` is in milliseconds of the exchange's day.
+exact whatever the order of adding. `time` is in milliseconds of the exchange's day.
 
 Sources: docs/ticks.md; Shanghai and Shenzhen trading rules 2023, chapter 3.
 """
@@ -27,7 +27,7 @@ EXCHANGES = (SHANGHAI, SHENZHEN)
 UNITS = 10_000  # of the price in one unit of currency
 CHANNELS = 1 << 15  # channel numbers are below
 NUMBERS = 1 << 46  # order numbers are below; a channel, a number and a side then fit in 64 bits
-AFTER_HOURS = -1  # slot of fixed-price trading after the close, which no minute of the session holds
+AFTER_HOURS = -1  # slot of fixed-price trading after the close, which belongs to no minute
 FIXED_PRICE_BOARDS = ("688", "689", "300", "301", "302")  # STAR (2019) and ChiNext (2020): 15:05 to 15:30
 
 TAPE = {
@@ -46,22 +46,22 @@ TAPE = {
     "file": pl.UInt16,
     "row": pl.UInt32,
 }
-VALUES = ("kind", "side", "time", "price", "volume", "buy", "sell")  # of two records with one number: equal or not
+VALUES = ("kind", "side", "time", "price", "volume", "buy", "sell")  # compared in records of one number
 
-# What an exchange published: before the first date no order records of Shanghai, since the second one merged stream.
+# Shanghai publishes order records from the first date on, and one merged stream from the second.
 SH_ORDERS_BEGIN, SH_MERGED_BEGINS = date(2021, 6, 1), date(2023, 12, 4)
 
 
 @dataclass(frozen=True)
 class TickRules:
-    """Numbers behind the flows. `xl`, `l`, `m`: an order is of that size from this value on, in currency.
+    """Limits of the flows. `xl`, `l`, `m`: an order is of that size from this value on, in currency.
 
-    `gaps`: more than this share of a channel's numbers missing, and its symbol-sessions are set aside.
-    `contiguous`: a channel with fewer of its numbers than this is an excerpt (some of its symbols), so that a missing
-    number says nothing. `late`: seconds a record may come after the end of a stretch of trading: the sample's closing
-    call prints up to 15:00:01.06. `backwards` and `reset`: seconds the clock may run back in sequence order before it
-    is counted, and before the sequence is taken to have begun again. `bad`: share of a file's rows, beyond the first
-    `few`, that may be bad. `most_rows`: records of one symbol-session.
+    `gaps`: symbol-sessions are set aside where a larger share of their channel's numbers is missing.
+    `contiguous`: a channel with a smaller share of its numbers is an excerpt (some of its symbols), so that a missing
+    number shows nothing. `late`: seconds that a record may follow the end of a stretch of trading: the sample's closing
+    call prints up to 15:00:01.06. `backwards`: records that run back by more seconds in sequence order are counted;
+    `reset`: by more than these, the sequence begins again. `bad`: share of a file's rows, beyond the first `few`, that
+    may be bad. `most_rows`: records of one symbol-session.
     """
 
     xl: float = 1_000_000.0
@@ -78,7 +78,7 @@ class TickRules:
 
 
 def sid_of(symbol: pl.Expr) -> pl.Expr:
-    """`600519.SH` -> an integer that sorts as the symbol does and is undone by `symbol_of`."""
+    """`600519.SH` -> an integer that sorts as the symbol does; `symbol_of` is the inverse."""
     code = symbol.str.slice(0, 6).cast(pl.Int32)
     return (code * 2 + symbol.str.ends_with(SHENZHEN).cast(pl.Int32)).alias("sid")
 
@@ -95,12 +95,12 @@ def of_exchange(exchange: str) -> pl.Expr:
 
 
 def linked() -> pl.Expr:
-    """Whether orders and trades share one numbering: Shenzhen always, Shanghai since its streams are one."""
+    """Whether orders and trades share one numbering: Shenzhen always, Shanghai in its merged stream."""
     return of_exchange(SHENZHEN) | (pl.col("stream") == STREAMS.index(MERGED))
 
 
 def milliseconds(hour: int, minute: int) -> int:
-    """Of the day."""
+    """Milliseconds of the day at a time of it."""
     return (hour * 60 + minute) * 60_000
 
 
@@ -108,7 +108,7 @@ def slot_of(market: Market, rules: TickRules) -> pl.Expr:
     """Stored slot of a record by `time`, `kind`, `symbol`, `session`: null outside the hours, `AFTER_HOURS` after them.
 
     A record at 10:00:00.000 belongs to the bar that ends 10:01. The call's trades print from 09:25 on; orders of
-    09:15 to 09:25 were known then, later ones belong to the first minute.
+    09:15 to 09:25 belong to the call, later ones to the first minute.
     """
     last, late = len(market.slots) - 1, rules.late * 1000
     at = {name: milliseconds(*clock) for name, clock in _CLOCK.items()}
@@ -152,7 +152,7 @@ _CLOCK = {
 
 
 def in_call(session: date) -> pl.Expr:
-    """Whether a record belongs to a call auction, where nobody is the aggressor."""
+    """Whether a record belongs to a call auction, where there is no aggressor."""
     closing = pl.col("time") >= milliseconds(*_CLOCK["closing_call"])
     if session < SH_CLOSING_CALL:
         closing = closing & of_exchange(SHENZHEN)
@@ -160,12 +160,12 @@ def in_call(session: date) -> pl.Expr:
 
 
 def regime(exchange: str, session: date, streams: frozenset[str]) -> str:
-    """What was at hand of a session, in words; where the exchange had more than the delivery, it is said."""
+    """The streams at hand of a session, in words, and those that the exchange publishes but the delivery lacks."""
     if exchange == SHENZHEN:
         return "SZ trades and orders" if ORDERS in streams else "SZ trades, orders not delivered"
     if MERGED in streams:
         return "SH merged stream" + ("" if session >= SH_MERGED_BEGINS else ", merged by the vendor")
     if ORDERS in streams:
         return "SH trades and orders" + ("" if session < SH_MERGED_BEGINS else ", split by the vendor")
-    known = "not published yet" if session < SH_ORDERS_BEGIN else "not delivered"
-    return f"SH trades, orders {known}"
+    reason = "not published yet" if session < SH_ORDERS_BEGIN else "not delivered"
+    return f"SH trades, orders {reason}"

@@ -1,4 +1,4 @@
-"""What tests of the ticks ingest share: taking a delivery in, and a small whole session of one stock."""
+"""For tests of the ticks ingest: the ingest of a delivery, and a small whole session of one stock."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,11 +15,12 @@ from tests.fpm.ticks.tiny_ticks import frame, order, trade
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def take(paths: list[Path], stores: Stores) -> IngestReport:
-    report = ticks.ingest(paths, Arrival(NOW, NOW), stores, lambda done, total, what: None)
+def ingest(paths: list[Path], stores: Stores) -> IngestReport:
+    """Ingest these paths; the report balances and nothing stays in staging."""
+    report = ticks.ingest(paths, Arrival(NOW, NOW), stores, lambda done, total, item: None)
     assert report.rows_in == report.rows_out + sum(report.quarantined.values())
-    told = report.ticks.get("records", {"in": 0})
-    assert told["in"] == sum(value for name, value in told.items() if name != "in")
+    records = report.ticks.get("records", {"in": 0})
+    assert records["in"] == sum(value for name, value in records.items() if name != "in")
     assert not [path for path in stores.lake.staging.rglob("*") if path.is_file()]
     return report
 
@@ -35,7 +36,7 @@ def deliver(folder: Path, **tables: pl.DataFrame) -> Path:
     return folder
 
 
-def tape_of(session: date, seed: int) -> dict[str, pl.DataFrame]:
+def session_ticks(session: date, seed: int) -> dict[str, pl.DataFrame]:
     """A small whole session of one stock: an order, a taker and a cancel every half minute, and both calls."""
     rng, seconds = np.random.default_rng(seed), [*range(34_200, 41_400, 30), *range(46_800, 53_820, 30)]
     trades = [trade("09:25:00", 10.0, 1000, 1, 2, 3), trade("15:00:00", 10.1, 900, 4, 5, 100_001)]

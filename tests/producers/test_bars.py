@@ -1,4 +1,4 @@
-"""Ingest into a real lake and ledger: first copies, corrections, resumption, and what a home decides once."""
+"""Ingest into a real lake and ledger: first copies, corrections, resumption, and a home's decisions."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,11 +23,11 @@ CN = market("cn")
 
 
 def take(path: Path, stores: Stores, known_at: datetime = NOW) -> IngestReport:
-    return ingest([path], Arrival(known_at, NOW), stores, lambda done, total, what: None)
+    return ingest([path], Arrival(known_at, NOW), stores, lambda done, total, item: None)
 
 
-def dearer(frame: pl.DataFrame) -> pl.DataFrame:
-    """Everything twice: a correction that stays consistent in itself."""
+def doubled(frame: pl.DataFrame) -> pl.DataFrame:
+    """Twice the volume and amount: a correction that is consistent in itself."""
     return frame.with_columns(pl.col("volume", "amount") * 2)
 
 
@@ -38,9 +38,9 @@ def volume(stores: Stores, session: date, known_at: datetime | None, symbol: str
 
 @pytest.fixture
 def us_stores(settings: Settings) -> Iterator[Stores]:
-    opened = open_stores(settings.model_copy(update={"market": "us"}))
-    yield opened
-    opened.ledger.close()
+    stores = open_stores(settings.model_copy(update={"market": "us"}))
+    yield stores
+    stores.ledger.close()
 
 
 def test_first_copy_is_known_from_the_cut_off(tmp_path: Path, stores: Stores) -> None:
@@ -59,7 +59,7 @@ def test_first_copy_is_known_from_the_cut_off(tmp_path: Path, stores: Stores) ->
 def test_a_correction_is_added_and_the_past_remembers(tmp_path: Path, stores: Stores) -> None:
     take(write(tape("cn"), tmp_path / "bars.parquet"), stores)
     original, arrived = volume(stores, FIRST, None), datetime(2026, 1, 8, 9, tzinfo=UTC)
-    again = dearer(tape("cn").filter(pl.col("symbol") == "600000.SH"))
+    again = doubled(tape("cn").filter(pl.col("symbol") == "600000.SH"))
     report = take(write(again, tmp_path / "corrections" / "bars.parquet"), stores, arrived)
     assert (report.changed, report.unchanged) == (1, 0)
     assert volume(stores, FIRST, arrived - timedelta(seconds=1)) == original
@@ -72,22 +72,22 @@ def test_a_correction_is_added_and_the_past_remembers(tmp_path: Path, stores: St
 
 def test_a_correction_of_a_few_minutes_is_no_hole(tmp_path: Path, stores: Stores) -> None:
     take(write(tape("cn"), tmp_path / "bars.parquet"), stores)
-    report = take(write(dearer(tape("cn")[100:104]), tmp_path / "few.parquet"), stores)
+    report = take(write(doubled(tape("cn")[100:104]), tmp_path / "few.parquet"), stores)
     assert (report.rows_out, dict(report.quarantined)) == (4, {})
     assert stores.read("minute_bars", FIRST).height == 3 * 241
 
 
-def test_a_file_taken_before_is_skipped_even_after_its_correction(tmp_path: Path, stores: Stores) -> None:
+def test_a_file_ingested_before_is_skipped_even_after_its_correction(tmp_path: Path, stores: Stores) -> None:
     first = write(tape("cn"), tmp_path / "bars.parquet")
     take(first, stores)
     original = volume(stores, FIRST, None)
-    take(write(dearer(tape("cn")), tmp_path / "again.parquet"), stores)
+    take(write(doubled(tape("cn")), tmp_path / "again.parquet"), stores)
     report = take(first, stores)
     assert report.to_dict()["taken_before"] == 1
     assert volume(stores, FIRST, None) == 2 * original
 
 
-def test_a_lost_partition_is_taken_in_again(tmp_path: Path, stores: Stores) -> None:
+def test_a_lost_partition_is_ingested_again(tmp_path: Path, stores: Stores) -> None:
     path = write(tape("cn"), tmp_path / "bars.parquet")
     take(path, stores)
     before = stores.ledger.current(WRITES)
@@ -135,7 +135,7 @@ def test_profile_follows_the_columns(flows: set[str], profile: str) -> None:
     assert profile_of(flows) == profile
 
 
-def test_a_later_delivery_without_flows_says_what_is_unavailable(tmp_path: Path, stores: Stores) -> None:
+def test_a_later_delivery_without_flows_reports_them_as_unavailable(tmp_path: Path, stores: Stores) -> None:
     half = pl.col("volume", "amount") * 0.5
     flows = tape("cn").with_columns(half.name.prefix("buy_")).with_columns(half.name.prefix("sell_"))
     assert take(write(flows, tmp_path / "one.parquet"), stores).profile == "bar_flow_32"
@@ -144,22 +144,22 @@ def test_a_later_delivery_without_flows_says_what_is_unavailable(tmp_path: Path,
     assert {"buy_amount", "sell_volume"} <= report.unavailable
 
 
-def test_the_synthetic_exchange_goes_in_whole(tmp_path: Path, stores: Stores) -> None:
+def test_the_whole_synthetic_exchange_is_ingested(tmp_path: Path, stores: Stores) -> None:
     folder = tmp_path / "exchange"
     simulate.write(replace(simulate.PRESETS["tiny"], sessions=17), folder)
     report = take(folder, stores)
-    shown = report.to_dict()
-    assert (shown["profile"], shown["sessions"], shown["refused"], shown["quarantined"]) == ("l2_32", 17, [], {})
+    counts = report.to_dict()
+    assert (counts["profile"], counts["sessions"], counts["refused"], counts["quarantined"]) == ("l2_32", 17, [], {})
     session = stores.sessions("minute_bars")[5]
-    given = pl.read_parquet(folder / "daily_bars.parquet").filter(pl.col("session") == session).sort("symbol")
-    stored = stores.read("daily_bars", session).select(given.columns)
-    assert stored.equals(given.select(stored.columns))
+    delivered = pl.read_parquet(folder / "daily_bars.parquet").filter(pl.col("session") == session).sort("symbol")
+    stored = stores.read("daily_bars", session).select(delivered.columns)
+    assert stored.equals(delivered.select(stored.columns))
     members = pl.read_parquet(folder / "index_members.parquet")
     assert stores.sessions("index_members") == members["session"].unique().sort().to_list()
 
 
-def test_redelivered_files_of_the_synthetic_exchange_make_the_truth(tmp_path: Path, stores: Stores) -> None:
-    """Ten minutes came late: the correction brings them, and is not known before it arrived."""
+def test_the_synthetic_exchanges_correction_completes_the_session(tmp_path: Path, stores: Stores) -> None:
+    """Ten minutes are late: the correction has them, and is not known before it arrives."""
     folder = tmp_path / "exchange"
     simulate.write(replace(simulate.PRESETS["tiny"], sessions=8), folder)
     report = take(folder, stores)
@@ -172,7 +172,7 @@ def test_redelivered_files_of_the_synthetic_exchange_make_the_truth(tmp_path: Pa
     assert take(folder / "corrections", stores, arrived).changed == 1
     assert stores.read("minute_bars", session).height == first + 30
     assert stores.as_of(arrived - timedelta(seconds=1)).read("minute_bars", session).height == first
-    assert stores.ledger.current(["daily_bars"]) == daily  # given by the vendor: minutes do not touch them
+    assert stores.ledger.current(["daily_bars"]) == daily  # the vendor's own: minutes do not change them
 
 
 def test_a_daily_table_is_refused_where_daily_bars_were_derived(tmp_path: Path, stores: Stores) -> None:

@@ -1,4 +1,4 @@
-"""Ticks into a real lake: the shipped slice to the share and the cent, and on to the features."""
+"""Ticks into a real lake: the shipped slice to the share and the cent, and from there to the features."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
 from producers import minute_features, session_totals
 from tests.fpm.ticks.tiny_ticks import CN, SH
-from tests.producers.small_ticks import bars, deliver, take, tape_of
+from tests.producers.small_ticks import bars, deliver, ingest, session_ticks
 
 SLICE = Path(__file__).parent.parent / "data" / "level2"
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "a_share_level2_sample"
@@ -51,7 +51,7 @@ def slice_stores(
     stores = open_stores(
         Settings(home=tmp_path_factory.mktemp("slice") / "home", market="cn", preset="tiny", database_url=url)
     )
-    yield stores, take([SLICE / "shanghai"], stores)
+    yield stores, ingest([SLICE / "shanghai"], stores)
     stores.ledger.close()
 
 
@@ -65,17 +65,17 @@ def test_trades_are_the_exchanges_counters_to_the_share_and_the_cent(
     for session, (volume, amount, trades) in COUNTERS.items():
         rows = bars(stores, session, "600519.SH")
         assert (rows["volume"].sum(), rows["trades"].sum()) == (volume, trades)
-        assert sum(round(each * 100) for each in rows["amount"]) == round(amount * 100)
+        assert sum(round(value * 100) for value in rows["amount"]) == round(amount * 100)
 
 
 def test_cancels_are_the_exchanges_counters_too(slice_stores: tuple[Stores, IngestReport]) -> None:
     rows = bars(slice_stores[0], DAYS[0], "600519.SH")
     assert (rows["cancel_count"].sum(), rows["cancel_volume"].sum()) == WITHDRAWN[:2]
-    assert sum(round(each * 100) for each in rows["cancel_amount"]) == round(WITHDRAWN[2] * 100)
+    assert sum(round(value * 100) for value in rows["cancel_amount"]) == round(WITHDRAWN[2] * 100)
 
 
-def test_minute_bars_are_those_other_code_made_of_the_same_ticks(slice_stores: tuple[Stores, IngestReport]) -> None:
-    """717 bars, every column, no difference: theirs stamp the opening call 09:30 and leave out untraded minutes."""
+def test_minute_bars_equal_those_of_other_code_from_the_same_ticks(slice_stores: tuple[Stores, IngestReport]) -> None:
+    """717 bars, every column, no difference: theirs stamp the opening call 09:30 and lack untraded minutes."""
     labels = [570, *range(571, 691), *range(781, 901), 900]
     theirs = pl.read_parquet(SLICE / "shanghai" / "bars_1min.parquet").sort("datetime")
     clock = pl.col("datetime").dt
@@ -96,8 +96,8 @@ def test_minute_bars_are_those_other_code_made_of_the_same_ticks(slice_stores: t
 
 
 def check_orders(theirs: pl.DataFrame, ours: pl.DataFrame) -> None:
-    """Theirs counts adds as published: an order's own fills before them are ours. Their last bar holds ours of 15:00
-    continuous and of the closing call; they have none for 14:58 and 14:59, where nothing trades."""
+    """Theirs count adds as published; ours also count an order's fills before its add. Their last bar holds ours of
+    15:00 and of the closing call; they have none for 14:58 and 14:59, where nothing trades."""
     merged = (
         ours.with_columns(pl.col("slot").replace({240: 241}))
         .group_by("slot", maintain_order=True)
@@ -117,14 +117,14 @@ def mask(stores: Stores, session: date) -> dict[str, bool]:
     return dict(zip(profile.features, np.isfinite(raw_STF).any(axis=(0, 1)).tolist(), strict=True))
 
 
-def test_all_32_come_out_where_orders_exist_and_the_mask_tells_the_rest(
+def test_all_32_features_exist_with_orders_and_the_mask_shows_the_others(
     slice_stores: tuple[Stores, IngestReport],
 ) -> None:
     stores, report = slice_stores
     assert report.profile == "l2_32"
     assert all(mask(stores, DAYS[0]).values())
     for session in DAYS[1:]:
-        missing = {name for name, there in mask(stores, session).items() if not there}
+        missing = {name for name, present in mask(stores, session).items() if not present}
         assert missing == {*ORDER_FLOWS, "price_pos"}  # no order records, and no limits known
     assert report.ticks["without_orders"] == 2
     assert not report.unavailable  # one session had all
@@ -137,26 +137,26 @@ def test_orders_of_the_closing_call_are_not_lost_where_nothing_trades(
     dense = grid(slice_stores[0].read("minute_bars", DAYS[0]), CN, "240")
     records = pl.read_parquet(SLICE / "shanghai" / "orders.parquet").filter(pl.col("order_type") == "A")
     trades = pl.read_parquet(SLICE / "shanghai" / "trades.parquet").filter(pl.col("datetime").dt.date() == DAYS[0])
-    taken = trades.filter(pl.col("side") != 0)["volume"].sum()
-    assert dense.columns["order_volume"].sum() == records["volume"].sum() + taken
+    fills = trades.filter(pl.col("side") != 0)["volume"].sum()
+    assert dense.columns["order_volume"].sum() == records["volume"].sum() + fills
     assert (dense.columns["order_volume"][0, -3:] > 0).all()  # 14:58, 14:59 and 15:00
 
 
-def test_the_same_delivery_again_is_no_news(slice_stores: tuple[Stores, IngestReport]) -> None:
-    report = take([SLICE / "shanghai"], slice_stores[0])
+def test_the_same_delivery_again_changes_nothing(slice_stores: tuple[Stores, IngestReport]) -> None:
+    report = ingest([SLICE / "shanghai"], slice_stores[0])
     assert (report.changed, report.to_dict()["taken_before"]) == (0, 4)
 
 
 def test_a_delivery_that_stops_early_has_no_whole_session(stores: Stores) -> None:
-    report = take([SLICE / "shenzhen"], stores)
+    report = ingest([SLICE / "shenzhen"], stores)
     assert set(report.quarantined) == {"FPM-IN-018"}
     assert report.ticks["records"]["used"] == 5_794
     assert not stores.sessions("minute_bars")
 
 
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="the project's sample is not beside this checkout")
-def test_the_whole_sample_goes_in_and_its_bars_are_the_folders(stores: Stores) -> None:
-    report = take([SAMPLE], stores)
+def test_the_bars_of_the_whole_sample_equal_those_beside_it(stores: Stores) -> None:
+    report = ingest([SAMPLE], stores)
     assert report.ticks["reconciled"] == {"equal": 1, "untold": 4}  # snapshots of one session reach its close
     theirs = pl.read_parquet(SAMPLE / "bars_1min.parquet").filter(pl.col("source") == "trades")
     day = pl.col("datetime").dt.date()
@@ -181,8 +181,8 @@ def test_the_command_line_takes_ticks(
 def test_ticks_run_through_minute_features(tmp_path: Path, stores: Stores) -> None:
     days = [*previous_sessions(CN, date(2024, 3, 8), 4), date(2024, 3, 8)]
     for number, day in enumerate(days):
-        told = tape_of(day, number)
-        volume, money = told["trades"]["volume"], told["trades"]["volume"] * told["trades"]["price"]
+        tables = session_ticks(day, number)
+        volume, money = tables["trades"]["volume"], tables["trades"]["volume"] * tables["trades"]["price"]
         daily = pl.DataFrame(
             {
                 "symbol": [SH],
@@ -198,7 +198,7 @@ def test_ticks_run_through_minute_features(tmp_path: Path, stores: Stores) -> No
                 "limit_down": [9.0],
             }
         )
-        take([deliver(tmp_path / str(day), **told, daily_bars=daily)], stores)
+        ingest([deliver(tmp_path / str(day), **tables, daily_bars=daily)], stores)
         run_job(session_totals, day, stores)
     outcome = run_job(minute_features, days[-1], stores)
     rows = stores.read("minute_features", days[-1])

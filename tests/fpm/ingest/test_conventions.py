@@ -1,4 +1,4 @@
-"""Each convention is recognised on bars written that way, and refused in words where the bars cannot tell."""
+"""Each convention is detected from bars that follow it, and refused in words where the bars do not show it."""
 
 from datetime import timedelta
 
@@ -18,14 +18,14 @@ def labelled(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(minute.dt.date().alias("day"), label.alias("label"))
 
 
-def found(of: str, frame: pl.DataFrame, known: Conventions | None = None) -> Conventions:
-    return detect(labelled(frame), market(of), known)
+def detected(name: str, frame: pl.DataFrame, fallback: Conventions | None = None) -> Conventions:
+    return detect(labelled(frame), market(name), fallback)
 
 
-def refusal(of: str, frame: pl.DataFrame) -> InputRefused:
-    with pytest.raises(InputRefused) as caught:
-        found(of, frame)
-    return caught.value
+def refusal(name: str, frame: pl.DataFrame) -> InputRefused:
+    with pytest.raises(InputRefused) as error:
+        detected(name, frame)
+    return error.value
 
 
 def around_the_clock(minutes: int) -> pl.DataFrame:
@@ -42,16 +42,16 @@ def test_stretches_of_trading() -> None:
     assert segments(market("nse")) == [(556, 930)]
 
 
-@pytest.mark.parametrize(("of", "calls"), [("cn", (565, 900)), ("us", (570,)), ("nse", ())])
-def test_bars_stamped_by_end(of: str, calls: tuple[int, ...]) -> None:
-    conventions = found(of, tape(of))
+@pytest.mark.parametrize(("name", "calls"), [("cn", (565, 900)), ("us", (570,)), ("nse", ())])
+def test_bars_stamped_by_end(name: str, calls: tuple[int, ...]) -> None:
+    conventions = detected(name, tape(name))
     assert (conventions.stamp_side, conventions.calls) == ("end", calls)
     assert (conventions.volume_unit, conventions.price_basis) == ("shares", "raw")
 
 
-@pytest.mark.parametrize("of", ["cn", "us", "nse"])
-def test_bars_stamped_by_start(of: str) -> None:
-    assert found(of, by_start(of)).stamp_side == "start"
+@pytest.mark.parametrize("name", ["cn", "us", "nse"])
+def test_bars_stamped_by_start(name: str) -> None:
+    assert detected(name, by_start(name)).stamp_side == "start"
 
 
 def test_opening_call_stamped_0930_in_china() -> None:
@@ -61,7 +61,7 @@ def test_opening_call_stamped_0930_in_china() -> None:
         .otherwise(pl.col("minute"))
         .alias("minute")
     )
-    conventions = found("cn", frame)
+    conventions = detected("cn", frame)
     assert (conventions.stamp_side, conventions.calls) == ("end", (570, 900))
 
 
@@ -71,19 +71,19 @@ def test_closing_cross_does_not_make_a_start_stamp_an_end_stamp() -> None:
         pl.col("minute") + timedelta(minutes=1), *(pl.col("close").alias(name) for name in ("open", "high", "low"))
     )
     cross = cross.with_columns((pl.col("close") * pl.col("volume")).alias("amount"))
-    assert found("us", pl.concat([frame, cross])).stamp_side == "start"
+    assert detected("us", pl.concat([frame, cross])).stamp_side == "start"
 
 
 @pytest.mark.parametrize(("minutes", "side"), [(0, "start"), (1, "end")])
 def test_a_market_that_never_closes_shows_its_side_at_the_edges(minutes: int, side: str) -> None:
-    assert found("crypto", around_the_clock(minutes)).stamp_side == side
+    assert detected("crypto", around_the_clock(minutes)).stamp_side == side
 
 
-def test_a_piece_of_a_session_is_refused_or_takes_what_was_decided_before() -> None:
+def test_a_piece_of_a_session_is_refused_or_takes_the_fallback() -> None:
     piece = tape("cn").filter(pl.col("minute").dt.hour() == 10)
     assert refusal("cn", piece).code == "FPM-IN-013"
-    known = found("cn", tape("cn"))
-    assert found("cn", piece, known).stamp_side == "end"
+    fallback = detected("cn", tape("cn"))
+    assert detected("cn", piece, fallback).stamp_side == "end"
 
 
 def test_a_piece_of_a_day_that_never_ends_is_refused() -> None:
@@ -91,7 +91,7 @@ def test_a_piece_of_a_day_that_never_ends_is_refused() -> None:
 
 
 def test_lots_of_a_hundred() -> None:
-    assert found("cn", tape("cn").with_columns(pl.col("volume") / 100)).volume_unit == "lots"
+    assert detected("cn", tape("cn").with_columns(pl.col("volume") / 100)).volume_unit == "lots"
 
 
 def test_another_unit_is_refused() -> None:
@@ -105,32 +105,32 @@ def test_no_amount_in_china_is_refused() -> None:
 def test_adjusted_prices_of_one_symbol_are_refused_and_named() -> None:
     factor = pl.when(pl.col("symbol") == "600519.SH").then(0.5).otherwise(1.0)
     adjusted = tape("cn").with_columns(pl.col(name) * factor for name in ("open", "high", "low", "close"))
-    refused = refusal("cn", adjusted)
-    assert refused.code == "FPM-IN-127"
-    assert "600519.SH" in refused.wrong
+    error = refusal("cn", adjusted)
+    assert error.code == "FPM-IN-127"
+    assert "600519.SH" in error.wrong
 
 
 def test_prices_without_amount_are_raw_where_they_lie_on_the_tick() -> None:
-    assert found("us", tape("us").drop("amount")).price_basis == "raw_by_tick"
+    assert detected("us", tape("us").drop("amount")).price_basis == "raw_by_tick"
     adjusted = tape("us").drop("amount").with_columns(pl.col("open", "high", "low", "close") * 0.98765)
     assert refusal("us", adjusted).code == "FPM-IN-127"
 
 
-@pytest.mark.parametrize(("of", "hours"), [("cn", -8), ("us", 5), ("nse", -5.5)])
-def test_times_of_another_zone_are_refused_with_the_shift(of: str, hours: float) -> None:
-    refused = refusal(of, moved(tape(of), round(60 * hours)))
-    assert refused.code == "FPM-IN-011"
-    assert f"shifted by {hours:+g} h?" in refused.wrong
+@pytest.mark.parametrize(("name", "hours"), [("cn", -8), ("us", 5), ("nse", -5.5)])
+def test_times_of_another_zone_are_refused_with_the_shift(name: str, hours: float) -> None:
+    error = refusal(name, moved(tape(name), round(60 * hours)))
+    assert error.code == "FPM-IN-011"
+    assert f"shifted by {hours:+g} h?" in error.wrong
 
 
 def test_bars_of_another_length_are_refused() -> None:
-    refused = refusal("cn", tape("cn").filter(pl.col("minute").dt.minute() % 15 == 0))
-    assert refused.code == "FPM-IN-013"
-    assert "15 minutes apart" in refused.wrong and "market cn15" in refused.todo
-    refused = refusal("us", tape("us").filter(pl.col("minute").dt.minute() % 5 == 0))
-    assert "5 minutes apart" in refused.wrong and "bars of 1 minutes" in refused.todo
-    refused = refusal("cn15", tape("cn"))
-    assert "1 minutes apart, expected 15" in refused.wrong and "market cn" in refused.todo
+    error = refusal("cn", tape("cn").filter(pl.col("minute").dt.minute() % 15 == 0))
+    assert error.code == "FPM-IN-013"
+    assert "15 minutes apart" in error.wrong and "market cn15" in error.todo
+    error = refusal("us", tape("us").filter(pl.col("minute").dt.minute() % 5 == 0))
+    assert "5 minutes apart" in error.wrong and "bars of 1 minutes" in error.todo
+    error = refusal("cn15", tape("cn"))
+    assert "1 minutes apart, expected 15" in error.wrong and "market cn" in error.todo
 
 
 def quarters() -> pl.DataFrame:
@@ -143,7 +143,7 @@ def test_bars_of_fifteen_minutes() -> None:
     """09:45 to 11:30 and 13:15 to 15:00; stamped by START every bar is a quarter of an hour earlier."""
     assert quarters().height == 16 * 3
     assert segments(market("cn15")) == [(585, 690), (795, 900)]
-    conventions = found("cn15", quarters())
+    conventions = detected("cn15", quarters())
     assert (conventions.stamp_side, conventions.calls, conventions.volume_unit) == ("end", (), "shares")
-    assert found("cn15", moved(quarters(), -15)).stamp_side == "start"
+    assert detected("cn15", moved(quarters(), -15)).stamp_side == "start"
     assert refusal("cn15", moved(quarters(), -8 * 60)).code == "FPM-IN-011"

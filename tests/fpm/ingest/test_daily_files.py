@@ -1,4 +1,4 @@
-"""Daily and index-member files: filled where they say little, quarantined row by row."""
+"""Daily and index-member files: absent columns are filled, bad rows quarantined one by one."""
 
 from datetime import date
 from pathlib import Path
@@ -27,15 +27,15 @@ def daily(**columns: list[object]) -> pl.DataFrame:
     return pl.DataFrame({**rows, **columns}, strict=False)
 
 
-def test_what_is_absent_is_filled_or_left_unavailable(tmp_path: Path) -> None:
+def test_absent_columns_are_filled_or_unavailable(tmp_path: Path) -> None:
     daily(float_shares=[10_000.0, 5_000.0]).write_csv(tmp_path / "daily_bars.csv")
-    read = read_daily(tmp_path / "daily_bars.csv", CN)
-    one, two = read.frame.rows(named=True)
+    rows = read_daily(tmp_path / "daily_bars.csv", CN)
+    one, two = rows.frame.rows(named=True)
     assert (one["symbol"], one["suspended"], one["turnover"], one["adj_factor"]) == ("000001.SZ", True, 0.0, 1.0)
     assert (two["symbol"], two["suspended"], two["turnover"]) == ("600000.SH", False, 0.1)
     assert two["session"] == date(2026, 1, 5)
-    assert "limit_up" not in read.frame.columns
-    assert read.synonyms == {"symbol": "ts_code", "session": "trade_date", "volume": "vol"}
+    assert "limit_up" not in rows.frame.columns
+    assert rows.synonyms == {"symbol": "ts_code", "session": "trade_date", "volume": "vol"}
 
 
 @pytest.mark.parametrize(
@@ -51,20 +51,20 @@ def test_what_is_absent_is_filled_or_left_unavailable(tmp_path: Path) -> None:
 )
 def test_a_bad_row_is_set_aside(columns: dict[str, list[object]], code: str, tmp_path: Path) -> None:
     daily(**columns).write_parquet(tmp_path / "daily_bars.parquet")
-    read = read_daily(tmp_path / "daily_bars.parquet", CN)
-    assert read.quarantined["reason_code"].to_list() == [code]
-    assert read.quarantined["row"].to_list() == [0]
-    assert read.frame["symbol"].to_list() == ["000001.SZ"]
-    assert read.rows_in == read.frame.height + read.quarantined.height
+    rows = read_daily(tmp_path / "daily_bars.parquet", CN)
+    assert rows.quarantined["reason_code"].to_list() == [code]
+    assert rows.quarantined["row"].to_list() == [0]
+    assert rows.frame["symbol"].to_list() == ["000001.SZ"]
+    assert rows.rows_in == rows.frame.height + rows.quarantined.height
 
 
 def test_two_rows_of_one_key_are_both_set_aside(tmp_path: Path) -> None:
     daily(ts_code=["600000", "sh600000"]).write_csv(tmp_path / "daily_bars.csv")
-    read = read_daily(tmp_path / "daily_bars.csv", CN)
-    assert read.quarantined["reason_code"].to_list() == ["FPM-IN-015"] * 2
+    rows = read_daily(tmp_path / "daily_bars.csv", CN)
+    assert rows.quarantined["reason_code"].to_list() == ["FPM-IN-015"] * 2
 
 
-def test_members_with_dates_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_members_with_invalid_dates_are_refused(tmp_path: Path) -> None:
     rows = {"index": ["CSI300"], "session": ["yesterday"], "symbol": ["600000"], "weight": [1.0]}
     pl.DataFrame(rows).write_csv(tmp_path / "index_members.csv")
     with pytest.raises(InputRefused, match="FPM-IN-008"):

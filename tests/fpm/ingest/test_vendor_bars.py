@@ -1,4 +1,4 @@
-"""Rows placed in slots whatever the vendor's conventions; numbers printed as the vendor printed them."""
+"""Rows in their slots whatever the vendor's conventions; numbers as the vendor printed them."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,8 +16,8 @@ from tests.tape import FIRST, by_start, moved, tape, write
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def parsed(of: str, frame: pl.DataFrame, folder: Path, name: str = "bars.parquet") -> Parsed:
-    return read_bars(write(frame, folder / name), market(of), NOW)
+def parsed(name: str, frame: pl.DataFrame, folder: Path, file: str = "bars.parquet") -> Parsed:
+    return read_bars(write(frame, folder / file), market(name), NOW)
 
 
 def test_every_slot_of_a_chinese_session(tmp_path: Path) -> None:
@@ -26,17 +26,17 @@ def test_every_slot_of_a_chinese_session(tmp_path: Path) -> None:
     assert frame["session"].unique().to_list() == [FIRST]
 
 
-def test_before_its_closing_call_shanghai_traded_on_at_1500(tmp_path: Path) -> None:
+def test_before_it_had_a_closing_call_shanghai_traded_at_1500(tmp_path: Path) -> None:
     frame = parsed("cn", tape("cn", date(2018, 8, 17)), tmp_path).frame
     last = dict(frame.group_by("symbol").agg(pl.col("slot").max()).iter_rows())
     assert last == {"600000.SH": 240, "600519.SH": 240, "000001.SZ": 241}
 
 
-@pytest.mark.parametrize("of", ["cn", "us", "nse"])
-def test_start_and_end_stamps_give_the_same_rows(of: str, tmp_path: Path) -> None:
-    ends = parsed(of, tape(of), tmp_path, "ends.parquet").frame.drop("row")
-    starts = parsed(of, by_start(of), tmp_path, "starts.parquet").frame.drop("row")
-    if of == "us":
+@pytest.mark.parametrize("name", ["cn", "us", "nse"])
+def test_start_and_end_stamps_give_the_same_rows(name: str, tmp_path: Path) -> None:
+    ends = parsed(name, tape(name), tmp_path, "ends.parquet").frame.drop("row")
+    starts = parsed(name, by_start(name), tmp_path, "starts.parquet").frame.drop("row")
+    if name == "us":
         ends = ends.filter(pl.col("slot") > 0)  # the cross has no place among START stamps
     assert starts.sort("symbol", "slot").equals(ends.sort("symbol", "slot"))
 
@@ -54,7 +54,7 @@ def test_quarters_of_an_hour_fill_sixteen_slots(late: int, tmp_path: Path) -> No
 
 
 def test_a_day_without_end_by_start_and_by_end(tmp_path: Path) -> None:
-    minute = pl.datetime_range(datetime(2026, 1, 5), datetime(2026, 1, 6, 23, 59), "1m", eager=True)
+    minute = pl.datetime_range(FIRST, pl.date(2026, 1, 7), "1m", closed="left", eager=True)
     one = tape("us", symbols=("BTCUSDT",)).head(1).drop("minute").join(minute.alias("minute").to_frame(), how="cross")
     starts = parsed("crypto", one, tmp_path, "starts.parquet").frame
     later = one.with_columns(pl.col("minute") + timedelta(minutes=1))
@@ -69,14 +69,14 @@ def test_lots_become_shares(tmp_path: Path) -> None:
     assert lots.equals(shares)
 
 
-def test_times_with_a_zone_are_brought_home(tmp_path: Path) -> None:
+def test_times_with_a_zone_become_exchange_local(tmp_path: Path) -> None:
     naive = parsed("cn", tape("cn"), tmp_path, "naive.parquet").frame
     minute = pl.col("minute").dt.replace_time_zone("Asia/Shanghai").dt.convert_time_zone("UTC").dt.cast_time_unit("ns")
     aware = parsed("cn", tape("cn").with_columns(minute), tmp_path, "aware.parquet").frame
     assert aware.equals(naive)
 
 
-def test_amount_without_a_column_stands_in_and_is_reported(tmp_path: Path) -> None:
+def test_an_absent_amount_is_derived_and_reported(tmp_path: Path) -> None:
     result = parsed("us", tape("us").drop("amount"), tmp_path)
     first = result.frame.row(0, named=True)
     assert first["amount"] == first["close"] * first["volume"]
@@ -108,12 +108,12 @@ def test_a_float32_is_read_as_it_was_printed(text: str) -> None:
     assert printed(np.array([text], np.float32)).tolist() == [float(text)]
 
 
-def test_float32_that_is_no_number_stays_none() -> None:
+def test_float32_that_is_no_number_stays_so() -> None:
     assert np.isnan(printed(np.array([np.nan], np.float32))[0])
     assert np.isinf(printed(np.array([np.inf], np.float32))[0])
 
 
-def test_files_of_one_session_are_put_in_canonical_order(tmp_path: Path) -> None:
+def test_files_of_one_session_are_in_canonical_order(tmp_path: Path) -> None:
     frame = tape("cn")
     one, two = frame.filter(pl.col("symbol") != "000001.SZ"), frame.filter(pl.col("symbol") == "000001.SZ")
     files = [parsed("cn", one, tmp_path, "b.parquet"), parsed("cn", two, tmp_path, "a.parquet")]
@@ -125,7 +125,7 @@ def test_files_of_one_session_are_put_in_canonical_order(tmp_path: Path) -> None
 @settings(max_examples=25, deadline=None)
 @given(cut=st.integers(1, tape("cn").height - 1), backwards=st.booleans())
 def test_a_file_in_two_is_the_file(cut: int, backwards: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Wherever it is cut, whichever part comes first: the conventions are those the home remembers."""
+    """Wherever the cut is and whichever part comes first; the conventions are those of the whole file."""
     folder, frame = tmp_path_factory.mktemp("split"), tape("cn")
     whole = parsed("cn", frame, folder)
     parts = [frame[:cut], frame[cut:]][:: -1 if backwards else 1]

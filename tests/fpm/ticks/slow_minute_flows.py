@@ -81,8 +81,8 @@ def slow_flows(records: list[dict[str, Any]], exchange: str, one_sequence: bool)
         row[f"{name}_amount"] += money
         row[f"{name}_count"] += 1
         key = (side, t["buy"] if side > 0 else t["sell"])
-        seen = [price * volume for when, price, volume in parts.get(key, []) if when <= slot and price is not None]
-        value = sum(seen) if seen else sum(worth for when, worth in fills[key] if when <= slot)
+        worths = [price * volume for when, price, volume in parts.get(key, []) if when <= slot and price is not None]
+        value = sum(worths) if worths else sum(worth for when, worth in fills[key] if when <= slot)
         for size, least in SIZES:
             if value >= least * 100:
                 row[f"{size}_{name}_volume"] += t["volume"]
@@ -99,8 +99,8 @@ def slow_flows(records: list[dict[str, Any]], exchange: str, one_sequence: bool)
             row["cancel_volume"] += c["volume"]
             row["cancel_count"] += 1
             seq, slot, price = entered.get(own(c), (c["seq"], 0, None))
-            known = price if seq < c["seq"] and slot <= slot_of(c["ms"], False) else None
-            price = c["price"] or known or last_price(c)
+            of_order = price if seq < c["seq"] and slot <= slot_of(c["ms"], False) else None
+            price = c["price"] or of_order or last_price(c)
             _add(row, "cancel_amount", price, c["volume"])
     return {slot: dict(row) for slot, row in out.items()}
 

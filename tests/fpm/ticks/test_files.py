@@ -13,7 +13,7 @@ from tests.fpm.ticks.tiny_ticks import frame, order, trade
 TRADES = frame("trades", [trade("10:00:00", 10.0, 100, 2, 1, seq, side="B") for seq in range(1, 8)])
 
 
-def written(path: Path, table: pl.DataFrame = TRADES) -> Path:
+def write(path: Path, table: pl.DataFrame = TRADES) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     table.write_parquet(path)
     return path
@@ -33,12 +33,12 @@ def written(path: Path, table: pl.DataFrame = TRADES) -> Path:
         ("ticks/part-0.parquet", "ticks"),
     ],
 )
-def test_a_stream_is_told_by_the_name(path: str, stream: str | None) -> None:
+def test_the_name_shows_the_stream(path: str, stream: str | None) -> None:
     assert stream_of(Path("/vendor") / path) == stream
 
 
-def test_a_folder_gives_its_streams_and_says_what_it_left(tmp_path: Path) -> None:
-    trades, bars = written(tmp_path / "2023" / "trades.parquet"), written(tmp_path / "bars_1min.parquet")
+def test_a_folder_gives_its_streams_and_its_other_files(tmp_path: Path) -> None:
+    trades, bars = write(tmp_path / "2023" / "trades.parquet"), write(tmp_path / "bars_1min.parquet")
     assert find([tmp_path]) == ([trades], [bars])
     with pytest.raises(UsageError, match="FPM-CFG-102"):
         find([bars])
@@ -60,7 +60,7 @@ def test_names_of_the_exchanges_are_recognised_and_reported(tmp_path: Path) -> N
             "channel": "TradeChannel",
         }
     ).with_columns(BizIndex=pl.int_range(100, 107), LocalTime=pl.lit("x"))
-    file = open_file(written(tmp_path / "trades.parquet", theirs))
+    file = open_file(write(tmp_path / "trades.parquet", theirs))
     assert file.synonyms["seq"] == "BizIndex"  # it orders trades among orders, which TradeIndex does not
     assert file.ignored == ("TradeIndex", "LocalTime")
     (batch,) = batches(file)
@@ -68,7 +68,7 @@ def test_names_of_the_exchanges_are_recognised_and_reported(tmp_path: Path) -> N
 
 
 def test_a_file_is_read_a_batch_at_a_time_with_its_row_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = open_file(written(tmp_path / "trades.parquet"))
+    file = open_file(write(tmp_path / "trades.parquet"))
     monkeypatch.setattr(tick_files, "BATCH", 3)
     parts = list(batches(file))
     assert [part.height for part in parts] == [3, 3, 1]
@@ -81,8 +81,8 @@ def test_a_file_is_read_a_batch_at_a_time_with_its_row_numbers(tmp_path: Path, m
     ]
 
 
-def change(tmp_path: Path, code: str) -> Path:
-    """A file that shows one fault."""
+def faulty_file(tmp_path: Path, code: str) -> Path:
+    """A file with one fault."""
     path = tmp_path / "trades.parquet"
     tables = {
         "FPM-IN-001": TRADES.clear(),
@@ -93,11 +93,11 @@ def change(tmp_path: Path, code: str) -> Path:
         "FPM-RES-145": TRADES.with_columns(pl.lit(0).alias(f"c{i}") for i in range(1001)),
     }
     if code in tables:
-        return written(path, tables[code])
+        return write(path, tables[code])
     if code == "FPM-IN-002":
-        path.write_bytes(written(path).read_bytes()[:-3])
+        path.write_bytes(write(path).read_bytes()[:-3])
     elif code == "FPM-IN-003":
-        content = written(path).read_bytes()
+        content = write(path).read_bytes()
         path.write_bytes(content[:-40] + b"\0" * 32 + content[-8:])
     else:
         path = tmp_path / "trades.csv"
@@ -119,15 +119,15 @@ def change(tmp_path: Path, code: str) -> Path:
         "FPM-RES-145",
     ],
 )
-def test_a_file_that_cannot_be_taken_is_refused_by_name(tmp_path: Path, code: str) -> None:
-    with pytest.raises(InputRefused) as refused:
-        open_file(change(tmp_path, code))
-    assert refused.value.code == code
-    assert "trades" in refused.value.wrong
+def test_an_unusable_file_is_refused_by_name(tmp_path: Path, code: str) -> None:
+    with pytest.raises(InputRefused) as error:
+        open_file(faulty_file(tmp_path, code))
+    assert error.value.code == code
+    assert "trades" in error.value.wrong
 
 
 def test_orders_need_their_own_columns(tmp_path: Path) -> None:
     orders = frame("orders", [order("10:00:00", "B", 10.0, 100, 1, 1)])
-    assert open_file(written(tmp_path / "orders.parquet", orders)).stream == "orders"
+    assert open_file(write(tmp_path / "orders.parquet", orders)).stream == "orders"
     with pytest.raises(InputRefused, match="order_no"):
-        open_file(written(tmp_path / "orders.parquet", orders.drop("order_no")))
+        open_file(write(tmp_path / "orders.parquet", orders.drop("order_no")))

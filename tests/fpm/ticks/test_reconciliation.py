@@ -1,6 +1,6 @@
 """Totals to the share, the cent and the trade: tolerance is zero."""
 
-from datetime import datetime
+from datetime import datetime, time
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +14,7 @@ from tests.fpm.ticks.tiny_ticks import CN, DAY, SH, SZ
 SUMS = {"volume": 300, "amount": 3_003_456, "trades": 3, "after_volume": 50, "after_amount": 500_000, "after_trades": 1}
 
 
-def told(tmp_path: Path, **columns: object) -> pl.DataFrame:
+def exchange_totals(tmp_path: Path, **columns: object) -> pl.DataFrame:
     rows = pl.DataFrame({"symbol": [SH], "session": [DAY], "volume": [300], "amount": [300.35], "trades": [3]})
     rows.with_columns(pl.lit(value).alias(name) for name, value in columns.items()).write_parquet(
         tmp_path / "totals.parquet"
@@ -22,29 +22,31 @@ def told(tmp_path: Path, **columns: object) -> pl.DataFrame:
     return totals([open_file(tmp_path / "totals.parquet")], CN)
 
 
-def verdict(found: pl.DataFrame, **changes: int) -> tuple[str, str]:
+def verdict(expected: pl.DataFrame, **changes: int) -> tuple[str, str]:
     sums = pl.DataFrame({**SUMS, **changes}).with_columns(sid_of(pl.lit(SH)))
-    return reconcile(sums, found, DAY).select("verdict", "reason").row(0)
+    return reconcile(sums, expected, DAY).select("verdict", "reason").row(0)
 
 
 def test_equal_means_equal(tmp_path: Path) -> None:
-    assert verdict(told(tmp_path))[0] == "equal"  # 300.3456 is 300.35 to the cent
-    assert verdict(told(tmp_path, volume=350, amount=350.35, trades=4))[0] == "equal"  # with the trades after hours
+    assert verdict(exchange_totals(tmp_path))[0] == "equal"  # 300.3456 is 300.35 to the cent
+    assert (
+        verdict(exchange_totals(tmp_path, volume=350, amount=350.35, trades=4))[0] == "equal"
+    )  # with those after hours
 
 
 @pytest.mark.parametrize("change", [{"volume": 299}, {"trades": 4}, {"amount": 3_002_000}])
 def test_one_share_one_trade_or_one_cent_less_differs(tmp_path: Path, change: dict[str, int]) -> None:
-    found = verdict(told(tmp_path), **change)
-    assert found[0] == "differs"
-    assert "the exchange's 300" in found[1]
+    outcome, reason = verdict(exchange_totals(tmp_path), **change)
+    assert outcome == "differs"
+    assert "the exchange's 300" in reason
 
 
 def test_without_totals_nothing_is_claimed(tmp_path: Path) -> None:
-    assert verdict(told(tmp_path).clear())[0] == "untold"
+    assert verdict(exchange_totals(tmp_path).clear())[0] == "untold"
 
 
 def test_two_totals_that_disagree_do_not_spoil_an_equal_pair_but_never_pass_alone(tmp_path: Path) -> None:
-    both = pl.concat([told(tmp_path), told(tmp_path, volume=400)])
+    both = pl.concat([exchange_totals(tmp_path), exchange_totals(tmp_path, volume=400)])
     assert verdict(both)[0] == "differs"
 
 
@@ -52,7 +54,7 @@ def test_only_counters_of_the_close_are_totals(tmp_path: Path) -> None:
     def snapshot(symbol: str, hour: int, volume: int) -> dict[str, object]:
         return {
             "symbol": symbol,
-            "time": datetime(2023, 2, 1, hour),
+            "time": datetime.combine(DAY, time(hour)),
             "cum_volume": volume,
             "cum_amount": 10.0 * volume,
             "cum_trades": 1.0,
@@ -60,5 +62,5 @@ def test_only_counters_of_the_close_are_totals(tmp_path: Path) -> None:
 
     rows = [snapshot(SH, 10, 100), snapshot(SH, 15, 300), snapshot(SH, 14, 200), snapshot(SZ, 10, 100)]
     pl.DataFrame(rows).write_parquet(tmp_path / "snapshots.parquet")
-    found = totals([open_file(tmp_path / "snapshots.parquet")], CN)
-    assert found.select("session", "volume", "amount", "trades").rows() == [(DAY, 300, 30_000_000, 1)]
+    counters = totals([open_file(tmp_path / "snapshots.parquet")], CN)
+    assert counters.select("session", "volume", "amount", "trades").rows() == [(DAY, 300, 30_000_000, 1)]

@@ -1,6 +1,6 @@
-"""Bad Level-2 records are told apart by name, one reason each; spellings and flags of both exchanges are understood."""
+"""Bad Level-2 records have one code and reason each; spellings and flags of both exchanges have one meaning."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
@@ -16,10 +16,10 @@ GOOD = trade("10:00:00", 10.0, 100, 2, 1, 7, side="B")
 def reason(stream: str, row: dict[str, Any]) -> tuple[str, str]:
     """Code and reason of the one bad row among two good ones."""
     good = GOOD if stream == "trades" else order("10:00:00", "B", 10.0, 100, 2, 7)
-    found = read(stream, frame(stream, [good, row, good]))
-    assert found.tape.height == 2
-    assert found.faults["row"].to_list() == [1]
-    return found.faults["reason_code"][0], found.faults["reason"][0]
+    batch = read(stream, frame(stream, [good, row, good]))
+    assert batch.tape.height == 2
+    assert batch.faults["row"].to_list() == [1]
+    return batch.faults["reason_code"][0], batch.faults["reason"][0]
 
 
 @pytest.mark.parametrize(
@@ -47,17 +47,17 @@ def reason(stream: str, row: dict[str, Any]) -> tuple[str, str]:
         ({"time": at("11:31:00")}, "FPM-IN-029", "outside the hours"),
         ({"time": at("09:20:00")}, "FPM-IN-029", "outside the hours"),  # no trade before the call
         ({"time": at("15:10:00")}, "FPM-IN-029", "outside the hours"),  # not a board with fixed-price trading
-        ({"time": datetime(2023, 2, 4, 10)}, "FPM-IN-135", "no session"),
+        ({"time": at("10:00:00", date(2023, 2, 4))}, "FPM-IN-135", "no session"),
         ({"time": None}, "FPM-IN-029", "no time"),
         ({"symbol": "../etc"}, "FPM-IN-031", ""),
         ({"symbol": None}, "FPM-IN-031", "no symbol"),
         ({"symbol": "430047.BJ"}, "FPM-IN-149", "BJ"),
     ],
 )
-def test_a_bad_trade_has_its_name(change: dict[str, Any], code: str, words: str) -> None:
-    found = reason("trades", {**GOOD, **change})
-    assert found[0] == code
-    assert words in found[1]
+def test_a_bad_trade_has_its_code(change: dict[str, Any], code: str, words: str) -> None:
+    own_code, own_reason = reason("trades", {**GOOD, **change})
+    assert own_code == code
+    assert words in own_reason
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_bad_trade_has_its_name(change: dict[str, Any], code: str, words: str)
         ({"symbol": SZ, "order_type": "D"}, "FPM-IN-140"),
     ],
 )
-def test_a_bad_order_has_its_name(change: dict[str, Any], code: str) -> None:
+def test_a_bad_order_has_its_code(change: dict[str, Any], code: str) -> None:
     assert reason("orders", {**order("10:00:00", "B", 10.0, 100, 2, 7), **change})[0] == code
 
 
@@ -99,20 +99,18 @@ def test_flags_of_both_exchanges_in_words_and_numbers() -> None:
         order("10:00:00", "2", 10.0, 100, 3, 8, symbol=SZ, order_type="1"),
         order("10:00:00", "S", 10.0, 100, 4, 9, order_type="D"),
     ]
-    told = read("orders", frame("orders", orders)).tape
-    assert told["kind"].to_list() == [ADD, ADD, DELETE]
-    assert told["price"].to_list() == [100_000, 0, 100_000]  # a market order's price field means nothing
-    assert told.select("buy", "sell").rows() == [(2, 0), (0, 3), (0, 4)]
-    assert (
-        read("trades", frame("trades", [{**GOOD, "side": "1"}]).with_columns(pl.lit(1).alias("side"))).tape["side"][0]
-        == 1
-    )
+    order_tape = read("orders", frame("orders", orders)).tape
+    assert order_tape["kind"].to_list() == [ADD, ADD, DELETE]
+    assert order_tape["price"].to_list() == [100_000, 0, 100_000]  # a market order's price field means nothing
+    assert order_tape.select("buy", "sell").rows() == [(2, 0), (0, 3), (0, 4)]
+    whole_number = frame("trades", [GOOD]).with_columns(pl.lit(1).alias("side"))
+    assert read("trades", whole_number).tape["side"][0] == 1
 
 
-def test_status_records_say_nothing_of_orders_and_are_counted() -> None:
+def test_records_of_trading_status_are_only_counted() -> None:
     rows = merged([GOOD], [order("09:30:00", "", 0.0, 0, 0, 1, order_type="S"), order("09:31:00", "B", 9.9, 100, 1, 2)])
-    found = read("ticks", rows)
-    assert (found.tape.height, found.status, found.faults.height) == (2, 1, 0)
+    batch = read("ticks", rows)
+    assert (batch.tape.height, batch.status, batch.faults.height) == (2, 1, 0)
 
 
 def test_float32_prices_are_the_printed_ones() -> None:
@@ -126,9 +124,9 @@ def test_fixed_price_trades_after_the_close_belong_to_no_minute() -> None:
     assert read("trades", frame("trades", [late])).tape["slot"].to_list() == [-1]
 
 
-def test_a_file_named_after_a_day_holds_that_day() -> None:
-    found = read("trades", frame("trades", [GOOD]), name="trades-2023-02-02")
-    assert found.faults["reason_code"].to_list() == ["FPM-IN-027"]
+def test_a_day_in_the_files_name_binds_its_rows() -> None:
+    batch = read("trades", frame("trades", [GOOD]), name="trades-2023-02-02")
+    assert batch.faults["reason_code"].to_list() == ["FPM-IN-027"]
 
 
 @pytest.mark.parametrize(
@@ -138,16 +136,16 @@ def test_a_file_named_after_a_day_holds_that_day() -> None:
         ("trades", frame("trades", [{**GOOD, "symbol": SZ}]).drop("exec_type"), "FPM-IN-006"),
         ("orders", frame("orders", [order("10:00:00", "B", 10.0, 1, 1, 1)]).drop("order_type"), "FPM-IN-006"),
         ("ticks", merged([GOOD, {**GOOD, "symbol": SZ}], []), "FPM-IN-147"),
-        ("trades", frame("trades", [{**GOOD, "time": datetime(2030, 1, 2, 10)}]), "FPM-IN-028"),
+        ("trades", frame("trades", [{**GOOD, "time": at("10:00:00", date(2030, 1, 2))}]), "FPM-IN-028"),
     ],
 )
-def test_what_a_whole_file_lacks_refuses_it(stream: str, rows: pl.DataFrame, code: str) -> None:
-    with pytest.raises(InputRefused) as refused:
+def test_a_fault_of_the_whole_file_refuses_it(stream: str, rows: pl.DataFrame, code: str) -> None:
+    with pytest.raises(InputRefused) as error:
         read(stream, rows)
-    assert refused.value.code == code
+    assert error.value.code == code
 
 
-def test_times_with_a_zone_are_brought_to_the_exchange() -> None:
+def test_times_with_a_zone_become_exchange_local() -> None:
     utc = pl.Series("time", [datetime(2023, 2, 1, 2, 0, tzinfo=UTC)], dtype=pl.Datetime("us", "UTC"))
     tape = read("trades", frame("trades", [GOOD]).with_columns(utc)).tape
     assert tape["time"].to_list() == [36_000_000]  # 10:00

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fpm.ticks.sequence import backwards, channel_gaps, numbered, ordered
+from fpm.ticks.sequence import backwards, channel_gaps, ordered, spans
 from fpm.ticks.tape import TickRules
 from tests.fpm.ticks.tiny_ticks import SZ, frame, merged, order, read, trade
 
@@ -23,16 +23,16 @@ def numbers(seqs: list[int], **more: Any) -> list[dict[str, Any]]:
 
 def gaps(*tapes: pl.DataFrame) -> list[tuple[Any, ...]]:
     """(channel, records, expected, share) of every sequence, of any number of parts."""
-    parts = pl.concat([numbered(ordered(each).tape) for each in tapes])
+    parts = pl.concat([spans(ordered(tape).tape) for tape in tapes])
     return channel_gaps(parts, RULES).select("channel", "records", "expected", "share").rows()
 
 
-def test_equal_records_are_kept_once_and_different_ones_not_at_all() -> None:
+def test_of_equal_records_one_stays_and_of_different_ones_none() -> None:
     rows = [*numbers([1, 2, 2, 3]), trade("10:00:00", 10.5, 100, 2, 1, 3, side="B")]
-    found = ordered(tape(trades=rows))
-    assert found.tape["seq"].to_list() == [1, 2]
-    assert found.deduplicated == 1
-    assert found.faults.select("row", "reason_code").rows() == [(3, "FPM-IN-015"), (4, "FPM-IN-015")]
+    unique = ordered(tape(trades=rows))
+    assert unique.tape["seq"].to_list() == [1, 2]
+    assert unique.deduplicated == 1
+    assert unique.faults.select("row", "reason_code").rows() == [(3, "FPM-IN-015"), (4, "FPM-IN-015")]
 
 
 def test_separate_streams_of_shanghai_have_numbers_of_their_own() -> None:
@@ -73,7 +73,7 @@ def test_the_merged_stream_is_one_sequence() -> None:
     assert gaps(read("ticks", rows).tape.drop("session")) == [(1, 3, 3, 0.0)]
 
 
-def test_a_clock_that_runs_back_is_counted_and_a_new_beginning_seen() -> None:
+def test_a_clock_that_runs_back_is_counted_and_a_restart_runs_far_back() -> None:
     clocks = ["10:00:00", "10:00:10", "10:00:05", "10:00:08"]
     rows = [trade(clock, 10.0, 100, 2, 1, seq, side="B") for seq, clock in enumerate(clocks, 1)]
     assert backwards(ordered(tape(trades=rows)).tape, RULES).select("backwards", "furthest").rows() == [(1, 5000)]
