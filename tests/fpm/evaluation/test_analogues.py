@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -136,11 +137,11 @@ def stock_days(seed: int, symbols: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def slow_third(rows: list[dict[str, object]], row: dict[str, object]) -> int | None:
+def slow_third(rows: list[dict[str, Any]], row: dict[str, Any]) -> int | None:
     sizes = [other["size"] for other in rows if other["session"] == row["session"] and other["size"] is not None]
     if row["size"] is None:
         return None
-    return 3 * sum(size < row["size"] for size in sizes) // len(sizes)  # type: ignore[operator]
+    return 3 * sum(size < row["size"] for size in sizes) // len(sizes)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 25))
