@@ -1,4 +1,4 @@
-"""The 20 daily factors of one symbol in plain Python: the slow reading of the table in `fpm.features.daily_factors`.
+"""The 20 classic factors of one symbol in plain Python, written from the table in `fpm.features.daily_factors`.
 
 `days`: one mapping a session, oldest first, None before the symbol was listed; `volume` 0 where suspended.
 """
@@ -13,7 +13,7 @@ Day = dict[str, Any]
 
 
 def slow_factors(days: list[Day | None]) -> dict[str, float]:
-    """Factors of the last of `days`."""
+    """Factors of the last day."""
     listed = [day for day in days if day is not None]
     today = listed[-1]
     closes: list[float] = []
@@ -27,7 +27,7 @@ def slow_factors(days: list[Day | None]) -> dict[str, float]:
         [day[name] * day["adj_factor"] if day["volume"] else nan for day in listed] for name in ("high", "low")
     )
     traded_closes = [close if day["volume"] else nan for close, day in zip(closes, listed, strict=True)]
-    last_returns, last_volumes = known(returns, 20), known(volumes, 20)
+    last_returns, last_volumes = available(returns, 20), available(volumes, 20)
     result = {f"return_{n}": change(closes, n) if today["volume"] else nan for n in (1, 5, 20, 60)}
     if last_returns:
         mean = fmean(last_returns)
@@ -41,16 +41,16 @@ def slow_factors(days: list[Day | None]) -> dict[str, float]:
             * fmean(abs(r) / day["amount"] for r, day in zip(returns[-20:], listed[-20:], strict=True) if r == r),
         }
     if last_volumes:
-        top, bottom = max(known(highs, 20)), min(known(lows, 20))
+        top, bottom = max(available(highs, 20)), min(available(lows, 20))
         ranges = [(h - low) / c for h, low, c in zip(highs, lows, traded_closes, strict=True)]
         result |= {
-            "range_20": fmean(known(ranges, 20)),
+            "range_20": fmean(available(ranges, 20)),
             "close_position_20": (closes[-1] - bottom) / (top - bottom),
-            "turnover_20": fmean(known(turnovers, 20)),
-            "turnover_ratio_5_20": fmean(known(turnovers, 5) or [nan]) / fmean(known(turnovers, 20)),
-            "volume_ratio_5_20": fmean(known(volumes, 5) or [nan]) / fmean(last_volumes),
-            "volume_shock_1": volumes[-1] / fmean(known(volumes[:-1], 20) or [nan]) - 1,
-            "price_volume_correlation_20": correlation(known(traded_closes, 20), [log(v) for v in last_volumes]),
+            "turnover_20": fmean(available(turnovers, 20)),
+            "turnover_ratio_5_20": fmean(available(turnovers, 5) or [nan]) / fmean(available(turnovers, 20)),
+            "volume_ratio_5_20": fmean(available(volumes, 5) or [nan]) / fmean(last_volumes),
+            "volume_shock_1": volumes[-1] / fmean(available(volumes[:-1], 20) or [nan]) - 1,
+            "price_volume_correlation_20": correlation(available(traded_closes, 20), [log(v) for v in last_volumes]),
         }
     opening = today["open"] * today["adj_factor"] if today["volume"] else nan
     previous = closes[-2] if len(closes) > 1 else nan
@@ -67,7 +67,7 @@ def change(closes: list[float], n: int) -> float:
     return closes[-1] / closes[-1 - n] - 1 if len(closes) > n else nan
 
 
-def known(values: list[float], n: int) -> list[float]:
-    """The available ones of the last n, none if the symbol is not listed for n sessions or half of them lack."""
+def available(values: list[float], n: int) -> list[float]:
+    """Available values of the last n; none if the listing is shorter or more than half of them are missing."""
     last = [value for value in values[-n:] if value == value]
     return last if len(values) >= n and 2 * len(last) >= n else []

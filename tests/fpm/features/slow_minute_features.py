@@ -1,4 +1,4 @@
-"""The 32 features one minute at a time, in plain Python: the slow, obvious reading of their definitions.
+"""The 32 features one minute at a time in plain Python, written from their definitions.
 
 Nothing here imports the code under test. A minute without a trade is None in `bars`.
 """

@@ -1,4 +1,4 @@
-"""Alpha158 against Qlib's own answers, hand-checked numbers, and one session at a time against many at once."""
+"""Alpha158 against Qlib's own answers and hand-checked numbers; many sessions at once against each alone."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fpm.features.alpha158 import alpha158
 from fpm.features.daily_factors import HISTORY
 from fpm.features.daily_panel import DailyPanel, daily_panel
 from fpm.schema import ALPHA158
-from tests.fpm.features.ask_qlib import (
+from tests.fpm.features.qlib_answers import (
     ANSWERS,
-    ASKED,
+    DAYS,
     FIRST,
     LISTED_LATE,
     SESSIONS,
@@ -24,40 +24,40 @@ from tests.fpm.features.ask_qlib import (
     alpha158_bars,
 )
 
-DAYS = [FIRST + timedelta(days=day) for day in range(SESSIONS)]
+SESSION_DAYS = [FIRST + timedelta(days=day) for day in range(SESSIONS)]
 QLIB = pl.read_parquet(ANSWERS)
 GAP = range(63, 75)
 
 
 def panel(through: int = SESSIONS - 1, history: int = SESSIONS) -> DailyPanel:
-    """The committed bars up to one session, with the name of amounts: what Qlib was given."""
+    """The bars that Qlib got, up to one session, with amounts."""
     bars = alpha158_bars().with_columns(pl.col(pl.Float32).cast(pl.Float64))
-    days = DAYS[max(0, through - history + 1) : through + 1]
-    named = bars.with_columns(amount=pl.col("vwap") * pl.col("volume"), adj_factor=1.0, float_shares=1e9)
-    return daily_panel(named.filter(pl.col("session").is_in(days)), days, SYMBOLS)
+    days = SESSION_DAYS[max(0, through - history + 1) : through + 1]
+    complete = bars.with_columns(amount=pl.col("vwap") * pl.col("volume"), adj_factor=1.0, float_shares=1e9)
+    return daily_panel(complete.filter(pl.col("session").is_in(days)), days, SYMBOLS)
 
 
 def answers(name: str, day: int) -> np.ndarray:
     """Qlib's number for every symbol; NaN where it has no row."""
-    rows = QLIB.filter(pl.col("session") == DAYS[day]).select("symbol", name)
-    told = dict(rows.iter_rows())
-    return np.array([told.get(symbol) if told.get(symbol) is not None else np.nan for symbol in SYMBOLS], float)
+    rows = QLIB.filter(pl.col("session") == SESSION_DAYS[day]).select("symbol", name)
+    numbers = dict(rows.iter_rows())
+    return np.array([numbers.get(symbol, np.nan) for symbol in SYMBOLS], float)
 
 
 def test_the_names_and_their_order_are_qlib_s() -> None:
     assert tuple(QLIB.columns[2:]) == ALPHA158 and set(alpha158(panel())) == set(ALPHA158)
-    assert QLIB.height == len(ASKED) * len(SYMBOLS) - sum(day < 40 for day in ASKED)
+    assert QLIB.height == len(DAYS) * len(SYMBOLS) - sum(day < 40 for day in DAYS)
 
 
 @pytest.mark.parametrize("name", ALPHA158)
-def test_every_factor_is_qlib_s_own(name: str) -> None:
-    """To 1e-5 of the value, or 1e-6 where it is near nothing: a correlation of 0, a residual of 0.
+def test_every_factor_equals_qlib_s(name: str) -> None:
+    """To 1e-5 of the value, or to 1e-6 for a correlation or a residual near 0.
 
-    Left out: the place of an extreme in a window with a gap, where Qlib answers with the place of the gap.
+    Left out: the position of an extreme in a window with a gap, where Qlib answers with the position of the gap.
     """
     ours = alpha158(panel(), SESSIONS)[name]
     assert np.isfinite(ours).any()
-    for day in ASKED:
+    for day in DAYS:
         theirs = answers(name, day)
         if name.startswith(("imax", "imin", "imxd")):
             window = range(day - int(name[4:]) + 1, day + 1)
@@ -65,8 +65,8 @@ def test_every_factor_is_qlib_s_own(name: str) -> None:
         np.testing.assert_allclose(ours[day], theirs, rtol=1e-5, atol=1e-6, err_msg=f"session {day}")
 
 
-def test_many_sessions_at_once_are_each_alone_bit_for_bit() -> None:
-    """One new session costs one session, whatever was there before the 60 sessions that it rests on."""
+def test_many_sessions_at_once_equal_each_alone_bit_for_bit() -> None:
+    """Sessions before the 60 that a session depends on have no effect."""
     together = alpha158(panel(), 25)
     for day in (SESSIONS - 25, SESSIONS - 7, SESSIONS - 1):
         alone = alpha158(panel(day, HISTORY + 1))
@@ -74,18 +74,18 @@ def test_many_sessions_at_once_are_each_alone_bit_for_bit() -> None:
             np.testing.assert_array_equal(together[name][day - SESSIONS], alone[name][-1], err_msg=name)
 
 
-def test_an_extreme_in_a_window_with_a_gap_is_where_it_was() -> None:
+def test_an_extreme_in_a_window_with_a_gap_has_its_own_position() -> None:
     high = panel().high[:, SYMBOLS.index(SUSPENDED)]
     imax = alpha158(panel())["imax30"][-1, SYMBOLS.index(SUSPENDED)]
     assert np.isnan(high[-30:]).sum() == 12 and imax == (np.nanargmax(high[-30:]) + 1) / 30
 
 
 def test_by_hand() -> None:
-    """Five closes 10, 11, 12, 11, 13 with highs 1 above and lows 1 below, volumes 100 to 500, the first rows there."""
+    """Closes 10, 11, 12, 11, 13 with highs 1 above, lows 1 below and volumes 100 to 500: the symbol's first rows."""
     closes = np.array([10.0, 11, 12, 11, 13])
     frame = pl.DataFrame(
         {
-            "session": DAYS[:5],
+            "session": SESSION_DAYS[:5],
             "symbol": "A",
             "open": closes - 0.5,
             "high": closes + 1,
@@ -98,7 +98,7 @@ def test_by_hand() -> None:
             "float_shares": 1e9,
         }
     )
-    found = {name: x[-1, 0] for name, x in alpha158(daily_panel(frame, DAYS[:5], ["A"])).items()}
+    factors = {name: x[-1, 0] for name, x in alpha158(daily_panel(frame, SESSION_DAYS[:5], ["A"])).items()}
     expected = {
         "kmid": 0.5 / 12.5,
         "klen": 2 / 12.5,
@@ -135,13 +135,13 @@ def test_by_hand() -> None:
         "rank60": 1.0,
     }
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, rel=1e-9, abs=1e-9), name
-    assert np.isnan(found["roc5"]), "there is no row five sessions before"
+        assert factors[name] == pytest.approx(value, rel=1e-9, abs=1e-9), name
+    assert np.isnan(factors["roc5"]), "there is no row five sessions before"
 
 
-def test_what_does_not_move_has_no_correlation() -> None:
+def test_a_constant_price_has_no_correlation() -> None:
     still, late = SYMBOLS.index(STILL), SYMBOLS.index(LISTED_LATE)
-    found = alpha158(panel())
-    assert all(np.isnan(found[f"{name}{d}"][-1, still]) for name in ("rsqr", "corr", "cord") for d in (5, 60))
-    assert found["std60"][-1, still] == found["beta20"][-1, still] == 0
-    assert np.isnan(found["roc60"][-1, late]) and np.isfinite(found["roc30"][-1, late])
+    factors = alpha158(panel())
+    assert all(np.isnan(factors[f"{name}{d}"][-1, still]) for name in ("rsqr", "corr", "cord") for d in (5, 60))
+    assert factors["std60"][-1, still] == factors["beta20"][-1, still] == 0
+    assert np.isnan(factors["roc60"][-1, late]) and np.isfinite(factors["roc30"][-1, late])

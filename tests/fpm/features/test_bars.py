@@ -1,4 +1,4 @@
-"""The dense grid and the derived daily bars, against numbers worked out by hand."""
+"""The dense grid and the derived daily bars, against numbers computed by hand."""
 
 from datetime import date
 
@@ -47,14 +47,14 @@ def test_views_of_one_session(view: str, size: int, first_volume: float, last_vo
     np.testing.assert_equal(volume_ST[0, [0, -1]], [first_volume, last_volume])
 
 
-def test_untraded_minute_carries_the_last_close_and_a_missing_one_is_nan() -> None:
+def test_a_minute_without_a_trade_carries_the_last_close_and_a_missing_one_is_nan() -> None:
     dense = grid(ROWS, CN, "240")
     np.testing.assert_equal(dense.columns["open"][0, :6], [10.0, 10.3, NAN, NAN, 10.2, NAN])
     np.testing.assert_equal(dense.columns["volume"][0, :6], [300.0, 300.0, NAN, NAN, 0.0, NAN])
     assert dense.traded_ST[0, :6].tolist() == [True, True, False, False, False, False]
 
 
-def test_where_vendors_leave_minutes_out_an_absent_row_is_a_minute_without_a_trade() -> None:
+def test_if_vendors_leave_minutes_out_an_absent_row_is_a_minute_without_a_trade() -> None:
     rows = bars([("A", 3, 7.0, 8.0, 6.0, 7.5, 10.0, 75.0), ("A", 5, 7.5, 7.6, 7.4, 7.4, 20.0, 150.0)])
     dense = grid(rows, US, "390")
     np.testing.assert_equal(dense.columns["close"][0, :6], [NAN, NAN, 7.5, 7.5, 7.4, 7.4])
@@ -70,7 +70,7 @@ def test_column_without_a_value_is_unavailable_and_zero_is_not() -> None:
     assert dense.columns["buy_volume"][0, 0] == 0.0
 
 
-def test_symbols_choose_and_order_the_rows() -> None:
+def test_symbols_select_and_order_the_rows() -> None:
     dense = grid(pl.concat([ROWS, ROWS.with_columns(pl.lit("B").alias("symbol"))]), CN, "240", ["C", "B"])
     assert dense.symbols == ("C", "B")
     assert np.isnan(dense.columns["volume"][0]).all()
@@ -83,7 +83,7 @@ def test_row_order_has_no_effect() -> None:
         assert values_ST.tobytes() == shuffled.columns[name].tobytes()
 
 
-def test_after_a_half_day_nothing_is_known() -> None:
+def test_after_a_half_day_everything_is_missing() -> None:
     rows = bars([("A", 1, 7.0, 7.0, 7.0, 7.0, 10.0, 70.0)]).with_columns(pl.lit(date(2025, 11, 28)).alias("session"))
     volume_ST = grid(rows, US, "390").columns["volume"]  # the day after Thanksgiving ends at 13:00, 210 minutes in
     assert volume_ST[0, 209] == 0.0

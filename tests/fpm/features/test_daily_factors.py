@@ -1,4 +1,4 @@
-"""Classic factors against hand-checked numbers and a slow plain-Python reading; of all, what must not matter."""
+"""Classic factors against hand-checked numbers and plain Python; changes that must not matter to any factor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAST = FIRST + timedelta(days=SESSIONS - 1)
 DAILY = small_market(SESSIONS, seed=5)["daily_bars"]
 
 
-def doubling_days(count: int) -> pl.DataFrame:
+def growing_days(count: int) -> pl.DataFrame:
     """One symbol growing 1 % a day: open and low are the previous close, high the close, volume 100, 200, 100, …"""
     closes = [100 * 1.01**i for i in range(count)]
     return pl.DataFrame(
@@ -48,7 +48,7 @@ def one(daily: pl.DataFrame) -> dict[str, float]:
 
 
 def test_factors_of_steady_growth_by_hand() -> None:
-    factors = one(doubling_days(61))  # the last session has volume 100
+    factors = one(growing_days(61))  # the last session has volume 100
     expected = {
         **{f"return_{n}": 1.01**n - 1 for n in (1, 5, 20, 60)},
         "volatility_20": 0.0,
@@ -71,8 +71,8 @@ def test_factors_of_steady_growth_by_hand() -> None:
 
 
 @pytest.mark.parametrize("back", [0, 3, 40, 60])
-def test_every_factor_is_what_the_slow_reading_says(back: int) -> None:
-    """Session 40 before the last leaves 29 behind, 60 leaves 9: short histories are null in both readings."""
+def test_every_factor_equals_the_slow_one(back: int) -> None:
+    """40 sessions before the last there are 29, 60 before it 9: short histories are null in both."""
     session = LAST - timedelta(days=back)
     table = daily_factors(DAILY, session)
     days = [FIRST + timedelta(days=i) for i in range(SESSIONS - back)][-61:]
@@ -81,8 +81,8 @@ def test_every_factor_is_what_the_slow_reading_says(back: int) -> None:
         rows = {day["session"]: day for day in DAILY.filter(pl.col("symbol") == row["symbol"]).to_dicts()}
         slow = slow_factors([rows.get(day) for day in days])
         for name in CLASSIC:
-            got = nan if row[name] is None else row[name]
-            assert got == pytest.approx(slow.get(name, nan), rel=2e-6, abs=1e-7, nan_ok=True), (row["symbol"], name)
+            value = nan if row[name] is None else row[name]
+            assert value == pytest.approx(slow.get(name, nan), rel=2e-6, abs=1e-7, nan_ok=True), (row["symbol"], name)
 
 
 def test_types_order_and_length() -> None:
@@ -92,19 +92,19 @@ def test_types_order_and_length() -> None:
     assert set(table.drop("symbol").dtypes) == {pl.Float32}
 
 
-def test_a_short_history_is_null_not_guessed() -> None:
-    known = {
-        count: {name for name, value in one(doubling_days(count)).items() if value is not None}
+def test_a_short_history_is_null() -> None:
+    names = {
+        count: {name for name, value in one(growing_days(count)).items() if value is not None}
         for count in (1, 6, 20, 21)
     }
-    assert known[1] == {"symbol", "turnover_1", "intraday_return_1", "log_size"}
-    assert known[6] == known[1] | {"return_1", "return_5", "gap_1"}
-    assert "return_20" not in known[20] and "turnover_20" in known[20]
-    assert {"return_20", "volatility_20", "volume_shock_1"} <= known[21]
+    assert names[1] == {"symbol", "turnover_1", "intraday_return_1", "log_size"}
+    assert names[6] == names[1] | {"return_1", "return_5", "gap_1"}
+    assert "return_20" not in names[20] and "turnover_20" in names[20]
+    assert {"return_20", "volatility_20", "volume_shock_1"} <= names[21]
 
 
 def test_a_suspended_session_has_history_but_nothing_of_its_own() -> None:
-    daily = doubling_days(61).with_columns(
+    daily = growing_days(61).with_columns(
         suspended=pl.col("session") == LAST,
         volume=pl.when(pl.col("session") == LAST).then(0.0).otherwise("volume"),
     )
@@ -117,7 +117,7 @@ def test_a_suspended_session_has_history_but_nothing_of_its_own() -> None:
 
 def test_a_move_over_a_suspension_belongs_to_the_session_of_resumption() -> None:
     pause = [LAST - timedelta(days=i) for i in (1, 2, 3)]
-    daily = doubling_days(61).with_columns(
+    daily = growing_days(61).with_columns(
         suspended=pl.col("session").is_in(pause),
         volume=pl.when(pl.col("session").is_in(pause)).then(0.0).otherwise("volume"),
     )
@@ -126,23 +126,21 @@ def test_a_move_over_a_suspension_belongs_to_the_session_of_resumption() -> None
     assert factors["max_return_20"] == pytest.approx(1.01**4 - 1, rel=1e-5)
 
 
-def test_what_is_not_given_is_null() -> None:
-    factors = one(
-        doubling_days(61).drop("float_shares", "turnover").with_columns(amount=pl.lit(None, dtype=pl.Float64))
-    )
+def test_a_factor_without_its_input_is_null() -> None:
+    factors = one(growing_days(61).drop("float_shares", "turnover").with_columns(amount=pl.lit(None, dtype=pl.Float64)))
     missing = {name for name, value in factors.items() if value is None}
     assert missing >= {"log_size", "turnover_1", "turnover_20", "turnover_ratio_5_20", "illiquidity_20"}
-    assert one(doubling_days(61).with_columns(turnover=pl.lit(0.5)))["turnover_1"] == 0.5
+    assert one(growing_days(61).with_columns(turnover=pl.lit(0.5)))["turnover_1"] == 0.5
 
 
 def test_a_constant_price_has_no_correlation_and_no_skewness() -> None:
-    factors = one(doubling_days(61).with_columns(pl.lit(0.1).alias(name) for name in PRICES))
+    factors = one(growing_days(61).with_columns(pl.lit(0.1).alias(name) for name in PRICES))
     assert factors["price_volume_correlation_20"] is None and factors["skewness_20"] is None
     assert factors["close_position_20"] == 0.5 and factors["volatility_20"] == 0
 
 
 def test_no_adjustment_factor_leaves_the_factors_null() -> None:
-    factors = one(doubling_days(61).with_columns(adj_factor=pl.lit(None, dtype=pl.Float64)))
+    factors = one(growing_days(61).with_columns(adj_factor=pl.lit(None, dtype=pl.Float64)))
     assert {value for name, value in factors.items() if name != "symbol"} == {None}
 
 
@@ -156,7 +154,7 @@ def test_a_split_leaves_no_trace(exponent: int, session: int) -> None:
     assert daily_factors(split, LAST).equals(daily_factors(DAILY, LAST), null_equal=True)
 
 
-def test_other_symbols_are_of_no_effect() -> None:
+def test_other_symbols_have_no_effect() -> None:
     alone = daily_factors(DAILY.filter(pl.col("symbol") == "B"), LAST)
     assert alone.equals(daily_factors(DAILY, LAST).filter(pl.col("symbol") == "B"), null_equal=True)
 

@@ -1,4 +1,4 @@
-"""The line that chooses the second stream's columns."""
+"""The line that names the second stream's columns."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def test_sets_columns_and_both() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"), [("alpha185", "did you mean alpha158"), ("roc7", "roc"), (" , ", "use classic")]
+    ("line", "message"), [("alpha185", "did you mean alpha158"), ("roc7", "roc"), (" , ", "use classic")]
 )
-def test_an_unknown_name_is_refused_with_what_to_do(asked: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        load_settings({"factors": asked})
+def test_an_unknown_name_is_refused_with_a_suggestion(line: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_settings({"factors": line})

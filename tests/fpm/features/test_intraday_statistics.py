@@ -1,4 +1,4 @@
-"""Every statistic by hand on sessions of four minutes, where an edge is one minute."""
+"""Every statistic by hand on sessions of four minutes, whose edge is one minute."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ SQUARES = sum(r * r for r in R)
 
 
 def session(**columns: list[float]) -> np.ndarray:
-    """One l2_32 session of four minutes; features not given are unavailable."""
+    """One l2_32 session of four minutes; all other features are unavailable."""
     x_STF = np.full((1, 4, len(L2_32)), NAN)
     for name, values in columns.items():
         x_STF[0, :, L2_32.index(name)] = values
     return x_STF
 
 
-def of(name: str, **columns: list[float]) -> float:
+def statistic(name: str, **columns: list[float]) -> float:
     return float(intraday_statistics(session(**columns), L2_32)[name][0])
 
 
 PRICES = {"close": [c - 1 for c in CLOSE]}
 BY_HAND = [
-    # mean place of the volume: (4 * 1/8 + 2 * 3/8 + 1 * 5/8 + 1 * 7/8) / 8 = 2.75 / 8
+    # mean time of the volume: (4 * 1/8 + 2 * 3/8 + 1 * 5/8 + 1 * 7/8) / 8 = 2.75 / 8
     ("front_loading", {"volume": VOLUME}, 1 - 2 * 2.75 / 8),
     ("front_loading", {"volume": [0.0, 0.0, 0.0, 9.0]}, -0.75),
     # shares 1/2, 1/4, 1/8, 1/8: entropy 1.75 bits of 2
@@ -39,8 +39,8 @@ BY_HAND = [
     ("closing_share", {"volume": VOLUME}, 1 / 8),
     ("quiet_share", {"volume": [1.0, 0.0, 0.0, NAN]}, 2 / 3),
     ("morning_return", PRICES, R[0]),
-    ("late_reversal", PRICES, -R[3]),  # up to 1.01 before, down at the end: it turned back
-    ("late_reversal", {"close": [-0.01, -0.02, -0.02, -0.03]}, math.log(0.97 / 0.98)),  # fell, and fell on
+    ("late_reversal", PRICES, -R[3]),  # up to 1.01, then down: a reversal
+    ("late_reversal", {"close": [-0.01, -0.02, -0.02, -0.03]}, math.log(0.97 / 0.98)),  # down, and further down
     ("realised_volatility", PRICES, math.sqrt(SQUARES)),
     ("early_variance", PRICES, R[0] ** 2 / SQUARES),
     ("late_variance", PRICES, R[3] ** 2 / SQUARES),
@@ -66,21 +66,21 @@ BY_HAND = [
 
 @pytest.mark.parametrize(("name", "columns", "expected"), BY_HAND)
 def test_by_hand(name: str, columns: dict[str, list[float]], expected: float) -> None:
-    assert of(name, **columns) == pytest.approx(expected, rel=1e-12)
+    assert statistic(name, **columns) == pytest.approx(expected, rel=1e-12)
 
 
-def test_correlations_of_volume_with_moves_are_numpy_s() -> None:
+def test_correlations_of_volume_with_moves_equal_numpy_s() -> None:
     minutes = {**PRICES, "volume": [4.0, 2.0, 1.0, 0.0]}  # the quiet minute does not count
     log = np.log([4.0, 2.0, 1.0])
-    assert of("co_movement", **minutes) == pytest.approx(np.corrcoef(log, np.abs(R[:3]))[0, 1], rel=1e-12)
-    assert of("directed_volume", **minutes) == pytest.approx(np.corrcoef(log, R[:3])[0, 1], rel=1e-12)
+    assert statistic("co_movement", **minutes) == pytest.approx(np.corrcoef(log, np.abs(R[:3]))[0, 1], rel=1e-12)
+    assert statistic("directed_volume", **minutes) == pytest.approx(np.corrcoef(log, R[:3])[0, 1], rel=1e-12)
 
 
 def test_every_statistic_has_its_hand_made_answer() -> None:
     assert {name for name, *_ in BY_HAND} | {"co_movement", "directed_volume"} == set(STATISTICS)
 
 
-def test_what_is_not_there_is_nan_and_what_the_profile_lacks_is_left_out() -> None:
+def test_unavailable_is_nan_and_what_the_profile_lacks_is_left_out() -> None:
     nothing = intraday_statistics(session(), L2_32)
     assert set(nothing) == set(STATISTICS) and all(np.isnan(value).all() for value in nothing.values())
     untraded = intraday_statistics(session(volume=[0.0] * 4, close=[0.0] * 4), L2_32)

@@ -15,7 +15,7 @@ T = date(2024, 3, 1)
 
 
 def days(closes: list[float | None], symbol: str = "A", **changes: Any) -> pl.DataFrame:
-    """Consecutive sessions from T on; a close of None: no row."""
+    """Consecutive sessions from T on; a close of None means no row."""
     frame = pl.DataFrame(
         {"session": [T + timedelta(days=i) for i in range(len(closes))], "symbol": symbol, "close": closes},
         schema={"session": pl.Date, "symbol": pl.String, "close": pl.Float64},
@@ -29,7 +29,7 @@ def days(closes: list[float | None], symbol: str = "A", **changes: Any) -> pl.Da
 
 def test_from_the_next_close_to_the_fifth_after_it() -> None:
     table = labels(days([10, 20, 21, 22, 23, 24, 30, 99]), T)
-    assert table.rows() == [("A", 0.5)]  # 30 / 20 - 1: neither the close of T nor day 7 takes part
+    assert table.rows() == [("A", 0.5)]  # 30 / 20 - 1: neither the close of T nor day 7 counts
     assert labels(days([10, 20, 21, 22]), T, horizon=1).rows() == [("A", pytest.approx(21 / 20 - 1))]
 
 
@@ -57,7 +57,7 @@ def test_symbols_without_one_of_the_ends_are_left_out() -> None:
     assert labels(daily, T)["symbol"].to_list() == ["A"]
 
 
-def test_a_delisted_symbol_has_labels_to_the_last_session_that_reaches() -> None:
+def test_a_delisted_symbol_has_labels_up_to_the_last_session_with_both_ends() -> None:
     daily = pl.concat([days([10.0] * 9, "A"), days([10, 10, 10, 10, 10, 10, 11, 12], "D")])
     assert [labels(daily, T + timedelta(days=i))["symbol"].to_list() for i in (0, 1, 2)] == [
         ["A", "D"],

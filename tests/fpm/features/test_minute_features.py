@@ -1,4 +1,4 @@
-"""Minute features against hand-checked answers, a slow plain-Python reading, and what must not matter."""
+"""Minute features against hand-checked answers and plain Python; changes that must not matter."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_every_feature_of_random_sessions(name: str, seed: int) -> None:
 
 
 def test_bulk_classification_forgets_changes_beyond_its_window() -> None:
-    """Sixty minutes, the first half wild and the second calm: sigma of the last minutes knows the calm alone."""
+    """Sixty minutes, the first 25 wild and the others calm: the last minutes' sigma sees only calm ones."""
     rng, count = np.random.default_rng(4), 60
     market = replace(SMALL, slots=tuple(range(count)), views={"8": tuple(range(count))})
     close = np.round(50 + np.cumsum(rng.normal(0, np.where(np.arange(count) < 25, 1.0, 0.02))), 3)
@@ -96,8 +96,8 @@ def test_bulk_classification_forgets_changes_beyond_its_window() -> None:
     np.testing.assert_allclose(raw_STF[0], expected_TF, rtol=1e-9, atol=1e-9)
 
 
-def test_the_two_answers_are_one() -> None:
-    """The committed answers are what the slow reading says of the hand-made session."""
+def test_the_answers_agree() -> None:
+    """The committed answers equal the slow features of the hand-made session."""
     columns = answers("minute_bars")
     rows = {int(t): {name: columns[name][i] for name in columns} for i, t in enumerate(columns["slot"])}
     for name in NAMES:
@@ -109,20 +109,20 @@ def test_the_two_answers_are_one() -> None:
 
 @given(exponent=st.integers(-8, 8))
 @settings(max_examples=10, deadline=None)
-def test_the_unit_of_price_is_of_no_effect(exponent: int) -> None:
+def test_the_unit_of_price_has_no_effect(exponent: int) -> None:
     """A split or another currency: prices and amounts scaled by a power of two, so that floats stay exact."""
     factor = 2.0**exponent
     for name in NAMES:
         raw_TF = tiny_raw(name, tiny_bars())
         bars = tiny_bars(**dict.fromkeys(PRICES, factor), volume=1 / factor)
         scaled_TF = tiny_raw(name, bars, **{key: value * factor for key, value in DAY.items()})
-        kept = [i for i, feature in enumerate(FEATURES[name]) if "volume" not in feature]
-        np.testing.assert_array_equal(scaled_TF[:, kept], raw_TF[:, kept])
+        others = [i for i, feature in enumerate(FEATURES[name]) if "volume" not in feature]
+        np.testing.assert_array_equal(scaled_TF[:, others], raw_TF[:, others])
 
 
 @given(factor=st.floats(1e-3, 1e3))
 @settings(max_examples=15, deadline=None)
-def test_the_unit_of_volume_scales_volumes_alone(factor: float) -> None:
+def test_the_unit_of_volume_scales_only_volumes(factor: float) -> None:
     volumes = {flow: factor for flow in ("volume", *OPTIONAL_FLOWS) if flow.endswith("volume")}
     for name in NAMES:
         raw_TF, scaled_TF = tiny_raw(name, tiny_bars()), tiny_raw(name, tiny_bars(**volumes))
@@ -135,7 +135,7 @@ def test_the_unit_of_volume_scales_volumes_alone(factor: float) -> None:
 
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=10, deadline=None)
-def test_the_order_of_rows_is_of_no_effect(seed: int) -> None:
+def test_the_order_of_rows_has_no_effect(seed: int) -> None:
     market = small_market(1)
     bars, daily = market["minute_bars"], market["daily_bars"]
     median_ST = np.full((bars["symbol"].n_unique(), SLOTS), 1e3)
@@ -160,11 +160,11 @@ def test_a_missing_column_is_unavailable_and_never_0(lacking: str, unavailable: 
         expected = (
             [t not in vwaps.get(feature, []) for t in range(SLOTS)] if feature in unavailable else [False] * SLOTS
         )
-        got = np.isnan(np.delete(raw_TF[:, i], 6)) if feature == "surge_amount" else np.isnan(raw_TF[:, i])
-        assert got.tolist() == expected[: len(got)], feature
+        missing = np.isnan(np.delete(raw_TF[:, i], 6)) if feature == "surge_amount" else np.isnan(raw_TF[:, i])
+        assert missing.tolist() == expected[: len(missing)], feature
 
 
-def test_taker_legs_the_vendor_lacks_are_the_rest_or_classified() -> None:
+def test_missing_taker_legs_are_the_remainder_or_classified() -> None:
     bars = tiny_bars().drop("sell_amount", "sell_volume", "buy_count", "sell_count")
     real, bulk = tiny_raw("bar_flow_32", bars), tiny_raw("bar_32", bars)
     at = {feature: i for i, feature in enumerate(FEATURES["bar_32"])}
@@ -183,8 +183,8 @@ def test_before_the_first_trade_without_a_prior_close_prices_are_unavailable() -
     assert raw_TF[0, 8] == 0
 
 
-def test_a_minute_that_was_not_observed_is_unavailable_and_leaves_the_others_alone() -> None:
-    """In a market whose vendors deliver every minute an absent row is no fact about trading."""
+def test_a_minute_without_observation_is_unavailable_and_does_not_affect_others() -> None:
+    """In a market whose vendors deliver every minute, an absent row says nothing about trading."""
     market = replace(SMALL, name="crypto")
     daily = pl.DataFrame({"symbol": ["A"], **{key: [value] for key, value in DAY.items()}})
     dense = grid(tiny_bars(), market, "8")
@@ -218,8 +218,8 @@ def test_the_long_table_and_back() -> None:
     assert frame.columns == ["symbol", "slot", "profile", *profile.features]
     assert frame.schema["slot"] == pl.Int16 and frame.schema["open"] == pl.Float32
     assert frame.filter(pl.col("symbol") == "B")["session_vwap"].null_count() == 1
-    taken_back = frame.with_columns(pl.lit(None, pl.String).alias("profile"), pl.lit("D").alias("symbol"))
-    mixed = pl.concat([frame, taken_back]).sample(fraction=1, shuffle=True, seed=1)
+    removed = frame.with_columns(pl.lit(None, pl.String).alias("profile"), pl.lit("D").alias("symbol"))
+    mixed = pl.concat([frame, removed]).sample(fraction=1, shuffle=True, seed=1)
     symbols, back_STF = from_frame(mixed, profile)
     assert symbols == ("A", "B", "C")
     np.testing.assert_array_equal(back_STF, x_STF)
@@ -259,7 +259,7 @@ def test_profiles_of_other_constants_views_or_lists_have_other_hashes() -> None:
         replace(profile, view="241"),
         replace(profile, constants=replace(profile.constants, clip=10.0)),
     ]
-    assert len({each.hash for each in (profile, *others)}) == 4
+    assert len({other.hash for other in (profile, *others)}) == 4
     assert profile.hash == Profile("bar_32", "240").hash and len(profile.hash) == 12
     for name in NAMES:
         assert len(Profile(name, "240").prices) + len(Profile(name, "240").flows) == 32

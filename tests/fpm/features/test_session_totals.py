@@ -1,4 +1,4 @@
-"""Totals, scales and slot medians against numbers worked out by hand."""
+"""Totals, scales and slot medians against numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def totals(rows: Sequence[tuple[int, str, float, float | None, float | None]]) -
     return frame.with_columns(*rest, profile=pl.lit("bar_32"))
 
 
-def test_totals_add_the_flows_of_symbols_that_traded() -> None:
+def test_totals_are_sums_of_the_flows_of_symbols_that_traded() -> None:
     market = small_market(4)
     bars, daily = (market[name].filter(pl.col("session") == FIRST + timedelta(days=3)) for name in market)
     dense = grid(bars, SMALL, "8", "ABCD")  # C is halted
@@ -71,13 +71,13 @@ def test_the_scale_is_the_mean_of_the_last_available_totals() -> None:
     assert np.isnan(scales_SF[0, : len(PROFILE.prices)]).all()
 
 
-def test_sessions_beyond_the_window_are_of_no_effect() -> None:
+def test_sessions_before_the_window_have_no_effect() -> None:
     old = [(0, "A", 1.0, 1e9, 1e9), (1, "A", 1.0, 4.0, 4.0)]
     filler = [(day, "B", 1.0, 1.0, 1.0) for day in (2, 3, 4)]
     assert np.isnan(scales(totals(old + filler), ["A"], np.array([1.0]), PROFILE)).all()
 
 
-def test_volumes_are_brought_to_todays_shares_and_amounts_are_not() -> None:
+def test_volumes_are_converted_to_todays_shares_and_amounts_are_not() -> None:
     """2 for 1 on day 1 (factor 1 to 2): 100 shares then are 200 now."""
     rows = [(0, "A", 1.0, 1000.0, 100.0), (1, "A", 2.0, 1000.0, 200.0)]
     scales_SF = scales(totals(rows), ["A"], np.array([2.0]), PROFILE)
@@ -91,7 +91,7 @@ def test_the_scale_is_bounded_by_its_unit_and_the_floor() -> None:
     scales_SF = scales(totals(rows), ["A"], np.array([1.0]), PROFILE)
     assert scales_SF[0, AT["up_amount"]] == 0.01 * 1e6  # its own mean is 100
     assert scales_SF[0, AT["volume"]] == 1.0
-    assert scales_SF[0, AT["avg_trade_amount"]] == 100.0  # no part of the amount
+    assert scales_SF[0, AT["avg_trade_amount"]] == 100.0  # not a part of the amount
 
 
 @pytest.mark.parametrize("adjust", [float("nan"), 0.0])

@@ -1,6 +1,6 @@
-"""Qlib's own Alpha158 of the bars in `alpha158_bars()`, written to `qlib_alpha158.parquet` beside this file.
+"""Qlib's own Alpha158 of `alpha158_bars()`, written to `qlib_alpha158.parquet` beside this file.
 
-Run in an environment of its own: `pip install pyqlib==0.9.7 polars`, then `python tests/fpm/features/ask_qlib.py`.
+Run in an environment of its own: `pip install pyqlib==0.9.7 polars`, then `python tests/fpm/features/qlib_answers.py`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ ANSWERS = Path(__file__).with_name("qlib_alpha158.parquet")
 SESSIONS, SYMBOLS = 90, ("AAA", "BBB", "CCC", "DDD", "EEE")
 FIRST = date(2024, 1, 1)
 LISTED_LATE, SUSPENDED, STILL = "BBB", "CCC", "DDD"
-ASKED = (0, 1, 4, 9, 30, 59, 60, 74, 75, 76, 89)  # sessions since the first whose answers are kept
+DAYS = (0, 1, 4, 9, 30, 59, 60, 74, 75, 76, 89)  # numbers of the sessions in the file
 
 
 def alpha158_bars() -> pl.DataFrame:
-    """Daily bars, numbers as 32 bits hold them: a listing after 40 sessions, gaps of 1 and 12, an unmoving price."""
+    """Daily bars with 32-bit numbers: a listing after 40 sessions, gaps of 1 and 12 sessions, a constant price."""
     rng = np.random.default_rng(158)
     frames = []
     for number, symbol in enumerate(SYMBOLS):
@@ -51,8 +51,8 @@ def alpha158_bars() -> pl.DataFrame:
     return bars.with_columns(suspended=out)
 
 
-def ask() -> pl.DataFrame:
-    """session, symbol and Qlib's 158, of the sessions in ASKED."""
+def qlib_answers() -> pl.DataFrame:
+    """Session, symbol and Qlib's 158 factors of the sessions in DAYS."""
     import qlib
     from qlib.contrib.data.loader import Alpha158DL
     from qlib.data import D
@@ -61,17 +61,17 @@ def ask() -> pl.DataFrame:
         write(Path(folder))
         qlib.init(provider_uri=folder, region="cn", kernels=1)
         fields, names = Alpha158DL.get_feature_config()
-        told = D.features([symbol.lower() for symbol in SYMBOLS], fields)
-    told.columns = [name.lower() for name in names]
-    frame = pl.from_pandas(told.reset_index()).rename({"datetime": "session", "instrument": "symbol"})
-    days = [FIRST + timedelta(days=day) for day in ASKED]
+        factors = D.features([symbol.lower() for symbol in SYMBOLS], fields)
+    factors.columns = [name.lower() for name in names]
+    frame = pl.from_pandas(factors.reset_index()).rename({"datetime": "session", "instrument": "symbol"})
+    days = [FIRST + timedelta(days=day) for day in DAYS]
     return frame.with_columns(pl.col("session").cast(pl.Date), pl.col("symbol").str.to_uppercase()).filter(
         pl.col("session").is_in(days)
     )
 
 
 def write(folder: Path) -> None:
-    """The bars in Qlib's file format: one little-endian float32 file a field, the first number its calendar place."""
+    """Write the bars in Qlib's format: one little-endian float32 file per field, first its position in the calendar."""
     bars = alpha158_bars()
     days = bars["session"].unique().sort().to_list()
     for part in ("calendars", "instruments"):
@@ -80,13 +80,15 @@ def write(folder: Path) -> None:
     spans = bars.group_by("symbol", maintain_order=True).agg(pl.col("session").min(), end=pl.col("session").max())
     (folder / "instruments/all.txt").write_text("\n".join(f"{s.lower()}\t{a}\t{b}" for s, a, b in spans.iter_rows()))
     for (symbol,), frame in bars.partition_by("symbol", as_dict=True).items():
-        place = folder / "features" / str(symbol).lower()
-        place.mkdir(parents=True)
+        target = folder / "features" / str(symbol).lower()
+        target.mkdir(parents=True)
         for field in ("open", "high", "low", "close", "volume", "vwap"):
             gone = pl.when(pl.col("suspended")).then(float("nan")).otherwise(pl.col(field))
             values = frame.select(gone).to_series().to_numpy()
-            np.concatenate([[days.index(frame["session"][0])], values]).astype("<f4").tofile(place / f"{field}.day.bin")
+            np.concatenate([[days.index(frame["session"][0])], values]).astype("<f4").tofile(
+                target / f"{field}.day.bin"
+            )
 
 
 if __name__ == "__main__":
-    ask().write_parquet(ANSWERS, compression="zstd", compression_level=19)
+    qlib_answers().write_parquet(ANSWERS, compression="zstd", compression_level=19)
