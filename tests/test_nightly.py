@@ -18,8 +18,9 @@ from fpm.store.settings import Settings
 
 SIZE = ("--symbols", "10", "--sessions", "40", "--preset", "tiny")
 WALL_CLOCK = {"published_at", "started_at", "finished_at", "attempt", "created_at"}
-KILLS = 10
+KILLS, SLOW = 10, 8  # the last ones belong to `make stress`
 SEED = 20261122
+MOMENTS = [random.Random(SEED + number).uniform(0.05, 0.95) for number in range(KILLS)]
 
 
 def start(home: Path) -> subprocess.Popen[str]:
@@ -83,7 +84,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict
     stop_server(Settings(home=home))
 
 
-@pytest.mark.parametrize("moment", [random.Random(SEED + number).uniform(0.05, 0.95) for number in range(KILLS)])
+@pytest.mark.parametrize(
+    "moment", [*MOMENTS[:-SLOW], *(pytest.param(each, marks=pytest.mark.slow) for each in MOMENTS[-SLOW:])]
+)
 def test_killed_at_a_random_moment_and_repeated_the_bytes_are_the_same(
     moment: float, undisturbed: tuple[dict[str, str], float], tmp_path: Path
 ) -> None:

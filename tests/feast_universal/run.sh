@@ -34,5 +34,5 @@ tests "$at"/online_store/test_universal_online_types.py || status=1
 
 echo "== the same answers as Feast's DuckDB store"
 cd "$here/../.."
-"$python" -m pytest -p no:cacheprovider -q tests/fpm/store/frames/test_offline_duckdb.py 2>&1 | grep -v "leaked\|nanobind\|remainder" || status=1
+"$python" -m pytest -p no:cacheprovider -W ignore -q tests/fpm/store/frames/test_offline_duckdb.py 2>&1 | grep -v "leaked\|nanobind\|remainder" || status=1
 exit $status
