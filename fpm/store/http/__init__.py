@@ -2,10 +2,11 @@
 
 Begin at `server`.
 
-    server    the two reading endpoints
-    requests  what a request may contain
+    server    the address it listens on, its life until interrupted
+    door      the two reading endpoints, in front of Feast's app
+    requests  bodies checked against the catalogue
     token     the bearer token
-    patience  an end to slow requests
+    patience  a time limit for the head of a request
 
 Imports: fpm, fpm.store, fpm.store.lake, fpm.store.online, fpm.store.postgres, fpm.store.retrieval.
 """

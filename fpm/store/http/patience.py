@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol, which waits for ever for the head of a request, with an end to its patience.
+"""A time limit for the head of a request, which uvicorn's HTTP protocol does not have.
 
-A client that sends a header a minute would otherwise hold a connection as long as it likes, before any token is asked
-for; bodies are timed where they are read (`feature_server`).
+Without it a client that sends one header per minute holds a connection as long as it likes, before it needs a token.
+The limit for bodies is where they are read (`fpm.store.http.door`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     import asyncio
 
 HEAD_SECONDS = 10.0
-_WORDS = {
+_ERROR = {
     "code": "FPM-HTTP-077",
     "wrong": f"no whole head of a request in {HEAD_SECONDS:g} s",
     "todo": "send it at once",
 }
-_CONTENT = json.dumps({"error": _WORDS}).encode()
+_CONTENT = json.dumps({"error": _ERROR}).encode()
 LATE = (
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
     % len(_CONTENT)
@@ -29,32 +29,35 @@ LATE = (
 
 
 class PatientProtocol(H11Protocol):
-    """The timer runs from the connection, or the first byte of a later request, to the end of the head."""
+    """uvicorn's protocol with a timer from the connection, or a later request's first byte, to the end of the head."""
 
-    _waiting: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
+        """Start the timer."""
         super().connection_made(transport)
-        self._watch()
+        self._update_timer()
 
     def data_received(self, data: bytes) -> None:
+        """Stop the timer when the head is whole; start it with the first byte of the next one."""
         super().data_received(data)
-        self._watch()
+        self._update_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._forget()
+        """Stop the timer."""
+        self._stop_timer()
         super().connection_lost(exc)
 
-    def _watch(self) -> None:
+    def _update_timer(self) -> None:
         if self.conn.their_state is not h11.IDLE:
-            self._forget()
-        elif self._waiting is None:
-            self._waiting = self.loop.call_later(HEAD_SECONDS, self._give_up)
+            self._stop_timer()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
 
-    def _forget(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _give_up(self) -> None:
         if not self.transport.is_closing():

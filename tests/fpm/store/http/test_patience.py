@@ -1,7 +1,8 @@
-"""Clients that send a byte at a time are cut off; those that only take their time between requests are not."""
+"""A client that sends a head byte by byte is disconnected; one that waits between requests is not."""
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import socket
 import threading
@@ -12,23 +13,23 @@ from contextlib import suppress
 import pytest
 import uvicorn
 
-from fpm.store.http import patience as http_patience
+from fpm.store.http import patience
 
 PATIENCE = 0.5
 
 
 async def app(scope: object, receive: object, send: object) -> None:
-    """Answers everything after a while longer than the patience."""
-    time.sleep(2 * PATIENCE)
+    """Answers everything later than the time limit of a head."""
+    await asyncio.sleep(2 * PATIENCE)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})  # type: ignore[operator]
     await send({"type": "http.response.body", "body": b"ok"})  # type: ignore[operator]
 
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(http_patience, "HEAD_SECONDS", PATIENCE)
+    monkeypatch.setattr(patience, "HEAD_SECONDS", PATIENCE)
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, http=http_patience.PatientProtocol, lifespan="off", log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(app, http=patience.PatientProtocol, lifespan="off", log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield listening.getsockname()[1]
@@ -36,27 +37,27 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     thread.join()
 
 
-def trickled(port: int, head: bytes) -> tuple[bytes, float]:
-    """What came back, and after how long, for a head sent byte by byte."""
+def slow_head(port: int, head: bytes) -> tuple[bytes, float]:
+    """The answer to a head sent byte by byte, and the seconds it took."""
     started = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
         with suppress(ConnectionError):
             for byte in head:
                 line.send(bytes([byte]))
                 time.sleep(0.05)
-        told = b""
+        answer = b""
         with suppress(ConnectionError):
             while part := line.recv(1000):
-                told += part
-    return told, time.monotonic() - started
+                answer += part
+    return answer, time.monotonic() - started
 
 
-def test_a_head_that_trickles_in_is_given_up_in_words(port: int) -> None:
-    told, seconds = trickled(port, b"GET / HTTP/1.1\r\nhost: x\r\n")
-    assert told.startswith(b"HTTP/1.1 408") and b"FPM-HTTP-077" in told and seconds < 5
+def test_a_slow_head_is_refused_in_words(port: int) -> None:
+    answer, seconds = slow_head(port, b"GET / HTTP/1.1\r\nhost: x\r\n")
+    assert answer.startswith(b"HTTP/1.1 408") and b"FPM-HTTP-077" in answer and seconds < 5
 
 
-def test_a_connection_that_says_nothing_is_closed(port: int) -> None:
+def test_a_silent_connection_is_closed(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
         assert line.recv(100).startswith(b"HTTP/1.1 408")
 

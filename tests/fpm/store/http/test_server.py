@@ -1,4 +1,4 @@
-"""The feature server as its clients meet it: `fpm serve` in a process of its own, asked over HTTP."""
+"""The feature server from a client's side: `fpm serve` in a process of its own, over HTTP."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ import pytest
 
 from fpm import sessions
 from fpm.errors import TryLater, UsageError
-from fpm.store.http import server as feature_server
-from fpm.store.http import token as http_token
+from fpm.store.http import door
 from fpm.store.http.requests import RequestRefused
 from fpm.store.http.server import serve
+from fpm.store.http.token import renew_token, token_file
 from fpm.store.ledger.stores import open_stores
 from fpm.store.postgres.server import connect, ensure_server, stop_server
 from fpm.store.retrieval import features
@@ -43,7 +43,7 @@ GOOD: dict[str, Any] = {
 
 @dataclass
 class Running:
-    """A server, and one way to ask it."""
+    """A server process and how to send it requests."""
 
     settings: Settings
     process: subprocess.Popen[str]
@@ -52,18 +52,18 @@ class Running:
     def ask(
         self, method: str, path: str, body: bytes | None = None, token: str | None = None, **headers: str
     ) -> tuple[int, dict[str, str], Any]:
-        token = http_token.token_file(self.settings).read_text().strip() if token is None else token
+        token = token_file(self.settings).read_text().strip() if token is None else token
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body, {"authorization": f"Bearer {token}", **named})
+            extra = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, {"authorization": f"Bearer {token}", **extra})
             answer = connection.getresponse()
             return answer.status, {k.lower(): v for k, v in answer.getheaders()}, json.loads(answer.read() or b"null")
         finally:
             connection.close()
 
-    def read(self, asked: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
-        return self.ask("POST", "/get-online-features", json.dumps(asked).encode())
+    def read(self, request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        return self.ask("POST", "/get-online-features", json.dumps(request).encode())
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +76,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         text=True,
     )
     assert process.stdout is not None
-    told = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
-    assert Path(told["token_file"]) == http_token.token_file(settings)
-    yield Running(settings, process, int(told["url"].rpartition(":")[2]))
+    address = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
+    assert Path(address["token_file"]) == token_file(settings)
+    yield Running(settings, process, int(address["url"].rpartition(":")[2]))
     process.kill()
     process.wait()
     process.stdout.close()
@@ -97,7 +97,7 @@ def expected(session: Any) -> list[float]:
     return scores.filter(scores["stream"] == "dual")["score"].to_list()
 
 
-def test_values_and_whose_they_are(server: Running) -> None:
+def test_values_and_the_publication_they_are_of(server: Running) -> None:
     status, headers, answer = server.read(GOOD)
     assert status == 200
     assert columns(answer)["score"] == expected(TUESDAY) and set(columns(answer)["model"]) == {SCORER}
@@ -108,8 +108,8 @@ def test_values_and_whose_they_are(server: Running) -> None:
 
 def test_an_unknown_stock_is_not_found_and_sql_is_data(server: Running) -> None:
     hostile = "'; DROP TABLE online.scores; -- %s {}"
-    asked = {**GOOD, "entities": {"symbol": [LAKE.names[0], "999999.SH", hostile], "stream": ["dual"] * 3}}
-    status, _, answer = server.read(asked)
+    request = {**GOOD, "entities": {"symbol": [LAKE.names[0], "999999.SH", hostile], "stream": ["dual"] * 3}}
+    status, _, answer = server.read(request)
     assert status == 200
     assert answer["results"][3]["statuses"] == ["PRESENT", "NOT_FOUND", "NOT_FOUND"]
     assert server.read(GOOD)[0] == 200
@@ -124,8 +124,8 @@ def test_a_vector_and_a_service(server: Running) -> None:
     assert status == 200 and columns(answer)["weight"][0] is not None
 
 
-def test_a_stale_session_is_refused_where_a_fresh_one_is_asked_for(server: Running) -> None:
-    """The published session is of 2024, and the calendar has gone on since."""
+def test_a_stale_session_is_refused_where_a_fresh_one_is_required(server: Running) -> None:
+    """The published session is of 2024; many have been due since."""
     for method, path, body in (("POST", "/get-online-features", json.dumps(GOOD).encode()), ("GET", "/health", None)):
         status, headers, answer = server.ask(method, f"{path}?require=fresh", body)
         assert status == 409 and answer["error"]["code"] == "FPM-HTTP-087" and headers["x-fpm-session"] == str(TUESDAY)
@@ -144,24 +144,24 @@ def test_a_stale_session_is_refused_where_a_fresh_one_is_asked_for(server: Runni
     ],
 )
 def test_the_session_that_is_due(market: str, now: str, due: str) -> None:
-    assert str(feature_server.due_session(sessions.market(market), datetime.fromisoformat(now))) == due
+    assert str(door.due_session(sessions.market(market), datetime.fromisoformat(now))) == due
 
 
 @pytest.mark.parametrize("token", ["", "guessed", "é", "Bearer", "eyJhbGciOiJub25lIn0.e30."])
-def test_without_the_token_nothing_is_said(server: Running, token: str) -> None:
-    told = [
+def test_without_the_token_every_answer_is_the_same(server: Running, token: str) -> None:
+    answers = [
         server.ask("POST", path, b"{}", token=token.encode().decode("latin-1"))
         for path in ("/get-online-features", "/push", "/none")
     ]
-    assert [(status, answer) for status, _, answer in told] == [(401, told[0][2])] * 3
-    assert told[0][1]["www-authenticate"] == "Bearer"
+    assert [(status, answer) for status, _, answer in answers] == [(401, answers[0][2])] * 3
+    assert answers[0][1]["www-authenticate"] == "Bearer"
 
 
 def test_the_token_is_secret_and_may_be_changed_while_serving(server: Running) -> None:
-    file = http_token.token_file(server.settings)
+    file = token_file(server.settings)
     before = file.read_text().strip()
     assert file.stat().st_mode & 0o777 == 0o600 and len(before) >= 43
-    http_token.renew_token(server.settings)
+    renew_token(server.settings)
     assert server.ask("GET", "/health", token=before)[0] == 401
     assert server.ask("GET", "/health")[0] == 200
 
@@ -186,13 +186,13 @@ def test_the_token_is_secret_and_may_be_changed_while_serving(server: Running) -
     ],
 )
 def test_only_reading_is_open(server: Running, method: str, path: str, status: int) -> None:
-    told, _, answer = server.ask(method, path, b"{}" if method == "POST" else None)
-    assert (told, set(answer["error"])) == (status, {"code", "wrong", "todo"})
+    actual, _, answer = server.ask(method, path, b"{}" if method == "POST" else None)
+    assert (actual, set(answer["error"])) == (status, {"code", "wrong", "todo"})
 
 
 def test_malformed_requests_are_refused_in_words(server: Running) -> None:
     many = {"symbol": ["A"] * 2001, "stream": ["dual"] * 2001}
-    for asked, status in (
+    for request, status in (
         ({**GOOD, "features": ["nothing:score"]}, 404),
         ({**GOOD, "features": ["scores:nothing"]}, 404),
         ({**GOOD, "features": ["score"]}, 400),
@@ -205,13 +205,13 @@ def test_malformed_requests_are_refused_in_words(server: Running) -> None:
         ({**GOOD, "entities": {"symbol": ["A", "B"], "stream": ["dual"]}}, 422),
         ({**GOOD, "entities": many}, 413),
     ):
-        told, _, answer = server.read(asked)
-        assert told == status and answer["error"]["code"].startswith("FPM-HTTP-"), asked
+        actual, _, answer = server.read(request)
+        assert actual == status and answer["error"]["code"].startswith("FPM-HTTP-"), request
 
 
 def test_long_and_compressed_bodies_are_refused_unread(server: Running) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
-        token = http_token.token_file(server.settings).read_text().strip()
+        token = token_file(server.settings).read_text().strip()
         line.sendall(
             f"POST /get-online-features HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n"
             "content-length: 50000000\r\n\r\n".encode()
@@ -219,7 +219,7 @@ def test_long_and_compressed_bodies_are_refused_unread(server: Running) -> None:
         assert line.recv(100).startswith(b"HTTP/1.1 413")
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line, suppress(ConnectionError):
         line.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 65_536)
-        assert line.recv(100).startswith(b"HTTP/1.1 400")  # or the line is cut while we still talk
+        assert line.recv(100).startswith(b"HTTP/1.1 400")  # or the connection is closed while we still send
     assert server.ask("POST", "/get-online-features", b"\x1f\x8b", content_encoding="gzip")[0] == 415
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
         line.sendall(
@@ -235,16 +235,16 @@ def test_long_and_compressed_bodies_are_refused_unread(server: Running) -> None:
 
 
 def test_an_answer_is_of_one_session_while_others_are_published(server: Running) -> None:
-    """Two views in one request, so that Feast reads twice; publications go on all the while."""
+    """Two views in one request, while publications go on."""
     symbols = list(LAKE.names)
     entities = {"symbol": symbols, "stream": ["dual"] * len(symbols), "index": ["CSI300"] * len(symbols)}
-    asked = {"features": ["scores:score", "weights:weight"], "entities": entities}
+    request = {"features": ["scores:score", "weights:weight"], "entities": entities}
     answers: list[tuple[int, dict[str, str], Any]] = []
     done = threading.Event()
 
     def hammer() -> None:
         while not done.is_set():
-            answers.append(server.read(asked))
+            answers.append(server.read(request))
 
     threads = [threading.Thread(target=hammer) for _ in range(3)]
     for thread in threads:
@@ -257,10 +257,10 @@ def test_an_answer_is_of_one_session_while_others_are_published(server: Running)
     done.set()
     for thread in threads:
         thread.join()
-    true = {str(session): expected(session) for session in (MONDAY, TUESDAY, *LATER)}
+    correct = {str(session): expected(session) for session in (MONDAY, TUESDAY, *LATER)}
     good = [(headers["x-fpm-session"], answer) for status, headers, answer in answers if status == 200]
     assert {status for status, _, _ in answers} <= {200, 503} and len(good) > 20
-    assert all(columns(answer)["score"] == true[session] for session, answer in good)
+    assert all(columns(answer)["score"] == correct[session] for session, answer in good)
     moments = [{s for c in answer["results"][3:] for s in c["event_timestamps"]} for _, answer in good]
     assert all(len(moment) == 1 for moment in moments)
     assert len({session for session, _ in good}) >= 2
@@ -296,25 +296,26 @@ def test_it_holds_no_right_to_write(server: Running) -> None:
         rows = owner.execute(
             "SELECT usename FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type ~ 'client'"
         )
-        assert "fpm_reader" in (seen := {row[0] for row in rows.fetchall()}) and seen <= {"fpm_reader", "fpm_producer"}
+        roles = {row[0] for row in rows.fetchall()}
+    assert "fpm_reader" in roles and roles <= {"fpm_reader", "fpm_producer"}
 
 
-def test_a_body_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_server, "BODY_SECONDS", 0.05)
+def test_a_slow_body_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "BODY_SECONDS", 0.05)
 
     async def never() -> dict[str, Any]:
         await asyncio.sleep(60)
         return {}
 
-    with pytest.raises(RequestRefused) as told:
-        asyncio.run(feature_server._body({"headers": []}, never))
-    assert told.value.status == 408
+    with pytest.raises(RequestRefused) as refusal:
+        asyncio.run(door._body({"headers": []}, never))
+    assert refusal.value.status == 408
 
 
 def test_on_a_users_own_server_it_reads_as_the_role(settings: Settings) -> None:
     features.apply(settings)
     store = features.serving_store(settings)
-    assert set(feature_server.catalogue(store).features) == {"daily_factors", "fingerprints", "scores", "weights"}
+    assert set(door.catalogue(store).features) == {"daily_factors", "fingerprints", "scores", "weights"}
     row = {"symbol": "A", "stream": "dual"}
     assert store.get_online_features(features=["scores:score"], entity_rows=[row]).to_dict()["score"] == [None]
     features._disconnect(store)

@@ -1,0 +1,339 @@
+"""The ASGI app in front of Feast's feature server: a bearer token, two reading endpoints, words instead of exceptions.
+
+Feast 0.67 itself asks for no credentials, writes and materialises for anyone, and answers a mistake with the exception.
+Its app only gets requests that were checked whole here. It reads schema ``serving`` as the reader, so an answer is of
+one published session; where a publication came in between, `_unmixed` asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import fpm.store.retrieval.quick_feast  # noqa: F401  before all others that import Feast
+
+# isort: split
+import psycopg
+import sqlalchemy as sa
+from feast.feature_server import get_app
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from fpm import sessions
+from fpm.errors import TryLater
+from fpm.schema import TABLES
+from fpm.store.http.requests import Catalogue, RequestRefused, checked
+from fpm.store.http.token import ensure_token, is_token
+from fpm.store.log import log
+from fpm.store.online.online_store import check
+from fpm.store.postgres.server import ensure_server
+from fpm.store.retrieval.features import PATIENCE, serving_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from feast import FeatureStore
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from fpm.store.settings import Settings
+
+READ, HEALTH = "/get-online-features", "/health"
+METHODS = {READ: "POST", HEALTH: "GET"}
+LONGEST_BODY = 1_000_000  # bytes
+BODY_SECONDS = 10.0  # for the whole body to arrive
+CATALOGUE_SECONDS = 60.0  # as long as Feast's own registry cache
+LONGEST_HOLIDAY = 30  # days; the longest closure of any of our markets since 1990 took 18
+TRIES = 3  # publications are minutes apart: three during one request are no accident
+DOWN = (psycopg.OperationalError, PoolTimeout, sa.exc.OperationalError, sa.exc.InterfaceError, TryLater)
+
+NEWEST = """
+SELECT id, session, published_at, vintage, model, stale_days FROM serving.publications
+ORDER BY session DESC, id DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response; the content is always JSON."""
+
+    status: int
+    content: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Published:
+    """The publication that readers see; the fields are the columns of `NEWEST`."""
+
+    id: int
+    session: str
+    published_at: str
+    vintage: str | None
+    model: str | None
+    stale_days: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The HTTP headers that say which publication an answer is of."""
+        return {f"x-fpm-{name.replace('_', '-')}": str(value) for name, value in vars(self).items() if name != "id"} | {
+            "x-fpm-publication": str(self.id)
+        }
+
+
+class Door:
+    """The ASGI app in front of Feast's. `close` it when the server ends."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._market, self._clock = settings.venue, clock
+        self._store = serving_store(settings)
+        self._feast: ASGIApp = get_app(self._store, registry_ttl_sec=0)  # its refresher dies with the first failure
+        self._token_file = ensure_token(settings)
+        self._closed_paths = {getattr(route, "path", "") for route in getattr(self._feast, "routes", [])} - set(METHODS)
+        self._pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]] = ConnectionPool(
+            ensure_server(settings).for_role("reader").dsn,
+            min_size=0,
+            max_size=4,
+            timeout=PATIENCE,
+            open=True,
+            reconnect_timeout=PATIENCE,
+            check=check,
+            kwargs={"autocommit": True, "application_name": "fpm serve"},
+        )
+        self._catalogue: tuple[float, Catalogue] | None = None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._feast(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await _send(await self._answer(scope, receive), send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        try:
+            self._authorise(scope)
+            _admit(scope, self._closed_paths)
+            fresh = _requires_fresh(scope)
+            if scope["path"] == HEALTH:
+                return _health(await asyncio.to_thread(self._newest, fresh))
+            body = await _body(scope, receive)
+            request, before = await asyncio.to_thread(lambda: (checked(body, self._served()), self._newest(fresh)))
+            return await self._unmixed(scope, request, before, fresh)
+        except RequestRefused as refusal:
+            return _refusal(refusal)
+        except DOWN as error:
+            log.warning("database away", reason=type(error).__name__)
+            return _error(
+                503,
+                code="FPM-HTTP-085",
+                wrong="the database does not answer",
+                todo="ask again",
+                headers={"retry-after": "5"},
+            )
+        except Exception as error:  # noqa: BLE001  nothing of any exception may reach a stranger
+            number = secrets.token_hex(8)
+            log.error("request failed", id=number, exc_info=error)
+            return _error(
+                500,
+                code="FPM-HTTP-086",
+                wrong=f"something failed here, number {number}",
+                todo="give the operator the number",
+            )
+
+    def _authorise(self, scope: Scope) -> None:
+        scheme, _, token = _header(scope, b"authorization").partition(b" ")
+        if scheme.lower() != b"bearer" or not is_token(self._token_file, token.strip()):
+            raise RequestRefused(
+                401, code="FPM-HTTP-081", wrong="no valid token", todo="send Authorization: Bearer TOKEN"
+            )
+
+    async def _unmixed(self, scope: Scope, request: dict[str, Any], before: Published, fresh: bool) -> Answer:
+        """Feast's answer, all of it read while one and the same publication was in force."""
+        for _ in range(TRIES):
+            status, content = await self._ask_feast(scope, request)
+            if status >= 500:
+                raise RuntimeError(f"Feast answered {status}: {content[:2000]!r}")
+            if status != 200:
+                log.warning("Feast refused", status=status, content=content[:2000])
+                raise RequestRefused(
+                    422,
+                    code="FPM-HTTP-079",
+                    wrong="the request was refused",
+                    todo="compare it with docs/consumers.md",
+                )
+            after = await asyncio.to_thread(self._newest, fresh)
+            if after.id == before.id:
+                return Answer(200, content, after.headers)
+            before = after
+        return _error(
+            503,
+            code="FPM-HTTP-083",
+            wrong="a session is being published",
+            todo="ask again",
+            headers={"retry-after": "1"},
+        )
+
+    async def _ask_feast(self, scope: Scope, request: dict[str, Any]) -> tuple[int, bytes]:
+        body, parts, status = json.dumps(request).encode(), [], 500
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            parts.append(message.get("body", b""))
+
+        await self._feast({**scope, "headers": headers, "query_string": b""}, receive, send)
+        return status, b"".join(parts)
+
+    def _newest(self, fresh: bool) -> Published:
+        """The newest publication. Raises RequestRefused where there is none, or where it must be `fresh` and is not."""
+        with self._pool.connection() as connection:
+            row = connection.execute(NEWEST).fetchone()
+        if row is None:
+            raise RequestRefused(
+                503, code="FPM-HTTP-084", wrong="nothing is published yet", todo="ask again after the first night"
+            )
+        published = Published(row[0], row[1].isoformat(), row[2].isoformat(), *row[3:])
+        if fresh and row[1] < (due := due_session(self._market, self._clock())):
+            since = sessions.cut_off(self._market, due).isoformat()
+            raise RequestRefused(
+                409,
+                code="FPM-HTTP-087",
+                wrong=f"session {published.session} is published, {published.stale_days} days old; {due} is due since "
+                f"{since}",
+                todo="ask again later, or without require=fresh for the session that there is",
+                headers=published.headers,
+            )
+        return published
+
+    def _served(self) -> Catalogue:
+        """The catalogue of Feast's registry, read again after a while."""
+        now = time.monotonic()
+        if self._catalogue is None or now - self._catalogue[0] > CATALOGUE_SECONDS:
+            self._catalogue = now, catalogue(self._store)
+        return self._catalogue[1]
+
+
+def due_session(market: sessions.Market, now: datetime) -> date:
+    """The newest session whose cut-off has passed: the one that readers may expect after its night."""
+    today = now.astimezone(market.zone).date()
+    days = sessions.sessions_between(market, today - timedelta(days=LONGEST_HOLIDAY), today)
+    return max(day for day in days if sessions.cut_off(market, day) <= now)
+
+
+def catalogue(store: FeatureStore) -> Catalogue:
+    """The views that are online, their keys, and the services that need no other view."""
+    views = [view for view in store.list_feature_views() if view.name in TABLES and TABLES[view.name].online]
+    names = {view.name for view in views}
+    services = {
+        service.name: [projection.name for projection in service.feature_view_projections]
+        for service in store.list_feature_services()
+    }
+    return Catalogue(
+        {view.name: [feature.name for feature in view.features] for view in views},
+        {view.name: [column.name for column in view.entity_columns] for view in views},
+        {name: service_views for name, service_views in services.items() if names.issuperset(service_views)},
+    )
+
+
+def _requires_fresh(scope: Scope) -> bool:
+    """Whether the query says `require=fresh`. Raises RequestRefused where it says anything else."""
+    query = scope["query_string"]
+    if query not in (b"", b"require=fresh"):
+        raise RequestRefused(
+            400, code="FPM-HTTP-080", wrong="the query is not require=fresh", todo="use it, or no query at all"
+        )
+    return bool(query)
+
+
+def _admit(scope: Scope, closed_paths: set[str]) -> None:
+    """Let through two endpoints, one method each. Raises RequestRefused."""
+    path, method = scope["path"], scope["method"]
+    if path in closed_paths:
+        raise RequestRefused(403, code="FPM-HTTP-081", wrong="this server only reads", todo=f"use POST {READ}")
+    if path not in METHODS:
+        raise RequestRefused(
+            404, code="FPM-HTTP-080", wrong="there is nothing here", todo=f"use POST {READ} or GET {HEALTH}"
+        )
+    if method != METHODS[path]:
+        raise RequestRefused(
+            405, code="FPM-HTTP-080", wrong=f"{path} takes {METHODS[path]}", todo=f"use {METHODS[path]}"
+        )
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    """The whole body. Raises RequestRefused where it is compressed, too long or too slow."""
+    if _header(scope, b"content-encoding") not in (b"", b"identity"):
+        raise RequestRefused(415, code="FPM-HTTP-077", wrong="the body is compressed", todo="send it as it is")
+    length = _header(scope, b"content-length")
+    if length.isdigit() and int(length) > LONGEST_BODY:
+        raise _too_long()
+    try:
+        return await asyncio.wait_for(_read(receive), BODY_SECONDS)
+    except TimeoutError:
+        raise RequestRefused(
+            408, code="FPM-HTTP-077", wrong=f"no whole body in {BODY_SECONDS:g} s", todo="send it again"
+        ) from None
+
+
+async def _read(receive: Receive) -> bytes:
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RequestRefused(400, code="FPM-HTTP-077", wrong="the body ended early", todo="send it again")
+        parts.append(message.get("body", b""))
+        size, more = size + len(parts[-1]), message.get("more_body", False)
+        if size > LONGEST_BODY:
+            raise _too_long()
+    return b"".join(parts)
+
+
+def _too_long() -> RequestRefused:
+    return RequestRefused(
+        413, code="FPM-HTTP-077", wrong=f"the body is longer than {LONGEST_BODY} bytes", todo="ask in parts"
+    )
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    return next((value for key, value in headers if key.lower() == name), b"")
+
+
+def _health(published: Published) -> Answer:
+    return Answer(200, json.dumps(vars(published)).encode(), published.headers)
+
+
+def _refusal(refusal: RequestRefused) -> Answer:
+    extra = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "60"}}.get(refusal.status, {})
+    return _error(
+        refusal.status,
+        code=refusal.code,
+        wrong=refusal.wrong,
+        todo=refusal.todo,
+        headers={**refusal.headers, **extra},
+    )
+
+
+def _error(status: int, *, code: str, wrong: str, todo: str, headers: dict[str, str] | None = None) -> Answer:
+    content = json.dumps({"error": {"code": code, "wrong": wrong, "todo": todo}}).encode()
+    return Answer(status, content, headers or {})
+
+
+async def _send(answer: Answer, send: Send) -> None:
+    headers = {"content-type": "application/json", "content-length": str(len(answer.content)), **answer.headers}
+    raw = [(name.encode(), value.encode()) for name, value in {**headers, "cache-control": "no-store"}.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+    await send({"type": "http.response.body", "body": answer.content})
