@@ -1,4 +1,4 @@
-"""Errors: few, named for what went wrong; each says what is wrong, what was done and what to do.
+"""Errors: few, one for each kind of fault; each says what is wrong, what was done and what to do.
 
 Every message has the form ``CODE  what is wrong - what was done - what to do``. The class decides
 the exit code of the command line: 2 for usage, 75 (``EX_TEMPFAIL`` of sysexits.h) for "try later", 1 for the rest.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class FpmError(Exception):
-    """Base of every error a user is meant to read.
+    """Base of every error for a user to read.
 
     Parameters are the parts of the message: a stable `code` that programs may match, what is `wrong`, the `effect` it
     had (what was done or left undone), and what to do (`todo`).
@@ -42,11 +42,11 @@ class TryLater(FpmError):
 
 
 class InputRefused(FpmError):
-    """A file or a partition is refused whole; nothing of it entered the lake."""
+    """A file or a partition is refused whole; the lake holds nothing of it."""
 
 
 class LookAhead(FpmError):
-    """A value would have known more than was known: wrong vintage, future knowledge, overlapping label."""
+    """A value would depend on later knowledge: wrong vintage, future data, overlapping label."""
 
 
 class ModelRefused(FpmError):

@@ -232,8 +232,8 @@ def publish_session(session: date, bars: pl.DataFrame | None, source: str, intak
     partition = Partition(NAME, session)
     with ownership(partition, stores), attempt(partition, source, stores) as this_attempt:
         frames = _frames(session, bars, intake)
-        written = [Output(table, session, None, frame) for table, frame in frames.items()]
-        outcome = publish(partition, this_attempt, stage(partition, written, stores), stores)
+        outputs = [Output(table, session, None, frame) for table, frame in frames.items()]
+        outcome = publish(partition, this_attempt, stage(partition, outputs, stores), stores)
     intake.report.add_outcome(session, outcome.status)
 
 

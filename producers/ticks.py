@@ -252,8 +252,8 @@ def _complete(session: date, bars: pl.DataFrame, faulty: pl.DataFrame, delivery:
     )
     complete, holes = incomplete(keyed, market, RULES[market.name], keyed.clear()) if bars.height else (keyed, NO_HOLES)
     hollow = keyed.join(holes.select("row", "reason_code", "reason"), on="row", how="inner").drop("row", "source")
-    named = faulty.with_columns(symbol_of(pl.col("sid")), pl.lit(session).alias("session"))
-    quarantined = pl.concat([hollow, named.select(hollow.columns)])
+    faulty_bars = faulty.with_columns(symbol_of(pl.col("sid")), pl.lit(session).alias("session"))
+    quarantined = pl.concat([hollow, faulty_bars.select(hollow.columns)])
     report = intake.report
     report.rows_in += bars.height + faulty.height
     report.rows_out += complete.height

@@ -89,8 +89,8 @@ def detect(
         )
     side = side or (fallback.stamp_side if fallback else "")
     units = _units(bars, market, fallback, limits)
-    seen = f"{evidence}; {units.evidence}"
-    return Conventions(side, _calls(labels, market, side), units.volume_unit, units.price_basis, seen)
+    calls = _calls(labels, market, side)
+    return Conventions(side, calls, units.volume_unit, units.price_basis, f"{evidence}; {units.evidence}")
 
 
 def _refusal(*, code: str, wrong: str, todo: str) -> InputRefused:

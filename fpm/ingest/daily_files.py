@@ -126,10 +126,10 @@ def _reference_rows(
 ) -> ReferenceRows:
     """Rows with a symbol, a session and no fault; of rows with equal keys none stays."""
     keys = ["session", *table.keys]
-    named = with_symbols(typed, market)
-    if named["session"].null_count() == named.height:
+    rows = with_symbols(typed, market)
+    if rows["session"].null_count() == rows.height:
         raise refusal(raw.path, code="FPM-IN-029", wrong="no row has a session", todo="add sessions as dates")
-    sessions = sessions_of(raw.path, named["session"], market)
+    sessions = sessions_of(raw.path, rows["session"], market)
     no_session = ~pl.col("session").is_in(sessions).fill_null(False)
     all_checks = [
         Check(code=pl.col("symbol_code"), condition=pl.col("symbol").is_null(), wrong="{symbol_reason}"),
@@ -137,8 +137,8 @@ def _reference_rows(
         *checks,
         Check(code="FPM-IN-015", condition=pl.struct(*keys).is_duplicated(), wrong="two rows of one key"),
     ]
-    faults = first_faults(named, all_checks)
-    good = named.join(faults, on="row", how="anti", maintain_order="left")
+    faults = first_faults(rows, all_checks)
+    good = rows.join(faults, on="row", how="anti", maintain_order="left")
     good = good.drop("row", "spelling", "symbol_code", "symbol_reason").sort(*keys)
     original = raw.frame.drop("session").join(faults, on="row", how="inner", maintain_order="left")
     original = original.with_columns(pl.lit(raw.path.name).alias("source"))

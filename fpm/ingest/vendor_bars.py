@@ -80,9 +80,9 @@ def read_bars(path: Path, market: Market, now: datetime, fallback: Conventions |
         raise refusal(path, code="FPM-IN-001", wrong="file has no rows", todo="ask the vendor for the file again")
     numbers, nans = _numbers(raw.frame)
     timed = _timed(raw, market, now).with_columns(numbers)
-    named = with_symbols(timed, market)
-    conventions = _detect(path, named, market, fallback)
-    dated = _dated(path, _slotted(named, market, conventions), market)
+    rows = with_symbols(timed, market)
+    conventions = _detect(path, rows, market, fallback)
+    dated = _dated(path, _slotted(rows, market, conventions), market)
     faults = row_faults(dated)
     good = dated.join(faults, on="row", how="anti", maintain_order="left") if faults.height else dated
     complete, derived = _complete(_in_shares(good, conventions), raw)

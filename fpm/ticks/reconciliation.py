@@ -51,8 +51,8 @@ def _of_table(file: TickFile, market: Market) -> pl.DataFrame:
 
 
 def _typed(rows: pl.DataFrame, market: Market) -> pl.DataFrame:
-    named = with_symbols(rows, market)
-    ours = named.filter(pl.col("symbol").str.slice(7).is_in(EXCHANGES)).with_columns(sid_of(pl.col("symbol")))
+    rows = with_symbols(rows, market)
+    ours = rows.filter(pl.col("symbol").str.slice(7).is_in(EXCHANGES)).with_columns(sid_of(pl.col("symbol")))
     amount = (pl.col("amount").cast(pl.Float64) * 100).round().cast(pl.Int64) * CENT
     return ours.with_columns(amount.alias("amount")).select(pl.col(name).cast(kind) for name, kind in TOTALS.items())
 

@@ -66,9 +66,9 @@ def records(batch: pl.DataFrame, file: TickFile, number: int, market: Market, no
     Raises InputRefused: 006 a missing column that an exchange in the file needs, 028 times in the future, 147 two
     schemas, CAL-001 beyond the calendar.
     """
-    named = _named(batch, market)
-    _check_exchanges(named, file)
-    timed = _timed(named, file, market, now)
+    rows = _with_exchange(batch, market)
+    _check_exchanges(rows, file)
+    timed = _timed(rows, file, market, now)
     kinds = timed.with_columns(_kind(file).alias("kind"), _side(file).alias("side"), *_numbers(timed, file))
     events = kinds.filter(pl.col("kind").ne_missing(STATUS)) if file.stream != TRADES else kinds
     slotted = events.with_columns(
@@ -82,7 +82,7 @@ def records(batch: pl.DataFrame, file: TickFile, number: int, market: Market, no
     return Records(ready, faults, kinds.height - events.height)
 
 
-def _named(batch: pl.DataFrame, market: Market) -> pl.DataFrame:
+def _with_exchange(batch: pl.DataFrame, market: Market) -> pl.DataFrame:
     return with_symbols(batch, market).with_columns(pl.col("symbol").str.slice(7).alias("exchange"))
 
 
