@@ -31,7 +31,7 @@ def setup_command(market: Market = None, preset: Preset = None, rotate: Rotate =
     for name, value in (("market", market), ("preset", preset)):
         if value:
             stores.ledger.decide(name, value)
-    renew_passwords(stores.settings, all_of_them=rotate)
+    renew_passwords(stores.settings, rotate=rotate)
     if rotate:
         renew_token(stores.settings)
     applied = features.apply(stores.settings)

@@ -4,7 +4,7 @@ This folder holds what its rooms share. Begin at `ledger/stores`, then `jobs/run
 
     settings  the deployment, read from the environment
     log       structured log on standard error
-    faults    points at which tests kill the process
+    faults    points at which tests kill a process
 
 Imports: fpm, fpm.features.
 """

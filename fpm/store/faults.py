@@ -1,8 +1,8 @@
-"""Places where the tests kill a process; without ``FPM_FAULT`` in the environment they do nothing.
+"""Points at which the tests kill a process; without ``FPM_FAULT`` in the environment they do nothing.
 
-``FPM_FAULT=renamed:2`` sends SIGKILL to the process itself at its second passing of `faultpoint("renamed")`,
-as a power cut or the kernel's out-of-memory killer would: no handler, no cleanup. The variable is read when a
-point is passed. ``FPM_FAULT=*:7`` kills at the seventh passing of any point.
+With ``FPM_FAULT=renamed:2`` the process sends itself SIGKILL when it reaches `faultpoint("renamed")` for the second
+time. As with a power cut or the out-of-memory killer, no handler runs. ``FPM_FAULT=*:7`` kills at the seventh point,
+whatever its name. The variable is read at every point.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _passed: Counter[str] = Counter()
 
 
 def faultpoint(name: str) -> None:
-    """Die here if the environment says so."""
+    """Kill this process if the environment says so."""
     fault = os.environ.get("FPM_FAULT")
     if not fault:
         return
     _passed.update((name, "*"))
-    wanted, _, nth = fault.partition(":")
-    if _passed[wanted] == int(nth or 1) and wanted in (name, "*"):
+    point, _, count = fault.partition(":")
+    if _passed[point] == int(count or 1) and point in (name, "*"):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,6 +1,7 @@
-"""The log: structlog to standard error, as text for people or JSON for machines; never a secret.
+"""The log: structlog on standard error, as text for people or JSON for machines, without secrets.
 
-``log.info("what happened", key=value)``; `context(job=..., session=..., attempt=...)` adds fields to each line inside.
+``log.info("what happened", key=value)``; `context(job=..., session=..., attempt=...)` adds fields to every line
+inside its block.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ context = structlog.contextvars.bound_contextvars
 
 
 def configure(settings: Settings) -> None:
-    """Set format and level, at the start of a process."""
+    """Set format and level at the start of a process."""
     _configure(settings.log_format, settings.log_level)
 
 
@@ -40,5 +41,5 @@ def _configure(form: str, level: str) -> None:
     )
 
 
-_configure("console", "info")  # structlog's own default writes to standard output, which belongs to the answers
+_configure("console", "info")  # structlog's default is standard output, which belongs to the answers of commands
 log: Any = structlog.get_logger()

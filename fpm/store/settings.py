@@ -1,4 +1,4 @@
-"""Deployment: where the state lives, which market and preset are in force, how many processes may run.
+"""The deployment: where the state lives, which market and preset are in force, how many processes may run.
 
 Settings come from the environment (prefix ``FPM_``) or from the caller; nothing else in the package reads it.
 """
@@ -21,147 +21,171 @@ from fpm.features.factor_columns import factor_columns
 from fpm.sessions import MARKETS, Market
 from fpm.walk_forward import PRESETS, FoldConfig
 
-# feature_store.yaml's own places: exported by who runs the `feast` command by hand, of no meaning here
-FEAST_PLACES = ("FPM_FEAST_REGISTRY", "FPM_FEAST_LAKE", "FPM_FEAST_ONLINE")
+# feature_store.yaml reads these: whoever runs the `feast` command by hand exports them, nothing here uses them
+FEAST_VARIABLES = ("FPM_FEAST_REGISTRY", "FPM_FEAST_LAKE", "FPM_FEAST_ONLINE")
 
 
 class Settings(BaseSettings):
     """One deployment.
 
-    `market` and `preset` are remembered in the database by the first job that publishes; from then on
-    another value given explicitly is refused (see `fpm.store.ledger.stores.open_stores`).
-    `calendar`: a file of what the exchange announced and the calendar library lacks (`fpm.calendar_overrides`).
-    `reader_url`: how readers reach the database of `database_url`, as a login of their own; without it they are the
-    owner's login with the reader's rights.
-    `device`, `precision` (None: bfloat16 products on a GPU), `compile`: how an encoder is trained; `training_memory`:
-    gigabytes of its sessions that stay in memory, besides two stretches of them (nothing it learns depends on it).
-    `factors`: what the traditional stream reads, see `fpm.features.factor_columns` (None: the preset's). `train_window`:
-    a scorer learns from all sessions there are, or from the last of them, see `fpm.walk_forward`.
-    `align`: a new vintage's fingerprints are stored turned into the space of the one before. `hand_over`: so many
-    sessions a vintage stays online beside the one that took its place.
-    `fsync=False` is for the tests' database server only: it may lose everything with the machine.
+    The first job that publishes records `market` and `preset` in the database; from then on an explicit other value is
+    refused (see `fpm.store.ledger.stores.open_stores`).
     """
 
     model_config = SettingsConfigDict(env_prefix="FPM_", frozen=True, extra="forbid", str_strip_whitespace=True)
 
-    home: Path = Path(".fpm")
-    market: str = "cn"
-    calendar: Path | None = None
-    preset: Literal["default", "demo", "short", "tiny"] = "default"
-    database_url: SecretStr | None = None
-    reader_url: SecretStr | None = None
-    threads: int = Field(default=1, ge=1, le=256)
-    workers: int = Field(default=1, ge=1, le=256)
-    engine: Literal["processes", "ray"] = "processes"
-    seed: int = 0
-    device: Literal["cpu", "cuda"] = "cpu"
-    precision: Literal["float32", "bfloat16"] | None = None
-    compile: bool = False
-    factors: str | None = None
-    train_window: Literal["expanding", "sliding"] = "expanding"
-    training_memory: float = Field(default=2.0, ge=0)
-    align: bool = False
-    hand_over: int = Field(default=5, ge=0, le=250)
-    fsync: bool = True
-    log_format: Literal["console", "json"] = "console"
-    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    home: Path = Field(Path(".fpm"), description="folder of the whole state")
+    market: str = Field("cn", description=f"one of {', '.join(MARKETS)}; the home remembers it")
+    calendar: Path | None = Field(
+        None, description="file of exchange announcements that the calendar library lacks (fpm/calendar_overrides.py)"
+    )
+    preset: Literal["default", "demo", "short", "tiny"] = Field(
+        "default", description="sizes of features, models and folds; the home remembers it"
+    )
+    database_url: SecretStr | None = Field(
+        None, description="your own Postgres with pgvector; default: the embedded server"
+    )
+    reader_url: SecretStr | None = Field(
+        None, description="the reader's own login there; default: the owner's login with the reader's rights"
+    )
+    threads: int = Field(1, ge=1, le=256, description="threads of Polars and of numeric libraries in each process")
+    workers: int = Field(1, ge=1, le=256, description="processes that compute sessions; only the caller publishes")
+    engine: Literal["processes", "ray"] = Field(
+        "processes", description="where workers run: local processes, or a Ray cluster (extra `ray`)"
+    )
+    seed: int = Field(0, description="added to the seeds of models and samples")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="device on which models are trained")
+    precision: Literal["float32", "bfloat16"] | None = Field(
+        None, description="precision of the products in a training; default: bfloat16 on a GPU, else float32"
+    )
+    compile: bool = Field(False, description="compile the encoder's blocks for its training")
+    factors: str | None = Field(
+        None,
+        description="columns of the traditional stream: classic, alpha158, all, or names of daily_factors; "
+        "default: the preset's",
+    )
+    train_window: Literal["expanding", "sliding"] = Field(
+        "expanding", description="sessions that a scorer learns from: all, or the last ones only"
+    )
+    training_memory: float = Field(
+        2.0,
+        ge=0,
+        description="gigabytes of an encoder's sessions that stay in memory; the result does not depend on it",
+    )
+    align: bool = Field(
+        False, description="store a new vintage's fingerprints rotated into the space of the one before"
+    )
+    hand_over: int = Field(5, ge=0, le=250, description="sessions for which a former vintage stays online")
+    fsync: bool = Field(
+        True, description="0 only for a test's database server: it can lose everything with the machine"
+    )
+    log_format: Literal["console", "json"] = Field("console", description="text for people or JSON for machines")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="least level of the log")
 
     @field_validator("market")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _existing_market(cls, name: str) -> str:
         if name not in MARKETS:
             raise ValueError(f"no market {name!r}; use one of {', '.join(MARKETS)}")
         return name
 
     @field_validator("factors")
     @classmethod
-    def _columns(cls, asked: str | None) -> str | None:
-        factor_columns(asked)
-        return asked
+    def _existing_factors(cls, factors: str | None) -> str | None:
+        factor_columns(factors)
+        return factors
 
     @field_validator("home", "calendar")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
-        """Absolute once and for all: a worker process may have another working directory."""
+        """Absolute from the start: a worker process may have another working directory."""
         return path and path.expanduser().absolute()
 
     @model_validator(mode="after")
-    def _reader_of_what(self) -> Settings:
+    def _reader_of_own_server(self) -> Settings:
         if self.reader_url is not None and self.database_url is None:
             raise ValueError("FPM_READER_URL is for your own server: set FPM_DATABASE_URL, too, or leave it out")
         return self
 
     @property
     def venue(self) -> Market:
-        """The market, with what its exchange announced. Raises UsageError for a file that is not understood."""
+        """The market with the sessions of `calendar`. Raises UsageError for a file that cannot be read as one."""
         if self.calendar is None:
             return MARKETS[self.market]
         return replace(MARKETS[self.market], overrides=calendar_overrides.read(self.calendar))
 
     @property
     def folds(self) -> FoldConfig:
-        """Lengths and gaps of the folds: the preset's, the window as set."""
+        """Lengths and gaps of the folds: those of the preset, with `train_window`."""
         return replace(PRESETS[self.preset], window=self.train_window)
 
     @property
     def lake(self) -> Path:
+        """Folder of the partitions."""
         return self.home / "lake"
 
     @property
     def staging(self) -> Path:
-        """Outside the lake (readers glob it), on the same file system (rename must be atomic)."""
+        """Folder of unpublished files: outside the lake, which readers glob; on its file system, for atomic renames."""
         return self.home / "staging"
 
     @property
     def models(self) -> Path:
+        """Folder of the trained models."""
         return self.home / "models"
 
     @property
     def quarantine(self) -> Path:
+        """Folder of refused rows and files."""
         return self.home / "quarantine"
 
     @property
     def reports(self) -> Path:
+        """Folder of the written pages."""
         return self.home / "reports"
 
     @property
     def pg(self) -> Path:
+        """Folder of the embedded server."""
         return self.home / "pg"
 
 
-def load_settings(given: Mapping[str, Any]) -> Settings:
-    """Settings from the environment, with the values `given` on top.
+def load_settings(options: Mapping[str, Any]) -> Settings:
+    """Settings from the environment; values in `options` come before it.
 
-    Raises UsageError for an unknown name or a value that does not fit (all of them at once); the value itself is not
-    repeated, it may be a secret.
+    Raises UsageError for an unknown name or for values that do not fit, all at once. The message repeats no value: it
+    may be a secret.
     """
     _refuse_unknown(os.environ)
     try:
-        return Settings(**given)
+        return Settings(**options)
     except ValidationError as wrong:
-        said = "; ".join(
-            f"FPM_{'.'.join(map(str, each['loc'])).upper()}: {each['msg'].removeprefix('Value error, ')}"
-            for each in wrong.errors()
-        )
+        faults = [
+            f"FPM_{'.'.join(map(str, error['loc'])).upper()}: {error['msg'].removeprefix('Value error, ')}"
+            for error in wrong.errors()
+        ]
         raise UsageError(
-            code="FPM-CFG-001", wrong=said, effect="nothing was done", todo="correct the environment or the option"
+            code="FPM-CFG-001",
+            wrong="; ".join(faults),
+            effect="nothing was done",
+            todo="correct the environment or the option",
         ) from None
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     """A misspelt variable would silently leave its setting at the default."""
-    known = {*(f"FPM_{name}".upper() for name in Settings.model_fields), "FPM_FAULT", *FEAST_PLACES}
-    unknown = sorted(name for name in environment if name.upper().startswith("FPM_") and name.upper() not in known)
+    variables = {*(f"FPM_{name}".upper() for name in Settings.model_fields), "FPM_FAULT", *FEAST_VARIABLES}
+    unknown = sorted(name for name in environment if name.upper().startswith("FPM_") and name.upper() not in variables)
     if unknown:
-        said = "; ".join(f"{name} ({_near(name.upper(), known)})" for name in unknown)
+        names = "; ".join(f"{name} ({_suggestion(name.upper(), variables)})" for name in unknown)
         raise UsageError(
             code="FPM-CFG-001",
-            wrong=f"unknown setting {said}",
+            wrong=f"unknown setting {names}",
             effect="nothing was done",
-            todo=f"use {', '.join(sorted(known))}",
+            todo=f"use {', '.join(sorted(variables))}",
         )
 
 
-def _near(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else "no setting is like it"
+def _suggestion(name: str, variables: Iterable[str]) -> str:
+    close = get_close_matches(name, list(variables), n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else "no setting has a similar name"

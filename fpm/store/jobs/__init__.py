@@ -8,7 +8,7 @@ Begin at `runner`.
     history        the versions of a partition, moment by moment
     publishing     how a partition becomes visible; recovery after a kill
     workers        local processes or a Ray cluster
-    receipts       vendor files that were taken in
+    receipts       vendor files that were ingested
 
 Imports: fpm, fpm.store, fpm.store.lake, fpm.store.ledger.
 """

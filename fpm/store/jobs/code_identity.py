@@ -9,8 +9,9 @@ Annotations do compute in a few places. In a class they are kept where a base cl
 a dataclass reads them (`ClassVar`, `InitVar`, `KW_ONLY`); the fields themselves, their order and defaults always
 count. Functions that a library calls by their annotations (typer, FastAPI) do not belong in a job.
 
-An alias that the same module also binds to something else (a parameter, a loop's variable) is written as it stands, so
-no scope can be mistaken for another; only then does renaming the imported module change the digest.
+A name that is bound by an import stands for what was imported. Where the module also binds that name to something else
+(a parameter, a loop's variable, another import) or it hides a builtin, the name and its import are written as they are,
+so no scope can be mistaken for another; only then does renaming the imported module change the digest.
 
 Only the standard library is needed, so that another Python can be asked for its opinion. Third-party versions are not
 part of the digest: `fpm.environment` has a fingerprint of them.
@@ -19,6 +20,7 @@ part of the digest: `fpm.environment` has a fingerprint of them.
 from __future__ import annotations
 
 import ast
+import builtins
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -27,13 +29,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 from fpm.errors import FpmError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 PACKAGES = ("fpm", "producers", "consumers")
 # Rooms whose code moves results about and does not compute them; `inputs.RUNNER` stands for them all.
 PLUMBING = frozenset({"fpm.store", "fpm.store.jobs", "fpm.store.lake", "fpm.store.ledger", "fpm.store.postgres"})
 UNWRITTEN = frozenset({"annotation", "returns", "type_params", "type_comment", "type_ignores", "ctx", "kind", "simple"})
 UNREAD_BASES = frozenset({"NamedTuple", "Protocol", "TypedDict"})  # they read a field's name, not its type
+ImportStatement = ast.Import | ast.ImportFrom
 READ_BY_DATACLASSES = frozenset({"ClassVar", "InitVar", "KW_ONLY"})
 
 
@@ -66,7 +69,7 @@ class Sources:
             circle = [*self._chain[self._chain.index(path) :], path]
             raise FpmError(
                 code="FPM-JOB-011",
-                wrong=f"modules import each other: {' -> '.join(each.stem for each in circle)}",
+                wrong=f"modules import each other: {' -> '.join(module.stem for module in circle)}",
                 effect="nothing was computed",
                 todo="move what they share into a module of its own",
             )
@@ -80,28 +83,29 @@ class Sources:
 
     def _text(self, path: Path) -> str:
         tree = ast.parse(path.read_bytes())
-        imports = list(self._imports(tree, path))
+        imports = {node: list(self._imports(node, path)) for node in _at_run_time(tree) if _is_import(node)}
+        every = [imported for several in imports.values() for imported in several]
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        origins = _unambiguous(tree, imports)
-        written = {_entry(each, names, origins) for each in imports}
-        return "\n".join([*sorted(written - {""}), *Canonical(origins, self).statements(tree.body)])
+        for_effect = {f"import {imported.origin}" for imported in every if imported.alias not in names}
+        canonical = Canonical(_unambiguous(tree, every), imports, self)
+        at_top = canonical.statements(node for node in tree.body if _is_import(node))
+        rest = canonical.statements(node for node in tree.body if not _is_import(node))
+        return "\n".join([*sorted(for_effect), *sorted(at_top, key=lambda line: line.rpartition(" as ")[2]), *rest])
 
-    def _imports(self, tree: ast.Module, path: Path) -> Iterator[Import]:
-        for node in _at_run_time(tree):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    top = alias.name.partition(".")[0]
-                    whole = alias.asname or top == alias.name
-                    yield Import(alias.asname or top, self.origin(alias.name if whole else top))
-                    if not whole:
-                        yield Import("", self.origin(alias.name))
-            elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
+    def _imports(self, node: ImportStatement, path: Path) -> Iterator[Import]:
+        for alias in node.names:
+            if isinstance(node, ast.ImportFrom):
                 module = self._absolute(node, path)
-                for alias in node.names:
-                    submodule = f"{module}.{alias.name}"
-                    own = self.path(submodule) is not None
-                    origin = self.origin(submodule) if own else f"{self.origin(module)}:{alias.name}"
-                    yield Import(alias.asname or alias.name, origin)
+                submodule = f"{module}.{alias.name}"
+                own = self.path(submodule) is not None
+                origin = self.origin(submodule) if own else f"{self.origin(module)}:{alias.name}"
+                yield Import(alias.asname or alias.name, origin)
+            elif alias.asname:
+                yield Import(alias.asname, self.origin(alias.name))
+            else:
+                top = alias.name.partition(".")[0]
+                yield Import(top, self.origin(top))
+                yield Import("", self.origin(alias.name))
 
     def _absolute(self, node: ast.ImportFrom, path: Path) -> str:
         if not node.level:
@@ -114,8 +118,8 @@ class Sources:
         top, *_ = parts = module.split(".")
         if top not in self._packages:
             return None
-        places = (self._root.joinpath(*parts).with_suffix(".py"), self._root.joinpath(*parts, "__init__.py"))
-        return next((place for place in places if place.is_file()), None)
+        paths = (self._root.joinpath(*parts).with_suffix(".py"), self._root.joinpath(*parts, "__init__.py"))
+        return next((path for path in paths if path.is_file()), None)
 
     def origin(self, module: str) -> str:
         """What stands for a module: the digest of one of ours, `plumbing`, or the name of one of others."""
@@ -146,6 +150,11 @@ def _is_for_types(node: ast.AST) -> TypeGuard[ast.If]:
     return isinstance(node, ast.If) and _last_name(node.test) == "TYPE_CHECKING"
 
 
+def _is_import(node: ast.AST) -> TypeGuard[ImportStatement]:
+    is_future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    return isinstance(node, (ast.Import, ast.ImportFrom)) and not is_future
+
+
 def _last_name(node: ast.AST) -> str:
     """`b` of `a.b`, `a.b[...]` and `a.b(...)`."""
     match node:
@@ -159,10 +168,10 @@ def _last_name(node: ast.AST) -> str:
 def _unambiguous(tree: ast.AST, imports: Iterable[Import]) -> dict[str, str]:
     """What each alias stands for, of those that stand for one thing in the whole module."""
     origins: dict[str, set[str]] = {}
-    for each in imports:
-        origins.setdefault(each.alias, set()).add(each.origin)
-    others = {name for node in ast.walk(tree) for name in _bound(node)}
-    return {alias: min(found) for alias, found in origins.items() if len(found) == 1 and alias not in others}
+    for imported in imports:
+        origins.setdefault(imported.alias, set()).add(imported.origin)
+    others = {*dir(builtins), *(name for node in ast.walk(tree) for name in _bound(node))}
+    return {alias: min(several) for alias, several in origins.items() if len(several) == 1 and alias not in others}
 
 
 def _bound(node: ast.AST) -> Iterable[str | None]:
@@ -179,26 +188,23 @@ def _bound(node: ast.AST) -> Iterable[str | None]:
     return ()
 
 
-def _entry(imported: Import, names: Collection[str], origins: Mapping[str, str]) -> str:
-    """How an import is written: with its alias where that is ambiguous, not at all where its uses say what it is."""
-    if imported.alias not in names:
-        return f"import {imported.origin}"  # for its effect
-    return "" if imported.alias in origins else f"import {imported.origin} as {imported.alias}"
-
-
 class Canonical:
     """Writes syntax trees as text in which nothing but what computes can be read."""
 
-    def __init__(self, origins: Mapping[str, str], sources: Sources) -> None:
-        self._origins, self._sources = origins, sources
+    def __init__(
+        self, origins: Mapping[str, str], imports: Mapping[ImportStatement, Sequence[Import]], sources: Sources
+    ) -> None:
+        self._origins, self._imports, self._sources = origins, imports, sources
 
     def statements(self, body: Iterable[ast.stmt]) -> Iterator[str]:
         """The statements that compute, one text each."""
         for node in body:
             match node:
-                case ast.Import() | ast.ImportFrom() | ast.Pass() | ast.Expr(value=ast.Constant()):
-                    continue
-                case ast.AnnAssign(value=None):
+                case ast.Import() | ast.ImportFrom():
+                    for imported in self._imports.get(node, ()):
+                        if imported.alias and imported.alias not in self._origins:
+                            yield f"import {imported.origin} as {imported.alias}"
+                case ast.Pass() | ast.Expr(value=ast.Constant()) | ast.AnnAssign(value=None):
                     continue
                 case ast.AnnAssign(target=target, value=ast.expr() as value):
                     yield self.text(ast.Assign(targets=[target], value=value))
@@ -232,8 +238,8 @@ class Canonical:
 
     def _call(self, kind: str, /, **fields: object) -> str:
         """A field without a value is left out: some exist in one Python minor only."""
-        written = {name: self.text(value) for name, value in fields.items() if value is not None and value != []}
-        return f"{kind}({', '.join(f'{name}={text}' for name, text in written.items() if text != '[]')})"
+        texts = {name: self.text(value) for name, value in fields.items() if value is not None}
+        return f"{kind}({', '.join(f'{name}={text}' for name, text in texts.items() if text != '[]')})"
 
     def _class(self, node: ast.ClassDef) -> str:
         read = any(_last_name(base) not in UNREAD_BASES for base in node.bases)
@@ -249,8 +255,8 @@ class Canonical:
     def _field(self, node: ast.AnnAssign, *, read: bool) -> str:
         """An annotated name in a class is a field; its annotation counts where somebody may read it."""
         names = {_last_name(part) for part in ast.walk(node.annotation)}
-        kept = node.annotation if read or names & READ_BY_DATACLASSES else None
-        return self._call("Field", target=node.target, value=node.value, read=kept)
+        annotation = node.annotation if read or names & READ_BY_DATACLASSES else None
+        return self._call("Field", target=node.target, value=node.value, read=annotation)
 
     def _module(self, node: ast.Attribute) -> str | None:
         """What stands for `a.b.c` after `import a.b.c`, where that is a module of ours."""

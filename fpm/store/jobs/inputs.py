@@ -1,7 +1,8 @@
-"""What a job's result depends on: the files in its windows, the models it uses, its settings, its code.
+"""The inputs of a job: the files in its windows, its models, settings and code.
 
-From these follow what is missing, the digest by which unchanged work is skipped, and the moments at which the
-knowledge about a session changed.
+They decide what is missing, the digest by which unchanged work is skipped, and the moments at which the knowledge
+about a session changed. The environment is no input: an upgrade of a library computes nothing again by itself; the
+ledger records its fingerprint (`fpm.environment`).
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 Span = int | Callable[[Settings], int]
-RAW = ("daily_bars", "minute_bars")  # a session without either never was in this deployment: nobody waits for it
+RAW = ("daily_bars", "minute_bars")  # a session without either was never in this deployment, so nobody waits for it
 RUNNER = 1  # raise when the plumbing (`code_identity.PLUMBING`) changes what a job's files hold
 
 
 @dataclass(frozen=True)
 class Window:
-    """Which sessions of a table a job at session t reads: `back` before, `ahead` after, t itself if `include`.
+    """The sessions of a table that a job at session t reads: `back` before, `ahead` after, t itself if `include`.
 
-    `back` and `ahead` may depend on the settings (look-backs come from the preset). `required=False`: a table that
-    may be absent altogether, or lack sessions.
+    `back` and `ahead` may depend on the settings (look-backs come from the preset). With `required=False` the table
+    may be absent or lack sessions.
     """
 
     back: Span = 0
@@ -43,25 +44,35 @@ class Window:
 
 
 class Job(Protocol):
-    """A job module. A job that computes with a model also has ``MODELS = ("encoder",)`` or ``("scorer",)``: the kinds
-    whose model in force enters its digest and its knowledge time.
+    """A job module.
+
+    A job that computes with a model also has ``MODELS = ("encoder",)`` or ``("scorer",)``: the kinds whose model in
+    force enters its digest and its knowledge time.
     """
 
     @property
-    def NAME(self) -> str: ...
+    def NAME(self) -> str:  # noqa: N802  a constant of the module
+        """The job's name in the ledger."""
+
     @property
-    def READS(self) -> Mapping[str, Window]: ...
+    def READS(self) -> Mapping[str, Window]:  # noqa: N802  a constant of the module
+        """The window of each table that it reads."""
+
     @property
-    def WRITES(self) -> tuple[str, ...]: ...
+    def WRITES(self) -> tuple[str, ...]:  # noqa: N802  a constant of the module
+        """The tables that it writes."""
 
     def run(self, session: date, stores: Stores) -> None:
-        """Read, compute, write one session."""
+        """Read, compute and write one session."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """`digest`: of everything the result depends on; `moments`: when it has to be computed as known, in order, the
-    first being the earliest moment it can be known at all; `missing`: required partitions that are not published.
+    """What a job needs at a session.
+
+    `digest` covers everything that the result depends on. `moments` are those at which the job computes as known, in
+    order; the first is the earliest at which its result can be known. `missing` are required partitions that are not
+    published.
     """
 
     digest: str
@@ -70,26 +81,23 @@ class Inputs:
 
 
 def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
-    """The inputs of a job at a session.
-
-    Raises TryLater where a model it needs is not there.
-    """
+    """The inputs of a job at a session. Raises TryLater where a model is missing."""
     models = [_model(kind, session, stores) for kind in getattr(job, "MODELS", ())]
     vintage = stores.vintage or next(
         (model.manifest["vintage"] for model in models if "vintage" in model.manifest), None
     )
-    wanted = {table: _sessions(window, session, stores) for table, window in job.READS.items()}
-    every = [session, *(each for sessions in wanted.values() for each in sessions)]
-    published = _Published(stores, sorted({*job.READS, *RAW}), min(every), max(every))
+    sessions = {table: _sessions(window, session, stores) for table, window in job.READS.items()}
+    span = [session, *(day for days in sessions.values() for day in days)]
+    published = _Published(stores, sorted({*job.READS, *RAW}), min(span), max(span))
     files: list[LakeFile] = []
     missing: list[str] = []
     for table, window in job.READS.items():
-        for each in wanted[table]:
-            found = published.files(table, vintage, each)
-            files += found
-            if not found and window.required and (each >= session or published.expected(table, vintage, each)):
-                missing.append(f"{table} {each}")
-    first = max([cut_off(stores.market, max(every)), *(model.born for model in models)])
+        for day in sessions[table]:
+            partition = published.files(table, vintage, day)
+            files += partition
+            if not partition and window.required and (day >= session or published.expected(table, vintage, day)):
+                missing.append(f"{table} {day}")
+    first = max([cut_off(stores.market, max(span)), *(model.born for model in models)])
     later = {moment for file in files for moment in file.knowledge if moment > first}
     content = [
         RUNNER,
@@ -119,27 +127,27 @@ class _Published:
     """The published files of some tables in a range of sessions."""
 
     def __init__(self, stores: Stores, tables: Sequence[str], first: date, last: date) -> None:
-        self._begun = stores.ledger.first_sessions(tables)
+        self._first_sessions = stores.ledger.first_sessions(tables)
         self._files: dict[tuple[str, date], dict[str | None, LakeFile]] = {}
         for file in stores.ledger.current(tables, first, last).values():
             table, vintage, session = parse(file.path)
             self._files.setdefault((table, session), {})[vintage] = file
 
     def files(self, table: str, vintage: str | None, session: date) -> list[LakeFile]:
-        """The partition's files: one; of a `by_vintage` table without a vintage in force, one a vintage."""
-        found = self._files.get((table, session), {})
+        """The partition's file; for a `by_vintage` table without a vintage in force one file a vintage."""
+        files = self._files.get((table, session), {})
         if vintage is None or not TABLES[table].by_vintage:
-            return [found[key] for key in sorted(found, key=str)]
-        return [found[vintage]] if vintage in found else []
+            return [files[key] for key in sorted(files, key=str)]
+        return [files[vintage]] if vintage in files else []
 
     def expected(self, table: str, vintage: str | None, session: date) -> bool:
-        """Whether a look-back may count on the session: raw bars of it exist, and the table had begun by then."""
-        begun = self._begun.get((table, vintage if TABLES[table].by_vintage else None))
-        return begun is not None and session >= begun and any((raw, session) in self._files for raw in RAW)
+        """Whether a look-back may count on the session: it has raw bars and is not before the table's first."""
+        first = self._first_sessions.get((table, vintage if TABLES[table].by_vintage else None))
+        return first is not None and session >= first and any((raw, session) in self._files for raw in RAW)
 
 
 def _sessions(window: Window, session: date, stores: Stores) -> list[date]:
-    """Sessions of a window, in order."""
+    """The sessions of a window, in order."""
     before = previous_sessions(stores.market, session, _span(window.back, stores))
     after = next_sessions(stores.market, session, _span(window.ahead, stores))
     return [*before, *([session] if window.include else []), *after]
@@ -150,5 +158,5 @@ def _span(span: Span, stores: Stores) -> int:
 
 
 def digest(content: Sequence[object]) -> str:
-    """Hex sha256 of values by their spelling."""
+    """Hex sha256 of values by their `repr`."""
     return sha256("\n".join(map(repr, content)).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Which vendor files were taken in: a file ingested before is no news, whatever corrected it since."""
+"""The vendor files that were ingested: a known file brings nothing new, whatever corrected it since."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ if TYPE_CHECKING:
 
 
 def keep_receipt(job: str, source: Path, sha256: str, sessions: Sequence[date], stores: Stores) -> None:
-    """Note that every row of a file is published; named by the file's bytes."""
-    folder = stores.settings.home / "receipts"
-    content = json.dumps({"job": job, "file": source.name, "sessions": [str(each) for each in sorted(sessions)]})
-    write_whole(folder / f"{sha256}.json", content.encode())
+    """Record that every row of a file is published, under the digest of the file's bytes."""
+    content = json.dumps({"job": job, "file": source.name, "sessions": [str(day) for day in sorted(sessions)]})
+    write_whole(_receipt(sha256, stores), content.encode())
 
 
 def sessions_ingested(sha256: str, stores: Stores) -> list[date] | None:
-    """Sessions a file was published into; None for a file never taken in, or taken into partitions since lost."""
-    note = stores.settings.home / "receipts" / f"{sha256}.json"
-    if not note.is_file():
+    """The sessions of an ingested file; None for a new file, or one whose partitions are lost."""
+    path = _receipt(sha256, stores)
+    if not path.is_file():
         return None
-    receipt = json.loads(note.read_bytes())
+    receipt = json.loads(path.read_bytes())
     published = stores.ledger.published_attempts(receipt["job"], receipt["sessions"])
-    files = [stores.lake.root / each.file.path for attempt in published.values() for each in attempt.files]
+    files = [stores.lake.root / staged.file.path for attempt in published.values() for staged in attempt.files]
     if len(published) < len(receipt["sessions"]) or not all(file.is_file() for file in files):
         return None
     return [date.fromisoformat(text) for text in receipt["sessions"]]
+
+
+def _receipt(sha256: str, stores: Stores) -> Path:
+    return stores.settings.home / "receipts" / f"{sha256}.json"

@@ -1,4 +1,4 @@
-"""The runner: what every job needs done once. A job reads, computes and writes; it never sees any of this."""
+"""The runner: everything around a job. A job itself only reads, computes and writes."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 @memory_reuse()
 def run_job(job: Job, session: date, stores: Stores) -> Outcome:
-    """Run one job for one session and publish what it wrote; unchanged inputs, code and models compute nothing
-    (only a job that writes no table of the lake is run each time, to see that what it wrote elsewhere still holds).
+    """Run one job for one session and publish its outputs, unless inputs, code and models are unchanged.
 
+    A job that writes no table of the lake runs every time, because what it wrote elsewhere may have changed.
     Raises TryLater where an input or a model is missing (the ledger then says ``waiting``), and whatever the job
     raises (the ledger says ``failed``).
     """
@@ -51,46 +51,47 @@ def run_job(job: Job, session: date, stores: Stores) -> Outcome:
         before = last_published(partition, stores)
         if before is not None and before.inputs_sha == inputs.digest:
             if not job.WRITES:
-                _look_again(job, partition, inputs, stores)
+                _repeat(job, partition, inputs, stores)
             return outcome(partition, "unchanged", before.files)
-        with attempt(partition, inputs.digest, stores) as begun:
-            staged = stage(partition, history_of(job, session, stores, inputs.moments), stores)
-            return publish(partition, begun, staged, stores)
+        with attempt(partition, inputs.digest, stores) as current:
+            files = stage(partition, history_of(job, session, stores, inputs.moments), stores)
+            return publish(partition, current, files, stores)
 
 
-def _look_again(job: Job, partition: Partition, inputs: Inputs, stores: Stores) -> None:
-    """A job that writes outside the lake runs although its inputs are the same: the outside may have changed.
-
-    It gets an attempt of its own only if it fails.
-    """
+def _repeat(job: Job, partition: Partition, inputs: Inputs, stores: Stores) -> None:
+    """Run a job that writes outside the lake with unchanged inputs; only a failure becomes an attempt of its own."""
     try:
         job.run(partition.session, stores.as_of(inputs.moments[-1]))
-    except Exception as wrong:  # whatever it was: the attempt records it in the ledger, then it goes on up
-        with attempt(partition, inputs.digest, stores):
-            raise wrong
+    except Exception:
+        with attempt(partition, inputs.digest, stores):  # records any error in the ledger
+            raise
 
 
 def _ready_inputs(job: Job, partition: Partition, stores: Stores) -> Inputs:
-    """The job's inputs; if something is missing the ledger notes it and TryLater is raised."""
+    """The job's inputs. Raises TryLater where something is missing, which the ledger records."""
     try:
         inputs = inputs_of(job, partition.session, stores)
-        if inputs.missing:
-            raise TryLater(
-                code="FPM-JOB-075",
-                wrong=f"{job.NAME} {partition.name} waits for {', '.join(inputs.missing[:5])}",
-                effect="nothing was computed",
-                todo="run the jobs that write them (`fpm jobs`), then this one again",
-            )
-        return inputs
+        _require_all(inputs, partition)
     except TryLater as later:
         stores.ledger.wait(partition.job, partition.name, str(later))
         raise
+    return inputs
+
+
+def _require_all(inputs: Inputs, partition: Partition) -> None:
+    if inputs.missing:
+        raise TryLater(
+            code="FPM-JOB-075",
+            wrong=f"{partition.job} {partition.name} waits for {', '.join(inputs.missing[:5])}",
+            effect="nothing was computed",
+            todo="run the jobs that write them (`fpm jobs`), then this one again",
+        )
 
 
 def publish_frames(name: str, session: date, frames: Mapping[str, pl.DataFrame], stores: Stores) -> Outcome:
-    """Publish whole partitions (table -> frame) under the job `name`, for what comes from outside: ingest.
+    """Publish whole partitions (table -> frame) that come from outside, under the job `name`.
 
-    A frame with `created_timestamp` is the partition's whole history; without it everything is known at the cut-off.
+    A frame with `created_timestamp` is the partition's whole history; without it all rows are known at the cut-off.
     Unchanged frames publish nothing.
     """
 
@@ -105,32 +106,32 @@ def publish_frames(name: str, session: date, frames: Mapping[str, pl.DataFrame],
 
     partition = Partition(name, session, stores.vintage)
     with ownership(partition, stores):
-        staged = stage(partition, history_of(Delivery(), session, stores, [cut_off(stores.market, session)]), stores)
-        content = digest(sorted((each.file.path, each.file.sha256) for each in staged))
+        files = stage(partition, history_of(Delivery(), session, stores, [cut_off(stores.market, session)]), stores)
+        content = digest(sorted((staged.file.path, staged.file.sha256) for staged in files))
         before = last_published(partition, stores)
         if before is not None and before.inputs_sha == content:
-            discard(staged, stores)
+            discard(files, stores)
             return outcome(partition, "unchanged", before.files)
-        with attempt(partition, content, stores) as begun:
-            return publish(partition, begun, staged, stores)
+        with attempt(partition, content, stores) as current:
+            return publish(partition, current, files, stores)
 
 
 @memory_reuse()
 def backfill(job: Job, first: date, last: date, stores: Stores, progress: Progress) -> list[Outcome]:
-    """Run a job over every session from `first` to `last` that has raw bars, resuming where the ledger stopped.
+    """Run a job for every session from `first` to `last` that has raw bars; published ones are skipped.
 
-    With `settings.workers` > 1 sessions are computed and staged in processes of their own and published here, in order;
-    a job that reads what it writes runs one session after the other. A session without its inputs is ``waiting`` and
-    the others go on; any other error ends the backfill.
-    Raises UsageError for a reversed range, TryLater where there is no session at all.
+    With `settings.workers` > 1 worker processes compute and stage sessions, and this one publishes them in order; a job
+    that reads its own table runs one session after the other. A session without inputs becomes ``waiting`` and the
+    others go on; any other error ends the backfill.
+    Raises UsageError for a reversed range, TryLater where no session has raw bars.
     """
     sessions = _sessions(first, last, stores)
-    alone = stores.settings.workers == 1 or bool(set(job.READS) & set(job.WRITES)) or not job.WRITES
-    runs = (_run_or_wait(job, session, stores) for session in sessions) if alone else _mapped(job, sessions, stores)
-    outcomes = []
-    for ended in runs:
-        outcomes.append(ended)
-        progress(len(outcomes), len(sessions), ended.session)
+    serial = stores.settings.workers == 1 or bool(set(job.READS) & set(job.WRITES)) or not job.WRITES
+    runs = (_run_or_wait(job, session, stores) for session in sessions) if serial else _parallel(job, sessions, stores)
+    outcomes: list[Outcome] = []
+    for outcome_of_session in runs:
+        outcomes.append(outcome_of_session)
+        progress(len(outcomes), len(sessions), outcome_of_session.session)
     return outcomes
 
 
@@ -156,23 +157,25 @@ def _run_or_wait(job: Job, session: date, stores: Stores) -> Outcome:
 
 
 # --- sessions in several processes --------------------------------------------------------------------------------
-def _mapped(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Outcome]:
-    """Compute and stage in workers, publish here. Workers hold no lock: under the lock a result is taken only if its
-    inputs are still the current ones, otherwise the session is run again.
+def _parallel(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Outcome]:
+    """Compute and stage in workers, publish here.
+
+    Workers hold no lock, so a result is published only if its inputs, read again under the lock, are unchanged;
+    otherwise the session runs again.
     """
     from joblib import delayed
 
     module: str = job.__name__  # type: ignore[attr-defined]
     calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, os.getpid()) for session in sessions]
-    for session, (content, staged) in zip(sessions, results(calls, stores.settings), strict=True):
-        yield _take(job, session, content, staged, stores) if staged else _run_or_wait(job, session, stores)
+    for session, (content, files) in zip(sessions, results(calls, stores.settings), strict=True):
+        yield _publish(job, session, content, files, stores) if files else _run_or_wait(job, session, stores)
 
 
 @memory_reuse()
 def _in_worker(
     module: str, session: date, settings: Settings, vintage: str | None, owner: int
 ) -> tuple[str, tuple[Staged, ...]]:
-    """Digest and staged files of a session; no files where it waits for inputs or is published already."""
+    """Digest and staged files of a session; no files where it waits for inputs or is already published."""
     job: Job = import_module(module)
     stores, partition = _worker_stores(settings).for_vintage(vintage), Partition(job.NAME, session, vintage)
     try:
@@ -190,14 +193,14 @@ def _worker_stores(settings: Settings) -> Stores:
     return open_stores(settings)
 
 
-def _take(job: Job, session: date, content: str, staged: tuple[Staged, ...], stores: Stores) -> Outcome:
-    """Publish what a worker staged, if it still is what the job would write now."""
+def _publish(job: Job, session: date, content: str, files: tuple[Staged, ...], stores: Stores) -> Outcome:
+    """Publish the files of a worker if the job would still write them now, otherwise run it here."""
     partition = Partition(job.NAME, session, stores.vintage)
     with ownership(partition, stores):
         before = last_published(partition, stores)
         new = before is None or before.inputs_sha != content
         if new and _ready_inputs(job, partition, stores).digest == content:
-            with attempt(partition, content, stores) as begun:
-                return publish(partition, begun, staged, stores)
-        discard(staged, stores)
+            with attempt(partition, content, stores) as current:
+                return publish(partition, current, files, stores)
+        discard(files, stores)
     return _run_or_wait(job, session, stores)

@@ -1,4 +1,4 @@
-"""Where sessions are computed when there is more than one worker: local processes, or a Ray cluster (extra `ray`)."""
+"""Workers that compute sessions: local processes, or a Ray cluster (extra `ray`)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     from fpm.store.settings import Settings
 
-BATCHES = 4  # calls per worker that Ray gets at once: joblib's Ray backend cannot hand results over one by one
+BATCHES = 4  # calls per worker in one go: joblib's Ray backend cannot return results one by one
 
 
 def results(calls: Sequence[Any], settings: Settings) -> Iterator[Any]:
     """Results of joblib's delayed `calls`, in their order, as they become available.
 
-    Raises UsageError where the engine `ray` is asked for and not installed.
+    Raises UsageError where the engine is `ray` and Ray is not installed.
     """
     from joblib import Parallel
 

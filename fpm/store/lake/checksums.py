@@ -1,9 +1,9 @@
-"""Checksums of a Parquet file by column, kept inside the file, so that any reader may be as careful as it is fast.
+"""Checksums of a Parquet file by column, inside the file, so that every reader can verify what it reads.
 
-Layout: ``pages | table | tail | footer | length of the footer | PAR1``. The table is JSON: of every column chunk its
-name, start, stop and CRC-32, and the CRC-32 of all that follows the tail. Parquet finds pages by the offsets in the
-footer, so other readers never see what lies between. Pages carry their own checksums, too, but only Arrow checks them,
-and it decodes floats at half the speed of Polars; here the bytes are checked first and any decoder may follow.
+Layout: ``pages | table | tail | footer | length of the footer | PAR1``. The table is JSON: name, start, stop and
+CRC-32 of every column chunk, and the CRC-32 of everything after the tail. Parquet finds pages by the offsets in the
+footer, so other readers never see the table. Pages have checksums of their own, but only Arrow verifies those, and it
+decodes floats at half the speed of Polars; here the bytes are verified first and any decoder can follow.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MARK, _END, _ENDING = b"FPMC", b"PAR1", 8
 
 
 class Damaged(ValueError):
-    """The bytes are not those once written."""
+    """The bytes are not those that were written."""
 
 
 def with_checksums(content: memoryview) -> bytes:
@@ -37,9 +37,9 @@ def with_checksums(content: memoryview) -> bytes:
 
 
 def verified_columns(content: memoryview, columns: Sequence[str] | None) -> list[str] | None:
-    """The names of all columns, once the bytes of those asked for (None: all) are found sound; None: no table there.
+    """Names of all columns, after the bytes of `columns` (None: all) were verified; None for a file without checksums.
 
-    Raises Damaged.
+    Raises Damaged where a checksum does not match.
     """
     at = _footer(content)
     crc, size, mark = _TAIL.unpack(content[at - _TAIL.size : at])
@@ -48,18 +48,18 @@ def verified_columns(content: memoryview, columns: Sequence[str] | None) -> list
     table = content[max(0, at - _TAIL.size - size) : at - _TAIL.size]
     if zlib.crc32(table) != crc:
         raise Damaged("the table of checksums is damaged")
-    told = json.loads(bytes(table))
-    if zlib.crc32(content[at:]) != told["rest"]:
+    checksums = json.loads(bytes(table))
+    if zlib.crc32(content[at:]) != checksums["rest"]:
         raise Damaged("the footer is damaged")
-    wanted = None if columns is None else set(columns)
-    for name, first, last, crc in told["chunks"]:
-        if (wanted is None or name in wanted) and zlib.crc32(content[first:last]) != crc:
+    selected = None if columns is None else set(columns)
+    for name, first, last, crc in checksums["chunks"]:
+        if (selected is None or name in selected) and zlib.crc32(content[first:last]) != crc:
             raise Damaged(f"column {name} is damaged")
-    return list(dict.fromkeys(chunk[0] for chunk in told["chunks"]))
+    return list(dict.fromkeys(chunk[0] for chunk in checksums["chunks"]))
 
 
 def _footer(content: memoryview) -> int:
-    """Where the footer begins. Raises Damaged where there can be none."""
+    """Offset of the footer. Raises Damaged for a file without an end."""
     size = int.from_bytes(content[-_ENDING : -len(_END)], "little")
     at = len(content) - _ENDING - size
     if content[-len(_END) :] != _END or at < _TAIL.size:

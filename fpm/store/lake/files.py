@@ -1,9 +1,9 @@
 """The lake: one Parquet file per table and session, replaced by rename only.
 
-``<root>/<table>/[vintage=<id>/]session=YYYY-MM-DD/part-0.parquet``: ``timestamp[us, UTC]``, zstd, page checksums
-and checksums by column (`fpm.store.lake.checksums`), canonical row order (keys, event_timestamp, created_timestamp), so that
-equal rows are equal bytes. The session is in
-the path, not in the file. Readers that open a file while it is replaced see the old or the new one, never a mixture.
+``<root>/<table>/[vintage=<id>/]session=YYYY-MM-DD/part-0.parquet``: ``timestamp[us, UTC]``, zstd, page checksums and
+checksums by column (`fpm.store.lake.checksums`). Rows are in canonical order (keys, event_timestamp,
+created_timestamp), so equal rows are equal bytes. The session is in the path, not in the file. A reader that opens a
+file during its replacement sees the old or the new one, never a mixture.
 """
 
 from __future__ import annotations
@@ -40,15 +40,16 @@ TYPES: dict[str, pl.DataType] = {
     "vector": pl.Array(pl.Float32(), FINGERPRINT_SIZE),
 }
 CLOCK = pl.Datetime("us", "UTC")
-RAW = ("minute_bars", "daily_bars", "index_members")  # vendors differ: a declared column they lack is stored as null
-_FEW = 8  # keys and clocks: of so few columns only their own bytes are touched
+RAW = ("minute_bars", "daily_bars", "index_members")  # vendors differ: a declared column that they lack is null
+_FEW = 8  # keys and clocks: for at most so many columns only their own bytes are read
 _CACHE_BYTES = 256 << 20  # trailing windows read each partition again and again
 
 
 @dataclass(frozen=True)
 class LakeFile:
-    """One stored or staged partition file; `path` is relative to the lake's root, `knowledge` its distinct
-    created_timestamps in order.
+    """One stored or staged file of a partition.
+
+    `path` is relative to the lake's root; `knowledge` are the file's distinct created_timestamps in order.
     """
 
     path: str
@@ -70,14 +71,14 @@ def table_of(name: str) -> Table:
 
 
 def empty(table: Table) -> pl.DataFrame:
-    """No rows, the declared columns and both clocks."""
+    """A frame without rows, with the declared columns and both clocks."""
     return pl.DataFrame(
         schema={**{name: TYPES[kind] for name, kind in table.columns.items()}, **dict.fromkeys(CLOCKS, CLOCK)}
     )
 
 
 def canonical(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
-    """`frame` with the declared columns first, in their types and order, NaN as null, rows sorted.
+    """The frame with the declared columns first, in their types and order, NaN as null, rows sorted.
 
     Raises InputRefused for a missing or undeclared column, a value that does not fit its type, an empty key,
     an infinite value, two rows with equal keys and clocks, or knowledge before the event.
@@ -90,7 +91,7 @@ def canonical(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     try:
         ordered = frame.with_columns(absent).select(*casts[:-2], *extra, *casts[-2:])
     except pl.exceptions.PolarsError as wrong:
-        raise _refused("FPM-LAKE-004", table, f"a column does not fit its type: {wrong}") from wrong
+        raise _refused(code="FPM-LAKE-004", table=table, wrong=f"a column does not fit its type: {wrong}") from wrong
     floats = pl.selectors.float()
     ordered = ordered.with_columns(floats.fill_nan(None)).sort(*table.keys, *CLOCKS, maintain_order=True)
     _check_rows(table, ordered)
@@ -100,42 +101,42 @@ def canonical(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
 def _check_columns(table: Table, frame: pl.DataFrame) -> None:
     unknown = set(frame.columns) - set(table.columns) - set(CLOCKS)
     if unknown and not table.open_columns:
-        raise _refused("FPM-LAKE-001", table, f"undeclared columns {sorted(unknown)}")
+        raise _refused(code="FPM-LAKE-001", table=table, wrong=f"undeclared columns {sorted(unknown)}")
     missing = set(table.keys if table.name in RAW else table.columns) - set(frame.columns)
     if missing:
-        raise _refused("FPM-LAKE-002", table, f"missing columns {sorted(missing)}")
+        raise _refused(code="FPM-LAKE-002", table=table, wrong=f"missing columns {sorted(missing)}")
 
 
 def _check_rows(table: Table, frame: pl.DataFrame) -> None:
     if frame.select(pl.any_horizontal(pl.col(*table.keys, *CLOCKS).is_null().any())).item():
-        raise _refused("FPM-LAKE-005", table, "an empty key or clock")
+        raise _refused(code="FPM-LAKE-005", table=table, wrong="an empty key or clock")
     if frame.select(pl.struct(*table.keys, *CLOCKS).is_duplicated().any()).item():
-        raise _refused("FPM-LAKE-006", table, f"two rows of equal {', '.join(table.keys)} and clocks")
+        raise _refused(code="FPM-LAKE-006", table=table, wrong=f"two rows of equal {', '.join(table.keys)} and clocks")
     if frame.select((pl.col("created_timestamp") < pl.col("event_timestamp")).any()).item():
-        raise _refused("FPM-LAKE-007", table, "rows known before their event")
+        raise _refused(code="FPM-LAKE-007", table=table, wrong="rows known before their event")
     floats = frame.select(pl.selectors.float().is_infinite().any())
     if infinite := [name for name in floats.columns if floats[name].item()]:
-        raise _refused("FPM-LAKE-008", table, f"infinite values in {infinite}")
+        raise _refused(code="FPM-LAKE-008", table=table, wrong=f"infinite values in {infinite}")
 
 
-def _refused(code: str, table: Table, wrong: str) -> InputRefused:
+def _refused(*, code: str, table: Table, wrong: str) -> InputRefused:
     return InputRefused(
         code=code,
         wrong=f"{table.name}: {wrong}",
         effect="the partition was not written",
-        todo="mend the job that writes it",
+        todo="correct the job that writes it",
     )
 
 
 def parse(relative: str) -> tuple[str, str | None, date]:
-    """Table, vintage (None where there is none) and session of a path in the lake."""
+    """Table, vintage (None without one) and session of a path in the lake."""
     table, *above, folder, _ = relative.split("/")
     vintage = above[0].removeprefix("vintage=") if above else None
     return table, vintage, parse_session(folder.removeprefix("session="))
 
 
 def latest(table: Table, frame: pl.DataFrame, known_at: datetime | None) -> pl.DataFrame:
-    """Of each key and event the version with the last `created_timestamp` <= `known_at` (None: of all)."""
+    """Each key and event in its latest version: the last `created_timestamp` up to `known_at` (None: of all)."""
     if frame.is_empty():
         return frame
     created = frame["created_timestamp"]
@@ -153,8 +154,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def has_sha256(path: Path, sha256: str) -> bool:
+    """Whether there is a file with this digest."""
+    return path.is_file() and sha256_of(path) == sha256
+
+
 def write_durably(path: Path, content: bytes | memoryview) -> None:
-    """Write a new file and force it to the disk; folders are made as needed."""
+    """Write a new file, with the folders it needs, and force it to the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
         stream.write(content)
@@ -172,14 +178,14 @@ def sync_folder(folder: Path) -> None:
 
 
 class DecodedFiles:
-    """The last decoded files, at most `limit` bytes; the key holds inode and mtime, so a replaced file is another."""
+    """A cache of decoded files, at most `limit` bytes. Its key has inode and mtime: a replaced file is another."""
 
     def __init__(self, limit: int = _CACHE_BYTES) -> None:
-        self._limit, self._held = limit, 0
+        self._limit, self._size = limit, 0
         self._frames: OrderedDict[tuple[object, ...], pl.DataFrame] = OrderedDict()
 
     def read(self, path: Path, columns: tuple[str, ...] | None) -> pl.DataFrame:
-        """Columns of one file (None: all; a column the file lacks is left out). Raises StoreCorrupt."""
+        """Columns of one file, without those that it lacks; None means all. Raises StoreCorrupt."""
         stat = path.stat()
         key = (str(path), stat.st_ino, stat.st_mtime_ns, columns)
         if key in self._frames:
@@ -187,14 +193,14 @@ class DecodedFiles:
             return self._frames[key]
         frame = decode(path, columns)
         self._frames[key] = frame
-        self._held += int(frame.estimated_size())
-        while self._held > self._limit and len(self._frames) > 1:
-            self._held -= int(self._frames.popitem(last=False)[1].estimated_size())
+        self._size += int(frame.estimated_size())
+        while self._size > self._limit and len(self._frames) > 1:
+            self._size -= int(self._frames.popitem(last=False)[1].estimated_size())
         return frame
 
 
 def decode(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """Columns of one file (None: all; one that it lacks is left out), checksums verified. Raises StoreCorrupt."""
+    """Columns of one file, checksums verified, without those that it lacks; None means all. Raises StoreCorrupt."""
     try:
         with path.open("rb") as stream:
             if columns is None or len(columns) > _FEW:
@@ -212,30 +218,30 @@ def decode(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
         ) from wrong
 
 
-def _decoded(content: memoryview, place: bytes | Path, columns: Sequence[str] | None) -> pl.DataFrame:
-    """The columns that the file holds; by Polars where its table of checksums speaks for it, else by Arrow, which
-    checks page by page.
-    """
-    held = verified_columns(content, columns)
-    if held is not None:
-        wanted = held if columns is None else [name for name in columns if name in set(held)]
-        return pl.read_parquet(place, columns=wanted, hive_partitioning=False, glob=False)
+def _decoded(content: memoryview, source: bytes | Path, columns: Sequence[str] | None) -> pl.DataFrame:
+    """Columns of a file, read by Polars if its checksums could be verified, else by Arrow, which checks each page."""
+    names = verified_columns(content, columns)
+    if names is not None:
+        return pl.read_parquet(source, columns=_present(columns, names), hive_partitioning=False, glob=False)
     with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as stored:
-        names = stored.schema_arrow.names
-        wanted = names if columns is None else [name for name in columns if name in set(names)]
-        return pl.DataFrame(pl.from_arrow(stored.read(columns=wanted, use_threads=False)))
+        present = _present(columns, stored.schema_arrow.names)
+        return pl.DataFrame(pl.from_arrow(stored.read(columns=present, use_threads=False)))
+
+
+def _present(columns: Sequence[str] | None, names: list[str]) -> list[str]:
+    return names if columns is None else [name for name in columns if name in set(names)]
 
 
 @dataclass(frozen=True)
 class Lake:
-    """The files under `root`; new ones are made under `staging` and renamed in by `put`."""
+    """The files under `root`; new ones are written under `staging`, and `put` renames them."""
 
     root: Path
     staging: Path
     _decoded: DecodedFiles = field(default_factory=DecodedFiles, compare=False, repr=False)
 
     def relative(self, table: str, session: date, vintage: str | None = None) -> str:
-        """Path of a partition below the root; a `by_vintage` table needs its vintage, others have none."""
+        """Path of a partition below the root. Raises UsageError where a vintage is missing or too many."""
         declared = table_of(table)
         if declared.by_vintage is (vintage is None):
             raise UsageError(
@@ -248,19 +254,19 @@ class Lake:
         return f"{table}/{above}session={session.isoformat()}/{PART}"
 
     def vintages(self, table: str) -> list[str]:
-        """Vintages with at least one published session, sorted."""
+        """The vintages with at least one published session, sorted."""
         return sorted(path.name.removeprefix("vintage=") for path in (self.root / table).glob("vintage=*"))
 
     def sessions(self, table: str, vintage: str | None = None) -> list[date]:
-        """Sessions of a table in the lake, in order; of a `by_vintage` table, of that vintage or of any."""
+        """Sessions of a table in the lake, in order; of a `by_vintage` table those of one vintage, or of any."""
         table_of(table)
         folder = self.root / table
         below = folder / f"vintage={vintage}" if vintage else folder
-        found = [*below.glob(f"session=*/{PART}"), *([] if vintage else folder.glob(f"vintage=*/session=*/{PART}"))]
-        return sorted({parse_session(path.parent.name.removeprefix("session=")) for path in found})
+        paths = [*below.glob(f"session=*/{PART}"), *([] if vintage else folder.glob(f"vintage=*/session=*/{PART}"))]
+        return sorted({parse_session(path.parent.name.removeprefix("session=")) for path in paths})
 
     def files(self, table: str, first: date, last: date, vintage: str | None = None) -> list[tuple[date, Path]]:
-        """Existing files of a table from `first` to `last`, both inclusive, in order of session, then vintage."""
+        """Existing files of a table from `first` to `last`, both inclusive, by session, then vintage."""
         vintages: Sequence[str | None] = [None]
         if table_of(table).by_vintage:
             vintages = [vintage] if vintage else self.vintages(table)
@@ -274,7 +280,10 @@ class Lake:
         return self._decoded.read(path, None if columns is None else tuple(columns))
 
     def stage(self, table: str, frame: pl.DataFrame, relative: str, folder: Path) -> LakeFile:
-        """Write a partition under `folder` (in staging), force it to the disk and say what it holds."""
+        """Write a partition under `folder` (in staging) and force it to the disk; returns its description.
+
+        Raises InputRefused for a frame that is not canonical (see `canonical`).
+        """
         ordered = canonical(table_of(table), frame)
         sink = pa.BufferOutputStream()
         pq.write_table(
@@ -292,14 +301,14 @@ class Lake:
         return LakeFile(relative, hashlib.sha256(content).hexdigest(), ordered.height, knowledge)
 
     def put(self, staged: Path, relative: str) -> None:
-        """Publish one staged file by rename; durable when this returns."""
+        """Publish one staged file by rename; it is durable when this returns."""
         target = self.root / relative
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(staged, target)
+        staged.rename(target)
         self.sync(target)
 
     def sync(self, target: Path) -> None:
-        """Make a rename, and every folder it needed, survive a power cut."""
+        """Force a rename, and every folder that it needed, to the disk."""
         for folder in target.parents:
             sync_folder(folder)
             if folder == self.root:

@@ -1,6 +1,6 @@
-"""Where refused rows and files are kept: `quarantine/<table>/session=.../<sha12>.parquet`, `quarantine/files/*.json`.
+"""Refused rows and files: `quarantine/<table>/session=.../<sha12>.parquet` and `quarantine/files/*.json`.
 
-Names come from the source's bytes, so the same delivery leaves the same files however often it is ingested.
+Names follow from the source's bytes, so a delivery leaves the same files however often it is ingested.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ NO_SESSION = "none"
 
 
 def keep_rows(folder: Path, table: str, rows: pl.DataFrame, sha256: str) -> None:
-    """Rows of one source, in files by session.
+    """Write the refused rows of one source, in files by session.
 
-    `rows`: the original row under our column names, `session` (null where the row has none), `reason_code`,
-    `reason`, `source`, `row`.
+    Columns of `rows`: those of the original row under our names, `session` (may be null), `reason_code`, `reason`,
+    `source`, `row`.
     """
     for (session,), part in rows.sort("row").partition_by("session", as_dict=True, maintain_order=True).items():
         sink = io.BytesIO()
@@ -34,7 +34,7 @@ def keep_rows(folder: Path, table: str, rows: pl.DataFrame, sha256: str) -> None
 
 
 def keep_refusal(folder: Path, source: Path, sha256: str, refusal: InputRefused) -> None:
-    """The note of a file refused whole; the file itself stays where it is."""
+    """Write a note about a file that was refused whole; the file itself stays where it is."""
     note = {"file": source.name, "sha256": sha256, "code": refusal.code, "wrong": refusal.wrong, "todo": refusal.todo}
     content = json.dumps(note, indent=1, ensure_ascii=False).encode()
     write_whole(folder / "files" / f"{source.name}-{sha256[:12]}.json", content)

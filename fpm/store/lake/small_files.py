@@ -1,8 +1,7 @@
-"""Small files beside the lake, each appearing whole or not at all."""
+"""Small files beside the lake: each appears whole or not at all."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from fpm.store.lake.files import sync_folder, write_durably
@@ -12,15 +11,15 @@ if TYPE_CHECKING:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write or replace one file by rename; it and its folder survive a power cut."""
+    """Write or replace one file by rename; file and folder survive a power cut."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     write_durably(unfinished, content)
-    os.rename(unfinished, path)
+    unfinished.rename(path)
     sync_folder(path.parent)
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """Like `write_whole`, for its owner's eyes only, from the first byte on."""
+    """Like `write_whole`; from its first byte on only the owner can read the file."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.unlink(missing_ok=True)
     unfinished.parent.mkdir(parents=True, exist_ok=True)

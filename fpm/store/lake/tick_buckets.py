@@ -1,6 +1,6 @@
-"""Records of a delivery laid down by session and symbol, so that a day far larger than memory is read a part at a time.
+"""Records of a delivery by session and symbol, so that a day larger than memory is read in parts.
 
-A bucket holds whole symbols. Everything here is scratch: one folder, made and removed by one ingest.
+A bucket holds whole symbols. Everything here is scratch: one ingest makes the folder and removes it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-SCATTER = 2_654_435_761  # Knuth's multiplicative hash: neighbouring codes, often of one size, go to other buckets
+SCATTER = 2_654_435_761  # Knuth's multiplicative hash: neighbouring codes, often of one size, go to different buckets
 
 
 @dataclass
 class Buckets:
-    """`count` buckets a session below `folder`; `rows` counts what lies in each.
+    """`count` buckets a session below `folder`, with at most `most` records of a symbol-session.
 
-    Of a symbol-session no more than `most` records are kept: `left_out` counts the others, `records` all.
+    `rows` counts the records of each (session, bucket, source), `records` all of each (session, symbol), `left_out`
+    those beyond `most`.
     """
 
     folder: Path
@@ -34,11 +35,11 @@ class Buckets:
     left_out: int = 0
 
     def add(self, tape: pl.DataFrame, source: str) -> None:
-        """Append records (columns of the tape, and session) of one file."""
+        """Append the records of one file: columns of the tape, and `session`."""
         tape = self._bounded(tape)
-        where = (pl.col("sid").cast(pl.UInt64) * SCATTER % 2**32 % self.count).cast(pl.Int32).alias("bucket")
-        placed = tape.with_columns(where).partition_by("session", "bucket", as_dict=True, include_key=False)
-        for (session, bucket), part in placed.items():
+        bucket_number = (pl.col("sid").cast(pl.UInt64) * SCATTER % 2**32 % self.count).cast(pl.Int32).alias("bucket")
+        parts = tape.with_columns(bucket_number).partition_by("session", "bucket", as_dict=True, include_key=False)
+        for (session, bucket), part in parts.items():
             key = (session, bucket, source)
             path = self._path(key)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,12 +56,12 @@ class Buckets:
         if not over:
             return tape
         large = pl.DataFrame(over, schema={"session": pl.Date, "sid": pl.Int32}, orient="row")
-        kept = tape.join(large, on=["session", "sid"], how="anti", maintain_order="left")
-        self.left_out += tape.height - kept.height
-        return kept
+        bounded = tape.join(large, on=["session", "sid"], how="anti", maintain_order="left")
+        self.left_out += tape.height - bounded.height
+        return bounded
 
     def too_large(self, session: date) -> pl.DataFrame:
-        """sid, reason_code, reason: symbols of the session with more records than may be computed at once."""
+        """Symbols of the session with more than `most` records: `sid`, `reason_code`, `reason`."""
         rows = [
             (sid, "FPM-RES-143", f"{count} records, more than {self.most}")
             for (day, sid), count in sorted(self.records.items())
@@ -70,7 +71,7 @@ class Buckets:
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def drop(self, source: str) -> None:
-        """Forget one file's records: it was refused."""
+        """Remove the records of one file, which was refused."""
         for key in [key for key in self.rows if key[2] == source]:
             self._path(key).unlink()
             del self.rows[key]
@@ -80,16 +81,16 @@ class Buckets:
         return sorted({session for session, _, _ in self.rows})
 
     def numbers(self, session: date) -> list[int]:
-        """The session's buckets that hold something, in order."""
+        """Numbers of the session's buckets that are not empty, in order."""
         return sorted({bucket for day, bucket, _ in self.rows if day == session})
 
     def read(self, session: date, bucket: int) -> pl.DataFrame:
-        """All records of one bucket, in the order in which they came."""
+        """All records of one bucket, in the order of their arrival."""
         keys = [key for key in self.rows if key[:2] == (session, bucket)]
         return pl.concat([part for key in keys for part in _streams(self._path(key))])
 
     def remove(self) -> None:
-        """Take the folder away."""
+        """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, key: tuple[date, int, str]) -> Path:
@@ -98,7 +99,7 @@ class Buckets:
 
 
 def _streams(path: Path) -> list[pl.DataFrame]:
-    """A file of streams, one appended after the other."""
+    """The frames of a file, which are streams one after the other."""
     parts, size = [], path.stat().st_size
     with pa.OSFile(str(path)) as source:
         while source.tell() < size:

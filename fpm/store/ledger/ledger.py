@@ -1,7 +1,7 @@
-"""The ledger: who computed which partition, when, from what, with which result; and the locks that keep writers apart.
+"""The ledger: which job computed which partition, when, from what, with which result; and the locks between writers.
 
-It is the outbox of the lake: a partition is visible to its dependants once its row says ``published``. Wall-clock time
-lives here and nowhere else.
+It is the outbox of the lake: other jobs see a partition once its row says ``published``. Wall-clock time is stored
+here and nowhere else.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Staged:
-    """One file of an attempt: the lake file it becomes, and where it lies until then (below the staging folder)."""
+    """One file of an attempt: the lake file that it becomes, and its path below the staging folder until then."""
 
     file: LakeFile
     staging: str
@@ -36,7 +36,7 @@ class Staged:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One row: the n-th attempt of a job at a partition (`session` or `vintage/session`)."""
+    """One row: attempt number `attempt` of a job at a partition (`session` or `vintage/session`)."""
 
     job: str
     partition: str
@@ -51,7 +51,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Publication:
-    """One complete session made visible online: which views, from which attempt, model and vintage."""
+    """One complete session online: its views, and the attempt, model and vintage that they come from."""
 
     session: date
     views: tuple[str, ...]
@@ -59,11 +59,11 @@ class Publication:
     sha256: str
     vintage: str | None = None
     model: str | None = None
-    replaces: int | None = None  # id of the publication of the same session that this one corrects
+    replaces: int | None = None  # id of the session's publication that this one corrects
 
 
 class Ledger:
-    """The ledger's tables over a pool of connections that survives a restart of the server."""
+    """The ledger's tables, through a pool of connections that survives a restart of the server."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -86,7 +86,10 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A connection inside one transaction: committed at the end, rolled back by an exception."""
+        """A connection inside one transaction: committed at the end, rolled back by an exception.
+
+        Raises TryLater where the database does not answer.
+        """
         try:
             with self._pool.connection() as connection:
                 yield connection
@@ -94,21 +97,21 @@ class Ledger:
             raise _unanswered(wrong) from wrong
 
     def query(self, sql: LiteralString, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """All rows of one statement."""
+        """All rows that one statement returns."""
         with self.transaction() as connection:
             return connection.execute(sql, parameters).fetchall()
 
     def execute(self, sql: LiteralString, parameters: Sequence[object] = ()) -> int:
-        """Number of rows one statement touched."""
+        """Number of rows that one statement changed."""
         with self.transaction() as connection:
             return connection.execute(sql, parameters).rowcount
 
     # --- locks ------------------------------------------------------------------------------------
     @contextmanager
     def lock(self, job: str, partition: str) -> Iterator[Connection]:
-        """Hold (job, partition) alone; waits for its owner, also for a dead one whose server process lives on.
+        """The lock on (job, partition), once its owner releases it (a dead one does when its server process ends).
 
-        The lock has a connection of its own and ends with it, so a killed owner never leaves it behind.
+        The lock belongs to a connection of its own, so a killed owner never leaves it behind.
         """
         try:
             connection = psycopg.connect(self._dsn, autocommit=True, application_name=f"fpm {job} {partition}"[:63])
@@ -120,7 +123,7 @@ class Ledger:
 
     # --- attempts ---------------------------------------------------------------------------------
     def latest(self, job: str, partition: str, *statuses: Status) -> Attempt | None:
-        """The last attempt at a partition (with one of `statuses`, if any are named)."""
+        """The last attempt at a partition, of those with one of `statuses` if there are any."""
         rows = self.query(
             _ATTEMPT + "WHERE job = %s AND partition = %s AND (%s OR status = ANY(%s)) ORDER BY attempt DESC LIMIT 1",
             (job, partition, not statuses, list(statuses)),
@@ -143,8 +146,8 @@ class Ledger:
         return {date.fromisoformat(str(partition)[-10:]) for (partition,) in rows}
 
     def rows(self, session: date | None = None) -> list[dict[str, Any]]:
-        """What ran and what is red: the last attempt of each job at each partition (or those of one session)."""
-        found = self.query(
+        """The last attempt of each job at each partition, or at those of one session: what ran and what is red."""
+        rows = self.query(
             "SELECT DISTINCT ON (job, partition) job, partition, attempt, status, error, note, "
             "started_at, finished_at, environment, "
             "(SELECT coalesce(sum((file ->> 'rows')::bigint), 0) FROM jsonb_array_elements(files) AS file) "
@@ -155,10 +158,13 @@ class Ledger:
             *("job", "partition", "attempt", "status", "error", "note"),
             *("started_at", "finished_at", "environment", "rows"),
         )
-        return [dict(zip(names, row, strict=True)) for row in found]
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
     def begin(self, job: str, partition: str, inputs_sha: str) -> Attempt:
-        """A new attempt, ``running``. The caller holds the lock, so one that still looks alive is dead."""
+        """A new attempt, ``running``, in the environment of this process.
+
+        The caller holds the lock, so an older attempt that looks alive is dead and becomes ``failed``.
+        """
         with self.transaction() as connection:
             connection.execute(
                 "UPDATE fpm.ledger SET status = 'failed', error = 'interrupted', finished_at = clock_timestamp() "
@@ -176,22 +182,28 @@ class Ledger:
         return Attempt(job, partition, int(number), "running", inputs_sha)
 
     def prepare(self, attempt: Attempt, files: Iterable[Staged]) -> None:
-        """``prepared``: every staged file is on the disk and named here; from now on recovery finishes it."""
-        documents = Jsonb([_document(each) for each in files])
+        """Set ``prepared``: every staged file is on the disk and listed here, so recovery can finish the attempt.
+
+        Raises TryLater where a newer attempt has taken over.
+        """
+        documents = Jsonb([_document(staged) for staged in files])
         with self.transaction() as connection:
             self._advance(connection, attempt, "UPDATE fpm.ledger SET status = 'prepared', files = %s", (documents,))
 
     def publish(self, attempt: Attempt, files: Sequence[Staged]) -> None:
-        """``published``: the files are in the lake; their hashes become the current ones. One transaction."""
-        knowledge = sorted({moment for each in files for moment in each.file.knowledge})
+        """Set ``published``: the files are in the lake, and their hashes become the current ones, in one transaction.
+
+        Raises TryLater where a newer attempt has taken over.
+        """
+        knowledge = sorted({moment for staged in files for moment in staged.file.knowledge})
         with self.transaction() as connection:
-            for each in files:
-                table, vintage, session = parse(each.file.path)
+            for staged in files:
+                table, vintage, session = parse(staged.file.path)
                 connection.execute(
                     _CURRENT,
                     {
-                        **asdict(each.file),
-                        "knowledge": list(each.file.knowledge),
+                        **asdict(staged.file),
+                        "knowledge": list(staged.file.knowledge),
                         "table": table,
                         "vintage": vintage,
                         "session": session,
@@ -205,13 +217,13 @@ class Ledger:
                 attempt,
                 "UPDATE fpm.ledger SET status = 'published', files = %s, knowledge = %s, "
                 "finished_at = clock_timestamp()",
-                (Jsonb([_document(each) for each in files]), knowledge),
+                (Jsonb([_document(staged) for staged in files]), knowledge),
             )
 
     def fail(self, attempt: Attempt, status: Status, message: str, *, prepared: bool = False) -> bool:
-        """``failed`` or ``waiting``, with the reason; False, and nothing changed, where the attempt is past that.
+        """Set ``failed`` or ``waiting`` with its reason; False, with nothing changed, where it is too late for that.
 
-        A prepared attempt is only given up (`prepared`) by recovery, when its files are not there.
+        Only recovery gives up a prepared attempt (`prepared`), when its files are gone.
         """
         touched = self.execute(
             "UPDATE fpm.ledger SET status = %s, error = %s, finished_at = clock_timestamp() "
@@ -221,14 +233,14 @@ class Ledger:
         return touched == 1
 
     def note(self, attempt: Attempt, words: str) -> None:
-        """Say a word about an attempt that is no error: `fpm status` shows it."""
+        """Add a remark to an attempt that is no error; `fpm status` shows it."""
         self.execute(
             "UPDATE fpm.ledger SET note = %s WHERE job = %s AND partition = %s AND attempt = %s",
             (words, attempt.job, attempt.partition, attempt.attempt),
         )
 
     def wait(self, job: str, partition: str, reason: str) -> None:
-        """Note that a partition waits for inputs; repeated waiting for the same reason adds no row."""
+        """Record that a partition waits for inputs; waiting again for the same reason adds no row."""
         last = self.latest(job, partition)
         if last is None or last.status != "waiting" or last.error != reason:
             self.fail(self.begin(job, partition, ""), "waiting", reason)
@@ -236,7 +248,7 @@ class Ledger:
     def _advance(
         self, connection: Connection, attempt: Attempt, update: LiteralString, values: Sequence[object]
     ) -> None:
-        """Run an update on the attempt's row while it is still the last one and alive; otherwise raise TryLater."""
+        """Run an update on the attempt's row. Raises TryLater where the attempt is no longer alive."""
         touched = connection.execute(
             update + " WHERE job = %s AND partition = %s AND attempt = %s AND status IN ('running', 'prepared')",
             (*values, attempt.job, attempt.partition, attempt.attempt),
@@ -253,7 +265,7 @@ class Ledger:
     def current(
         self, tables: Sequence[str], first: date | None = None, last: date | None = None
     ) -> dict[str, LakeFile]:
-        """Published files of the tables by their path in the lake: all, or those of sessions `first` to `last`."""
+        """Published files of the tables by their path in the lake, of all sessions or of `first` to `last`."""
         rows = self.query(
             'SELECT path, sha256, rows, knowledge FROM fpm.files WHERE "table" = ANY(%s) AND session BETWEEN %s AND %s',
             (list(tables), first or date.min, last or date.max),
@@ -261,7 +273,7 @@ class Ledger:
         return {row[0]: LakeFile(row[0], row[1], row[2], tuple(row[3])) for row in rows}
 
     def first_sessions(self, tables: Sequence[str]) -> dict[tuple[str, str | None], date]:
-        """First published session of each (table, vintage); of a table with vintages also of (table, None), any."""
+        """First published session of each (table, vintage), and of each (table, None) over all its vintages."""
         rows = self.query(
             'SELECT "table", vintage, min(session) FROM fpm.files WHERE "table" = ANY(%s) '
             'GROUP BY GROUPING SETS (("table", vintage), ("table"))',
@@ -271,7 +283,7 @@ class Ledger:
 
     # --- publications and deployment -----------------------------------------------------------------
     def record_publication(self, connection: Connection, publication: Publication) -> int:
-        """Add a publication row inside the caller's transaction; returns its id."""
+        """Add a publication inside the caller's transaction; returns its id."""
         values = asdict(publication) | {"views": list(publication.views)}
         (number,) = _one(
             connection.execute(
@@ -293,17 +305,17 @@ class Ledger:
         return [(row[0], Publication(row[1], tuple(row[2]), *row[3:])) for row in rows]
 
     def deployment(self) -> Mapping[str, str]:
-        """What this deployment has decided once: market, preset, profile, …"""
+        """The decisions that this deployment made once, by name: market, preset, profile and others."""
         return {str(key): str(value) for key, value in self.query("SELECT key, value FROM fpm.deployment")}
 
     def decide(self, key: str, value: str) -> None:
-        """Remember a decision. Raises UsageError where another value was decided before."""
+        """Record a decision. Raises UsageError where another value was decided before."""
         self.execute("INSERT INTO fpm.deployment (key, value) VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, value))
         decided = self.deployment()[key]
         if decided != value:
             raise UsageError(
                 code="FPM-CFG-010",
-                wrong=f"{key} {value!r} asked for, this home was made with {decided!r}",
+                wrong=f"{key} is {value!r} here, but this home was made with {decided!r}",
                 effect="nothing was done",
                 todo=f"leave {key} out, or set FPM_HOME to another folder for another {key}",
             )
@@ -343,10 +355,10 @@ def _document(staged: Staged) -> dict[str, Any]:
 def _attempt(row: tuple[Any, ...]) -> Attempt:
     files = tuple(
         Staged(
-            LakeFile(each["path"], each["sha256"], each["rows"], tuple(map(datetime.fromisoformat, each["knowledge"]))),
-            each["staging"],
+            LakeFile(file["path"], file["sha256"], file["rows"], tuple(map(datetime.fromisoformat, file["knowledge"]))),
+            file["staging"],
         )
-        for each in row[5]
+        for file in row[5]
     )
     job, partition, number, status, inputs_sha, _, error, started_at, finished_at = row
     return Attempt(job, partition, number, status, inputs_sha, files, error, started_at, finished_at)

@@ -1,13 +1,12 @@
 """Trained models: immutable folders of files, registered in the database with their hashes.
 
-A model is named by its content. `born` is the earliest moment it could have existed (cut-off of its last training or
-validation session), so what it computes is never known before; `through` is the last session it has seen.
+The id of a model follows from its content. `born` is the earliest moment at which it could have existed (the cut-off
+of its last training or validation session), so its results are never known before; `through` is its last session.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from fpm.errors import ModelRefused, StoreCorrupt, TryLater
 from fpm.sessions import Market, cut_off, previous_sessions
-from fpm.store.lake.files import sha256_of, sync_folder, write_durably
+from fpm.store.lake.files import has_sha256, sync_folder, write_durably
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 
     from fpm.store.ledger.ledger import Ledger
 
-# Sessions between the last one a model has seen and the first it may serve: labels of the pretext task and of the
-# scorer's targets reach that far ahead (walk-forward); the scorer's `through` already lies after its labels.
+# Sessions between the last one of a model's training and the first that it may serve: the labels of the encoder's
+# pretext task reach that far ahead (walk-forward); the scorer's `through` already lies after its labels.
 PURGE = {"encoder": 6, "scorer": 0}
 STATUSES = ("promoted", "refused")
 
@@ -44,13 +43,13 @@ class Model:
     status: str
 
     def files(self) -> dict[str, bytes]:
-        """Its tensors: the files' contents by name."""
+        """Contents of its tensor files by name."""
         return {path.name: path.read_bytes() for path in sorted(self.path.glob("*.safetensors"))}
 
 
 @dataclass(frozen=True)
 class Models:
-    """Models below `root`, registered in the ledger's database; new ones are made under `staging`."""
+    """Models below `root`, registered in the ledger's database; new ones are written under `staging` first."""
 
     root: Path
     staging: Path
@@ -67,10 +66,9 @@ class Models:
         through: date,
         status: str,
     ) -> Model:
-        """Store and register a model; saving the same content again changes nothing but its status.
+        """Store and register a model, with `manifest.json` beside `files`; saving it again changes only its status.
 
-        `manifest.json` is added to `files`.
-        Raises ModelRefused where the id is taken by other content, or the status or kind is unknown.
+        Raises ModelRefused where the id belongs to other content, or the status or kind is unknown.
         """
         model = Model(kind, model_id, manifest, self.root / kind / model_id, born, through, status)
         if kind not in PURGE or status not in STATUSES:
@@ -89,7 +87,7 @@ class Models:
         return self.load(kind, model_id)
 
     def _is_stored(self, model: Model, hashes: dict[str, str]) -> bool:
-        """Whether just this model is registered and its files are sound. Raises ModelRefused for other content."""
+        """Whether this very model is registered and its files are sound. Raises ModelRefused for other content."""
         rows = self.ledger.query("SELECT files FROM fpm.models WHERE kind = %s AND id = %s", (model.kind, model.id))
         if rows and rows[0][0] != hashes:
             raise ModelRefused(
@@ -98,12 +96,12 @@ class Models:
                 effect="the stored one was kept",
                 todo="give the new model its own id",
             )
-        return bool(rows) and all(_is(model.path / name, recorded) for name, recorded in hashes.items())
+        return bool(rows) and all(has_sha256(model.path / name, recorded) for name, recorded in hashes.items())
 
     def _write(self, target: Path, contents: dict[str, bytes]) -> None:
-        """Into the staging folder first; then one rename, so a model is there whole or not at all.
+        """Write into the staging folder, then rename once, so that a model is there whole or not at all.
 
-        A folder without a registered row is the rest of a killed save and is replaced.
+        A folder without a registered row is what a killed save left; it is replaced.
         """
         staging = self.staging / "models" / target.parent.name / target.name
         shutil.rmtree(staging, ignore_errors=True)
@@ -112,7 +110,7 @@ class Models:
         sync_folder(staging)
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(staging, target)
+        staging.rename(target)
         for folder in (target.parent, self.root, self.root.parent):
             sync_folder(folder)
 
@@ -125,9 +123,9 @@ class Models:
         )
 
     def renew(self, model: Model) -> None:
-        """Let a model trained before come before others of its birth again: what it was trained on is the truth again.
+        """Prefer this model again among those born at the same moment: its training data is current again.
 
-        A correction that is taken back leads here; without it the lake would depend on the way it came about.
+        Needed when a correction is withdrawn; otherwise the lake would depend on the order of past corrections.
         """
         self.ledger.execute(
             "UPDATE fpm.models AS own SET saved_at = clock_timestamp() WHERE kind = %s AND id = %s AND EXISTS "
@@ -137,9 +135,9 @@ class Models:
         )
 
     def load(self, kind: str, model_id: str) -> Model:
-        """A registered model, its files verified.
+        """A registered model with verified files.
 
-        Raises TryLater for an unknown one, StoreCorrupt where a file is missing or differs from its hash.
+        Raises TryLater for an unknown id, StoreCorrupt where a file is missing or differs from its hash.
         """
         return self._verified(self._row(kind, model_id))
 
@@ -165,18 +163,18 @@ class Models:
         return {model_id: dict(sorted(files.items())) for model_id, files in rows}
 
     def in_force(self, kind: str, session: date) -> Model:
-        """The newest promoted model that may serve `session`: born by its cut-off, and not seen it (nor the purge).
+        """The newest promoted model that may serve `session`: born by its cut-off, trained before the purge.
 
-        Raises TryLater where there is none.
+        Raises TryLater where there is none, StoreCorrupt where its files are damaged.
         """
         return self._verified(self._in_force_row(kind, session))
 
     def record(self, kind: str, model_id: str) -> Model:
-        """Like `load`, its files not read."""
+        """Like `load`, without reading its files. Raises TryLater for an unknown id."""
         return self._model(self._row(kind, model_id))
 
     def record_in_force(self, kind: str, session: date) -> Model:
-        """Like `in_force`, its files not read."""
+        """Like `in_force`, without reading its files. Raises TryLater where there is none."""
         return self._model(self._in_force_row(kind, session))
 
     def _in_force_row(self, kind: str, session: date) -> tuple[Any, ...]:
@@ -199,7 +197,7 @@ class Models:
         model = self._model(row)
         for name, recorded in row[6].items():
             path = model.path / name
-            if not _is(path, recorded):
+            if not has_sha256(path, recorded):
                 raise StoreCorrupt(
                     code="FPM-ML-310",
                     wrong=f"{path} is not the file that was registered",
@@ -214,10 +212,6 @@ class Models:
 
 
 _SELECT = "SELECT kind, id, born, through, status, manifest, files FROM fpm.models "
-
-
-def _is(path: Path, sha: str) -> bool:
-    return path.is_file() and sha256_of(path) == sha
 
 
 def canonical_json(content: object) -> bytes:

@@ -1,6 +1,6 @@
-"""What a job sees: tables by session, as known at one moment; models; settings.
+"""The state that a job sees: tables by session as known at one moment, models, settings.
 
-A job reads and writes only through `Stores`. Writing stages; `fpm.store.jobs.runner` publishes.
+A job reads and writes only through `Stores`. What it writes is collected; `fpm.store.jobs.runner` publishes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fpm.errors import StoreCorrupt, TryLater, UsageError
 from fpm.features.minute_features import PRESETS, Profile
 from fpm.schema import CLOCKS, FEATURES
 from fpm.sessions import Market, cut_off, require_order
-from fpm.store.lake.files import Lake, empty, latest, sha256_of, table_of
+from fpm.store.lake.files import Lake, empty, has_sha256, latest, table_of
 from fpm.store.ledger.ledger import Ledger
 from fpm.store.ledger.models import Model, Models
 from fpm.store.postgres.migrate import bring_to_head
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Output:
-    """One frame a job has handed over, before it is staged."""
+    """One frame that a job wrote, before it is staged."""
 
     table: str
     session: date
@@ -40,10 +40,10 @@ class Output:
 
 @dataclass(frozen=True)
 class Stores:
-    """Everything outside the pure code, at one knowledge time (`known_at` None: all that is known).
+    """Everything outside the pure code, as known at one moment (`known_at` None: all that is known).
 
-    `vintage`: the encoder vintage a job works for (fingerprints of an older session under a newer encoder);
-    None: the one in force.
+    `vintage` is the encoder vintage that a job works for (fingerprints of an older session under a newer encoder);
+    None is the one in force.
     """
 
     settings: Settings
@@ -53,18 +53,18 @@ class Stores:
     models: Models = field(repr=False)
     known_at: datetime | None = None
     vintage: str | None = None
-    written: list[Output] = field(default_factory=list, compare=False, repr=False)
+    outputs: list[Output] = field(default_factory=list, compare=False, repr=False)
 
     def as_of(self, known_at: datetime | None) -> Stores:
-        """The same stores as known at another moment, with nothing written yet."""
-        return replace(self, known_at=known_at, written=[])
+        """The same stores as known at another moment, without outputs."""
+        return replace(self, known_at=known_at, outputs=[])
 
     def for_vintage(self, vintage: str | None) -> Stores:
-        """The same stores for one encoder vintage, with nothing written yet."""
-        return replace(self, vintage=vintage, written=[])
+        """The same stores for one encoder vintage, without outputs."""
+        return replace(self, vintage=vintage, outputs=[])
 
     def sessions(self, table: str, vintage: str | None = None) -> list[date]:
-        """Sessions of a table in the lake, in order; of a `by_vintage` table, of one vintage or of any."""
+        """Sessions of a table in the lake, in order; of a `by_vintage` table those of one vintage, or of any."""
         return self.lake.sessions(table, vintage or self._vintage(table))
 
     def _vintage(self, table: str) -> str | None:
@@ -80,11 +80,11 @@ class Stores:
         vintage: str | None = None,
         known_at: datetime | None = None,
     ) -> pl.DataFrame:
-        """Rows of `table` from `first` to `last`, both inclusive (`last` None: one session), canonical order.
+        """Rows of `table` from `first` to `last`, both inclusive, in canonical order; `last` None means one session.
 
-        `session` comes first; the clocks come only with `columns` None or when named. Of each key and event the
-        latest version known at `known_at` (default: that of the stores). A range may be empty.
-        Raises TryLater where a single session is absent, UsageError for a reversed range or unknown table.
+        The first column is `session`. The clocks are columns if `columns` is None or names them. Each key and event
+        has its latest version known at `known_at` (default: the moment of the stores). A range may be empty.
+        Raises TryLater where a single session is absent, UsageError for a reversed range or an unknown table.
         """
         declared = table_of(table)
         require_order(first, last or first)
@@ -99,7 +99,7 @@ class Stores:
         stored = None if columns is None else [name for name in columns if name != "session"]
         needed = None if stored is None else list(dict.fromkeys((*declared.keys, *CLOCKS, *stored)))
         frames = [
-            self._known(table, self.lake.decode(path, needed), known_at).select(
+            latest(declared, self.lake.decode(path, needed), known_at or self.known_at).select(
                 pl.lit(session).alias("session"), pl.all()
             )
             for session, path in files
@@ -114,26 +114,26 @@ class Stores:
     def read_served(self, table: str, first: date, last: date, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Like `read` of a range, but each session as known at its own cut-off: what was served that night.
 
-        What judges a night must read it so: the latest version of an old score knows corrections that came later.
+        Whoever judges a night must read this: the latest version of an old score knows later corrections.
         """
         nights = [session for session in self.sessions(table) if first <= session <= last]
-        known = [self.read(table, day, columns=columns, known_at=cut_off(self.market, day)) for day in nights]
-        return pl.concat(known, how="diagonal") if known else self.read(table, first, last, columns=columns)
-
-    def _known(self, table: str, frame: pl.DataFrame, known_at: datetime | None) -> pl.DataFrame:
-        return latest(table_of(table), frame, known_at or self.known_at)
+        frames = [self.read(table, day, columns=columns, known_at=cut_off(self.market, day)) for day in nights]
+        return pl.concat(frames, how="diagonal") if frames else self.read(table, first, last, columns=columns)
 
     def write(self, table: str, session: date, frame: pl.DataFrame, *, vintage: str | None = None) -> None:
-        """Hand over a table's rows of one session; nothing is visible before the whole job is published.
+        """Hand over a table's rows of one session; nothing is visible until the whole job is published.
 
-        `frame` has keys and columns; the runner fills absent clocks. Other columns (`session`) are dropped.
+        `frame` has the keys and columns of the table; `session` is dropped, and the runner fills absent clocks.
         """
         self.outputs.append(
             Output(table, session, vintage or self._vintage(table), frame.drop("session", strict=False))
         )
 
     def model(self, kind: str, session: date) -> Model:
-        """The model a job of `session` uses: the encoder of `vintage` if one is set, otherwise the one in force."""
+        """The model for a job of `session`: the encoder of `vintage` if that is set, otherwise the one in force.
+
+        Raises TryLater where there is none, StoreCorrupt where its files are damaged.
+        """
         if kind == "encoder" and self.vintage:
             return self.models.load(kind, self.vintage)
         return self.models.in_force(kind, session)
@@ -155,7 +155,7 @@ class Stores:
         return Profile(name, self.market.default_view, PRESETS[self.settings.preset])
 
     def decide_profile(self, name: str) -> None:
-        """Decide the feature profile, once, at the first ingest. Raises UsageError for another or unknown one."""
+        """Decide the feature profile at the first ingest. Raises UsageError for an unknown one, or another later."""
         if name not in FEATURES:
             raise UsageError(
                 code="FPM-CFG-012",
@@ -177,10 +177,10 @@ class Stores:
                 todo="run the job that writes it",
             )
         path = self.lake.root / relative
-        if not path.is_file() or sha256_of(path) != recorded.sha256:
+        if not has_sha256(path, recorded.sha256):
             raise StoreCorrupt(
                 code="FPM-LAKE-111",
-                wrong=f"{path} is not the file the ledger recorded",
+                wrong=f"{path} is not the file that the ledger recorded",
                 effect="nothing was changed",
                 todo="restore it from a backup, or delete it and run its job again",
             )
@@ -189,7 +189,7 @@ class Stores:
 def open_stores(settings: Settings) -> Stores:
     """Start or find the database, migrate it, and open everything below `settings.home`.
 
-    Market and preset decided before are taken over; other ones given explicitly raise UsageError.
+    The home's market and preset are in force; raises UsageError where the settings name others explicitly.
     """
     if settings.preset not in PRESETS:
         raise UsageError(
@@ -202,9 +202,9 @@ def open_stores(settings: Settings) -> Stores:
     bring_to_head(settings, server)
     ledger = Ledger(server.dsn)
     settings = _decided(settings, ledger)
-    of = settings.venue
+    market = settings.venue
     lake = Lake(settings.lake, settings.staging)
-    return Stores(settings, of, lake, ledger, Models(settings.models, settings.staging, ledger, of))
+    return Stores(settings, market, lake, ledger, Models(settings.models, settings.staging, ledger, market))
 
 
 def _decided(settings: Settings, ledger: Ledger) -> Settings:

@@ -3,7 +3,7 @@
 Begin at `server`.
 
     server       which database, and connections to it
-    cluster      the embedded server: made, started, stopped
+    cluster      the embedded server: initialise, start, stop
     roles        owner, producer, reader
     migrate      migrations, with Alembic
     binary_copy  frames as binary COPY

@@ -1,8 +1,8 @@
 """Frames as the bytes of Postgres' binary COPY: ten times faster than text, and exact.
 
 Format: https://www.postgresql.org/docs/18/sql-copy.html, "Binary Format"; a vector is its dimension, an unused
-16-bit word and the floats (pgvector `vector_send`). Neighbouring columns of fixed size are one record a row, made by
-numpy; only rows with nulls are put together cell by cell.
+16-bit word and the floats (pgvector `vector_send`). numpy builds neighbouring columns of fixed size as one record a
+row; only rows with nulls are built cell by cell.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ FIXED = {
 
 
 def encode(frame: pl.DataFrame, types: dict[str, str]) -> bytes:
-    """The columns named in `types` (name -> Postgres type), in that order, as one COPY stream.
+    """The columns of `types` (name -> Postgres type), in that order, as one COPY stream.
 
-    Types: text, real, double precision, integer, bigint, boolean, timestamptz, vector(n); nulls in any.
+    Types: text, real, double precision, integer, bigint, boolean, timestamptz, vector(n); all may hold nulls.
     """
     fields = struct.pack(">h", len(types))
     parts: list[list[bytes]] = []
@@ -47,9 +47,9 @@ def encode(frame: pl.DataFrame, types: dict[str, str]) -> bytes:
 
 
 def floats_of(cells: bytes) -> NDArray[np.float32]:
-    """The floats of one vector in pgvector's binary form, or of several of one length, laid end to end: one row each.
+    """The floats of one vector in pgvector's binary form, or of several of one length, end to end.
 
-    Shape (D,) of one vector, (N, D) of several.
+    Shape (D,) for one vector, (N, D) for several.
     """
     length = int.from_bytes(cells[:2])
     if len(cells) == 4 + 4 * length:
@@ -60,13 +60,13 @@ def floats_of(cells: bytes) -> NDArray[np.float32]:
 
 
 def _texts(column: pl.Series) -> list[bytes]:
-    """Every text as its length (int32) and its bytes."""
+    """Each text as its length (int32) and its bytes."""
     encoded = (None if text is None else text.encode() for text in column.to_list())
     return [NULL if text is None else struct.pack(">i", len(text)) + text for text in encoded]
 
 
 def _records(frame: pl.DataFrame, types: dict[str, str]) -> list[bytes]:
-    """The cells of every row, side by side: one record of fixed size, cut where a cell is absent."""
+    """The cells of each row side by side: one record of fixed size, shortened where a cell is null."""
     records = np.zeros(len(frame), np.dtype([(name, _cell(kind)) for name, kind in types.items()]))
     for name, kind in types.items():
         _fill(records[name], frame[name], kind)
@@ -81,14 +81,14 @@ def _records(frame: pl.DataFrame, types: dict[str, str]) -> list[bytes]:
 
 
 def _cell(kind: str) -> np.dtype[np.void]:
-    """A value as its length (int32) and its bytes."""
+    """The layout of a value: its length (int32) and its bytes."""
     if length := _length(kind):
         return np.dtype([("size", ">i4"), ("dimension", ">i2"), ("unused", ">i2"), ("value", ">f4", (length,))])
     return np.dtype([("size", ">i4"), ("value", FIXED[kind])])
 
 
 def _fill(cells_N: NDArray[np.void], column: pl.Series, kind: str) -> None:
-    """Write a column into its cells; what stands where a value is absent is never sent."""
+    """Write a column into its cells; the filling of a null is never sent."""
     cells_N["size"] = cells_N.dtype.itemsize - 4
     if length := _length(kind):
         zeros = pl.lit([0.0] * length, dtype=pl.List(pl.Float32))
@@ -103,5 +103,5 @@ def _fill(cells_N: NDArray[np.void], column: pl.Series, kind: str) -> None:
 
 def _length(kind: str) -> int:
     """N of vector(n); 0 for other types."""
-    found = re.fullmatch(r"vector\((\d+)\)", kind)
-    return int(found[1]) if found else 0
+    match = re.fullmatch(r"vector\((\d+)\)", kind)
+    return int(match[1]) if match else 0

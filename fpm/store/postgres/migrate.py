@@ -1,4 +1,4 @@
-"""Migrations of our own tables, with Alembic configured here instead of in a file."""
+"""Migrations of our own tables; Alembic is configured here instead of in a file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fpm.store.postgres.server import Server, ensure_server
 if TYPE_CHECKING:
     from fpm.store.settings import Settings
 
-_LOCK = 4_607_182_418_800_017_408  # any number of our own: two processes migrate one after the other
+_LOCK = 4_607_182_418_800_017_408  # key of an advisory lock: two processes migrate one after the other
 
 
 def migrate(settings: Settings, revision: str = "head") -> None:
-    """Bring the schema `fpm` to a revision, in one transaction; nothing happens where it is there already.
+    """Bring the schema `fpm` to a revision in one transaction; does nothing where it is there already.
 
-    Raises UsageError where the database was made by a newer version of this program.
+    Raises UsageError where a newer version of this program migrated the database.
     """
     import sqlalchemy as sa  # half a second, and rarely needed
     from alembic import command
@@ -39,7 +39,7 @@ def migrate(settings: Settings, revision: str = "head") -> None:
 
 
 def revision_of(server: Server) -> str | None:
-    """The revision the database is at, None before the first migration. Raises TryLater where it does not answer."""
+    """The database's revision, None before the first migration. Raises TryLater where it does not answer."""
     try:
         with psycopg.connect(server.dsn, application_name="fpm") as connection:
             if connection.execute("SELECT to_regclass('fpm.migration')").fetchone() == (None,):
@@ -56,24 +56,24 @@ def revision_of(server: Server) -> str | None:
 
 
 def newest_revision() -> str:
-    """The newest revision this version of the program knows; files are named by theirs."""
+    """The newest revision that this version of the program knows, from the files' names."""
     revisions = resources.files("migrations").joinpath("versions").iterdir()
     return max(path.name[:4] for path in revisions if path.name[:4].isdigit())
 
 
 def bring_to_head(settings: Settings, server: Server) -> None:
-    """Migrate if the database is behind. Raises UsageError where it is ahead."""
+    """Migrate if the database is behind. Raises UsageError where it is ahead of this program."""
     _refuse_newer(server)
     if revision_of(server) != newest_revision():
         migrate(settings)
 
 
 def _refuse_newer(server: Server) -> None:
-    found = revision_of(server)
-    if found is not None and found > newest_revision():
+    revision = revision_of(server)
+    if revision is not None and revision > newest_revision():
         raise UsageError(
             code="FPM-PG-079",
-            wrong=f"the database is at revision {found}, this version knows {newest_revision()}",
+            wrong=f"the database is at revision {revision}, this version knows {newest_revision()}",
             effect="nothing was done",
             todo="run the newer version of fpm that migrated it",
         )

@@ -1,8 +1,8 @@
-"""Producer and reader of the embedded database: a password of their own each, and nothing beyond what they are for.
+"""Producer and reader of the embedded database: each has its own password and only the rights that it needs.
 
-A password lies in a file of mode 0600 in libpq's own format (`passfile`), so that `psql` and every driver can use it
-without anyone seeing it; the database is given only its SCRAM verifier. On a user's own server the operator decides:
-see docs/consumers.md.
+A password is in a file of mode 0600 in libpq's format (`passfile`), so `psql` and every driver can use it without
+showing it; the database receives only its SCRAM verifier. On a user's own server the operator decides: see
+docs/consumers.md.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Login = Literal["producer", "reader"]
 LOGINS: tuple[Login, ...] = ("producer", "reader")
 READER_STATEMENT = "60s"  # the longest query of a reader; a whole served session takes well under one second
 
-# What PostgreSQL grants to everybody and a reader could harm others with: room on the disk (temporary tables, large
-# objects) and the advisory locks that keep writers apart. `fpm_owner` owns the server and needs no grant.
-CLOSED = f"""
+# PostgreSQL grants these to everybody, and a reader could harm others with them: space on the disk (temporary tables,
+# large objects) and the advisory locks between writers. `fpm_owner` owns the server and needs no grant.
+RESTRICTIONS = f"""
 DO $$
-DECLARE each regprocedure;
+DECLARE routine regprocedure;
 BEGIN
-    FOR each IN SELECT oid FROM pg_proc
+    FOR routine IN SELECT oid FROM pg_proc
         WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '^(lo_|pg_(try_)?advisory_)' LOOP
-        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', each);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO fpm_producer', each);
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', routine);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO fpm_producer', routine);
     END LOOP;
     EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO fpm_producer', current_database());
@@ -47,39 +47,39 @@ ALTER ROLE fpm_reader CONNECTION LIMIT 30;
 
 
 def passfile(pg: Path, login: Login) -> Path:
-    """Where a login's password lies, below the home's `pg`."""
+    """The file of a login's password, below the home's `pg`."""
     return pg / f"{login}.pgpass"
 
 
 def login_dsn(owner_dsn: str, pg: Path, login: Login) -> str:
-    """The owner's connection string, for a login with its own password."""
+    """The connection string of a login with its own password, on the owner's server."""
     password = passfile(pg, login).read_text().strip().rpartition(":")[2]
     return make_conninfo(owner_dsn, user=f"fpm_{login}", password=password)
 
 
 def ensure_logins(owner_dsn: str, pg: Path) -> None:
-    """Give a password to every login whose file is missing; one look at the files otherwise."""
+    """Give a password to every login whose file is missing."""
     if missing := [login for login in LOGINS if not passfile(pg, login).exists()]:
-        _give(owner_dsn, pg, missing)
+        _give_passwords(owner_dsn, pg, missing)
 
 
-def mend_logins(owner_dsn: str, pg: Path) -> None:
-    """A new password for every login that its file no longer opens (a copied home, a command killed half-way)."""
-    _give(owner_dsn, pg, [login for login in LOGINS if not _opens(owner_dsn, pg, login)])
+def repair_logins(owner_dsn: str, pg: Path) -> None:
+    """Give a new password to every login whose file no longer works (a copied home, a killed command)."""
+    _give_passwords(owner_dsn, pg, [login for login in LOGINS if not _opens(owner_dsn, pg, login)])
 
 
 def rotate_logins(owner_dsn: str, pg: Path) -> None:
-    """A new password for both; connections that are open stay open."""
-    _give(owner_dsn, pg, list(LOGINS))
+    """Give both logins new passwords; open connections stay open."""
+    _give_passwords(owner_dsn, pg, list(LOGINS))
 
 
-def _give(owner_dsn: str, pg: Path, logins: list[Login]) -> None:
+def _give_passwords(owner_dsn: str, pg: Path, logins: list[Login]) -> None:
     if not logins:
         return
     with psycopg.connect(owner_dsn, application_name="fpm") as connection:
         for login in LOGINS:
-            _make(connection, login)
-        connection.execute(CLOSED)
+            _ensure_role(connection, login)
+        connection.execute(RESTRICTIONS)
         for login in logins:
             name, password = f"fpm_{login}", secrets.token_hex(24)
             verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256")
@@ -87,11 +87,11 @@ def _give(owner_dsn: str, pg: Path, logins: list[Login]) -> None:
                 SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(Identifier(name), verifier.decode()),
             )
             write_secret(passfile(pg, login), f"*:*:*:{name}:{password}\n".encode())
-    log.info("passwords given", logins=logins)
+    log.info("new passwords", logins=logins)
 
 
-def _make(connection: psycopg.Connection[tuple[object, ...]], login: Login) -> None:
-    """The role, where no migration has made it yet."""
+def _ensure_role(connection: psycopg.Connection[tuple[object, ...]], login: Login) -> None:
+    """Create the role where no migration did so yet."""
     name = f"fpm_{login}"
     if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone() is None:
         connection.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(name)))

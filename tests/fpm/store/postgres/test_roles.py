@@ -136,12 +136,12 @@ def test_a_producer_may_do_what_a_publication_needs(home: Settings) -> None:
 def test_passwords_are_renewed_on_demand_and_mended_where_they_no_longer_fit(home: Settings) -> None:
     file = home.pg / "reader.pgpass"
     first = file.read_text()
-    assert renew_passwords(home, all_of_them=False) and file.read_text() == first
-    renew_passwords(home, all_of_them=True)
+    assert renew_passwords(home, rotate=False) and file.read_text() == first
+    renew_passwords(home, rotate=True)
     second = file.read_text()
     assert second != first and file.stat().st_mode & 0o777 == 0o600
     file.write_text(first)
-    renew_passwords(home, all_of_them=False)
+    renew_passwords(home, rotate=False)
     file.unlink()
     with connect(home, role="reader") as connection:  # a missing file is made by whoever needs it
         assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -164,7 +164,7 @@ def test_a_users_own_server_takes_the_role_on_or_has_a_readers_url(
 ) -> None:
     told = directions(settings, "reader")
     assert "password" not in conninfo_to_dict(told["url"]) and told["password"] == "the one in FPM_DATABASE_URL"
-    assert renew_passwords(settings, all_of_them=True) is False
+    assert renew_passwords(settings, rotate=True) is False
     with connect(settings, role="reader") as connection:
         row = connection.execute("SELECT session_user, current_user, current_setting('statement_timeout')").fetchone()
         assert row == ("fpm_owner", "fpm_reader", "1min")
