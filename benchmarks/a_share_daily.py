@@ -1,10 +1,10 @@
-"""Daily bars for the A-share quarter-hours: raw prices of the bars, adjusted as the vendor's daily closes say.
+"""Daily bars for the quarter-hour A-share bars: raw prices of the bars, factors from the vendor's daily closes.
 
     python benchmarks/a_share_daily.py DATA OUT    # OUT/daily_bars.parquet, OUT/minute_bars/bars.parquet (a link)
 
-The factor of a session is the vendor's forward-adjusted close over the bars' raw close, in units of the symbol's first
-session: a ratio of two sessions that no later dividend changes, so nothing of the future is in it. A session without a
-trade is suspended at its last close.
+The factor of a session is the vendor's forward-adjusted close over the bars' raw close, relative to the symbol's first
+session. No later dividend changes this ratio of two sessions, so it uses nothing from the future. A symbol without a
+trade in a session is suspended at its last close.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import polars as pl
 
 
 def daily_bars(bars: pl.DataFrame, adjusted: pl.DataFrame) -> pl.DataFrame:
-    """One row a symbol and session. `bars`: symbol, datetime, prices, volume, amount; `adjusted`: symbol, date,
-    close.
+    """Return one row per symbol and session.
+
+    `bars`: symbol, datetime, prices, volume, amount; `adjusted`: symbol, date, close.
     """
     traded = pl.col("volume") > 0
     price = {name: pl.col(name).cast(pl.Float64).round(4).filter(traded) for name in ("open", "high", "low", "close")}
@@ -30,8 +31,8 @@ def daily_bars(bars: pl.DataFrame, adjusted: pl.DataFrame) -> pl.DataFrame:
         pl.col("volume", "amount").cast(pl.Float64).sum(),
         (~traded).all().alias("suspended"),
     )
-    known = adjusted.select("symbol", session=pl.col("date").dt.date(), adjusted=pl.col("close").cast(pl.Float64))
-    joined = raw.join(known, on=["symbol", "session"], how="left", maintain_order="left")
+    closes = adjusted.select("symbol", session=pl.col("date").dt.date(), adjusted=pl.col("close").cast(pl.Float64))
+    joined = raw.join(closes, on=["symbol", "session"], how="left", maintain_order="left")
     factor = pl.when(~pl.col("suspended")).then(pl.col("adjusted") / pl.col("close")).forward_fill().over("symbol")
     filled = joined.with_columns(factor.alias("factor"), pl.col("close").forward_fill().over("symbol"))
     before = (pl.col("close") * pl.col("factor")).shift(1).over("symbol") / pl.col("factor")

@@ -1,4 +1,4 @@
-"""How long alphalens-reloaded takes for its figures of scores and labels, as a JSON document on the last line.
+"""Time alphalens-reloaded on its figures of scores and labels; prints a JSON document on the last line.
 
 `PYTHON alphalens_figures.py ROWS.parquet QUANTILES`, rows with session, symbol, score, label; PYTHON has
 alphalens-reloaded and pyarrow, not this package. Figures: information coefficient, returns by quantile, turnover of the
@@ -29,9 +29,9 @@ def main() -> None:
     for quantile in (1, quantiles):
         performance.quantile_turnover(factor["factor_quantile"], quantile)
     performance.factor_rank_autocorrelation(factor)
-    ended = time.perf_counter()
-    told = {"quantiles": laid_out - start, "RankIC": correlated - laid_out, "all four figures": ended - start}
-    print(json.dumps(told))
+    end = time.perf_counter()
+    spent = {"quantiles": laid_out - start, "RankIC": correlated - laid_out, "all four figures": end - start}
+    print(json.dumps(spent))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Alpha158 of a whole market: one new session, and twenty at once.
 
-Run `python benchmarks/bench_alpha158.py [--symbols 5300] [--sessions 20]`. Named floor: polars' own rolling mean,
-standard deviation, two quantiles, maximum and minimum of the close over the five windows, 30 of the 158 factors, on the
-same bars; in either a session alone needs the 60 before it.
+Run `python benchmarks/bench_alpha158.py [--symbols 5300] [--sessions 20]`. The floor: polars' own rolling mean,
+standard deviation, two quantiles, maximum and minimum of the close over the five windows, which are 30 of the 158
+factors, on the same bars. Both need the 60 sessions before a single session.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def bars(symbols: int, sessions: int) -> pl.DataFrame:
     days = [FIRST + timedelta(days=t) for t in range(sessions)]
     keys = pl.DataFrame({"symbol": np.repeat([f"{600000 + s}.SH" for s in range(symbols)], sessions)})
     keys = keys.with_columns(session=pl.Series(days * symbols), suspended=pl.lit(False))
-    return keys.hstack(pl.DataFrame({name: each.ravel() for name, each in values.items()}))
+    return keys.hstack(pl.DataFrame({name: x_ST.ravel() for name, x_ST in values.items()}))
 
 
 def ours(daily: pl.DataFrame, sessions: int) -> None:
@@ -52,7 +52,7 @@ def ours(daily: pl.DataFrame, sessions: int) -> None:
 
 
 def rolled(daily: pl.DataFrame) -> None:
-    close, found = pl.col("close"), []
+    close, columns = pl.col("close"), []
     for d in ALPHA158_WINDOWS:
         own = {
             "mean": close.rolling_mean(d),
@@ -62,22 +62,22 @@ def rolled(daily: pl.DataFrame) -> None:
             "upper": close.rolling_quantile(0.8, "linear", window_size=d),
             "lower": close.rolling_quantile(0.2, "linear", window_size=d),
         }
-        found += [each.over("symbol").alias(f"{name}{d}") for name, each in own.items()]
-    daily.select(found)
+        columns += [column.over("symbol").alias(f"{name}{d}") for name, column in own.items()]
+    daily.select(columns)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--symbols", type=int, default=5300)
     parser.add_argument("--sessions", type=int, default=20, help="at once")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     rows = []
-    for sessions in (1, asked.sessions):
-        daily = bars(asked.symbols, HISTORY + sessions)
+    for sessions in (1, options.sessions):
+        daily = bars(options.symbols, HISTORY + sessions)
         spent = measure.interleaved({"ours": partial(ours, daily, sessions), "floor": partial(rolled, daily)})
         rows.append([sessions, spent["ours"], spent["ours"] / sessions, spent["floor"], spent["ours"] / spent["floor"]])
     heads = ["sessions", "158 factors s", "s a session", "30 by polars s", "ratio"]
-    measure.show(f"Alpha158 of {asked.symbols:,} symbols", heads, rows)
+    measure.show(f"Alpha158 of {options.symbols:,} symbols", heads, rows)
 
 
 if __name__ == "__main__":

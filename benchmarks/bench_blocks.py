@@ -1,9 +1,9 @@
-"""Histories in blocks: memory must be that of one block, however long the history.
+"""Histories in blocks: memory must be that of one block, whatever the length of the history.
 
-Run `python benchmarks/bench_blocks.py [--symbols 5300] [--large]`. Every way runs in a process of its own, through
-Feast's `get_historical_features` on our store; peak: resident memory less what the process held before the call
+Run `python benchmarks/bench_blocks.py [--symbols 5300] [--large]`. Every method runs in its own process, through
+Feast's `get_historical_features` on our store. Peak: resident memory minus that of the process before the call
 (libraries and entity rows). The array's own bytes are part of its peak. The goal: at most 1.5 times the answer's bytes,
-and growth no worse than linear; what a frame adds must not grow at all but for the places of its rows.
+and at most linear growth; a frame in blocks must add nothing that grows except its row positions.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SESSIONS, LARGE = (60,), (60, 250, 1000)
 Call = Callable[[Any, pl.DataFrame, Path], Any]
 
 
-def whole(job: Any, entities: pl.DataFrame, scratch: Path) -> int:
+def whole(job: Any, _entities: pl.DataFrame, _scratch: Path) -> int:
     return int(job.to_arrow().num_rows)
 
 
-def blocks(job: Any, entities: pl.DataFrame, scratch: Path) -> int:
+def blocks(job: Any, _entities: pl.DataFrame, _scratch: Path) -> int:
     return sum(len(rows) for _, rows in job.blocks())
 
 
@@ -40,7 +40,7 @@ def file(job: Any, entities: pl.DataFrame, scratch: Path) -> int:
     return int(pq.read_metadata(scratch / "frame.parquet").num_rows)
 
 
-def array(job: Any, entities: pl.DataFrame, scratch: Path) -> int:
+def array(job: Any, entities: pl.DataFrame, _scratch: Path) -> int:
     from fpm.store.retrieval.training_matrix import filled
 
     return len(filled(job.blocks(), entities, None, None).x_NF)
@@ -96,12 +96,12 @@ def measured(root: Path, way: str) -> dict[str, Any]:
 def compare(symbols: int, sessions: int) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-blocks-") as folder:
         measure.in_process(__file__, "--root", folder, "--symbols", symbols, "--sessions", sessions)
-        told = {way: measure.in_process(__file__, "--root", folder, "--way", way) for way in WAYS}
+        answers = {way: measure.in_process(__file__, "--root", folder, "--way", way) for way in WAYS}
     rows, size = symbols * sessions, symbols * sessions * 158 * 4 / measure.MEGABYTE
     measure.show(
         f"{rows:,} rows x 158 ({size:.0f} MB of float32)",
         ["way", "seconds", "added MB at the peak", "added / answer"],
-        [[way, one["seconds"], one["added"], one["added"] / size] for way, one in told.items()],
+        [[way, one["seconds"], one["added"], one["added"] / size] for way, one in answers.items()],
     )
 
 
@@ -112,13 +112,17 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="1,000 sessions, too: 5.3 million rows, 7 GB on the disk")
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.root is not None:
-        made = measured(asked.root, asked.way) if asked.way else generate(asked.root, asked.symbols, asked.sessions)
-        print(json.dumps(made))
+    options = parser.parse_args()
+    if options.root is not None:
+        answer = (
+            measured(options.root, options.way)
+            if options.way
+            else generate(options.root, options.symbols, options.sessions)
+        )
+        print(json.dumps(answer))
         return
-    for sessions in [asked.sessions] if asked.sessions else LARGE if asked.large else SESSIONS:
-        compare(asked.symbols, sessions)
+    for sessions in [options.sessions] if options.sessions else LARGE if options.large else SESSIONS:
+        compare(options.symbols, sessions)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """How soon a fresh process answers through Feast: import, `FeatureStore`, first online read, first frame.
 
-Run `python benchmarks/bench_cold_start.py [--runs 3]`. Peer, in the same run: Feast's own way in,
-`FeatureStore(repo_path)` on the same configuration, registry (SQL) and stores; so the difference is what we do before
-and around it. Floors: a Python that does nothing, and one that imports pandas, pyarrow, SQLAlchemy and pydantic, which
-Feast cannot do without. Processor seconds beside wall seconds, because imports are nothing but work.
+Run `python benchmarks/bench_cold_start.py [--runs 3]`. The peer, in the same run, is Feast's own
+`FeatureStore(repo_path)` on the same configuration, registry (SQL) and stores, so the difference is our work before and
+around it. Floors: a Python that does nothing, and one that imports pandas, pyarrow, SQLAlchemy and pydantic, which
+Feast needs. The tables show processor seconds beside wall seconds, because imports are pure computation.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ FLOORS = {"python": "pass", "python with what Feast needs": "import pandas, pyar
 
 
 class Clock:
-    """Wall and processor seconds of one stage after the other."""
+    """Wall and processor seconds of consecutive stages."""
 
     def __init__(self) -> None:
-        self.told: dict[str, tuple[float, float]] = {}
+        self.spent: dict[str, tuple[float, float]] = {}
         self.last = time.perf_counter(), _processor()
 
     def stage(self, name: str) -> None:
         now = time.perf_counter(), _processor()
-        self.told[name] = now[0] - self.last[0], now[1] - self.last[1]
+        self.spent[name] = now[0] - self.last[0], now[1] - self.last[1]
         self.last = now
 
 
@@ -47,7 +47,7 @@ def _processor() -> float:
 
 
 def start(way: str, folder: Path) -> dict[str, tuple[float, float]]:
-    """One process's way to its first answers."""
+    """Time the stages of a process up to its first answers."""
     clock = Clock()
     if way == "ours":
         from fpm.store.retrieval import features
@@ -66,15 +66,16 @@ def start(way: str, folder: Path) -> dict[str, tuple[float, float]]:
     clock.stage(STAGES[2])
     import pandas as pd
 
-    asked = pd.DataFrame({"symbol": SYMBOLS, "stream": "dual", "event_timestamp": pd.Timestamp("2024-12-03", tz="UTC")})
-    frame = store.get_historical_features(entity_df=asked, features=["scores:score"]).to_df()
+    moment = pd.Timestamp("2024-12-03", tz="UTC")
+    entities = pd.DataFrame({"symbol": SYMBOLS, "stream": "dual", "event_timestamp": moment})
+    frame = store.get_historical_features(entity_df=entities, features=["scores:score"]).to_df()
     assert frame["score"].notna().all()
     clock.stage(STAGES[3])
-    return clock.told
+    return clock.spent
 
 
 def prepare(folder: Path) -> dict[str, str]:
-    """A home with one session of scores, in the lake and published; the environment of both ways."""
+    """Fill a home with one published session of scores; returns the environment variables of both ways."""
     import polars as pl
 
     from fpm.schema import STREAMS
@@ -88,9 +89,9 @@ def prepare(folder: Path) -> dict[str, str]:
     from fpm.store.settings import Settings
 
     settings = Settings(home=folder, market="cn", preset="default", fsync=False, log_level="error")
-    stores, of = open_stores(settings), market("cn")
+    stores, cn = open_stores(settings), market("cn")
     features.apply(settings)
-    clocks = {"event_timestamp": close(of, SESSION), "created_timestamp": cut_off(of, SESSION)}
+    clocks = {"event_timestamp": close(cn, SESSION), "created_timestamp": cut_off(cn, SESSION)}
     rows = pl.concat(
         pl.DataFrame({"symbol": SYMBOLS, "stream": stream, "score": 0.0, "spread": 0.1, "vintage": "v", "model": "m"})
         for stream in STREAMS
@@ -102,8 +103,8 @@ def prepare(folder: Path) -> dict[str, str]:
     stores.ledger.close()
     server = ensure_server(settings)
     declared = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
-    of_readers = declared.replace("dsn: ${FPM_FEAST_ONLINE}", "dsn: ${FPM_FEAST_ONLINE}\n  place: serving")
-    (folder / "feature_store.yaml").write_text(of_readers)
+    for_readers = declared.replace("dsn: ${FPM_FEAST_ONLINE}", "dsn: ${FPM_FEAST_ONLINE}\n  place: serving")
+    (folder / "feature_store.yaml").write_text(for_readers)
     return {
         "FPM_HOME": str(folder),
         "FPM_FEAST_REGISTRY": _registry(server.for_role("producer")),
@@ -113,7 +114,7 @@ def prepare(folder: Path) -> dict[str, str]:
 
 
 def fresh(way: str, folder: Path, environment: dict[str, str]) -> dict[str, tuple[float, float]]:
-    others = ("FPM_FEAST_",) if way == "ours" else ("FPM_HOME",)  # each way knows its own names and no others
+    others = ("FPM_FEAST_",) if way == "ours" else ("FPM_HOME",)  # each way gets its own variables only
     environment = {name: value for name, value in environment.items() if not name.startswith(others)}
     command = [sys.executable, __file__, "--way", way, "--folder", str(folder)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
@@ -122,7 +123,7 @@ def fresh(way: str, folder: Path, environment: dict[str, str]) -> dict[str, tupl
 
 
 def floor(program: str) -> float:
-    """Processor seconds of a process."""
+    """Return the processor seconds of a program."""
     before = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     subprocess.run([sys.executable, "-c", program], check=True)
     return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
@@ -131,14 +132,14 @@ def floor(program: str) -> float:
 def compare(folder: Path, runs: int) -> None:
     environment = prepare(folder)
     ways = ("Feast's own", "ours")
-    told: dict[str, list[dict[str, tuple[float, float]]]] = {way: [] for way in ways}
+    stages: dict[str, list[dict[str, tuple[float, float]]]] = {way: [] for way in ways}
     for way in ways:
-        fresh(way, folder, environment)  # byte code, files in memory
+        fresh(way, folder, environment)  # writes byte code, loads files into memory
     for _ in range(runs):
         for way in ways:
-            told[way].append(fresh(way, folder, environment))
+            stages[way].append(fresh(way, folder, environment))
     for which, unit in enumerate(("wall", "processor")):
-        best = {way: [min(each[stage][which] for each in told[way]) for stage in STAGES] for way in ways}
+        best = {way: [min(run[stage][which] for run in stages[way]) for stage in STAGES] for way in ways}
         rows = [
             [stage, *(best[way][i] for way in ways), best["ours"][i] / best[ways[0]][i]]
             for i, stage in enumerate(STAGES)
@@ -154,9 +155,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.way:
-        print(json.dumps(start(given.way, given.folder)))
+    options = parser.parse_args()
+    if options.way:
+        print(json.dumps(start(options.way, options.folder)))
         return
     from fpm.store.postgres.server import stop_server
     from fpm.store.settings import Settings
@@ -165,7 +166,7 @@ def main() -> None:
         home = Path(folder) / "home"
         home.mkdir()
         try:
-            compare(home, given.runs)
+            compare(home, options.runs)
         finally:
             stop_server(Settings(home=home))
 

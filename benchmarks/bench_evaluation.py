@@ -1,9 +1,10 @@
 """Every figure of one factor, against scipy's rank correlation alone, session by session.
 
-Run `python benchmarks/bench_evaluation.py [--symbols 2000] [--sessions 240] [--peer PYTHON]`. Floors, of the same dense
-panels: ranks by argsort and a product; `scipy.stats.spearmanr` in a loop. Ours begins with the long frames and gives
-every figure with its interval, from more and more surroundings. `--peer`: an interpreter that has alphalens-reloaded,
-for its quantiles, information coefficient, returns and turnover (`alphalens_figures.py`) of the same rows.
+Run `python benchmarks/bench_evaluation.py [--symbols 2000] [--sessions 240] [--peer PYTHON]`. Floors on the same dense
+panels: ranks by argsort and a product, and `scipy.stats.spearmanr` in a loop. Ours starts from long frames and gives
+every figure with its interval, with more and more additional inputs. `--peer`: an interpreter that has
+alphalens-reloaded, for its quantiles, information coefficient, returns and turnover (`alphalens_figures.py`) of the
+same rows.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ MARKET, FIRST = sessions.market("cn"), date(2020, 1, 2)
 
 
 def generated(names: int, count: int, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, Surroundings]:
-    """Scores that know a little of the labels; of each, some are missing; some names do not trade or close at limit."""
+    """Generate scores correlated with labels; some values are missing, some symbols halt or close at a limit."""
     rng, days = np.random.default_rng(seed), sessions.next_sessions(MARKET, FIRST, count + REACH)
     shape = (len(days), names)
     close_TN = 20 * np.exp(np.cumsum(rng.normal(0, 0.02, shape), axis=0))
@@ -63,7 +64,7 @@ def generated(names: int, count: int, seed: int) -> tuple[pl.DataFrame, pl.DataF
 
 
 def argsorts(score_TN: Floats, label_TN: Floats) -> Floats:
-    """The least that rank correlations of whole panels can be had for: no ties, nothing missing."""
+    """The least work for rank correlations of whole panels: no ties, no missing values."""
     ranks = (
         np.argsort(np.argsort(np.nan_to_num(x_TN), axis=1), axis=1).astype(np.float64) for x_TN in (score_TN, label_TN)
     )
@@ -81,8 +82,8 @@ def peer(python: str, scores: pl.DataFrame, labels: pl.DataFrame) -> dict[str, f
         rows = Path(folder) / "rows.parquet"
         scores.join(labels, on=["session", "symbol"]).write_parquet(rows)
         program = Path(__file__).with_name("alphalens_figures.py")
-        told = measure.in_process(str(program), rows, PRESETS["default"].groups, python=python)
-    return {f"alphalens-reloaded: {way}": spent for way, spent in told.items()}
+        seconds = measure.in_process(str(program), rows, PRESETS["default"].groups, python=python)
+    return {f"alphalens-reloaded: {way}": spent for way, spent in seconds.items()}
 
 
 def main() -> None:
@@ -90,8 +91,8 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=2000)
     parser.add_argument("--sessions", type=int, default=240)
     parser.add_argument("--peer", help="a Python that has alphalens-reloaded")
-    asked = parser.parse_args()
-    scores, labels, around = generated(asked.symbols, asked.sessions, seed=0)
+    options = parser.parse_args()
+    scores, labels, around = generated(options.symbols, options.sessions, seed=0)
     at = axes(scores)
     panels = pivot(scores, "score", *at), pivot(labels, "label", *at)
     levels = {
@@ -110,10 +111,10 @@ def main() -> None:
         "scipy's spearmanr": partial(spearman, *panels),
     }
     spent = measure.interleaved(ways | ours)
-    spent |= peer(asked.peer, scores, labels) if asked.peer else {}
+    spent |= peer(options.peer, scores, labels) if options.peer else {}
     floor, scipys, *_ = spent.values()
     measure.show(
-        f"figures of one factor, {asked.symbols:,} symbols x {asked.sessions} sessions",
+        f"figures of one factor, {options.symbols:,} symbols x {options.sessions} sessions",
         ["way", "seconds", "x floor", "x scipy's"],
         [[way, each, each / floor, each / scipys] for way, each in spent.items()],
     )

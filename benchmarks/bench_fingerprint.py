@@ -1,14 +1,14 @@
-"""What a fingerprint knows: every planted style of the synthetic exchange, and the returns they drive, out of sample.
+"""Content of a fingerprint: the planted styles of the synthetic exchange and the returns they drive, out of sample.
 
 Run `python benchmarks/bench_fingerprint.py [--symbols 40] [--sessions 110] [--preset demo] [--epochs 2] [--seeds 1]
 [--ways trained untrained contrastive pca statistics] [--ablation] [--device cuda --jobs 4] [--keep FOLDER]`.
 
-Styles: a ridge is fitted on the fingerprints of the first sessions and judged on the last, by its correlation with
-the style. Named ceiling: the best single-session reading of the style by somebody who knows the exchange's formula
-(`fpm.exchange.ideals`) on the same symbol-sessions. Returns: a ridge on the last five sessions' fingerprints, its
+Styles: a ridge is fitted on the fingerprints of the first sessions; its figure is the correlation with the style in the
+last sessions. The ceiling is the best single-session estimate of the style, which uses the exchange's formula
+(`fpm.exchange.ideals`), on the same symbol-sessions. Returns: a ridge on the last five sessions' fingerprints, its
 RankIC as a share of the intraday oracle's. Peers on the same inputs (`fingerprint_ways.py`): principal components of
-the 32 x T matrix, the untrained encoder, a contrastive one, hand-made statistics. `--ablation`: the encoder's own
-losses against each other. `--keep`: the vectors of every way, for `bench_oracle.py`.
+the 32 x T matrix, the untrained encoder, a contrastive encoder, hand-made statistics. `--ablation`: the encoder's own
+losses against each other. `--keep`: save the vectors of every way for `bench_oracle.py`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from fpm.nn.encoder.history import SymbolSessions
 from fpm.nn.fit import FitConfig
 
 RIDGES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
-JUDGED = 2048
+MOST_VECTORS = 2048
 DIRECTIONS: dict[str, dict[str, Any]] = {
     "both": {},
     "forward": {"backward_weight": 0.0},
@@ -59,7 +59,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """One line of the table: vectors made in one way under one seed."""
+    """One line of the table: a way of making vectors, and a seed."""
 
     name: str
     way: str
@@ -69,11 +69,11 @@ class Task:
 
 # --- the probe ---------------------------------------------------------------------------------------------------
 def probe(z_ND: np.ndarray, y_N: np.ndarray, unseen_N: np.ndarray) -> float:
-    """Out-of-sample correlation of a ridge; its strength is chosen on the last fifth of what it is fitted on."""
-    seen = np.flatnonzero(~unseen_N)
-    inner = len(seen) * 4 // 5
-    best = max(RIDGES, key=lambda ridge: _fitted(z_ND, y_N, seen[:inner], seen[inner:], ridge))
-    return _fitted(z_ND, y_N, seen, np.flatnonzero(unseen_N), best)
+    """Return the out-of-sample correlation of a ridge, whose strength the last fifth of its training rows decides."""
+    seen_N = np.flatnonzero(~unseen_N)
+    inner = len(seen_N) * 4 // 5
+    best = max(RIDGES, key=lambda ridge: _fitted(z_ND, y_N, seen_N[:inner], seen_N[inner:], ridge))
+    return _fitted(z_ND, y_N, seen_N, np.flatnonzero(unseen_N), best)
 
 
 def _fitted(z_ND: np.ndarray, y_N: np.ndarray, on: np.ndarray, unseen: np.ndarray, ridge: float) -> float:
@@ -83,78 +83,81 @@ def _fitted(z_ND: np.ndarray, y_N: np.ndarray, on: np.ndarray, unseen: np.ndarra
     return float(np.corrcoef(b @ slope_D, y_N[unseen])[0, 1])
 
 
-def ideal_correlations(of: ExchangeRows) -> list[float]:
-    """How well the best reading knows each style, on the sessions of the test."""
-    pairs = zip(of.ideal_NK[of.unseen_N].T, of.planted_NK[of.unseen_N].T, strict=True)
+def ideal_correlations(exchange: ExchangeRows) -> list[float]:
+    """Return the correlation of the best estimate with each style in the test sessions."""
+    unseen_N = exchange.unseen_N
+    pairs = zip(exchange.ideal_NK[unseen_N].T, exchange.planted_NK[unseen_N].T, strict=True)
     return [float(np.corrcoef(ideal_N, planted_N)[0, 1]) for ideal_N, planted_N in pairs]
 
 
-def line(task: Task, of: ExchangeRows, to: Answer) -> list[object]:
-    """Correlations, their least share of the ideal, how the unseen vectors lie, their share of the oracle's RankIC."""
-    z_ND = WAYS[task.way](of, task.how)
+def line(task: Task, exchange: ExchangeRows, answers: Answer) -> list[object]:
+    """Return correlations, their least share of the ideal, collapse figures, and the share of the oracle's RankIC."""
+    z_ND = WAYS[task.way](exchange, task.how)
     if task.keep is not None:
         np.save(task.keep / f"{task.name.replace(', ', '-').replace(' ', '_')}.npy", z_ND.astype(np.float16))
-    found_K = [probe(z_ND, of.planted_NK[:, k], of.unseen_N) for k in range(len(STYLES))]
-    unseen_ND = z_ND[of.unseen_N]
-    figures = collapse_figures(unseen_ND[:: max(1, len(unseen_ND) // JUDGED)][:JUDGED])
-    least = min(found / ideal for found, ideal in zip(found_K, ideal_correlations(of), strict=True))
-    oracle = of.oracle.select("session", "symbol", score="intraday")
-    share = oracle_share(linear_scores(z_ND, of, to), oracle, to.labels, PRESETS["demo"])
-    return [task.name, *found_K, least, figures["rank"], figures["participation"], share.rank_ic, share.share]
+    correlation_K = [probe(z_ND, exchange.planted_NK[:, k], exchange.unseen_N) for k in range(len(STYLES))]
+    unseen_ND = z_ND[exchange.unseen_N]
+    figures = collapse_figures(unseen_ND[:: max(1, len(unseen_ND) // MOST_VECTORS)][:MOST_VECTORS])
+    least = min(own / ideal for own, ideal in zip(correlation_K, ideal_correlations(exchange), strict=True))
+    oracle = exchange.oracle.select("session", "symbol", score="intraday")
+    share = oracle_share(linear_scores(z_ND, exchange, answers), oracle, answers.labels, PRESETS["demo"])
+    return [task.name, *correlation_K, least, figures["rank"], figures["participation"], share.rank_ic, share.share]
 
 
-# --- several at a time --------------------------------------------------------------------------------------------
-_HELD: list[Any] = []  # what a process of the pool works on
+# --- several lines at once --------------------------------------------------------------------------------------------
+_SHARED: list[Any] = []  # exchange and answers in a process of the pool
 
 
-def _hold(of: ExchangeRows, path: str, to: Answer) -> None:
+def _share(exchange: ExchangeRows, path: str, answers: Answer) -> None:
     x_NTF = np.load(path, mmap_mode="r")
-    _HELD[:] = [replace(of, rows=SymbolSessions(x_NTF, of.rows.symbols, of.rows.sessions)), to]
+    rows = SymbolSessions(x_NTF, exchange.rows.symbols, exchange.rows.sessions)
+    _SHARED[:] = [replace(exchange, rows=rows), answers]
 
 
 def _line(task: Task) -> list[object]:
-    return line(task, *_HELD)
+    return line(task, *_SHARED)
 
 
-def lines(tasks: list[Task], of: ExchangeRows, to: Answer, jobs: int) -> Iterator[list[object]]:
-    """One line a task, in their order; `jobs` of them at a time, sharing the rows through a file."""
+def lines(tasks: list[Task], exchange: ExchangeRows, answers: Answer, jobs: int) -> Iterator[list[object]]:
+    """Yield one line per task, in order; `jobs` processes work at once and share the rows through a file."""
     if jobs == 1:
-        yield from (line(task, of, to) for task in tasks)
+        yield from (line(task, exchange, answers) for task in tasks)
         return
     with TemporaryDirectory() as folder:
         path = f"{folder}/rows.npy"
-        np.save(path, of.rows.features)
-        bare = replace(of, rows=SymbolSessions(of.rows.features[:0], of.rows.symbols, of.rows.sessions))
-        with get_context("spawn").Pool(jobs, _hold, (bare, path, to)) as pool:
+        np.save(path, exchange.rows.features)
+        rows = SymbolSessions(exchange.rows.features[:0], exchange.rows.symbols, exchange.rows.sessions)
+        bare = replace(exchange, rows=rows)
+        with get_context("spawn").Pool(jobs, _share, (bare, path, answers)) as pool:
             yield from pool.imap(_line, tasks)
 
 
 def variants(ways: list[str], ablation: bool) -> dict[str, tuple[str, dict[str, Any]]]:
-    """What is compared: name -> (way, changes of the pre-training)."""
-    of_losses = {
+    """Return the lines to compare: name -> (way, changes of the pre-training)."""
+    losses = {
         f"{form}, {direction}": ("trained", FORMS[form] | DIRECTIONS[direction])
         for form in FORMS
         for direction in DIRECTIONS
     }
     extras = {name: ("trained", change) for name, change in EXTRAS.items()}
-    return {way: (way, {}) for way in ways} | (of_losses | extras if ablation else {})
+    return {way: (way, {}) for way in ways} | (losses | extras if ablation else {})
 
 
-def tasks(asked: argparse.Namespace) -> list[Task]:
-    shape = replace(encoders.PRESETS[asked.preset], slots=240)
-    plain = pretraining.PRESETS[asked.preset]
-    fit = replace(plain.fit, epochs=asked.epochs, rate=asked.rate or plain.fit.rate)
-    plain = replace(plain, batch=asked.batch or plain.batch, fit=fit)
-    on = compute_on(asked.device, asked.precision)
+def tasks(options: argparse.Namespace) -> list[Task]:
+    shape = replace(encoders.PRESETS[options.preset], slots=240)
+    plain = pretraining.PRESETS[options.preset]
+    fit = replace(plain.fit, epochs=options.epochs, rate=options.rate or plain.fit.rate)
+    plain = replace(plain, batch=options.batch or plain.batch, fit=fit)
+    on = compute_on(options.device, options.precision)
     return [
         Task(
             f"{name}, seed {seed}",
             way,
             Way(shape, replace(plain, **change, fit=replace(fit, seed=FitConfig.seed + seed)), on),
-            asked.keep,
+            options.keep,
         )
-        for seed in range(asked.seeds)
-        for name, (way, change) in variants(asked.ways, asked.ablation).items()
+        for seed in range(options.seeds)
+        for name, (way, change) in variants(options.ways, options.ablation).items()
     ]
 
 
@@ -179,17 +182,17 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    asked = arguments()
-    config = ExchangeConfig(symbols=asked.symbols, sessions=asked.sessions, seed=asked.seed, spoiled_every=0)
-    of = exchange_rows(config, asked.preset, asked.workers)
-    to = answer(of, walk_forward.PRESETS[asked.preset])
-    table: list[list[object]] = [["ideal", *ideal_correlations(of), 1.0, "", "", "", ""]]
-    for row in lines(tasks(asked), of, to, asked.jobs):
+    options = arguments()
+    config = ExchangeConfig(symbols=options.symbols, sessions=options.sessions, seed=options.seed, spoiled_every=0)
+    exchange = exchange_rows(config, options.preset, options.workers)
+    answers = answer(exchange, walk_forward.PRESETS[options.preset])
+    table: list[list[object]] = [["ideal", *ideal_correlations(exchange), 1.0, "", "", "", ""]]
+    for row in lines(tasks(options), exchange, answers, options.jobs):
         table.append(row)
         print(*row, flush=True)
     heads = ["fingerprint", *STYLES, "least share", "rank", "participation", "RankIC", "of the oracle's"]
-    unseen = int(of.unseen_N.sum())
-    measure.show(f"{len(of.rows):,} symbol-sessions, {unseen:,} unseen; {asked.epochs} epochs", heads, table)
+    unseen = int(exchange.unseen_N.sum())
+    measure.show(f"{len(exchange.rows):,} symbol-sessions, {unseen:,} unseen; {options.epochs} epochs", heads, table)
 
 
 if __name__ == "__main__":
