@@ -1,4 +1,4 @@
-"""How soon a fresh process answers through Feast: import, `FeatureStore`, first online read, first frame.
+"""Time of a fresh process to its first answers through Feast: import, `FeatureStore`, online read, frame.
 
 Run `python benchmarks/bench_cold_start.py [--runs 3]`. The peer, in the same run, is Feast's own
 `FeatureStore(repo_path)` on the same configuration, registry (SQL) and stores, so the difference is our work before and

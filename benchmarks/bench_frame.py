@@ -1,10 +1,10 @@
 """Point-in-time frames: through Feast, our engine alone, and the floor: a hand-written Polars as-of join.
 
 Run `python benchmarks/bench_frame.py [--symbols 5300] [--sessions 60] [--shuffled] [--large]`. Every way reads the same
-files; its answer is compared with the floor's. Seconds: the shortest of some runs in turns, in one process, so that a
-busy moment of the machine hits all. Memory: in a process of its own; the peak less what it held before the call (the
-libraries and the entity rows), over the bytes of the answer. Feast's own DuckDB store runs where `duckdb` is installed
-(`.venv-feast/bin/python`), beside the others, in a process that is ended where it takes more than it may.
+files, and its answer is compared with the floor's. Seconds: the shortest of several interleaved runs in one process, so
+that a busy moment of the machine affects all ways. Memory: in a separate process, the peak minus the memory before the
+call (libraries and entity rows), over the bytes of the answer. Feast's own DuckDB store runs beside the others if
+`duckdb` is installed (`.venv-feast/bin/python`), in a process with limits on memory and time.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ import measure
 import polars as pl
 
 FLOOR, PEER = "Polars as-of join", "Feast on DuckDB"
-PEER_MAY = 16e9, 300  # bytes of addresses beyond its start, and seconds
+PEER_LIMITS = 16e9, 300  # bytes of address space beyond the start, and seconds
 TTL = timedelta(days=10)
 CASES = ((5300, 60, 158),)
 LARGE = ((5300, 250, 158), (5300, 250, 286))
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the files lie, and whether the 128 of the fingerprint are asked for beside the 158."""
+class Setup:
+    """Folder of the files, and whether the frame has the fingerprint's 128 numbers beside the 158 factors."""
 
     root: Path
     fingerprints: bool
-    ordered: bool = True  # or the entity rows lie in no order, and one in a hundred is of an unknown symbol
+    ordered: bool = True  # else entity rows are shuffled and one in a hundred has an unknown symbol
 
     @property
     def entities(self) -> pl.DataFrame:
@@ -56,59 +56,62 @@ class Place:
         return sorted(map(str, (self.root / "lake" / table).glob("**/*.parquet")))
 
 
-# --- the ways: each gives a call that makes the frame anew ------------------------------------------------------
-def polars_as_of(place: Place) -> Callable[[], pl.DataFrame]:
-    """Floor: as a careful person writes it. Files and entities lie in order of time; that what is found was known is
-    checked afterwards, which is enough where every row has one version, known by then.
+# --- the ways: functions that return a call which builds the frame
+# ------------------------------------------------------
+def polars_as_of(setup: Setup) -> Callable[[], pl.DataFrame]:
+    """Return the floor, a careful hand-written as-of join.
+
+    Files and entities are in order of time. The check that every row was known comes after the join, which is enough
+    because every row has one version, known in time.
     """
     return _by_hand(
-        place,
-        lambda rows, stored, keys: _known(
+        setup,
+        lambda rows, stored, keys: _checked(
             rows.join_asof(stored, on="event_timestamp", by=keys, tolerance=TTL, check_sortedness=False)
         ),
     )
 
 
-def _known(rows: pl.DataFrame) -> pl.DataFrame:
+def _checked(rows: pl.DataFrame) -> pl.DataFrame:
     if rows.select((pl.col("created_timestamp") > pl.col("known_at")).any()).item():
         raise AssertionError("a row was not known yet: one clock is not enough")
     return rows.drop("created_timestamp")
 
 
-def polars_exact(place: Place) -> Callable[[], pl.DataFrame]:
-    """Below the floor: no question of time at all, the same keys and moments."""
+def polars_exact(setup: Setup) -> Callable[[], pl.DataFrame]:
+    """Return less than the floor: a join on equal keys and moments, without any as-of logic."""
     return _by_hand(
-        place,
-        lambda rows, stored, keys: _known(
+        setup,
+        lambda rows, stored, keys: _checked(
             rows.join(stored, on=["event_timestamp", *keys], how="left", maintain_order="left")
         ),
     )
 
 
-def _by_hand(place: Place, join: Callable[[pl.DataFrame, pl.DataFrame, list[str]], pl.DataFrame]) -> Any:
-    entities = place.entities
+def _by_hand(setup: Setup, join: Callable[[pl.DataFrame, pl.DataFrame, list[str]], pl.DataFrame]) -> Any:
+    entities = setup.entities
 
     def call() -> pl.DataFrame:
-        rows = entities if place.ordered else entities.with_row_index("_asked").sort("event_timestamp")
-        for table in place.tables:
-            stored = pl.read_parquet(place.files(table), hive_partitioning=False)
+        rows = entities if setup.ordered else entities.with_row_index("_position").sort("event_timestamp")
+        for table in setup.tables:
+            stored = pl.read_parquet(setup.files(table), hive_partitioning=False)
             rows = join(rows, stored, [key for key in ("symbol", "vintage") if key in stored.columns])
-        return rows if place.ordered else rows.sort("_asked").drop("_asked")
+        return rows if setup.ordered else rows.sort("_position").drop("_position")
 
     return call
 
 
-def engine(place: Place) -> Callable[[], pl.DataFrame]:
-    """Ours, without Feast: two clocks, page checksums verified."""
+def engine(setup: Setup) -> Callable[[], pl.DataFrame]:
+    """Return our engine without Feast: two clocks, verified page checksums."""
     import wide
 
     from fpm.store.frames import point_in_time
     from fpm.store.frames.entities import Question, Serving, check_columns, clocks
     from fpm.store.lake.files import Lake
 
-    entities, lake = place.entities, Lake(place.root / "lake", place.root / "staging")
+    entities, lake = setup.entities, Lake(setup.root / "lake", setup.root / "staging")
     servings = [Serving("wide", {"symbol": "symbol"}, {name: name for name in wide.COLUMNS}, TTL)]
-    if place.fingerprints:
+    if setup.fingerprints:
         keys = {"symbol": "symbol", "vintage": "vintage"}
         servings.append(Serving("fingerprints", keys, {"fingerprint": "fingerprint"}, TTL))
 
@@ -119,30 +122,30 @@ def engine(place: Place) -> Callable[[], pl.DataFrame]:
     return call
 
 
-def feast(place: Place) -> Callable[[], Any]:
-    """Ours, as a user asks for it: `get_historical_features` over our offline store, for Arrow."""
-    return _feast(place, _ours(place), place.entities)
+def feast(setup: Setup) -> Callable[[], Any]:
+    """Return a user's call: `get_historical_features` over our offline store, to Arrow."""
+    return _feast(setup, _ours(setup), setup.entities)
 
 
-def feast_pandas(place: Place) -> Callable[[], Any]:
-    """The same with pandas entities, whose moments Feast converts first."""
-    return _feast(place, _ours(place), place.entities.to_pandas())
+def feast_pandas(setup: Setup) -> Callable[[], Any]:
+    """Return the same call with pandas entities, whose timestamps Feast converts first."""
+    return _feast(setup, _ours(setup), setup.entities.to_pandas())
 
 
-def _ours(place: Place) -> dict[str, str]:
-    return {"type": "fpm.store.frames.offline_store.FpmOfflineStore", "lake": str(place.root / "lake")}
+def _ours(setup: Setup) -> dict[str, str]:
+    return {"type": "fpm.store.frames.offline_store.FpmOfflineStore", "lake": str(setup.root / "lake")}
 
 
-def feast_duckdb(place: Place) -> Callable[[], Any]:
-    """Feast's own DuckDB store on the same files; it has one clock."""
-    return _feast(place, {"type": "duckdb"}, place.entities.drop("known_at").to_pandas())
+def feast_duckdb(setup: Setup) -> Callable[[], Any]:
+    """Return Feast's own DuckDB store on the same files; it has one clock."""
+    return _feast(setup, {"type": "duckdb"}, setup.entities.drop("known_at").to_pandas())
 
 
-def _feast(place: Place, offline: dict[str, str], entities: Any) -> Callable[[], Any]:
+def _feast(setup: Setup, offline: dict[str, str], entities: Any) -> Callable[[], Any]:
     import wide
     from feast import FeatureStore, RepoConfig
 
-    scratch = Path(tempfile.mkdtemp(dir=place.root))
+    scratch = Path(tempfile.mkdtemp(dir=setup.root))
     config = RepoConfig(
         project="benchmark",
         provider="local",
@@ -152,13 +155,13 @@ def _feast(place: Place, offline: dict[str, str], entities: Any) -> Callable[[],
         entity_key_serialization_version=3,
     )
     store = FeatureStore(config=config, repo_path=scratch)
-    folders = None if "lake" in offline else {table: place.root / "lake" / table for table in place.tables}
+    folders = None if "lake" in offline else {table: setup.root / "lake" / table for table in setup.tables}
     store.apply(wide.definitions(folders))
-    asked = [f"wide:{name}" for name in wide.COLUMNS] + ["fingerprints:fingerprint"][: place.fingerprints]
-    return lambda: store.get_historical_features(entity_df=entities, features=asked).to_arrow()
+    names = [f"wide:{name}" for name in wide.COLUMNS] + ["fingerprints:fingerprint"][: setup.fingerprints]
+    return lambda: store.get_historical_features(entity_df=entities, features=names).to_arrow()
 
 
-WAYS: dict[str, Callable[[Place], Callable[[], Any]]] = {
+WAYS: dict[str, Callable[[Setup], Callable[[], Any]]] = {
     "exact-key join": polars_exact,
     FLOOR: polars_as_of,
     "our engine": engine,
@@ -168,26 +171,27 @@ WAYS: dict[str, Callable[[Place], Callable[[], Any]]] = {
 }
 
 
-# --- one process each -------------------------------------------------------------------------------------------
-def generate(place: Place, symbols: int, sessions: int) -> dict[str, Any]:
-    """The lake, and one entity row for every symbol and session, known at the cut-off."""
+# --- one process per measurement
+# -------------------------------------------------------------------------------------------
+def generate(setup: Setup, symbols: int, sessions: int) -> dict[str, Any]:
+    """Write the lake and one entity row per symbol and session, known at the cut-off."""
     import wide
 
     from fpm.store.lake.files import Lake
 
     names = wide.symbols(symbols)
-    wide.fill(Lake(place.root / "lake", place.root / "staging"), sessions, names, place.fingerprints)
-    pl.concat(wide.entities(day, names, place.fingerprints) for day in wide.days(sessions)).write_parquet(
-        place.root / "entities.parquet"
+    wide.fill(Lake(setup.root / "lake", setup.root / "staging"), sessions, names, setup.fingerprints)
+    pl.concat(wide.entities(day, names, setup.fingerprints) for day in wide.days(sessions)).write_parquet(
+        setup.root / "entities.parquet"
     )
     return {}
 
 
-def measured(place: Place, way: str) -> dict[str, Any]:
-    """Seconds and peak megabytes of the first run, and what came out."""
-    call = WAYS[way](place)
+def measured(setup: Setup, way: str) -> dict[str, Any]:
+    """Return seconds and peak megabytes of the first run, and size and checksum of its answer."""
+    call = WAYS[way](setup)
     if way == PEER:
-        bounded()
+        limit_resources()
     measure.reset_peak()
     before = measure.resident("VmRSS")
     answers: list[Any] = []
@@ -202,17 +206,17 @@ def measured(place: Place, way: str) -> dict[str, Any]:
     }
 
 
-def bounded() -> None:
-    """This process ends where it asks for more memory or processor time than the peer may."""
+def limit_resources() -> None:
+    """Limit the memory and the processor time of this process to those of the peer."""
     used = measure.resident("VmSize") * measure.MEGABYTE
-    resource.setrlimit(resource.RLIMIT_AS, (int(used + PEER_MAY[0]),) * 2)
-    resource.setrlimit(resource.RLIMIT_CPU, (2 * PEER_MAY[1],) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (int(used + PEER_LIMITS[0]),) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (2 * PEER_LIMITS[1],) * 2)
 
 
-def timed(place: Place, repeats: int) -> dict[str, Any]:
-    """Every way of ours and the floor's: shortest wall time and processor time, in turns."""
+def timed(setup: Setup, repeats: int) -> dict[str, Any]:
+    """Return the shortest wall time and processor time of every way but the peer's, in interleaved runs."""
     best: dict[str, tuple[float, float]] = {}
-    calls = {way: make(place) for way, make in WAYS.items() if way != PEER}
+    calls = {way: make(setup) for way, make in WAYS.items() if way != PEER}
     for _ in range(repeats):
         for way, call in calls.items():
             busy = time.process_time()
@@ -227,7 +231,7 @@ def answer_size(answer: Any) -> int:
 
 
 def checksum(answer: pl.DataFrame) -> float:
-    """Of some values, each weighted by its place: rows in another order would tell."""
+    """Return a sum of some columns weighted by row position, which depends on the order of rows."""
     total = 0.0
     for name in ("factor_000", "factor_157", "fingerprint"):
         if name in answer.columns:
@@ -246,21 +250,21 @@ def compare(symbols: int, sessions: int, width: int, shuffled: bool) -> None:
 
 def show(where: Sequence[object], rows: int, width: int) -> None:
     ways = [way for way in WAYS if way != PEER or importlib.util.find_spec("duckdb")]
-    told = {way: _told(where, way) for way in ways}
+    results = {way: _result(where, way) for way in ways}
     best = measure.in_process(__file__, *where, "--timed", 5 if rows < 500_000 else 3)
-    floor = told[FLOOR]
+    floor = results[FLOOR]
     assert floor is not None
     measure.show(
         f"point-in-time frame, {rows:,} rows x {width} ({floor['bytes']:.0f} MB)",
         ["way", "seconds", f"x {FLOOR}", "CPU seconds", "x", "added MB", "added / answer", "same rows in order"],
-        [row(way, one, floor, best) for way, one in told.items()],
+        [row(way, one, floor, best) for way, one in results.items()],
     )
-    if PEER not in told:
+    if PEER not in results:
         print(f"{PEER}: duckdb is not installed, not run")
 
 
-def _told(where: Sequence[object], way: str) -> dict[str, Any] | None:
-    """None where the peer was ended."""
+def _result(where: Sequence[object], way: str) -> dict[str, Any] | None:
+    """Return one way's measurements; None if the peer hit its limits."""
     try:
         return measure.in_process(__file__, *where, "--way", way)
     except subprocess.CalledProcessError:
@@ -271,7 +275,7 @@ def _told(where: Sequence[object], way: str) -> dict[str, Any] | None:
 
 def row(way: str, one: dict[str, Any] | None, floor: dict[str, Any], best: dict[str, Any]) -> list[object]:
     if one is None:
-        return [way, f"ended beyond {PEER_MAY[0] / 1e9:.0f} GB or {PEER_MAY[1]} s", *[""] * 6]
+        return [way, f"ended beyond {PEER_LIMITS[0] / 1e9:.0f} GB or {PEER_LIMITS[1]} s", *[""] * 6]
     same = abs(one["checksum"] - floor["checksum"]) <= 1e-9 * abs(floor["checksum"])
     spent, busy = best.get(way, (one["seconds"], float("nan")))
     figures = spent, spent / best[FLOOR][0], busy, busy / best[FLOOR][1], one["added"], one["added"] / one["bytes"]
@@ -288,19 +292,19 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--timed", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.root is not None:
-        place = Place(asked.root, asked.width == 286, not asked.shuffled)
-        print(json.dumps(_done(place, asked)))
+    options = parser.parse_args()
+    if options.root is not None:
+        setup = Setup(options.root, options.width == 286, not options.shuffled)
+        print(json.dumps(_measurement(setup, options)))
         return
-    for symbols, sessions, width in LARGE if asked.large else CASES:
-        compare(asked.symbols or symbols, asked.sessions or sessions, asked.width or width, asked.shuffled)
+    for symbols, sessions, width in LARGE if options.large else CASES:
+        compare(options.symbols or symbols, options.sessions or sessions, options.width or width, options.shuffled)
 
 
-def _done(place: Place, asked: argparse.Namespace) -> dict[str, Any]:
-    if asked.way:
-        return measured(place, asked.way)
-    return timed(place, asked.timed) if asked.timed else generate(place, asked.symbols, asked.sessions)
+def _measurement(setup: Setup, options: argparse.Namespace) -> dict[str, Any]:
+    if options.way:
+        return measured(setup, options.way)
+    return timed(setup, options.timed) if options.timed else generate(setup, options.symbols, options.sessions)
 
 
 if __name__ == "__main__":

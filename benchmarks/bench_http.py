@@ -1,9 +1,9 @@
 """Online features over HTTP, on loopback: `fpm serve` beside Feast's own feature server on its own Postgres store.
 
-Run `python benchmarks/bench_http.py [--symbols 530] [--clients 4]`. Both servers have one process, the same rows of
-the published factors and fingerprints, the same embedded Postgres, and are warm. Ours checks a token and the request,
-reads as the reader from the serving views, and says which publication an answer is of, which takes two more queries;
-Feast's does none of it. Floor: psycopg, the same rows by one statement, without any HTTP.
+Run `python benchmarks/bench_http.py [--symbols 530] [--clients 4]`. Both servers have one process, the same rows of the
+published factors and fingerprints, the same embedded Postgres, and are warm. Ours checks a token and the request, reads
+as the reader from the serving views, and names the publication of an answer, which takes two more queries; Feast's does
+none of this. Floor: psycopg, the same rows by one statement, without HTTP.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -35,14 +35,14 @@ VINTAGE = "benchmark"
 
 @dataclass(frozen=True)
 class Server:
-    """An address and a token ("" where none is asked for)."""
+    """A port and a token, "" for a server without one."""
 
     port: int
     token: str = ""
 
-    def asker(self, asked: dict[str, Any]) -> Callable[[], bytes]:
-        """A client with one connection; each call is one request. Raises RuntimeError for any answer but 200."""
-        line, body = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60), json.dumps(asked).encode()
+    def client(self, request: dict[str, Any]) -> Callable[[], bytes]:
+        """Return a client with one connection; a call sends the request. Raises RuntimeError for any status but 200."""
+        line, body = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60), json.dumps(request).encode()
         headers = {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
 
         def ask() -> bytes:
@@ -80,22 +80,20 @@ def ours(home: Path) -> Iterator[Server]:
     )
     try:
         assert process.stdout is not None
-        told = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
-        yield Server(int(told["url"].rpartition(":")[2]), Path(told["token_file"]).read_text().strip())
+        answer = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
+        yield Server(int(answer["url"].rpartition(":")[2]), Path(answer["token_file"]).read_text().strip())
     finally:
         process.terminate()
         process.wait()
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    while True:
-        if process.poll() is not None:
-            raise RuntimeError("Feast's server ended")
-        try:
+    while process.poll() is None:
+        with suppress(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port)).close()
             return
-        except ConnectionRefusedError:
-            time.sleep(0.2)
+        time.sleep(0.2)
+    raise RuntimeError("Feast's server ended")
 
 
 # --- the data -----------------------------------------------------------------------------------------------------
@@ -119,7 +117,7 @@ def frames(symbols: int, clocks: dict[str, Any]) -> dict[str, pl.DataFrame]:
 
 
 def prepare(home: Path, stock: Path, symbols: int) -> str:
-    """Both stores filled; returns the owner's connection string."""
+    """Fill both stores; returns the owner's connection string."""
     import yaml
     from feast import FeatureStore
 
@@ -133,12 +131,12 @@ def prepare(home: Path, stock: Path, symbols: int) -> str:
     from fpm.store.settings import Settings
 
     settings = Settings(home=home, market="cn", preset="default", log_level="error")
-    stores, of = open_stores(settings), market("cn")
+    stores, cn = open_stores(settings), market("cn")
     stores.ledger.decide("market", "cn")
     features.apply(settings)
     day = date(2024, 12, 2)
-    made = frames(symbols, {"event_timestamp": close(of, day), "created_timestamp": cut_off(of, day)})
-    publish_online(Publication(day, tuple(made), 0, "0", VINTAGE, "benchmark"), made, stores)
+    rows = frames(symbols, {"event_timestamp": close(cn, day), "created_timestamp": cut_off(cn, day)})
+    publish_online(Publication(day, tuple(rows), 0, "0", VINTAGE, "benchmark"), rows, stores)
     stores.ledger.close()
     server = ensure_server(settings)
     stock.mkdir()
@@ -163,7 +161,7 @@ def prepare(home: Path, stock: Path, symbols: int) -> str:
     (stock / "feature_store.yaml").write_text(yaml.safe_dump(configured))
     store = FeatureStore(repo_path=str(stock))
     store.apply([*definitions.ENTITIES.values(), definitions.daily_factors, definitions.fingerprints])
-    for view, frame in made.items():
+    for view, frame in rows.items():
         store.write_to_online_store(view, frame.to_pandas())
     return server.dsn
 
@@ -175,26 +173,26 @@ def compare(dsn: str, servers: dict[str, Server], symbols: int, clients: int) ->
     columns = [name for name, kind in DAILY_FACTORS_TABLE.columns.items() if name not in TABLES["daily_factors"].keys]
     names = [f"{number:06d}.SZ" for number in range(symbols)]
     for count in (1, 100):
-        asked = {
+        request = {
             "features": [*(f"daily_factors:{name}" for name in columns), "fingerprints:fingerprint"],
             "entities": {"symbol": names[:count], "vintage": [VINTAGE] * count},
         }
         spent: dict[str, list[float]] = {"psycopg (floor)": _timed(_raw(dsn, columns, names[:count]), 200)}
         for name, server in servers.items():
-            ask = server.asker(asked)
+            ask = server.client(request)
             for _ in range(20):
                 ask()
             spent[name] = _timed(ask, 200)
-        rates = {name: _rate(server, asked, clients, 3.0) for name, server in servers.items()}
+        rates = {name: _rate(server, request, clients, 3.0) for name, server in servers.items()}
         theirs = float(np.quantile(spent["Feast's own server"], 0.5))
         rows = [
             [
                 name,
-                *(1e3 * float(np.quantile(each, q)) for q in (0.5, 0.99)),
-                float(np.quantile(each, 0.5)) / theirs,
+                *(1e3 * float(np.quantile(seconds, q)) for q in (0.5, 0.99)),
+                float(np.quantile(seconds, 0.5)) / theirs,
                 rates.get(name, ""),
             ]
-            for name, each in spent.items()
+            for name, seconds in spent.items()
         ]
         measure.show(
             f"HTTP, {count} keys x ({len(columns)} + 128)",
@@ -207,12 +205,12 @@ def _timed(call: Callable[[], Any], repeats: int) -> list[float]:
     return [measure.seconds(call, 1) for _ in range(repeats)]
 
 
-def _rate(server: Server, asked: dict[str, Any], clients: int, seconds: float) -> float:
-    """Answers a second for so many clients that ask without a pause."""
+def _rate(server: Server, request: dict[str, Any], clients: int, seconds: float) -> float:
+    """Return the answers per second to `clients` that send requests without a pause."""
     end, counts = time.monotonic() + seconds, [0] * clients
 
     def hammer(client: int) -> None:
-        ask = server.asker(asked)
+        ask = server.client(request)
         while time.monotonic() < end:
             ask()
             counts[client] += 1
@@ -227,9 +225,9 @@ def _rate(server: Server, asked: dict[str, Any], clients: int, seconds: float) -
 
 def _raw(dsn: str, columns: list[str], names: list[str]) -> Callable[[], Any]:
     connection = psycopg.connect(dsn, autocommit=True)
-    chosen = ", ".join(f'f."{name}"' for name in columns)
+    selected = ", ".join(f'f."{name}"' for name in columns)
     statement: Any = (
-        f"SELECT {chosen}, p.fingerprint FROM serving.daily_factors f JOIN serving.fingerprints p USING (symbol) "
+        f"SELECT {selected}, p.fingerprint FROM serving.daily_factors f JOIN serving.fingerprints p USING (symbol) "
         "WHERE symbol = ANY(%s)"
     )
 
@@ -244,16 +242,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--symbols", type=int, default=530)
     parser.add_argument("--clients", type=int, default=4)
-    given = parser.parse_args()
+    options = parser.parse_args()
     from fpm.store.postgres.server import stop_server
     from fpm.store.settings import Settings
 
     with tempfile.TemporaryDirectory(prefix="bench-http-") as folder:
         home, stock = Path(folder) / "home", Path(folder) / "stock"
         try:
-            dsn = prepare(home, stock, given.symbols)
+            dsn = prepare(home, stock, options.symbols)
             with feasts(stock) as theirs, ours(home) as own:
-                compare(dsn, {"Feast's own server": theirs, "fpm serve": own}, given.symbols, given.clients)
+                compare(dsn, {"Feast's own server": theirs, "fpm serve": own}, options.symbols, options.clients)
         finally:
             stop_server(Settings(home=home))
 

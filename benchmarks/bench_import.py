@@ -1,4 +1,4 @@
-"""How soon `fpm --help` answers, and that nothing heavy is loaded for it.
+"""Time of `fpm --help`, and a check that it loads no heavy package.
 
 Run `python benchmarks/bench_import.py`. Floor: a Python that does nothing. For scale: `import feast`, `import torch`.
 """
@@ -26,7 +26,7 @@ def python(program: str) -> None:
 
 
 def loaded() -> list[str]:
-    """The heavy packages that `fpm --help` loads."""
+    """Return the heavy packages that `fpm --help` loads."""
     done = subprocess.run([sys.executable, "-c", LOADED], check=True, stdout=subprocess.PIPE, text=True)
     names = set(json.loads(done.stdout.splitlines()[-1]))
     return [name for name in HEAVY if name in names]
@@ -42,11 +42,11 @@ def main() -> None:
     for name in ("import feast", "import torch"):
         spent[name] = measure.seconds(lambda name=name: python(name), 1)
     floor = spent["python -c pass"]
-    rows = [[name, each, each / floor] for name, each in spent.items()]
+    rows = [[name, seconds, seconds / floor] for name, seconds in spent.items()]
     measure.show("start", ["program", "seconds", "x python"], rows)
-    found = loaded()
-    print(f"loaded by fpm --help: {', '.join(found) or 'none of ' + ', '.join(HEAVY)}")
-    if forbidden := [name for name in FORBIDDEN if name in found]:
+    heavy = loaded()
+    print(f"loaded by fpm --help: {', '.join(heavy) or 'none of ' + ', '.join(HEAVY)}")
+    if forbidden := [name for name in FORBIDDEN if name in heavy]:
         sys.exit(f"{forbidden} must not be loaded for --help")
 
 

@@ -1,10 +1,10 @@
-"""Minute features of one whole session, against moving the same bytes without computing anything.
+"""Minute features of one whole session, against reading and writing the same bytes without any computation.
 
-Run `python benchmarks/bench_minute_features.py [--symbols 1500] [--large]`; `--large` is a whole market of 5,300.
-By itself: a night's; one of many: a backfill's, which has the memory of the session before.
-Floor: the session's stored bars read from the lake, and the result, already made, written to it. Ours: the same with
-the features computed between. Scales and slot medians are given: they come from earlier sessions. Then the whole job
-through the runner on a small deployment (ledger, inputs, history, fsync), against reading and writing its files.
+Run `python benchmarks/bench_minute_features.py [--symbols 1500] [--large]`; `--large` is a whole market of 5,300. By
+itself: as in a night; one of many: as in a backfill, which reuses the memory of the session before. Floor: read the
+session's stored bars from the lake and write a ready result. Ours: the same with the computation between them; scales
+and slot medians are inputs, because they come from earlier sessions. Then the whole job through the runner on a small
+deployment (ledger, inputs, history, fsync), against reading and writing its files.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Session:
 
 
 def generated(day: date, symbols: int, seed: int) -> Session:
-    """Prices that wander in ticks, lots that cluster; one minute in ten does not trade."""
+    """Generate random walks of prices in ticks and skewed volumes in lots; one minute in ten has no trade."""
     rng, slots = np.random.default_rng([seed, day.toordinal()]), len(MARKET.slots)
     names = pl.Series("symbol", [f"{600000 + i}.SH" for i in range(symbols)])
     shape = (symbols, slots)
@@ -102,7 +102,7 @@ FLOOR = "read and write (floor)"
 
 # --- one session ------------------------------------------------------------------------------------------------
 def features(minutes: pl.DataFrame, daily: pl.DataFrame) -> pl.DataFrame:
-    """What the job computes of the session itself."""
+    """Compute the job's result from the session itself."""
     dense = grid(minutes, MARKET, PROFILE.view)
     shape = dense.traded_ST.shape
     rng = np.random.default_rng(0)
@@ -111,31 +111,31 @@ def features(minutes: pl.DataFrame, daily: pl.DataFrame) -> pl.DataFrame:
     return minute_features(dense, standardise(raw_STF, scales_SF, PROFILE), PROFILE)
 
 
-def compare_session(folder: Path, of: Session) -> None:
+def compare_session(folder: Path, session: Session) -> None:
     lake = Lake(folder / "lake", folder / "staging")
-    raw = lake.relative("minute_bars", of.day)
-    lake.stage("minute_bars", stamped(of.minutes, of.day), raw, lake.root)
-    result = features(of.minutes, of.daily)
+    raw = lake.relative("minute_bars", session.day)
+    lake.stage("minute_bars", stamped(session.minutes, session.day), raw, lake.root)
+    result = features(session.minutes, session.daily)
 
     def read() -> pl.DataFrame:
         return decode(lake.root / raw)
 
     def write(frame: pl.DataFrame) -> None:
-        relative = lake.relative("minute_features", of.day)
-        lake.stage("minute_features", stamped(frame, of.day), relative, lake.staging)
+        relative = lake.relative("minute_features", session.day)
+        lake.stage("minute_features", stamped(frame, session.day), relative, lake.staging)
 
     calls: dict[str, Callable[[], object]] = {
         FLOOR: lambda: (read(), write(result)),
-        "read, compute, write": lambda: write(features(read(), of.daily)),
-        "compute alone": lambda: features(of.minutes, of.daily),
+        "read, compute, write": lambda: write(features(read(), session.daily)),
+        "compute alone": lambda: features(session.minutes, session.daily),
     }
     alone = measure.interleaved({name: memory_reuse()(call) for name, call in calls.items()}, 2)
     with memory_reuse():
-        of_many = measure.interleaved(calls, 2)
+        repeated = measure.interleaved(calls, 2)
     measure.show(
-        f"minute features, one session of {of.symbols:,} x {MARKET.view_size(PROFILE.view)}",
+        f"minute features, one session of {session.symbols:,} x {MARKET.view_size(PROFILE.view)}",
         ["way", "by itself s", "x floor", "one of many s", "x floor"],
-        [[way, alone[way], alone[way] / alone[FLOOR], of_many[way], of_many[way] / of_many[FLOOR]] for way in calls],
+        [[way, alone[way], alone[way] / alone[FLOOR], repeated[way], repeated[way] / repeated[FLOOR]] for way in calls],
     )
 
 
@@ -145,8 +145,9 @@ def compare_job(folder: Path, symbols: int) -> None:
     days = sessions.next_sessions(MARKET, FIRST, history + 3)
     with deployment(folder) as stores:
         for day in days:
-            of = generated(day, symbols, seed=1)
-            publish_frames("bars", day, {"minute_bars": of.minutes, "daily_bars": of.daily}, stores)
+            session = generated(day, symbols, seed=1)
+            tables = {"minute_bars": session.minutes, "daily_bars": session.daily}
+            publish_frames("bars", day, tables, stores)
         for day in days[:-1]:
             run_job(totals_job, day, stores)
         spent = [measure.seconds(partial(run, stores, day), 1) for day in days[-3:]]
@@ -155,23 +156,23 @@ def compare_job(folder: Path, symbols: int) -> None:
     measure.show(
         f"the whole job, {symbols} symbols, medians of {history} sessions",
         ["way", "seconds", "x floor"],
-        [[way, each, each / floor] for way, each in rows],
+        [[way, seconds, seconds / floor] for way, seconds in rows],
     )
 
 
 def run(stores: Stores, day: date) -> None:
-    """The job, with nothing decoded before."""
+    """Run the job without any file decoded before."""
     outcome = run_job(features_job, day, replace(stores, lake=Lake(stores.lake.root, stores.lake.staging)))
     if outcome.status != "published":
         raise RuntimeError(outcome)
 
 
 def move(stores: Stores, day: date, history: int) -> None:
-    """Every file the job reads, read, and its result written again, without the runner."""
+    """Read every file that the job reads and write its result again, without the runner."""
     lake = stores.lake
-    for each in sessions.previous_sessions(MARKET, day, history):
-        decode(lake.root / lake.relative("minute_bars", each), [*MEDIAN_INPUTS, *CLOCKS])
-        decode(lake.root / lake.relative("session_totals", each))
+    for earlier in sessions.previous_sessions(MARKET, day, history):
+        decode(lake.root / lake.relative("minute_bars", earlier), [*MEDIAN_INPUTS, *CLOCKS])
+        decode(lake.root / lake.relative("session_totals", earlier))
     for table in ("minute_bars", "daily_bars"):
         decode(lake.root / lake.relative(table, day))
     relative = lake.relative("minute_features", day)
@@ -194,9 +195,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--symbols", type=int, default=1500)
     parser.add_argument("--large", action="store_true", help="a whole market of 5,300")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-minute-features-") as folder:
-        compare_session(Path(folder), generated(FIRST, 5300 if asked.large else asked.symbols, seed=0))
+        compare_session(Path(folder), generated(FIRST, 5300 if options.large else options.symbols, seed=0))
         compare_job(Path(folder), SMALL)
 
 

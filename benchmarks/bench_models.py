@@ -1,8 +1,8 @@
-"""The two networks on one thread, in single precision: how near to the machine, and to torch's own.
+"""Speed of the two networks on one thread in single precision, relative to the machine and to torch's own layers.
 
-Run `python benchmarks/bench_models.py [--symbols 192] [--steps 4] [--large]`. Encoder: multiplications of `embed`
-per second over those of a plain 1024 x 1024 matrix product (operations counted by torch). Scorer: training five seeds
-in one batched pass over one seed; one seed over a network of torch.nn.GRU of the same sizes in the same loop.
+Run `python benchmarks/bench_models.py [--symbols 192] [--steps 4] [--large]`. Encoder: operations per second of
+`embed`, counted by torch, over those of a plain 1024 x 1024 matrix product. Scorer: time of five seeds in one batched
+pass over that of one seed, and of one seed over a torch.nn.GRU network of the same sizes in the same loop.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SIDE = 1024
 
 # --- encoder ----------------------------------------------------------------------------------------------------
 def operations(encoder: Encoder, config: EncoderConfig) -> float:
-    """Of the matrix products and attention for one symbol's session."""
+    """Return the operations of matrix products and attention for one symbol's session."""
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
         encoder(torch.randn(2, config.slots, FEATURE_COUNT))
@@ -58,7 +58,7 @@ def compare_encoder(symbols: int) -> None:
 # --- scorer -----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Sessions:
-    """So many sessions of random symbols, as `fit` takes them; no validation."""
+    """Sessions of random symbols as batches for `fit`, without validation."""
 
     batches: tuple[Batch, ...]
 
@@ -66,7 +66,7 @@ class Sessions:
     def steps(self) -> int:
         return len(self.batches)
 
-    def train(self, epoch: int) -> Iterator[Batch]:
+    def train(self, _epoch: int) -> Iterator[Batch]:
         return iter(self.batches)
 
     def validation(self) -> Iterator[Batch]:
@@ -84,7 +84,7 @@ def generated(config: ScorerConfig, steps: int) -> Sessions:
 
 
 class TorchScorer(nn.Module):
-    """The dual stream of torch's own parts: what anyone would write for one seed."""
+    """The dual stream for one seed, written with torch's own layers."""
 
     def __init__(self, config: ScorerConfig) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class TorchScorer(nn.Module):
 
 
 def train(model: nn.Module, sessions: Sessions) -> None:
-    """One epoch in the package's own loop."""
+    """Train one epoch in the package's own loop."""
 
     def loss(model: nn.Module, batch: Batch) -> Loss:
         assert batch.label_B is not None
@@ -146,11 +146,11 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=192, help="embedded by the encoder")
     parser.add_argument("--steps", type=int, default=4, help="training steps of the scorer")
     parser.add_argument("--large", action="store_true", help="a whole market of 5,300 symbols, 50 steps")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    compare_encoder(5300 if asked.large else asked.symbols)
-    compare_scorer(50 if asked.large else asked.steps)
+    compare_encoder(5300 if options.large else options.symbols)
+    compare_scorer(50 if options.large else options.steps)
 
 
 if __name__ == "__main__":

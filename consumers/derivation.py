@@ -1,8 +1,8 @@
-"""A sample of the published session derived again from its raw bars, compared with what is stored bit for bit.
+"""A sample of the published session derived again from its raw bars and compared with the stored rows bit for bit.
 
-A few symbols, drawn anew each night, go from raw minutes and raw days through the same formulas as the whole market
-did: session totals, minute features, fingerprint, daily factors; each as known at the session's cut-off, and once
-more as known last where a correction came. The scales take the totals of earlier sessions as they are stored.
+A random few symbols per night go from raw minutes and raw days through the same formulas as the whole market did:
+session totals, minute features, fingerprint, daily factors; as known at the session's cut-off, and once more as last
+known where a correction came. The scales use the stored totals of earlier sessions.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ READS = {
     "minute_features": Window(),
     "fingerprints": Window(),
     "daily_factors": Window(),
-    "scores": Window(),  # they name the vintage that was published
+    "scores": Window(),  # name the published vintage
 }
 WRITES = ()
 MODELS = ("scorer",)
@@ -49,7 +49,7 @@ EVENT, CREATED = CLOCKS
 
 
 def run(session: date, stores: Stores) -> None:
-    """Derive the sample again. Raises StoreCorrupt at the first table, symbol and column that is not what is stored."""
+    """Derive the sample again. Raises StoreCorrupt at the first table, symbol and column that differs."""
     vintage, _ = served_models(session, stores.as_of(None))
     moments = _moments(session, vintage, stores.as_of(None))
     for known_at in moments:
@@ -57,18 +57,18 @@ def run(session: date, stores: Stores) -> None:
         symbols = sample(session, then)
         for table, derived in derivation(session, symbols, vintage, then):
             stored = then.read(table, session, vintage=vintage if TABLES[table].by_vintage else None)
-            wrong = first_difference(table, derived, stored.filter(pl.col("symbol").is_in(symbols)))
-            if wrong:
-                raise _refused(session, known_at, wrong)
+            difference = first_difference(table, derived, stored.filter(pl.col("symbol").is_in(symbols)))
+            if difference:
+                raise _not_derivable(session, known_at, difference)
     log.info("sample derived again", session=session.isoformat(), symbols=len(symbols), moments=len(moments))
 
 
 def sample(session: date, stores: Stores, count: int = SYMBOLS) -> list[str]:
-    """Symbols that traded in the session, drawn by the deployment's seed and the session, in order."""
+    """Random symbols that traded in the session, in order; the deployment's seed and the session decide which."""
     daily = stores.read("daily_bars", session, columns=["symbol", "volume"])
     traded = daily.filter(pl.col("volume") > 0)["symbol"].sort().to_list()
-    drawn = np.random.default_rng([stores.settings.seed, session.toordinal()])
-    return sorted(drawn.choice(traded, min(count, len(traded)), replace=False).tolist())
+    rng = np.random.default_rng([stores.settings.seed, session.toordinal()])
+    return sorted(rng.choice(traded, min(count, len(traded)), replace=False).tolist())
 
 
 def derivation(session: date, symbols: list[str], vintage: str, stores: Stores) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -93,10 +93,10 @@ def derivation(session: date, symbols: list[str], vintage: str, stores: Stores) 
 
 def _fingerprints(minutes: pl.DataFrame, vintage: str, stores: Stores) -> pl.DataFrame:
     model = stores.models.load("encoder", vintage)
-    of = load(model.manifest, model.files())
+    encoder = load(model.manifest, model.files())
     symbols, x_STF = from_frame(minutes, stores.profile)
     with deterministic(0):
-        z_SD = of.embed(x_STF) if symbols else np.empty((0, of.encoder.config.width), np.float32)
+        z_SD = encoder.embed(x_STF) if symbols else np.empty((0, encoder.encoder.config.width), np.float32)
     return pl.DataFrame({"symbol": pl.Series(symbols, dtype=pl.String), "vintage": vintage}).with_columns(
         pl.Series("fingerprint", z_SD, dtype=pl.Array(pl.Float32, z_SD.shape[1]))
     )
@@ -106,8 +106,8 @@ def first_difference(table: str, derived: pl.DataFrame, stored: pl.DataFrame) ->
     """The first symbol and column in which the rows differ by a bit, in words; None where there is none."""
     keys = list(TABLES[table].keys)
     stored = standing(table, stored).drop("session", *CLOCKS).sort(keys)
-    if lone := set(derived.columns) ^ set(stored.columns):
-        return f"{table} has another column {min(lone)}"
+    if others := set(derived.columns) ^ set(stored.columns):
+        return f"{table} has another column {min(others)}"
     derived = derived.cast(stored.schema).sort(keys)
     for rows, others, words in ((derived, stored, "is not stored"), (stored, derived, "cannot be derived")):
         alone = rows.join(others, on=keys, how="anti", maintain_order="left")
@@ -116,16 +116,16 @@ def first_difference(table: str, derived: pl.DataFrame, stored: pl.DataFrame) ->
     differing = pl.DataFrame(
         _bits(derived[name]).ne_missing(_bits(stored[name])).alias(name) for name in stored.columns
     )
-    rows_wrong = differing.select(pl.any_horizontal(pl.all())).to_series().arg_true()
-    if rows_wrong.is_empty():
+    positions = differing.select(pl.any_horizontal(pl.all())).to_series().arg_true()
+    if positions.is_empty():
         return None
-    row = int(rows_wrong[0])
+    row = int(positions[0])
     column = next(name for name in differing.columns if differing[name][row])
     return f"{table} of {stored['symbol'][row]} differs in {column}"
 
 
 def _bits(column: pl.Series) -> pl.Series:
-    """Every cell as its bytes: 0.0 is not -0.0, and what is not there is the one NaN."""
+    """Every cell as its bytes: 0.0 differs from -0.0, and null counts as NaN."""
     if column.dtype.is_float() or isinstance(column.dtype, pl.Array):
         cells = (column.fill_null(float("nan")) if column.dtype.is_float() else column).to_numpy()
         return pl.Series(column.name, [cell.tobytes() for cell in cells], dtype=pl.Binary)
@@ -142,10 +142,10 @@ def _moments(session: date, vintage: str, stores: Stores) -> list[datetime]:
     return sorted({first, last})
 
 
-def _refused(session: date, known_at: datetime, wrong: str) -> StoreCorrupt:
+def _not_derivable(session: date, known_at: datetime, difference: str) -> StoreCorrupt:
     return StoreCorrupt(
         code="FPM-PUB-220",
-        wrong=f"{session} derived again from raw bars, as known at {known_at.isoformat()}: {wrong}",
+        wrong=f"{session} derived again from raw bars, as known at {known_at.isoformat()}: {difference}",
         effect="nothing was changed; what is online came from it",
         todo="restore the file from a backup, or delete it and run its "
         f"job again, then publish again: fpm nightly --session {session}",

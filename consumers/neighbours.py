@@ -1,4 +1,4 @@
-"""The published session's fingerprints brought under the online index; until then searches are exact."""
+"""Index the published session's fingerprints online; until then searches are exact."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODELS = ("scorer",)  # names the vintage
 
 
 def run(session: date, stores: Stores) -> None:
-    """Index what is online, if it is this session; an older one has nothing to be searched."""
+    """Index the fingerprints online if they are of this session; nobody searches an older one."""
     if published_session(stores) != session:
         words = f"not indexed: {published_session(stores) or 'no session'} is online"
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from consumers.publish import VIEWS, former_fingerprints, offline_views, served_models
+from consumers.publish import VIEWS, former_fingerprints, offline_views, served_models, with_fingerprints
 from fpm.errors import StoreCorrupt
 from fpm.schema import TABLES
 from fpm.store.jobs.inputs import Window
@@ -27,7 +27,7 @@ MODELS = ("scorer",)
 
 @dataclass(frozen=True)
 class Cells:
-    """Values of one column: offline but not online, online but not offline, in both and not the same."""
+    """Counts of one column's values: offline but not online, online but not offline, in both but different."""
 
     missing: int
     extra: int
@@ -36,8 +36,10 @@ class Cells:
 
 @dataclass(frozen=True)
 class Parity:
-    """One view: rows offline, rows missing online, rows only online, cells that differ where a row is in both, and the
-    columns these are in; `cells`: every column's own count over all rows.
+    """The comparison of one view.
+
+    `rows`: rows offline; `missing`: rows not online; `extra`: rows only online; `different`: cells that differ where a
+    row is in both; `columns`: the columns of these cells; `cells`: every column's own counts over all rows.
     """
 
     view: str
@@ -50,9 +52,11 @@ class Parity:
 
     @property
     def equal(self) -> bool:
+        """Whether online equals offline."""
         return not (self.missing or self.extra or self.different)
 
     def to_dict(self) -> dict[str, Any]:
+        """As a JSON document."""
         return asdict(self)
 
 
@@ -62,28 +66,29 @@ def run(session: date, stores: Stores) -> None:
     if online is not None and online > session:
         log.info("a newer session is online", session=session.isoformat(), online=online.isoformat())
         return
-    compared = check(session, stores)
-    wrong = [each for each in compared if not each.equal]
+    views = check(session, stores)
+    wrong = [view for view in views if not view.equal]
     if wrong:
         raise StoreCorrupt(
             code="FPM-PUB-210",
-            wrong=f"online differs from offline at {session}: {', '.join(map(_said, wrong))}",
+            wrong=f"online differs from offline at {session}: {', '.join(map(_words, wrong))}",
             effect="nothing was changed",
             todo=f"publish again: fpm run publish {session}",
         )
-    log.info("online equals offline", session=session.isoformat(), rows=sum(each.rows for each in compared))
+    log.info("online equals offline", session=session.isoformat(), rows=sum(view.rows for view in views))
 
 
 def check(session: date, stores: Stores) -> list[Parity]:
-    """Every view of the session, all symbols and all columns; the former vintage's, too, while it is handed over."""
-    known = stores.as_of(None)
-    vintage, _ = served_models(session, known)
+    """Every view of the session, all symbols and all columns; also the former vintage's, while it is handed over."""
+    latest = stores.as_of(None)
+    vintage, _ = served_models(session, latest)
+    former = with_fingerprints(session, former_vintage(session, vintage, latest), latest)
     views = [
-        compare(view, frame, served(view, known)) for view, frame in offline_views(session, vintage, known).items()
+        compare(view, frame, served(view, latest)) for view, frame in offline_views(session, vintage, latest).items()
     ]
-    offline = former_fingerprints(session, former_vintage(session, vintage, known), known)
-    former = compare("fingerprints", offline, served("fingerprints", known, former=True))
-    return [*views, replace(former, view="former_fingerprints")] if former.rows or former.extra else views
+    offline = former_fingerprints(session, former, latest)
+    beside = compare("fingerprints", offline, served("fingerprints", latest, former=True))
+    return [*views, replace(beside, view="former_fingerprints")] if beside.rows or beside.extra else views
 
 
 def compare(view: str, offline: pl.DataFrame, online: pl.DataFrame) -> Parity:
@@ -107,13 +112,13 @@ def compare(view: str, offline: pl.DataFrame, online: pl.DataFrame) -> Parity:
 
 def _cells(name: str, both: pl.DataFrame, missing: pl.DataFrame, extra: pl.DataFrame) -> Cells:
     left, right = pl.col(name), pl.col(f"{name} online")
-    counted = both.select(
+    counts = both.select(
         missing=(left.is_not_null() & right.is_null()).sum(),
         extra=(left.is_null() & right.is_not_null()).sum(),
         different=left.ne(right).sum(),
     ).row(0)
     of_rows = missing[name].count(), extra[name].count(), 0
-    return Cells(*(int(cells + rows) for cells, rows in zip(counted, of_rows, strict=True)))
+    return Cells(*(int(cells + rows) for cells, rows in zip(counts, of_rows, strict=True)))
 
 
 def _lists(frame: pl.DataFrame) -> pl.DataFrame:
@@ -122,7 +127,7 @@ def _lists(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col(name).arr.to_list() for name in arrays)
 
 
-def _said(wrong: Parity) -> str:
+def _words(wrong: Parity) -> str:
     """Rows first, then every column with a fault: values missing / extra / different."""
     rows = [f"{count} rows {what}" for what, count in (("missing", wrong.missing), ("extra", wrong.extra)) if count]
     columns = [

@@ -35,8 +35,10 @@ MODELS = ("scorer",)  # names the vintage whose fingerprints are needed
 
 @dataclass(frozen=True)
 class PublishConfig:
-    """What a complete session is. `scored`: least share of the symbols that traded, for fingerprints and every stream.
-    `empty`: largest share of empty cells among these symbols' daily factors.
+    """The bounds of a complete session.
+
+    `scored`: least share of the symbols that traded, for fingerprints and every stream. `empty`: largest share of empty
+    cells among these symbols' daily factors.
     """
 
     scored: float = 0.9
@@ -52,54 +54,48 @@ PRESETS = {
 
 
 def run(session: date, stores: Stores) -> None:
-    """Publish what is known of the session now.
-
-    Raises TryLater where it is not complete: what was online stays.
-    """
-    known = stores.as_of(None)
-    vintage, model = served_models(session, known)
-    frames = offline_views(session, vintage, known)
-    _refuse_incomplete(session, frames, known)
-    former = former_vintage(session, vintage, known)
-    frames["fingerprints"] = pl.concat([frames["fingerprints"], former_fingerprints(session, former, known)])
-    attempt = stores.ledger.latest(NAME, session.isoformat())
-    content = _content(session, vintage, former, known)
+    """Publish the session as it is known now. Raises TryLater where it is incomplete: what is online stays."""
+    latest = stores.as_of(None)
+    vintage, model = served_models(session, latest)
+    former = former_vintage(session, vintage, latest)
+    beside = with_fingerprints(session, former, latest)
+    frames = offline_views(session, vintage, latest)
+    _refuse_incomplete(session, frames, latest)
+    frames["fingerprints"] = pl.concat([frames["fingerprints"], former_fingerprints(session, beside, latest)])
+    attempt = latest.ledger.latest(NAME, session.isoformat())
+    content = _content(session, vintage, beside, latest)
     publication = Publication(session, VIEWS, attempt.attempt if attempt else 0, content, vintage, model)
-    status = publish_online(publication, frames, known)
-    words = _words(status, session, known) + _of_former(session, former, known)
+    status = publish_online(publication, frames, latest)
+    words = _words(status, session, latest)
+    if beside:
+        words += f"; {former} beside it"
+    elif former:
+        log.error("the hand-over ends early", session=session.isoformat(), former=former)
+        words += f"; {former} not beside it: it has no fingerprints of the session"
     if attempt is not None:
-        stores.ledger.note(attempt, words)
+        latest.ledger.note(attempt, words)
     log.info(status, session=session.isoformat(), vintage=vintage, model=model, what=words)
 
 
 def _words(status: str, session: date, stores: Stores) -> str:
-    """What became of the session, for the ledger and whoever reads it."""
+    """The outcome of the publication, for the ledger and its readers."""
     if status == "superseded":
         return f"not put online: {published_session(stores)} is"
     number, publication = stores.ledger.publications(session)[0]
     return f"publication {number}" + (f", in place of {publication.replaces}" if publication.replaces else "")
 
 
-def _of_former(session: date, former: str | None, stores: Stores) -> str:
-    if former is None:
-        return ""
-    if handed_over(session, former, stores):
-        return f"; {former} beside it"
-    log.error("the hand-over ends early", session=session.isoformat(), former=former)
-    return f"; {former} not beside it: it has no fingerprints of the session"
-
-
 def served_models(session: date, stores: Stores) -> tuple[str, str]:
-    """Vintage and scorer of the session's scores. Raises TryLater where its scores are of several."""
+    """Vintage and scorer of the session's scores. Raises TryLater where the scores come from several."""
     scores = stores.read("scores", session, columns=["vintage", "model"]).drop_nulls()
-    made_by = scores.unique().rows()
-    if len(made_by) != 1:
-        raise _incomplete(session, f"its scores come from {len(made_by)} pairs of vintage and scorer")
-    return str(made_by[0][1]), str(made_by[0][2])
+    pairs = scores.unique().rows()
+    if len(pairs) != 1:
+        raise _incomplete(session, f"its scores come from {len(pairs)} pairs of vintage and scorer")
+    return str(pairs[0][1]), str(pairs[0][2])
 
 
 def offline_views(session: date, vintage: str, stores: Stores) -> dict[str, pl.DataFrame]:
-    """Every published view of the session as the lake has it: keys, columns, clocks; withdrawn rows are left out."""
+    """Every view of the session from the lake: keys, columns, clocks; withdrawn rows are left out."""
     return {view: _offline(view, session, vintage if TABLES[view].by_vintage else None, stores) for view in VIEWS}
 
 
@@ -108,24 +104,23 @@ def _offline(view: str, session: date, vintage: str | None, stores: Stores) -> p
     return standing(view, rows.select(*TABLES[view].columns, *CLOCKS))
 
 
-def former_fingerprints(session: date, former: str | None, stores: Stores) -> pl.DataFrame:
-    """The session's fingerprints under the vintage that is being handed over; no row where none is, or where it could
-    not be asked any more (`handed_over`).
+def with_fingerprints(session: date, former: str | None, stores: Stores) -> str | None:
+    """The former vintage, or None where it has no fingerprints of the session.
+
+    A vintage that fails, or that this code cannot read, ends its hand-over early and never delays the one in force.
     """
-    if not handed_over(session, former, stores):
+    return former if former and session in stores.sessions("fingerprints", former) else None
+
+
+def former_fingerprints(session: date, former: str | None, stores: Stores) -> pl.DataFrame:
+    """The session's fingerprints under the vintage that is being handed over; no rows where that is None."""
+    if former is None:
         return empty(TABLES["fingerprints"]).select(*TABLES["fingerprints"].columns, *CLOCKS)
     return _offline("fingerprints", session, former, stores)
 
 
-def handed_over(session: date, former: str | None, stores: Stores) -> bool:
-    """Whether the former vintage's fingerprints are there: a vintage that refuses, or that this code cannot read, ends
-    its hand-over early and never holds up the one in force.
-    """
-    return former is not None and session in stores.sessions("fingerprints", former)
-
-
 def standing(table: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows that say something: a correction takes a row back by a version without any value."""
+    """The rows that have a value: a correction withdraws a row by a version without any."""
     values = [name for name in rows.columns if name not in (*TABLES[table].keys, *CLOCKS, "session")]
     return rows.filter(pl.any_horizontal(pl.col(*values).is_not_null()))
 
@@ -144,15 +139,15 @@ def _refuse_incomplete(session: date, frames: dict[str, pl.DataFrame], stores: S
             raise _incomplete(
                 session, f"{name} for {share:.0%} of {len(traded)} traded symbols, {config.scored:.0%} needed"
             )
-    empty = _empty(frames["daily_factors"].drop(CLOCKS), traded)
-    if empty > config.empty:
-        raise _incomplete(session, f"{empty:.0%} of the daily factors are empty, {config.empty:.0%} allowed")
+    share = _empty_share(frames["daily_factors"].drop(CLOCKS), traded)
+    if share > config.empty:
+        raise _incomplete(session, f"{share:.0%} of the daily factors are empty, {config.empty:.0%} allowed")
     if frames["weights"].is_empty():
         raise _incomplete(session, "no weights")
 
 
-def _empty(factors: pl.DataFrame, traded: set[str]) -> float:
-    """Share of empty cells among the factors of the symbols that traded; one without a row has only empty ones."""
+def _empty_share(factors: pl.DataFrame, traded: set[str]) -> float:
+    """Share of empty cells among the factors of the symbols that traded; a symbol without a row has only empty ones."""
     ours = factors.filter(pl.col("symbol").is_in(list(traded))).drop("symbol")
     filled = ours.height * ours.width - sum(ours.null_count().row(0))
     cells = len(traded) * ours.width
@@ -160,9 +155,9 @@ def _empty(factors: pl.DataFrame, traded: set[str]) -> float:
 
 
 def _content(session: date, vintage: str, former: str | None, stores: Stores) -> str:
-    """Digest of the files that are published, whose bytes are checked against the ledger first."""
+    """Digest of the published files, after a check of their bytes against the ledger."""
     files = [(view, vintage if TABLES[view].by_vintage else None) for view in VIEWS]
-    if handed_over(session, former, stores):
+    if former:
         files.append(("fingerprints", former))
     for view, of_vintage in files:
         stores.verify(view, session, of_vintage)
@@ -171,10 +166,10 @@ def _content(session: date, vintage: str, former: str | None, stores: Stores) ->
     return sha256("\n".join(f"{path} {current[path].sha256}" for path in paths).encode()).hexdigest()
 
 
-def _incomplete(session: date, what: str) -> TryLater:
+def _incomplete(session: date, reason: str) -> TryLater:
     return TryLater(
         code="FPM-PUB-200",
-        wrong=f"{session} is not complete: {what}",
+        wrong=f"{session} is not complete: {reason}",
         effect="nothing was published, what was online stays",
         todo=f"see `fpm status {session}`, run what is missing, publish again",
     )

@@ -1,7 +1,6 @@
-"""Training of the scorer: all streams and seeds, on one encoder vintage, with what was known at one session's cut-off.
+"""Training of the scorer: all streams and seeds, on one encoder vintage and what was known at one session's cut-off.
 
-The same inputs give the same model: a training that was done is not done again, one that was killed goes on from its
-checkpoint.
+Equal inputs give the same model: a finished training is not repeated, and a killed one resumes from its checkpoint.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """All a training depends on; `digest` names it."""
+class ScorerInputs:
+    """Everything that a scorer depends on."""
 
     panel: Panel
     labels: pl.DataFrame
@@ -49,41 +48,43 @@ class Lesson:
 
     @property
     def digest(self) -> str:
+        """Name of the training: equal inputs and equal code give the same digest."""
         settings = {"config": asdict(self.config), "profile": self.profile, "code": code_digest(__file__)}
-        digest, of = sha256(canonical_json(settings)), self.panel
-        digest.update(repr((self.split, of.sessions, of.symbols, of.vintage)).encode())
-        for array in (of.fingerprint_TSD.numpy(), of.factor_TSF.numpy(), of.daily_TSC, of.known_TS):
+        digest, panel = sha256(canonical_json(settings)), self.panel
+        digest.update(repr((self.split, panel.sessions, panel.symbols, panel.vintage)).encode())
+        for array in (panel.fingerprint_TSD.numpy(), panel.factor_TSF.numpy(), panel.daily_TSC, panel.known_TS):
             digest.update(array.data)
         digest.update(self.labels.sort("session", "symbol").write_csv().encode())
         return digest.hexdigest()
 
 
 def train(through: date, vintage: str, stores: Stores, progress: Progress) -> str:
-    """Train, save and promote the scorer of `vintage` that knows what was known at the cut-off of `through`; its id.
+    """Train, save and promote the scorer of `vintage` as of the cut-off of `through`; returns its id.
 
-    Raises LookAhead where `vintage` has seen the sessions to be scored, UsageError for too short a history,
-    ModelRefused where nothing can be learnt; then the scorer in force stays.
+    Raises LookAhead where `vintage` was trained on sessions to be scored, UsageError for too short a history, and
+    ModelRefused where nothing can be trained; the scorer in force then stays.
     """
     _require_unseen(vintage, through, stores)
-    learnt = lesson(through, vintage, stores)
-    digest = learnt.digest
+    inputs = training_inputs(through, vintage, stores)
+    digest = inputs.digest
     for model in stores.models.list("scorer"):
         if model.manifest.get("inputs") == digest and model.status == "promoted":
             stores.models.renew(model)
             return model.id
     checkpoint = stores.settings.models / ".training" / digest[:16]
     watch = Watch(progress, checkpoint)
-    on = compute_on(stores.settings.device, stores.settings.precision)
-    trained, results = streams.train(learnt.panel, learnt.labels, learnt.split, learnt.config, watch, on)
+    compute = compute_on(stores.settings.device, stores.settings.precision)
+    trained, results = streams.train(inputs.panel, inputs.labels, inputs.split, inputs.config, watch, compute)
     weights = trained.to_bytes()
-    content = sha256(weights + digest.encode()).hexdigest()  # same weights from other code are another model
+    content = sha256(weights + digest.encode()).hexdigest()  # equal weights from other code make another model
     model_id = f"{vintage}-{through:%Y%m%d}-{content[:8]}"
-    figures = streams.manifest(trained, results) | {"compute": {"device": on.device, "precision": on.precision}}
+    figures = streams.manifest(trained, results)
+    figures |= {"compute": {"device": compute.device, "precision": compute.precision}}
     stores.models.save(
         "scorer",
         model_id,
         {"weights.safetensors": weights},
-        {**figures, **told(learnt), "inputs": digest, "environment": environment_fingerprint()},
+        {**figures, **inputs_manifest(inputs), "inputs": digest, "environment": environment_fingerprint()},
         cut_off(stores.market, through),
         through,
         "promoted",
@@ -94,7 +95,7 @@ def train(through: date, vintage: str, stores: Stores, progress: Progress) -> st
 
 
 def _require_unseen(vintage: str, through: date, stores: Stores) -> None:
-    """The first session that the scorer may serve must be out of sample for the encoder."""
+    """Raise LookAhead unless the first session that the scorer may serve is out of sample for the encoder."""
     encoder = stores.models.load("encoder", vintage)
     first = next_sessions(stores.market, through, 1)[0]
     purge = stores.settings.folds.purge
@@ -102,40 +103,44 @@ def _require_unseen(vintage: str, through: date, stores: Stores) -> None:
     walk_forward.require_out_of_sample(between, encoder.through, first, purge)
 
 
-def lesson(through: date, vintage: str, stores: Stores) -> Lesson:
-    """What a scorer of `vintage` learns from at the cut-off of `through`. Raises UsageError for too short a history."""
-    known = stores.as_of(cut_off(stores.market, through))
+def training_inputs(through: date, vintage: str, stores: Stores) -> ScorerInputs:
+    """The inputs of a scorer of `vintage` as known at the cut-off of `through`.
+
+    Raises UsageError for too short a history.
+    """
+    at_cut_off = stores.as_of(cut_off(stores.market, through))
     config = PRESETS[stores.settings.preset]
     config = replace(
         config,
         seeds=tuple(seed + stores.settings.seed for seed in config.seeds),
         factors=factor_columns(stores.settings.factors) or config.factors,
     )
-    encoded = known.sessions("fingerprints", vintage)
+    encoded = at_cut_off.sessions("fingerprints", vintage)
     rules = stores.settings.folds
     split = walk_forward.split(encoded, through, rules)
     first = encoded[max(0, encoded.index(split.train[0]) - config.look_back + 1)]
     last = split.validation[-1]
-    frame = dual_stream(known, first, last, vintage)
-    labels = known.read("labels", split.train[0], last, columns=["symbol", "label"])
-    of = panel(frame, sessions_between(stores.market, first, last), config.factors)
-    return Lesson(of, labels, split, rules, config, stores.profile.hash)
+    frame = dual_stream(at_cut_off, first, last, vintage)
+    labels = at_cut_off.read("labels", split.train[0], last, columns=["symbol", "label"])
+    scorer_panel = panel(frame, sessions_between(stores.market, first, last), config.factors)
+    return ScorerInputs(scorer_panel, labels, split, rules, config, stores.profile.hash)
 
 
-def told(of: Lesson) -> dict[str, Any]:
-    """What a manifest says of a lesson; the normalisation is in the weights, as `statistics/mean` and
-    `statistics/scale`.
+def inputs_manifest(inputs: ScorerInputs) -> dict[str, Any]:
+    """The inputs' part of a manifest.
+
+    The normalisation stands with the weights, as `statistics/mean` and `statistics/scale`.
     """
     return {
-        "vintage": of.panel.vintage,
-        "profile": of.profile,
+        "vintage": inputs.panel.vintage,
+        "profile": inputs.profile,
         "features": {
             "fingerprint": [*(f"fingerprint_{d}" for d in range(FINGERPRINT_SIZE)), *SCORER_DAILY],
-            "traditional": list(of.config.factors),
+            "traditional": list(inputs.config.factors),
         },
-        "rules": asdict(of.rules),
+        "rules": asdict(inputs.rules),
         "folds": {
             name: [str(sessions[0]), str(sessions[-1]), len(sessions)]
-            for name, sessions in (("train", of.split.train), ("validation", of.split.validation))
+            for name, sessions in (("train", inputs.split.train), ("validation", inputs.split.validation))
         },
     }

@@ -1,4 +1,4 @@
-"""Job: every stream's scores of a session, under the scorer in force."""
+"""Job: the scores of a session in every stream, by the scorer in force."""
 
 from __future__ import annotations
 
@@ -40,28 +40,28 @@ WRITES = (NAME,)
 
 
 def run(session: date, stores: Stores) -> None:
-    """Write the scores of `session` by the scorer in force; raises what `scores` raises."""
+    """Write the scores of `session` by the scorer in force; raises the errors of `scores`."""
     stores.write(NAME, session, scores(stores.model("scorer", session), session, stores))
 
 
 def scores(model: Model, session: date, stores: Stores) -> pl.DataFrame:
-    """The scores of `session` by one scorer, from what the stores know: the table's columns.
+    """The table's rows for `session` by one scorer, from what the stores know.
 
-    Symbols short of the look-back are counted in the log and get none.
-    Raises LookAhead where scorer or encoder have seen the session, ModelRefused for a scorer of another profile or
-    look-back, TryLater where fewer than two symbols can be scored.
+    Symbols with too short a look-back get no score; the log counts them.
+    Raises LookAhead where scorer or encoder were trained on the session, ModelRefused for a scorer of another profile
+    or look-back, TryLater where fewer than two symbols can be scored.
     """
     _require_unseen(model, session, stores)
     _require_fitting(model, stores)
     trained = streams.restore(model.manifest["config"], from_bytes((model.path / "weights.safetensors").read_bytes()))
-    scored, short = streams.scores(trained, seen(session, model.manifest["vintage"], trained.config, stores), session)
+    window = look_back_panel(session, model.manifest["vintage"], trained.config, stores)
+    scored, short = streams.scores(trained, window, session)
     log.info("scored", scorer=model.id, symbols=scored["symbol"].n_unique(), short_of_look_back=len(short))
-    of_model = {"vintage": model.manifest["vintage"], "model": model.id}
-    return scored.with_columns(pl.lit(value).alias(name) for name, value in of_model.items())
+    return scored.with_columns(vintage=pl.lit(model.manifest["vintage"]), model=pl.lit(model.id))
 
 
-def seen(session: date, vintage: str, config: ScorerConfig, stores: Stores) -> Panel:
-    """What a scorer of `vintage` sees to score `session`: its look-back, as known to the stores."""
+def look_back_panel(session: date, vintage: str, config: ScorerConfig, stores: Stores) -> Panel:
+    """The panel that a scorer of `vintage` needs to score `session`: its look-back, from what the stores know."""
     sessions = [*previous_sessions(stores.market, session, config.look_back - 1), session]
     return panel(dual_stream(stores, sessions[0], session, vintage), sessions, config.factors)
 
@@ -75,12 +75,12 @@ def _require_unseen(model: Model, session: date, stores: Stores) -> None:
 
 
 def _require_fitting(model: Model, stores: Stores) -> None:
-    wanted = {"profile": stores.profile.hash, "look_back": PRESETS[stores.settings.preset].look_back}
-    found = {"profile": model.manifest["profile"], "look_back": model.manifest["config"]["look_back"]}
-    if found != wanted:
+    in_force = {"profile": stores.profile.hash, "look_back": PRESETS[stores.settings.preset].look_back}
+    trained = {"profile": model.manifest["profile"], "look_back": model.manifest["config"]["look_back"]}
+    if trained != in_force:
         raise ModelRefused(
             code="FPM-ML-337",
-            wrong=f"scorer {model.id} was trained for {found}, in force is {wanted}",
+            wrong=f"scorer {model.id} was trained for {trained}, in force is {in_force}",
             effect="no score was written",
             todo="train a scorer under the profile and preset in force: fpm train scorer --through SESSION",
         )

@@ -1,7 +1,7 @@
-"""A market of eight minutes and its seeded bars, with every awkward case: the test data of features and factors.
+"""A market of eight minutes and its seeded bars, with every special case: the test data of features and factors.
 
-Symbols: A ordinary; B does not trade in the first two minutes of a session, and its bars say so (other minutes without
-a trade have no bar); C is halted every fourth session; D splits 2 for 1 half-way; E is listed late.
+Symbols: A is ordinary; B does not trade in the first two minutes of a session but has bars in them (other minutes
+without a trade have no bar); C is halted every fourth session; D splits 2 for 1 halfway; E lists late.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NO_TRADE = dict.fromkeys(("volume", "amount", *OPTIONAL_FLOWS), 0.0)
 
 
 def small_market(sessions: int, seed: int = 0) -> dict[str, pl.DataFrame]:
-    """`minute_bars` and `daily_bars` of so many sessions, both with their `session`, prices and volumes raw."""
+    """Return `minute_bars` and `daily_bars` with their `session`, prices and volumes raw."""
     rng = np.random.default_rng(seed)
     minutes: list[dict[str, Any]] = []
     days: list[dict[str, Any]] = []

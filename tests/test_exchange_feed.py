@@ -1,4 +1,4 @@
-"""A feed with every defect at once, through a real ingest: what is delivered again makes the truth in the end."""
+"""A feed with every defect at once, through a real ingest: after the corrections the store holds the truth."""
 
 import json
 from dataclasses import fields, replace
@@ -17,12 +17,12 @@ from fpm.store.ledger.stores import Stores
 from producers.bars import Arrival, ingest
 
 SESSIONS = 24
-HARMLESS = ("quoted_minutes", "stale_rows")  # never delivered again: they say nothing wrong about trading
-FOR_GOOD = ("without_a_flow",)  # decides what a home knows of its vendor; tested alone
+HARMLESS = ("quoted_minutes", "stale_rows")  # never corrected: they are not wrong about trading
+FOR_GOOD = ("without_a_flow",)  # decides the columns of a home's vendor; tested alone
 
 
 def every_defect() -> Defects:
-    rates = {each.name: 0.06 if each.name in BY_FILE else 0.03 for each in fields(Defects)}
+    rates = {field.name: 0.06 if field.name in BY_FILE else 0.03 for field in fields(Defects)}
     return Defects(**{name: 0.0 if name in (*HARMLESS, *FOR_GOOD) else rate for name, rate in rates.items()})
 
 
@@ -31,7 +31,7 @@ def take(path: Path, known_at: datetime, stores: Stores) -> None:
     assert report.rows_in == report.rows_out + sum(report.quarantined.values()) + report.deduplicated
 
 
-def test_a_feed_with_every_defect_ends_at_the_truth(tmp_path: Path, stores: Stores) -> None:
+def test_a_feed_with_every_defect_ends_with_the_truth(tmp_path: Path, stores: Stores) -> None:
     config = replace(simulate.PRESETS["tiny"], sessions=SESSIONS, seed=3)
     clean = list(simulate.simulate(replace(config, spoiled_every=0)))
     simulate.write(replace(config, defects=every_defect()), tmp_path / "feed")
@@ -44,10 +44,10 @@ def test_a_feed_with_every_defect_ends_at_the_truth(tmp_path: Path, stores: Stor
     for tables in clean:
         stored = stores.read("minute_bars", tables.session).drop("slot", "created_timestamp")
         local = pl.col("event_timestamp").dt.convert_time_zone("Asia/Shanghai").dt.replace_time_zone(None)
-        told = stored.with_columns(local.alias("minute")).sort("symbol", "minute")
+        bars = stored.with_columns(local.alias("minute")).sort("symbol", "minute")
         keys, columns = ["symbol", "minute"], tables.minute_bars.columns
         truth = tables.minute_bars.sort(keys).cast({pl.selectors.integer(): pl.Float64})
-        assert_frame_equal(told.select(columns), truth)
+        assert_frame_equal(bars.select(columns), truth)
 
 
 def test_the_command_writes_ticks_and_defects(tmp_path: Path) -> None:

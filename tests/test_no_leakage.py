@@ -1,4 +1,4 @@
-"""No look-ahead: features and factors of the past are bit-identical whatever the future; planted leaks are caught."""
+"""No look-ahead: features and factors keep their bits whatever the future holds; planted leaks are caught."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def daily_market() -> Frames:
 
 
 def raw_session(inputs: Frames, session: date, profile: Profile) -> tuple[Grid, pl.DataFrame, np.ndarray]:
-    """Grid, daily bars and raw features of one session, given minutes and days of all."""
+    """Grid, daily bars and raw features of one session, from the minutes and days of all."""
     bars, daily = (inputs[name].filter(pl.col("session") == session) for name in ("minute_bars", "daily_bars"))
     first = session - timedelta(days=profile.constants.history)
     earlier = inputs["minute_bars"].filter(pl.col("session").is_between(first, session, closed="left"))
@@ -45,7 +45,7 @@ def raw_session(inputs: Frames, session: date, profile: Profile) -> tuple[Grid, 
 
 
 def totals_by_session(inputs: Frames, profile: Profile) -> pl.DataFrame:
-    """What the job session_totals writes, for every session."""
+    """The rows that the job session_totals writes for every session."""
     return pl.concat(
         session_totals(raw_STF, dense, daily, profile).with_columns(session=pl.lit(session))
         for session in inputs["minute_bars"]["session"].unique().sort()
@@ -54,7 +54,7 @@ def totals_by_session(inputs: Frames, profile: Profile) -> pl.DataFrame:
 
 
 def features_by_session(inputs: Frames, profile: Profile) -> pl.DataFrame:
-    """What the job minute_features writes, for every session."""
+    """The rows that the job minute_features writes for every session."""
     totals, tables = totals_by_session(inputs, profile), []
     for session in inputs["minute_bars"]["session"].unique().sort():
         dense, daily, raw_STF = raw_session(inputs, session, profile)
@@ -69,16 +69,16 @@ def before(frame: pl.DataFrame, session: date) -> pl.DataFrame:
 
 
 def features_of_last(inputs: Frames, profile: Profile) -> pl.DataFrame:
-    """Every symbol and slot of the last session from its minutes; of the day only what is known before it opens."""
+    """Every symbol and slot of the last session, from its minutes and the daily columns known before the open."""
     daily = market()["daily_bars"].filter(pl.col("session") == LAST)
-    known = daily.select("symbol", "pre_close", "adj_factor", "limit_up", "limit_down")
-    symbols = known["symbol"].to_list()
+    opening = daily.select("symbol", "pre_close", "adj_factor", "limit_up", "limit_down")
+    symbols = opening["symbol"].to_list()
     dense = grid(inputs["minute_bars"], SMALL, "8", symbols)
     earlier = before(market()["minute_bars"], LAST).filter(
         pl.col("session") >= LAST - timedelta(days=profile.constants.history)
     )
-    raw_STF = raw_features(dense, known, slot_median(earlier, symbols, SMALL, profile), profile)
-    scales_SF = scales(earlier_totals(profile), symbols, by_symbol(known, symbols, "adj_factor"), profile)
+    raw_STF = raw_features(dense, opening, slot_median(earlier, symbols, SMALL, profile), profile)
+    scales_SF = scales(earlier_totals(profile), symbols, by_symbol(opening, symbols, "adj_factor"), profile)
     return to_frame(symbols, standardise(raw_STF, scales_SF, profile), profile)
 
 
@@ -92,7 +92,7 @@ def last_minutes() -> Frames:
 
 
 def factors_by_session(inputs: Frames) -> pl.DataFrame:
-    """What the job daily_factors writes, for the sessions with a whole history behind them."""
+    """The rows that the job daily_factors writes for sessions with a whole history."""
     days = inputs["daily_bars"]["session"].unique().sort().to_list()
     return pl.concat(
         daily_factors(inputs["daily_bars"], day).with_columns(session=pl.lit(day)) for day in days if day >= DAILY_FROM
@@ -116,17 +116,17 @@ def factor_leaks() -> dict[str, date]:
 
 
 @pytest.mark.parametrize(("name", "feature"), EVERY_FEATURE)
-def test_a_feature_does_not_know_later_minutes(name: str, feature: str) -> None:
+def test_a_feature_does_not_use_later_minutes(name: str, feature: str) -> None:
     assert not {feature, "rows"} & minute_leaks(name).keys()
 
 
 @pytest.mark.parametrize(("name", "feature"), EVERY_FEATURE)
-def test_a_feature_does_not_know_later_sessions(name: str, feature: str) -> None:
+def test_a_feature_does_not_use_later_sessions(name: str, feature: str) -> None:
     assert not {feature, "rows"} & session_leaks(name).keys()
 
 
 @pytest.mark.parametrize("factor", DAILY_FACTORS)
-def test_a_factor_does_not_know_later_sessions(factor: str) -> None:
+def test_a_factor_does_not_use_later_sessions(factor: str) -> None:
     assert not {factor, "rows"} & factor_leaks().keys()
 
 
@@ -140,13 +140,15 @@ def test_the_checked_tables_have_values() -> None:
 
 
 def test_a_future_split_changes_nothing_before_it() -> None:
-    """Adjustment factors accumulate forwards: a split to come multiplies only the factors from its session on."""
+    """Adjustment factors accumulate forwards: a future split changes only the factors from its session on."""
     split = {name: with_split(frame, LAST) for name, frame in market().items()}
     for profile in PROFILES.values():
         was, now = (before(features_by_session(frames, profile), LAST) for frames in (market(), split))
         assert was.equals(now, null_equal=True)
     daily = {"daily_bars": with_split(daily_market()["daily_bars"], DAILY_FROM + timedelta(days=4))}
-    was, now = (before(factors_by_session(each), DAILY_FROM + timedelta(days=4)) for each in (daily_market(), daily))
+    was, now = (
+        before(factors_by_session(inputs), DAILY_FROM + timedelta(days=4)) for inputs in (daily_market(), daily)
+    )
     assert was.equals(now, null_equal=True)
 
 
@@ -176,20 +178,17 @@ def same_session_scale(inputs: Frames) -> pl.DataFrame:
 
 
 def backward_fill(inputs: Frames) -> pl.DataFrame:
-    grid_of_slots = (
-        inputs["minute_bars"].select("symbol").unique().join(pl.DataFrame({"slot": range(SLOTS)}), how="cross")
-    )
-    known = grid_of_slots.with_columns(pl.col("slot").cast(pl.Int16)).join(
-        inputs["minute_bars"].select("symbol", "slot", "close"), on=("symbol", "slot"), how="left"
-    )
-    return known.sort("symbol", "slot").with_columns(pl.col("close").fill_null(strategy="backward").over("symbol"))
+    slots = pl.DataFrame({"slot": range(SLOTS)}, schema={"slot": pl.Int16})
+    closes = inputs["minute_bars"].select("symbol", "slot", "close")
+    dense = closes.select("symbol").unique().join(slots, how="cross").join(closes, on=("symbol", "slot"), how="left")
+    return dense.sort("symbol", "slot").with_columns(pl.col("close").fill_null(strategy="backward").over("symbol"))
 
 
 def label_in_features(inputs: Frames) -> pl.DataFrame:
     days = inputs["daily_bars"]["session"].unique().sort().to_list()
-    told = [labels(inputs["daily_bars"], day).with_columns(session=pl.lit(day)) for day in days[: -HORIZON - 1]]
+    frames = [labels(inputs["daily_bars"], day).with_columns(session=pl.lit(day)) for day in days[: -HORIZON - 1]]
     keys = inputs["daily_bars"].select("symbol", "session")
-    return keys.join(pl.concat([*told, LABELLED.clear()]), on=("symbol", "session"), how="left")
+    return keys.join(pl.concat([*frames, LABELLED.clear()]), on=("symbol", "session"), how="left")
 
 
 LABELLED = pl.DataFrame(schema={"symbol": pl.String, "label": pl.Float64, "session": pl.Date})
@@ -206,7 +205,7 @@ def test_a_label_among_the_features_is_caught() -> None:
 
 
 def test_a_scale_that_includes_the_session_is_caught() -> None:
-    """The real scales, given the totals of the session itself: what the window of the job must exclude."""
+    """The real scales with the session's own totals, which the job's window must exclude."""
     profile = PROFILES["bar_32"]
 
     def with_own_totals(inputs: Frames) -> pl.DataFrame:
@@ -220,6 +219,6 @@ def test_a_scale_that_includes_the_session_is_caught() -> None:
 
 
 def minutes_with(inputs: Frames) -> pl.DataFrame:
-    """All earlier minutes and those of the last session that `inputs` has."""
+    """All earlier minutes, and the last session's minutes in `inputs`."""
     last = inputs["minute_bars"].with_columns(session=pl.lit(LAST))
     return pl.concat([before(market()["minute_bars"], LAST), last], how="diagonal")

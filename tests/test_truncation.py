@@ -1,11 +1,10 @@
-"""Truncate history after t, or distort it, and run the whole chain again: everything at <= t keeps its bits.
+"""Truncate or distort history after t and run the whole chain again: everything up to t keeps its bytes.
 
-Two deployments get the same raw files up to session t. One gets nothing more; the other gets later sessions, too, with
-prices and volumes nobody has seen. Features, factors, fingerprints, models, scores and weights up to t must be equal,
-byte for byte: whatever differed would know the future.
+Two deployments get the same raw files up to session t. One gets no more; the other also gets later sessions with
+distorted prices and volumes. Features, factors, fingerprints, models, scores and weights up to t must be equal byte for
+byte; anything that differs would use the future.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -43,7 +42,7 @@ def deliver(source: Path, target: Path, last: date, distort_after: date | None) 
 
 
 def _distorted(rows: pl.DataFrame) -> pl.DataFrame:
-    """Prices up by half and three times the trading: legal bars, another world."""
+    """Multiply prices by 1.5 and volumes by 3: valid bars with other values."""
     prices = [pl.col(c) * 1.5 for c in PRICES]
     flows = [c for c in rows.columns if c not in ("symbol", "minute", *PRICES)]
     return rows.with_columns(*prices, *[pl.col(c) * (4.5 if c.endswith("amount") else 3) for c in flows])
@@ -61,14 +60,14 @@ def chain(stores: Stores, raw: Path) -> None:
 def visible(home: Path, last: date) -> dict[str, bytes]:
     """Every derived partition up to a session, and every model that one of them used."""
     files = [path for table in DERIVED for path in (home / "lake" / table).rglob("part-0.parquet")]
-    kept = {
+    contents = {
         str(path.relative_to(home)): path.read_bytes()
         for path in files
         if date.fromisoformat(path.parent.name.removeprefix("session=")) <= last
     }
-    used = {name.split("vintage=")[1].split("/")[0] for name in kept if "vintage=" in name}
+    used = {name.split("vintage=")[1].split("/")[0] for name in contents if "vintage=" in name}
     models = [path for path in (home / "models").rglob("weights.safetensors") if path.parent.name[:24] in used]
-    return kept | {str(path.relative_to(home)): path.read_bytes() for path in models}
+    return contents | {str(path.relative_to(home)): path.read_bytes() for path in models}
 
 
 @pytest.fixture(scope="module")
@@ -78,28 +77,28 @@ def homes(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> 
     simulate.write(replace(simulate.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5), source)
     sessions = sorted(date.fromisoformat(path.stem) for path in (source / "minute_bars").glob("*.parquet"))
     t, last = sessions[TRUNCATED_AT], sessions[-1]
-    found = []
+    folders = []
     for name, end, distort_after in (("truncated", t, None), ("distorted", last, t)):
         home = tmp_path_factory.mktemp(name)
         deliver(source, home / "raw", end, distort_after)
         with opened(home, postgres_server) as stores:
             chain(stores, home / "raw")
-        found.append(home)
-    return found[0], found[1], t
+        folders.append(home)
+    return folders[0], folders[1], t
 
 
 @pytest.mark.parametrize("table", [*DERIVED, "models"])
 def test_everything_up_to_t_keeps_its_bytes(table: str, homes: tuple[Path, Path, date]) -> None:
     truncated, distorted, t = homes
     expected = {name: data for name, data in visible(truncated, t).items() if table in name.split("/")}
-    found = {name: data for name, data in visible(distorted, t).items() if table in name.split("/")}
+    actual = {name: data for name, data in visible(distorted, t).items() if table in name.split("/")}
     assert expected, f"the chain wrote no {table}"
-    differing = [name for name in expected if found.get(name) != expected[name]]
-    assert not differing and set(expected) == {n for n in found if n in expected}
+    differing = [name for name in expected if actual.get(name) != expected[name]]
+    assert not differing and set(expected) == {name for name in actual if name in expected}
 
 
-def test_the_distortion_would_be_seen(homes: tuple[Path, Path, date]) -> None:
-    """The sessions after t do differ from what the same exchange delivered, in every feature that has a scale."""
+def test_the_distorted_home_has_later_sessions(homes: tuple[Path, Path, date]) -> None:
+    """The distorted home has scores of sessions after t, and the truncated home has none."""
     truncated, distorted, t = homes
     later = [path for path in (distorted / "lake" / "scores").rglob("part-0.parquet") if path.parent.name[8:] > str(t)]
     assert later and not any((truncated / path.relative_to(distorted)).exists() for path in later)
@@ -123,5 +122,5 @@ def test_a_planted_leak_in_the_scores_is_caught() -> None:
 
 
 def test_the_features_of_the_profile_are_all_covered(homes: tuple[Path, Path, date]) -> None:
-    some = next((homes[0] / "lake" / "minute_features").rglob("part-0.parquet"))
-    assert set(L2_32) <= set(pl.read_parquet_schema(some))
+    path = next((homes[0] / "lake" / "minute_features").rglob("part-0.parquet"))
+    assert set(L2_32) <= set(pl.read_parquet_schema(path))

@@ -23,9 +23,9 @@ from fpm.evaluation.peers import PEERS, FittedModel
 from fpm.nn.scorer import streams
 from fpm.nn.scorer.network import STREAM_INPUTS
 from fpm.nn.scorer.panel import (
+    Indices,
     LabelledSession,
     Panel,
-    Places,
     View,
     fingerprint_statistics,
     labelled_sessions,
@@ -54,7 +54,7 @@ class Fold:
 
     model: Model
     served: tuple[date, ...]
-    lesson: scorer.Lesson
+    lesson: scorer.ScorerInputs
     view: View
     peers: dict[tuple[str, str], FittedModel]
 
@@ -103,8 +103,8 @@ def peer_scores(stored: pl.DataFrame, stores: Stores, progress: Progress) -> tup
 
 def learn(model: Model, served: tuple[date, ...], stores: Stores) -> Fold:
     """Train the peers of one scorer. Raises ModelRefused where the store now gives other training data than its own."""
-    lesson = scorer.lesson(model.through, model.manifest["vintage"], stores)
-    again = scorer.told(lesson) | {"look_back": lesson.config.look_back}
+    lesson = scorer.training_inputs(model.through, model.manifest["vintage"], stores)
+    again = scorer.inputs_manifest(lesson) | {"look_back": lesson.config.look_back}
     taught = model.manifest | {"look_back": model.manifest["config"]["look_back"]}
     differing = [name for name, value in again.items() if taught.get(name) != value]
     if differing:
@@ -114,7 +114,7 @@ def learn(model: Model, served: tuple[date, ...], stores: Stores) -> Fold:
             effect="no peer was trained",
             todo="go back to the settings it was trained under, or run fpm walk-forward again",
         )
-    view = streams.view(lesson.config, fingerprint_statistics(lesson.panel, lesson.split.train))
+    view = streams.panel_view(lesson.config, fingerprint_statistics(lesson.panel, lesson.split.train))
     parts = [
         labelled_sessions(lesson.panel, lesson.labels, sessions, view)
         for sessions in (lesson.split.train, lesson.split.validation)
@@ -128,7 +128,7 @@ def learn(model: Model, served: tuple[date, ...], stores: Stores) -> Fold:
 
 def score(fold: Fold, session: date, known: Stores) -> pl.DataFrame:
     """The scores of every peer of a fold in a session: session, symbol, stream, model, score."""
-    panel = scores.seen(session, fold.lesson.panel.vintage, fold.lesson.config, known)
+    panel = scores.look_back_panel(session, fold.lesson.panel.vintage, fold.lesson.config, known)
     columns_B = scorable(panel, session, fold.view)
     symbols = [panel.symbols[s] for s in columns_B]
     x_BF = {stream: _inputs(panel, session, columns_B, fold.view, stream) for stream in STREAMS}
@@ -147,7 +147,7 @@ def _session(panel: Panel, labelled: LabelledSession, view: View, stream: str) -
     return x_BF[labelled.rows], peers.target(label_B[labelled.rows])
 
 
-def _inputs(panel: Panel, session: date, columns_B: Places, view: View, stream: str) -> Array:
+def _inputs(panel: Panel, session: date, columns_B: Indices, view: View, stream: str) -> Array:
     batch = window(panel, session, columns_B, view)
     inputs = {"fingerprint": batch.fingerprint_LBF, "traditional": batch.factor_LBF}
     known_LB = batch.known_LB.numpy()

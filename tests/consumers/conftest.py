@@ -18,7 +18,7 @@ from fpm.store.postgres.server import Server
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
 from tests.consumers.small_nights import SESSIONS, SYMBOLS, calendar, publish
-from tests.fpm.nn.scorer.small_panel import generated
+from tests.fpm.nn.scorer.small_panel import small_panel
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def prepared(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) 
         stores = open_stores(settings)
         features.apply(settings)
         stores.decide_profile("bar_32")
-        publish(stores, generated(sessions=SESSIONS, symbols=SYMBOLS))
+        publish(stores, small_panel(sessions=SESSIONS, symbols=SYMBOLS))
         stores.ledger.close()
         yield settings, name
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

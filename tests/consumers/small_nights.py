@@ -11,7 +11,7 @@ from fpm.sessions import cut_off, next_sessions, sessions_between
 from fpm.store.jobs.runner import publish_frames
 from fpm.store.ledger.models import Model
 from fpm.store.ledger.stores import Stores
-from tests.fpm.nn.scorer.small_panel import Generated
+from tests.fpm.nn.scorer.small_panel import SmallPanel
 
 SESSIONS = 30
 SYMBOLS = 8
@@ -42,13 +42,13 @@ def save_encoder(stores: Stores, vintage: str, through: date) -> Model:
     )
 
 
-def publish(stores: Stores, made: Generated, vintage: str = VINTAGE) -> None:
+def publish(stores: Stores, small: SmallPanel, vintage: str = VINTAGE) -> None:
     """Put a generated panel into the lake, on the market's own sessions, each row known when it could be."""
-    sessions = len(made.sessions)
+    sessions = len(small.sessions)
     days = calendar(stores, sessions)
     encoder = save_encoder(stores, vintage, days[ENCODED])
-    shift = pl.col("session").replace_strict(dict(zip(made.sessions, days, strict=False)), return_dtype=pl.Date)
-    frame, labels = made.frame.with_columns(shift), made.labels.with_columns(shift)
+    shift = pl.col("session").replace_strict(dict(zip(small.sessions, days, strict=False)), return_dtype=pl.Date)
+    frame, labels = small.frame.with_columns(shift), small.labels.with_columns(shift)
     frame = frame.with_columns(pl.lit(vintage).alias("vintage"), pl.col("fingerprint").cast(pl.List(pl.Float32)))
     for t, session in enumerate(days[:sessions]):
         today = frame.filter(pl.col("session") == session)

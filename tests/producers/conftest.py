@@ -1,6 +1,4 @@
-"""A deployment whose minute features are there."""
-
-from collections.abc import Iterator
+"""A deployment with minute features."""
 
 import pytest
 
@@ -10,9 +8,9 @@ from tests.producers.small_features import SESSIONS, features
 
 
 @pytest.fixture
-def filled(stores: Stores) -> Iterator[Stores]:
+def filled(stores: Stores) -> Stores:
     """A deployment with minute features of every session."""
     stores.decide_profile("l2_32")
     for session in SESSIONS:
         publish_frames("minute_features", session, {"minute_features": features(session)}, stores)
-    yield stores
+    return stores

@@ -1,4 +1,4 @@
-"""Minute features of a small market on every session of a January: volumes whose timing is a latent number."""
+"""Minute features of a small market in January 2024, whose volume timing follows a latent number."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PROFILE = Profile("l2_32", "240", PRESETS["tiny"])
 
 @cache
 def features(session: date) -> pl.DataFrame:
-    """Session's minute features; the last symbol has none on the served session."""
+    """A session's minute features; on the served session the last symbol has none."""
     x_STF = random_sessions(len(SYMBOLS), session.toordinal(), slots=240).x_NTF
     present = len(SYMBOLS) - (session == SERVED)
     return to_frame(SYMBOLS[:present], x_STF[:present], PROFILE)
 
 
 def silent(done: int, total: int, what: object) -> None:
-    """Progress that is only checked."""
+    """Progress that only checks its numbers."""
     assert 0 < done <= total

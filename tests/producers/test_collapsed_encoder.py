@@ -1,6 +1,6 @@
-"""A training that collapses: sessions nearly alike, nothing that keeps vectors apart. It is refused, and by itself.
+"""A training on nearly identical sessions without penalties collapses and is refused.
 
-With the penalties on, the same data under the same seed give an encoder that passes: what refuses is the collapse.
+With the penalties on, the same data under the same seed give an encoder that passes, so the collapse is the reason.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def test_a_collapsed_encoder_is_refused_and_the_former_one_stays(
     with pytest.raises(ModelRefused, match=r"collapsed: rank .* < 8; uniformity") as refusal:
         encoder.train(SECOND, alike, silent)
     assert refusal.value.code == "FPM-ML-306" and refusal.value.exit_code == 1
-    kept, refused = alike.models.list("encoder")
-    assert (kept.id, kept.status, refused.status) == (former, "promoted", "refused")
+    promoted, refused = alike.models.list("encoder")
+    assert (promoted.id, promoted.status, refused.status) == (former, "promoted", "refused")
     assert alike.models.in_force("encoder", SERVED).id == former
     figures, untrained = refused.manifest["figures"], refused.manifest["untrained"]
-    assert figures["rank"] < untrained["rank"] < kept.manifest["figures"]["rank"]  # it was the training that did it
-    assert figures["uniformity"] > untrained["uniformity"] > kept.manifest["figures"]["uniformity"]
+    assert figures["rank"] < untrained["rank"] < promoted.manifest["figures"]["rank"]  # the training itself lowered it
+    assert figures["uniformity"] > untrained["uniformity"] > promoted.manifest["figures"]["uniformity"]
     assert refused.manifest["refused_because"] in str(refusal.value)
     with pytest.raises(ModelRefused, match=refused.id):
-        encoder.train(SECOND, alike, silent)  # learnt before: refused again, not learnt again
+        encoder.train(SECOND, alike, silent)  # refused again without a second training
     assert len(alike.models.list("encoder")) == 2

@@ -1,11 +1,10 @@
-"""The encoder's training on a real store: whatever the memory, the corrections of the day, the number of processes."""
+"""The encoder's training on a real store does not depend on memory, later corrections, or number of processes."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -34,31 +33,27 @@ def manifest(stores: Stores, vintage: str) -> dict[str, object]:
 
 
 @pytest.fixture
-def small_stretches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A stretch of two sessions: the five of training are read in three."""
+def small_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stretches of two sessions: the five training sessions are read in three stretches."""
     monkeypatch.setitem(PRESETS, "tiny", replace(PRESETS["tiny"], mixed_rows=32))
-    yield
 
 
 @pytest.mark.usefixtures("small_stretches")
-def test_the_lesson_and_its_weights_do_not_depend_on_the_memory(filled: Stores) -> None:
-    lessons = [encoder._lesson(THROUGH, with_settings(filled, training_memory=m), silent) for m in (0.0, 1e-3, 2.0)]
-    assert [len(each.history._kept) for each in lessons] == [0, 4, 6]  # 245,760 bytes a session
-    assert len({each.digest for each in lessons}) == 1
-    learnt = [
-        encoder.pretraining.pretrain(
-            each.history, each.split, (each.profile.name, each.shape, each.config), encoder.Watch()
-        )
-        for each in lessons
+def test_inputs_and_weights_do_not_depend_on_the_memory(filled: Stores) -> None:
+    budgets = [encoder._inputs(THROUGH, with_settings(filled, training_memory=m), silent) for m in (0.0, 1e-3, 2.0)]
+    assert [len(inputs.history.cache) for inputs in budgets] == [0, 4, 6]  # 245,760 bytes a session
+    assert len({inputs.digest for inputs in budgets}) == 1
+    results = [
+        encoder.pretraining.pretrain(inputs.history, inputs.split, inputs.recipe, encoder.Watch()) for inputs in budgets
     ]
-    assert len({encoder.to_bytes(each.encoder.state_dict()) for each in learnt}) == 1
-    assert learnt[0].history == learnt[1].history == learnt[2].history
+    assert len({encoder.to_bytes(result.encoder.state_dict()) for result in results}) == 1
+    assert results[0].history == results[1].history == results[2].history
 
 
 @pytest.mark.usefixtures("small_stretches")
-def test_a_correction_that_comes_during_the_training_changes_nothing(filled: Stores) -> None:
+def test_a_correction_during_the_training_changes_nothing(filled: Stores) -> None:
     streaming = with_settings(filled, training_memory=0.0)
-    undisturbed = encoder._lesson(THROUGH, streaming, silent)
+    undisturbed = encoder._inputs(THROUGH, streaming, silent)
     read = [undisturbed.history.read(session).tobytes() for session in undisturbed.split.train]
     late = pl.lit(cut_off(CN, THROUGH) + timedelta(days=3)).alias("created_timestamp")
     for session in undisturbed.split.train:
@@ -67,41 +62,41 @@ def test_a_correction_that_comes_during_the_training_changes_nothing(filled: Sto
         publish_frames("minute_features", session, {"minute_features": both}, filled)
         assert streaming.read("minute_features", session)["close"].sum() != features(session)["close"].sum()
     assert [undisturbed.history.read(session).tobytes() for session in undisturbed.split.train] == read
-    assert encoder._lesson(THROUGH, streaming, silent).digest == undisturbed.digest
+    assert encoder._inputs(THROUGH, streaming, silent).digest == undisturbed.digest
 
 
 @pytest.mark.usefixtures("small_stretches")
 def test_history_rewritten_during_the_training_stops_it(filled: Stores) -> None:
     streaming = with_settings(filled, training_memory=0.0)
 
-    def rewrite(done: int, total: int, what: object) -> None:
-        for session in SESSIONS[:5] if done == 6 and str(what) == "epoch 2" else ():
+    def rewrite(done: int, total: int, item: object) -> None:
+        for session in SESSIONS[:5] if done == 6 and str(item) == "epoch 2" else ():
             file = filled.lake.root / filled.lake.relative("minute_features", session)
             stored = filled.lake.decode(file).with_columns(pl.col("close") * 2)
             staged = filled.lake.stage("minute_features", stored, "rewritten", filled.settings.staging)
             filled.lake.put(filled.settings.staging / staged.path, filled.lake.relative("minute_features", session))
 
-    with pytest.raises(StoreCorrupt, match=r"features of 2024-01-0. are not those"):
+    with pytest.raises(StoreCorrupt, match=r"features of 2024-01-0. have changed"):
         encoder.train(THROUGH, streaming, rewrite)
     assert not filled.models.list("encoder")
 
 
-def test_a_device_that_is_not_there_trains_nothing(filled: Stores) -> None:
+def test_a_missing_device_trains_nothing(filled: Stores) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(UsageError, match="cuda:0 is not there"):
+    with pytest.raises(UsageError, match="no device cuda:0"):
         encoder.train(THROUGH, with_settings(filled, device="cuda"), silent)
 
 
-def test_the_manifest_says_what_it_was_computed_on(filled: Stores) -> None:
+def test_the_manifest_records_device_and_precision(filled: Stores) -> None:
     vintage = encoder.train(THROUGH, with_settings(filled, precision="bfloat16"), silent)
     assert manifest(filled, vintage)["compute"] == {"device": "cpu", "precision": "bfloat16"}
     assert manifest(filled, vintage)["rows"] == 6 * 16
-    assert encoder.train(THROUGH, filled, silent) == vintage  # the same lesson, wherever it is learnt
+    assert encoder.train(THROUGH, filled, silent) == vintage  # equal inputs, whatever the precision
 
 
 def test_two_processes_save_one_vintage(filled: Stores) -> None:
-    """`torchrun` on the command line itself; the settings of the test's deployment by its environment."""
+    """`torchrun` runs the command line itself; the environment passes the settings of the test's deployment."""
     settings = filled.settings
     assert settings.database_url is not None
     environment = os.environ | {
@@ -123,10 +118,12 @@ def test_two_processes_save_one_vintage(filled: Stores) -> None:
         str(THROUGH),
         "--json",
     ]
-    done = subprocess.run([*command, *program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [*command, *program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr
     (model,) = filled.models.list("encoder")
     assert done.stdout.count(model.id) == 1
-    alone = encoder._lesson(THROUGH, filled, silent)
-    assert model.manifest["inputs"] == alone.digest
+    inputs = encoder._inputs(THROUGH, filled, silent)
+    assert model.manifest["inputs"] == inputs.digest
     assert encoder.train(THROUGH, filled, silent) == model.id

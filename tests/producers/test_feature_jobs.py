@@ -1,6 +1,6 @@
 """The four jobs from raw bars to features, factors and labels, run by the runner on a real store.
 
-One file for four modules: they share the deployment that takes a second to fill.
+One file for four modules, because they share a deployment that takes a second to fill.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def raw_tables() -> Frames:
     }
 
 
-def of(frame: pl.DataFrame, session: date) -> pl.DataFrame:
+def session_rows(frame: pl.DataFrame, session: date) -> pl.DataFrame:
     return frame.filter(pl.col("session") == session)
 
 
@@ -56,19 +56,20 @@ def us(tmp_path: Path, database_url: str) -> Iterator[Stores]:
     raw = raw_tables()
     for session in SESSIONS:
         publish_frames(
-            "bars", session, {name: of(frame, session).drop("session") for name, frame in raw.items()}, stores
+            "bars", session, {name: session_rows(frame, session).drop("session") for name, frame in raw.items()}, stores
         )
     yield stores
     stores.ledger.close()
 
 
-def test_features_are_those_of_the_pure_functions(us: Stores) -> None:
+def test_features_equal_those_of_the_pure_functions(us: Stores) -> None:
     profile, raw = us.profile, raw_tables()
     totals: list[pl.DataFrame] = []
     for i, session in enumerate(SESSIONS):
         run_job(session_totals, session, us)
         run_job(minute_features, session, us)
-        daily, dense = of(raw["daily_bars"], session), grid(of(raw["minute_bars"], session), US, "390")
+        daily = session_rows(raw["daily_bars"], session)
+        dense = grid(session_rows(raw["minute_bars"], session), US, "390")
         earlier = raw["minute_bars"].filter(pl.col("session").is_in(SESSIONS[max(0, i - 3) : i]))
         raw_STF = raw_features(dense, daily, slot_median(earlier, dense.symbols, US, profile), profile)
         if len(totals) >= profile.constants.minimum:
@@ -89,7 +90,7 @@ def test_sessions_without_enough_history_are_empty_and_published(us: Stores) -> 
     assert from_frame(table, us.profile)[0] == ()
 
 
-def test_a_minutes_event_is_its_end_and_its_knowledge_the_cut_off(us: Stores) -> None:
+def test_a_minutes_event_time_is_its_end_and_it_is_known_at_the_cut_off(us: Stores) -> None:
     for session in SESSIONS[:4]:
         run_job(session_totals, session, us)
     run_job(minute_features, SESSIONS[4], us)
@@ -99,7 +100,7 @@ def test_a_minutes_event_is_its_end_and_its_knowledge_the_cut_off(us: Stores) ->
     assert table["created_timestamp"].unique().to_list() == [cut_off(US, SESSIONS[4])]
 
 
-def test_daily_factors_are_those_of_the_pure_function(us: Stores) -> None:
+def test_daily_factors_equal_those_of_the_pure_function(us: Stores) -> None:
     run_job(daily_factors, SESSIONS[7], us)
     expected = factors_of(raw_tables()["daily_bars"], SESSIONS[7])
     stored = us.read("daily_factors", SESSIONS[7], columns=expected.columns).drop("session")

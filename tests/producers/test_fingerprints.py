@@ -1,6 +1,6 @@
 """The encoder's training and the fingerprints job on a real store.
 
-One file for two modules: a fingerprint needs a vintage, and a vintage is judged by its fingerprints.
+One file for two modules: a fingerprint needs a vintage, and its fingerprints show whether a vintage is sound.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def test_older_sessions_under_a_vintage_are_known_from_its_birth(filled: Stores)
         run_job(fingerprints, SESSIONS[12], filled)
 
 
-def test_a_lesson_is_learnt_once_and_its_weights_know_nothing_later(filled: Stores) -> None:
+def test_equal_inputs_train_once_and_later_sessions_change_nothing(filled: Stores) -> None:
     vintage = encoder.train(THROUGH, filled, silent)
     changed = features(SESSIONS[12]).with_columns(pl.col("close") * 2)
     publish_frames("minute_features", SESSIONS[12], {"minute_features": changed}, filled)
@@ -75,26 +75,22 @@ class Killed(Exception):
 
 
 def test_a_killed_training_resumes_to_the_same_vintage(filled: Stores) -> None:
-    def kill(done: int, total: int, what: object) -> None:
-        if str(what) == "epoch 2":
+    def kill(done: int, total: int, item: object) -> None:
+        if str(item) == "epoch 2":
             raise Killed
 
     with pytest.raises(Killed):
         encoder.train(THROUGH, filled, kill)
-    left = list((filled.settings.models / ".training").iterdir())
+    checkpoints = list((filled.settings.models / ".training").iterdir())
     torch.manual_seed(8)
     steps: list[str] = []
-    vintage = encoder.train(THROUGH, filled, lambda done, total, what: steps.append(str(what)))
-    assert len(left) == 1 and not left[0].exists()  # cleaned up when done
+    vintage = encoder.train(THROUGH, filled, lambda done, total, item: steps.append(str(item)))
+    assert len(checkpoints) == 1 and not checkpoints[0].exists()  # removed at the end
     assert "epoch 1" not in steps and "epoch 2" in steps
     resumed = (filled.models.load("encoder", vintage).path / "weights.safetensors").read_bytes()
-    undisturbed = pretraining.pretrain(*lesson(filled), pretraining.Watch())
+    inputs = encoder._inputs(THROUGH, filled, silent)
+    undisturbed = pretraining.pretrain(inputs.history, inputs.split, inputs.recipe, pretraining.Watch())
     assert encoder.to_bytes(undisturbed.encoder.state_dict()) == resumed
-
-
-def lesson(stores: Stores) -> tuple[object, object, tuple[object, object, object]]:
-    learnt = encoder._lesson(THROUGH, stores, silent)
-    return learnt.history, learnt.split, (learnt.profile.name, learnt.shape, learnt.config)
 
 
 def test_too_short_a_history_says_so(filled: Stores) -> None:
@@ -103,7 +99,7 @@ def test_too_short_a_history_says_so(filled: Stores) -> None:
     assert not filled.models.list("encoder")
 
 
-def test_a_collapsed_encoder_is_kept_as_refused_and_the_one_in_force_stays(filled: Stores) -> None:
+def test_a_collapsed_encoder_is_saved_as_refused_and_the_one_in_force_stays(filled: Stores) -> None:
     vintage = encoder.train(THROUGH, filled, silent)
     flat = [pl.lit(0.0, dtype=pl.Float32).alias(name) for name in PROFILE.features]
     later = sessions_between(CN, SESSIONS[-1] + timedelta(days=1), SESSIONS[-1] + timedelta(days=90))

@@ -1,6 +1,6 @@
-"""Losses of the scorer: free functions of one session's scores and labels, one loss a seed.
+"""Losses of the scorer: functions of one session's scores and labels, one loss per seed, all minimised.
 
-Shapes: K seeds, B symbols of ONE session; a rank has a meaning only among those. All are minimised.
+Shapes: K seeds, B symbols of ONE session, among which ranks are taken, U distinct label values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SessionLoss = Callable[[Tensor, Tensor], Tensor]
 def rank_correlation(score_KB: Tensor, label_B: Tensor) -> Tensor:
     """Minus Pearson's correlation of the scores with the ranks of the labels, (K,) in [-1, 1].
 
-    Spearman's coefficient with the scores' own ranks left out, which have no gradient.
+    This is Spearman's coefficient without the ranks of the scores, which have no gradient.
     """
     return pearson(score_KB, ranks(label_B))
 
@@ -38,7 +38,7 @@ def mean_squared_error(score_KB: Tensor, label_B: Tensor) -> Tensor:
 
 
 def ranks(values_B: Tensor) -> Tensor:
-    """Ranks 1..B, ties share their mean rank (scipy's `rankdata`, method "average")."""
+    """Ranks 1..B; ties share their mean rank (scipy's `rankdata`, method "average")."""
     _, position_B, count_U = torch.unique(values_B, return_inverse=True, return_counts=True)
     last_U = count_U.cumsum(0)
     mean_rank_U: Tensor = last_U - (count_U - 1) / 2

@@ -1,14 +1,15 @@
-"""The scorer: recurrent networks from a window of sessions to one score a symbol, K seeds in one batched pass.
+"""The scorer: recurrent networks from a window of sessions to one score per symbol, K seeds in one batched pass.
 
 Per stream: 2-layer GRU -> fully connected -> LayerNorm -> ReLU -> dropout -> fully connected; the dual stream fuses
-one GRU over fingerprints and one over traditional factors. Every parameter has a leading K: K
-networks of different seeds see the same batches and share nothing else. A seed draws its own weights and dropout
-masks, so that it learns the same alone as among others.
+one GRU over fingerprints and one over traditional factors. Every parameter has a leading K: K networks of different
+seeds see the same batches and share nothing else. Each seed draws its own weights and dropout masks, so that it trains
+alone exactly as it does among others.
 
-A step without data leaves the state as it was: the network reads a symbol's present sessions, in order, and nothing
-is invented for the others. Before the first present session the state is zero.
+A step without data leaves the state as it is: the network reads the sessions that a symbol has, in order, and the
+others are not filled in. Before the first of them the state is zero.
 
-Shapes: K seeds, L look-back, B symbols, F inputs, H hidden, G = 3 H gates in torch's order (reset, update, new).
+Shapes: K seeds, L look-back, B symbols, N = L B steps of all symbols (B in a head), F inputs, O outputs, H hidden,
+G = 3 H gates in torch's order (reset, update, candidate).
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
     from fpm.nn.scorer.panel import Batch
 
 SEEDS = (42, 2024, 777)
-MIX = 0x9E3779B1  # Knuth's multiplicative hash: near seeds get distant 32-bit starts
+MIX = 0x9E3779B1  # Knuth's multiplicative hash: neighbouring seeds get distant 32-bit starts
 
 
 @dataclass(frozen=True)
 class ScorerConfig:
-    """`projection`: width of a linear layer before each GRU, 0 for none. `minimum_share`: part of the look-back that a
+    """Size, inputs and training of a scorer.
+
+    `projection`: width of a linear layer before each GRU, 0 for none. `minimum_share`: share of the look-back that a
     symbol must have to be scored. `batch`: most symbols of a session in one step. `weight`: the fingerprint's share in
     a fixed or score-level fusion. `factors`: the columns of daily_factors that the traditional stream reads.
     """
@@ -58,14 +61,14 @@ class ScorerConfig:
 
     @property
     def inputs(self) -> dict[str, int]:
-        """Width of what each GRU reads of a session."""
+        """Number of inputs of each GRU per session."""
         return {"fingerprint": FINGERPRINT_SIZE + len(SCORER_DAILY), "traditional": len(self.factors)}
 
 
-# Small histories overfit within a few epochs: at a rate of 1e-3 the second of 270 steps was the best, at 2e-4 the fifth
-# and the validation better (docs/LOG.md, 28 November). Measured on 120 symbols x 70 train sessions (tests: small_panel,
-# 40 test sessions, three panels), share of the oracle's RankIC: a projection to 16 0.85 fingerprint, 0.77 traditional,
-# 0.84 dual; without it 0.83 fingerprint. Weight decay 0.1 or 0.3, input dropout 0.2 or 0.3: within 0.02.
+# Small histories overfit within a few epochs of 270 steps: at a rate of 1e-3 the second was best, at 2e-4 the fifth,
+# with a better validation (docs/LOG.md, 28 November). Share of the oracle's RankIC on 120 symbols and 70 training
+# sessions (three panels of tests' small_panel, 40 test sessions): with a projection to 16 0.85 fingerprint, 0.77
+# traditional, 0.84 dual; without it 0.83 fingerprint. Weight decay 0.1 or 0.3, input dropout 0.2 or 0.3: within 0.02.
 PRESETS: dict[str, ScorerConfig] = {
     "default": ScorerConfig(factors=ALPHA158),
     "demo": ScorerConfig(
@@ -103,9 +106,10 @@ class Scorer(nn.Module):
         )
 
     def forward(self, batch: Batch) -> Tensor:
+        """Scores (K, B) of the symbols of one session."""
         inputs = {"fingerprint": batch.fingerprint_LBF, "traditional": batch.factor_LBF}
         states = {name: reader(inputs[name], batch.known_LB) for name, reader in self.readers.items()}
-        with torch.autocast(batch.known_LB.device.type, enabled=False):  # ranks want all of a score's digits
+        with torch.autocast(batch.known_LB.device.type, enabled=False):  # ranks need all digits of a score
             if self.config.fusion == "score":
                 return self._fuse([head(states[name]) for name, head in self.heads.items()])
             (head,) = self.heads.values()
@@ -113,7 +117,7 @@ class Scorer(nn.Module):
             return score_KB
 
     def _fuse(self, states: list[Tensor]) -> Tensor:
-        """One tensor of two: a fixed share of each, or one the network learns for every hidden unit."""
+        """Fuse two tensors by a fixed share of each, or by a learned share for every hidden unit."""
         if len(states) == 1:
             return states[0]
         fingerprint, traditional = states
@@ -122,7 +126,7 @@ class Scorer(nn.Module):
 
 
 class Reader(nn.Module):
-    """A window's inputs to the state after its last step: x_LBF -> h_KBH."""
+    """From a window's inputs to the state after its last step: x_LBF -> h_KBH."""
 
     def __init__(self, inputs: int, config: ScorerConfig, start: SeededStart) -> None:
         super().__init__()
@@ -132,6 +136,7 @@ class Reader(nn.Module):
         self.layers = nn.ModuleList(Gru(*pair, start) for pair in pairwise(widths))
 
     def forward(self, x_LBF: Tensor, known_LB: Tensor) -> Tensor:
+        """States h_KBH after the last step."""
         look_back, symbols, inputs = x_LBF.shape
         x_KNF = x_LBF.reshape(1, look_back * symbols, inputs).expand(len(self.dropout.seeds), -1, -1)
         x_KNF = self.dropout(x_KNF)
@@ -145,7 +150,7 @@ class Reader(nn.Module):
 
 
 class Gru(nn.Module):
-    """One layer of K GRUs, torch.nn.GRU's equations: x_KLBF, known_LB -> h_KLBH. A step not known keeps the state."""
+    """One layer of K GRUs by torch.nn.GRU's equations; a step without data leaves the state as it is."""
 
     def __init__(self, inputs: int, hidden: int, start: SeededStart) -> None:
         super().__init__()
@@ -156,14 +161,15 @@ class Gru(nn.Module):
         self.state_bias = start.uniform((1, 3 * hidden), bound)
 
     def forward(self, x_KLBF: Tensor, known_LB: Tensor) -> Tensor:
-        # All steps' input products in one call; only the recurrence is a loop.
+        """States h_KLBH after every step."""
+        # The input products of all steps are one call; only the recurrence is a loop.
         gates_KNG = torch.baddbmm(self.input_bias, x_KLBF.flatten(1, 2), self.input_weight)
         gates_KLBG = gates_KNG.view(*x_KLBF.shape[:3], -1)
         return recurrence(gates_KLBG, self.state_weight, self.state_bias, known_LB)
 
 
 class Head(nn.Module):
-    """h_KBH -> score_KB."""
+    """Fully connected, LayerNorm, ReLU, dropout, fully connected: h_KBH -> score_KB."""
 
     def __init__(self, config: ScorerConfig, start: SeededStart) -> None:
         super().__init__()
@@ -174,6 +180,7 @@ class Head(nn.Module):
         self.score = Linear(config.hidden, 1, start)
 
     def forward(self, h_KBH: Tensor) -> Tensor:
+        """Scores (K, B)."""
         h_KBH = self.connected(h_KBH)
         h_KBH = nn.functional.layer_norm(h_KBH, h_KBH.shape[-1:]) * self.scale + self.shift
         score_KB1: Tensor = self.score(self.dropout(torch.relu(h_KBH)))
@@ -190,13 +197,15 @@ class Linear(nn.Module):
         self.bias = start.uniform((1, outputs), bound)
 
     def forward(self, x_KNF: Tensor) -> Tensor:
+        """Outputs y_KNO."""
         return torch.baddbmm(self.bias, x_KNF, self.weight)
 
 
 class Dropout(nn.Module):
-    """Dropout whose mask of lane k depends on its seed and the moment, not on which other seeds are there.
+    """Dropout in which a seed's mask does not depend on the other seeds.
 
-    One number a call is drawn from torch's global generator, whose state the checkpoint holds.
+    Each call draws one number from torch's global generator, whose state the checkpoint stores; it and the seed decide
+    the mask.
     """
 
     def __init__(self, probability: float, seeds: Sequence[int]) -> None:
@@ -204,28 +213,30 @@ class Dropout(nn.Module):
         self.probability, self.seeds = probability, tuple(seeds)
 
     def forward(self, x_KNF: Tensor) -> Tensor:
+        """The inputs with some of them set to 0 and the others scaled up; in evaluation the inputs themselves."""
         if not self.training or self.probability == 0:
             return x_KNF
-        moment = int(torch.randint(2**31, ()))
-        keep_KNF = torch.stack([self._keep(x_KNF.shape[1:], seed * MIX ^ moment) for seed in self.seeds])
-        return x_KNF * keep_KNF.to(x_KNF.device)
+        number = int(torch.randint(2**31, ()))
+        mask_KNF = torch.stack([self._mask(x_KNF.shape[1:], seed * MIX ^ number) for seed in self.seeds])
+        return x_KNF * mask_KNF.to(x_KNF.device)
 
-    def _keep(self, shape: torch.Size, seed: int) -> Tensor:
-        keep = torch.empty(shape).bernoulli_(
-            1 - self.probability, generator=torch.Generator().manual_seed(seed % 2**32)
-        )
-        return keep / (1 - self.probability)
+    def _mask(self, shape: torch.Size, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed % 2**32)
+        mask = torch.empty(shape).bernoulli_(1 - self.probability, generator=generator)
+        return mask / (1 - self.probability)
 
 
 class SeededStart:
-    """First values of parameters, (K, ...): lane k is drawn from a generator of its own seed, in order of asking."""
+    """Initial values of parameters, (K, ...); each lane draws from its own seed's generator, in order of the calls."""
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def uniform(self, shape: tuple[int, ...], bound: float) -> nn.Parameter:
+        """A parameter drawn uniformly from [-bound, bound]."""
         lanes = [torch.empty(shape).uniform_(-bound, bound, generator=generator) for generator in self.generators]
         return nn.Parameter(torch.stack(lanes))
 
     def constant(self, shape: tuple[int, ...], value: float) -> nn.Parameter:
+        """A parameter of one value."""
         return nn.Parameter(torch.full((len(self.generators), *shape), value))

@@ -1,7 +1,7 @@
-"""The panel a scorer is trained on: symbols x sessions x inputs, held once, read through windows.
+"""The panel of a scorer: sessions x symbols x inputs, in memory once and read through windows.
 
-A window is a slice of the panel's sessions: nothing is copied per sample, only the batch at hand is gathered. All
-vectors of a panel come from ONE encoder vintage. Point-in-time is the caller's part: the panel holds what it is given.
+A window is a slice of the panel's sessions: no sample is copied, only the present batch is gathered. All vectors of a
+panel come from ONE encoder vintage. The caller is responsible for point-in-time data.
 
 Shapes: T sessions (oldest first), S symbols (sorted), D fingerprint, C daily values, F inputs, L look-back, B symbols
 of one session, N rows of a frame. Missing is NaN in `daily_TSC`, 0 elsewhere, and False in `known_TS`.
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     from fpm.cross_section import Array
 
-Places = NDArray[np.intp]
+Indices = NDArray[np.intp]  # of sessions or symbols of a panel, or of rows
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Everything of one vintage, for one span of sessions. `known_TS`: there is a row with a whole fingerprint."""
+    """All inputs of one vintage over some sessions; `known_TS`: whether a symbol has a fingerprint in a session."""
 
     sessions: tuple[date, ...]
     symbols: tuple[str, ...]
@@ -46,27 +46,29 @@ class Panel:
 
     @cached_property
     def position(self) -> dict[date, int]:
+        """The index of each session along T."""
         return {session: t for t, session in enumerate(self.sessions)}
 
-    def to(self, place: str) -> Panel:
-        """The panel with its tensors on a device, where windows are gathered, too."""
-        return replace(self, fingerprint_TSD=self.fingerprint_TSD.to(place), factor_TSF=self.factor_TSF.to(place))
+    def to(self, device: str) -> Panel:
+        """The panel with its tensors on `device`, where its windows are then gathered."""
+        return replace(self, fingerprint_TSD=self.fingerprint_TSD.to(device), factor_TSF=self.factor_TSF.to(device))
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and scale of each fingerprint dimension over the train sessions; saved with the model."""
+    """Mean and scale of each fingerprint dimension over the training sessions; saved with the model."""
 
     mean_D: Tensor
     scale_D: Tensor
 
-    def to(self, place: torch.device) -> Statistics:
-        return Statistics(self.mean_D.to(place), self.scale_D.to(place))
+    def to(self, device: torch.device) -> Statistics:
+        """The statistics on `device`."""
+        return Statistics(self.mean_D.to(device), self.scale_D.to(device))
 
 
 @dataclass(frozen=True)
 class View:
-    """How a session is looked at: the last L of them, symbols with at least `minimum` of these, fingerprints scaled."""
+    """How windows are taken: `look_back` sessions L, symbols with `minimum` of them, fingerprints by `statistics`."""
 
     look_back: int
     minimum: int
@@ -75,10 +77,10 @@ class View:
 
 @dataclass(frozen=True)
 class Batch:
-    """What the networks see of B symbols of one session: at most L sessions, oldest first, the session itself last.
+    """The networks' inputs for B symbols of one session: at most L sessions, oldest first, the session itself last.
 
-    `fingerprint_LBF` fingerprints and daily values, `factor_LBF`, `known_LB` whether the symbol has data in that
-    session, `label_B` winsorised and z-scored, for training only.
+    `fingerprint_LBF`: fingerprints and daily values; `factor_LBF`: traditional factors; `known_LB`: whether the symbol
+    has data in that session; `label_B`: winsorised and z-scored, for training only.
     """
 
     fingerprint_LBF: Tensor
@@ -95,74 +97,75 @@ class Batch:
 def panel(frame: pl.DataFrame, sessions: Sequence[date], factors: Sequence[str] = CLASSIC) -> Panel:
     """The panel of a frame with symbol, session, vintage, fingerprint, adj_factor, the daily values and `factors`.
 
-    Rows without a fingerprint are left out. Factors are MAD-winsorised and z-scored within each session, missing ones
-    are 0 after that. Raises LookAhead for two vintages in one frame.
+    Rows without a fingerprint are left out. Factors are MAD-winsorised and z-scored within each session; missing ones
+    then become 0. Raises LookAhead for two vintages in one frame.
     """
     vintage = _one_vintage(frame)
     frame = frame.filter(pl.col("fingerprint").is_not_null() & pl.col("session").is_in(list(sessions)))
     symbols = tuple(frame["symbol"].unique().sort().to_list())
-    at = _places(frame, sessions, symbols)
+    indices = _grid_indices(frame, sessions, symbols)
     shape = (len(sessions), len(symbols))
-    factor_TSF = _scatter(frame.select(factors).cast(pl.Float64).to_numpy(), at, shape, np.nan)
+    factor_TSF = _scatter(frame.select(factors).cast(pl.Float64).to_numpy(), indices, shape, np.nan)
     return Panel(
         tuple(sessions),
         symbols,
         vintage,
-        torch.from_numpy(_scatter(_vectors(frame["fingerprint"]), at, shape, 0.0)),
-        _scatter(_daily(frame), at, shape, np.nan),
+        torch.from_numpy(_scatter(_vectors(frame["fingerprint"]), indices, shape, 0.0)),
+        _scatter(_daily(frame), indices, shape, np.nan),
         torch.from_numpy(np.stack([_processed(factor_SF) for factor_SF in factor_TSF])),
-        _scatter(np.ones((len(frame), 1), dtype=np.bool_), at, shape, False)[:, :, 0],
+        _scatter(np.ones((len(frame), 1), dtype=np.bool_), indices, shape, False)[:, :, 0],
     )
 
 
-def fingerprint_statistics(of: Panel, sessions: Sequence[date]) -> Statistics:
-    """Mean and standard deviation of each dimension over the known symbol-sessions of `sessions`.
+def fingerprint_statistics(panel: Panel, sessions: Sequence[date]) -> Statistics:
+    """Mean and standard deviation of each dimension over the fingerprints of `sessions`.
 
-    A dimension that does not vary keeps scale 1. Raises ModelRefused where nothing is known.
+    A constant dimension gets scale 1. Raises ModelRefused where there is no fingerprint.
     """
-    rows = [of.position[session] for session in sessions]
-    known_ND = of.fingerprint_TSD[rows].numpy()[of.known_TS[rows]].astype(np.float64)
-    if not len(known_ND):
+    rows = [panel.position[session] for session in sessions]
+    z_ND = panel.fingerprint_TSD[rows].numpy()[panel.known_TS[rows]].astype(np.float64)
+    if not len(z_ND):
         raise ModelRefused(
             code="FPM-ML-330",
-            wrong="the train sessions hold no fingerprint",
+            wrong="the training sessions have no fingerprint",
             effect="nothing was trained; the model in force stays",
             todo="compute the fingerprints of this vintage first: fpm backfill fingerprints FIRST LAST",
         )
-    scale_D = known_ND.std(axis=0)
+    scale_D = z_ND.std(axis=0)
     scale_D = np.where(scale_D > 1e-6, scale_D, 1.0)
-    return Statistics(*(torch.from_numpy(values_D.astype(np.float32)) for values_D in (known_ND.mean(axis=0), scale_D)))
+    return Statistics(*(torch.from_numpy(values_D.astype(np.float32)) for values_D in (z_ND.mean(axis=0), scale_D)))
 
 
-def scorable(of: Panel, session: date, view: View) -> Places:
-    """Symbols (as columns of the panel) with data at the session itself and in `view.minimum` of the look-back."""
-    known_LS = of.known_TS[_span(of, session, view)]
+def scorable(panel: Panel, session: date, view: View) -> Indices:
+    """Indices of the symbols with data at the session itself and in `view.minimum` sessions of the look-back."""
+    known_LS = panel.known_TS[_span(panel, session, view)]
     return np.flatnonzero(known_LS[-1] & (known_LS.sum(axis=0) >= view.minimum))
 
 
-def window(of: Panel, session: date, columns_B: Places, view: View) -> Batch:
-    """The look-back of those symbols; daily values are z-scored across them, so they should be the whole session."""
-    (whole,) = windows(of, session, columns_B, view, [np.arange(len(columns_B))])
-    return whole
+def window(panel: Panel, session: date, columns_B: Indices, view: View) -> Batch:
+    """The look-back of some symbols, which should be all of the session: daily values are z-scored across them."""
+    (batch,) = windows(panel, session, columns_B, view, [np.arange(len(columns_B))])
+    return batch
 
 
-def windows(of: Panel, session: date, columns_B: Places, view: View, parts: Sequence[Places]) -> Iterator[Batch]:
-    """`window` in parts, each some of the symbols: no symbol's look-back is gathered twice."""
-    span, place = _span(of, session, view), of.fingerprint_TSD.device
-    daily_LBC, statistics = daily_window(of.daily_TSC[span][:, columns_B]), view.statistics.to(place)
+def windows(panel: Panel, session: date, columns_B: Indices, view: View, parts: Sequence[Indices]) -> Iterator[Batch]:
+    """`window` in parts of its symbols, so that each symbol's look-back is gathered only once."""
+    span, device = _span(panel, session, view), panel.fingerprint_TSD.device
+    daily_LBC, statistics = daily_window(panel.daily_TSC[span][:, columns_B]), view.statistics.to(device)
     for rows in parts:
-        columns = torch.from_numpy(columns_B[rows]).to(place)
-        fingerprint_LBD = of.fingerprint_TSD[span][:, columns].sub_(statistics.mean_D).div_(statistics.scale_D)
+        columns = torch.from_numpy(columns_B[rows]).to(device)
+        fingerprint_LBD = panel.fingerprint_TSD[span][:, columns].sub_(statistics.mean_D).div_(statistics.scale_D)
         yield Batch(
-            torch.cat([fingerprint_LBD, torch.from_numpy(daily_LBC[:, rows]).to(place)], dim=-1),
-            of.factor_TSF[span][:, columns],
-            torch.from_numpy(of.known_TS[span][:, columns_B[rows]]).to(place),
+            torch.cat([fingerprint_LBD, torch.from_numpy(daily_LBC[:, rows]).to(device)], dim=-1),
+            panel.factor_TSF[span][:, columns],
+            torch.from_numpy(panel.known_TS[span][:, columns_B[rows]]).to(device),
         )
 
 
 def daily_window(daily_LBC: Array) -> NDArray[np.float32]:
-    """Daily values of one window: prices p/p_last - 1 (p_last: close of the last session), flows over the symbol's
-    mean of the window, each then z-scored across the symbols; unavailable is 0 after that.
+    """Daily values of one window (L, B, C), relative and then z-scored across the symbols; unavailable ones become 0.
+
+    Prices: p / p_last - 1 with p_last the close of the last session. Flows: over the symbol's mean in the window.
     """
     prices = len(PRICES)
     last_close_B1 = daily_LBC[-1, :, [PRICES.index("close")]].T
@@ -176,37 +179,39 @@ def daily_window(daily_LBC: Array) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class LabelledSession:
-    """A session to learn from: its scorable symbols, their processed labels (NaN where none), which have one."""
+    """A session to train on: its scorable symbols, their processed labels (NaN = none), and the rows that have one."""
 
     session: date
-    columns_B: Places
+    columns_B: Indices
     label_B: Tensor
-    rows: Places
+    rows: Indices
 
 
 def labelled_sessions(
-    of: Panel, labels: pl.DataFrame, sessions: Sequence[date], view: View
+    panel: Panel, labels: pl.DataFrame, sessions: Sequence[date], view: View
 ) -> tuple[LabelledSession, ...]:
-    """What can be learnt from `sessions`, given labels (symbol, session, label) as known.
+    """Those of `sessions` that can be trained on, with their labels (rows of symbol, session, label) as known.
 
     Labels are MAD-winsorised and z-scored within the session. A session with fewer than two labels has no ranks and is
     left out.
     """
-    label_TS = _label_grid(of, labels)
-    found = []
+    label_TS = _label_grid(panel, labels)
+    trainable = []
     for session in sessions:
-        columns_B = scorable(of, session, view)
-        label_B = cross_section.z_score(cross_section.mad_winsorise(label_TS[of.position[session], columns_B]))
+        columns_B = scorable(panel, session, view)
+        label_B = cross_section.z_score(cross_section.mad_winsorise(label_TS[panel.position[session], columns_B]))
         rows = np.flatnonzero(np.isfinite(label_B))
         if len(rows) > 1:
-            found.append(LabelledSession(session, columns_B, torch.from_numpy(label_B.astype(np.float32)), rows))
-    return tuple(found)
+            trainable.append(LabelledSession(session, columns_B, torch.from_numpy(label_B.astype(np.float32)), rows))
+    return tuple(trainable)
 
 
 @dataclass(frozen=True)
 class SessionBatches:
-    """Batches of one session each, for `fit`: train sessions in an order drawn from the epoch, the symbols of a session
-    in equal random parts of at most `size`.
+    """Batches of one session each, for `fit`.
+
+    The epoch decides the order of the training sessions; a session's symbols are split into equal random parts of at
+    most `size`.
     """
 
     panel: Panel
@@ -216,31 +221,34 @@ class SessionBatches:
     size: int
 
     def train(self, epoch: int) -> Iterator[Batch]:
-        order = np.random.default_rng([1, epoch])
-        for at in order.permutation(len(self.train_sessions)):
-            yield from self._parts(self.train_sessions[at], order)
+        """The training batches of an epoch."""
+        random = np.random.default_rng([1, epoch])
+        for number in random.permutation(len(self.train_sessions)):
+            yield from self._parts(self.train_sessions[number], random)
 
     def validation(self) -> Iterator[Batch]:
+        """The validation batches, in order of the sessions."""
         for labelled in self.validation_sessions:
             yield from self._parts(labelled, np.random.default_rng(0))
 
     @cached_property
     def steps(self) -> int:
+        """Training batches in an epoch."""
         return sum(self._count(labelled) for labelled in self.train_sessions)
 
     def _count(self, labelled: LabelledSession) -> int:
         return -(-len(labelled.rows) // self.size)
 
-    def _parts(self, labelled: LabelledSession, order: np.random.Generator) -> Iterator[Batch]:
-        parts = np.array_split(order.permutation(labelled.rows), self._count(labelled))
+    def _parts(self, labelled: LabelledSession, random: np.random.Generator) -> Iterator[Batch]:
+        parts = np.array_split(random.permutation(labelled.rows), self._count(labelled))
         batches = windows(self.panel, labelled.session, labelled.columns_B, self.view, parts)
         for rows, batch in zip(parts, batches, strict=True):
             yield replace(batch, label_B=labelled.label_B[rows].to(batch.known_LB.device))
 
 
-def _span(of: Panel, session: date, view: View) -> slice:
-    at = of.position[session]
-    return slice(max(0, at - view.look_back + 1), at + 1)
+def _span(panel: Panel, session: date, view: View) -> slice:
+    last = panel.position[session]
+    return slice(max(0, last - view.look_back + 1), last + 1)
 
 
 def _one_vintage(frame: pl.DataFrame) -> str:
@@ -250,7 +258,7 @@ def _one_vintage(frame: pl.DataFrame) -> str:
             code="FPM-ML-331",
             wrong=f"vectors of {len(vintages)} encoder vintages ({', '.join(vintages[:3])}) in one panel",
             effect="nothing was computed",
-            todo="read one vintage: two trainings live in two spaces",
+            todo="read one vintage: the vectors of two trainings cannot be compared",
         )
     return vintages[0] if vintages else ""
 
@@ -259,8 +267,8 @@ def _daily(frame: pl.DataFrame) -> Array:
     """Adjusted open, high, low, close, volume in adjusted shares (price x volume stays), turnover: (N, C)."""
     prices = [pl.col(name) * pl.col("adj_factor") for name in PRICES]
     values = [*prices, pl.col("volume") / pl.col("adj_factor"), pl.col("turnover")]
-    named = [value.cast(pl.Float64).alias(name) for name, value in zip(SCORER_DAILY, values, strict=True)]
-    return frame.select(named).to_numpy()
+    columns = [value.cast(pl.Float64).alias(name) for name, value in zip(SCORER_DAILY, values, strict=True)]
+    return frame.select(columns).to_numpy()
 
 
 def _processed(factor_SF: Array) -> NDArray[np.float32]:
@@ -269,22 +277,23 @@ def _processed(factor_SF: Array) -> NDArray[np.float32]:
 
 
 def _vectors(fingerprint: pl.Series) -> NDArray[np.float32]:
-    whole = fingerprint.cast(pl.List(pl.Float32)).explode(empty_as_null=False).to_numpy()
-    return whole.astype(np.float32).reshape(len(fingerprint), FINGERPRINT_SIZE)
+    flat = fingerprint.cast(pl.List(pl.Float32)).explode(empty_as_null=False).to_numpy()
+    return flat.astype(np.float32).reshape(len(fingerprint), FINGERPRINT_SIZE)
 
 
-def _label_grid(of: Panel, labels: pl.DataFrame) -> Array:
-    """Labels laid over the panel, (T, S); NaN where there is none."""
+def _label_grid(panel: Panel, labels: pl.DataFrame) -> Array:
+    """Labels on the panel's grid, (T, S); NaN where there is none."""
     inside = labels.filter(
-        pl.col("symbol").is_in(list(of.symbols)),
-        pl.col("session").is_in(list(of.sessions)),
+        pl.col("symbol").is_in(list(panel.symbols)),
+        pl.col("session").is_in(list(panel.sessions)),
         pl.col("label").is_finite(),
     )
     values_N1 = inside.select("label").to_numpy()
-    return _scatter(values_N1, _places(inside, of.sessions, of.symbols), of.known_TS.shape, np.nan)[:, :, 0]
+    indices = _grid_indices(inside, panel.sessions, panel.symbols)
+    return _scatter(values_N1, indices, panel.known_TS.shape, np.nan)[:, :, 0]
 
 
-def _places(frame: pl.DataFrame, sessions: Sequence[date], symbols: Sequence[str]) -> tuple[Places, Places]:
+def _grid_indices(frame: pl.DataFrame, sessions: Sequence[date], symbols: Sequence[str]) -> tuple[Indices, Indices]:
     """Row and column of each of a frame's rows in a grid of sessions x symbols."""
     rows = {session: t for t, session in enumerate(sessions)}
     columns = {symbol: s for s, symbol in enumerate(symbols)}
@@ -294,7 +303,9 @@ def _places(frame: pl.DataFrame, sessions: Sequence[date], symbols: Sequence[str
     )
 
 
-def _scatter(rows_NX: NDArray[Any], at: tuple[Places, Places], shape: tuple[int, ...], missing: float) -> NDArray[Any]:
-    grid_TSX = np.full((*shape, rows_NX.shape[1]), missing, dtype=rows_NX.dtype)
-    grid_TSX[at] = rows_NX
-    return grid_TSX
+def _scatter(
+    rows_NF: NDArray[Any], indices: tuple[Indices, Indices], shape: tuple[int, ...], missing: float
+) -> NDArray[Any]:
+    grid_TSF = np.full((*shape, rows_NF.shape[1]), missing, dtype=rows_NF.dtype)
+    grid_TSF[indices] = rows_NF
+    return grid_TSF

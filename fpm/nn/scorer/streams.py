@@ -1,8 +1,10 @@
-"""The three streams of one scorer together: how they are trained, kept as tensors, and asked for a session's scores.
+"""The three streams of one scorer together: training, storage as tensors, and the scores of a session.
 
-Fingerprint, traditional and dual are trained on the same sessions, symbols and labels, so that comparing them is a
-paired comparison. A symbol is scored if it has data at the session itself and in at least `minimum_share` of the
-look-back; any other gets no score, never a made-up one.
+Fingerprint, traditional and dual are trained on the same sessions, symbols and labels, so that their comparison is
+paired. A symbol is scored if it has data at the session itself and in at least `minimum_share` of the look-back; any
+other symbol gets no score.
+
+Shapes: K seeds, B symbols of one session.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Streams:
-    """A trained scorer: one network a stream and seed, and the fingerprint statistics they were trained with."""
+    """A trained scorer: one network per stream and seed, and the fingerprint statistics of their training."""
 
     config: ScorerConfig
     statistics: Statistics
@@ -54,103 +56,112 @@ class Streams:
 
     @property
     def view(self) -> View:
-        return view(self.config, self.statistics)
+        """How these streams take windows of a panel."""
+        return panel_view(self.config, self.statistics)
 
     def to_bytes(self) -> bytes:
-        """Everything learnt, as safetensors."""
+        """All weights and statistics as safetensors."""
         tensors = {"statistics/mean": self.statistics.mean_D, "statistics/scale": self.statistics.scale_D}
         for name, scorer in self.scorers.items():
             tensors |= {f"{name}/{key}": tensor for key, tensor in scorer.state_dict().items()}
         return to_bytes(tensors)
 
 
-def view(config: ScorerConfig, statistics: Statistics) -> View:
-    """How the panel is looked at under a configuration."""
+def panel_view(config: ScorerConfig, statistics: Statistics) -> View:
+    """How a scorer of this configuration takes windows of a panel."""
     return View(config.look_back, math.ceil(config.minimum_share * config.look_back), statistics)
 
 
 def restore(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Streams:
-    """The streams of a manifest's config (see `asdict`) and of the tensors written by `to_bytes`."""
+    """The streams of a manifest's config (as `asdict` gave it) and of the tensors that `to_bytes` wrote."""
     tuples = {name: tuple(config[name]) for name in ("seeds", "factors") if name in config}
-    whole = ScorerConfig(**{**config, **tuples, "fit": FitConfig(**config["fit"])})
+    restored = ScorerConfig(**{**config, **tuples, "fit": FitConfig(**config["fit"])})
     scorers = {}
     for name in STREAMS:
-        scorers[name] = Scorer(whole, name)
+        scorers[name] = Scorer(restored, name)
         own = {key.removeprefix(f"{name}/"): tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}
         scorers[name].load_state_dict(own)
-    return Streams(whole, Statistics(tensors["statistics/mean"], tensors["statistics/scale"]), scorers)
+    return Streams(restored, Statistics(tensors["statistics/mean"], tensors["statistics/scale"]), scorers)
 
 
 def train(
-    of: Panel, labels: pl.DataFrame, split: Split, config: ScorerConfig, watch: Watch, compute: Compute | None = None
+    panel: Panel, labels: pl.DataFrame, split: Split, config: ScorerConfig, watch: Watch, compute: Compute | None = None
 ) -> tuple[Streams, dict[str, FitResult]]:
-    """Train every stream on the split's sessions; `labels`: symbol, session, label, as known.
+    """Train every stream on the split's sessions; `labels`: rows of symbol, session, label, as known.
 
-    `watch.progress` counts over the three streams; `watch.checkpoint` gets one folder a stream. The networks end on the
-    CPU, whatever they were trained on.
-    Raises ModelRefused where there is nothing to learn from, nothing to validate on, or a loss is not finite.
+    `watch.progress` counts over all three streams; `watch.checkpoint` gets one subfolder per stream. The networks end
+    on the CPU, whatever device they were trained on.
+    Raises ModelRefused where there is nothing to train or to validate on, or a loss is not finite.
     """
     compute = compute or Compute()
-    statistics = fingerprint_statistics(of, split.train)
-    looked_at = view(config, statistics)
+    statistics = fingerprint_statistics(panel, split.train)
+    view = panel_view(config, statistics)
     batches = SessionBatches(
-        of.to(compute.torch_device),
-        looked_at,
-        labelled_sessions(of, labels, split.train, looked_at),
-        labelled_sessions(of, labels, split.validation, looked_at),
+        panel.to(compute.torch_device),
+        view,
+        labelled_sessions(panel, labels, split.train, view),
+        labelled_sessions(panel, labels, split.validation, view),
         config.batch,
     )
     _require_sessions(batches, split)
     scorers = {name: Scorer(config, name) for name in STREAMS}
     results = {}
     for number, (name, scorer) in enumerate(scorers.items()):
-        results[name] = fit(scorer, _loss(config), batches, config.fit, _of_stream(watch, number, name), compute)
+        results[name] = fit(scorer, _loss(config), batches, config.fit, _stream_watch(watch, number, name), compute)
         scorer.to("cpu")
         _require_finite(name, results[name])
     return Streams(config, statistics, scorers), results
 
 
-def scores(streams: Streams, of: Panel, session: date) -> tuple[pl.DataFrame, list[str]]:
-    """Scores of a session in every stream, and the symbols that are there but short of the look-back.
+def scores(streams: Streams, panel: Panel, session: date) -> tuple[pl.DataFrame, list[str]]:
+    """Scores of a session in every stream, and the symbols whose look-back is too short.
 
-    Columns symbol, stream, score (mean over seeds of the outputs z-scored across the session), spread (population
-    standard deviation over seeds of the same; 0 for one seed). Raises TryLater where fewer than two symbols can be
-    scored: a rank among one has no meaning.
+    Columns: symbol, stream, score (mean over seeds of the outputs z-scored across the session), spread (their
+    population standard deviation over seeds; 0 for one seed). Raises TryLater where fewer than two symbols can be
+    scored, because one symbol has no rank.
     """
-    columns_B = scorable(of, session, streams.view)
-    here = np.flatnonzero(of.known_TS[of.position[session]])
-    short = [of.symbols[s] for s in np.setdiff1d(here, columns_B)]
+    columns_B = scorable(panel, session, streams.view)
+    present = np.flatnonzero(panel.known_TS[panel.position[session]])
+    short = [panel.symbols[s] for s in np.setdiff1d(present, columns_B)]
     if len(columns_B) < 2:
         raise TryLater(
             code="FPM-ML-335",
             wrong=f"{len(columns_B)} symbols can be scored at {session}, {len(short)} have too few of the last "
             f"{streams.config.look_back} sessions",
             effect="no score was written",
-            todo="score a later session, or bring the fingerprints of the missing ones",
+            todo="score a later session, or compute the missing fingerprints",
         )
-    whole = window(of, session, columns_B, streams.view)
-    symbols = [of.symbols[s] for s in columns_B]
+    batch = window(panel, session, columns_B, streams.view)
+    symbols = [panel.symbols[s] for s in columns_B]
     parts = []
     for name in STREAMS:
-        scored_BK = cross_section.z_score(outputs(streams.scorers[name], whole).numpy().astype(np.float64).T)
-        values = {"score": scored_BK.mean(axis=1), "spread": scored_BK.std(axis=1)}
+        score_BK = cross_section.z_score(outputs(streams.scorers[name], batch).numpy().astype(np.float64).T)
+        values = {"score": score_BK.mean(axis=1), "spread": score_BK.std(axis=1)}
         parts.append(pl.DataFrame({"symbol": symbols, "stream": [name] * len(symbols), **values}))
     return pl.concat(parts), short
 
 
-def outputs(scorer: Scorer, whole: Batch) -> Tensor:
-    """Raw outputs (K, B) of a session's symbols, in parts of the training's batch size. Raises ModelRefused for NaN."""
+def outputs(scorer: Scorer, batch: Batch) -> Tensor:
+    """Raw outputs (K, B) of a session's symbols, computed in parts of the training's batch size.
+
+    Raises ModelRefused where one is not finite.
+    """
     with torch.no_grad(), deterministic(0):
         scorer.eval()
-        parts = torch.split(torch.arange(whole.known_LB.shape[1]), scorer.config.batch)
-        output_KB = torch.cat([scorer(whole.take(rows_B)) for rows_B in parts], dim=1)
+        parts = torch.split(torch.arange(batch.known_LB.shape[1]), scorer.config.batch)
+        output_KB = torch.cat([scorer(batch.take(rows_B)) for rows_B in parts], dim=1)
     if not bool(torch.isfinite(output_KB).all()):
-        raise _refused("FPM-ML-336", "a score is not finite", "no score was written", "look for non-finite inputs")
+        raise ModelRefused(
+            code="FPM-ML-336",
+            wrong="a score is not finite",
+            effect="no score was written",
+            todo="look for non-finite inputs",
+        )
     return output_KB
 
 
 def manifest(streams: Streams, results: Mapping[str, FitResult]) -> dict[str, Any]:
-    """What a manifest says of the training: config, and for each stream and seed the best epoch and validation loss."""
+    """The training's part of a manifest: config, and best epoch and validation loss of each stream and seed."""
     figures = {
         name: {
             "validation_loss": dict(zip(map(str, streams.config.seeds), result.best_K, strict=True)),
@@ -163,48 +174,47 @@ def manifest(streams: Streams, results: Mapping[str, FitResult]) -> dict[str, An
 
 
 def _loss(config: ScorerConfig) -> Callable[[nn.Module, Batch], Loss]:
-    of_session = LOSSES[config.loss]
+    session_loss = LOSSES[config.loss]
 
     def loss(scorer: nn.Module, batch: Batch) -> Loss:
         assert batch.label_B is not None
-        return Loss(of_session(scorer(batch), batch.label_B))
+        return Loss(session_loss(scorer(batch), batch.label_B))
 
     return loss
 
 
-def _of_stream(watch: Watch, number: int, name: str) -> Watch:
-    """The part of a watch that belongs to one stream of three."""
+def _stream_watch(watch: Watch, number: int, name: str) -> Watch:
+    """The watch of one of the three streams."""
 
-    def progress(done: int, total: int, what: object) -> None:
+    def progress(done: int, total: int, item: object) -> None:
         if watch.progress is not None:
-            watch.progress(number * total + done, len(STREAMS) * total, f"{name} {what}")
+            watch.progress(number * total + done, len(STREAMS) * total, f"{name} {item}")
 
     return Watch(progress, watch.checkpoint / name if isinstance(watch.checkpoint, Path) else None)
 
 
 def _require_sessions(batches: SessionBatches, split: Split) -> None:
-    for code, part, asked, there in (
-        ("FPM-ML-332", "train", split.train, batches.train_sessions),
-        ("FPM-ML-333", "validation", split.validation, batches.validation_sessions),
-    ):
-        if not there:
-            raise _refused(
-                code,
-                f"none of {len(asked)} {part} sessions has two labelled symbols with enough of the look-back",
-                "nothing was trained; the model in force stays",
-                "bring labels and fingerprints of these sessions",
-            )
+    if not batches.train_sessions:
+        raise ModelRefused(
+            code="FPM-ML-332",
+            wrong=f"none of {len(split.train)} training sessions has two labelled symbols with enough of the look-back",
+            effect="nothing was trained; the model in force stays",
+            todo="compute labels and fingerprints of these sessions",
+        )
+    if not batches.validation_sessions:
+        raise ModelRefused(
+            code="FPM-ML-333",
+            wrong=f"none of {len(split.validation)} validation sessions has two labelled symbols with enough look-back",
+            effect="nothing was trained; the model in force stays",
+            todo="compute labels and fingerprints of these sessions",
+        )
 
 
 def _require_finite(name: str, result: FitResult) -> None:
     if not all(math.isfinite(best) for best in result.best_K):
-        raise _refused(
-            "FPM-ML-334",
-            f"the validation loss of stream {name} is not finite",
-            "nothing was saved; the model in force stays",
-            "look for non-finite inputs or labels",
+        raise ModelRefused(
+            code="FPM-ML-334",
+            wrong=f"the validation loss of stream {name} is not finite",
+            effect="nothing was saved; the model in force stays",
+            todo="look for non-finite inputs or labels",
         )
-
-
-def _refused(code: str, wrong: str, done: str, todo: str) -> ModelRefused:
-    return ModelRefused(code=code, wrong=wrong, effect=done, todo=todo)

@@ -26,7 +26,7 @@ from fpm.store.retrieval import features
 from fpm.store.settings import Settings
 from tests.consumers.questions.conftest import Command
 from tests.consumers.small_nights import SESSIONS, THROUGH, VINTAGE, calendar, publish, silent
-from tests.fpm.nn.scorer.small_panel import generated
+from tests.fpm.nn.scorer.small_panel import small_panel
 from tests.small_chain import fresh_database
 
 LONG, SYMBOLS, THROUGHS = 58, 24, (30, 42)  # sessions; two scorers, through these
@@ -42,7 +42,7 @@ def scored_home(
         stores = open_stores(settings)
         features.apply(settings)
         stores.decide_profile("bar_32")
-        publish(stores, generated(sessions=LONG, symbols=SYMBOLS, strength=0.5))
+        publish(stores, small_panel(sessions=LONG, symbols=SYMBOLS, strength=0.5))
         days = calendar(stores, LONG)
         for through, end in zip(THROUGHS, (THROUGHS[1], LONG - 1), strict=True):
             scorer.train(days[through], VINTAGE, stores, silent)

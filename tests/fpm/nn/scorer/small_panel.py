@@ -1,4 +1,4 @@
-"""A generated panel with a known answer: fingerprints that mix slow latents, one of which drives the label."""
+"""A generated panel with a known answer: fingerprints mix slow latents, and one of these drives the label."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fpm.schema import DAILY_FACTORS, FINGERPRINT_SIZE
 
 FIRST = date(2024, 1, 1)
 RELATIVE = {"open": 0.99, "high": 1.02, "low": 0.98, "close": 1.0}  # prices of a session over its close
-PERSISTENCE = 0.9  # of the latents from one session to the next
+PERSISTENCE = 0.9  # of a latent from one session to the next
 
 
 @dataclass(frozen=True)
-class Generated:
-    """`oracles`: by stream, (T, S), what drives the label; `frame` and `labels` as the panel takes them."""
+class SmallPanel:
+    """`frame` and `labels` as `panel` takes them; `oracles`: the label's driver in each stream, (T, S)."""
 
     sessions: tuple[date, ...]
     symbols: tuple[str, ...]
@@ -27,10 +27,10 @@ class Generated:
     oracles: dict[str, Array]
 
 
-def generated(
+def small_panel(
     sessions: int = 20, symbols: int = 12, latents: int = 4, strength: float = 0.18, seed: int = 0
-) -> Generated:
-    """`strength`: how much of a day's return (in its own standard deviations) the latent and a factor each drive."""
+) -> SmallPanel:
+    """A panel in which a latent and a factor each drive `strength` of a day's return, in its standard deviations."""
     rng = np.random.default_rng(seed)
     latent_TSE = _slow(rng, (sessions, symbols, latents))
     factor_TS = _slow(rng, (sessions, symbols))
@@ -40,8 +40,8 @@ def generated(
     for t in range(sessions - 6):  # the return of session u is driven by the state of u - 1
         label_TS[t] = np.sum([return_TS[u - 1] for u in range(t + 2, t + 7)], axis=0)
     mix_ED = rng.normal(size=(latents, FINGERPRINT_SIZE))
-    seen_TSE = latent_TSE + 0.5 * rng.normal(size=latent_TSE.shape)
-    fingerprint_TSD = seen_TSE @ mix_ED + rng.normal(size=(sessions, symbols, FINGERPRINT_SIZE))
+    noisy_TSE = latent_TSE + 0.5 * rng.normal(size=latent_TSE.shape)
+    fingerprint_TSD = noisy_TSE @ mix_ED + rng.normal(size=(sessions, symbols, FINGERPRINT_SIZE))
     factors_TSF = rng.normal(size=(sessions, symbols, len(DAILY_FACTORS)))
     factors_TSF[:, :, 3] = factor_TS + 0.3 * rng.normal(size=factor_TS.shape)
     days = tuple(FIRST + timedelta(days=t) for t in range(sessions))
@@ -59,7 +59,7 @@ def generated(
     )
     labels = keys.with_columns(pl.Series("label", label_TS.ravel())).filter(pl.col("label").is_not_nan())
     oracles = {"fingerprint": driver_TS, "traditional": factor_TS, "dual": driver_TS + factor_TS}
-    return Generated(days, names, frame, labels, oracles)
+    return SmallPanel(days, names, frame, labels, oracles)
 
 
 def _slow(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:

@@ -22,9 +22,9 @@ from fpm.nn.scorer.panel import (
     labelled_sessions,
     panel,
 )
-from fpm.nn.scorer.streams import view
+from fpm.nn.scorer.streams import panel_view
 from fpm.schema import STREAMS
-from tests.fpm.nn.scorer.small_panel import generated
+from tests.fpm.nn.scorer.small_panel import small_panel
 
 SEEDS = (42, 2024, 777)
 TINY = ScorerConfig(
@@ -90,7 +90,7 @@ def test_k_grus_are_torchs_forward_and_backward() -> None:
 
 
 def test_missing_steps_are_as_if_the_symbol_had_only_the_others() -> None:
-    """Symbol 0 lacks steps 1 and 4, symbol 1 appears at step 3: torch's GRU over the steps that are there."""
+    """Symbol 0 lacks steps 1 and 4, symbol 1 appears at step 3: equal to torch's GRU over the steps with data."""
     layers = two_layers()
     x_LBF, known_LB = torch.randn(6, 3, 9), torch.ones(6, 3, dtype=torch.bool)
     known_LB[[1, 4], 0] = False
@@ -103,7 +103,7 @@ def test_missing_steps_are_as_if_the_symbol_had_only_the_others() -> None:
             torch.testing.assert_close(ours_KBH[lane, symbol], last_1H[-1], atol=1e-6, rtol=0)
 
 
-def test_what_a_missing_step_holds_does_not_matter() -> None:
+def test_the_values_of_a_missing_step_do_not_matter() -> None:
     one, scorer = batch(), Scorer(TINY, "dual").eval()
     one.known_LB[2, 3] = False
     other = replace(one, fingerprint_LBF=one.fingerprint_LBF.clone(), factor_LBF=one.factor_LBF.clone())
@@ -170,21 +170,21 @@ def test_dropout_of_a_seed_does_not_depend_on_the_others() -> None:
     for lane, seed in enumerate(SEEDS):
         torch.manual_seed(5)
         assert torch.equal(Dropout(0.3, (seed,))(x_KNF[:1])[0], three_KNF[lane])
-    kept_KNF = three_KNF > 0
-    assert kept_KNF.float().mean((1, 2)).tolist() == pytest.approx([0.7] * 3, abs=0.01)
-    assert (kept_KNF[0] & kept_KNF[1]).float().mean() == pytest.approx(0.49, abs=0.01), "masks are independent"
+    mask_KNF = three_KNF > 0
+    assert mask_KNF.float().mean((1, 2)).tolist() == pytest.approx([0.7] * 3, abs=0.01)
+    assert (mask_KNF[0] & mask_KNF[1]).float().mean() == pytest.approx(0.49, abs=0.01), "masks are independent"
     assert float(three_KNF.max()) == pytest.approx(1 / 0.7)
 
 
 def batches(config: ScorerConfig) -> tuple[Panel, SessionBatches]:
-    made = generated(sessions=24, symbols=12)
-    of = panel(made.frame, made.sessions)
-    looked_at = view(config, fingerprint_statistics(of, made.sessions[:10]))
+    small = small_panel(sessions=24, symbols=12)
+    whole = panel(small.frame, small.sessions)
+    view = panel_view(config, fingerprint_statistics(whole, small.sessions[:10]))
 
     def labelled(first: int, last: int) -> tuple[LabelledSession, ...]:
-        return labelled_sessions(of, made.labels, made.sessions[first:last], looked_at)
+        return labelled_sessions(whole, small.labels, small.sessions[first:last], view)
 
-    return of, SessionBatches(of, looked_at, labelled(0, 10), labelled(14, 18), config.batch)
+    return whole, SessionBatches(whole, view, labelled(0, 10), labelled(14, 18), config.batch)
 
 
 def trained(config: ScorerConfig, stream: str = "dual", watch: Watch | None = None) -> tuple[Scorer, FitResult]:
@@ -199,9 +199,9 @@ def trained(config: ScorerConfig, stream: str = "dual", watch: Watch | None = No
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_three_seeds_in_one_pass_are_three_trainings(stream: str) -> None:
-    """Initial weights, dropout, clipping, early stop and best epoch of a seed: as if it were alone.
+    """Initial weights, dropout, clipping, early stop and best epoch of a seed are those of a training on its own.
 
-    A rate that overshoots makes the seeds peak and stop at different epochs. The last bias moves no correlation: its
+    An overshooting rate makes the seeds peak and stop at different epochs. The last bias changes no correlation: its
     gradient is rounding error, which Adam scales up, so it is left out.
     """
     rough = FitConfig(epochs=8, rate=2e-2, patience=2, warm_up_epochs=0, clip=0.05)
@@ -213,7 +213,7 @@ def test_three_seeds_in_one_pass_are_three_trainings(stream: str) -> None:
         for name, tensor in alone.state_dict().items():
             if not name.endswith(".score.bias"):
                 torch.testing.assert_close(together.state_dict()[name][lane], tensor[0], atol=1e-4, rtol=0)
-    assert len(set(result.best_epoch_K)) > 1, "the seeds should not all peak together, or this shows little"
+    assert len(set(result.best_epoch_K)) > 1, "the seeds should peak at different epochs, or the test shows little"
 
 
 def test_seeds_differ() -> None:
@@ -226,13 +226,13 @@ def test_training_repeats_bit_for_bit() -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_killed_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    """Killed in the third epoch, started again from its checkpoint: the same weights as undisturbed."""
+def test_a_killed_training_resumes_bit_for_bit(tmp_path: Path) -> None:
+    """Killed in the third epoch and resumed from its checkpoint, it ends with the same weights."""
 
     class Killed(Exception):
         pass
 
-    def kill(done: int, total: int, what: object) -> None:
+    def kill(done: int, total: int, item: object) -> None:
         if done == 2 * batches(TINY)[1].steps + 3:
             raise Killed
 
@@ -246,7 +246,7 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_every_tensor_of_a_scorer_has_the_lanes_first() -> None:
-    """What `fit` relies on to clip and keep each lane by itself."""
+    """`fit` relies on it to clip each lane, and to restore its best epoch, on its own."""
     for preset in PRESETS.values():
         for stream in STREAM_INPUTS:
             assert {len(tensor) for tensor in Scorer(preset, stream).state_dict().values()} == {3}
