@@ -1,4 +1,4 @@
-"""Thirty nights of generated bars, factors, fingerprints and labels in the lake, each row known when it could be."""
+"""Thirty nights of generated bars, factors, fingerprints and labels in the lake, with true moments of knowledge."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.fpm.nn.scorer.small_panel import SmallPanel
 
 SESSIONS = 30
 SYMBOLS = 8
-ENCODED = 16  # the encoder has seen sessions up to this one
-THROUGH = 25  # the scorer may know what was known at this one's cut-off
+ENCODED = 16  # the last session of the encoder's training
+THROUGH = 25  # the scorer learns from what was known at this session's cut-off
 HALTED, LATE = "600002.SH", "600003.SH"  # without a fingerprint at the last session; with only that one
 VINTAGE = "vintage-a"
 PRICES = ["open", "high", "low", "close"]
@@ -43,7 +43,7 @@ def save_encoder(stores: Stores, vintage: str, through: date) -> Model:
 
 
 def publish(stores: Stores, small: SmallPanel, vintage: str = VINTAGE) -> None:
-    """Put a generated panel into the lake, on the market's own sessions, each row known when it could be."""
+    """Put a generated panel into the lake, on the market's own sessions, every row known at its cut-off or later."""
     sessions = len(small.sessions)
     days = calendar(stores, sessions)
     encoder = save_encoder(stores, vintage, days[ENCODED])
@@ -58,20 +58,20 @@ def publish(stores: Stores, small: SmallPanel, vintage: str = VINTAGE) -> None:
         factors = today.select("symbol", *(pl.col(name).cast(pl.Float32) for name in DAILY_FACTORS))
         publish_frames("daily_factors", session, {"daily_factors": factors}, stores)
         born = max(encoder.born, cut_off(stores.market, session))
-        encoded = known(today.select("symbol", "vintage", "fingerprint"), born).filter(
+        encoded = known_from(today.select("symbol", "vintage", "fingerprint"), born).filter(
             (pl.col("symbol") != HALTED) | (t < sessions - 1), (pl.col("symbol") != LATE) | (t == sessions - 1)
         )
         publish_frames("fingerprints", session, {"fingerprints": encoded}, stores.for_vintage(vintage))
         complete = cut_off(stores.market, next_sessions(stores.market, session, 6)[-1])
-        publish_frames("labels", session, {"labels": known(label.select("symbol", "label"), complete)}, stores)
+        publish_frames("labels", session, {"labels": known_from(label.select("symbol", "label"), complete)}, stores)
 
 
-def known(frame: pl.DataFrame, moment: datetime) -> pl.DataFrame:
+def known_from(frame: pl.DataFrame, moment: datetime) -> pl.DataFrame:
     return frame.with_columns(pl.lit(moment).dt.cast_time_unit("us").alias("created_timestamp"))
 
 
 def correct(stores: Stores, session: date, arrival: datetime) -> None:
     """One factor of every symbol turns its sign, known from `arrival`."""
     before = stores.read("daily_factors", session).drop("session")
-    revised = known(before.with_columns(return_1=-pl.col("return_1")), arrival)
+    revised = known_from(before.with_columns(return_1=-pl.col("return_1")), arrival)
     publish_frames("daily_factors", session, {"daily_factors": pl.concat([before, revised])}, stores)
