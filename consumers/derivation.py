@@ -106,8 +106,8 @@ def first_difference(table: str, derived: pl.DataFrame, stored: pl.DataFrame) ->
     """The first symbol and column in which the rows differ by a bit, in words; None where there is none."""
     keys = list(TABLES[table].keys)
     stored = standing(table, stored).drop("session", *CLOCKS).sort(keys)
-    if others := set(derived.columns) ^ set(stored.columns):
-        return f"{table} has another column {min(others)}"
+    if unmatched := set(derived.columns) ^ set(stored.columns):
+        return f"{table} has another column {min(unmatched)}"
     derived = derived.cast(stored.schema).sort(keys)
     for rows, others, words in ((derived, stored, "is not stored"), (stored, derived, "cannot be derived")):
         alone = rows.join(others, on=keys, how="anti", maintain_order="left")

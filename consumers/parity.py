@@ -80,14 +80,14 @@ def run(session: date, stores: Stores) -> None:
 
 def check(session: date, stores: Stores) -> list[Parity]:
     """Every view of the session, all symbols and all columns; also the former vintage's, while it is handed over."""
-    latest = stores.as_of(None)
-    vintage, _ = served_models(session, latest)
-    former = with_fingerprints(session, former_vintage(session, vintage, latest), latest)
+    current = stores.as_of(None)
+    vintage, _ = served_models(session, current)
+    former = with_fingerprints(session, former_vintage(session, vintage, current), current)
     views = [
-        compare(view, frame, served(view, latest)) for view, frame in offline_views(session, vintage, latest).items()
+        compare(view, frame, served(view, current)) for view, frame in offline_views(session, vintage, current).items()
     ]
-    offline = former_fingerprints(session, former, latest)
-    beside = compare("fingerprints", offline, served("fingerprints", latest, former=True))
+    offline = former_fingerprints(session, former, current)
+    beside = compare("fingerprints", offline, served("fingerprints", current, former=True))
     return [*views, replace(beside, view="former_fingerprints")] if beside.rows or beside.extra else views
 
 

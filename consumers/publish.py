@@ -55,25 +55,25 @@ PRESETS = {
 
 def run(session: date, stores: Stores) -> None:
     """Publish the session as it is known now. Raises TryLater where it is incomplete: what is online stays."""
-    latest = stores.as_of(None)
-    vintage, model = served_models(session, latest)
-    former = former_vintage(session, vintage, latest)
-    beside = with_fingerprints(session, former, latest)
-    frames = offline_views(session, vintage, latest)
-    _refuse_incomplete(session, frames, latest)
-    frames["fingerprints"] = pl.concat([frames["fingerprints"], former_fingerprints(session, beside, latest)])
-    attempt = latest.ledger.latest(NAME, session.isoformat())
-    content = _content(session, vintage, beside, latest)
+    current = stores.as_of(None)
+    vintage, model = served_models(session, current)
+    former = former_vintage(session, vintage, current)
+    beside = with_fingerprints(session, former, current)
+    frames = offline_views(session, vintage, current)
+    _refuse_incomplete(session, frames, current)
+    frames["fingerprints"] = pl.concat([frames["fingerprints"], former_fingerprints(session, beside, current)])
+    attempt = current.ledger.latest(NAME, session.isoformat())
+    content = _content(session, vintage, beside, current)
     publication = Publication(session, VIEWS, attempt.attempt if attempt else 0, content, vintage, model)
-    status = publish_online(publication, frames, latest)
-    words = _words(status, session, latest)
+    status = publish_online(publication, frames, current)
+    words = _words(status, session, current)
     if beside:
         words += f"; {former} beside it"
     elif former:
         log.error("the hand-over ends early", session=session.isoformat(), former=former)
         words += f"; {former} not beside it: it has no fingerprints of the session"
     if attempt is not None:
-        latest.ledger.note(attempt, words)
+        current.ledger.note(attempt, words)
     log.info(status, session=session.isoformat(), vintage=vintage, model=model, what=words)
 
 

@@ -1,4 +1,4 @@
-"""A small deployment with everything a consumer reads: bars, index, factors, fingerprints, scores, models."""
+"""A small deployment with all inputs of the consumers: bars, index, factors, fingerprints, scores, models."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class SmallLake:
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(f"60{number:04d}.SH" for number in range(self.symbols)))
 
-    def drawn(self, session: date, *what: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, session.toordinal(), *what])
+    def rng(self, session: date, *table: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, session.toordinal(), *table])
 
     def daily_bars(self, session: date) -> pl.DataFrame:
         days = sessions_of_december()
         walk = np.cumsum(
-            [self.drawn(day).normal(0, 0.02, self.symbols) for day in days[: days.index(session) + 1]], axis=0
+            [self.rng(day).normal(0, 0.02, self.symbols) for day in days[: days.index(session) + 1]], axis=0
         )
         close = 10 * np.exp(walk[-1])
         columns = {
@@ -64,11 +64,11 @@ class SmallLake:
         return pl.DataFrame({"index": self.index, "symbol": members, "weight": 1 / len(members)})
 
     def daily_factors(self, session: date) -> pl.DataFrame:
-        values = self.drawn(session, 1).normal(size=(self.symbols, len(DAILY_FACTORS))).astype(np.float32)
+        values = self.rng(session, 1).normal(size=(self.symbols, len(DAILY_FACTORS))).astype(np.float32)
         return pl.DataFrame({"symbol": self.names}).hstack(pl.DataFrame(values, schema=list(DAILY_FACTORS)))
 
     def fingerprints(self, session: date) -> pl.DataFrame:
-        values = self.drawn(session, 2).normal(size=(self.symbols, FINGERPRINT_SIZE)).astype(np.float32)
+        values = self.rng(session, 2).normal(size=(self.symbols, FINGERPRINT_SIZE)).astype(np.float32)
         return pl.DataFrame({"symbol": self.names, "vintage": VINTAGE}).with_columns(
             pl.Series("fingerprint", values, dtype=pl.Array(pl.Float32, FINGERPRINT_SIZE))
         )
@@ -79,7 +79,7 @@ class SmallLake:
                 {
                     "symbol": self.names,
                     "stream": stream,
-                    "score": self.drawn(session, 3, number).normal(size=self.symbols),
+                    "score": self.rng(session, 3, number).normal(size=self.symbols),
                     "spread": np.full(self.symbols, 0.1),
                     "vintage": VINTAGE,
                     "model": SCORER,
@@ -92,7 +92,7 @@ class SmallLake:
         """Returns that follow the dual score."""
         dual = self.scores(session).filter(pl.col("stream") == "dual")["score"].to_numpy()
         return pl.DataFrame(
-            {"symbol": self.names, "label": 0.02 * (dual + self.drawn(session, 4).normal(size=self.symbols))}
+            {"symbol": self.names, "label": 0.02 * (dual + self.rng(session, 4).normal(size=self.symbols))}
         )
 
     def fill(self, stores: Stores, first: date = FIRST, last: date = LAST) -> list[date]:

@@ -1,4 +1,4 @@
-"""Every planted difference between online and offline is found, counted and named."""
+"""Parity detects, counts and names every planted difference between online and offline."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def published(stores):
     return stores
 
 
-def test_what_was_published_is_equal_everywhere(published):
+def test_a_published_session_is_equal_everywhere(published):
     parity.run(MONDAY, published)
-    compared = parity.check(MONDAY, published)
-    assert [(each.view, each.rows, each.equal) for each in compared] == [
+    views = parity.check(MONDAY, published)
+    assert [(view.view, view.rows, view.equal) for view in views] == [
         ("daily_factors", 12, True),
         ("fingerprints", 12, True),
         ("scores", 36, True),
@@ -54,22 +54,29 @@ def test_what_was_published_is_equal_everywhere(published):
         ),
         ("DELETE FROM online.fingerprints WHERE symbol = '600005.SH'", "fingerprints", (1, 0, 0), ()),
         (
-            "INSERT INTO online.weights (symbol, index, weight, benchmark_weight, event_timestamp, created_timestamp) "
-            "SELECT '999999.SH', index, 0, 0, event_timestamp, created_timestamp FROM online.weights LIMIT 1",
+            (
+                "INSERT INTO online.weights "
+                "(symbol, index, weight, benchmark_weight, event_timestamp, created_timestamp) "
+                "SELECT '999999.SH', index, 0, 0, event_timestamp, created_timestamp FROM online.weights LIMIT 1"
+            ),
             "weights",
             (0, 1, 0),
             (),
         ),
         (
-            "UPDATE online.fingerprints SET fingerprint = (SELECT fingerprint FROM online.fingerprints "
-            "WHERE symbol = '600000.SH') WHERE symbol = '600001.SH'",
+            (
+                "UPDATE online.fingerprints SET fingerprint = (SELECT fingerprint FROM online.fingerprints "
+                "WHERE symbol = '600000.SH') WHERE symbol = '600001.SH'"
+            ),
             "fingerprints",
             (0, 0, 1),
             ("fingerprint",),
         ),
         (
-            "UPDATE online.scores SET created_timestamp = created_timestamp + interval '1 second' "
-            "WHERE symbol = '600003.SH' AND stream = 'dual'",
+            (
+                "UPDATE online.scores SET created_timestamp = created_timestamp + interval '1 second' "
+                "WHERE symbol = '600003.SH' AND stream = 'dual'"
+            ),
             "scores",
             (0, 0, 1),
             ("created_timestamp",),
@@ -78,22 +85,22 @@ def test_what_was_published_is_equal_everywhere(published):
 )
 def test_every_planted_difference_is_red(published, sql, view, counts, columns):
     published.ledger.execute(sql)
-    found = {each.view: each for each in parity.check(MONDAY, published)}
-    assert (found[view].missing, found[view].extra, found[view].different) == counts
-    assert found[view].columns == columns
-    assert [name for name, each in found.items() if not each.equal] == [view]
+    views = {compared.view: compared for compared in parity.check(MONDAY, published)}
+    assert (views[view].missing, views[view].extra, views[view].different) == counts
+    assert views[view].columns == columns
+    assert [name for name, compared in views.items() if not compared.equal] == [view]
     with pytest.raises(StoreCorrupt, match=f"FPM-PUB-210.*{view}"):
         parity.run(MONDAY, published)
 
 
-def test_every_column_is_counted_for_itself_and_the_night_names_it(published):
+def test_every_column_has_its_own_counts_in_the_error(published):
     published.ledger.execute("UPDATE online.daily_factors SET return_1 = NULL, gap_1 = 0 WHERE symbol = '600001.SH'")
     published.ledger.execute("DELETE FROM online.daily_factors WHERE symbol = '600002.SH'")
-    found = next(each for each in parity.check(MONDAY, published) if each.view == "daily_factors")
-    counted = {name: (cells.missing, cells.extra, cells.different) for name, cells in found.cells.items()}
-    assert set(counted) == {*DAILY_FACTORS, "event_timestamp", "created_timestamp"}
-    assert counted.pop("return_1") == (2, 0, 0) and counted.pop("gap_1") == (1, 0, 1)
-    assert set(counted.values()) == {(1, 0, 0)}
+    factors = next(view for view in parity.check(MONDAY, published) if view.view == "daily_factors")
+    counts = {name: (cells.missing, cells.extra, cells.different) for name, cells in factors.cells.items()}
+    assert set(counts) == {*DAILY_FACTORS, "event_timestamp", "created_timestamp"}
+    assert counts.pop("return_1") == (2, 0, 0) and counts.pop("gap_1") == (1, 0, 1)
+    assert set(counts.values()) == {(1, 0, 0)}
     with pytest.raises(StoreCorrupt, match=r"daily_factors: 1 rows missing, return_1 2/0/0, .*gap_1 1/0/1"):
         parity.run(MONDAY, published)
 
@@ -101,7 +108,7 @@ def test_every_column_is_counted_for_itself_and_the_night_names_it(published):
 def test_nothing_published_is_all_missing(stores):
     SmallLake().fill(stores, MONDAY, MONDAY)
     run_job(portfolio, MONDAY, stores)
-    assert {each.view: each.missing for each in parity.check(MONDAY, stores)}["scores"] == 36
+    assert {view.view: view.missing for view in parity.check(MONDAY, stores)}["scores"] == 36
 
 
 def test_an_older_session_has_nothing_online_to_compare(published):

@@ -1,4 +1,4 @@
-"""A session becomes visible online whole, once, complete, and never backwards."""
+"""A session goes online whole and complete, once, and never replaces a newer one."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_publishing_again_adds_nothing(lake, stores):
     assert len(stores.ledger.publications()) == 1
 
 
-def test_publishing_again_mends_what_was_changed_online(lake, stores):
+def test_publishing_again_repairs_changes_made_online(lake, stores):
     run_job(publish, MONDAY, stores)
     stores.ledger.execute("UPDATE online.scores SET score = 7")
     stores.ledger.execute("DELETE FROM online.weights")
     publish.run(MONDAY, stores)
-    assert all(each.equal for each in parity.check(MONDAY, stores))
+    assert all(view.equal for view in parity.check(MONDAY, stores))
     assert len(stores.ledger.publications()) == 1
 
 
@@ -75,8 +75,8 @@ def test_a_correction_replaces_the_published_session(lake, stores):
     run_job(publish, MONDAY, stores)
     newest = stores.ledger.publications()[0][1]
     assert newest.replaces == first
-    word = next(row["note"] for row in stores.ledger.rows(MONDAY) if row["job"] == "publish")
-    assert word == f"publication {stores.ledger.publications()[0][0]}, in place of {first}"
+    note = next(row["note"] for row in stores.ledger.rows(MONDAY) if row["job"] == "publish")
+    assert note == f"publication {stores.ledger.publications()[0][0]}, in place of {first}"
     assert served("scores", stores)["score"].min() > lake.scores(MONDAY)["score"].min() + 0.9
 
 
@@ -98,21 +98,22 @@ def test_empty_factors_are_not_published(lake, stores):
         publish.run(MONDAY, stores)
 
 
-@pytest.mark.parametrize("what", ["fingerprints", *STREAMS])
-def test_half_of_the_symbols_is_enough_and_one_less_is_not(lake, stores, what):
-    """The smallest preset asks for half of the twelve that traded; the suspended do not count."""
+@pytest.mark.parametrize("part", ["fingerprints", *STREAMS])
+def test_half_of_the_symbols_is_enough_and_one_less_is_not(lake, stores, part):
+    """The smallest preset needs half of the twelve that traded; suspended symbols do not count."""
     for present, complete in ((6, True), (5, False)):
-        kept = pl.col("symbol").is_in(list(lake.names[:present]))
-        if what == "fingerprints":
-            frame = lake.fingerprints(MONDAY).filter(kept)
-            put(what, MONDAY, {what: frame}, stores.for_vintage(VINTAGE))
+        is_present = pl.col("symbol").is_in(list(lake.names[:present]))
+        if part == "fingerprints":
+            frame = lake.fingerprints(MONDAY).filter(is_present)
+            put(part, MONDAY, {part: frame}, stores.for_vintage(VINTAGE))
         else:
-            put("scores", MONDAY, {"scores": lake.scores(MONDAY).filter((pl.col("stream") != what) | kept)}, stores)
+            scores = lake.scores(MONDAY).filter((pl.col("stream") != part) | is_present)
+            put("scores", MONDAY, {"scores": scores}, stores)
         if complete:
             publish.run(MONDAY, stores)
             assert parity.check(MONDAY, stores)[1].equal
             continue
-        with pytest.raises(TryLater, match=f"{what}.* for 42% of 12 traded symbols, 50% needed"):
+        with pytest.raises(TryLater, match=f"{part}.* for 42% of 12 traded symbols, 50% needed"):
             publish.run(MONDAY, stores)
     suspended = lake.daily_bars(MONDAY).with_columns(
         volume=pl.when(pl.col("symbol").is_in(list(lake.names[:10]))).then(pl.col("volume")).otherwise(0.0)
@@ -125,10 +126,10 @@ def test_nine_tenths_of_empty_factors_are_the_limit(lake, stores):
     """12 x 178 = 2,136 cells, of which 213.6 are a tenth; a symbol that traded and has no row has only empty cells."""
     rows, columns = 12, len(DAILY_FACTORS)
     for filled, complete in ((214, True), (213, False)):
-        kept = np.zeros(rows * columns, bool)
-        kept[:filled] = True
+        is_filled = np.zeros(rows * columns, bool)
+        is_filled[:filled] = True
         cells = lake.daily_factors(MONDAY).drop("symbol").to_numpy()
-        values = np.where(kept.reshape(rows, columns), cells, np.nan)
+        values = np.where(is_filled.reshape(rows, columns), cells, np.nan)
         frame = pl.DataFrame({"symbol": lake.names}).hstack(pl.DataFrame(values, schema=list(DAILY_FACTORS)))
         put("daily_factors", MONDAY, {"daily_factors": frame.fill_nan(None)}, stores)
         if complete:

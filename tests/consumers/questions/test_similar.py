@@ -20,7 +20,7 @@ from fpm.store.ledger.ledger import Publication
 from fpm.store.ledger.stores import Stores
 from fpm.store.online.publication import publish_online
 from tests.consumers.questions.conftest import Command
-from tests.consumers.small_nights import ENCODED, HALTED, LATE, SESSIONS, SYMBOLS, VINTAGE, known, save_encoder
+from tests.consumers.small_nights import ENCODED, HALTED, LATE, SESSIONS, SYMBOLS, VINTAGE, known_from, save_encoder
 
 SCANNED, INDEXED = "exactly: the index is behind the publication", "by the index, nearly"
 Filled = tuple[Stores, list[date]]
@@ -74,7 +74,7 @@ def test_later_knowledge_changes_nothing(filled: Filled) -> None:
         own = stores.for_vintage(VINTAGE) if table == "fingerprints" else stores
         for session in own.sessions(table):
             rows = own.read(table, session).drop("session")
-            changed = known(rows.with_columns(pl.col(column).reverse()), later)
+            changed = known_from(rows.with_columns(pl.col(column).reverse()), later)
             publish_frames(table, session, {table: pl.concat([rows, changed])}, own)
     assert similar(question, stores).to_dict() == before
     assert similar(Question(SYMBOL, days[QUERY], later, 10), stores).to_dict() != before
