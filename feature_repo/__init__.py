@@ -1,4 +1,4 @@
-"""What Feast knows: `definitions` declares entities, views and services from `fpm.schema`.
+"""Feast's definitions: `definitions` declares entities, views and services from `fpm.schema`.
 
 Imports: fpm.
 """

@@ -1,7 +1,7 @@
-"""What Feast knows: entities, views and services, all derived from `fpm.schema`.
+"""Feast's definitions: entities, views and services, all derived from `fpm.schema`.
 
 One file only: `feast apply` imports each file as a module of its own, and two files that import each other would
-declare every view twice. Labels are no view: what is yet to happen is joined by key, never served.
+declare every view twice. Labels are no view: a future return is joined by key, never served.
 
 A source's path is the name of a lake table; the lake's root is in feature_store.yaml.
 """
@@ -17,9 +17,14 @@ from feast.types import Array, Bool, FeastType, Float32, Float64, Int32, String,
 from fpm import schema
 
 FEAST_TYPES: dict[str, FeastType] = {
-    "float64": Float64, "float32": Float32, "int16": Int32, "string": String, "bool": Bool, "date": UnixTimestamp,
+    "float64": Float64,
+    "float32": Float32,
+    "int16": Int32,
+    "string": String,
+    "bool": Bool,
+    "date": UnixTimestamp,
     "vector": Array(Float32),
-}  # fmt: skip
+}
 
 
 def _entity(name: str, description: str) -> Entity:
@@ -40,7 +45,7 @@ def _field(name: str, kind: str) -> Field:
 
 
 def _view(table: schema.Table, keys: tuple[str, ...], open_columns: tuple[str, ...] = ()) -> FeatureView:
-    """The view of a lake table: its columns, keyed by entities; the keys are declared as fields, too."""
+    """The view of a lake table: its columns, keyed by entities; the keys are fields, too."""
     columns = table.columns | dict.fromkeys(open_columns, "float32")
     return FeatureView(
         name=table.name,
@@ -58,7 +63,7 @@ def _view(table: schema.Table, keys: tuple[str, ...], open_columns: tuple[str, .
     )
 
 
-# Which 32 columns a session holds depends on its profile; the others are null. The minute is in the event_timestamp.
+# A session has the 32 columns of its profile; the others are null. The minute is in the event_timestamp.
 EVERY_FEATURE = tuple(dict.fromkeys(name for profile in schema.FEATURES.values() for name in profile))
 minute_features = _view(schema.MINUTE_FEATURES, ("symbol",), EVERY_FEATURE)
 daily_bars = _view(schema.DAILY_BARS, schema.DAILY_BARS.keys)

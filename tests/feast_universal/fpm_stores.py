@@ -1,9 +1,9 @@
-"""Our stores as Feast's own universal tests want them: `make feast-universal FEAST=checkout` runs those tests here.
+"""Our stores for Feast's own universal tests, which `make feast-universal FEAST=checkout` runs on them.
 
-Feast's tests import the module that FULL_REPO_CONFIGS_MODULE names and take the two AVAILABLE_ names from it; this
-folder is no package, because both repositories have one called `tests`. The data of every test goes into a lake of its
-own, the online rows into a database of its own of one embedded server. Feast's tests expect the newest version of a
-row to be served whenever it was created (`known_at: latest`).
+Feast's tests import the module that FULL_REPO_CONFIGS_MODULE names and take the two AVAILABLE_ names from it. This
+folder is no package, because both repositories have one called `tests`. Every test has its own lake, and its own
+database in one embedded server. Feast's tests expect the newest version of a row, whenever it was created
+(`known_at: latest`).
 """
 
 from __future__ import annotations

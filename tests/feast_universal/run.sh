@@ -6,7 +6,7 @@ python=$(realpath -s "$1")
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$2/sdk/python"
 
-# No `feast` package of the checkout may hide the installed one, so the tests see a folder with nothing else in it.
+# A `feast` package of the checkout must not hide the installed one, so the tests run in a folder of their own.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 ln -s "$PWD/tests" "$work/tests"
