@@ -40,12 +40,12 @@ def put(lake: Lake, table: str, day: int, rows: list[dict[str, Any]], vintage: s
     lake.put(lake.staging / staged.path, relative)
 
 
-def fingerprint(symbol: str, vintage: str, day: int, known: datetime, value: float) -> dict[str, Any]:
-    clocks = {"event_timestamp": close(day), "created_timestamp": known}
+def fingerprint(symbol: str, vintage: str, day: int, known_at: datetime, value: float) -> dict[str, Any]:
+    clocks = {"event_timestamp": close(day), "created_timestamp": known_at}
     return {"symbol": symbol, "vintage": vintage, "fingerprint": [value] * FINGERPRINT_SIZE, **clocks}
 
 
-def score(symbol: str, day: int, known: datetime, value: float, stream: str = "dual") -> dict[str, Any]:
+def score(symbol: str, day: int, known_at: datetime, value: float, stream: str = "dual") -> dict[str, Any]:
     return {
         "symbol": symbol,
         "stream": stream,
@@ -54,7 +54,7 @@ def score(symbol: str, day: int, known: datetime, value: float, stream: str = "d
         "vintage": "v1",
         "model": "m",
         "event_timestamp": close(day),
-        "created_timestamp": known,
+        "created_timestamp": known_at,
     }
 
 
@@ -134,13 +134,13 @@ def _obvious(entity: dict[str, Any], rows: Sequence[dict[str, Any]], ttl: timede
     for row in rows:
         if (row["symbol"], row["vintage"]) != (entity["symbol"], entity["vintage"]):
             continue
-        event, known = row["event_timestamp"], row["created_timestamp"]
-        if event > entity["event_timestamp"] or known > entity["known_at"]:
+        event, known_at = row["event_timestamp"], row["created_timestamp"]
+        if event > entity["event_timestamp"] or known_at > entity["known_at"]:
             continue
         if ttl is not None and event < entity["event_timestamp"] - ttl:
             continue
-        if best is None or (event, known) > best[:2]:
-            best = (event, known, row["fingerprint"][0])
+        if best is None or (event, known_at) > best[:2]:
+            best = (event, known_at, row["fingerprint"][0])
     return best[2] if best else None
 
 
@@ -150,7 +150,7 @@ SCORES = Serving("scores", {"symbol": "symbol", "stream": "stream"}, {"score": "
 
 def entities(*rows: tuple[str, datetime, datetime]) -> pl.DataFrame:
     return pl.DataFrame(
-        [(symbol, "dual", event, known) for symbol, event, known in rows],
+        [(symbol, "dual", event, known_at) for symbol, event, known_at in rows],
         schema={"symbol": pl.String, "stream": pl.String, "event_timestamp": MOMENT, "known_at": MOMENT},
         orient="row",
     )

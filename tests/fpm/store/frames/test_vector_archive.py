@@ -34,7 +34,7 @@ def put(stores: Stores, session: date, rows: list[tuple[str, float | None, datet
             "symbol": [symbol for symbol, _, _ in rows],
             "vintage": vintage,
             "fingerprint": pl.Series(values, dtype=pl.Array(pl.Float32, FINGERPRINT_SIZE)),
-            "created_timestamp": pl.Series([known for _, _, known in rows], dtype=pl.Datetime("us", "UTC")),
+            "created_timestamp": pl.Series([known_at for _, _, known_at in rows], dtype=pl.Datetime("us", "UTC")),
         }
     )
     publish_frames("fingerprints", session, {"fingerprints": frame}, stores.for_vintage(vintage))

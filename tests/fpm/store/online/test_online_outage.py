@@ -18,7 +18,7 @@ from fpm.store.postgres.server import ensure_server, stop_server
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
 
-EVENT, KNOWN = datetime(2024, 1, 5, 7, tzinfo=UTC), datetime(2024, 1, 5, 12, tzinfo=UTC)
+EVENT, KNOWN_AT = datetime(2024, 1, 5, 7, tzinfo=UTC), datetime(2024, 1, 5, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def write(store: FeatureStore, value: float) -> None:
                 "vintage": ["v1"],
                 "model": ["m1"],
                 "event_timestamp": [EVENT],
-                "created_timestamp": [KNOWN],
+                "created_timestamp": [KNOWN_AT],
             }
         ),
     )

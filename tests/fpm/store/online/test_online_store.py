@@ -23,7 +23,7 @@ from fpm.store.retrieval import features
 from fpm.store.settings import Settings
 
 EVENT = datetime(2024, 1, 5, 7, tzinfo=UTC)
-KNOWN = datetime(2024, 1, 5, 12, tzinfo=UTC)
+KNOWN_AT = datetime(2024, 1, 5, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
@@ -40,7 +40,7 @@ def connection(database_url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]
         yield connection
 
 
-def scores(value: float | None, event: datetime = EVENT, known_at: datetime = KNOWN) -> pd.DataFrame:
+def scores(value: float | None, event: datetime = EVENT, known_at: datetime = KNOWN_AT) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "symbol": ["A"],
@@ -76,7 +76,7 @@ def test_the_sdk_and_sql_read_what_the_sdk_writes(store: FeatureStore, connectio
 
 def test_the_sdk_reads_what_a_publication_writes(store: FeatureStore, connection: psycopg.Connection[Any]) -> None:
     vector = [n / 3 for n in range(128)]
-    clocks = {"event_timestamp": EVENT, "created_timestamp": KNOWN}
+    clocks = {"event_timestamp": EVENT, "created_timestamp": KNOWN_AT}
     prints = pl.DataFrame({"symbol": "A", "vintage": "v", "fingerprint": [vector], **clocks})
     with connection.transaction():
         write_in(connection, "fingerprints", prints)
@@ -90,10 +90,14 @@ def test_the_sdk_reads_what_a_publication_writes(store: FeatureStore, connection
 
 def test_an_older_write_never_wins(store: FeatureStore) -> None:
     store.write_to_online_store("scores", scores(7.0))
-    for event, known_at in ((EVENT - DAY, KNOWN), (EVENT, KNOWN - timedelta(hours=1)), (EVENT - DAY, KNOWN + 9 * DAY)):
+    for event, known_at in (
+        (EVENT - DAY, KNOWN_AT),
+        (EVENT, KNOWN_AT - timedelta(hours=1)),
+        (EVENT - DAY, KNOWN_AT + 9 * DAY),
+    ):
         store.write_to_online_store("scores", scores(6.0, event, known_at))
     assert score_of(store, "A") == [7.0]
-    store.write_to_online_store("scores", scores(8.0, EVENT, KNOWN + DAY))
+    store.write_to_online_store("scores", scores(8.0, EVENT, KNOWN_AT + DAY))
     assert score_of(store, "A") == [8.0]
 
 

@@ -22,7 +22,7 @@ from fpm.store.postgres.server import Server
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 EVENT = datetime(2024, 1, 5, 7, tzinfo=UTC)
-KNOWN = datetime(2024, 1, 5, 12, tzinfo=UTC)
+KNOWN_AT = datetime(2024, 1, 5, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NAIVE = datetime(2024, 1, 5)  # noqa: DTZ001  the fault under test
 CENTURY = datetime(2100, 1, 1, tzinfo=UTC)
@@ -35,7 +35,7 @@ def connection(database_url: str) -> Iterator[Connection]:
         yield connection
 
 
-def fingerprints(*rows: tuple[str, float], event: datetime = EVENT, known_at: datetime = KNOWN) -> pl.DataFrame:
+def fingerprints(*rows: tuple[str, float], event: datetime = EVENT, known_at: datetime = KNOWN_AT) -> pl.DataFrame:
     return pl.DataFrame(
         [(symbol, "v1", [value] * 128, event, known_at) for symbol, value in rows],
         schema={
@@ -49,7 +49,7 @@ def fingerprints(*rows: tuple[str, float], event: datetime = EVENT, known_at: da
     )
 
 
-def scores(*rows: tuple[str, float | None], event: datetime = EVENT, known_at: datetime = KNOWN) -> pl.DataFrame:
+def scores(*rows: tuple[str, float | None], event: datetime = EVENT, known_at: datetime = KNOWN_AT) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "symbol": [symbol for symbol, _ in rows],
@@ -71,7 +71,7 @@ def stored_scores(connection: Connection) -> list[tuple[Any, ...]]:
 def test_rows_are_plain_sql_with_their_session(connection: Connection) -> None:
     assert tables.write(connection, online_table("scores"), scores(("B", None), ("A", 0.25))) == 2
     row = connection.execute("SELECT * FROM online.scores WHERE symbol = 'A'").fetchone()
-    assert row == ("A", "dual", 0.25, 0.1, "v1", "m1", EVENT, KNOWN, date(2024, 1, 5))
+    assert row == ("A", "dual", 0.25, 0.1, "v1", "m1", EVENT, KNOWN_AT, date(2024, 1, 5))
     assert stored_scores(connection) == [("A", 0.25), ("B", None)]
 
 
@@ -105,7 +105,9 @@ def test_whatever_the_order_of_writing_the_newest_pair_of_clocks_stands(
             for symbol, day, hour in write:
                 best[symbol] = max(best.get(symbol, (0, 0)), (day, hour))
             frames = [
-                scores((symbol, day * 10.0 + hour), event=EVENT + day * DAY, known_at=KNOWN + day * DAY + hour * HOUR)
+                scores(
+                    (symbol, day * 10.0 + hour), event=EVENT + day * DAY, known_at=KNOWN_AT + day * DAY + hour * HOUR
+                )
                 for symbol, day, hour in write
             ]
             tables.write(connection, online_table("scores"), pl.concat([scores(("Z", 0.0)).clear(), *frames]))
@@ -118,7 +120,7 @@ def test_whatever_the_order_of_writing_the_newest_pair_of_clocks_stands(
 def test_a_failure_takes_every_view_back(connection: Connection) -> None:
     tables.write(connection, online_table("scores"), scores(("A", 1.0)))
     connection.commit()
-    later = scores(("A", 2.0), ("B", 2.0), event=EVENT + DAY, known_at=KNOWN + DAY)
+    later = scores(("A", 2.0), ("B", 2.0), event=EVENT + DAY, known_at=KNOWN_AT + DAY)
 
     def both_views() -> None:
         with connection.transaction():
@@ -201,7 +203,7 @@ def test_a_server_in_another_zone_stores_the_same_moment(database_url: str) -> N
 @pytest.mark.parametrize("name", list(sessions.MARKETS))
 def test_the_database_derives_every_markets_session(connection: Connection, name: str) -> None:
     for day in (date(2024, 1, 5), date(2024, 7, 31)):
-        frame = scores(("A", 1.0), event=sessions.close(sessions.market(name), day), known_at=KNOWN + 300 * DAY)
+        frame = scores(("A", 1.0), event=sessions.close(sessions.market(name), day), known_at=KNOWN_AT + 300 * DAY)
         tables.write(connection, online_table("scores"), frame)
         assert connection.execute("SELECT session FROM online.scores").fetchone() == (day,)
 
@@ -211,7 +213,7 @@ def test_a_new_column_is_added_to_a_table_that_is_there(connection: Connection) 
     after = OnlineTable("grown", ("symbol",), {"symbol": "text", "a": "real", "b": "bigint"})
     for table in (before, before, after):
         connection.execute(creation(table))
-    clocks = {"event_timestamp": EVENT, "created_timestamp": KNOWN}
+    clocks = {"event_timestamp": EVENT, "created_timestamp": KNOWN_AT}
     assert tables.write(connection, after, pl.DataFrame({"symbol": ["A"], "a": [1.0], "b": [7], **clocks})) == 1
 
 

@@ -73,9 +73,9 @@ def store(tmp_path: Path) -> FeatureStore:
             "weight": weight,
             "benchmark_weight": 0.5,
             "event_timestamp": FIRST,
-            "created_timestamp": known,
+            "created_timestamp": known_at,
         }
-        for weight, known in ((1.0, FIRST), (9.0, FIRST + 3 * DAY))
+        for weight, known_at in ((1.0, FIRST), (9.0, FIRST + 3 * DAY))
     ]
     relative = lake.relative("weights", date(2024, 1, 2))
     lake.put(lake.staging / lake.stage("weights", pl.DataFrame(rows), relative, lake.staging).path, relative)

@@ -123,7 +123,7 @@ def test_a_written_frame_is_the_frame_in_the_order_of_the_entities(
     rows = rows.with_columns(event_timestamp=moments).drop("session")
     rows.write_parquet(tmp_path / "entities.parquet")
     known_at, out = sessions.cut_off(CN, SESSIONS[-1]), tmp_path / "frame.parquet"
-    written = exports.frame(
+    count = exports.frame(
         "dual_stream",
         tmp_path / "entities.parquet",
         known_at,
@@ -132,7 +132,7 @@ def test_a_written_frame_is_the_frame_in_the_order_of_the_entities(
         lambda done, total, _: counts.append((done, total)),
     )
     assert pl.read_parquet(out).equals(features.frame(filled, "dual_stream", rows, known_at))
-    assert written == rows.height and counts[-1] == (rows.height, rows.height)
+    assert count == rows.height and counts[-1] == (rows.height, rows.height)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
