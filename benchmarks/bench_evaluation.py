@@ -101,7 +101,8 @@ def main() -> None:
         "and daily bars, styles": around,
     }
     ours = {
-        f"every figure: {level}": partial(evaluate, scores, labels, surroundings=each) for level, each in levels.items()
+        f"every figure: {level}": partial(evaluate, scores, labels, surroundings=inputs)
+        for level, inputs in levels.items()
     }
     ours["paired difference of two factors"] = partial(
         compare, scores, scores.with_columns(pl.col("score") ** 2), labels
@@ -116,7 +117,7 @@ def main() -> None:
     measure.show(
         f"figures of one factor, {options.symbols:,} symbols x {options.sessions} sessions",
         ["way", "seconds", "x floor", "x scipy's"],
-        [[way, each, each / floor, each / scipys] for way, each in spent.items()],
+        [[way, seconds, seconds / floor, seconds / scipys] for way, seconds in spent.items()],
     )
 
 
