@@ -1,4 +1,4 @@
-"""Two nights, each under a vintage of its own: the second night keeps the first one's vintage online, too."""
+"""Two nights, each under its own vintage: the second night keeps the first one's vintage online, too."""
 
 from __future__ import annotations
 
@@ -45,25 +45,25 @@ def test_the_night_after_a_new_vintage_publishes_both(tmp_path: Path, postgres_s
         assert old["vintage"].unique().to_list() == [former.id]
         lake = stores.read("fingerprints", session, vintage=former.id).sort("symbol")
         assert np.array_equal(np.stack(old.sort("symbol")["fingerprint"].to_list()), lake["fingerprint"].to_numpy())
-        assert {each.view for each in parity.check(session, stores)} > {"former_fingerprints"}
+        assert {comparison.view for comparison in parity.check(session, stores)} > {"former_fingerprints"}
         assert old.filter(pl.col("symbol").is_in(served("scores", stores)["symbol"].to_list())).height > 0
 
-        # what a consumer does who keeps a model of the former space: docs/consumers.md
+        # how a consumer maps new vectors into the former space: docs/consumers.md
         assert vintage.manifest["alignment"]["onto"] == former.id
-        turn = from_bytes((vintage.path / "rotation.safetensors").read_bytes())["rotation"].numpy()
+        rotation = from_bytes((vintage.path / "rotation.safetensors").read_bytes())["rotation"].numpy()
         new = np.stack(served("fingerprints", stores).sort("symbol")["fingerprint"].to_list())
         target = np.stack(old.sort("symbol")["fingerprint"].to_list())
-        assert np.linalg.norm(new @ turn - target) < np.linalg.norm(new - target)
+        assert np.linalg.norm(new @ rotation - target) < np.linalg.norm(new - target)
         with deterministic(0):
             canary = from_bytes(former.files()["canaries.safetensors"])
             again = load(former.manifest, former.files()).embed(canary["features"].numpy())
         assert again.tobytes() == canary["fingerprints"].numpy().tobytes()
 
-        # a former vintage that cannot be read any more holds up no night
+        # a former vintage that can no longer be read delays no night
         damaged = former.path / "weights.safetensors"
         damaged.write_bytes(b"")
         night = nightly(session, stores)
-        assert "failed" not in [row["status"] for row in night]  # its fingerprints of the session are there already
+        assert "failed" not in [row["status"] for row in night]  # its fingerprints of the session exist already
         path = stores.lake.root / stores.lake.relative("fingerprints", session, former.id)
         path.unlink()
         night = nightly(session, stores)

@@ -1,5 +1,7 @@
-"""Proof of value, and of honesty: on an exchange whose answer is known the chain finds most of it, and finds nothing
-where there is nothing. The whole chain runs, from raw files to evaluated out-of-sample scores."""
+"""Proof of value and of honesty: the chain finds most of a known signal, and nothing where there is none.
+
+The whole chain runs, from raw files to evaluated out-of-sample scores.
+"""
 
 import json
 import subprocess
@@ -35,7 +37,7 @@ def rank_ic(
     return demonstrate
 
 
-def test_most_of_the_known_answer_is_found_out_of_sample(rank_ic: Callable[..., Lines]) -> None:
+def test_the_chain_finds_most_of_the_known_signal_out_of_sample(rank_ic: Callable[..., Lines]) -> None:
     lines = rank_ic()
     assert lines["fingerprint"]["share"] >= LEAST_SHARE, lines["fingerprint"]
     assert lines["dual"]["share"] >= LEAST_SHARE, lines["dual"]
@@ -48,6 +50,6 @@ def without_signal(rank_ic: Callable[..., Lines]) -> Lines:
 
 
 @pytest.mark.parametrize("stream", ["fingerprint", "traditional", "dual"])
-def test_nothing_is_found_where_there_is_nothing(stream: str, without_signal: Lines) -> None:
+def test_the_chain_finds_nothing_without_a_signal(stream: str, without_signal: Lines) -> None:
     line = without_signal[stream]
     assert abs(line["rank_ic"]) <= line["null_band"], line

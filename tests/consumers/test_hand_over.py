@@ -1,4 +1,4 @@
-"""A new vintage takes over: for some sessions both are online, one of them in force, then the former one goes."""
+"""Hand-over to a new vintage: for some sessions both are online and one is in force, then the former one goes."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def lake(stores: Stores) -> SmallLake:
     for day in DAYS:
         put("fingerprints", day, {"fingerprints": new_space(small, day)}, stores.for_vintage(NEW))
         if day != DAYS[0]:
-            taken = small.scores(day).with_columns(vintage=pl.lit(NEW), model=pl.lit(NEW_SCORER))
-            put("scores", day, {"scores": taken}, stores)
+            scores = small.scores(day).with_columns(vintage=pl.lit(NEW), model=pl.lit(NEW_SCORER))
+            put("scores", day, {"scores": scores}, stores)
         run_job(portfolio, day, stores)
     return small
 
@@ -54,7 +54,7 @@ def new_space(lake: SmallLake, day: date) -> pl.DataFrame:
 
 
 def online(stores: Stores) -> dict[str, tuple[int, set[date]]]:
-    """Of every vintage behind the views: rows and sessions."""
+    """Rows and sessions of every vintage in the table behind the views."""
     rows: list[Any] = stores.ledger.query(
         "SELECT vintage, count(*), array_agg(DISTINCT session) FROM online.fingerprints GROUP BY vintage"
     )
@@ -68,18 +68,20 @@ def test_both_are_online_for_some_sessions_then_the_former_goes(lake: SmallLake,
     assert served("fingerprints", stores, former=True).is_empty()
     for number, day in enumerate(DAYS[1:], 1):
         run_job(publish, day, stores)
-        assert all(each.equal for each in parity.check(day, stores))
-        shown = served("fingerprints", stores)
-        assert shown["vintage"].unique().to_list() == [NEW]  # never a mixture
-        assert np.array_equal(np.stack(shown["fingerprint"].to_list()), new_space(lake, day)["fingerprint"].to_numpy())
+        assert all(comparison.equal for comparison in parity.check(day, stores))
+        fingerprints = served("fingerprints", stores)
+        assert fingerprints["vintage"].unique().to_list() == [NEW]  # never a mixture
+        assert np.array_equal(
+            np.stack(fingerprints["fingerprint"].to_list()), new_space(lake, day)["fingerprint"].to_numpy()
+        )
         if number <= 3:
             assert former_vintage(day, NEW, stores) == VINTAGE
             assert online(stores) == {VINTAGE: (12, {day}), NEW: (12, {day})}
-            held = served("fingerprints", stores, former=True)
+            former = served("fingerprints", stores, former=True)
             assert np.array_equal(
-                np.stack(held["fingerprint"].to_list()), lake.fingerprints(day)["fingerprint"].to_numpy()
+                np.stack(former["fingerprint"].to_list()), lake.fingerprints(day)["fingerprint"].to_numpy()
             )
-            assert "former_fingerprints" in [each.view for each in parity.check(day, stores)]
+            assert "former_fingerprints" in [comparison.view for comparison in parity.check(day, stores)]
         else:
             assert former_vintage(day, NEW, stores) is None
             assert online(stores) == {NEW: (12, {day})}
@@ -91,10 +93,10 @@ def test_the_former_vintage_is_read_by_key(lake: SmallLake, stores: Stores) -> N
     for day in DAYS[:2]:
         run_job(publish, day, stores)
     keys = pl.DataFrame({"symbol": [lake.names[2]] * 2, "vintage": [VINTAGE, NEW]})
-    answered = features.online(stores.settings, "fingerprints", keys)["fingerprint"].to_list()
+    values = features.online(stores.settings, "fingerprints", keys)["fingerprint"].to_list()
     expected = lake.fingerprints(DAYS[1])["fingerprint"].to_numpy()[2]
-    assert np.array_equal(np.array(answered[0], np.float32), expected)
-    assert np.array_equal(np.array(answered[1], np.float32), -expected)
+    assert np.array_equal(np.array(values[0], np.float32), expected)
+    assert np.array_equal(np.array(values[1], np.float32), -expected)
     with connect(stores.settings) as connection:
         connection.execute("SET ROLE fpm_reader")
         rows = connection.execute(
@@ -106,17 +108,17 @@ def test_the_former_vintage_is_read_by_key(lake: SmallLake, stores: Stores) -> N
         assert rows == [(NEW,)]
 
 
-def test_a_former_vintage_without_fingerprints_of_the_session_holds_nothing_up(lake: SmallLake, stores: Stores) -> None:
+def test_a_former_vintage_without_fingerprints_of_the_session_delays_nothing(lake: SmallLake, stores: Stores) -> None:
     run_job(publish, DAYS[0], stores)
     (stores.lake.root / stores.lake.relative("fingerprints", DAYS[1], VINTAGE)).unlink()
     run_job(publish, DAYS[1], stores)
     assert online(stores) == {NEW: (12, {DAYS[1]})}
-    assert all(each.equal for each in parity.check(DAYS[1], stores))
-    (word,) = [row["note"] for row in stores.ledger.rows(DAYS[1]) if row["job"] == "publish"]
-    assert word.endswith(f"{VINTAGE} not beside it: it has no fingerprints of the session")
+    assert all(comparison.equal for comparison in parity.check(DAYS[1], stores))
+    (note,) = [row["note"] for row in stores.ledger.rows(DAYS[1]) if row["job"] == "publish"]
+    assert note.endswith(f"{VINTAGE} not beside it: it has no fingerprints of the session")
 
 
-def test_no_hand_over_where_none_is_asked_for(lake: SmallLake, stores: Stores) -> None:
+def test_no_hand_over_where_the_setting_is_zero(lake: SmallLake, stores: Stores) -> None:
     for day in DAYS[:2]:
         run_job(publish, day, with_hand_over(stores, 0))
     assert online(stores) == {NEW: (12, {DAYS[1]})}
@@ -128,18 +130,18 @@ def test_parity_sees_a_former_row_that_is_not_the_lakes(lake: SmallLake, stores:
     stores.ledger.execute(
         "DELETE FROM online.fingerprints WHERE vintage = %s AND symbol = %s", (VINTAGE, lake.names[0])
     )
-    wrong = [each for each in parity.check(DAYS[1], stores) if not each.equal]
-    assert [(each.view, each.missing) for each in wrong] == [("former_fingerprints", 1)]
+    unequal = [comparison for comparison in parity.check(DAYS[1], stores) if not comparison.equal]
+    assert [(comparison.view, comparison.missing) for comparison in unequal] == [("former_fingerprints", 1)]
     publish.run(DAYS[1], stores)
-    assert all(each.equal for each in parity.check(DAYS[1], stores))
+    assert all(comparison.equal for comparison in parity.check(DAYS[1], stores))
 
 
 def test_a_correction_of_the_formers_vectors_is_another_publication(lake: SmallLake, stores: Stores) -> None:
     for day in DAYS[:2]:
         run_job(publish, day, stores)
     before = stores.ledger.publications()[0]
-    mended = lake.fingerprints(DAYS[1]).filter(pl.col("symbol") != lake.names[0])
-    put("fingerprints", DAYS[1], {"fingerprints": mended}, stores.for_vintage(VINTAGE))
+    corrected = lake.fingerprints(DAYS[1]).filter(pl.col("symbol") != lake.names[0])
+    put("fingerprints", DAYS[1], {"fingerprints": corrected}, stores.for_vintage(VINTAGE))
     publish.run(DAYS[1], stores)
     after = stores.ledger.publications()[0]
     assert (after[1].replaces, after[1].vintage) == (before[0], NEW) and after[1].sha256 != before[1].sha256

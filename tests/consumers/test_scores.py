@@ -1,4 +1,4 @@
-"""Training and scoring through the real store: what is refused, what is reported, what is known when."""
+"""Training and scoring on a real store: refusals, reports, and when each row is known."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ def read_scores(stores: Stores, session: date) -> pl.DataFrame:
 
 
 def test_a_session_is_scored_in_every_stream(filled: tuple[Stores, list[date]]) -> None:
-    """From training to published scores: who is scored, what a row says, when it is known; nothing runs twice."""
+    """From training to published scores: symbols, rows and their known-at moment; nothing runs twice."""
     stores, days = filled
     last = days[SESSIONS - 1]
     with pytest.raises(TryLater):
         run_job(scores, last, stores)
     model = scorer.train(days[THROUGH], VINTAGE, stores, silent)
     assert run_job(scores, last, stores).status == "published"
-    found = read_scores(stores, last)
+    rows = read_scores(stores, last)
 
-    assert found["symbol"].n_unique() == SYMBOLS - 2, "the halted and the late symbol get no score"
-    assert not {HALTED, LATE} & set(found["symbol"])
-    assert set(found["stream"]) == set(STREAMS) and found.height == 3 * (SYMBOLS - 2)
-    assert set(found["model"]) == {model} and set(found["vintage"]) == {VINTAGE}
-    assert set(found["created_timestamp"]) == {cut_off(stores.market, last)}
-    for (_,), rows in found.group_by("stream"):
-        assert rows["score"].is_finite().all() and (rows["spread"] >= 0).all() and (rows["spread"] > 0).any()
-        assert rows["score"].mean() == pytest.approx(0, abs=1e-9), "a mean of z-scores"
+    assert rows["symbol"].n_unique() == SYMBOLS - 2, "the halted and the late symbol get no score"
+    assert not {HALTED, LATE} & set(rows["symbol"])
+    assert set(rows["stream"]) == set(STREAMS) and rows.height == 3 * (SYMBOLS - 2)
+    assert set(rows["model"]) == {model} and set(rows["vintage"]) == {VINTAGE}
+    assert set(rows["created_timestamp"]) == {cut_off(stores.market, last)}
+    for (_,), stream in rows.group_by("stream"):
+        assert stream["score"].is_finite().all() and (stream["spread"] >= 0).all() and (stream["spread"] > 0).any()
+        assert stream["score"].mean() == pytest.approx(0, abs=1e-9), "a mean of z-scores"
 
     assert run_job(scores, last, stores).status == "unchanged"
     assert scorer.train(days[THROUGH], VINTAGE, stores, silent) == model
     assert len(stores.models.list("scorer")) == 1
-    assert not list((stores.settings.models / ".training").iterdir()), "a finished training leaves none"
+    assert not list((stores.settings.models / ".training").iterdir()), "a finished training leaves no checkpoint"
 
     saved = stores.models.load("scorer", model)
     assert saved.born == cut_off(stores.market, days[THROUGH]) and saved.through == days[THROUGH]
@@ -65,12 +65,12 @@ def test_a_session_is_scored_in_every_stream(filled: tuple[Stores, list[date]]) 
     assert set(saved.manifest["streams"]["dual"]["validation_loss"]) == {"42", "2024", "777"}
 
 
-def test_what_may_not_be_seen_is_refused(filled: tuple[Stores, list[date]]) -> None:
+def test_sessions_in_sample_are_refused(filled: tuple[Stores, list[date]]) -> None:
     stores, days = filled
     with pytest.raises(LookAhead, match="FPM-WF-003"):
         scorer.train(days[ENCODED + 5], VINTAGE, stores, silent)
     model = scorer.train(days[THROUGH], VINTAGE, stores, silent)
-    with pytest.raises(TryLater):  # the scorer knows labels that end at this session
+    with pytest.raises(TryLater):  # the scorer was trained on labels that end at this session
         run_job(scores, days[THROUGH], stores)
     with pytest.raises(LookAhead, match="FPM-WF-003"):
         scores._require_unseen(stores.models.load("scorer", model), days[THROUGH], stores)
@@ -82,7 +82,7 @@ def test_what_may_not_be_seen_is_refused(filled: tuple[Stores, list[date]]) -> N
 
 
 def test_later_labels_and_corrections_change_no_training(filled: tuple[Stores, list[date]]) -> None:
-    """What becomes known after the cut-off does not exist for the training: the same model, bit for bit."""
+    """Knowledge from after the cut-off changes no bit of the model."""
     stores, days = filled
     model = scorer.train(days[THROUGH], VINTAGE, stores, silent)
     arrival = cut_off(stores.market, days[THROUGH + 1])
@@ -97,7 +97,7 @@ def test_later_labels_and_corrections_change_no_training(filled: tuple[Stores, l
 
 
 def test_a_correction_taken_back_puts_the_first_model_in_force_again(filled: tuple[Stores, list[date]]) -> None:
-    """Else the scores would depend on the order of the trainings, and a rebuild would give others."""
+    """Otherwise the scores would depend on the order of the trainings, and a rebuild would change them."""
     stores, days = filled
     serving = days[SESSIONS - 1]
     trained = [scorer.train(days[THROUGH], VINTAGE, stores, silent)]
@@ -151,17 +151,16 @@ def test_a_scorer_of_another_profile_is_refused(filled: tuple[Stores, list[date]
 def test_without_labels_the_scorer_in_force_stays(filled: tuple[Stores, list[date]]) -> None:
     stores, days = filled
     model = scorer.train(days[THROUGH], VINTAGE, stores, silent)
-    poison(stores, days[:THROUGH])
+    blank_labels(stores, days[:THROUGH])
     with pytest.raises(ModelRefused, match="FPM-ML-332"):
         scorer.train(days[THROUGH], VINTAGE, stores, silent)
+    save_encoder(stores.for_vintage(VINTAGE), "vintage-empty", days[0])
     with pytest.raises(UsageError, match="FPM-WF-002"):
-        short = stores.for_vintage(VINTAGE)
-        save_encoder(short, "vintage-empty", days[0])
         scorer.train(days[THROUGH], "vintage-empty", stores, silent)
     assert stores.models.in_force("scorer", days[SESSIONS - 1]).id == model
 
 
-def poison(stores: Stores, sessions: Sequence[date]) -> None:
+def blank_labels(stores: Stores, sessions: Sequence[date]) -> None:
     for session in sessions:
         labels = stores.read("labels", session).with_columns(label=pl.lit(float("nan")))
         publish_frames("labels", session, {"labels": labels.drop("session")}, stores)
