@@ -33,12 +33,17 @@ def take(paths: list[Path], stores: Stores) -> IngestReport:
 
 def _nothing_half_written(stores: Stores) -> None:
     """Every visible file is the ledger's, staging is empty."""
-    known = stores.ledger.current(["minute_bars", "daily_bars", "index_members"])
+    partitions = stores.ledger.current(["minute_bars", "daily_bars", "index_members"])
     visible = {str(path.relative_to(stores.lake.root)): path for path in stores.lake.root.rglob("*") if path.is_file()}
     assert {path: sha256_of(file) for path, file in visible.items()} == {
-        path: file.sha256 for path, file in known.items()
+        path: file.sha256 for path, file in partitions.items()
     }
     assert not [path for path in stores.lake.staging.rglob("*") if path.is_file()]
+
+
+def local(text: str) -> datetime:
+    """A minute as vendors write it: naive, exchange-local."""
+    return datetime.fromisoformat(text)
 
 
 def good(folder: Path) -> Path:
@@ -83,7 +88,7 @@ def parquet_named_csv(path: Path) -> Path:
     return write(tape("cn"), path).rename(path.with_suffix(".csv"))
 
 
-def written(change: Change) -> Callable[[Path], Path]:
+def changed_tape(change: Change) -> Callable[[Path], Path]:
     return lambda path: write(change(tape("cn")), path)
 
 
@@ -99,24 +104,40 @@ def ragged(path: Path) -> Path:
 
 REFUSED = [
     (empty, "FPM-IN-001", "0 bytes"),
-    (written(lambda frame: frame.clear()), "FPM-IN-001", "no rows"),
+    (changed_tape(lambda frame: frame.clear()), "FPM-IN-001", "no rows"),
     (truncated, "FPM-IN-002", "truncated at byte"),
     (damaged_footer, "FPM-IN-003", "unreadable"),
     (csv_named_parquet, "FPM-IN-004", "name says Parquet"),
     (parquet_named_csv, "FPM-IN-004", "content is Parquet"),
-    (written(lambda frame: frame.drop("volume")), "FPM-IN-006", "missing column(s): volume; found: symbol"),
-    (written(lambda frame: frame.rename({"close": "Close"})), "FPM-IN-007", "'Close' is not known, 'close' is near"),
-    (written(lambda f: f.rename({"amount": "money"}).with_columns(quote_volume=1.0)), "FPM-IN-007", "both mean amount"),
-    (written(lambda frame: frame.cast({"close": pl.String})), "FPM-IN-008", "column close is String, expected float64"),
-    (written(lambda frame: frame.cast({"minute": pl.String})), "FPM-IN-008", "column minute is String"),
-    (written(lambda f: f.with_columns(symbol=600000)), "FPM-IN-008", "column symbol is Int32, expected text"),
-    (written(lambda frame: moved(frame, -480)), "FPM-IN-011", "shifted by -8 h?"),
-    (written(lambda frame: frame.filter(pl.col("minute").dt.hour() == 10)), "FPM-IN-013", "not decidable"),
-    (written(lambda frame: moved(frame, 365 * 1440)), "FPM-IN-028", "after 2026-06-01 00:00 UTC"),
+    (changed_tape(lambda frame: frame.drop("volume")), "FPM-IN-006", "missing column(s): volume; found: symbol"),
+    (
+        changed_tape(lambda frame: frame.rename({"close": "Close"})),
+        "FPM-IN-007",
+        "'Close' is not known, 'close' is near",
+    ),
+    (
+        changed_tape(lambda f: f.rename({"amount": "money"}).with_columns(quote_volume=1.0)),
+        "FPM-IN-007",
+        "both mean amount",
+    ),
+    (
+        changed_tape(lambda frame: frame.cast({"close": pl.String})),
+        "FPM-IN-008",
+        "column close is String, expected float64",
+    ),
+    (changed_tape(lambda frame: frame.cast({"minute": pl.String})), "FPM-IN-008", "column minute is String"),
+    (changed_tape(lambda f: f.with_columns(symbol=600000)), "FPM-IN-008", "column symbol is Int32, expected text"),
+    (changed_tape(lambda frame: moved(frame, -480)), "FPM-IN-011", "shifted by -8 h?"),
+    (changed_tape(lambda frame: frame.filter(pl.col("minute").dt.hour() == 10)), "FPM-IN-013", "not decidable"),
+    (changed_tape(lambda frame: moved(frame, 365 * 1440)), "FPM-IN-028", "after 2026-06-01 00:00 UTC"),
     (thousands, "FPM-IN-032", "row 2, column volume: '1,234' is not a number"),
     (ragged, "FPM-IN-033", "not a readable"),
-    (written(lambda frame: frame.drop("amount")), "FPM-IN-126", "no amount"),
-    (written(lambda f: f.with_columns(pl.col("open", "high", "low", "close") * 0.8)), "FPM-IN-126", "unit of volume"),
+    (changed_tape(lambda frame: frame.drop("amount")), "FPM-IN-126", "no amount"),
+    (
+        changed_tape(lambda f: f.with_columns(pl.col("open", "high", "low", "close") * 0.8)),
+        "FPM-IN-126",
+        "unit of volume",
+    ),
 ]
 
 
@@ -128,7 +149,7 @@ def test_a_file_is_refused_whole_and_the_others_go_on(
 ) -> None:
     bad = make(tmp_path / "bad.parquet")
     report = take([bad, good(tmp_path)], stores)
-    assert [(each["file"], each["code"]) for each in report.refused] == [(bad.name, code)]
+    assert [(refusal["file"], refusal["code"]) for refusal in report.refused] == [(bad.name, code)]
     assert words in report.refused[0]["wrong"]
     assert stores.sessions("minute_bars") == [GOOD]
     assert (report.rows_in, report.rows_out) == (ROWS, ROWS)
@@ -158,9 +179,9 @@ ROW_CASES: list[tuple[str, dict[str, object], str, str]] = [
     ("NaN price", {"close": float("nan")}, "FPM-IN-024", "empty"),
     ("null price", {"close": None}, "FPM-IN-024", "empty"),
     ("null volume", {"volume": None}, "FPM-IN-024", "empty"),
-    ("another day", {"minute": datetime(2026, 1, 7, 10, 0)}, "FPM-IN-027", "dated 2026-01-07, the file is of 2026-"),
-    ("lunch", {"minute": datetime(2026, 1, 5, 12, 0)}, "FPM-IN-029", "is no minute of the session"),
-    ("seconds", {"minute": datetime(2026, 1, 5, 10, 0, 7)}, "FPM-IN-029", "is no minute of the session"),
+    ("another day", {"minute": local("2026-01-07T10:00")}, "FPM-IN-027", "dated 2026-01-07, the file is of 2026-"),
+    ("lunch", {"minute": local("2026-01-05T12:00")}, "FPM-IN-029", "is no minute of the session"),
+    ("seconds", {"minute": local("2026-01-05T10:00:07")}, "FPM-IN-029", "is no minute of the session"),
     ("no time", {"minute": None}, "FPM-IN-029", "no time"),
     ("path", {"symbol": "../../etc/passwd"}, "FPM-IN-031", "'../../etc/passwd'"),
     ("full-width", {"symbol": "\uff16\uff10\uff10\uff10\uff10\uff10"}, "FPM-IN-031", "symbol"),
@@ -182,10 +203,10 @@ def test_a_bad_row_goes_to_quarantine_as_it_came(
     assert report.rows_out == 2 * ROWS - 1
     (name, cell), *_ = cells.items()
     session = "none" if cell is None and name == "minute" else str(cell.date() if isinstance(cell, datetime) else FIRST)
-    kept = quarantined(stores, session).row(0, named=True)
-    assert (kept["reason_code"], kept["row"], kept["source"]) == (code, 100, f"{FIRST}.parquet")
-    assert words in kept["reason"]
-    assert kept["volume"] == frame["volume"][100] and kept["symbol"] == frame["symbol"][100]
+    row = quarantined(stores, session).row(0, named=True)
+    assert (row["reason_code"], row["row"], row["source"]) == (code, 100, f"{FIRST}.parquet")
+    assert words in row["reason"]
+    assert row["volume"] == frame["volume"][100] and row["symbol"] == frame["symbol"][100]
     assert stores.read("minute_bars", FIRST).height == ROWS - 1
 
 
@@ -194,7 +215,7 @@ def test_nan_is_counted(tmp_path: Path, stores: Stores) -> None:
 
 
 def test_a_day_without_trading_is_no_session(tmp_path: Path, stores: Stores) -> None:
-    saturday = tape("cn").head(1).with_columns(minute=datetime(2026, 1, 10, 10, 0))
+    saturday = tape("cn").head(1).with_columns(minute=local("2026-01-10T10:00"))
     report = take([write(pl.concat([tape("cn"), saturday]), tmp_path / "bars.parquet")], stores)
     assert report.quarantined == {"FPM-IN-135": 1}
     assert stores.sessions("minute_bars") == [FIRST]

@@ -170,8 +170,8 @@ def explain(symbol: str, session: date, vintage: str | None, stores: Stores) -> 
     require_session(session, stores.market, code="FPM-EXP-002", effect=effect)
     canonical = canonical_symbol(symbol, stores.market, code="FPM-EXP-003", effect=effect)
     model = encoder_model(vintage, session, stores, effect)
-    known = stores.as_of(max(cut_off(stores.market, session), model.born)).for_vintage(model.id)
-    market = _market(session, known)
+    then = stores.as_of(max(cut_off(stores.market, session), model.born)).for_vintage(model.id)
+    market = _market(session, then)
     if market is None:
         raise TryLater(
             code="FPM-EXP-075",
@@ -180,7 +180,7 @@ def explain(symbol: str, session: date, vintage: str | None, stores: Stores) -> 
             todo=f"write them: fpm run fingerprints {session}",
         )
     embed = vintages.load(model.manifest, model.files()).embed
-    return _explanation(canonical, session, market, embed, known)
+    return _explanation(canonical, session, market, embed, then)
 
 
 def encoder_model(vintage: str | None, session: date, stores: Stores, effect: str) -> Model:
@@ -211,13 +211,13 @@ def encoder_model(vintage: str | None, session: date, stores: Stores, effect: st
     return model
 
 
-def _market(session: date, known: Stores) -> SessionMarket | None:
+def _market(session: date, stores: Stores) -> SessionMarket | None:
     """Symbols of a session that have features and a fingerprint; None where there are none."""
-    if session not in known.sessions(FINGERPRINTS.name) or session not in known.sessions(MINUTE_FEATURES.name):
+    if session not in stores.sessions(FINGERPRINTS.name) or session not in stores.sessions(MINUTE_FEATURES.name):
         return None
-    rows = known.read(FINGERPRINTS.name, session, columns=["symbol", "fingerprint"]).drop_nulls("fingerprint")
+    rows = stores.read(FINGERPRINTS.name, session, columns=["symbol", "fingerprint"]).drop_nulls("fingerprint")
     vectors = dict(zip(rows["symbol"].to_list(), rows["fingerprint"].to_list(), strict=True))
-    symbols, x_STF = from_frame(known.read(MINUTE_FEATURES.name, session), known.profile)
+    symbols, x_STF = from_frame(stores.read(MINUTE_FEATURES.name, session), stores.profile)
     both = [i for i, symbol in enumerate(symbols) if symbol in vectors]
     if not both:
         return None
@@ -225,30 +225,30 @@ def _market(session: date, known: Stores) -> SessionMarket | None:
     return SessionMarket(tuple(symbols[i] for i in both), x_STF[both], z_SD)
 
 
-def _explanation(symbol: str, session: date, market: SessionMarket, embed: Embed, known: Stores) -> Explanation:
-    i = _index(symbol, market.symbols, session, known)
+def _explanation(symbol: str, session: date, market: SessionMarket, embed: Embed, stores: Stores) -> Explanation:
+    i = _index(symbol, market.symbols, session, stores)
     x_TF, z_D = market.x_STF[i], market.z_SD[i]
-    history = _history(session, known)
+    history = _history(session, stores)
     unit = typical_distance(np.concatenate([history.z_ND, market.z_SD]) if len(history.z_ND) else market.z_SD)
     unit = unit if unit > 0 else 1.0  # alone in its space: distances as they are
     with deterministic(0):
-        moved = occlusion(embed, known.profile.name, x_TF, unit)
+        moved = occlusion(embed, stores.profile.name, x_TF, unit)
         offset = float(np.linalg.norm(embed(x_TF[None])[0].astype(np.float64) - z_D)) / unit
     lesson = history.z_ND, history.statistics, history.day_N
     entries = dictionary(*lesson) if len(history.z_ND) else []
     principal, stored = axes(*lesson) if entries else ([], [])
-    features, labels = list(known.profile.features), minute_labels(known.market, known.profile.view)
+    features, labels = list(stores.profile.features), minute_labels(stores.market, stores.profile.view)
     return Explanation(
         symbol,
         session,
-        str(known.vintage),
-        known.known_at or cut_off(known.market, session),
+        str(stores.vintage),
+        stores.known_at or cut_off(stores.market, session),
         unit,
         offset,
         len(set(history.day_N.tolist())),
         part_labels(labels),
         moved,
-        _words(entries, market, i, known),
+        _words(entries, market, i, stores),
         tuple(principal[:AXES]),
         tuple(stored),
         labels,
@@ -257,35 +257,35 @@ def _explanation(symbol: str, session: date, market: SessionMarket, embed: Embed
     )
 
 
-def _index(symbol: str, symbols: tuple[str, ...], session: date, known: Stores) -> int:
+def _index(symbol: str, symbols: tuple[str, ...], session: date, stores: Stores) -> int:
     """Position of the symbol among those with a fingerprint. Raises TryLater or UsageError where it is not there."""
     if symbol in symbols:
         return symbols.index(symbol)
-    effect, traded = "nothing was explained", traded_symbols(session, known)
+    effect, traded = "nothing was explained", traded_symbols(session, stores)
     if symbol in traded:
         raise no_fingerprint(symbol, session, code="FPM-EXP-078", effect=effect)
     raise no_symbol(symbol, session, [*symbols, *traded], code="FPM-EXP-003", effect=effect)
 
 
-def _history(session: date, known: Stores) -> History:
+def _history(session: date, stores: Stores) -> History:
     """The last `EARLIER` sessions before this one."""
-    days = [day for day in known.sessions(FINGERPRINTS.name) if day < session][-EARLIER:]
+    days = [day for day in stores.sessions(FINGERPRINTS.name) if day < session][-EARLIER:]
     vectors, numbers, values = [], [], []
     for day in days:
-        market = _market(day, known)
+        market = _market(day, stores)
         if market is not None:
             vectors.append(market.z_SD)
             numbers.append(np.full(len(market.z_SD), day.toordinal(), np.int64))
-            values.append(intraday_statistics(market.x_STF, known.profile.features))
+            values.append(intraday_statistics(market.x_STF, stores.profile.features))
     if not vectors:
         return History(np.empty((0, 0), np.float32), np.empty(0, np.int64), {})
     statistics = {name: np.concatenate([value[name] for value in values]) for name in values[0]}
     return History(np.concatenate(vectors), np.concatenate(numbers), statistics)
 
 
-def _words(entries: list[Entry], market: SessionMarket, i: int, known: Stores) -> tuple[Word, ...]:
+def _words(entries: list[Entry], market: SessionMarket, i: int, stores: Stores) -> tuple[Word, ...]:
     """Every dictionary entry of the market's symbol `i`."""
-    statistics = intraday_statistics(market.x_STF, known.profile.features)
+    statistics = intraday_statistics(market.x_STF, stores.profile.features)
     words = []
     for entry in entries:
         measured = float(z_scores(statistics[entry.statistic])[i])

@@ -241,10 +241,10 @@ class Home:
 
     def clocks(self) -> Iterator[Finding | None]:
         """No row is known before its moment, its session's cut-off, its inputs, or its vintage's birth."""
-        known = {table: _first_known(self._rows(table)) for table in (*CHECKED, *LARGE)}
+        first_known = {table: _first_known(self._rows(table)) for table in (*CHECKED, *LARGE)}
         for table in (*CHECKED, *LARGE):
             rows = self._rows(table)
-            earliest = {day: self._earliest(table, day, known) for day in rows["session"].unique().to_list()}
+            earliest = {day: self._earliest(table, day, first_known) for day in rows["session"].unique().to_list()}
             yield leak_records.two_clocks(table, rows, earliest)
         for vintage, rows in self._rows("fingerprints").partition_by("vintage", as_dict=True).items():
             born = self.stores.models.record("encoder", vintage[0]).born
@@ -317,11 +317,11 @@ class Home:
     def _read(self, table: str, columns: list[str]) -> pl.DataFrame:
         return self.stores.read(table, self.scored[0], self.scored[-1], columns=columns)
 
-    def _earliest(self, table: str, session: date, known: Mapping[str, Moments]) -> datetime:
+    def _earliest(self, table: str, session: date, first_known: Mapping[str, Moments]) -> datetime:
         """The earliest moment at which a row of a session may be known."""
         market = self.stores.market
         own = next_sessions(market, session, HORIZON + 1)[-1] if table == "labels" else session
-        inputs = [known[name][session] for name in RESTS_ON.get(table, ()) if session in known[name]]
+        inputs = [first_known[name][session] for name in RESTS_ON.get(table, ()) if session in first_known[name]]
         return max([cut_off(market, own), *inputs])
 
 

@@ -126,9 +126,9 @@ def learn(model: Model, served: tuple[date, ...], stores: Stores) -> Fold:
     return Fold(model, served, lesson, view, models)
 
 
-def score(fold: Fold, session: date, known: Stores) -> pl.DataFrame:
-    """The scores of every peer of a fold in a session: session, symbol, stream, model, score."""
-    panel = scores.look_back_panel(session, fold.lesson.panel.vintage, fold.lesson.config, known)
+def score(fold: Fold, session: date, stores: Stores) -> pl.DataFrame:
+    """The scores of every peer of a fold as known to the stores: session, symbol, stream, model, score."""
+    panel = scores.look_back_panel(session, fold.lesson.panel.vintage, fold.lesson.config, stores)
     columns_B = scorable(panel, session, fold.view)
     symbols = [panel.symbols[s] for s in columns_B]
     x_BF = {stream: _inputs(panel, session, columns_B, fold.view, stream) for stream in STREAMS}

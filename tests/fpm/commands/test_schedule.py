@@ -24,7 +24,7 @@ from producers import bars, encoder
 from tests.small_chain import fresh_database, quiet
 from tests.test_truncation import chain, deliver
 
-SESSIONS, KNOWN = 44, 42
+SESSIONS, TONIGHT = 44, 42
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def home(
     with fresh_database(postgres_server) as url:
         stores = open_stores(Settings(home=root, preset="tiny", database_url=SecretStr(url)))
         features.apply(stores.settings)
-        deliver(source, root / "raw", days[KNOWN - 1], None)
+        deliver(source, root / "raw", days[TONIGHT - 1], None)
         chain(stores, root / "raw")
         deliver(source, root / "late", days[-1], None)
         arrival = cut_off(stores.market, days[-1])
@@ -58,12 +58,12 @@ def home(
 
 
 def test_a_home_that_never_published_is_due_for_its_newest_session(home: Stores, days: list[date]) -> None:
-    assert due(home, cut_off(home.market, days[KNOWN])) == [days[KNOWN]]
-    assert due(home, cut_off(home.market, days[KNOWN]) - timedelta(seconds=1)) == [days[KNOWN - 1]]
+    assert due(home, cut_off(home.market, days[TONIGHT])) == [days[TONIGHT]]
+    assert due(home, cut_off(home.market, days[TONIGHT]) - timedelta(seconds=1)) == [days[TONIGHT - 1]]
 
 
 def test_a_whole_night_publishes_once(home: Stores, days: list[date]) -> None:
-    session = days[KNOWN]
+    session = days[TONIGHT]
     rows = nightly(session, home)
     assert [row["job"] for row in rows] == list(MODULES)
     assert {row["status"] for row in rows} <= {"published", "unchanged"}
@@ -79,12 +79,12 @@ def test_a_whole_night_publishes_once(home: Stores, days: list[date]) -> None:
 
 def test_a_newer_encoder_does_not_disturb_the_scorer_in_force(home: Stores, days: list[date]) -> None:
     """A vintage nobody's scorer was trained on is promoted in the morning; the night still scores with the old one."""
-    served = home.models.record_in_force("scorer", days[KNOWN]).manifest["vintage"]
-    newer = encoder.train(days[KNOWN - 8], home, quiet)
+    served = home.models.record_in_force("scorer", days[TONIGHT]).manifest["vintage"]
+    newer = encoder.train(days[TONIGHT - 8], home, quiet)
     assert newer != served
-    rows = nightly(days[KNOWN], home)
+    rows = nightly(days[TONIGHT], home)
     assert next(row for row in rows if row["job"] == "fingerprints")["status"] == "unchanged"
-    assert home.read("scores", days[KNOWN])["vintage"].unique().to_list() == [served]
+    assert home.read("scores", days[TONIGHT])["vintage"].unique().to_list() == [served]
 
 
 def test_the_clock_catches_up_with_what_is_due_and_then_rests(home: Stores, days: list[date]) -> None:
