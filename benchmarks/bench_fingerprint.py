@@ -33,8 +33,7 @@ from fpm.evaluation.evaluate import PRESETS
 from fpm.exchange.simulate import ExchangeConfig
 from fpm.exchange.styles import STYLES
 from fpm.nn.compute import compute_on
-from fpm.nn.encoder import network as encoders
-from fpm.nn.encoder import pretraining
+from fpm.nn.encoder import network, pretraining
 from fpm.nn.encoder.collapse import collapse_figures
 from fpm.nn.encoder.history import SymbolSessions
 from fpm.nn.fit import FitConfig
@@ -144,7 +143,7 @@ def variants(ways: list[str], ablation: bool) -> dict[str, tuple[str, dict[str, 
 
 
 def tasks(options: argparse.Namespace) -> list[Task]:
-    shape = replace(encoders.PRESETS[options.preset], slots=240)
+    shape = replace(network.PRESETS[options.preset], slots=240)
     plain = pretraining.PRESETS[options.preset]
     fit = replace(plain.fit, epochs=options.epochs, rate=options.rate or plain.fit.rate)
     plain = replace(plain, batch=options.batch or plain.batch, fit=fit)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from fpm.nn.encoder import network as encoders
+from fpm.nn.encoder import network
 from fpm.nn.encoder.network import Encoder, EncoderConfig, embed
 from fpm.nn.fit import FitConfig, Loss, fit
 from fpm.nn.scorer.losses import LOSSES
@@ -43,7 +43,7 @@ def operations(encoder: Encoder, config: EncoderConfig) -> float:
 def compare_encoder(symbols: int) -> None:
     rows = []
     for preset in ("default", "demo"):
-        config = encoders.PRESETS[preset]
+        config = network.PRESETS[preset]
         encoder = Encoder(config, "bar_32").eval()
         x_STF = np.random.default_rng(0).standard_normal((symbols, config.slots, FEATURE_COUNT)).astype(np.float32)
         calls = {"embed": partial(embed, encoder, x_STF), "product": partial(torch.mm, *torch.randn(2, SIDE, SIDE))}

@@ -300,6 +300,6 @@ def _accepted(vintage: str, refused_because: str | None) -> str:
     raise ModelRefused(
         code="FPM-ML-306",
         wrong=f"encoder {vintage} collapsed: {refused_because}",
-        effect="it was saved as refused, the vintage in force stays",
-        todo="look at its loss curves in the report, train on more",
+        effect="it was saved as refused; the vintage in force stays",
+        todo="look at its loss curves in the report and train on more sessions",
     )

@@ -145,6 +145,9 @@ def even_cuts(rows: int, size: int) -> np.ndarray:
     """Cuts between the fewest possible batches of at most `size` rows, as even as possible.
 
     A last batch of one row would make the penalties meaningless.
+
+    >>> even_cuts(10, 4).tolist()
+    [0, 3, 6, 10]
     """
     count = -(-rows // size)
     return np.arange(count + 1) * rows // max(1, count)

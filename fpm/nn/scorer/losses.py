@@ -38,7 +38,11 @@ def mean_squared_error(score_KB: Tensor, label_B: Tensor) -> Tensor:
 
 
 def ranks(values_B: Tensor) -> Tensor:
-    """Ranks 1..B; ties share their mean rank (scipy's `rankdata`, method "average")."""
+    """Ranks 1..B; ties share their mean rank (scipy's `rankdata`, method "average").
+
+    >>> ranks(torch.tensor([0.3, 0.1, 0.3, 0.7])).tolist()
+    [2.5, 1.0, 2.5, 4.0]
+    """
     _, position_B, count_U = torch.unique(values_B, return_inverse=True, return_counts=True)
     last_U = count_U.cumsum(0)
     mean_rank_U: Tensor = last_U - (count_U - 1) / 2

@@ -15,7 +15,7 @@ from scipy import stats
 
 from fpm.evaluation import analogues
 from fpm.evaluation.analogues import PRESETS, Vectors, day_number
-from fpm.nn.scorer import network as scorer
+from fpm.nn.scorer import network
 from fpm.sessions import market, sessions_between
 
 SESSIONS = sessions_between(market("cn"), date(2024, 3, 1), date(2024, 4, 30))
@@ -115,7 +115,7 @@ def test_hidden_outcomes_share_a_session_with_the_query_or_its_outcome(position:
 
 def test_the_embargo_is_the_scorers_look_back() -> None:
     assert {name: config.embargo for name, config in PRESETS.items()} == {
-        name: config.look_back for name, config in scorer.PRESETS.items()
+        name: config.look_back for name, config in network.PRESETS.items()
     }
 
 
