@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that `fpm.store.postgres.migrate` hands over, in its one transaction."""
+"""Alembic's entry: runs in one transaction on the connection of `fpm.store.postgres.migrate`."""
 
 from alembic import context
 

@@ -1,8 +1,8 @@
-"""How a migration adds a column online without anyone noticing: expand now; who writes and who reads it follows.
+"""How a migration adds a column online without disturbing anyone: expand first; writers and readers follow later.
 
-PostgreSQL takes both locks for an instant only, but whoever waits for one lets nobody pass: a reader in a long
-transaction would hold up all others behind the ALTER. So each try waits briefly and then gives way. A reader locks the
-view before its table; locked in the other order the two would wait for each other.
+PostgreSQL holds both locks only for an instant, but nobody overtakes a waiting ALTER: behind it, one reader's long
+transaction would block all others. So each try waits briefly and then gives way. A reader locks the view before its
+table; in the other order migration and reader would wait for each other.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOCK_TIMEOUT = "100ms"  # what the readers in the queue behind one try wait at most
-PAUSE = 0.2  # seconds between tries, in which they pass
+LOCK_TIMEOUT = "100ms"  # the longest wait of readers behind one try
+PAUSE = 0.2  # seconds between tries, for those readers
 TRIES = 600
 
 EXPANSION = """
@@ -46,12 +46,12 @@ END $$
 
 
 def add_column(execute: Callable[[Any], Any], table: str, column: str, kind: str) -> None:
-    """Add a nullable column to `online.<table>` and to the end of its serving view; repeated, it changes nothing.
+    """Add a nullable column to `online.<table>` and at the end of its serving view, unless it is there.
 
-    `execute` runs one statement in the migration's transaction; leave other online tables to other migrations.
-    Raises ValueError for a column that writers who do not know it could not leave out.
+    `execute` runs one statement in the migration's transaction; use one migration for each online table.
+    Raises ValueError for a column that an older writer could not leave out.
     """
     if "not null" in kind.lower() and "default" not in kind.lower():
         raise ValueError(f"{table}.{column} {kind}: an old writer leaves it out, so it has to be nullable")
-    place = {"table": table, "column": column, "kind": kind}
-    execute(EXPANSION.format(**place, lock_timeout=LOCK_TIMEOUT, pause=PAUSE, tries=TRIES))
+    names = {"table": table, "column": column, "kind": kind}
+    execute(EXPANSION.format(**names, lock_timeout=LOCK_TIMEOUT, pause=PAUSE, tries=TRIES))

@@ -1,4 +1,4 @@
-"""Real small things for every test: an embedded PostgreSQL for the whole run, a fresh migrated database per test."""
+"""Fixtures of every test: an embedded PostgreSQL for the whole run, a fresh migrated database for each test."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ for _name in [name for name in os.environ if name.startswith("FPM_")]:
     del os.environ[_name]  # a developer's own deployment must not leak into the tests
 
 
-# Whole chains of minutes in files of one or two tests: begun last, one process would end long after the other.
+# Files of one or two tests with whole chains of minutes: run last, they would keep one process long after the others.
 LONG = (
     "test_signal.py",
     "test_nightly.py",

@@ -1,4 +1,4 @@
-"""The whole chain in a home of its own: a delivery in, every derived table out, all with the smallest preset."""
+"""The whole chain in a home of its own, with the smallest preset: from a delivery to every derived table."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +48,7 @@ def fresh_database(server: Server) -> Iterator[str]:
 
 
 def compute(stores: Stores, first: date, first_scored: date, last: date) -> None:
-    """Every job up to the scores; what is up to date is left alone."""
+    """Run every job up to the scores; what is up to date stays."""
     for name in FEATURE_JOBS:
         jobs.backfill(name, first, last, stores, quiet)
     training.walk_forward(stores, training.plan(stores, first_scored, last, None), silent)

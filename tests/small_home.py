@@ -1,4 +1,4 @@
-"""A home of its own with a server of its own, two sessions published: what a consumer meets."""
+"""A home with its own server and two published sessions, as a consumer finds it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LATER = [date(2024, 12, day) for day in (4, 5, 6)]
 
 
 def publish_session(session: date, lake: SmallLake, stores: Stores) -> None:
-    """Fill in a session and make it visible online."""
+    """Fill a session's tables and publish it."""
     lake.fill(stores, session, session)
     run_job(portfolio, session, stores)
     run_job(publish, session, stores)
 
 
 def published_home(home: Path) -> Settings:
-    """Monday and Tuesday, twelve stocks."""
+    """A home with Monday and Tuesday published, twelve stocks."""
     stores = open_stores(Settings(home=home, market="cn", preset="tiny", fsync=False))
     stores.ledger.decide("market", "cn")
     stores.ledger.decide("preset", "tiny")

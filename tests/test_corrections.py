@@ -1,7 +1,7 @@
-"""A correction changes nothing that was known before it, and everything that depends on it from then on.
+"""A correction changes nothing that was known before it, and from then on everything that depends on it.
 
-One home takes its deliveries as they arrive: first copies and the exchange's own corrections night by night, at the end
-a correction of a past session. Another gets the same deliveries, in the same order, and computes once.
+One home ingests deliveries as they arrive: first copies and the exchange's corrections night by night, at the end a
+correction of a past session. Another home ingests the same deliveries in the same order and computes once.
 """
 
 import hashlib
@@ -29,15 +29,15 @@ from tests.small_chain import compute, opened, quiet
 
 SESSIONS, FIRST_SCORED, CORRECTED = 44, 36, 38
 DERIVED = ("session_totals", "minute_features", "daily_factors", "labels", "fingerprints", "scores")
-KNOWN = ("minute_bars", "daily_bars", *DERIVED)
+TABLES_OF_HOME = ("minute_bars", "daily_bars", *DERIVED)
 INSTANT = timedelta(microseconds=1)
 CN = market("cn")
-Known = dict[tuple[str, date, str | None], str]  # table, session, vintage -> bits of the rows
+Rows = dict[tuple[str, date, str | None], str]  # table, session, vintage -> bits of the rows
 
 
 @dataclass(frozen=True)
-class Delivered:
-    """What is handed over, and when: `arrives` is the moment of knowledge of a correction."""
+class Delivery:
+    """A folder that arrives at a moment: the moment at which a correction becomes known."""
 
     path: Path
     arrives: datetime
@@ -45,19 +45,19 @@ class Delivered:
 
 @dataclass(frozen=True)
 class History:
-    """A home that lived through it all, and what it held on the way.
+    """The home that computed night by night, and its states on the way.
 
-    `once`: known before the exchange's last correction arrived at `arrives`; `then`, `files`: known before the late
-    correction arrived at `late`, and the derived files it held; `rebuilt`: those of the home that computed once.
+    `once`: rows known before the exchange's last correction arrived at `arrives`; `before_late`, `files`: rows known
+    and derived files before the late correction arrived at `late`; `rebuilt`: files of the home that computed once.
     """
 
     stores: Stores
     sessions: list[date]
-    symbols: tuple[str, str]  # corrected, and traded no more
+    symbols: tuple[str, str]  # one with corrected trades, one whose trades were withdrawn
     arrives: datetime
     late: datetime
-    once: Known
-    then: Known
+    once: Rows
+    before_late: Rows
     files: dict[str, str]
     rebuilt: dict[str, str]
 
@@ -68,7 +68,7 @@ class History:
 
 # --- deliveries ---------------------------------------------------------------------------------------------------
 def first_copies(source: Path, target: Path, sessions: list[date]) -> Path:
-    """The part of the exchange's first delivery that is about these sessions."""
+    """The rows of the exchange's first delivery for these sessions."""
     (target / "minute_bars").mkdir(parents=True)
     for session in sessions:
         pl.read_parquet(source / f"minute_bars/{session}.parquet").write_parquet(
@@ -80,16 +80,19 @@ def first_copies(source: Path, target: Path, sessions: list[date]) -> Path:
     return target
 
 
-def exchange_corrections(source: Path) -> list[Delivered]:
-    """The exchange's own, in the order in which they arrive."""
+def exchange_corrections(source: Path) -> list[Delivery]:
+    """The exchange's own corrections, in the order of their arrival."""
     known_at = json.loads((source / "corrections/known_at.json").read_text())
-    found = [Delivered(source / "corrections" / name, datetime.fromisoformat(text)) for name, text in known_at.items()]
-    return sorted(found, key=lambda each: each.arrives)
+    folder = source / "corrections"
+    deliveries = [Delivery(folder / name, datetime.fromisoformat(text)) for name, text in known_at.items()]
+    return sorted(deliveries, key=lambda delivery: delivery.arrives)
 
 
 def late_correction(source: Path, target: Path, session: date, symbols: tuple[str, str]) -> Path:
-    """Two symbols of a past session again. One closed higher and traded three times as much; the other's trades were
-    all taken back."""
+    """A new delivery of two symbols of a past session.
+
+    One closed higher and traded three times as much; the other's trades are all withdrawn.
+    """
     (target / "minute_bars").mkdir(parents=True)
     factor = pl.col("symbol").replace_strict(symbols, (3, 0))
     minutes = pl.read_parquet(source / f"minute_bars/{session}.parquet").filter(pl.col("symbol").is_in(symbols))
@@ -105,14 +108,14 @@ def late_correction(source: Path, target: Path, session: date, symbols: tuple[st
 
 def ingest(stores: Stores, path: Path, arrives: datetime) -> None:
     report = bars.ingest([path], bars.Arrival(known_at=arrives, now=arrives), stores, quiet)
-    assert report.sessions, f"nothing of {path} was taken in"
+    assert report.sessions, f"nothing of {path} was ingested"
 
 
-# --- what is looked at --------------------------------------------------------------------------------------------
-def known(stores: Stores, known_at: datetime) -> Known:
-    """Every partition's rows as known at a moment, by their bits; those of which nothing was known are left out."""
+# --- the state of a home ------------------------------------------------------------------------------------------
+def rows_known(stores: Stores, known_at: datetime) -> Rows:
+    """Digest of every partition's rows as known at a moment; partitions without rows are left out."""
     answer = {}
-    for table in KNOWN:
+    for table in TABLES_OF_HOME:
         for vintage in stores.lake.vintages(table) if TABLES[table].by_vintage else [None]:
             for session in stores.sessions(table, vintage):
                 rows = stores.read(table, session, vintage=vintage, known_at=known_at)
@@ -150,47 +153,47 @@ def history(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -
     assert early[-1].arrives < cut_off(CN, before[-1]) < last.arrives < cut_off(CN, after[0])
     traded = pl.read_parquet(source / f"minute_bars/{sessions[CORRECTED]}.parquet")["symbol"].unique().sort()
     late = cut_off(CN, sessions[-1]) + timedelta(hours=16)
-    nights = [Delivered(first_copies(source, folder / "before", before), cut_off(CN, before[-1])), *early]
-    rest = [Delivered(first_copies(source, folder / "after", after), cut_off(CN, after[-1])), last]
-    again = Delivered(late_correction(source, folder / "late", sessions[CORRECTED], (traded[0], traded[1])), late)
+    nights = [Delivery(first_copies(source, folder / "before", before), cut_off(CN, before[-1])), *early]
+    rest = [Delivery(first_copies(source, folder / "after", after), cut_off(CN, after[-1])), last]
+    again = Delivery(late_correction(source, folder / "late", sessions[CORRECTED], (traded[0], traded[1])), late)
 
     with opened(tmp_path_factory.mktemp("rebuilt"), postgres_server) as stores:
-        for each in (*nights, *rest, again):
-            ingest(stores, each.path, each.arrives)
+        for delivery in (*nights, *rest, again):
+            ingest(stores, delivery.path, delivery.arrives)
         compute(stores, sessions[0], sessions[FIRST_SCORED], sessions[-1])
         rebuilt = files(stores)
     with opened(tmp_path_factory.mktemp("lived"), postgres_server) as stores:
-        for each in nights:
-            ingest(stores, each.path, each.arrives)
+        for delivery in nights:
+            ingest(stores, delivery.path, delivery.arrives)
         compute(stores, sessions[0], sessions[FIRST_SCORED], before[-1])
-        once = known(stores, last.arrives - INSTANT)
-        for each in rest:  # the exchange's last correction comes when later nights are scored already
-            ingest(stores, each.path, each.arrives)
+        once = rows_known(stores, last.arrives - INSTANT)
+        for delivery in rest:  # the exchange's last correction arrives when later nights have scores
+            ingest(stores, delivery.path, delivery.arrives)
             compute(stores, sessions[0], sessions[FIRST_SCORED], sessions[-1])
-        then, held = known(stores, late - INSTANT), files(stores)
+        before_late, derived = rows_known(stores, late - INSTANT), files(stores)
         ingest(stores, again.path, again.arrives)
         compute(stores, sessions[0], sessions[FIRST_SCORED], sessions[-1])
-        yield History(stores, sessions, (traded[0], traded[1]), last.arrives, late, once, then, held, rebuilt)
+        yield History(stores, sessions, (traded[0], traded[1]), last.arrives, late, once, before_late, derived, rebuilt)
 
 
-@pytest.mark.parametrize("table", KNOWN)
+@pytest.mark.parametrize("table", TABLES_OF_HOME)
 def test_what_was_known_before_a_correction_keeps_its_bits(table: str, history: History) -> None:
-    for before, moment in ((history.once, history.arrives), (history.then, history.late)):
-        now = known(history.stores, moment - INSTANT)
+    for before, moment in ((history.once, history.arrives), (history.before_late, history.late)):
+        now = rows_known(history.stores, moment - INSTANT)
         of_table = [key for key in before if key[0] == table]
         assert of_table
         assert not [key for key in of_table if now.get(key) != before[key]]
-    assert now == history.then, "nothing more is known before the correction than was"
+    assert now == history.before_late, "the past of the correction has no more rows than it had"
 
 
 @pytest.mark.parametrize("table", DERIVED)
-def test_a_rebuild_from_nothing_gives_the_same_bytes(table: str, history: History) -> None:
+def test_a_rebuild_gives_the_same_bytes(table: str, history: History) -> None:
     lived = {path: sha for path, sha in files(history.stores).items() if path.startswith(f"{table}/")}
     assert lived == {path: sha for path, sha in history.rebuilt.items() if path.startswith(f"{table}/")}
 
 
 def test_exactly_what_depends_on_the_corrected_session_has_a_new_version(history: History) -> None:
-    """Sessions by table, from the windows of the jobs: what they read of the corrected one."""
+    """Sessions by table follow from the windows of the jobs around the corrected one."""
     at, now = CORRECTED, files(history.stores)
     assert set(now) == set(history.files)
     changed = {partition(path) for path, sha in now.items() if history.files[path] != sha}
@@ -213,8 +216,8 @@ def test_new_versions_are_of_the_corrected_symbol_and_known_from_the_correction(
     assert history.corrected in fresh["session"]
 
 
-def test_the_exchange_puts_right_what_it_delivered_wrong(history: History) -> None:
-    """The session it corrected has minutes in two versions, the second known when the correction arrived."""
+def test_the_exchange_corrects_its_own_errors(history: History) -> None:
+    """The corrected session has two versions of minutes, the second known when the correction arrived."""
     session = history.sessions[35]
     first = history.stores.read("minute_bars", session, known_at=history.arrives - INSTANT)
     second = history.stores.read("minute_bars", session, known_at=history.arrives)
@@ -229,7 +232,7 @@ def test_the_exchange_puts_right_what_it_delivered_wrong(history: History) -> No
 
 @pytest.mark.parametrize("view", ["minute_features", "daily_factors", "scores"])
 def test_a_frame_answers_as_known_before_and_after(view: str, history: History) -> None:
-    """Through Feast: the old values up to the correction, the new ones from it on."""
+    """Through Feast: old values before the correction, new ones from it on."""
     stored = history.stores.read(view, history.corrected, known_at=history.late)
     keys = [name for name in TABLES[view].keys if name != "slot"]  # to Feast a minute is a moment, not a key
     entities = stored.select(*keys, "event_timestamp").filter(pl.col("symbol") == history.symbols[0])
@@ -241,7 +244,9 @@ def test_a_frame_answers_as_known_before_and_after(view: str, history: History) 
         values = [column for column in served[name].columns if column in expected.columns and column not in keys]
         joined = served[name].select(keys + values).join(expected, on=[*keys, "event_timestamp"], suffix=" stored")
         assert joined.height == entities.height
-        for column in (each for each in values if f"{each} stored" in joined.columns):
+        for column in set(values) & {
+            name.removesuffix(" stored") for name in joined.columns if name.endswith(" stored")
+        }:
             assert joined[column].equals(joined[f"{column} stored"].alias(column)), column
     assert not served["old"].drop("known_at").equals(served["new"].drop("known_at"))
 
@@ -253,22 +258,22 @@ def test_every_night_is_replayed_bit_for_bit_on_either_side_of_the_corrections(h
 
 
 def test_the_difference_names_what_the_correction_changed(history: History) -> None:
-    """The same sessions as the files that changed, and no score that did not move."""
-    found = diff(history.late - INSTANT, history.late, None, history.stores)
+    """The sessions of the files that changed, and only scores that moved."""
+    difference = diff(history.late - INSTANT, history.late, None, history.stores)
     now = files(history.stores)
     changed = {partition(path) for path, sha in now.items() if history.files[path] != sha}
     raw = {(table, history.corrected) for table in ("minute_bars", "daily_bars")}
-    assert {(change.table, change.session) for change in found.changes} == changed | raw
-    assert all(change.new == 0 and change.changed > 0 for change in found.changes)
-    assert set(found.scores["session"]) == {session for table, session in changed if table == "scores"}
+    assert {(change.table, change.session) for change in difference.changes} == changed | raw
+    assert all(change.new == 0 and change.changed > 0 for change in difference.changes)
+    assert set(difference.scores["session"]) == {session for table, session in changed if table == "scores"}
 
 
-def test_what_a_correction_took_back_is_no_longer_served(history: History) -> None:
-    """A symbol whose trades were all taken back has no features, fingerprint or score of that session any more."""
+def test_what_a_correction_withdrew_is_no_longer_served(history: History) -> None:
+    """A symbol whose trades were all withdrawn has no features, fingerprint or score of that session."""
     session, symbol = history.corrected, history.symbols[1]
     for table, value in (("minute_features", "profile"), ("fingerprints", "fingerprint"), ("scores", "score")):
         vintage = history.stores.read("scores", session)["vintage"].drop_nulls()[0] if table == "fingerprints" else None
-        for known_at, there in ((history.late - INSTANT, True), (history.late, False)):
+        for known_at, served in ((history.late - INSTANT, True), (history.late, False)):
             rows = history.stores.read(table, session, vintage=vintage, known_at=known_at)
             own = rows.filter(pl.col("symbol") == symbol)
-            assert own.height and (own[value].null_count() == 0) is there, (table, known_at)
+            assert own.height and (own[value].null_count() == 0) is served, (table, known_at)

@@ -1,4 +1,4 @@
-"""The chain under the worst treatment: killed at a random moment, repeated, it leaves the same bytes."""
+"""The demonstration killed at a random moment and repeated: it leaves the same bytes."""
 
 import hashlib
 import os
@@ -36,23 +36,21 @@ def start(home: Path) -> subprocess.Popen[str]:
 
 def finish(home: Path) -> str:
     running = start(home)
-    said, _ = running.communicate(timeout=600)
-    assert running.returncode == 0, said
-    return said
+    output, _ = running.communicate(timeout=600)
+    assert running.returncode == 0, output
+    return output
 
 
 def digest(home: Path) -> dict[str, str]:
-    """Hash of every file a reader may see and of every row a reader may query, wall-clock columns left out."""
+    """Hashes of all files and rows that a reader can reach, without wall-clock columns."""
     settings = Settings(home=home)
     roots = [settings.lake, settings.models, settings.reports]
     files = [path for root in roots for path in sorted(root.rglob("*")) if path.is_file()]
     answer = {str(path.relative_to(home)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     with connect(settings) as connection:
         for name in _tables(connection):
-            columns = [c for c in _columns(connection, name) if c not in WALL_CLOCK]
-            rows = connection.execute(
-                f"SELECT {', '.join(columns)} FROM {name} ORDER BY {', '.join(columns)}"
-            ).fetchall()
+            columns = ", ".join(column for column in _columns(connection, name) if column not in WALL_CLOCK)
+            rows = connection.execute(f"SELECT {columns} FROM {name} ORDER BY {columns}").fetchall()
             answer[name] = hashlib.sha256(repr(rows).encode()).hexdigest()
     return answer
 
@@ -75,7 +73,7 @@ def _columns(connection: psycopg.Connection, table: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, str], float]]:
-    """Digest of an undisturbed demonstration, and how long it took."""
+    """Digest of an undisturbed demonstration, and its seconds."""
     home = tmp_path_factory.mktemp("undisturbed")
     started = time.monotonic()
     finish(home)
@@ -85,7 +83,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict
 
 
 @pytest.mark.parametrize(
-    "moment", [*MOMENTS[:-SLOW], *(pytest.param(each, marks=pytest.mark.slow) for each in MOMENTS[-SLOW:])]
+    "moment", [*MOMENTS[:-SLOW], *(pytest.param(moment, marks=pytest.mark.slow) for moment in MOMENTS[-SLOW:])]
 )
 def test_killed_at_a_random_moment_and_repeated_the_bytes_are_the_same(
     moment: float, undisturbed: tuple[dict[str, str], float], tmp_path: Path

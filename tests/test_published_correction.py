@@ -1,6 +1,6 @@
-"""A correction of what is online goes out as a publication of its own; one of an older session stays offline.
+"""A correction of the published session becomes a publication of its own; one of an older session stays offline.
 
-One small home lives through three nights: its last session published, corrected, and the session before corrected.
+One small home has three nights: its last session is published, then corrected, then the session before is corrected.
 """
 
 import json
@@ -30,8 +30,11 @@ Online = dict[str, pl.DataFrame]
 
 @dataclass(frozen=True)
 class Nights:
-    """`first`, `second`, `older`: what was online after each night; `word`: what the ledger said of the older one then;
-    `symbols`: corrected, and traded no more."""
+    """The home and its three nights.
+
+    `first`, `second`, `older`: the rows online after each night; `older_note`: the ledger's note on the older session;
+    `symbols`: one with corrected trades, one whose trades were withdrawn; `jobs`: the rows of the second night.
+    """
 
     stores: Stores
     sessions: list[date]
@@ -39,8 +42,8 @@ class Nights:
     first: Online
     second: Online
     older: Online
-    word: object
-    night: list[dict[str, object]]
+    older_note: object
+    jobs: list[dict[str, object]]
 
     @property
     def session(self) -> date:
@@ -66,26 +69,26 @@ def nights(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) ->
         nightly(session, stores)
         first = online(stores)
         ingest(stores, late_correction(source, folder / "late", session, symbols), later(arrives, 16))
-        night = nightly(session, stores)
+        jobs = nightly(session, stores)
         second = online(stores)
         ingest(stores, late_correction(source, folder / "older", before, symbols), later(arrives, 17))
         nightly(before, stores)
-        older, word = online(stores), note(stores, before)
-        nightly(session, stores)  # it looks back on the session before
-        yield Nights(stores, sessions, symbols, first, second, older, word, night)
+        older, older_note = online(stores), note(stores, before)
+        nightly(session, stores)  # its windows hold the session before
+        yield Nights(stores, sessions, symbols, first, second, older, older_note, jobs)
 
 
 def later(moment: datetime, hours: int) -> datetime:
     return moment + timedelta(hours=hours)
 
 
-def test_a_correction_is_a_publication_that_says_what_it_replaces(nights: Nights) -> None:
+def test_a_correction_is_a_publication_that_names_the_one_it_replaces(nights: Nights) -> None:
     rows = nights.stores.ledger.query(
         "SELECT id, session, replaces, published_at, sha256 FROM fpm.publications ORDER BY id"
     )
     assert len(rows) == 3 and {row[1] for row in rows} == {nights.session}
-    (first, _, none, *_), (second, _, of_first, *_), (third, _, of_second, *_) = rows
-    assert (none, of_first, of_second) == (None, first, second)
+    first, second, third = (row[0] for row in rows)
+    assert [row[2] for row in rows] == [None, first, second]
     assert rows == sorted(rows, key=lambda row: row[3]) and len({row[4] for row in rows}) == 3
     assert note(nights.stores, nights.session) == f"publication {third}, in place of {second}"
 
@@ -94,11 +97,11 @@ def test_the_values_online_are_the_corrected_ones(nights: Nights) -> None:
     symbol = pl.col("symbol") == nights.symbols[0]
     for view in VIEWS:
         assert not nights.first[view].filter(symbol).equals(nights.second[view].filter(symbol)), view
-    known = nights.second["daily_factors"].filter(symbol)["created_timestamp"].item()
-    assert known == later(cut_off(nights.stores.market, nights.session), 16)
+    created = nights.second["daily_factors"].filter(symbol)["created_timestamp"].item()
+    assert created == later(cut_off(nights.stores.market, nights.session), 16)
 
 
-def test_what_the_correction_withdrew_is_not_online_any_more(nights: Nights) -> None:
+def test_what_the_correction_withdrew_is_no_longer_online(nights: Nights) -> None:
     symbol = nights.symbols[1]
     for view in ("fingerprints", "scores"):
         assert symbol in nights.first[view]["symbol"] and symbol not in nights.second[view]["symbol"], view
@@ -107,16 +110,16 @@ def test_what_the_correction_withdrew_is_not_online_any_more(nights: Nights) -> 
 
 
 def test_the_corrected_night_is_green(nights: Nights) -> None:
-    assert [row["job"] for row in nights.night][-4:] == ["publish", "parity", "derivation", "neighbours"]
-    assert all(each.equal for each in parity.check(nights.session, nights.stores))
+    assert [row["job"] for row in nights.jobs][-4:] == ["publish", "parity", "derivation", "neighbours"]
+    assert all(view.equal for view in parity.check(nights.session, nights.stores))
     state = {row["job"]: row["status"] for row in nights.stores.ledger.rows(nights.session)}
     assert {state[job] for job in ("publish", "parity", "derivation")} == {"published"}
 
 
-def test_an_older_sessions_correction_stays_offline_and_says_so(nights: Nights) -> None:
+def test_an_older_sessions_correction_stays_offline_with_a_note(nights: Nights) -> None:
     assert published_session(nights.stores) == nights.session
     assert all(nights.older[view].equals(nights.second[view]) for view in VIEWS)
-    assert nights.word == f"not put online: {nights.session} is"
+    assert nights.older_note == f"not put online: {nights.session} is"
     assert nights.stores.ledger.publications(nights.sessions[-2]) == []
 
 
@@ -125,22 +128,22 @@ def note(stores: Stores, session: date) -> object:
     return row["note"]
 
 
-def test_the_sample_is_drawn_by_the_session_and_the_seed(nights: Nights) -> None:
-    drawn = [derivation.sample(session, nights.stores) for session in nights.sessions[-6:]]
-    assert drawn == [derivation.sample(session, nights.stores) for session in nights.sessions[-6:]]
-    assert len({tuple(symbols) for symbols in drawn}) > 1 and {len(symbols) for symbols in drawn} == {5}
+def test_the_sample_depends_on_the_session_and_the_seed(nights: Nights) -> None:
+    samples = [derivation.sample(session, nights.stores) for session in nights.sessions[-6:]]
+    assert samples == [derivation.sample(session, nights.stores) for session in nights.sessions[-6:]]
+    assert len({tuple(symbols) for symbols in samples}) > 1 and {len(symbols) for symbols in samples} == {5}
 
 
 def test_every_symbol_derived_again_is_what_is_stored(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every symbol, alone with one other and all together: what lies beside a symbol is of no effect."""
+    """Every symbol, with one other and with all: a symbol's values do not depend on those beside it."""
     stores, session = nights.stores, nights.session
     vintage = str(stores.read("scores", session)["vintage"].drop_nulls()[0])
     for known_at in derivation._moments(session, vintage, stores.as_of(None)):
-        then = stores.as_of(known_at)
-        every = then.read("daily_bars", session)["symbol"].sort().to_list()
+        past = stores.as_of(known_at)
+        every = past.read("daily_bars", session)["symbol"].sort().to_list()
         for symbols in (every, *(every[i : i + 2] for i in range(0, len(every), 2))):
-            for table, derived in derivation.derivation(session, symbols, vintage, then):
-                stored = then.read(table, session, vintage=vintage if table == "fingerprints" else None)
+            for table, derived in derivation.derivation(session, symbols, vintage, past):
+                stored = past.read(table, session, vintage=vintage if table == "fingerprints" else None)
                 own = stored.filter(pl.col("symbol").is_in(symbols))
                 assert derivation.first_difference(table, derived, own) is None, (table, symbols)
 
@@ -166,12 +169,12 @@ def test_any_difference_is_named(nights: Nights, table: str, change: dict[str, p
     stored = stores.read(table, session, vintage=vintage if table == "fingerprints" else None)
     own = stored.filter(pl.col("symbol").is_in(symbols))
     assert derivation.first_difference(table, derived, own) is None
-    found = derivation.first_difference(table, derived, own.with_columns(**change))
-    assert found is not None and found.startswith(f"{table} of ") and words in found
+    difference = derivation.first_difference(table, derived, own.with_columns(**change))
+    assert difference is not None and difference.startswith(f"{table} of ") and words in difference
 
 
 def test_a_tampered_partition_turns_the_night_red(nights: Nights) -> None:
-    """The file and what the ledger recorded of it were both changed; last, because the home is spoilt then."""
+    """File and ledger are changed alike. This test is the last, because it spoils the home."""
     stores, session = nights.stores, nights.session
     symbol = derivation.sample(session, stores)[0]
     replaced = pl.when(pl.col("symbol") == symbol).then(pl.col("volume") * 1.0001).otherwise(pl.col("volume"))
@@ -185,16 +188,18 @@ def test_a_tampered_partition_turns_the_night_red(nights: Nights) -> None:
 def tamper(stores: Stores, table: str, session: date, change: pl.Expr) -> None:
     relative = stores.lake.relative(table, session)
     ((_, path),) = stores.lake.files(table, session, session)
-    made = stores.lake.stage(table, stores.lake.decode(path).with_columns(change), relative, stores.lake.staging / "x")
+    forged = stores.lake.stage(
+        table, stores.lake.decode(path).with_columns(change), relative, stores.lake.staging / "x"
+    )
     stores.lake.put(stores.lake.staging / "x" / relative, relative)
-    stores.ledger.execute("UPDATE fpm.files SET sha256 = %s WHERE path = %s", (made.sha256, relative))
+    stores.ledger.execute("UPDATE fpm.files SET sha256 = %s WHERE path = %s", (forged.sha256, relative))
     last = stores.ledger.latest(table, str(session), "published")
     assert last is not None
     ((documents,),) = stores.ledger.query(
         "SELECT files FROM fpm.ledger WHERE job = %s AND partition = %s AND attempt = %s",
         (table, str(session), last.attempt),
     )
-    changed = json.loads(json.dumps(documents).replace(last.files[0].file.sha256, made.sha256))
+    changed = json.loads(json.dumps(documents).replace(last.files[0].file.sha256, forged.sha256))
     stores.ledger.execute(
         "UPDATE fpm.ledger SET files = %s WHERE job = %s AND partition = %s AND attempt = %s",
         (Jsonb(changed), table, str(session), last.attempt),

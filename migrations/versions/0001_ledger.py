@@ -11,8 +11,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# Roles belong to the whole server, so another database of it may have made them already; on a user's server without the
-# right to make roles, the operator makes them and runs the migration again.
+# Roles belong to the whole server, so a migration of another database may have created them. On a user's server without
+# the right to create roles, the operator creates them and runs the migration again.
 ROLES = """
 DO $$
 DECLARE name text;
@@ -22,7 +22,7 @@ BEGIN
             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
                 EXECUTE format('CREATE ROLE %I LOGIN', name);
             END IF;
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;  -- another database made it at this moment
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;  -- another database created it at this moment
         END;
     END LOOP;
 END $$;
@@ -100,10 +100,12 @@ GRANT SELECT ON fpm.publications, fpm.models TO fpm_reader;
 
 
 def upgrade() -> None:
+    """Create schema fpm's roles, tables and grants."""
     op.execute(ROLES)
     op.execute(LEDGER)
     op.execute(GRANTS)
 
 
 def downgrade() -> None:
+    """Drop the tables; the roles belong to the whole server and stay."""
     op.execute("DROP TABLE fpm.files, fpm.publications, fpm.models, fpm.deployment, fpm.ledger")

@@ -1,6 +1,6 @@
-"""Schemas online, feast and serving: typed online tables, the registry's place, and what a reader may see.
+"""Schemas online, feast and serving: typed online tables, the registry, and the views of readers.
 
-A serving view shows one complete session, the last one published, with its publication row.
+A serving view shows one complete session, the last published one, with its publication.
 
 Revision ID: 0002
 Revises: 0001
@@ -17,7 +17,7 @@ depends_on = None
 
 PUBLISHED = ("daily_factors", "fingerprints", "scores", "weights")
 
-# During a hand-over two vintages are online; readers see the one that the publication names.
+# During a hand-over two vintages are online; readers see the publication's.
 SERVING = """
 CREATE VIEW serving.{name} AS
 SELECT {columns}, held.session, held.event_timestamp, held.created_timestamp,
@@ -41,11 +41,12 @@ GRANT SELECT ON ALL TABLES IN SCHEMA serving TO fpm_producer, fpm_reader;
 
 
 def upgrade() -> None:
+    """Create the online tables, the registry's schema and the serving views."""
     run = op.get_bind().exec_driver_sql
     run("CREATE EXTENSION IF NOT EXISTS vector; CREATE SCHEMA IF NOT EXISTS feast; CREATE SCHEMA IF NOT EXISTS serving")
     for name in PUBLISHED:
         table = online_table(name)
-        run(creation(table).as_string())  # Feast makes the same; whichever comes first
+        run(creation(table).as_string())  # Feast creates the same table; either may come first
         columns = ", ".join(f'held."{column}"' for column in table.columns)
         condition = ONE_VINTAGE if name == "fingerprints" else ""
         run(SERVING.format(name=name, columns=columns, condition=condition))
@@ -53,4 +54,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop the three schemas."""
     op.get_bind().exec_driver_sql("DROP SCHEMA serving CASCADE; DROP SCHEMA online CASCADE; DROP SCHEMA feast CASCADE")

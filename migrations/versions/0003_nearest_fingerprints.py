@@ -1,9 +1,9 @@
 """The nearest fingerprints of the published session: a table of their own under an HNSW index, cosine (pgvector).
 
-Not an index over online.fingerprints: every publication writes every row, and keeping the graph took three times as
-long as all the rest. A job fills the table after the publication (`consumers/neighbours.py`); `behind` says where it
-has not yet. Sizes are pgvector's own (16, 64): 3.7 s for 5,300 vectors, recall of 20 is 1.0. A new table with CREATE
-INDEX, swapped in, takes 0.75 s, but needs the table's shape and an exclusive lock every night
+It is no index over online.fingerprints: every publication writes every row, and updating the graph took three times as
+long as all the rest. A job fills the table after the publication (`consumers/neighbours.py`); until then `behind` is
+true. Sizes are pgvector's defaults (16, 64): 3.7 s for 5,300 vectors, recall of 20 is 1.0. Replacing the table by a new
+one with CREATE INDEX takes 0.75 s, but needs DDL rights and an exclusive lock every night
 (benchmarks/bench_similar.py).
 
 Revision ID: 0003
@@ -40,8 +40,10 @@ FROM online.nearest_fingerprints
 
 
 def upgrade() -> None:
+    """Create the table, its index and its serving view."""
     op.get_bind().exec_driver_sql(TABLE + SERVING)
 
 
 def downgrade() -> None:
+    """Drop view and table."""
     op.get_bind().exec_driver_sql("DROP VIEW serving.nearest_fingerprints; DROP TABLE online.nearest_fingerprints")

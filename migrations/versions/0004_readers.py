@@ -1,7 +1,7 @@
-"""Readers: every serving view says whose it is and how old; publications are readable; schema fpm is not.
+"""Readers: every serving view names its vintage, model and age; publications are readable, schema fpm is not.
 
-`stale_days` are calendar days (UTC) since the session. `vintage` and `model` are the publication's where the rows have
-none of their own.
+`stale_days` are calendar days (UTC) since the session. `vintage` and `model` come from the publication where the rows
+have none of their own.
 
 Revision ID: 0004
 Revises: 0003
@@ -19,7 +19,7 @@ depends_on = None
 PUBLISHED = ("daily_factors", "fingerprints", "scores", "weights")
 STALE_DAYS = "(now() AT TIME ZONE 'UTC')::date - published.session AS stale_days"
 
-# The columns of before keep their places: PostgreSQL lets a view be replaced only by one that adds columns at its end.
+# The former columns keep their places: PostgreSQL replaces a view only by one that adds columns at its end.
 SERVING = """
 CREATE OR REPLACE VIEW serving.{name} AS
 SELECT {columns}, held.session, held.event_timestamp, held.created_timestamp,
@@ -39,6 +39,7 @@ SELECT id, session, views, published_at, vintage, model, replaces, {STALE_DAYS} 
 
 
 def serving(name: str, extended: bool) -> str:
+    """The statement of a table's view, with or without the columns that this revision adds."""
     columns = online_table(name).columns
     added = [f"published.{column}" for column in ("vintage", "model") if column not in columns] + [STALE_DAYS]
     return SERVING.format(
@@ -51,6 +52,7 @@ def serving(name: str, extended: bool) -> str:
 
 
 def upgrade() -> None:
+    """Extend the serving views, add `serving.publications` and close schema fpm to readers."""
     run = op.get_bind().exec_driver_sql
     for name in PUBLISHED:
         run(serving(name, extended=True))
@@ -60,6 +62,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Restore the former views and grants."""
     run = op.get_bind().exec_driver_sql
     run("DROP VIEW serving.publications")
     for name in PUBLISHED:

@@ -1,6 +1,6 @@
-"""A published attempt may say a word (`note`): which publication it made, or why nothing went online.
+"""A published attempt may have a note: which publication it made, or why nothing went online.
 
-A producer may take back the online rows that a correction withdrew.
+A producer may delete the online rows that a correction withdrew.
 
 Revision ID: 0005
 Revises: 0004
@@ -15,6 +15,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Add the column and the right to delete."""
     run = op.get_bind().exec_driver_sql
     run("ALTER TABLE fpm.ledger ADD COLUMN note text")
     run("GRANT DELETE ON ALL TABLES IN SCHEMA online TO fpm_producer")
@@ -22,6 +23,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Take both back."""
     run = op.get_bind().exec_driver_sql
     run("ALTER DEFAULT PRIVILEGES IN SCHEMA online REVOKE DELETE ON TABLES FROM fpm_producer")
     run("REVOKE DELETE ON ALL TABLES IN SCHEMA online FROM fpm_producer")

@@ -1,6 +1,6 @@
-"""The former vintage's fingerprints during a hand-over: of the published session, beside those of the one in force.
+"""The former vintage's fingerprints of the published session during a hand-over.
 
-Readers of raw vectors get some sessions to move over; `serving.fingerprints` goes on showing one vintage only.
+Readers of raw vectors get some sessions to move; `serving.fingerprints` still shows one vintage only.
 
 Revision ID: 0006
 Revises: 0005
@@ -28,8 +28,10 @@ GRANT SELECT ON serving.former_fingerprints TO fpm_producer, fpm_reader;
 
 
 def upgrade() -> None:
+    """Create the view."""
     op.get_bind().exec_driver_sql(FORMER)
 
 
 def downgrade() -> None:
+    """Drop the view."""
     op.get_bind().exec_driver_sql("DROP VIEW serving.former_fingerprints")

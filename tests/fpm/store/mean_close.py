@@ -1,4 +1,4 @@
-"""A job as small as a job can be: the label of a session is the mean close of a window of daily bars.
+"""The smallest job: the label of a session is the mean close in a window of daily bars.
 
 Worker processes import it by name, so it is a module and not a class in a test.
 """

@@ -1,4 +1,4 @@
-"""Settings: from the environment, absolute, immutable; secrets do not print; the log goes to standard error."""
+"""Settings: from the environment, absolute, immutable; secrets do not print; the log is on standard error."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ from fpm.store.settings import Settings, load_settings
 from fpm.walk_forward import PRESETS, split
 
 
-def test_the_environment_speaks_and_the_caller_has_the_last_word(
+def test_settings_come_from_the_environment_and_the_caller_overrides_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -64,9 +64,9 @@ def test_the_log_is_lines_of_json_on_standard_error_with_its_context(capsys: pyt
         log.info("published", rows=3)
         log.debug("not shown")
     configure(Settings())
-    written = capsys.readouterr()
-    line = json.loads(written.err)
-    assert written.out == ""
+    output = capsys.readouterr()
+    line = json.loads(output.err)
+    assert output.out == ""
     assert {key: line[key] for key in ("event", "level", "job", "session", "attempt", "rows")} == {
         "event": "published",
         "level": "info",

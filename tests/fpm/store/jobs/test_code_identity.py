@@ -310,9 +310,9 @@ def other_minor() -> str | None:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for minor in MINORS:
         if minor != here:
-            for place in (*sorted(pyenv.glob(f"{minor}.*/bin/python")), shutil.which(f"python{minor}")):
-                if place is not None:
-                    return str(place)
+            for path in (*sorted(pyenv.glob(f"{minor}.*/bin/python")), shutil.which(f"python{minor}")):
+                if path is not None:
+                    return str(path)
     return None
 
 

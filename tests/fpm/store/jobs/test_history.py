@@ -1,4 +1,4 @@
-"""The knowledge history: whatever was known when, the file gives back what the job said at that moment."""
+"""The knowledge history: a file gives back what the job wrote at each moment."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -19,30 +19,30 @@ LABELS = TABLES["labels"]
 ANSWERS = st.dictionaries(st.sampled_from("ABC"), st.sampled_from([1.0, 2.0, -0.0, 0.1 + 0.2]), max_size=3)
 
 
-def labels(answer: dict[str, float], known: datetime) -> pl.DataFrame:
+def labels(answer: dict[str, float], created: datetime) -> pl.DataFrame:
     rows = pl.DataFrame(list(answer.items()), schema={"symbol": pl.String, "label": pl.Float64}, orient="row")
-    return canonical(LABELS, rows.with_columns(event_timestamp=pl.lit(EVENT), created_timestamp=pl.lit(known)))
+    return canonical(LABELS, rows.with_columns(event_timestamp=pl.lit(EVENT), created_timestamp=pl.lit(created)))
 
 
 @given(st.lists(ANSWERS, min_size=1, max_size=6))
 def test_every_answer_can_be_read_back_as_it_was_known(answers: list[dict[str, float]]) -> None:
     moments = [EVENT + timedelta(days=n) for n in range(len(answers))]
-    frames = [labels(answer, known) for answer, known in zip(answers, moments, strict=True)]
+    frames = [labels(answer, moment) for answer, moment in zip(answers, moments, strict=True)]
     history = frames[0]
-    for frame, known in zip(frames[1:], moments[1:], strict=True):
-        history = _append(LABELS, history, frame, known)
-    for answer, known in zip(answers, moments, strict=True):
-        read = latest(LABELS, history, known).drop_nulls("label")
+    for frame, moment in zip(frames[1:], moments[1:], strict=True):
+        history = _append(LABELS, history, frame, moment)
+    for answer, moment in zip(answers, moments, strict=True):
+        read = latest(LABELS, history, moment).drop_nulls("label")
         assert dict(read.select("symbol", "label").iter_rows()) == answer
     changes = sum(before != after for before, after in pairwise(answers))
-    assert history["created_timestamp"].n_unique() <= 1 + changes  # what did not change is not written again
+    assert history["created_timestamp"].n_unique() <= 1 + changes  # unchanged rows are not written again
 
 
 def test_a_version_of_vectors_is_only_added_where_they_differ() -> None:
-    def frame(first: float, known: datetime) -> pl.DataFrame:
+    def frame(first: float, created: datetime) -> pl.DataFrame:
         vectors = pl.Series("fingerprint", [[first] * 128, [3.0] * 128], dtype=pl.Array(pl.Float32, 128))
         rows = pl.DataFrame({"symbol": ["A", "B"], "vintage": ["v", "v"]}).with_columns(vectors)
-        clocks = rows.with_columns(event_timestamp=pl.lit(EVENT), created_timestamp=pl.lit(known))
+        clocks = rows.with_columns(event_timestamp=pl.lit(EVENT), created_timestamp=pl.lit(created))
         return canonical(TABLES["fingerprints"], clocks)
 
     later = EVENT + timedelta(days=1)
@@ -55,8 +55,10 @@ def at(hour: int, minute: int) -> datetime:
 
 
 def test_minutes_end_where_the_exchange_says(stores: Stores) -> None:
-    """Shanghai is UTC+8 all year. Stored slots: 09:25 (call), 09:31, …, 15:00, 15:00 (call); 240 minutes merge both
-    calls into their neighbours."""
+    """Shanghai is UTC+8 all year.
+
+    Stored slots: 09:25 (call), 09:31, …, 15:00, 15:00 (call); 240 minutes merge both calls into their neighbours.
+    """
     stores.decide_profile("bar_32")
     stored = slot_ends(TABLES["minute_bars"], SESSIONS[0], stores)
     merged = slot_ends(TABLES["minute_features"], SESSIONS[0], stores)

@@ -1,4 +1,4 @@
-"""Killed at every fault point and again while recovering: invariants hold before recovery, bytes are equal after it."""
+"""Killed at every fault point and again in the recovery: invariants hold before recovery, bytes are equal after it."""
 
 import multiprocessing
 import os
@@ -21,13 +21,13 @@ from tests.fpm.store.small_bars import SESSIONS, bars, ingest
 
 ROOT = Path(__file__).parents[4]
 MIDDLE = SESSIONS[3]
-# Children are forked from a process that has imported everything and started nothing: a tenth of a second each.
+# Children are forks of a process with all imports and no threads: they take a tenth of a second each.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.fpm.store.jobs.test_publishing"])
 
 
 def work(stores: Stores) -> None:
-    """Two partitions of two tables from outside, and one computed from a partition that was there before."""
+    """Publish two tables from outside, and compute one from partitions that exist."""
     frames = {
         "daily_bars": bars(SESSIONS[4], {"A": 55.0}),
         "labels": bars(SESSIONS[4], {"A": 1.0}).rename({"close": "label"}),
@@ -54,21 +54,20 @@ def visible(stores: Stores) -> dict[str, str]:
 
 
 def check_invariants(stores: Stores) -> None:
-    """I1 every visible file's hash is in the ledger; I2 what the ledger calls published is there, unless a later
-    attempt is half way through replacing it."""
-    known = stores.ledger.query(
+    """Every visible file's hash is in the ledger; a published file is there, unless an attempt is replacing it."""
+    recorded = stores.ledger.query(
         "SELECT file ->> 'path', file ->> 'sha256', status FROM fpm.ledger, jsonb_array_elements(files) file"
     )
     for path, sha in visible(stores).items():
-        assert (path, sha) in {(row[0], row[1]) for row in known}
-    replacing = {row[0] for row in known if row[2] == "prepared"}
+        assert (path, sha) in {(row[0], row[1]) for row in recorded}
+    replacing = {row[0] for row in recorded if row[2] == "prepared"}
     for path, file in stores.ledger.current(["daily_bars", "labels"]).items():
         assert path in replacing or visible(stores)[path] == file.sha256
 
 
 @pytest.fixture
 def expected(settings: Settings, stores: Stores) -> tuple[dict[str, str], Callable[[], None]]:
-    """The bytes an undisturbed run leaves, and how to go back to before it."""
+    """The bytes of an undisturbed run, and a function that restores the state before it."""
 
     def start() -> None:
         shutil.rmtree(settings.home, ignore_errors=True)
@@ -100,7 +99,7 @@ def test_killed_at_every_fault_point_and_again_in_the_recovery(
         assert not list(stores.lake.staging.rglob("*.parquet")), passing
         assert {row["status"] for row in stores.ledger.rows()} == {"published"}
     start()
-    assert child(stores, f"*:{PASSED + 1}") == 0  # there is no further fault point: the list above is complete
+    assert child(stores, f"*:{PASSED + 1}") == 0  # there is no other fault point
 
 
 def test_every_fault_point_has_a_name_and_does_nothing_without_the_variable() -> None:
@@ -150,12 +149,12 @@ def test_the_staging_of_a_living_process_is_left_alone(stores: Stores) -> None:
 def test_files_are_forced_to_the_disk_before_and_folders_after_the_rename(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order of system calls, seen by wrapping them: fsync(file), rename, fsync(folder) up to the lake's root."""
+    """The order of system calls, recorded by wrappers: fsync(file), rename, fsync(folder) up to the lake's root."""
     calls: list[str] = []
     fsync, rename = os.fsync, os.rename
 
     def traced_fsync(handle: int) -> None:
-        calls.append("fsync " + Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        calls.append("fsync " + Path(f"/proc/self/fd/{handle}").readlink().name)
         fsync(handle)
 
     def traced_rename(source: Path, target: Path) -> None:

@@ -21,7 +21,7 @@ from fpm.store.settings import Settings
 from tests.fpm.store import mean_close
 from tests.fpm.store.small_bars import CN, SESSIONS, bars, ingest
 
-MIDDLE = SESSIONS[3]  # closes of its window (two before, one after) are 2, 3, 4, 5 and ten times that
+MIDDLE = SESSIONS[3]  # A's closes in its window (two before, one after) are 2, 3, 4, 5, B's ten times that
 NOTHING = pl.DataFrame({"symbol": [], "label": []})
 TOO_EARLY = pl.DataFrame({"symbol": ["A"], "label": [1.0], "created_timestamp": [cut_off(CN, MIDDLE)]})
 CORRECTED_AT = datetime(2026, 1, 20, 3, tzinfo=UTC)
@@ -82,7 +82,7 @@ def test_a_change_inside_the_window_computes_again_and_one_outside_does_not(stor
     assert run_job(job, MIDDLE, stores).status == "unchanged"
     ingest(stores, (SESSIONS[6], CORRECTED_AT, {"A": 70.0}), (SESSIONS[1], CORRECTED_AT, {"A": 6.0}))
     assert run_job(job, MIDDLE, stores).status == "published"
-    assert calls == [MIDDLE] * 3  # once at first, then once as known before and once as known after the correction
+    assert calls == [MIDDLE] * 3  # first, then as known before and as known after the correction
 
 
 def test_the_same_bytes_from_changed_inputs_replace_nothing(stores: Stores) -> None:
@@ -111,8 +111,8 @@ def test_a_correction_adds_a_version_and_the_former_one_can_still_be_read(stores
 
 def test_night_by_night_and_all_at_once_give_the_same_bytes(stores: Stores, settings: Settings, tmp_path: Path) -> None:
     corrections = [(SESSIONS[1], CORRECTED_AT, {"A": 6.0}), (SESSIONS[3], CORRECTED_AT.replace(day=21), {"B": 41.0})]
-    for known in range(3):
-        ingest(stores, *corrections[:known])
+    for count in range(3):
+        ingest(stores, *corrections[:count])
         backfill(mean_close, SESSIONS[2], SESSIONS[5], stores, lambda *_: None)
     night_by_night = lake_bytes(stores)
     stores.ledger.execute("TRUNCATE fpm.ledger, fpm.files")
@@ -174,7 +174,9 @@ def test_a_failure_is_recorded_raised_and_leaves_nothing(stores: Stores) -> None
         (lambda session, stores: stores.write("labels", session, TOO_EARLY), LookAhead, "FPM-PIT-010"),
     ],
 )
-def test_a_job_that_breaks_its_promise_publishes_nothing(stores: Stores, run: object, error: type, match: str) -> None:
+def test_a_job_that_writes_something_else_publishes_nothing(
+    stores: Stores, run: object, error: type, match: str
+) -> None:
     ingest(stores)
     with pytest.raises(error, match=match):
         run_job(counted(run=run)[0], MIDDLE, stores)
@@ -204,7 +206,7 @@ def test_a_promoted_model_makes_its_results_stale_and_dates_them(stores: Stores)
     assert len(calls) == 2
 
 
-def test_a_job_that_writes_elsewhere_looks_again_each_time(stores: Stores) -> None:
+def test_a_job_that_writes_elsewhere_runs_every_time(stores: Stores) -> None:
     ingest(stores)
     calls: list[datetime | None] = []
     job = SimpleNamespace(
@@ -225,12 +227,12 @@ def test_two_runners_at_once_compute_a_partition_once(stores: Stores, settings: 
     statuses: list[str] = []
     together = threading.Barrier(2)
 
-    def go(mine: Stores) -> None:
+    def run(own: Stores) -> None:
         together.wait()
-        statuses.append(run_job(job, MIDDLE, mine).status)
+        statuses.append(run_job(job, MIDDLE, own).status)
 
     with opened(settings) as other:
-        threads = [threading.Thread(target=go, args=(each,)) for each in (stores, other)]
+        threads = [threading.Thread(target=run, args=(own,)) for own in (stores, other)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -245,10 +247,10 @@ def test_workers_and_one_process_give_the_same_bytes(
     if engine == "ray":
         pytest.importorskip("ray", reason="the extra `ray` is not installed")
     ingest(stores)
-    seen: list[tuple[int, int, object]] = []
-    alone = backfill(mean_close, SESSIONS[0], SESSIONS[6], stores, lambda *done: seen.append(done))
+    progress: list[tuple[int, int, object]] = []
+    alone = backfill(mean_close, SESSIONS[0], SESSIONS[6], stores, lambda *step: progress.append(step))
     assert [outcome.status for outcome in alone] == ["published"] * 6 + ["waiting"]
-    assert seen == [(number, 7, session) for number, session in enumerate(SESSIONS, 1)]
+    assert progress == [(number, 7, session) for number, session in enumerate(SESSIONS, 1)]
     expected = lake_bytes(stores)
     stores.ledger.execute("TRUNCATE fpm.ledger, fpm.files")
     with opened(settings, home=tmp_path / "other", workers=2, engine=engine) as other:

@@ -1,4 +1,4 @@
-"""Checksums inside a Parquet file: other readers do not mind them, ours notice every damaged byte they ask for."""
+"""Checksums inside a Parquet file: other readers ignore them, ours notice every damaged byte of their columns."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def parquet(rows: pl.DataFrame = ROWS, group: int | None = None) -> bytes:
 
 
 @pytest.mark.parametrize("group", [None, 2])
-def test_polars_arrow_and_its_data_sets_read_a_sealed_file(group: int | None, tmp_path: Path) -> None:
+def test_polars_arrow_and_its_data_sets_read_a_file_with_checksums(group: int | None, tmp_path: Path) -> None:
     content = with_checksums(memoryview(parquet(group=group)))
-    path = tmp_path / "sealed.parquet"
+    path = tmp_path / "checksums.parquet"
     path.write_bytes(content)
     assert pl.read_parquet(path).equals(ROWS) and pl.read_parquet(content).equals(ROWS)
     assert pl.DataFrame(pl.from_arrow(pq.read_table(path, page_checksum_verification=True))).equals(ROWS)
@@ -42,8 +42,8 @@ def test_polars_arrow_and_its_data_sets_read_a_sealed_file(group: int | None, tm
 
 @pytest.mark.parametrize("group", [None, 2])
 def test_every_flipped_bit_is_noticed(group: int | None) -> None:
-    """One bit of every byte but the first four, which nobody reads: the check fails or, in the mark of the table, finds
-    no table to trust, and then Arrow checks page by page."""
+    """One bit of every byte but the first four, which nobody reads: the check fails or, for the table's mark, finds no
+    table, and then Arrow checks page by page."""
     content = with_checksums(memoryview(parquet(group=group)))
     unnoticed = []
     for position in range(4, len(content)):
@@ -57,7 +57,7 @@ def test_every_flipped_bit_is_noticed(group: int | None) -> None:
     assert unnoticed == []
 
 
-def test_damage_is_noticed_in_the_columns_asked_for() -> None:
+def test_damage_is_noticed_in_the_columns_that_are_read() -> None:
     content = bytearray(with_checksums(memoryview(parquet())))
     at = content.index(np.array([1.5]).tobytes())
     content[at] ^= 1

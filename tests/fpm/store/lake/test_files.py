@@ -19,7 +19,7 @@ from fpm.store.ledger.stores import Stores
 from tests.fpm.store.small_bars import SESSIONS, bars, ingest
 
 EVENT = datetime(2026, 1, 5, 7, tzinfo=UTC)
-KNOWN = datetime(2026, 1, 5, 12, tzinfo=UTC)
+CREATED = datetime(2026, 1, 5, 12, tzinfo=UTC)
 SESSION = SESSIONS[0]
 
 
@@ -39,7 +39,9 @@ def lake(tmp_path: Path) -> Lake:
 
 @settings(deadline=None)
 @given(
-    st.permutations([("A", 1.0, KNOWN), ("A", 2.0, KNOWN + timedelta(days=1)), ("B", None, KNOWN), ("C", 3.0, KNOWN)])
+    st.permutations(
+        [("A", 1.0, CREATED), ("A", 2.0, CREATED + timedelta(days=1)), ("B", None, CREATED), ("C", 3.0, CREATED)]
+    )
 )
 def test_the_order_of_rows_does_not_change_the_bytes(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, float, datetime]]
@@ -48,12 +50,12 @@ def test_the_order_of_rows_does_not_change_the_bytes(
     staged = Lake(folder, folder).stage("labels", labels(*rows), "x/part-0.parquet", folder)
     ordered = sorted(rows, key=lambda row: (row[0], row[2]))
     again = Lake(folder, folder).stage("labels", labels(*ordered), "y/part-0.parquet", folder)
-    assert (staged.sha256, staged.rows, staged.knowledge) == (again.sha256, 4, (KNOWN, KNOWN + timedelta(days=1)))
+    assert (staged.sha256, staged.rows, staged.knowledge) == (again.sha256, 4, (CREATED, CREATED + timedelta(days=1)))
 
 
 def test_nan_and_null_are_one_thing(lake: Lake) -> None:
-    absent = lake.stage("labels", labels(("A", None, KNOWN)), "x", lake.staging / "1")
-    nan = lake.stage("labels", labels(("A", float("nan"), KNOWN)), "x", lake.staging / "2")
+    absent = lake.stage("labels", labels(("A", None, CREATED)), "x", lake.staging / "1")
+    nan = lake.stage("labels", labels(("A", float("nan"), CREATED)), "x", lake.staging / "2")
     assert absent.sha256 == nan.sha256
 
 
@@ -61,7 +63,7 @@ def test_the_file_is_what_other_readers_expect(lake: Lake) -> None:
     """Read with pyarrow alone: types, sort order, compression; microseconds in UTC (nanoseconds break DuckDB)."""
     relative = lake.relative("labels", SESSION)
     assert relative == "labels/session=2026-01-05/part-0.parquet"
-    lake.stage("labels", labels(("B", 1.0, KNOWN), ("A", 2.0, KNOWN)), relative, lake.staging)
+    lake.stage("labels", labels(("B", 1.0, CREATED), ("A", 2.0, CREATED)), relative, lake.staging)
     lake.put(lake.staging / relative, relative)
     stored = pq.ParquetFile(lake.root / relative)
     assert stored.schema_arrow.field("event_timestamp").type == pa.timestamp("us", "UTC")
@@ -76,7 +78,7 @@ def test_the_file_is_what_other_readers_expect(lake: Lake) -> None:
 def test_vectors_come_back_bit_for_bit(lake: Lake) -> None:
     vectors = np.random.default_rng(7).standard_normal((3, 128)).astype(np.float32)
     frame = pl.DataFrame({"symbol": ["A", "B", "C"], "vintage": ["v"] * 3}).with_columns(
-        pl.Series("fingerprint", vectors), event_timestamp=pl.lit(EVENT), created_timestamp=pl.lit(KNOWN)
+        pl.Series("fingerprint", vectors), event_timestamp=pl.lit(EVENT), created_timestamp=pl.lit(CREATED)
     )
     relative = lake.relative("fingerprints", SESSION, "v")
     lake.stage("fingerprints", frame, relative, lake.staging)
@@ -86,13 +88,13 @@ def test_vectors_come_back_bit_for_bit(lake: Lake) -> None:
 @pytest.mark.parametrize(
     ("frame", "code"),
     [
-        (labels(("A", 1.0, KNOWN)).with_columns(other=pl.lit(1)), "FPM-LAKE-001"),
-        (labels(("A", 1.0, KNOWN)).drop("label"), "FPM-LAKE-002"),
-        (labels(("A", 1.0, KNOWN)).with_columns(label=pl.lit("many")), "FPM-LAKE-004"),
-        (labels(("A", 1.0, KNOWN)).with_columns(symbol=pl.lit(None, dtype=pl.String)), "FPM-LAKE-005"),
-        (labels(("A", 1.0, KNOWN), ("A", 2.0, KNOWN)), "FPM-LAKE-006"),
+        (labels(("A", 1.0, CREATED)).with_columns(other=pl.lit(1)), "FPM-LAKE-001"),
+        (labels(("A", 1.0, CREATED)).drop("label"), "FPM-LAKE-002"),
+        (labels(("A", 1.0, CREATED)).with_columns(label=pl.lit("many")), "FPM-LAKE-004"),
+        (labels(("A", 1.0, CREATED)).with_columns(symbol=pl.lit(None, dtype=pl.String)), "FPM-LAKE-005"),
+        (labels(("A", 1.0, CREATED), ("A", 2.0, CREATED)), "FPM-LAKE-006"),
         (labels(("A", 1.0, EVENT - timedelta(microseconds=1))), "FPM-LAKE-007"),
-        (labels(("A", float("inf"), KNOWN)), "FPM-LAKE-008"),
+        (labels(("A", float("inf"), CREATED)), "FPM-LAKE-008"),
     ],
 )
 def test_a_frame_that_is_not_the_table_is_refused(frame: pl.DataFrame, code: str) -> None:
@@ -107,15 +109,13 @@ def test_a_vendor_may_lack_columns_of_raw_tables() -> None:
 
 def test_a_read_gives_the_latest_version_known_at_that_moment() -> None:
     """Against the definition, row by row."""
-    moments = [KNOWN + timedelta(days=n) for n in range(4)]
+    moments = [CREATED + timedelta(days=n) for n in range(4)]
     stored = canonical(TABLES["labels"], labels(("A", 1.0, moments[0]), ("A", 2.0, moments[2]), ("B", 3.0, moments[1])))
-    for asked in [None, KNOWN - timedelta(microseconds=1), *moments]:
-        wanted = {}
-        for symbol, label, created in stored.select("symbol", "label", "created_timestamp").iter_rows():
-            if asked is None or created <= asked:
-                wanted[symbol] = label
-        answer = latest(TABLES["labels"], stored, asked)
-        assert dict(answer.select("symbol", "label").iter_rows()) == wanted
+    rows = stored.select("symbol", "label", "created_timestamp").rows()
+    for known_at in [None, CREATED - timedelta(microseconds=1), *moments]:
+        expected = {symbol: label for symbol, label, created in rows if known_at is None or created <= known_at}
+        answer = latest(TABLES["labels"], stored, known_at)
+        assert dict(answer.select("symbol", "label").iter_rows()) == expected
 
 
 def test_ranges_columns_and_absent_sessions(stores: Stores) -> None:
@@ -143,8 +143,7 @@ def test_a_vintage_belongs_to_tables_that_have_one(lake: Lake) -> None:
 
 
 def test_every_flipped_bit_is_noticed(stores: Stores) -> None:
-    """Of each sampled byte one bit is flipped: `verify` always sees it, and a read never returns other values silently
-    as far as page checksums reach (they do not cover the footer)."""
+    """One bit of each sampled byte: `verify` always notices; half a file cannot be read."""
     publish_frames("bars", SESSION, {"daily_bars": bars(SESSION, dict.fromkeys("ABCDEFGH", 1.0))}, stores)
     path = stores.lake.root / stores.lake.relative("daily_bars", SESSION)
     content = path.read_bytes()
@@ -160,10 +159,10 @@ def test_every_flipped_bit_is_noticed(stores: Stores) -> None:
         stores.read("daily_bars", SESSION)
 
 
-def test_a_replaced_file_is_read_anew_and_the_cache_stays_small(lake: Lake) -> None:
+def test_a_replaced_file_is_read_again_and_the_cache_stays_small(lake: Lake) -> None:
     relative, cache = lake.relative("labels", SESSION), DecodedFiles(limit=1)
     for value in (1.0, 2.0):
-        lake.stage("labels", labels(("A", value, KNOWN)), relative, lake.staging)
+        lake.stage("labels", labels(("A", value, CREATED)), relative, lake.staging)
         lake.put(lake.staging / relative, relative)
         assert lake.decode(lake.root / relative)["label"].to_list() == [value]
         assert cache.read(lake.root / relative, ("label",)).columns == ["label"]

@@ -1,4 +1,4 @@
-"""Records laid down by session and symbol come back whole, wherever they came from."""
+"""Records stored by session and symbol come back whole, from whatever file they came."""
 
 from datetime import date
 from pathlib import Path
@@ -22,8 +22,8 @@ def test_every_symbol_lies_whole_in_one_bucket(tmp_path: Path) -> None:
     buckets.add(tape(MONDAY, [2, 8], 10), "1")
     assert buckets.sessions() == [MONDAY, TUESDAY]
     parts = [buckets.read(MONDAY, number) for number in buckets.numbers(MONDAY)]
-    found = [(sid, own["row"].to_list()) for part in parts for (sid,), own in part.group_by("sid")]
-    assert sorted(found) == [(2, [0, 3, 10]), (4, [1]), (6, [2]), (8, [11])]
+    rows = [(sid, own["row"].to_list()) for part in parts for (sid,), own in part.group_by("sid")]
+    assert sorted(rows) == [(2, [0, 3, 10]), (4, [1]), (6, [2]), (8, [11])]
     assert [buckets.read(TUESDAY, number).height for number in buckets.numbers(TUESDAY)] == [1]
     buckets.remove()
     assert not (tmp_path / "scratch").exists()

@@ -33,14 +33,15 @@ def test_a_lock_is_waited_for(stores: Stores) -> None:
 
 
 def test_the_lock_of_a_cut_connection_is_free(stores: Stores) -> None:
-    with pytest.raises(psycopg.OperationalError), stores.ledger.lock("job", "p") as connection:
+    with stores.ledger.lock("job", "p") as connection:
         stores.ledger.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
         with stores.ledger.lock("job", "p"):
             pass
-        connection.execute("SELECT 1")
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
 
 
-def test_attempts_are_numbered_and_the_dead_are_closed(stores: Stores) -> None:
+def test_attempts_are_numbered_and_dead_ones_fail(stores: Stores) -> None:
     ledger = stores.ledger
     first = ledger.begin("job", "2026-01-05", "a")
     second = ledger.begin("job", "2026-01-05", "b")
@@ -80,11 +81,15 @@ def test_a_cut_connection_in_the_pool_is_replaced(stores: Stores) -> None:
 
 
 def test_a_transaction_cut_in_the_middle_says_try_later(stores: Stores) -> None:
-    with pytest.raises(TryLater, match="FPM-PG-075"), stores.ledger.transaction() as connection:
-        connection.execute("INSERT INTO fpm.deployment VALUES ('half', 'done')")
-        with psycopg.connect(stores.settings.database_url.get_secret_value(), autocommit=True) as other:  # type: ignore[union-attr]
-            other.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
-        connection.execute("SELECT 1")
+    def cut() -> None:
+        with stores.ledger.transaction() as connection:
+            connection.execute("INSERT INTO fpm.deployment VALUES ('half', 'done')")
+            with psycopg.connect(stores.settings.database_url.get_secret_value(), autocommit=True) as other:  # type: ignore[union-attr]
+                other.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+            connection.execute("SELECT 1")
+
+    with pytest.raises(TryLater, match="FPM-PG-075"):
+        cut()
     assert "half" not in stores.ledger.deployment()
 
 
@@ -107,7 +112,7 @@ def test_publications_are_listed_newest_first(stores: Stores) -> None:
     assert stores.ledger.publications(date(2026, 1, 6)) == []
 
 
-def test_a_decision_is_made_once(stores: Stores) -> None:
+def test_a_decision_stays(stores: Stores) -> None:
     stores.decide_profile("bar_32")
     stores.decide_profile("bar_32")
     assert stores.profile.name == "bar_32"

@@ -1,4 +1,4 @@
-"""Models: stored whole or not at all, verified when loaded, in force only where they may be."""
+"""Models: stored whole or not at all, verified when loaded, in force only for later sessions."""
 
 from datetime import UTC, date, datetime
 
@@ -35,10 +35,10 @@ def test_a_saved_model_comes_back(stores: Stores) -> None:
     assert (saved.path / "weights.safetensors").read_bytes() == b"weights"
     assert (saved.path / "manifest.json").read_bytes() == b'{"K":3}'
     assert save(stores) == saved
-    assert [each.id for each in stores.models.list("scorer")] == ["m1"]
+    assert [model.id for model in stores.models.list("scorer")] == ["m1"]
 
 
-def test_saving_again_leaves_the_files_alone_and_mends_damaged_ones(stores: Stores) -> None:
+def test_saving_again_changes_no_file_but_damaged_ones(stores: Stores) -> None:
     path = save(stores).path / "weights.safetensors"
     before = path.stat().st_ino
     save(stores)
@@ -46,7 +46,7 @@ def test_saving_again_leaves_the_files_alone_and_mends_damaged_ones(stores: Stor
     path.write_bytes(b"damaged")
     save(stores)
     assert path.read_bytes() == b"weights"
-    assert {each.name for each in stores.settings.models.rglob("*")} == {
+    assert {path.name for path in stores.settings.models.rglob("*")} == {
         "scorer",
         "m1",
         "manifest.json",
@@ -54,7 +54,7 @@ def test_saving_again_leaves_the_files_alone_and_mends_damaged_ones(stores: Stor
     }
 
 
-def test_an_id_is_never_given_to_other_content(stores: Stores) -> None:
+def test_an_id_belongs_to_one_content(stores: Stores) -> None:
     save(stores)
     with pytest.raises(ModelRefused, match="FPM-ML-302"):
         save(stores, content=b"others")
@@ -71,7 +71,7 @@ def test_damaged_weights_are_not_loaded(stores: Stores, damage: bytes | None) ->
         stores.models.in_force("scorer", date(2026, 1, 6))
 
 
-def test_the_rest_of_a_killed_save_is_replaced(stores: Stores) -> None:
+def test_what_a_killed_save_left_is_replaced(stores: Stores) -> None:
     folder = stores.settings.models / "scorer/m1"
     folder.mkdir(parents=True)
     (folder / "weights.safetensors").write_bytes(b"half")
@@ -85,7 +85,7 @@ def test_the_newest_promoted_model_that_may_serve_is_in_force(stores: Stores) ->
     answers = {day: stores.models.in_force("scorer", date(2026, 1, day)).id for day in (6, 8, 9, 12)}
     assert answers == {6: "old", 8: "old", 9: "new", 12: "new"}
     with pytest.raises(TryLater, match="FPM-ML-304"):
-        stores.models.in_force("scorer", THROUGH)  # it has seen that session
+        stores.models.in_force("scorer", THROUGH)  # it was trained on that session
 
 
 def test_an_encoder_serves_only_after_its_purge(stores: Stores) -> None:

@@ -32,6 +32,7 @@ SCHEMA = {
     "moment": pl.Datetime("us", "UTC"),
     "vector": pl.List(pl.Float32),
 }
+NAIVE_BOUNDS = datetime(1900, 1, 1), datetime(2200, 1, 1)  # noqa: DTZ001  hypothesis wants naive bounds
 FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 VALUES = st.tuples(
     *map(
@@ -44,7 +45,7 @@ VALUES = st.tuples(
             st.integers(-(2**31), 2**31 - 1),
             st.integers(-(2**63), 2**63 - 1),
             st.booleans(),
-            st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),
+            st.datetimes(*NAIVE_BOUNDS, timezones=st.just(UTC)),
             st.lists(FLOAT32, min_size=3, max_size=3),
         ],
     )

