@@ -156,7 +156,7 @@ def test_a_killed_extension_shows_nothing(stores: Stores, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "place", killed)
+        patch.setattr(archive, "write_whole", killed)
         with pytest.raises(KeyboardInterrupt):
             vector_archive("v", stores)
     contents = archive._contents(folder(stores))
