@@ -34,53 +34,62 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FPM_", frozen=True, extra="forbid", str_strip_whitespace=True)
 
-    home: Path = Field(Path(".fpm"), description="folder of the whole state")
-    market: str = Field("cn", description=f"one of {', '.join(MARKETS)}; the home remembers it")
+    home: Path = Field(default=Path(".fpm"), description="folder of the whole state")
+    market: str = Field(default="cn", description=f"one of {', '.join(MARKETS)}; the home remembers it")
     calendar: Path | None = Field(
-        None, description="file of exchange announcements that the calendar library lacks (fpm/calendar_overrides.py)"
+        default=None,
+        description="file of exchange announcements that the calendar library lacks (fpm/calendar_overrides.py)",
     )
     preset: Literal["default", "demo", "short", "tiny"] = Field(
-        "default", description="sizes of features, models and folds; the home remembers it"
+        default="default", description="sizes of features, models and folds; the home remembers it"
     )
     database_url: SecretStr | None = Field(
-        None, description="your own Postgres with pgvector; default: the embedded server"
+        default=None, description="your own Postgres with pgvector; default: the embedded server"
     )
     reader_url: SecretStr | None = Field(
-        None, description="the reader's own login there; default: the owner's login with the reader's rights"
+        default=None, description="the reader's own login there; default: the owner's login with the reader's rights"
     )
-    threads: int = Field(1, ge=1, le=256, description="threads of Polars and of numeric libraries in each process")
-    workers: int = Field(1, ge=1, le=256, description="processes that compute sessions; only the caller publishes")
+    threads: int = Field(
+        default=1, ge=1, le=256, description="threads of Polars and of numeric libraries in each process"
+    )
+    workers: int = Field(
+        default=1, ge=1, le=256, description="processes that compute sessions; only the caller publishes"
+    )
     engine: Literal["processes", "ray"] = Field(
-        "processes", description="where workers run: local processes, or a Ray cluster (extra `ray`)"
+        default="processes", description="where workers run: local processes, or a Ray cluster (extra `ray`)"
     )
-    seed: int = Field(0, description="added to the seeds of models and samples")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="device on which models are trained")
+    seed: int = Field(default=0, description="added to the seeds of models and samples")
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="device on which models are trained")
     precision: Literal["float32", "bfloat16"] | None = Field(
-        None, description="precision of the products in a training; default: bfloat16 on a GPU, else float32"
+        default=None, description="precision of the products in a training; default: bfloat16 on a GPU, else float32"
     )
-    compile: bool = Field(False, description="compile the encoder's blocks for its training")
+    compile: bool = Field(default=False, description="compile the encoder's blocks for its training")
     factors: str | None = Field(
-        None,
+        default=None,
         description="columns of the traditional stream: classic, alpha158, all, or names of daily_factors; "
         "default: the preset's",
     )
     train_window: Literal["expanding", "sliding"] = Field(
-        "expanding", description="sessions that a scorer learns from: all, or the last ones only"
+        default="expanding", description="sessions that a scorer learns from: all, or the last ones only"
     )
     training_memory: float = Field(
-        2.0,
+        default=2.0,
         ge=0,
         description="gigabytes of an encoder's sessions that stay in memory; the result does not depend on it",
     )
     align: bool = Field(
-        False, description="store a new vintage's fingerprints rotated into the space of the one before"
+        default=False, description="store a new vintage's fingerprints rotated into the space of the one before"
     )
-    hand_over: int = Field(5, ge=0, le=250, description="sessions for which a former vintage stays online")
+    hand_over: int = Field(default=5, ge=0, le=250, description="sessions for which a former vintage stays online")
     fsync: bool = Field(
-        True, description="0 only for a test's database server: it can lose everything with the machine"
+        default=True, description="0 only for a test's database server: it can lose everything with the machine"
     )
-    log_format: Literal["console", "json"] = Field("console", description="text for people or JSON for machines")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="least level of the log")
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="text for people or JSON for machines"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="warning", description="least level of the log"
+    )
 
     @field_validator("market")
     @classmethod
