@@ -272,7 +272,7 @@ class Lake:
             vintages = [vintage] if vintage else self.vintages(table)
         # one session is looked up by its path: a ten-year folder has thousands of entries
         sessions = [first] if first == last else [day for day in self.sessions(table, vintage) if first <= day <= last]
-        paths = [(day, self.root / self.relative(table, day, each)) for day in sessions for each in vintages]
+        paths = [(day, self.root / self.relative(table, day, name)) for day in sessions for name in vintages]
         return [(day, path) for day, path in paths if path.exists()]
 
     def decode(self, path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
