@@ -108,7 +108,7 @@ def test_parts_of_one_moment_answer_as_a_look_at_all_does(
 ) -> None:
     """A part a session, or a part a vintage and session: several parts then share a moment. One part is empty."""
     ordered = sorted(stored, key=lambda row: (row[1] if by_vintage else "", row[2], row))
-    parts = {(row[1] if by_vintage else "", row[2]): [] for row in ordered}
+    parts: dict[tuple[str, int], list[tuple]] = {(row[1] if by_vintage else "", row[2]): [] for row in ordered}
     for row in ordered:
         parts[row[1] if by_vintage else "", row[2]].append(row)
     frames = [stored_frame(rows) for rows in [[], *parts.values()]]

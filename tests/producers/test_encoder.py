@@ -14,7 +14,10 @@ import pytest
 import torch
 
 from fpm.errors import StoreCorrupt, UsageError
+from fpm.nn.checkpoint import to_bytes
+from fpm.nn.encoder import pretraining
 from fpm.nn.encoder.pretraining import PRESETS
+from fpm.nn.fit import Watch
 from fpm.sessions import cut_off
 from fpm.store.jobs.runner import publish_frames
 from fpm.store.ledger.stores import Stores
@@ -43,10 +46,8 @@ def test_inputs_and_weights_do_not_depend_on_the_memory(filled: Stores) -> None:
     budgets = [encoder._inputs(THROUGH, with_settings(filled, training_memory=m), silent) for m in (0.0, 1e-3, 2.0)]
     assert [len(inputs.history.cache) for inputs in budgets] == [0, 4, 6]  # 245,760 bytes a session
     assert len({inputs.digest for inputs in budgets}) == 1
-    results = [
-        encoder.pretraining.pretrain(inputs.history, inputs.split, inputs.recipe, encoder.Watch()) for inputs in budgets
-    ]
-    assert len({encoder.to_bytes(result.encoder.state_dict()) for result in results}) == 1
+    results = [pretraining.pretrain(inputs.history, inputs.split, inputs.recipe, Watch()) for inputs in budgets]
+    assert len({to_bytes(result.encoder.state_dict()) for result in results}) == 1
     assert results[0].history == results[1].history == results[2].history
 
 

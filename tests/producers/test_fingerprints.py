@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from fpm.errors import ModelRefused, StoreCorrupt, TryLater
+from fpm.nn.checkpoint import to_bytes
 from fpm.nn.encoder import pretraining
 from fpm.nn.encoder.network import embed
 from fpm.nn.encoder.vintage import Vintage
-from fpm.nn.fit import deterministic
+from fpm.nn.fit import Watch, deterministic
 from fpm.sessions import close, cut_off, sessions_between
 from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores
@@ -89,8 +90,8 @@ def test_a_killed_training_resumes_to_the_same_vintage(filled: Stores) -> None:
     assert "epoch 1" not in steps and "epoch 2" in steps
     resumed = (filled.models.load("encoder", vintage).path / "weights.safetensors").read_bytes()
     inputs = encoder._inputs(THROUGH, filled, silent)
-    undisturbed = pretraining.pretrain(inputs.history, inputs.split, inputs.recipe, pretraining.Watch())
-    assert encoder.to_bytes(undisturbed.encoder.state_dict()) == resumed
+    undisturbed = pretraining.pretrain(inputs.history, inputs.split, inputs.recipe, Watch())
+    assert to_bytes(undisturbed.encoder.state_dict()) == resumed
 
 
 def test_too_short_a_history_says_so(filled: Stores) -> None:

@@ -21,7 +21,7 @@ def test_gradients_are_those_of_finite_differences(missing: float) -> None:
     assert bool(known_LB.all()) == (missing == 0)
     gates, weight, bias = normal(K, L, B, 3 * H), normal(K, H, 3 * H, seed=1) / H, normal(K, 1, 3 * H, seed=2)
     inputs = tuple(tensor.requires_grad_() for tensor in (gates, weight, bias))
-    assert torch.autograd.gradcheck(lambda *tensors: recurrence(*tensors, known_LB), inputs)
+    assert torch.autograd.gradcheck(lambda gates, weight, bias: recurrence(gates, weight, bias, known_LB), inputs)
 
 
 def test_bfloat16_products_keep_the_direction_of_the_gradient() -> None:

@@ -190,16 +190,13 @@ def test_a_partition_replaced_while_it_is_read_is_read_again(lake: Lake, monkeyp
     )
 
     def corrected(*arguments: Any) -> list[pl.DataFrame]:
-        for correction in corrections:
+        if correction := next(corrections, None):
             put(lake, "scores", 0, correction)
         return joined(*arguments)
 
     monkeypatch.setattr(point_in_time, "_joined", corrected)
     assert frame(lake, rows, SCORES)["score"].to_list() == [3.0]
     corrections = iter([[score("B", 0, close(0), float(n))] for n in range(9)])
-    monkeypatch.setattr(
-        point_in_time, "_joined", lambda *arguments: (put(lake, "scores", 0, next(corrections)), joined(*arguments))[1]
-    )
     with pytest.raises(TryLater, match="FPM-PIT-075"):
         frame(lake, rows, SCORES)
 

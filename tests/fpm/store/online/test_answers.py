@@ -12,10 +12,13 @@ import pandas as pd
 import psycopg
 import pytest
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, RepoConfig
+from feast.infra.online_stores.postgres_online_store.postgres import PostgreSQLOnlineStore
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.online_response import OnlineResponse
 from feast.types import Array, Bool, Float32, Float64, Int32, Int64, Map, String, UnixTimestamp
 from psycopg.conninfo import conninfo_to_dict
+
+from fpm.store.online.online_store import FpmOnlineStore
 
 FIRST = datetime(2024, 1, 2, 7, tzinfo=UTC)
 symbol = Entity(name="symbol", join_keys=["symbol"])
@@ -117,9 +120,11 @@ def both(tmp_path: Path, database_url: str) -> Iterator[tuple[FeatureStore, Feat
     ours = opened(tmp_path / "ours", {"type": "fpm.store.online.online_store.FpmOnlineStore", "dsn": database_url})
     theirs = opened(tmp_path / "theirs", feasts(database_url))
     yield ours, theirs
-    for store in (ours, theirs):
-        online = store._get_provider().online_store
-        online.disconnect() if store is ours else online._conn.close()
+    our_store, their_store = (store._get_provider().online_store for store in (ours, theirs))
+    assert isinstance(our_store, FpmOnlineStore) and isinstance(their_store, PostgreSQLOnlineStore)
+    our_store.disconnect()
+    assert their_store._conn is not None
+    their_store._conn.close()
 
 
 EVERY = [f"by_symbol:{name}" for name in (*KINDS, "vector")]

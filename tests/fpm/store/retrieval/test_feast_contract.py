@@ -16,6 +16,7 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Bytes, Float32, Float64, Map, String, UnixTimestamp
 
 from fpm.errors import UsageError
+from fpm.store.frames.offline_store import LakeJob
 from fpm.store.lake.files import Lake
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
@@ -126,8 +127,9 @@ def test_on_demand_views_are_computed_on_whole_frames(store: FeatureStore) -> No
         return pd.DataFrame({"twice": inputs["weight"] * 2})
 
     store.apply([doubled])
-    job = store.get_historical_features(entities(), ["symbol_weights:weight", "doubled:twice"])
+    job: Any = store.get_historical_features(entities(), ["symbol_weights:weight", "doubled:twice"])
     assert job.to_df()["twice"][0] == 2.0
+    assert isinstance(job, LakeJob)
     with pytest.raises(UsageError, match="FPM-PIT-013"):
         job.to_arrow_reader()
 
