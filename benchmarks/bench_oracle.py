@@ -1,11 +1,10 @@
 """The product's own scorer on the synthetic exchange: each stream's share of its oracle's RankIC, out of sample.
 
 Run `python benchmarks/bench_oracle.py [--symbols 60] [--sessions 120] [--vectors FILE] [--epochs 10] [--no-signal]
-[--test-share 0.6 --refit 60]`.
-Named ceiling: the oracle's RankIC on the same symbol-sessions. Peers in the same run: the single streams, by paired
-differences with their intervals. `--vectors`: fingerprints that `bench_fingerprint.py --keep` left of the same
-exchange (same symbols, sessions, seed); without it the encoder is trained here. `--no-signal`: nothing is to be found,
-so every stream has to lie inside its null band.
+[--test-share 0.6 --refit 60]`. The ceiling is the oracle's RankIC on the same symbol-sessions. Peers in the same run:
+the single streams, by paired differences with their intervals. `--vectors`: fingerprints saved by `bench_fingerprint.py
+--keep` from the same exchange (same symbols, sessions, seed); without it the encoder trains here. `--no-signal`: there
+is nothing to find, so every stream must lie inside its null band.
 """
 
 from __future__ import annotations
@@ -34,32 +33,34 @@ from fpm.schema import STREAMS
 PAIRS = (("dual", "fingerprint"), ("dual", "traditional"), ("fingerprint", "traditional"))
 
 
-def vectors(asked: argparse.Namespace, of: ExchangeRows) -> np.ndarray:
-    if asked.vectors is not None:
-        kept = np.load(asked.vectors).astype(np.float32)
-        if len(kept) != len(of.rows):
-            raise SystemExit(f"{asked.vectors} holds {len(kept):,} vectors, the exchange {len(of.rows):,} rows")
-        return kept
-    plain = pretraining.PRESETS[asked.preset]
-    plain = replace(plain, fit=replace(plain.fit, epochs=asked.epochs))
-    shape = replace(encoders.PRESETS[asked.preset], slots=240)
-    return trained(of, Way(shape, plain, compute_on(asked.device)))
+def vectors(options: argparse.Namespace, exchange: ExchangeRows) -> np.ndarray:
+    if options.vectors is not None:
+        vectors_ND = np.load(options.vectors).astype(np.float32)
+        if len(vectors_ND) != len(exchange.rows):
+            raise SystemExit(
+                f"{options.vectors} holds {len(vectors_ND):,} vectors, the exchange {len(exchange.rows):,} rows"
+            )
+        return vectors_ND
+    plain = pretraining.PRESETS[options.preset]
+    plain = replace(plain, fit=replace(plain.fit, epochs=options.epochs))
+    shape = replace(encoders.PRESETS[options.preset], slots=240)
+    return trained(exchange, Way(shape, plain, compute_on(options.device)))
 
 
-def show(scored: pl.DataFrame, of: ExchangeRows, to: Answer) -> None:
+def show(scored: pl.DataFrame, exchange: ExchangeRows, answers: Answer) -> None:
     config = PRESETS["demo"]
-    told = shares(scored, of, to, config)
-    figures = {name: evaluate(scored.filter(pl.col("stream") == name), to.labels, config) for name in STREAMS}
+    stream_shares = shares(scored, exchange, answers, config)
+    figures = {name: evaluate(scored.filter(pl.col("stream") == name), answers.labels, config) for name in STREAMS}
     measure.show(
-        f"{len(of.rows):,} symbol-sessions, {len(to.test)} test sessions",
+        f"{len(exchange.rows):,} symbol-sessions, {len(answers.test)} test sessions",
         ["stream", "RankIC", "null band", "oracle's", "share", "low", "high"],
         [
-            [name, each.rank_ic, figures[name].null_band, each.oracle_rank_ic, each.share, each.low, each.high]
-            for name, each in told.items()
+            [name, own.rank_ic, figures[name].null_band, own.oracle_rank_ic, own.share, own.low, own.high]
+            for name, own in stream_shares.items()
         ],
     )
-    pairs = against(scored, PAIRS, to, config)
-    rows = [[name, each.difference, *_ends(each.newey_west)] for name, each in pairs.items()]
+    pairs = against(scored, PAIRS, answers, config)
+    rows = [[name, pair.difference, *_ends(pair.newey_west)] for name, pair in pairs.items()]
     measure.show("paired differences of RankIC, Newey-West", ["pair", "difference", "low", "high"], rows)
 
 
@@ -80,15 +81,19 @@ def main() -> None:
     parser.add_argument("--refit", type=int, help="sessions between two trainings of the scorer; default: one training")
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--no-signal", action="store_true")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     config = ExchangeConfig(
-        symbols=asked.symbols, sessions=asked.sessions, seed=asked.seed, spoiled_every=0, signal=not asked.no_signal
+        symbols=options.symbols,
+        sessions=options.sessions,
+        seed=options.seed,
+        spoiled_every=0,
+        signal=not options.no_signal,
     )
-    of = replace(exchange_rows(config, asked.preset, asked.workers), test_share=asked.test_share)
-    folds = walk_forward.PRESETS[asked.preset]
-    to, z_ND = answer(of, folds), vectors(asked, of)
-    parts = by_fold(to, of, replace(folds, refit=asked.refit)) if asked.refit else [to]
-    show(pl.concat(scores(z_ND, of, part, scorers.PRESETS[asked.preset]) for part in parts), of, to)
+    exchange = replace(exchange_rows(config, options.preset, options.workers), test_share=options.test_share)
+    folds = walk_forward.PRESETS[options.preset]
+    answers, z_ND = answer(exchange, folds), vectors(options, exchange)
+    parts = by_fold(answers, exchange, replace(folds, refit=options.refit)) if options.refit else [answers]
+    show(pl.concat(scores(z_ND, exchange, part, scorers.PRESETS[options.preset]) for part in parts), exchange, answers)
 
 
 if __name__ == "__main__":

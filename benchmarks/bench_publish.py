@@ -1,9 +1,10 @@
 """One session online: publish 158 columns and a 128-vector a symbol, then read them back.
 
 Run `python benchmarks/bench_publish.py [--symbols 5300] [--stock-symbols 530] [--large]`. Floor of publishing: binary
-COPY of the same values as two arrays a row into a bare table. Peer: Feast's own Postgres store, written through
-`write_to_online_store` at `--stock-symbols` and counted a symbol (`--large`: all of them); it writes a row a value.
-Floor of reading a whole market: psycopg, binary, the same query. One embedded server for all, with fsync.
+COPY of the same values, two arrays per row, into a bare table. Peer: Feast's own Postgres store, written through
+`write_to_online_store` with `--stock-symbols` and scaled to all symbols (`--large`: with all of them); it writes one
+row per value. Floor of reading a whole market: psycopg, binary, the same query. All share one embedded server with
+fsync.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def generated(session: date, symbols: int, seed: int) -> Market:
 
 # --- publish ----------------------------------------------------------------------------------------------------
 def copy_arrays(dsn: str, market: Market) -> None:
-    """The floor: from the same frames to committed rows."""
+    """Run the floor: from the same frames to committed rows."""
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE floor_copy")
         with cursor.copy("COPY floor_copy FROM STDIN (FORMAT BINARY)") as copy:
@@ -75,7 +76,10 @@ def copy_arrays(dsn: str, market: Market) -> None:
 
 
 def array_stream(market: Market) -> bytes:
-    """COPY's bytes: https://www.postgresql.org/docs/18/sql-copy.html, "Binary Format"; arrays as `array_send`."""
+    """Return COPY's bytes.
+
+    Format: https://www.postgresql.org/docs/18/sql-copy.html, "Binary Format"; arrays as `array_send`.
+    """
     factors_NF = market.frames["wide"].select(wide.COLUMNS).to_numpy()
     vectors_ND = market.frames["fingerprints"]["fingerprint"].to_numpy()
     moment = np.dtype([("size", ">i4"), ("value", ">i8")])
@@ -105,14 +109,14 @@ def array_stream(market: Market) -> bytes:
 
 
 def array_type(width: int) -> np.dtype[np.void]:
-    """A one-dimensional real[] without nulls."""
+    """Return the type of a one-dimensional real[] without nulls."""
     item = np.dtype([("size", ">i4"), ("value", ">f4")])
     heads = [(name, ">i4") for name in ("size", "dimensions", "flags", "oid", "length", "lower")]
     return np.dtype([*heads, ("items", item, (width,))])
 
 
 def publish(stores: Stores, market: Market) -> None:
-    """Ours: both views and the publication's row in one transaction, guarded, typed, indexed."""
+    """Publish both views and the publication's row in one transaction, with guards, types and indexes."""
     publication = Publication(market.session, VIEWS, 0, f"{time.time_ns():064x}", wide.VINTAGE, "benchmark")
     if publish_online(publication, market.frames, stores) != "published":
         raise RuntimeError("nothing was published")
@@ -126,7 +130,7 @@ def write_stock(store: FeatureStore, frames: dict[str, Any]) -> None:
 def compare_publishing(
     stores: Stores, dsn: str, stock: FeatureStore, markets: list[Market], stock_symbols: int
 ) -> None:
-    """Later sessions over earlier ones, as every night: rows are replaced."""
+    """Publish later sessions over earlier ones, as every night does: rows are replaced."""
     count = len(markets[0].symbols)
     night = iter(markets)
     publish(stores, next(night))
@@ -147,7 +151,7 @@ def compare_publishing(
         [[way, spent, spent / floor, spent / min(ours)] for way, spent in rows],
     )
     if stock_symbols < count:
-        print(f"Feast's Postgres store: measured with {stock_symbols:,} symbols, counted a symbol")
+        print(f"Feast's Postgres store: measured with {stock_symbols:,} symbols, scaled to all")
 
 
 def pandas(frame: pl.DataFrame) -> Any:
@@ -157,22 +161,24 @@ def pandas(frame: pl.DataFrame) -> Any:
 
 # --- read -------------------------------------------------------------------------------------------------------
 def compare_online(ours: FeatureStore, served: FeatureStore, stock: FeatureStore, symbols: list[str]) -> None:
-    """Both warm: connections open, statements prepared. Feast's store holds one connection, ours takes one from its
-    pool for each request. `ours, serving`: the published session, as readers have it.
+    """Compare warm stores: connections open, statements prepared.
+
+    Feast's store holds one connection; ours takes one from its pool for every request. `ours, serving`: the published
+    session, as readers get it.
     """
     rows = []
     for count in (1, 100):
-        asked = [{"symbol": symbol, "vintage": wide.VINTAGE} for symbol in symbols[:count]]
+        entities = [{"symbol": symbol, "vintage": wide.VINTAGE} for symbol in symbols[:count]]
         stores = {"stock": stock, "ours": ours, "serving": served}
-        spent = measure.interleaved({name: sdk(store, asked) for name, store in stores.items()}, 5, inner=20)
-        each = [1e3 * spent[name] for name in stores]
-        rows.append([f"{count} keys", *each, each[1] / each[0], each[2] / each[0]])
+        spent = measure.interleaved({name: sdk(store, entities) for name, store in stores.items()}, 5, inner=20)
+        theirs, own, serving = (1e3 * spent[name] for name in stores)
+        rows.append([f"{count} keys", theirs, own, serving, own / theirs, serving / theirs])
     heads = ["Feast SDK, 158 + 128", "its own ms", "ours ms", "ours, serving ms", "ours / its own", "serving / its own"]
     measure.show("online read, get_online_features(...).to_dict()", heads, rows)
 
 
-def sdk(store: FeatureStore, asked: list[dict[str, str]]) -> Callable[[], Any]:
-    return lambda: store.get_online_features(features=FEATURES, entity_rows=asked).to_dict()
+def sdk(store: FeatureStore, entities: list[dict[str, str]]) -> Callable[[], Any]:
+    return lambda: store.get_online_features(features=FEATURES, entity_rows=entities).to_dict()
 
 
 def compare_bulk(stores: Stores, dsn: str, count: int) -> None:
@@ -188,7 +194,7 @@ def compare_bulk(stores: Stores, dsn: str, count: int) -> None:
 
 
 def raw(dsn: str) -> list[Any]:
-    """The same columns as Python rows, vectors as lists."""
+    """Read the same columns as Python rows, vectors as lists."""
     rows: list[Any] = []
     with psycopg.connect(dsn) as connection, connection.cursor(binary=True) as cursor:
         for view in VIEWS:
@@ -200,7 +206,7 @@ def raw(dsn: str) -> list[Any]:
 
 # --- both stores ------------------------------------------------------------------------------------------------
 def feature_store(folder: Path, online: dict[str, Any]) -> FeatureStore:
-    """Feast over one online store, with the two views."""
+    """Return Feast over one online store, with the two views."""
     folder.mkdir()
     config = RepoConfig(
         project="benchmark",
@@ -248,11 +254,11 @@ def compare(settings: Settings, symbols: int, stock_symbols: int) -> None:
 
 
 def disconnect(store: FeatureStore) -> None:
-    online = store._get_provider().online_store
+    online = store._get_provider().online_store  # noqa: SLF001  Feast has no public way to its connection
     if hasattr(online, "disconnect"):
         online.disconnect()
-    elif online._conn is not None:
-        online._conn.close()
+    elif online._conn is not None:  # noqa: SLF001
+        online._conn.close()  # noqa: SLF001
 
 
 def main() -> None:
@@ -260,12 +266,12 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=5300)
     parser.add_argument("--stock-symbols", type=int, default=530, help="symbols written through Feast's own store")
     parser.add_argument("--large", action="store_true", help="all symbols through Feast's own store, too")
-    asked = parser.parse_args()
-    stock_symbols = asked.symbols if asked.large else min(asked.stock_symbols, asked.symbols)
+    options = parser.parse_args()
+    stock_symbols = options.symbols if options.large else min(options.stock_symbols, options.symbols)
     with tempfile.TemporaryDirectory(prefix="bench-publish-") as folder:
         settings = Settings(home=Path(folder) / "home", market="cn", preset="default")
         try:
-            compare(settings, asked.symbols, stock_symbols)
+            compare(settings, options.symbols, stock_symbols)
         finally:
             stop_server(settings)
 

@@ -1,9 +1,9 @@
-"""Readers who never stop while publications go out: errors, mixtures, and what a read costs idle and loaded.
+"""Readers that never pause during publications: errors, mixed reads, and the time of a read, idle and loaded.
 
 Run `python benchmarks/bench_publish_under_load.py [--reads 10000] [--symbols 5300] [--readers 2]`. Two versions of one
-session alternate without a pause, each replacing every value of two views; readers, processes of their own, ask one
-statement over both views in full. A read is mixed where it sees two versions, sessions or publications, or not all
-rows. The floor is the same reads on the same machine with nobody publishing.
+session alternate without a pause, each replacing every value of two views. Readers, in separate processes, run one
+statement over both whole views. A read is mixed if it returns two versions, sessions or publications, or not all rows.
+The floor: the same reads on the same machine without publications.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from fpm.store.settings import Settings
 
 SESSION = date(2024, 12, 2)
 VIEWS = ("scores", "weights")
-ASKED = (
+QUERY = (
     "SELECT count(*), max(session) - min(session), max(publication) - min(publication), min(version), max(version) "
     "FROM ("
     "SELECT session, publication, score AS version FROM serving.scores UNION ALL "
@@ -44,7 +44,7 @@ ASKED = (
 
 @dataclass(frozen=True)
 class Reads:
-    """What all readers of one phase saw; `seconds`: each read."""
+    """The reads of one phase by all readers; `seconds` of every read."""
 
     errors: int
     mixed: int
@@ -57,96 +57,96 @@ class Reads:
 
 
 def frames(stores: Stores, symbols: int, version: int) -> dict[str, pl.DataFrame]:
-    """Every value of both views is the version's number; each version is known later than the one before."""
+    """Return both views with the version's number as every value; a version is known later than the one before."""
     names = [f"{number:06d}.SZ" for number in range(symbols)]
-    known = cut_off(stores.market, SESSION) + timedelta(seconds=version)
-    clocks = {"event_timestamp": close(stores.market, SESSION), "created_timestamp": known}
+    known_at = cut_off(stores.market, SESSION) + timedelta(seconds=version)
+    clocks = {"event_timestamp": close(stores.market, SESSION), "created_timestamp": known_at}
     moments = [pl.lit(moment, dtype=pl.Datetime("us", "UTC")).alias(name) for name, moment in clocks.items()]
     scores = [pl.DataFrame({"symbol": names, "stream": stream, "score": float(version)}) for stream in STREAMS]
     weights = pl.DataFrame({"symbol": names, "index": "ALL", "weight": float(version), "benchmark_weight": 0.0})
-    made_by = {"vintage": "benchmark", "model": "benchmark"}
+    origin = {"vintage": "benchmark", "model": "benchmark"}
     return {
         "scores": pl.concat(scores).with_columns(
-            *moments, spread=pl.lit(0.1), **{name: pl.lit(value) for name, value in made_by.items()}
+            *moments, spread=pl.lit(0.1), **{name: pl.lit(value) for name, value in origin.items()}
         ),
         "weights": weights.with_columns(moments),
     }
 
 
-def publish(stores: Stores, made: dict[str, pl.DataFrame], version: int) -> None:
+def publish(stores: Stores, rows: dict[str, pl.DataFrame], version: int) -> None:
     publication = Publication(SESSION, VIEWS, 0, f"{version}", "benchmark", "benchmark")
-    if publish_online(publication, made, stores) != "published":
+    if publish_online(publication, rows, stores) != "published":
         raise RuntimeError("nothing was published")
 
 
 # --- readers ------------------------------------------------------------------------------------------------------
 def read(dsn: str, reads: int, rows: int) -> dict[str, Any]:
-    """One reader: so many statements, each timed and looked at."""
+    """Run one reader: time and check `reads` statements."""
     errors, mixed, versions, seconds = 0, 0, set(), []
     with psycopg.connect(dsn, autocommit=True) as connection:
         for _ in range(reads):
             start = time.perf_counter()
             try:
-                found = connection.execute(ASKED).fetchone()
+                row = connection.execute(QUERY).fetchone()
             except psycopg.Error:
                 errors += 1
                 continue
             seconds.append(time.perf_counter() - start)
-            assert found is not None
-            mixed += found[:3] != (rows, 0, 0) or found[3] != found[4]
-            versions.add(found[3])
+            assert row is not None
+            mixed += row[:3] != (rows, 0, 0) or row[3] != row[4]
+            versions.add(row[3])
     return {"errors": errors, "mixed": mixed, "versions": len(versions), "seconds": seconds}
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A process of its own; what it says goes to a file, so that it never waits for us."""
+    """A process whose output goes to a file, so that it never waits for us."""
 
     process: subprocess.Popen[str]
-    said: IO[str]
+    output: IO[str]
 
 
 def begin(dsn: str, reads: int, rows: int) -> Reader:
-    said = tempfile.TemporaryFile("w+")  # noqa: SIM115  the reader outlives this call
+    output = tempfile.TemporaryFile("w+")  # noqa: SIM115  the reader outlives this call
     command = [sys.executable, __file__, "--read", str(reads), "--rows", str(rows)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, text=True)
     assert process.stdin is not None
-    process.stdin.write(dsn + "\n")  # it holds a password: not an argument
+    process.stdin.write(dsn + "\n")  # it contains a password, so it is not an argument
     process.stdin.close()
-    return Reader(process, said)
+    return Reader(process, output)
 
 
-def ended(readers: list[Reader]) -> Reads:
+def outcome(readers: list[Reader]) -> Reads:
     answers = []
     for reader in readers:
         if reader.process.wait():
             raise RuntimeError("a reader ended badly")
-        reader.said.seek(0)
-        answers.append(json.load(reader.said))
+        reader.output.seek(0)
+        answers.append(json.load(reader.output))
     return Reads(
-        sum(each["errors"] for each in answers),
-        sum(each["mixed"] for each in answers),
-        max(each["versions"] for each in answers),
-        [second for each in answers for second in each["seconds"]],
+        sum(answer["errors"] for answer in answers),
+        sum(answer["mixed"] for answer in answers),
+        max(answer["versions"] for answer in answers),
+        [second for answer in answers for second in answer["seconds"]],
     )
 
 
 # --- the run ------------------------------------------------------------------------------------------------------
-def compare(settings: Settings, asked: argparse.Namespace) -> None:
+def compare(settings: Settings, options: argparse.Namespace) -> None:
     dsn, stores = ensure_server(settings).dsn, open_stores(settings)
-    rows, each = asked.symbols * (len(STREAMS) + 1), -(-asked.reads // asked.readers)
-    publish(stores, frames(stores, asked.symbols, 0), 0)
-    idle = ended([begin(dsn, max(1, each // 10), rows) for _ in range(asked.readers)])
-    readers = [begin(dsn, each, rows) for _ in range(asked.readers)]
+    count, reads = options.symbols * (len(STREAMS) + 1), -(-options.reads // options.readers)
+    publish(stores, frames(stores, options.symbols, 0), 0)
+    idle = outcome([begin(dsn, max(1, reads // 10), count) for _ in range(options.readers)])
+    readers = [begin(dsn, reads, count) for _ in range(options.readers)]
     spent, version = [], 0
     while any(reader.process.poll() is None for reader in readers):
         version += 1
-        made = frames(stores, asked.symbols, version)
-        spent.append(measure.seconds(lambda made=made, number=version: publish(stores, made, number), 1))
-    loaded = ended(readers)
+        rows = frames(stores, options.symbols, version)
+        spent.append(measure.seconds(lambda rows=rows, number=version: publish(stores, rows, number), 1))
+    loaded = outcome(readers)
     measure.show(
-        f"{asked.readers} readers of {rows:,} rows in two views",
-        ["phase", "reads", "errors", "mixed", "versions seen", "p50 ms", "p99 ms"],
+        f"{options.readers} readers of {count:,} rows in two views",
+        ["phase", "reads", "errors", "mixed", "versions read", "p50 ms", "p99 ms"],
         [["nobody publishes (floor)", *idle.cells()], ["publications without a pause", *loaded.cells()]],
     )
     half, most = (float(np.quantile(loaded.seconds, q) / np.quantile(idle.seconds, q)) for q in (0.5, 0.99))
@@ -164,14 +164,14 @@ def main() -> None:
     parser.add_argument("--readers", type=int, default=2)
     parser.add_argument("--read", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.read:
-        print(json.dumps(read(sys.stdin.readline().strip(), asked.read, asked.rows)))
+    options = parser.parse_args()
+    if options.read:
+        print(json.dumps(read(sys.stdin.readline().strip(), options.read, options.rows)))
         return
     with tempfile.TemporaryDirectory(prefix="bench-publish-under-load-") as folder:
         settings = Settings(home=Path(folder) / "home", market="cn", preset="default")
         try:
-            compare(settings, asked)
+            compare(settings, options)
         finally:
             stop_server(settings)
 

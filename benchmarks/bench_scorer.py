@@ -2,10 +2,9 @@
 
 Run `python benchmarks/bench_scorer.py [--symbols 500] [--sessions 20] [--epochs 2] [--qlib PYTHON]`; `--qlib`: an
 interpreter that has `pyqlib` (0.9.7), which runs `qlib_gru.py`. Same windows (134 inputs, 20 sessions), sizes (2 layers
-of 128), batch (512), loss (MSE) and epochs; what an epoch holds is each product's own: both validate, Qlib also judges
-the train sessions again. Of several epochs the shortest counts. Floor: the products of the
-training at the speed of a plain 1024 x 1024 product of the same precision. One seed and five, in single precision and
-with products in bfloat16.
+of 128), batch (512), loss (MSE) and epochs. The content of an epoch is each product's own: both validate, and Qlib also
+evaluates the training sessions. The shortest of several epochs counts. Floor: the training's products at the speed of a
+plain 1024 x 1024 product in the same precision. One seed and five, in single precision and with products in bfloat16.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ FIRST = date(2024, 1, 1)
 
 @dataclass(frozen=True)
 class Data:
-    """Random values of as many symbols, the same for both; `train` and `validation` sessions have a whole look-back."""
+    """Random values, the same for both products; `train` and `validation` sessions have a whole look-back."""
 
     panel: Panel
     label_TS: np.ndarray
@@ -66,7 +65,7 @@ class Data:
         return self.keys().with_columns(label=pl.Series(self.label_TS.ravel()))
 
     def write(self, path: Path) -> None:
-        """As the peer reads it."""
+        """Write the data in the peer's format."""
         fingerprint = self.panel.fingerprint_TSD.flatten(0, 1).numpy()
         daily = self.panel.daily_TSC.reshape(len(fingerprint), -1).astype(np.float32)
         inputs = pl.DataFrame(np.hstack([fingerprint, daily]), schema=[f"x{i}" for i in range(INPUTS)])
@@ -78,11 +77,11 @@ INPUTS = FINGERPRINT_SIZE + len(SCORER_DAILY)
 
 
 def generated(symbols: int, sessions: int) -> Data:
-    """`sessions` to train on, a quarter of them to validate."""
-    before, held = CONFIG.look_back - 1, sessions // 4
-    shape = (before + sessions + held, symbols)
+    """Generate `sessions` for training and a quarter as many for validation."""
+    before, validation = CONFIG.look_back - 1, sessions // 4
+    shape = (before + sessions + validation, symbols)
     random, days = np.random.default_rng(0), tuple(FIRST + timedelta(days=t) for t in range(shape[0]))
-    of = Panel(
+    panel = Panel(
         days,
         tuple(f"{600000 + s}.SH" for s in range(symbols)),
         "v",
@@ -91,22 +90,22 @@ def generated(symbols: int, sessions: int) -> Data:
         torch.zeros(*shape, len(CONFIG.factors)),
         np.ones(shape, dtype=np.bool_),
     )
-    return Data(of, random.standard_normal(shape), days[before : before + sessions], days[before + sessions :])
+    return Data(panel, random.standard_normal(shape), days[before : before + sessions], days[before + sessions :])
 
 
 @dataclass(frozen=True)
 class Timed(SessionBatches):
-    """Notes when each epoch begins."""
+    """Batches that record the start of every epoch."""
 
-    begun: list[float] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
 
     def train(self, epoch: int) -> Iterator[Batch]:
-        self.begun.append(time.perf_counter())
+        self.starts.append(time.perf_counter())
         return super().train(epoch)
 
 
 def epoch(data: Data, seeds: int, precision: str, epochs: int) -> float:
-    """Seconds of the shortest epoch of the fingerprint stream, but the last, whose end is not noted."""
+    """Return the seconds of the fingerprint stream's shortest epoch but the last, whose end is not recorded."""
 
     def loss(scorer: Scorer, batch: Batch) -> Loss:
         assert batch.label_B is not None
@@ -114,11 +113,11 @@ def epoch(data: Data, seeds: int, precision: str, epochs: int) -> float:
 
     scorer, batches = Scorer(replace(CONFIG, seeds=SEEDS[:seeds]), "fingerprint"), data.batches()
     fit(scorer, loss, batches, FitConfig(epochs=epochs + 1), compute=compute_on("cpu", precision))
-    return min(end - begin for begin, end in pairwise(batches.begun))
+    return min(end - begin for begin, end in pairwise(batches.starts))
 
 
 def floor(data: Data, seeds: int, precision: str) -> float:
-    """Seconds that the products of an epoch would take at the speed of a large one: 3 for training, 1 to validate."""
+    """Return the seconds of an epoch's products at the speed of a large one: 3 per training row, 1 to validate."""
     kind = getattr(torch, precision)
     left, right = (torch.randn(SIDE, SIDE).to(kind) for _ in range(2))
     speed = 2 * SIDE**3 / measure.interleaved({"product": partial(torch.mm, left, right)}, 5)["product"]
@@ -133,12 +132,16 @@ def theirs(data: Data, python: Path, epochs: int) -> float:
         path = Path(folder) / "data.parquet"
         data.write(path)
         sizes = (CONFIG.look_back, CONFIG.hidden, CONFIG.batch, epochs)
-        asked = [path, data.train[-1], data.validation[0], *sizes]
+        arguments = [path, data.train[-1], data.validation[0], *sizes]
         script = Path(__file__).with_name("qlib_gru.py")
-        told = subprocess.run(
-            [python, script, *(str(each) for each in asked)], check=True, capture_output=True, text=True, cwd=folder
+        done = subprocess.run(
+            [python, script, *(str(argument) for argument in arguments)],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=folder,
         )
-    return float(told.stdout.split()[-1])
+    return float(done.stdout.split()[-1])
 
 
 def main() -> None:
@@ -147,20 +150,20 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=20, help="to train on")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--qlib", type=Path, help="an interpreter with pyqlib")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    data = generated(asked.symbols, asked.sessions)
-    peer = theirs(data, asked.qlib, asked.epochs) if asked.qlib else None
+    data = generated(options.symbols, options.sessions)
+    peer = theirs(data, options.qlib, options.epochs) if options.qlib else None
     rows = []
     for precision in ("float32", "bfloat16"):
-        one = epoch(data, 1, precision, asked.epochs)
-        for seeds, spent in ((1, one), (5, epoch(data, 5, precision, asked.epochs))):
+        one = epoch(data, 1, precision, options.epochs)
+        for seeds, spent in ((1, one), (5, epoch(data, 5, precision, options.epochs))):
             rows.append(
                 [precision, seeds, spent, spent / floor(data, seeds, precision), spent / one, peer and peer / spent]
             )
     if peer is not None:
         rows.append(["Qlib, float32", 1, peer, peer / floor(data, 1, "float32"), None, 1.0])
-    size = f"{asked.symbols} symbols x {asked.sessions} sessions, {INPUTS} inputs, look-back {CONFIG.look_back}"
+    size = f"{options.symbols} symbols x {options.sessions} sessions, {INPUTS} inputs, look-back {CONFIG.look_back}"
     heads = ["products", "seeds", "s an epoch", "x floor", "x one seed", "times as fast as Qlib"]
     measure.show(f"scorer training, fingerprint stream, {size}", heads, rows)
 

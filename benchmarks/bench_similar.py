@@ -1,8 +1,8 @@
 """The most similar fingerprints: over a whole history, and over the published session.
 
-The first is exact; its floor is one numpy matrix-vector product over the same memory-mapped matrix. The second goes
-through pgvector's index: its recall, and what filling it takes after a publication; its floor is the exact scan.
-Vectors are mixtures of twelve latents with noise.
+The first search is exact; its floor is one numpy matrix-vector product over the same memory-mapped matrix. The second
+uses pgvector's index: recall, and the time to fill the index after a publication; its floor is the exact scan. Vectors
+are mixtures of twelve latents with noise.
 
     python benchmarks/bench_similar.py [--rows N] [--symbols S] [--large]
 """
@@ -36,14 +36,14 @@ EVENT = datetime(2026, 1, 5, 7, tzinfo=UTC)
 
 
 def vectors(rows: int, seed: int) -> np.ndarray:
-    drawn, mix_LD = np.random.default_rng(seed), np.random.default_rng(0).normal(size=(LATENTS, 128))
-    values_ND: np.ndarray = drawn.normal(size=(rows, LATENTS)) @ mix_LD + 2 * drawn.normal(size=(rows, 128))
+    rng, mix_LD = np.random.default_rng(seed), np.random.default_rng(0).normal(size=(LATENTS, 128))
+    values_ND: np.ndarray = rng.normal(size=(rows, LATENTS)) @ mix_LD + 2 * rng.normal(size=(rows, 128))
     return values_ND.astype(np.float32)
 
 
 # --- exact, over history ------------------------------------------------------------------------------------------
 def write(folder: Path, rows: int, symbols: int) -> None:
-    """The columns of an archive: one session after the other, every symbol in each."""
+    """Write the columns of an archive: one session after the other, with every symbol."""
     with (folder / "vector").open("wb") as matrix, (folder / "length").open("wb") as lengths:
         for number, start in enumerate(range(0, rows, 50_000)):
             part_ND = vectors(min(50_000, rows - start), 1 + number)
@@ -61,7 +61,7 @@ def write(folder: Path, rows: int, symbols: int) -> None:
 
 
 def exact(folder: Path, rows: int, symbols: int) -> dict[str, float]:
-    """Seconds of the floor and of ours."""
+    """Return the seconds of the floor and of ours."""
     columns = {f"{name}_N": np.memmap(folder / name, kind, "r") for name, kind in COLUMNS.items()}
     names = tuple(f"{number:06d}.SZ" for number in range(symbols))
     matrix_ND = np.memmap(folder / "vector", np.float32, "r", shape=(rows, 128))
@@ -84,8 +84,8 @@ def compare_exact(rows: int, symbols: int) -> None:
             command = [sys.executable, __file__, "--folder", folder, "--rows", str(rows), "--symbols", str(symbols)]
             environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-            told = json.loads(done.stdout.splitlines()[-1])
-            table.append([threads, 1e3 * told["floor"], 1e3 * told["ours"], told["ours"] / told["floor"]])
+            spent = json.loads(done.stdout.splitlines()[-1])
+            table.append([threads, 1e3 * spent["floor"], 1e3 * spent["ours"], spent["ours"] / spent["floor"]])
     measure.show(
         f"exact, {rows:,} x 128, k = {K}", ["BLAS threads", "matrix-vector product ms", "search ms", "ratio"], table
     )
@@ -93,15 +93,15 @@ def compare_exact(rows: int, symbols: int) -> None:
 
 # --- over the published session -----------------------------------------------------------------------------------
 def compare_online(symbols: int) -> None:
-    """Night after night in one database; the scan is what a search does while the index is behind."""
+    """Publish several nights in one database; a search falls back to the scan while the index is not up to date."""
     with tempfile.TemporaryDirectory(prefix="bench-similar-") as folder:
         settings = Settings(home=Path(folder), fsync=False, log_level="error")
         stores = open_stores(settings)
         try:
             bring, index = zip(*(one_night(stores, symbols, night) for night in range(NIGHTS)), strict=True)
-            by_index = asked(stores, symbols)
+            by_index = measured_queries(stores, symbols)
             stores.ledger.execute("TRUNCATE online.nearest_fingerprints")
-            scanned = asked(stores, symbols)
+            scanned = measured_queries(stores, symbols)
         finally:
             stores.ledger.close()
             stop_server(settings)
@@ -113,17 +113,17 @@ def compare_online(symbols: int) -> None:
 
 
 def one_night(stores: Stores, symbols: int, night: int) -> tuple[float, float]:
-    """Seconds of the publication, and of the index after it."""
+    """Return the seconds of the publication and of the index after it."""
     frames = {"fingerprints": published(symbols, night)}
-    of = Publication((EVENT + timedelta(days=night)).date(), ("fingerprints",), 1, f"{night}", "v")
+    publication = Publication((EVENT + timedelta(days=night)).date(), ("fingerprints",), 1, f"{night}", "v")
     return (
-        measure.seconds(lambda: publish_online(of, frames, stores), 1),
+        measure.seconds(lambda: publish_online(publication, frames, stores), 1),
         measure.seconds(lambda: index_published(stores), 1),
     )
 
 
-def asked(stores: Stores, symbols: int) -> tuple[float, float]:
-    """Median milliseconds a query, and the share of the true k found."""
+def measured_queries(stores: Stores, symbols: int) -> tuple[float, float]:
+    """Return the median milliseconds of a query and the share of the true k that it finds."""
     stores.ledger.execute("ANALYZE online.fingerprints, online.nearest_fingerprints")
     session, matrix_ND = online_fingerprints(stores), vectors(symbols, 100 + NIGHTS - 1).astype(np.float64)
     unit_ND = matrix_ND / np.linalg.norm(matrix_ND, axis=1, keepdims=True)
@@ -131,8 +131,8 @@ def asked(stores: Stores, symbols: int) -> tuple[float, float]:
     for query_D in vectors(QUERIES, 7):
 
         def ask(query: list[float] = query_D.tolist()) -> set[str]:  # noqa: B008
-            found, _ = published_neighbours(query, session, session.known_at, "", K, stores)
-            return set(found["symbol"].to_list())
+            neighbours, _ = published_neighbours(query, session, session.known_at, "", K, stores)
+            return set(neighbours["symbol"].to_list())
 
         spent.append(measure.seconds(ask, 2))
         true = {f"{row:06d}.SZ" for row in np.argsort(-(unit_ND @ query_D))[:K]}
@@ -159,12 +159,12 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=SYMBOLS)
     parser.add_argument("--large", action="store_true", help=f"{LARGE:,} rows")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.folder is not None:
-        print(json.dumps(exact(given.folder, given.rows, given.symbols)))
+    options = parser.parse_args()
+    if options.folder is not None:
+        print(json.dumps(exact(options.folder, options.rows, options.symbols)))
         return
-    compare_exact(LARGE if given.large else given.rows, given.symbols)
-    compare_online(given.symbols)
+    compare_exact(LARGE if options.large else options.rows, options.symbols)
+    compare_online(options.symbols)
 
 
 if __name__ == "__main__":

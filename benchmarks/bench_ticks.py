@@ -1,11 +1,10 @@
-"""Ingest of Level-2 ticks: peak memory as a day grows, and time against reading the same files and nothing more.
+"""Ingest of Level-2 ticks: peak memory as a day grows, and time against only reading the same files.
 
 Run `python benchmarks/bench_ticks.py [--rows 2000000 8000000] [--symbols 500] [--keep FOLDER]`; a whole day of both
-exchanges is `--rows 400000000 --symbols 5300` (25 GB of disk, an hour). Records are generated in the order in which
-they happen, all symbols mixed, without a matching engine: Shanghai as one merged stream, Shenzhen as trades and
-orders, numbered without gaps, with the totals of their trades. Floor: every wanted column of every file decoded.
-Ours: the whole ingest, each size in a process of its own: typed, checked, laid down by symbol, flows, reconciled,
-published into a lake.
+exchanges is `--rows 400000000 --symbols 5300` (25 GB of disk, an hour). Records are generated in order of time, all
+symbols mixed, without a matching engine: Shanghai as one merged stream, Shenzhen as trades and orders, numbered without
+gaps, with the totals of their trades. Floor: decode every needed column of every file. Ours: the whole ingest, every
+size in its own process: types, checks, storage by symbol, flows, reconciliation, publication into a lake.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ SHARES = {"trade": 0.35, "add": 0.45, "cancel": 0.20}
 
 # --- a day of ticks -----------------------------------------------------------------------------------------------
 def generate(folder: Path, rows: int, symbols: int) -> None:
-    """`rows` records of a session: half merged Shanghai, half Shenzhen, and the totals."""
+    """Write `rows` records of a session: half Shanghai's merged stream, half Shenzhen, and the totals."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for exchange, first in (("SH", 600_000), ("SZ", 1)):
@@ -52,8 +51,8 @@ def generate(folder: Path, rows: int, symbols: int) -> None:
                 writers[stream].write_table(table)
             traded, who = chunk["kind"] == 0, chunk["symbol"]
             money = np.rint(chunk["price"] * 100) * chunk["volume"]
-            for row, value in zip(sums, (chunk["volume"], money, np.ones_like(money)), strict=True):
-                row += np.bincount(who, np.where(traded, value, 0), len(names))
+            for number, value in enumerate((chunk["volume"], money, np.ones_like(money))):
+                sums[number] += np.bincount(who, np.where(traded, value, 0), len(names))
         for writer in writers.values():
             writer.close()
         counted = {"symbol": names, "session": [SESSION] * len(names), "volume": sums[0].astype(np.int64)}
@@ -62,7 +61,7 @@ def generate(folder: Path, rows: int, symbols: int) -> None:
 
 
 def chunks(rng: np.random.Generator, rows: int, names: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
-    """Columns of `CHUNK` records after the other; busy symbols have a hundred times the records of quiet ones."""
+    """Yield the columns of `CHUNK` records at a time; busy symbols have a hundred times the records of quiet ones."""
     weight = np.exp(rng.normal(0, 1, len(names)))
     price = np.round(np.exp(rng.normal(2.5, 0.8, len(names))) + 1, 2)
     channel = rng.integers(1, CHANNELS + 1, len(names))
@@ -71,10 +70,10 @@ def chunks(rng: np.random.Generator, rows: int, names: np.ndarray) -> Iterator[d
         count = min(CHUNK, rows - start)
         who = rng.choice(len(names), count, p=weight / weight.sum())
         where, seq = channel[who], np.empty(count, np.int64)
-        for each in range(1, CHANNELS + 1):
-            mine = np.flatnonzero(where == each)
-            seq[mine] = last[each] + 1 + np.arange(len(mine))
-            last[each] += len(mine)
+        for number in range(1, CHANNELS + 1):
+            mine = np.flatnonzero(where == number)
+            seq[mine] = last[number] + 1 + np.arange(len(mine))
+            last[number] += len(mine)
         share = (start + np.arange(count)) / rows
         span = OPEN + share * (CLOSE - OPEN - 1.5 * 3600)
         seconds = np.where(span >= 11.5 * 3600, span + 1.5 * 3600, span)
@@ -92,44 +91,47 @@ def chunks(rng: np.random.Generator, rows: int, names: np.ndarray) -> Iterator[d
         }
 
 
-def as_delivered(exchange: str, names: np.ndarray, of: dict[str, np.ndarray]) -> dict[str, pa.Table]:
-    """One chunk in the exchange's own streams."""
+def as_delivered(exchange: str, names: np.ndarray, columns: dict[str, np.ndarray]) -> dict[str, pa.Table]:
+    """Return one chunk in the exchange's own streams."""
     midnight = np.datetime64(SESSION, "ms")
-    stamp = midnight + (of["seconds"] * 1000).astype("timedelta64[ms]")
-    number = np.where(of["kind"] == 1, of["seq"], of["older"])
+    stamp = midnight + (columns["seconds"] * 1000).astype("timedelta64[ms]")
+    number = np.where(columns["kind"] == 1, columns["seq"], columns["older"])
     common = {
-        "symbol": pa.DictionaryArray.from_arrays(of["symbol"].astype(np.int32), names),
+        "symbol": pa.DictionaryArray.from_arrays(columns["symbol"].astype(np.int32), names),
         "time": stamp,
-        "price": of["price"],
-        "volume": of["volume"],
-        "seq": of["seq"],
-        "channel": of["channel"],
+        "price": columns["price"],
+        "volume": columns["volume"],
+        "seq": columns["seq"],
+        "channel": columns["channel"],
     }
-    buy, sell = np.where(of["buys"], of["seq"], of["older"]), np.where(of["buys"], of["older"], of["seq"])
-    alone_buy, alone_sell = np.where(of["buys"], number, 0), np.where(of["buys"], 0, number)
-    traded, added = of["kind"] == 0, of["kind"] == 1
+    buy, sell = (
+        np.where(columns["buys"], columns["seq"], columns["older"]),
+        np.where(columns["buys"], columns["older"], columns["seq"]),
+    )
+    alone_buy, alone_sell = np.where(columns["buys"], number, 0), np.where(columns["buys"], 0, number)
+    traded, added = columns["kind"] == 0, columns["kind"] == 1
     if exchange == "SH":
-        kind = np.array(["T", "A", "D"])[of["kind"]]
+        kind = np.array(["T", "A", "D"])[columns["kind"]]
         numbers = {"buy_order": np.where(traded, buy, alone_buy), "sell_order": np.where(traded, sell, alone_sell)}
-        side = np.where(of["buys"], "B", "S")
+        side = np.where(columns["buys"], "B", "S")
         return {"ticks": pa.table({**common, "record_type": kind, "side": side, **numbers})}
     trades = pa.table(
         {
             **common,
-            "price": np.where(traded, of["price"], 0.0),
+            "price": np.where(traded, columns["price"], 0.0),
             "exec_type": np.where(traded, "F", "4"),
             "buy_order": np.where(traded, buy, alone_buy),
             "sell_order": np.where(traded, sell, alone_sell),
         }
     ).filter(pa.array(~added))
-    kind, side = np.where(of["older"] % 10 == 0, "1", "2"), np.where(of["buys"], "1", "2")
-    orders = pa.table({**common, "order_type": kind, "side": side, "order_no": of["seq"]}).filter(pa.array(added))
+    kind, side = np.where(columns["older"] % 10 == 0, "1", "2"), np.where(columns["buys"], "1", "2")
+    orders = pa.table({**common, "order_type": kind, "side": side, "order_no": columns["seq"]}).filter(pa.array(added))
     return {"trades": trades, "orders": orders}
 
 
-# --- what is measured -----------------------------------------------------------------------------------------------
+# --- measurements -----------------------------------------------------------------------------------------------
 def take(folder: Path) -> dict[str, object]:
-    """One ingest into a home of its own, in this process: seconds, peak and megabytes before."""
+    """Ingest into a new home in this process; returns seconds, peak and megabytes before."""
     with tempfile.TemporaryDirectory(prefix="bench-ticks-home-") as home:
         settings = Settings(home=Path(home), market="cn", preset="demo")
         try:
@@ -137,20 +139,20 @@ def take(folder: Path) -> dict[str, object]:
             before = measure.resident("VmRSS")
             start = time.perf_counter()
             now = datetime(2024, 6, 1, tzinfo=UTC)
-            report = ingest([folder], Arrival(now, now), stores, lambda done, total, what: None)
+            report = ingest([folder], Arrival(now, now), stores, lambda *_: None)
             spent = time.perf_counter() - start
             stores.ledger.close()
         finally:
             stop_server(settings)
-    told = report.to_dict()
-    good = told["ticks"]["reconciled"] == {"equal": told["symbols"]} and not told["quarantined"]
+    summary = report.to_dict()
+    good = summary["ticks"]["reconciled"] == {"equal": summary["symbols"]} and not summary["quarantined"]
     if not good:
-        raise RuntimeError(json.dumps(told, default=str))
-    return {"seconds": spent, "peak": measure.resident(), "before": before, "bars": told["rows_out"]}
+        raise RuntimeError(json.dumps(summary, default=str))
+    return {"seconds": spent, "peak": measure.resident(), "before": before, "bars": summary["rows_out"]}
 
 
 def floor(folder: Path) -> dict[str, object]:
-    """Every batch of every file decoded and thrown away."""
+    """Decode every batch of every file and discard it."""
     start = time.perf_counter()
     rows = sum(batch.height for path in find([folder])[0] for batch in batches(open_file(path)))
     return {"seconds": time.perf_counter() - start, "peak": measure.resident(), "rows": rows}
@@ -160,17 +162,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[2_000_000, 8_000_000])
     parser.add_argument("--symbols", type=int, default=500)
-    parser.add_argument("--keep", type=Path, help="where generated ticks stay")
+    parser.add_argument("--keep", type=Path, help="folder of the generated ticks")
     parser.add_argument("--only", choices=("take", "floor"), help="inner: one measurement of --keep")
-    asked = parser.parse_args()
-    if asked.only:
-        print(json.dumps({"take": take, "floor": floor}[asked.only](asked.keep)))
+    options = parser.parse_args()
+    if options.only:
+        print(json.dumps({"take": take, "floor": floor}[options.only](options.keep)))
         return
     table = []
-    for rows in asked.rows:
-        with tempfile.TemporaryDirectory(prefix="bench-ticks-", dir=asked.keep) as scratch:
+    for rows in options.rows:
+        with tempfile.TemporaryDirectory(prefix="bench-ticks-", dir=options.keep) as scratch:
             folder = Path(scratch) / "day"
-            generate(folder, rows, asked.symbols)
+            generate(folder, rows, options.symbols)
             base, ours = (measure.in_process(__file__, "--only", name, "--keep", folder) for name in ("floor", "take"))
             size = sum(file.stat().st_size for file in folder.iterdir()) / measure.MEGABYTE
             ratio = ours["seconds"] / base["seconds"]
@@ -179,7 +181,7 @@ def main() -> None:
                 [f"{rows:,}", size, base["seconds"], ours["seconds"], ratio, rate, ours["before"], ours["peak"]]
             )
     heads = ["records", "files MB", "decode s (floor)", "ingest s", "x floor", "M records/s", "MB before", "peak MB"]
-    measure.show(f"ticks of one session, {asked.symbols} symbols", heads, table)
+    measure.show(f"ticks of one session, {options.symbols} symbols", heads, table)
 
 
 if __name__ == "__main__":

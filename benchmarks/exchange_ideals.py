@@ -1,8 +1,8 @@
-"""What the best single-session readings of the styles are worth, beside naive ones.
+"""Correlations of the best single-session estimates of the styles, beside naive ones.
 
 Run `PYTHONPATH=. python benchmarks/exchange_ideals.py [symbols] [sessions]`. Correlation with the planted style over
-every symbol-session of an exchange of its own, and over either half of the sessions. The ideal knows the exchange's
-formula and not its draws (`fpm.exchange.ideals`): a probe on fingerprints is judged by its part of it.
+all symbol-sessions of a separate exchange, and over each half of the sessions. The ideal uses the exchange's formula
+and not its random draws (`fpm.exchange.ideals`); a probe on fingerprints is measured as a share of it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,27 @@ SEED = 31
 
 
 def main(symbols: int, sessions: int) -> None:
-    read, plain, planted = [], [], []
+    estimates, plain, planted = [], [], []
     for tables in simulate(ExchangeConfig(symbols=symbols, sessions=sessions, spoiled_every=0, seed=SEED)):
-        read.append(ideals(tables.minute_bars).select(list(STYLES)).to_numpy())
+        estimates.append(ideals(tables.minute_bars).select(list(STYLES)).to_numpy())
         plain.append(naive(tables.minute_bars))
         planted.append(tables.styles.sort("symbol").select(pl.col(list(STYLES))).to_numpy())
     sys.stdout.write(f"{'style':24} {'ideal':>7} {'halves':>15} {'naive':>7}\n")
-    half = len(read) // 2
+    half = len(estimates) // 2
     for k, name in enumerate(STYLES):
-        ideal, naively = (correlation(part, planted, k) for part in (read, plain))
-        first, second = correlation(read[:half], planted[:half], k), correlation(read[half:], planted[half:], k)
+        ideal, naively = (correlation(part, planted, k) for part in (estimates, plain))
+        first, second = (
+            correlation(estimates[:half], planted[:half], k),
+            correlation(estimates[half:], planted[half:], k),
+        )
         sys.stdout.write(f"{name:24} {ideal:7.3f} {first:7.3f} {second:7.3f} {naively:7.3f}\n")
 
 
-def correlation(read: list[np.ndarray], planted: list[np.ndarray], k: int) -> float:
-    """Of style k, over all symbol-sessions."""
-    return float(np.corrcoef(np.vstack(read)[:, k], np.vstack(planted)[:, k])[0, 1])
+def correlation(estimates: list[np.ndarray], planted: list[np.ndarray], k: int) -> float:
+    """Return the correlation of style k over all symbol-sessions."""
+    return float(np.corrcoef(np.vstack(estimates)[:, k], np.vstack(planted)[:, k])[0, 1])
 
 
 if __name__ == "__main__":
-    given = [int(word) for word in sys.argv[1:3]]
-    main(*(given or [300, 60]))
+    numbers = [int(word) for word in sys.argv[1:3]]
+    main(*(numbers or [300, 60]))

@@ -1,5 +1,6 @@
-"""A synthetic exchange in memory, without a store: minute features as the producers compute them, and all that only
-the simulator knows of the same symbol-sessions.
+"""A synthetic exchange in memory, without a store.
+
+Minute features as the producers compute them, and the simulator's own values for the same symbol-sessions.
 
 Shapes: N symbol-sessions in order of time, K styles, S symbols of one session, T minutes, F features.
 """
@@ -34,8 +35,9 @@ TEST_SHARE = 0.25
 
 @dataclass(frozen=True)
 class ExchangeRows:
-    """Symbol-sessions with what was planted in them and the best readings of it, (N, K) each; daily bars with their
-    session; the oracle's scores (session, symbol, intraday, daily, combined).
+    """Symbol-sessions with their planted styles and the best estimates of them, (N, K) each.
+
+    `daily`: daily bars with their session. `oracle`: session, symbol, intraday, daily, combined.
     """
 
     rows: SymbolSessions
@@ -51,17 +53,17 @@ class ExchangeRows:
 
     @property
     def first_test(self) -> date:
-        """The first session that nothing is fitted on."""
+        """The first session of the test, on which nothing is fitted."""
         return self.days[int((1 - self.test_share) * len(self.days))]
 
     @cached_property
-    def unseen_N(self) -> np.ndarray:
+    def unseen_N(self) -> np.ndarray:  # noqa: N802  shape in the name
         return np.array([session >= self.first_test for session in self.rows.sessions])
 
 
 @dataclass(frozen=True)
 class SessionRows:
-    """What one process makes of one session; the raw features lie in a file."""
+    """One session's results in a worker process; the raw features are in a file."""
 
     tables: SessionTables
     raw: Path
@@ -71,32 +73,32 @@ class SessionRows:
 
 
 def exchange_rows(config: ExchangeConfig, preset: str, workers: int = 1) -> ExchangeRows:
-    """An exchange's symbol-sessions; sessions are worked on by so many processes, with the same outcome."""
+    """Return an exchange's symbol-sessions; the number of worker processes does not change the result."""
     profile = Profile(PROFILE, VIEW, minute_features.PRESETS[preset])
     with TemporaryDirectory() as folder, get_context("spawn").Pool(workers) as pool:
         jobs = ((tables, profile, Path(folder)) for tables in simulate(config))
-        made = list(pool.imap(_session, jobs))
-        blocks = pool.starmap(_standard, _scaled(made, profile))
+        results = list(pool.imap(_session, jobs))
+        blocks = pool.starmap(_standard, _scaled(results, profile))
     here = [np.isfinite(x_STF).any(axis=(1, 2)) for x_STF in blocks]
     names = [
-        [symbol for symbol, kept in zip(each.symbols, here_S, strict=True) if kept]
-        for each, here_S in zip(made, here, strict=True)
+        [symbol for symbol, present in zip(result.symbols, present_S, strict=True) if present]
+        for result, present_S in zip(results, here, strict=True)
     ]
-    sessions = [each.tables.session for each, own in zip(made, names, strict=True) for _ in own]
+    sessions = [result.tables.session for result, own in zip(results, names, strict=True) for _ in own]
     x_NTF = np.concatenate([x_STF[here_S] for x_STF, here_S in zip(blocks, here, strict=True)])
     return ExchangeRows(
         SymbolSessions(x_NTF, tuple(symbol for own in names for symbol in own), tuple(sessions)),
-        np.concatenate([_in_order(each.tables.styles, own) for each, own in zip(made, names, strict=True)]),
-        np.concatenate([_in_order(each.ideal, own) for each, own in zip(made, names, strict=True)]),
-        pl.concat(each.tables.daily_bars for each in made),
-        pl.concat(each.tables.oracle for each in made),
+        np.concatenate([_in_order(result.tables.styles, own) for result, own in zip(results, names, strict=True)]),
+        np.concatenate([_in_order(result.ideal, own) for result, own in zip(results, names, strict=True)]),
+        pl.concat(result.tables.daily_bars for result in results),
+        pl.concat(result.tables.oracle for result in results),
     )
 
 
-def _session(of: tuple[SessionTables, Profile, Path]) -> SessionRows:
-    tables, profile, folder = of
-    place = market("cn")
-    dense = grid(_slots(tables.minute_bars, place), place, VIEW)
+def _session(job: tuple[SessionTables, Profile, Path]) -> SessionRows:
+    tables, profile, folder = job
+    cn = market("cn")
+    dense = grid(_slots(tables.minute_bars, cn), cn, VIEW)
     raw_STF = raw_features(dense, tables.daily_bars, np.full(dense.traded_ST.shape, np.nan), profile)
     totals = session_totals(raw_STF, dense, tables.daily_bars, profile).with_columns(session=pl.lit(tables.session))
     raw = folder / f"{tables.session}.npy"
@@ -104,27 +106,24 @@ def _session(of: tuple[SessionTables, Profile, Path]) -> SessionRows:
     return SessionRows(tables, raw, list(dense.symbols), totals, ideals(tables.minute_bars))
 
 
-def _scaled(made: list[SessionRows], profile: Profile) -> Iterator[tuple[Path, np.ndarray, Profile]]:
-    for place, each in enumerate(made):
-        before = [earlier.totals for earlier in made[max(0, place - profile.constants.window) : place]]
-        adjust_S = by_symbol(each.tables.daily_bars, each.symbols, "adj_factor")
-        yield (
-            each.raw,
-            scales(pl.concat(before) if before else pl.DataFrame(), each.symbols, adjust_S, profile),
-            profile,
-        )
+def _scaled(results: list[SessionRows], profile: Profile) -> Iterator[tuple[Path, np.ndarray, Profile]]:
+    for number, result in enumerate(results):
+        before = [earlier.totals for earlier in results[max(0, number - profile.constants.window) : number]]
+        adjust_S = by_symbol(result.tables.daily_bars, result.symbols, "adj_factor")
+        totals = pl.concat(before) if before else pl.DataFrame()
+        yield result.raw, scales(totals, result.symbols, adjust_S, profile), profile
 
 
 def _standard(raw: Path, scales_SF: np.ndarray, profile: Profile) -> np.ndarray:
     return standardise(np.load(raw), scales_SF, profile).astype(np.float16)
 
 
-def _slots(bars: pl.DataFrame, place: Market) -> pl.DataFrame:
-    slot = {minute: number for number, minute in enumerate(place.slots)}
+def _slots(bars: pl.DataFrame, market: Market) -> pl.DataFrame:
+    slot = {minute: number for number, minute in enumerate(market.slots)}
     minute = pl.col("minute").dt.hour().cast(pl.Int32) * 60 + pl.col("minute").dt.minute()
     return bars.with_columns(slot=minute.replace_strict(slot, default=None)).drop("minute", "session", strict=False)
 
 
 def _in_order(styles: pl.DataFrame, names: list[str]) -> np.ndarray:
-    asked = pl.DataFrame({"symbol": names}, schema={"symbol": pl.String})
-    return asked.join(styles, on="symbol", how="left", maintain_order="left").select(list(STYLES)).to_numpy()
+    order = pl.DataFrame({"symbol": names}, schema={"symbol": pl.String})
+    return order.join(styles, on="symbol", how="left", maintain_order="left").select(list(STYLES)).to_numpy()

@@ -1,6 +1,6 @@
-"""Ways of making one vector of a symbol's session: our encoder, itself untrained, and its peers on the same inputs.
+"""Ways to turn a symbol's session into one vector: our encoder, the untrained encoder, and peers on the same inputs.
 
-Every way sees the sessions before the test and returns the vectors of all, z_ND.
+Every way uses the sessions before the test and returns the vectors of all sessions, z_ND.
 """
 
 from __future__ import annotations
@@ -31,69 +31,76 @@ ALL_IN_MEMORY = 10**12
 
 @dataclass(frozen=True)
 class Way:
-    """How vectors are made: the network's shape, its training, where it is computed."""
+    """Settings of a way: the network's shape, its training, its device."""
 
     shape: EncoderConfig
     config: PretrainingConfig
     compute: Compute
 
 
-def trained(of: ExchangeRows, way: Way) -> np.ndarray:
-    """Our encoder after its pre-training."""
-    chosen = training_split(of, way.config)
-    history = survey(of.rows.rows_of, samples(chosen, way.config), ALL_IN_MEMORY, lambda done, total, what: None)
-    learnt = pretrain(history, chosen, Recipe(PROFILE, way.shape, way.config), Watch(), way.compute)
-    return embedded(learnt.encoder, of, way)
+def trained(exchange: ExchangeRows, way: Way) -> np.ndarray:
+    """Return the vectors of our encoder after pre-training."""
+    parts = training_split(exchange, way.config)
+    history = survey(exchange.rows.rows_of, samples(parts, way.config), ALL_IN_MEMORY, lambda *_: None)
+    training = pretrain(history, parts, Recipe(PROFILE, way.shape, way.config), Watch(), way.compute)
+    return embedded(training.encoder, exchange, way)
 
 
-def untrained(of: ExchangeRows, way: Way) -> np.ndarray:
-    """Our encoder as its training begins."""
-    return embedded(fresh(of, way).encoder, of, way)
+def untrained(exchange: ExchangeRows, way: Way) -> np.ndarray:
+    """Return the vectors of our encoder before training."""
+    return embedded(fresh(exchange, way).encoder, exchange, way)
 
 
-def principal(of: ExchangeRows, way: Way) -> np.ndarray:
-    """Components of the 32 x T matrix of the sessions that were seen: log flows, standard columns, what is unavailable
-    at its mean.
+def principal(exchange: ExchangeRows, way: Way) -> np.ndarray:
+    """Return principal components of the 32 x T matrix, fitted on the training sessions.
+
+    Flows are logarithms, columns standardised, unavailable values at their mean.
     """
-    tokens, device = fresh(of, way).encoder.tokens.to(way.compute.torch_device), way.compute.torch_device
+    tokens, device = fresh(exchange, way).encoder.tokens.to(way.compute.torch_device), way.compute.torch_device
     blocks = [
         torch.nan_to_num(tokens.standardise(to_tensor(np.array(block), device))).flatten(1).half().cpu()
-        for block in np.array_split(of.rows.features, max(1, len(of.rows) // 512))
+        for block in np.array_split(exchange.rows.features, max(1, len(exchange.rows) // 512))
     ]
     flat_ND = torch.cat(blocks)
-    seen = flat_ND[torch.from_numpy(~of.unseen_N)][:: max(1, int((~of.unseen_N).sum()) // 16_384)].float().to(device)
-    mean_D = seen.mean(dim=0)
-    _, _, axes = torch.svd_lowrank(seen - mean_D, q=COMPONENTS + 32, niter=4)
+    train_rows = (
+        flat_ND[torch.from_numpy(~exchange.unseen_N)][:: max(1, int((~exchange.unseen_N).sum()) // 16_384)]
+        .float()
+        .to(device)
+    )
+    mean_D = train_rows.mean(dim=0)
+    _, _, axes = torch.svd_lowrank(train_rows - mean_D, q=COMPONENTS + 32, niter=4)
     return np.concatenate(
         [((block.float().to(device) - mean_D) @ axes[:, :COMPONENTS]).cpu().numpy() for block in flat_ND.split(4096)]
     )
 
 
-def statistics(of: ExchangeRows, way: Way) -> np.ndarray:
-    """Hand-made statistics of the session, standard columns; what is unavailable at its mean; the rest is 0."""
+def statistics(exchange: ExchangeRows, _way: Way) -> np.ndarray:
+    """Return hand-made statistics of the session: standardised, unavailable values at their mean, padded with 0."""
     parts = [
         np.column_stack(list(intraday_statistics(block, FEATURES[PROFILE]).values()))
-        for block in np.array_split(of.rows.features, max(1, len(of.rows) // 2048))
+        for block in np.array_split(exchange.rows.features, max(1, len(exchange.rows) // 2048))
     ]
     value_ND = np.concatenate(parts)
-    seen_ND = value_ND[~of.unseen_N]
-    standard_ND = np.nan_to_num((value_ND - np.nanmean(seen_ND, axis=0)) / (np.nanstd(seen_ND, axis=0) + 1e-9))
+    train_ND = value_ND[~exchange.unseen_N]
+    standard_ND = np.nan_to_num((value_ND - np.nanmean(train_ND, axis=0)) / (np.nanstd(train_ND, axis=0) + 1e-9))
     whole_ND = np.zeros((len(standard_ND), FINGERPRINT_SIZE), np.float32)
     whole_ND[:, : standard_ND.shape[1]] = standard_ND
     return whole_ND
 
 
-def contrastive(of: ExchangeRows, way: Way) -> np.ndarray:
-    """The same network, trained to find the other veiled view of a session among those of the batch (InfoNCE, as in
-    TS2Vec, arXiv 2106.10466, at the level of instances).
+def contrastive(exchange: ExchangeRows, way: Way) -> np.ndarray:
+    """Return the vectors of the same network after contrastive training.
+
+    It learns to identify the other veiled view of a session within the batch (InfoNCE, as in TS2Vec, arXiv 2106.10466,
+    at the level of instances).
     """
     with deterministic(way.config.fit.seed):
-        model = Contrast(fresh(of, way).encoder, way.config).to(way.compute.torch_device)
-    names = set(training_split(of, way.config).train)
-    rows_N = np.flatnonzero([session in names for session in of.rows.sessions])
-    batches = Shuffled(of.rows.features, rows_N, way.config.batch, way.compute.torch_device)
+        model = Contrast(fresh(exchange, way).encoder, way.config).to(way.compute.torch_device)
+    names = set(training_split(exchange, way.config).train)
+    rows_N = np.flatnonzero([session in names for session in exchange.rows.sessions])
+    batches = Shuffled(exchange.rows.features, rows_N, way.config.batch, way.compute.torch_device)
     fit(model, lambda model, x: model(x), batches, way.config.fit, None, way.compute)
-    return embedded(model.encoder.eval(), of, way)
+    return embedded(model.encoder.eval(), exchange, way)
 
 
 WAYS: dict[str, Callable[[ExchangeRows, Way], np.ndarray]] = {
@@ -132,7 +139,7 @@ class Contrast(nn.Module):
 
 @dataclass(frozen=True)
 class Shuffled:
-    """Batches of the rows in a new order each epoch; nothing is held out."""
+    """Batches of the rows in a new order every epoch, without validation."""
 
     x_NTF: np.ndarray
     rows_N: np.ndarray
@@ -153,20 +160,22 @@ class Shuffled:
         return iter(())
 
 
-def training_split(of: ExchangeRows, config: PretrainingConfig) -> Split:
-    return split([day for day in of.days if day < of.first_test], config.validation_sessions, config.purge)
+def training_split(exchange: ExchangeRows, config: PretrainingConfig) -> Split:
+    return split([day for day in exchange.days if day < exchange.first_test], config.validation_sessions, config.purge)
 
 
-def fresh(of: ExchangeRows, way: Way) -> Pretraining:
-    """The network before its training; its scales are those of sessions that were seen."""
-    seen = np.flatnonzero(~of.unseen_N)
+def fresh(exchange: ExchangeRows, way: Way) -> Pretraining:
+    """Return the network before training, with scales from the training sessions."""
+    train_rows = np.flatnonzero(~exchange.unseen_N)
     with deterministic(way.config.fit.seed):
         model = Pretraining(Encoder(way.shape, PROFILE), way.config)
-        model.calibrate(of.rows.features[seen[:: max(1, len(seen) // way.config.calibrated)]])
+        model.calibrate(exchange.rows.features[train_rows[:: max(1, len(train_rows) // way.config.calibrated)]])
     return model
 
 
-def embedded(encoder: Encoder, of: ExchangeRows, way: Way) -> np.ndarray:
+def embedded(encoder: Encoder, exchange: ExchangeRows, way: Way) -> np.ndarray:
     encoder = encoder.to(way.compute.torch_device)
     with deterministic(0):
-        return np.concatenate([embed(encoder, block) for block in np.array_split(of.rows.features, len(of.days))])
+        return np.concatenate(
+            [embed(encoder, block) for block in np.array_split(exchange.rows.features, len(exchange.days))]
+        )

@@ -1,4 +1,4 @@
-"""Wall time and memory of one call, a program run in a process of its own, and one table on the screen."""
+"""Wall time and memory of one call, a program in its own process, and a table on the screen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def seconds(call: Callable[[], Any], repeats: int = 3) -> float:
-    """The shortest of some runs: other work on the machine only ever adds."""
+    """Return the shortest of several runs, because other work on the machine only adds time."""
     spent = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -25,9 +25,9 @@ def seconds(call: Callable[[], Any], repeats: int = 3) -> float:
 
 
 def interleaved(calls: dict[str, Callable[[], Any]], repeats: int = 3, inner: int = 1) -> dict[str, float]:
-    """The shortest run of each call, in turns of `inner` runs, so that a busy moment of the machine hits all of them.
+    """Return the shortest run of each call, in turns of `inner` runs, so that a busy moment affects all calls.
 
-    Feast keeps the last store's request in a cache of the process: its stores need several runs a turn.
+    Feast caches the last store's request in the process, so its stores need several runs per turn.
     """
     best = dict.fromkeys(calls, float("inf"))
     for _ in range(repeats):
@@ -36,18 +36,18 @@ def interleaved(calls: dict[str, Callable[[], Any]], repeats: int = 3, inner: in
 
 
 def reset_peak() -> None:
-    """Begin a new peak of this process's resident memory (proc(5), clear_refs)."""
+    """Reset the peak of this process's resident memory (proc(5), clear_refs)."""
     CLEAR.write_text("5")
 
 
 def resident(field: str = "VmHWM") -> float:
-    """Megabytes of this process's memory: `VmHWM` its peak, `VmRSS` now."""
-    line = next(each for each in STATUS.read_text().splitlines() if each.startswith(field))
+    """Return the megabytes of this process's memory: `VmHWM` for the peak, `VmRSS` for now."""
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024 / MEGABYTE
 
 
 def in_process(program: str, *arguments: object, python: str = sys.executable) -> dict[str, Any]:
-    """What a program of its own process printed as its last line, a JSON document."""
+    """Run a program in its own process and return the JSON document of its last output line."""
     command = [python, program, *map(str, arguments)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -55,7 +55,7 @@ def in_process(program: str, *arguments: object, python: str = sys.executable) -
 
 
 def show(title: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """One aligned table; numbers as given, floats with three figures."""
+    """Print one aligned table, floats with three significant figures."""
     cells = [[_text(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     print(f"\n{title}")

@@ -1,6 +1,6 @@
-"""Qlib's GRU on the data that `bench_scorer.py` wrote: seconds an epoch, on standard output.
+"""Qlib's GRU on the data of `bench_scorer.py`: prints the seconds of an epoch.
 
-Runs in an environment of its own (`pip install pyqlib==0.9.7`), started by `bench_scorer.py --qlib`:
+Runs in its own environment (`pip install pyqlib==0.9.7`), started by `bench_scorer.py --qlib`:
     python benchmarks/qlib_gru.py DATA.parquet TRAIN_END VALID_BEGIN LOOK_BACK HIDDEN BATCH EPOCHS
 """
 
@@ -21,15 +21,15 @@ from qlib.data.dataset.loader import StaticDataLoader
 
 
 class Timed(GRU):
-    """Notes when each epoch begins."""
+    """A GRU that records the start of every epoch."""
 
     def train_epoch(self, data_loader: object) -> None:
-        self.begun = [*getattr(self, "begun", []), time.perf_counter()]
+        self.starts = [*getattr(self, "starts", []), time.perf_counter()]
         super().train_epoch(data_loader)
 
 
 def seconds(dataset: TSDatasetH, width: int, hidden: int, batch: int, epochs: int) -> float:
-    """Of the shortest epoch but the last, whose end is not noted."""
+    """Return the seconds of the shortest epoch but the last, whose end is not recorded."""
     model = Timed(
         d_feat=width,
         hidden_size=hidden,
@@ -44,7 +44,7 @@ def seconds(dataset: TSDatasetH, width: int, hidden: int, batch: int, epochs: in
         seed=42,
     )
     model.fit(dataset)
-    return min(end - begin for begin, end in pairwise(model.begun))
+    return min(end - begin for begin, end in pairwise(model.starts))
 
 
 def main(path: str, train_end: str, valid_begin: str, look_back: int, hidden: int, batch: int, epochs: int) -> None:

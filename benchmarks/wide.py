@@ -1,7 +1,7 @@
 """A table as wide as a real factor library, and sessions of it: the data of the store's benchmarks.
 
-`wide` has 158 float32 columns a symbol; beside it stands the package's own `fingerprints`. It is declared in this
-process only: nothing of it is part of the package.
+`wide` has 158 float32 columns per symbol; the package's own `fingerprints` is the other table. Only this process
+declares `wide`; it is not part of the package.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FIRST = date(2016, 1, 4)  # ten years of sessions fit before the calendar ends
 
 
 def days(count: int) -> list[date]:
-    """So many sessions of the Chinese market from 2016 on."""
+    """Return `count` sessions of the Chinese market from 2016 on."""
     return sessions.next_sessions(MARKET, FIRST, count)
 
 
@@ -38,25 +38,25 @@ def symbols(count: int) -> list[str]:
 
 
 def clocks(day: date) -> dict[str, datetime]:
-    """The close, and the cut-off at which the row could be known."""
+    """Return the close, and the cut-off at which a row could first be known."""
     return {"event_timestamp": sessions.close(MARKET, day), "created_timestamp": sessions.cut_off(MARKET, day)}
 
 
 def wide(rng: np.random.Generator, day: date, names: list[str]) -> pl.DataFrame:
-    """One session of `wide`."""
+    """Return one session of `wide`."""
     values_FN = rng.standard_normal((WIDTH, len(names)), dtype=np.float32)
     return _with_clocks(pl.DataFrame({"symbol": names} | dict(zip(COLUMNS, values_FN, strict=True))), day)
 
 
 def fingerprints(rng: np.random.Generator, day: date, names: list[str]) -> pl.DataFrame:
-    """One session of `fingerprints`."""
+    """Return one session of `fingerprints`."""
     values_ND = rng.standard_normal((len(names), FINGERPRINT_SIZE), dtype=np.float32)
     vectors = pl.Series("fingerprint", values_ND, dtype=pl.Array(pl.Float32, FINGERPRINT_SIZE))
     return _with_clocks(pl.DataFrame({"symbol": names, "vintage": VINTAGE, "fingerprint": vectors}), day)
 
 
 def fill(lake: Lake, count: int, names: list[str], with_fingerprints: bool, seed: int = 0) -> None:
-    """Put so many sessions into the lake, in the lake's own form."""
+    """Put `count` sessions into the lake, in the lake's own format."""
     rng = np.random.default_rng(seed)
     for day in days(count):
         for table, frame, vintage in _partitions(rng, day, names, with_fingerprints):
@@ -79,14 +79,15 @@ def _with_clocks(frame: pl.DataFrame, day: date) -> pl.DataFrame:
 
 
 def entities(day: date, names: list[str], with_vintage: bool) -> pl.DataFrame:
-    """One session's entity rows: the close, as known at the cut-off."""
+    """Return one session's entity rows: the close, as known at the cut-off."""
     keys = {"symbol": names} | ({"vintage": VINTAGE} if with_vintage else {})
     return _with_clocks(pl.DataFrame(keys), day).rename({"created_timestamp": "known_at"})
 
 
 def definitions(folders: Mapping[str, Path] | None = None) -> list[Entity | FeatureView]:
-    """Feast's entities and views of the two tables; `folders`: of the tables' files, for Feast's own stores, which are
-    asked for those tables only.
+    """Return Feast's entities and views of the two tables.
+
+    `folders`: the folders of the tables' files for Feast's own stores; only these tables get a view.
     """
     symbol, vintage = (
         Entity(name=name, join_keys=[name], value_type=ValueType.STRING) for name in ("symbol", "vintage")
