@@ -41,7 +41,7 @@ FILLING: Any = torch.utils.deterministic  # fills new tensors by default; torch'
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How long and how fast to train; the rate rises linearly, step by step, from `warm_up_from` to `rate`."""
+    """How long and how fast to train; in the warm-up the rate rises linearly from `warm_up_from` to `rate`."""
 
     epochs: int = 100
     rate: float = 1e-4
