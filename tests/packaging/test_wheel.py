@@ -63,7 +63,7 @@ def installed(wheel: Path) -> Iterator[Path]:
     own = run([programs / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], home).strip()
     # A bare path: the .pth files in the folder it names, the editable checkout's too, are not read.
     (Path(own) / "locked.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
-    pip = [programs / "python", "-m", "pip", "install", "--quiet", "--no-index"]
+    pip: list[str | Path] = [programs / "python", "-m", "pip", "install", "--quiet", "--no-index"]
     run([*pip, "--no-deps", "--ignore-installed", wheel], home)
     run([*pip, wheel], home)
     yield programs
