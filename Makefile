@@ -18,7 +18,7 @@ HASHED := $(BIN)/pip install $(PIP_QUIET) --no-deps --require-hashes --progress-
 PROJECT ?= -e .
 $(VENV)/.installed: pyproject.toml requirements.lock requirements-cuda.lock
 	@test -x $(BIN)/python || { $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
-		|| { echo "fpm needs Python 3.11 or 3.12, and $(PYTHON) is none: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }; }
+		|| { echo "fpm needs Python 3.11 or 3.12, and $(PYTHON) is neither: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }; }
 	@echo "creating $(VENV) and installing from requirements.lock (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@sed -n 's/^torch==[^ ]*/&+cpu/; /^torch==/,/[^\\]$$/p' requirements.lock > $(VENV)/torch-cpu.txt
