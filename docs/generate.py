@@ -117,10 +117,12 @@ def kind_of(field: Any) -> str:
 def errors_page() -> str:
     """Every error code with what it says is wrong and what to do."""
     entries: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for folder in SOURCES:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            for code, wrong, todo in raised(ast.parse(path.read_text(encoding="utf-8"))):
-                entries[code].add((wrong, todo))
+    paths = [path for folder in SOURCES for path in sorted((ROOT / folder).rglob("*.py"))]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
+    shared = {name: texts for tree in trees for name, texts in shared_refusals(tree)}
+    for tree in trees:
+        for code, wrong, todo in raised(tree, shared):
+            entries[code].add((wrong, todo))
     lines = [HEAD, "# Error codes", ""]
     lines += [
         "A message reads `CODE  what is wrong - what was done - what to do`. A code is stable: programs may match it.",
@@ -132,14 +134,30 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def raised(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
-    """Code, fault and advice of every call with a literal `code="FPM-…"`."""
+def shared_refusals(tree: ast.AST) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Functions that take the code of their refusal as an argument, with its fault and advice."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef) and "code" in {argument.arg for argument in function.args.kwonlyargs}:
+            for node in ast.walk(function):
+                words = {keyword.arg: keyword.value for keyword in node.keywords} if isinstance(node, ast.Call) else {}
+                if isinstance(words.get("code"), ast.Name) and "wrong" in words:
+                    yield function.name, (text_of(words["wrong"]), text_of(words.get("todo")))
+
+
+def raised(tree: ast.AST, shared: dict[str, tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
+    """Code, fault and advice of every call with a literal `code="FPM-…"`, and of every tuple (…, code, fault)."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.Tuple) and len(node.elts) > 1 and isinstance(node.elts[-2], ast.Constant):
+            if str(node.elts[-2].value).startswith("FPM-"):
+                yield str(node.elts[-2].value), text_of(node.elts[-1]), ""
         if isinstance(node, ast.Call):
             words = {keyword.arg: keyword.value for keyword in node.keywords}
             code = words.get("code")
             if isinstance(code, ast.Constant) and str(code.value).startswith("FPM-"):
-                yield str(code.value), text_of(words.get("wrong")), text_of(words.get("todo"))
+                if "wrong" not in words and isinstance(node.func, ast.Name) and node.func.id in shared:
+                    yield str(code.value), *shared[node.func.id]
+                else:
+                    yield str(code.value), text_of(words.get("wrong")), text_of(words.get("todo"))
 
 
 def text_of(node: ast.expr | None) -> str:

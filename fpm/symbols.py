@@ -36,7 +36,6 @@ CN_FORMS = re.compile(r"(?P<before>SH|SZ|BJ)?(?P<code>\d{6})(?:\.(?P<after>[A-Z]
 PLAIN_FORMS = {"us": re.compile(r"[A-Z][A-Z0-9._-]*"), "nse": re.compile(r"[0-9A-Z][0-9A-Z._-]*")}
 
 CHINESE = "XSHG"  # the calendar of every market with six-digit codes
-UNSAFE, AMBIGUOUS = "FPM-IN-031", "FPM-IN-030"
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,11 @@ class Reading:
     symbol: str | None
     reason_code: str = ""
     reason: str = ""
+
+
+def refused(*, code: str, wrong: str) -> Reading:
+    """The reading of a spelling that is no symbol."""
+    return Reading(None, code, wrong)
 
 
 def normalise(spelling: str, market: Market) -> Reading:
@@ -61,30 +65,34 @@ def normalise(spelling: str, market: Market) -> Reading:
     """
     upper = spelling.upper() if spelling.isascii() else ""
     if not ALLOWED.fullmatch(upper) or ".." in upper:
-        return Reading(None, UNSAFE, f"symbol {spelling[:40]!r} has characters or a length outside [0-9A-Z._-]{{1,24}}")
+        return refused(
+            code="FPM-IN-031", wrong=f"symbol {spelling[:40]!r} has characters or a length outside [0-9A-Z._-]{{1,24}}"
+        )
     return _chinese(upper) if market.calendar == CHINESE else _plain(upper, market)
 
 
 def _chinese(upper: str) -> Reading:
     form = CN_FORMS.fullmatch(upper)
     if not form:
-        return Reading(None, AMBIGUOUS, f"symbol {upper!r} is not a six-digit code with or without its exchange")
+        return refused(
+            code="FPM-IN-030", wrong=f"symbol {upper!r} is not a six-digit code (with its exchange)"
+        )
     code, exchanges = form["code"], {EXCHANGES.get(name, name) for name in (form["before"], form["after"]) if name}
     by_digits = CN_CODES.match(code)
     if not exchanges and by_digits:
         return Reading(f"{code}.{by_digits.lastgroup}")
     if len(exchanges) == 1 and exchanges <= {"SH", "SZ", "BJ"}:
         return Reading(f"{code}.{exchanges.pop()}")
-    return Reading(None, AMBIGUOUS, f"symbol {upper!r} may be {code}.SH, {code}.SZ or {code}.BJ")
+    return refused(code="FPM-IN-030", wrong=f"symbol {upper!r} may be {code}.SH, {code}.SZ or {code}.BJ")
 
 
 def _plain(upper: str, market: Market) -> Reading:
     code = upper.removesuffix(f".{market.suffix}")
     whole = f"{code}.{market.suffix}"
     if not PLAIN_FORMS.get(market.name, PLAIN_FORMS["nse"]).fullmatch(code) or CN_FORMS.fullmatch(code):
-        return Reading(None, AMBIGUOUS, f"symbol {upper!r} is not a code of market {market.name}")
+        return refused(code="FPM-IN-030", wrong=f"symbol {upper!r} is not a code of market {market.name}")
     if len(whole) > 24:
-        return Reading(None, UNSAFE, f"symbol {whole!r} is longer than 24 characters")
+        return refused(code="FPM-IN-031", wrong=f"symbol {whole!r} is longer than 24 characters")
     return Reading(whole)
 
 
@@ -105,5 +113,5 @@ def with_symbols(rows: pl.DataFrame, market: Market) -> pl.DataFrame:
     table = symbol_table(spelled["spelling"].drop_nulls().unique(), market)
     table = table.rename({"reason_code": "symbol_code", "reason": "symbol_reason"})
     return spelled.join(table, on="spelling", how="left", maintain_order="left").with_columns(
-        pl.col("symbol_code").fill_null(UNSAFE), pl.col("symbol_reason").fill_null("the row has no symbol")
+        pl.col("symbol_code").fill_null("FPM-IN-031"), pl.col("symbol_reason").fill_null("the row has no symbol")
     )

@@ -136,8 +136,8 @@ def amount_faults(bars: pl.DataFrame) -> pl.DataFrame:
     average = pl.col("amount") / pl.col("volume")
     off = (average > pl.col("high") * (1 + AMOUNT_SLACK)) | (average < pl.col("low") * (1 - AMOUNT_SLACK))
     bad = bars.filter(((pl.col("volume") > 0) & (pl.col("amount") > 0) & off).fill_null(False))
-    reason = pl.format("amount / volume is {}, the bar's prices are {} to {}", average.round(4), "low", "high")
-    return bad.select(*FAULT_COLUMNS[:3], pl.lit("FPM-IN-026").alias("reason_code"), reason.alias("reason"))
+    text = "amount / volume is {}, the bar's prices are {} to {}"
+    return _faults(bad, code="FPM-IN-026", wrong=pl.format(text, average.round(4), "low", "high"))
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,12 @@ def deduplicate(bars: pl.DataFrame) -> Deduplicated:
     within, across = conflicts.filter(pl.col("files") == 1), conflicts.filter(pl.col("files") > 1)
     single = bars.filter(~repeated) if not conflicts.height else _drop_copies(bars, suspects, copies)
     faults = [
-        _faults(single.join(within, on=keys, how="semi"), "FPM-IN-015", "two rows of this minute with other values"),
-        _faults(single.join(across, on=keys[:2], how="semi"), "FPM-IN-034", "conflicting sources: two files disagree"),
+        _faults(single.join(within, on=keys, how="semi"), code="FPM-IN-015", wrong="two rows of this minute differ"),
+        _faults(
+            single.join(across, on=keys[:2], how="semi"),
+            code="FPM-IN-034",
+            wrong="conflicting sources: two files disagree",
+        ),
     ]
     single = single.join(within, on=keys, how="anti", maintain_order="left")
     single = single.join(across, on=keys[:2], how="anti", maintain_order="left")
@@ -209,8 +213,8 @@ def incomplete(
     if not holes.height:
         return bars, _no_faults()
     incomplete_rows = bars.join(holes, on=keys, how="inner", maintain_order="left")
-    text = pl.format("{} of {} minutes present", pl.col("present"), pl.col("expected"))
-    faults = incomplete_rows.select(*FAULT_COLUMNS[:3], pl.lit("FPM-IN-018").alias("reason_code"), text.alias("reason"))
+    present = pl.format("{} of {} minutes present", pl.col("present"), pl.col("expected"))
+    faults = _faults(incomplete_rows, code="FPM-IN-018", wrong=present)
     return bars.join(holes, on=keys, how="anti", maintain_order="left"), faults
 
 
@@ -223,8 +227,9 @@ def missing_minutes(bars: pl.DataFrame, market: Market) -> int:
     return int(bars.select(pl.struct("session", "symbol").n_unique()).item()) * len(required) - present
 
 
-def _faults(rows: pl.DataFrame, code: str, reason: str) -> pl.DataFrame:
-    return rows.select(*FAULT_COLUMNS[:3], pl.lit(code).alias("reason_code"), pl.lit(reason).alias("reason"))
+def _faults(rows: pl.DataFrame, *, code: str, wrong: str | pl.Expr) -> pl.DataFrame:
+    reason = pl.lit(wrong) if isinstance(wrong, str) else wrong
+    return rows.select(*FAULT_COLUMNS[:3], pl.lit(code).alias("reason_code"), reason.alias("reason"))
 
 
 def _no_faults() -> pl.DataFrame:
