@@ -147,9 +147,10 @@ def shared_refusals(tree: ast.AST) -> Iterator[tuple[str, tuple[str, str]]]:
 def raised(tree: ast.AST, shared: dict[str, tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
     """Code, fault and advice of every call with a literal `code="FPM-…"`, and of every tuple (…, code, fault)."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Tuple) and len(node.elts) > 1 and isinstance(node.elts[-2], ast.Constant):
-            if str(node.elts[-2].value).startswith("FPM-"):
-                yield str(node.elts[-2].value), text_of(node.elts[-1]), ""
+        if isinstance(node, ast.Tuple) and len(node.elts) > 1:
+            code, text = node.elts[-2:]
+            if isinstance(code, ast.Constant) and str(code.value).startswith("FPM-"):
+                yield str(code.value), text_of(text), ""
         if isinstance(node, ast.Call):
             words = {keyword.arg: keyword.value for keyword in node.keywords}
             code = words.get("code")
