@@ -74,9 +74,7 @@ def normalise(spelling: str, market: Market) -> Reading:
 def _chinese(upper: str) -> Reading:
     form = CN_FORMS.fullmatch(upper)
     if not form:
-        return refused(
-            code="FPM-IN-030", wrong=f"symbol {upper!r} is not a six-digit code (with its exchange)"
-        )
+        return refused(code="FPM-IN-030", wrong=f"symbol {upper!r} is not a six-digit code (with its exchange)")
     code, exchanges = form["code"], {EXCHANGES.get(name, name) for name in (form["before"], form["after"]) if name}
     by_digits = CN_CODES.match(code)
     if not exchanges and by_digits:
