@@ -92,7 +92,7 @@ def test_killed_at_a_random_moment_and_repeated_the_bytes_are_the_same(
     running = start(tmp_path)
     time.sleep(moment * seconds)
     os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+    running.communicate()
     try:
         finish(tmp_path)
         assert digest(tmp_path) == expected
