@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +134,6 @@ def _renamed(text: str, names: dict[str, str]) -> str:
     for old, new in names.items():
         text = text.replace(old, new)
     return text
-
-
-def digest_of_lake(home: Path) -> str:
-    """One hash over every partition's path and bytes."""
-    whole = sha256()
-    for path, file in partitions(home).items():
-        whole.update(path.encode() + file.read_bytes())
-    return whole.hexdigest()
 
 
 def main(before: Path, after: Path) -> int:
