@@ -26,8 +26,9 @@ from fpm.features import minute_features
 from fpm.features.bars import grid
 from fpm.features.minute_features import Profile, by_symbol, raw_features, standardise
 from fpm.features.session_totals import scales, session_totals
+from fpm.markets import Market
 from fpm.nn.encoder.history import SymbolSessions
-from fpm.sessions import Market, market
+from fpm.sessions import market
 
 PROFILE, VIEW = "l2_32", "240"
 TEST_SHARE = 0.25

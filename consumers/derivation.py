@@ -133,8 +133,9 @@ def _bits(column: pl.Series) -> pl.Series:
 
 
 def _moments(session: date, vintage: str, stores: Stores) -> list[datetime]:
-    """The session's cut-off, and the last moment at which one of its derived rows changed."""
-    first = cut_off(stores.market, session)
+    """The session's cut-off, or its first moment of knowledge if later, and the last at which a derived row changed."""
+    files = stores.ledger.current(["session_totals", "minute_features", "daily_factors"], session, session).values()
+    first = max([cut_off(stores.market, session), *(min(file.knowledge) for file in files if file.knowledge)])
     partitions = [
         stores.read(table, session, vintage=vintage if TABLES[table].by_vintage else None)[CREATED] for table in DERIVED
     ]

@@ -16,13 +16,14 @@ from fpm.panels import Floats, pivot
 from fpm.portfolio import risk
 from fpm.portfolio.backtest import Prices, prices
 from fpm.portfolio.optimise import PRESETS, SHADOW_TOLERANCE, Candidates, Solution, drift, optimise
-from fpm.sessions import Market, next_sessions, previous_sessions
+from fpm.sessions import next_sessions, previous_sessions
 from fpm.store.jobs.inputs import Window
 from fpm.store.log import log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fpm.markets import Market
     from fpm.store.ledger.stores import Stores
     from fpm.store.settings import Settings
 

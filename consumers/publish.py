@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.errors import TryLater
+from fpm.errors import InputRefused, TryLater
 from fpm.schema import CLOCKS, STREAMS, TABLES
 from fpm.store.jobs.inputs import Window
 from fpm.store.lake.files import empty
@@ -38,29 +38,35 @@ class PublishConfig:
     """The bounds of a complete session.
 
     `scored`: least share of the symbols that traded, for fingerprints and every stream. `empty`: largest share of empty
-    cells among these symbols' daily factors.
+    cells among these symbols' daily factors. `universe`: least share of the symbols of the last published session, less
+    those halted or delisted since, that have a score.
     """
 
     scored: float = 0.9
     empty: float = 0.2
+    universe: float = 0.95
 
 
 PRESETS = {
     "default": PublishConfig(),
     "demo": PublishConfig(scored=0.8),
-    "short": PublishConfig(scored=0.5, empty=0.6),  # 60-session factors cannot exist in 44 sessions
-    "tiny": PublishConfig(scored=0.5, empty=0.9),
+    "short": PublishConfig(scored=0.5, empty=0.6, universe=0.9),  # 60-session factors cannot exist in 44 sessions
+    "tiny": PublishConfig(scored=0.5, empty=0.9, universe=0.75),  # one of twelve is more than a twentieth
 }
 
 
 def run(session: date, stores: Stores) -> None:
-    """Publish the session as it is known now. Raises TryLater where it is incomplete: what is online stays."""
+    """Publish the session as it is known now; else what is online stays.
+
+    Raises TryLater where it is incomplete, InputRefused where its universe shrank.
+    """
     current = stores.as_of(None)
     vintage, model = served_models(session, current)
     former = former_vintage(session, vintage, current)
     beside = with_fingerprints(session, former, current)
     frames = offline_views(session, vintage, current)
     _refuse_incomplete(session, frames, current)
+    _refuse_shrunken(session, frames["scores"], current)
     frames["fingerprints"] = pl.concat([frames["fingerprints"], former_fingerprints(session, beside, current)])
     attempt = current.ledger.latest(NAME, session.isoformat())
     content = _content(session, vintage, beside, current)
@@ -144,6 +150,42 @@ def _refuse_incomplete(session: date, frames: dict[str, pl.DataFrame], stores: S
         raise _incomplete(session, f"{share:.0%} of the daily factors are empty, {config.empty:.0%} allowed")
     if frames["weights"].is_empty():
         raise _incomplete(session, "no weights")
+
+
+def _refuse_shrunken(session: date, scores: pl.DataFrame, stores: Stores) -> None:
+    """Refuse a session that lost symbols of the last published one before it without a reason."""
+    earlier = [publication.session for _, publication in stores.ledger.publications() if publication.session < session]
+    if not earlier:
+        return
+    last, config = max(earlier), PRESETS[stores.settings.preset]
+    expected = _scored(standing("scores", stores.read("scores", last))) - _excused(session, last, stores)
+    lost = sorted(expected - _scored(scores))
+    share = 1 - len(lost) / max(1, len(expected))
+    if share < config.universe:
+        shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        raise InputRefused(
+            code="FPM-PUB-010",
+            wrong=f"{session} has scores of {len(expected) - len(lost)} of {len(expected)} symbols of {last} that are"
+            f" neither halted nor delisted ({share:.0%}, {config.universe:.0%} needed): {shown} are missing",
+            effect="nothing was published, what was online stays",
+            todo="ingest their bars and run the night again; where they left the market, give daily_bars that say so"
+            " (suspended, delist_date)",
+        )
+
+
+def _scored(scores: pl.DataFrame) -> set[str]:
+    """Symbols with a score in every stream."""
+    counts = scores.drop_nulls("score").group_by("symbol").agg(pl.col("stream").n_unique())
+    return set(counts.filter(pl.col("stream") == len(STREAMS))["symbol"].to_list())
+
+
+def _excused(session: date, last: date, stores: Stores) -> set[str]:
+    """Symbols that are halted at the session, or delisted by it as the daily rows of either session say."""
+    columns = ["symbol", "volume", "suspended", "delist_date"]
+    today, before = (stores.read("daily_bars", day, columns=columns) for day in (session, last))
+    halted = today.filter(pl.col("suspended").fill_null(False) | (pl.col("volume") == 0).fill_null(False))
+    gone = pl.concat([today, before]).filter((pl.col("delist_date") <= session).fill_null(False))
+    return {*halted["symbol"].to_list(), *gone["symbol"].to_list()}
 
 
 def _empty_share(factors: pl.DataFrame, traded: set[str]) -> float:

@@ -4,8 +4,10 @@ The modules of this folder hold facts and operations that every room shares. Beg
 
     schema              tables, keys, columns, and the names of the 32 features
     errors              error classes; each message says what is wrong, what was done, what to do
+    markets             exchanges, their facts (`exchanges/*.toml`), and the grids of their bars
     sessions            markets, trading sessions, minute grids, cut-offs
     calendar_overrides  sessions that an exchange announced after the calendar library was made
+    first_copies        from when the first copy of a session is known
     symbols             one canonical symbol for every spelling of a code
     two_clocks          the row that answers "the value at t, as known at k"
     walk_forward        folds with purge and embargo, as data

@@ -2,8 +2,10 @@
 
 Columns `date,kind,source`; `kind` is one of
 - ``closed``: no session on that day (a typhoon, a holiday of a new year);
-- ``open``: a session that the calendar lacks;
+- ``open``: a session that the calendar lacks, with the ordinary hours;
 - ``early HH:MM``: a half day that ends at that local minute;
+- ``late HH:MM``: a session that begins at that local minute (a typhoon that passes);
+- ``hours HH:MM-HH:MM[,HH:MM-HH:MM]``: a session with hours of its own (a drill of two windows, an evening session);
 - ``through``: the file has every closing up to that day, so later weekdays than the calendar's last are sessions too.
 
 Nothing is guessed: without a ``through`` line the calendar ends where the library's ends.
@@ -12,7 +14,10 @@ Nothing is guessed: without a ``through`` line the calendar ends where the libra
 from __future__ import annotations
 
 import csv
+import io
 import re
+import stat
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -24,7 +29,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COLUMNS = ("date", "kind", "source")
-EARLY = re.compile(r"early ([01]\d|2[0-3]):([0-5]\d)")
+MINUTE = r"(?:[01]\d|2[0-3]):[0-5]\d"
+MOST_TEXT = 1 << 20  # bytes
+TRADES = re.compile(rf"open|early {MINUTE}|late {MINUTE}|hours {MINUTE}-{MINUTE}(?:,{MINUTE}-{MINUTE})*")
+Segments = tuple[tuple[int, int], ...]  # start and end minute of each stretch of trading
 
 
 @dataclass(frozen=True)
@@ -35,11 +43,20 @@ class Override:
     kind: str
     source: str
 
-    @property
-    def early_close(self) -> int | None:
-        """The local minute of the day at which a half day ends; None for any other kind."""
-        match = EARLY.fullmatch(self.kind)
-        return int(match[1]) * 60 + int(match[2]) if match else None
+    def hours(self, ordinary: Segments) -> Segments:
+        """The stretches of trading on that day, where it is a session."""
+        word, _, times = self.kind.partition(" ")
+        if word == "hours":
+            return tuple(
+                (_minute(start), _minute(end)) for start, end in (part.split("-") for part in times.split(","))
+            )
+        first, last = ordinary[0][0], ordinary[-1][1]
+        first, last = (_minute(times), last) if word == "late" else (first, _minute(times) if word == "early" else last)
+        return tuple((max(start, first), min(end, last)) for start, end in ordinary if start < last and first < end)
+
+
+def _minute(text: str) -> int:
+    return int(text[:2]) * 60 + int(text[3:])
 
 
 def read(path: Path) -> tuple[Override, ...]:
@@ -47,38 +64,60 @@ def read(path: Path) -> tuple[Override, ...]:
 
     Raises UsageError for a missing file, other columns, an invalid line, or two statements about one day.
     """
-    if not path.is_file():
-        raise _refusal(f"there is no file {path}")
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = csv.DictReader(file)
+    try:
+        text = small_text(path)
+        lines = csv.DictReader(io.StringIO(text, newline=""))
         if tuple(lines.fieldnames or ()) != COLUMNS:
-            raise _refusal(f"{path} has columns {lines.fieldnames}, not {', '.join(COLUMNS)}")
+            raise _refusal(f"{path} has columns {str(lines.fieldnames)[:200]}, not {', '.join(COLUMNS)}")
         overrides = [_override(line, f"{path}, line {number}") for number, line in enumerate(lines, start=2)]
-    days = [override.day for override in overrides if override.kind != "through"]
-    if len(set(days)) < len(days):
-        raise _refusal(f"{path} has two lines about {max(days, key=days.count)}")
+    except (OSError, ValueError, csv.Error) as wrong:
+        raise _refusal(f"{path}: {wrong}") from None
+    days = Counter(override.day for override in overrides if override.kind != "through")
+    if twice := [day for day, count in days.most_common(1) if count > 1]:
+        raise _refusal(f"{path} has two lines about {twice[0]}")
     return tuple(sorted(overrides, key=lambda override: (override.day, override.kind)))
 
 
+def small_text(path: Path) -> str:
+    """The text of a file that a person writes: a plain one, in UTF-8, of at most `MOST_TEXT` bytes.
+
+    Raises OSError or ValueError with what is wrong.
+    """
+    if not path.exists():
+        raise ValueError("there is no file of this name")
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is no plain file")
+    with path.open("rb") as file:
+        content = file.read(MOST_TEXT + 1)
+    if len(content) > MOST_TEXT:
+        raise ValueError(f"it has more than {MOST_TEXT >> 20} MB, ten years of announcements have a few kB")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as wrong:
+        line = content.count(b"\n", 0, wrong.start) + 1
+        raise ValueError(f"line {line} is not UTF-8 text: convert the file") from None
+
+
 def amend(
-    sessions: Sequence[date], early_closes: Mapping[date, int], overrides: Sequence[Override]
-) -> tuple[tuple[date, ...], dict[date, int]]:
-    """Sessions in order, and by half day the minute at which it ends, after the overrides."""
-    days, closes = set(sessions), dict(early_closes)
+    sessions: Sequence[date], special: Mapping[date, Segments], ordinary: Segments, overrides: Sequence[Override]
+) -> tuple[tuple[date, ...], dict[date, Segments]]:
+    """Sessions in order, and the hours of those that are not `ordinary`, after the overrides."""
+    days, hours = set(sessions), dict(special)
     for override in overrides:
         if override.kind == "through" and sessions:
             later = (sessions[-1] + timedelta(days=i) for i in range(1, (override.day - sessions[-1]).days + 1))
             days |= {day for day in later if day.weekday() < 5}
     for override in overrides:
+        if override.kind == "through":
+            continue
+        hours.pop(override.day, None)
         if override.kind == "closed":
             days.discard(override.day)
-            closes.pop(override.day, None)
-        elif override.kind != "through":
-            days.add(override.day)
-            closes.pop(override.day, None)
-            if override.early_close is not None:
-                closes[override.day] = override.early_close
-    return tuple(sorted(days)), closes
+            continue
+        days.add(override.day)
+        if (own := override.hours(ordinary)) != ordinary:
+            hours[override.day] = own
+    return tuple(sorted(days)), hours
 
 
 def _override(line: Mapping[str, str | None], where: str) -> Override:
@@ -86,9 +125,11 @@ def _override(line: Mapping[str, str | None], where: str) -> Override:
     try:
         day = date.fromisoformat((line["date"] or "").strip())
     except ValueError:
-        raise _refusal(f"{where}: {line['date']!r} is no ISO date") from None
-    if kind not in ("closed", "open", "through") and not EARLY.fullmatch(kind):
-        raise _refusal(f"{where}: {kind!r} is no kind")
+        raise _refusal(f"{where}: {str(line['date'])[:40]!r} is no ISO date") from None
+    if None in line:
+        raise _refusal(f"{where}: more than {len(COLUMNS)} cells")
+    if kind not in ("closed", "through") and not TRADES.fullmatch(kind):
+        raise _refusal(f"{where}: {kind[:40]!r} is no kind")
     if not source:
         raise _refusal(f"{where}: the source is empty")
     return Override(day, kind, source)
@@ -99,5 +140,5 @@ def _refusal(wrong: str) -> UsageError:
         code="FPM-CAL-003",
         wrong=f"calendar overrides: {wrong}",
         effect="nothing was done",
-        todo="write date,kind,source; kind is closed, open, early HH:MM or through",
+        todo="write date,kind,source; kind is closed, open, early HH:MM, late HH:MM, hours HH:MM-HH:MM or through",
     )

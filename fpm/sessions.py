@@ -1,4 +1,4 @@
-"""Markets, sessions and minute grids: the days that trade, the minutes of a session, the moment it is known.
+"""Sessions: the days that trade, the hours and slots of each, the moments at which they end and are known.
 
 A *session* is a trading date; a *minute* is a bar's END, exchange-local; a *slot* is its position in the
 market's stored grid. Time is always an argument: nothing here reads the clock.
@@ -10,111 +10,29 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from fpm.calendar_overrides import Override, amend
+from fpm import markets
+from fpm.calendar_overrides import Override, Segments, amend
 from fpm.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from fpm.markets import Market
 
 UTC = ZoneInfo("UTC")
 
 
-def _minutes(first: str, last: str, step: int = 1) -> tuple[int, ...]:
-    """Minutes of the day from ``first`` to ``last``, both inclusive, e.g. ``_minutes("09:31", "11:30")``."""
-    start, end = (int(text[:2]) * 60 + int(text[3:]) for text in (first, last))
-    return tuple(range(start, end + 1, step))
-
-
-@dataclass(frozen=True)
-class Market:
-    """Facts of a market that stay as they are during the life of its data.
-
-    `slots`: minute of the day (bar END, local) of every stored slot, in order.
-    `views`: name -> for every stored slot its position in that view, -1 where the view leaves it out.
-    `calendar`: name in exchange_calendars, None for a market that trades every day (UTC day as session).
-    `overrides`: announcements of the exchange that this calendar lacks.
-    `cut_off`: time after local midnight of the session by which the session's first copy is known.
-    `bar_minutes`: minutes of trading that a bar covers; "minute" elsewhere means such a bar.
-    """
-
-    name: str
-    timezone: str
-    calendar: str | None
-    slots: tuple[int, ...]
-    views: dict[str, tuple[int, ...]]
-    default_view: str
-    suffix: str
-    cut_off: timedelta = timedelta(hours=20)
-    sessions_per_year: int = 252
-    overrides: tuple[Override, ...] = ()
-    bar_minutes: int = 1
-
-    @property
-    def zone(self) -> ZoneInfo:
-        """The market's time zone."""
-        return ZoneInfo(self.timezone)
-
-    def view_size(self, view: str) -> int:
-        """Number of slots T of a view."""
-        return max(self.views[view]) + 1
-
-
-_CN = (565, *_minutes("09:31", "11:30"), *_minutes("13:01", "15:00"), 900)
-_CN15 = (*_minutes("09:45", "11:30", 15), *_minutes("13:15", "15:00", 15))
-_US = (570, *_minutes("09:31", "16:00"))
-
-# Continuous auction 09:30-11:30 and 13:00-14:57, calls 09:25 and 15:00: Shanghai and Shenzhen trading rules 2023, 3.
-MARKETS = {
-    "cn": Market(
-        "cn",
-        "Asia/Shanghai",
-        "XSHG",
-        _CN,
-        {
-            "237": (-1, *range(237), -1, -1, -1, -1),
-            "240": (0, *range(240), 239),
-            "241": (0, *range(1, 241), 240),
-            "242": tuple(range(242)),
-        },
-        "240",
-        "SH",
-    ),
-    "cn15": Market(  # a quarter of an hour a bar, each call within the bar beside it
-        "cn15", "Asia/Shanghai", "XSHG", _CN15, {"16": tuple(range(16))}, "16", "SH", bar_minutes=15
-    ),
-    "us": Market(
-        "us", "America/New_York", "XNYS", _US, {"390": (0, *range(390)), "391": tuple(range(391))}, "390", "US"
-    ),
-    "nse": Market("nse", "Asia/Kolkata", "XBOM", _minutes("09:16", "15:30"), {"375": tuple(range(375))}, "375", "NS"),
-    "crypto": Market(
-        "crypto",
-        "UTC",
-        None,
-        tuple(range(1, 1441)),
-        {"1440": tuple(range(1440))},
-        "1440",
-        "BN",
-        cut_off=timedelta(hours=25),
-        sessions_per_year=365,
-    ),
-}
-
-
 def market(name: str) -> Market:
-    """The market of that name.
+    """The market of a name, from the facts that come with the package and the calendar library.
 
     Raises UsageError for an unknown name.
-
-    >>> market("cn15").slots[:3]  # a bar ends at 09:45, 10:00, 10:15
-    (585, 600, 615)
     """
-    if name not in MARKETS:
-        raise UsageError(
-            code="FPM-CFG-002",
-            wrong=f"unknown market {name!r}",
-            effect="nothing was done",
-            todo=f"use one of {', '.join(MARKETS)}",
-        )
-    return MARKETS[name]
+    return markets.named(name)
 
 
 def parse_session(text: str) -> date:
@@ -126,7 +44,7 @@ def parse_session(text: str) -> date:
         session: date | None = date.fromisoformat(text)
     except ValueError:
         session = None
-    if session is None or len(text) != 10:
+    if session is None or session.isoformat() != text:  # 2026-W01-1 is an ISO date, too
         raise UsageError(
             code="FPM-CFG-064",
             wrong=f"{text!r} is not a session",
@@ -155,7 +73,7 @@ def close(market: Market, session: date) -> datetime:
 def cut_off(market: Market, session: date) -> datetime:
     """The moment from which the session's first copy counts as known, UTC.
 
-    >>> print(cut_off(MARKETS["cn"], date(2026, 1, 5)))  # 20:00 in Shanghai
+    >>> print(cut_off(market("cn"), date(2026, 1, 5)))  # 20:00 in Shanghai
     2026-01-05 12:00:00+00:00
     """
     return _local(market, session, market.cut_off).astimezone(UTC)
@@ -171,23 +89,43 @@ def _local(market: Market, session: date, after: timedelta) -> datetime:
     return datetime.combine(session, time.min, market.zone) + after
 
 
-def _calendar(market: Market) -> tuple[tuple[date, ...], dict[date, int]]:
-    """All sessions of a market's calendar, and by half day the local minute of the day at which it ends."""
+def _calendar(market: Market) -> tuple[tuple[date, ...], Mapping[date, Segments]]:
+    """All sessions of a market's calendar, and the hours of each that has its own."""
     assert market.calendar is not None
-    return _with_overrides(market.calendar, market.overrides)
+    return _with_overrides(market.calendar, market.segments, market.overrides)
 
 
 @lru_cache(maxsize=16)
-def _with_overrides(name: str, overrides: tuple[Override, ...]) -> tuple[tuple[date, ...], dict[date, int]]:
+def _with_overrides(
+    name: str, ordinary: Segments, overrides: tuple[Override, ...]
+) -> tuple[tuple[date, ...], Mapping[date, Segments]]:
+    return amend(*_schedule(name, ordinary), ordinary, overrides)
+
+
+@lru_cache(maxsize=16)
+def _schedule(name: str, ordinary: Segments) -> tuple[tuple[date, ...], dict[date, Segments]]:
+    """Sessions of a calendar, and the hours of those that are not `ordinary`, in minutes from their midnight."""
     import exchange_calendars
+    import numpy as np
 
     calendar = exchange_calendars.get_calendar(name)
-    sessions = tuple(stamp.date() for stamp in calendar.sessions)
-    early_closes = {
-        stamp.date(): int(end.tz_convert(calendar.tz).hour) * 60 + int(end.tz_convert(calendar.tz).minute)
-        for stamp, end in calendar.closes.loc[calendar.early_closes].items()
-    }
-    return amend(sessions, early_closes, overrides)
+    midnights = calendar.sessions
+
+    def minutes(stamps: Any) -> np.ndarray:
+        local = stamps.dt.tz_convert(calendar.tz).dt.tz_localize(None)
+        after: np.ndarray = ((local - midnights).dt.total_seconds() / 60).to_numpy()
+        return after
+
+    columns = np.column_stack(
+        [minutes(stamps) for stamps in (calendar.opens, calendar.break_starts, calendar.break_ends, calendar.closes)]
+    )
+    special = {}
+    for stamp, (opens, pause, resume, closes) in zip(midnights, columns, strict=True):
+        pairs = ((opens, closes),) if np.isnan(pause) else ((opens, pause), (resume, closes))
+        hours = tuple((round(start), round(end)) for start, end in pairs)
+        if hours != ordinary:
+            special[stamp.date()] = hours
+    return tuple(stamp.date() for stamp in midnights), special
 
 
 def sessions_between(of: Market, first: date, last: date) -> list[date]:
@@ -241,13 +179,58 @@ def is_session(market: Market, day: date) -> bool:
     return bool(sessions_between(market, day, day))
 
 
-def last_slot(market: Market, session: date) -> int:
-    """Index of the session's last stored slot: less than `len(slots) - 1` on a half day."""
+def hours(market: Market, session: date) -> Segments:
+    """Start and end minute of each stretch of trading: an early close, a late open, the hours of another year."""
     if market.calendar is None:
-        return len(market.slots) - 1
-    _, early_closes = _calendar(market)
-    end = early_closes.get(session)
-    return len(market.slots) - 1 if end is None else bisect_right(market.slots, end) - 1
+        return market.segments
+    return _calendar(market)[1].get(session, market.segments)
+
+
+@dataclass(frozen=True, eq=False)
+class SessionSlots:
+    """The grid's slots as one session trades them: `starts`, `ends`: minutes, clipped to its hours; `open_N`: bool."""
+
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+    open_N: np.ndarray
+
+
+def session_slots(market: Market, session: date) -> SessionSlots:
+    """The slots of a session. A call's own slot is open where trading begins or ends at the ordinary minute."""
+    return _session_slots(market.slots, market.bar_minutes, market.segments, hours(market, session), market.calls)
+
+
+@lru_cache(maxsize=256)
+def _session_slots(
+    ends: tuple[int, ...], step: int, ordinary: Segments, own: Segments, calls: frozenset[int]
+) -> SessionSlots:
+    import numpy as np  # `fpm --help` reads this module
+
+    last = len(ends) - 1
+    opening, closing = ends[0] in calls and ends[0] <= ordinary[0][0], last > 0 and ends[last] == ends[last - 1]
+    starts, stops, open_N = [], [], np.zeros(len(ends), bool)
+    for slot, end in enumerate(ends):
+        if (slot == 0 and opening) or (slot == last and closing):
+            edge = 0 if slot == 0 else -1
+            open_N[slot] = own[edge][edge] == ordinary[edge][edge]
+            start, stop = (end, end)
+        else:
+            stretch = next(((first, stop) for first, stop in ordinary if first < end <= stop), (end - step, end))
+            start = end - step if (end - stretch[0]) % step == 0 else end - (end - stretch[0]) % step
+            cut = next(
+                ((max(first, start), min(stop, end)) for first, stop in own if first < end and start < stop), None
+            )
+            open_N[slot] = cut is not None
+            start, stop = cut or (start, end)
+        starts.append(start)
+        stops.append(stop)
+    open_N.flags.writeable = False
+    return SessionSlots(tuple(starts), tuple(stops), open_N)
+
+
+def last_slot(market: Market, session: date) -> int:
+    """Index of the session's last stored slot: less than `len(slots) - 1` where it closes early."""
+    return int(session_slots(market, session).open_N.nonzero()[0][-1])
 
 
 def calendar_end(market: Market) -> date | None:

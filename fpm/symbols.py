@@ -14,9 +14,9 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fpm.sessions import Market
+    from fpm.markets import Market
 
-ALLOWED = re.compile(r"[0-9A-Z._-]{1,24}")
+ALLOWED = re.compile(r"[0-9A-Z&._-]{1,24}")
 # Exchange names in vendor files: ISO 10383 codes, Wind and Tushare suffixes, Sina prefixes.
 EXCHANGES = {
     "SH": "SH",
@@ -31,10 +31,10 @@ EXCHANGES = {
     "XBSE": "BJ",
 }
 # First digits of equity and fund codes: Shanghai 60 68 90 5, Shenzhen 00 30 20 15 16, Beijing 43 83 87 88 92.
-CN_CODES = re.compile(r"(?P<SH>60|68|90|5\d)|(?P<SZ>00|30|20|15|16)|(?P<BJ>43|83|87|88|92)")
+CN_CODES = re.compile(r"(?P<SH>60|68|90|5\d)|(?P<SZ>00|30|20|15|16|399)|(?P<BJ>43|83|87|88|92)")
 CN_FORMS = re.compile(r"(?P<before>SH|SZ|BJ)?(?P<code>\d{6})(?:\.(?P<after>[A-Z]{2,4}))?")
-PLAIN_FORMS = {"us": re.compile(r"[A-Z][A-Z0-9._-]*"), "nse": re.compile(r"[0-9A-Z][0-9A-Z._-]*")}
-
+# Index codes of Shanghai and CSI (000xxx.SH), and of Shenzhen (399xxx.SZ). No stock of Shenzhen has the code 000300.
+INDEX_CODES = re.compile(r"000\d{3}\.SH|399\d{3}\.SZ|000300\.SZ")
 CHINESE = "XSHG"  # the calendar of every market with six-digit codes
 
 
@@ -57,18 +57,22 @@ def normalise(spelling: str, market: Market) -> Reading:
 
     A bare Chinese code takes its exchange from its first two digits; one that no exchange claims is ambiguous.
 
-    >>> from fpm.sessions import MARKETS
-    >>> [normalise(spelling, MARKETS["cn"]).symbol for spelling in ("600519", "sh600519", "600519.XSHG")]
+    >>> from fpm.sessions import market
+    >>> [normalise(spelling, market("cn")).symbol for spelling in ("600519", "sh600519", "600519.XSHG")]
     ['600519.SH', '600519.SH', '600519.SH']
-    >>> normalise("SH600519.SZ", MARKETS["cn"]).reason_code
+    >>> normalise("SH600519.SZ", market("cn")).reason_code
     'FPM-IN-030'
     """
-    upper = spelling.upper() if spelling.isascii() else ""
+    upper = spelling.strip(" \t").upper() if spelling.isascii() else ""
     if not ALLOWED.fullmatch(upper) or ".." in upper:
+        shown = spelling[:40]
         return refused(
-            code="FPM-IN-031", wrong=f"symbol {spelling[:40]!r} has characters or a length outside [0-9A-Z._-]{{1,24}}"
+            code="FPM-IN-031", wrong=f"symbol {shown!r} has characters or a length outside [0-9A-Z&._-]{{1,24}}"
         )
-    return _chinese(upper) if market.calendar == CHINESE else _plain(upper, market)
+    reading = _chinese(upper) if market.calendar == CHINESE else _plain(upper, market)
+    if reading.symbol and market.calendar == CHINESE and INDEX_CODES.fullmatch(reading.symbol):
+        return refused(code="FPM-IN-037", wrong=f"{reading.symbol} is an index, not a stock")
+    return reading
 
 
 def _chinese(upper: str) -> Reading:
@@ -87,7 +91,7 @@ def _chinese(upper: str) -> Reading:
 def _plain(upper: str, market: Market) -> Reading:
     code = upper.removesuffix(f".{market.suffix}")
     whole = f"{code}.{market.suffix}"
-    if not PLAIN_FORMS.get(market.name, PLAIN_FORMS["nse"]).fullmatch(code) or CN_FORMS.fullmatch(code):
+    if not re.fullmatch(market.exchange.codes, code) or CN_FORMS.fullmatch(code):
         return refused(code="FPM-IN-030", wrong=f"symbol {upper!r} is not a code of market {market.name}")
     if len(whole) > 24:
         return refused(code="FPM-IN-031", wrong=f"symbol {whole!r} is longer than 24 characters")

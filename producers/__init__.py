@@ -3,6 +3,9 @@
 `JOBS` names the jobs of a session in nightly order. Begin at `minute_features`.
 
     bars             ingest of minute bars, daily bars and index members
+    delivery_check   what an ingest would store and refuse, storing nothing
+    daily_tables     daily tables beside minutes: units, and what disagrees
+    universe         symbols that a session lacks and the one before has
     ticks            ingest of Level-2 ticks
     session_totals   each symbol's totals of a session
     minute_features  the 32 features of every minute

@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fpm.errors import FpmError, UsageError
 from fpm.features.bars import derive_daily
-from fpm.ingest.conventions import Conventions
+from fpm.first_copies import NOTES, known_from, rule_of
+from fpm.ingest.agreement import CODE
+from fpm.ingest.bar_files import order_in
+from fpm.ingest.conventions import NOTHING, Conventions
 from fpm.ingest.daily_files import ReferenceRows, read_daily, read_members
 from fpm.ingest.deliveries import Delivery, Refused, batches, find, read_all
 from fpm.ingest.ingest_report import IngestReport
 from fpm.ingest.quarantine import missing_minutes
 from fpm.ingest.revisions import revise
+from fpm.ingest.time_spellings import NO_ORDER, Order
+from fpm.ingest.units import Stated
 from fpm.ingest.vendor_bars import Combined, Parsed, combine, original_rows
 from fpm.ingest.vendor_files import digest
 from fpm.schema import FEATURES, OPTIONAL_FLOWS, TABLES
-from fpm.sessions import Market, close, cut_off, moment, previous_sessions
+from fpm.sessions import UTC, close, cut_off, moment, previous_sessions
 from fpm.store.jobs.publishing import Partition, attempt, ownership, publish, stage
 from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
-from fpm.store.lake.files import CLOCK, latest
+from fpm.store.lake.files import CLOCK, latest, parse
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
+from producers.daily_tables import DailyTables, agreed, agreed_alone, keep_faults
+from producers.universe import Universe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from fpm.markets import Market
     from fpm.progress import Progress
     from fpm.store.jobs.inputs import Window
 
 NAME = "bars"
 READS: dict[str, Window] = {}
 WRITES = ("minute_bars", "daily_bars", "index_members")
+PUBLISH = "publish"  # the job after whose first session a first copy is known from its arrival
 LOOK_BACK = 5  # sessions that may hold a symbol's previous close
 TAKER = ("buy_amount", "buy_volume", "sell_amount", "sell_volume")
 FROM_VENDOR, FROM_MINUTES = "given", "derived"  # sources of daily bars, as the ledger stores them
@@ -43,10 +53,15 @@ FROM_VENDOR, FROM_MINUTES = "given", "derived"  # sources of daily bars, as the 
 
 @dataclass(frozen=True)
 class Arrival:
-    """Moments of one delivery, both aware: corrections are known from `known_at`, bars after `now` are refused."""
+    """Moments of one delivery, both aware: corrections are known from `known_at`, bars after `now` are refused.
+
+    `stated`: the caller's words about the files. `known_at_stated`: somebody states `known_at`; else it is the call's.
+    """
 
     known_at: datetime
     now: datetime
+    stated: Stated = NOTHING
+    known_at_stated: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,8 @@ class Intake:
     """One call of `ingest`: its moments, its stores, its account.
 
     `tables`: daily_bars, index_members -> session -> the vendor's rows; `daily` is the source of daily bars,
-    FROM_VENDOR or FROM_MINUTES.
+    FROM_VENDOR or FROM_MINUTES. `daily_tables`: the vendor's daily files, its rows are in `tables`. `first_published`:
+    the session that the home published before any other, if any. `order`: of month and day in the CSV files.
     """
 
     arrival: Arrival
@@ -62,29 +78,34 @@ class Intake:
     report: IngestReport
     tables: Mapping[str, Mapping[date, pl.DataFrame]]
     daily: str
+    daily_tables: DailyTables
+    universe: Universe
+    first_published: date | None
+    order: Order = NO_ORDER
 
 
 def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Progress) -> IngestReport:
     """Ingest all tables below `paths`, in folders as `deliveries.find` describes them.
 
-    The first copy of a session is known from its cut-off. A session already there is revised: values that differ are
-    appended as known from `arrival.known_at`, equal ones change nothing. Bad rows and files go to quarantine and the
-    rest goes on; a file ingested before is skipped. Files that share a session are read together, others one by one.
-    Raises UsageError for a path that is no delivery or a table this home does not expect, InputRefused where a daily
-    or index-member file or every single bar file is refused.
+    The first copy of a session is known from its cut-off; after the first published session from its arrival, if that
+    is later, and where the arrival is stated from that moment (`fpm.first_copies`). A session already there is revised:
+    values that differ are appended as known from `arrival.known_at`, equal ones change nothing. Bad rows and files go
+    to quarantine and the rest goes on; a file ingested before is skipped. Files that share a session are read together,
+    others one by one.
+    A refused file, of whatever kind, costs itself alone; `IngestReport.require_content` tells whether anything came in.
+    Raises UsageError for a path that is no delivery or a table this home does not expect.
     """
     delivery = find(paths)
     intake, references = begin(delivery, arrival, stores)
     report = intake.report
-    groups = batches([path for path in delivery.bars if not _ingested_before(path, report, stores)])
-    refused: list[Refused] = []
+    paths = [path for path in delivery.bars if not _ingested_before(path, report, stores)]
+    intake = replace(intake, order=order_in(paths))
+    groups = batches(paths, intake.order)
     for done, group in enumerate(groups):
         progress(done, len(groups), group[0].name)
-        refused += _bars(group, intake)
+        _bars(group, intake)
     finish(references, intake)
     progress(len(groups), len(groups), "done")
-    if refused and not report.sessions:
-        raise refused[0].refusal
     return report
 
 
@@ -94,25 +115,39 @@ References = tuple[list[ReferenceRows], ...]
 def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake, References]:
     """The intake of one delivery, and its daily and index-member rows, read but not yet published.
 
-    Raises InputRefused where one of those files is refused.
+    Raises UsageError where the home remembers other words.
     """
-    report = IngestReport()
+    arrival = replace(arrival, stated=stated_words(arrival.stated, stores))
+    report = IngestReport(stated=words(arrival.stated))
+    refuse(delivery.refused, report, stores)
     references = (
         _references(delivery.daily, read_daily, report, stores),
         _references(delivery.members, read_members, report, stores),
     )
     tables = {name: _by_session(files) for name, files in zip(WRITES[1:], references, strict=True)}
-    return Intake(arrival, stores, report, tables, _daily_policy(delivery, stores)), references
+    daily_tables = DailyTables(references[0], tables["daily_bars"])
+    policy, live = daily_policy(delivery, stores), stores.ledger.first_published(PUBLISH)
+    universe = Universe(stores)
+    return Intake(arrival, stores, report, tables, policy, daily_tables, universe, live and live[0]), references
 
 
 def finish(references: References, intake: Intake) -> None:
     """Publish reference rows of sessions without bars, write receipts, and put the profile into the report."""
+    agreed_alone(_other_sessions(intake), intake.daily_tables, intake.report, intake.stores)
     _publish_other_sessions(intake)
+    keep_faults(intake.daily_tables, intake.stores)
     _receive(references, intake)
     intake.report.profile = intake.stores.ledger.deployment().get("profile", "")
 
 
 # --- files ------------------------------------------------------------------------------------------------------
+def refuse(files: Sequence[Refused], report: IngestReport, stores: Stores) -> None:
+    """Note files that are refused whole, in the report and in quarantine."""
+    report.add_refused(files)
+    for file in files:
+        keep_refusal(stores.settings.quarantine, file.path, file.digest, file.refusal)
+
+
 def _ingested_before(path: Path, report: IngestReport, stores: Stores) -> bool:
     sessions = sessions_ingested(digest(path), stores)
     report.add_skipped(path, sessions)
@@ -120,12 +155,20 @@ def _ingested_before(path: Path, report: IngestReport, stores: Stores) -> bool:
 
 
 def _references(
-    paths: Sequence[Path], read: Callable[[Path, Market], ReferenceRows], report: IngestReport, stores: Stores
+    paths: Sequence[Path], read: Callable[[Path, Market, Order], ReferenceRows], report: IngestReport, stores: Stores
 ) -> list[ReferenceRows]:
-    """Daily or index-member files that are new; their bad rows go to quarantine."""
-    files = [read(path, stores.market) for path in paths if not _ingested_before(path, report, stores)]
+    """Daily or index-member files that are new; bad rows and bad files go to quarantine."""
+    new = [path for path in paths if not _ingested_before(path, report, stores)]
+    order = order_in(new, "session")
+    files = []
+    for path in new:
+        try:
+            files.append(read(path, stores.market, order))
+        except FpmError as error:
+            refuse([Refused(path, error)], report, stores)
     for file in files:
         report.add_reference(file.table, file.rows_in, file.quarantined)
+        report.add_conversions(file.path.name, file.conversions)
         keep_rows(stores.settings.quarantine, file.table, file.quarantined, file.sha256)
     return files
 
@@ -133,12 +176,13 @@ def _references(
 def _by_session(files: Sequence[ReferenceRows]) -> dict[date, pl.DataFrame]:
     if not files:
         return {}
-    rows = pl.concat([file.frame for file in files], how="diagonal")
+    frames = [file.frame.with_columns(pl.lit(number, pl.UInt16).alias("source")) for number, file in enumerate(files)]
+    rows = pl.concat(frames, how="diagonal")
     parts = rows.partition_by("session", as_dict=True, include_key=False, maintain_order=True)
     return {session: part for (session,), part in parts.items()}
 
 
-def _daily_policy(delivery: Delivery, stores: Stores) -> str:
+def daily_policy(delivery: Delivery, stores: Stores) -> str:
     """The source of daily bars, decided by the first delivery. Raises UsageError where a later one disagrees."""
     decision = stores.ledger.deployment().get("daily_bars")
     source = FROM_VENDOR if delivery.daily else decision or FROM_MINUTES
@@ -147,16 +191,17 @@ def _daily_policy(delivery: Delivery, stores: Stores) -> str:
     return source
 
 
-def _bars(paths: Sequence[Path], intake: Intake) -> list[Refused]:
-    """One batch of bar files: read, check, publish session by session. Returns the files refused whole."""
+def _bars(paths: Sequence[Path], intake: Intake) -> None:
+    """One batch of bar files: read, check, publish session by session."""
     stores, market = intake.stores, intake.stores.market
-    parsed, refused = read_all(paths, market, intake.arrival.now, _remembered(stores))
-    intake.report.add_refused(refused)
-    for file in refused:
-        keep_refusal(stores.settings.quarantine, file.path, digest(file.path), file.refusal)
+    arrival = intake.arrival
+    parsed, refused = read_all(paths, market, arrival.now, remembered(stores), arrival.stated, intake.order)
+    refuse(refused, intake.report, stores)
     if not parsed:
-        return refused
-    combined = combine(parsed, market, _stored_minutes(parsed, stores))
+        return
+    combined = combine(parsed, market, stored_minutes(parsed, stores))
+    if intake.daily == FROM_VENDOR:
+        combined = agreed(combined, intake.daily_tables, intake.report, stores)
     for number, bar_file in enumerate(parsed):
         _quarantine(number, bar_file, combined, intake)
     intake.report.add_batch(parsed, combined, missing_minutes(combined.frame, market))
@@ -165,16 +210,19 @@ def _bars(paths: Sequence[Path], intake: Intake) -> list[Refused]:
         "session", as_dict=True, include_key=False, maintain_order=True
     )
     if rows:
-        decide(combined.frame, intake, conventions=parsed[0].report.conventions.to_json())
+        conventions = parsed[0].report.conventions.to_json()
+        decide(combined.frame, intake, conventions=conventions, **words(arrival.stated))
     for (session,), bars in rows.items():
         publish_session(session, bars, source, intake)
+    disagreeing = set(combined.quarantined.filter(pl.col("reason_code") == CODE)["source"].to_list())
     for number, bar_file in enumerate(parsed):
         sessions = combined.frame.filter(pl.col("source") == number)["session"].unique().to_list()
-        keep_receipt(NAME, bar_file.path, bar_file.report.sha256, sessions, stores)
-    return refused
+        stored = bool(sessions) or combined.copies["source"].eq(number).any()
+        if stored and number not in disagreeing:  # the others' faults are said again the next time
+            keep_receipt(NAME, bar_file.path, bar_file.report.sha256, sessions, stores)
 
 
-def _stored_minutes(files: Sequence[Parsed], stores: Stores) -> pl.DataFrame | None:
+def stored_minutes(files: Sequence[Parsed], stores: Stores) -> pl.DataFrame | None:
     """The lake's minutes of the sessions in these files; None where it has none."""
     days = {day for file in files for day in file.frame["session"].unique().to_list()} & set(
         stores.sessions("minute_bars")
@@ -185,17 +233,46 @@ def _stored_minutes(files: Sequence[Parsed], stores: Stores) -> pl.DataFrame | N
 
 def _quarantine(number: int, file: Parsed, combined: Combined, intake: Intake) -> None:
     """All faults of one file, with the rows as the vendor wrote them."""
-    across = combined.quarantined.filter(pl.col("source") == number).select(file.quarantined.columns)
+    across = (
+        pl.concat([combined.quarantined, combined.amended])
+        .filter(pl.col("source") == number)
+        .select(file.quarantined.columns)
+    )
     faults = pl.concat([file.quarantined, across])
     if faults.height:
-        rows = original_rows(file.path, faults)
+        rows = original_rows(file.path, faults, intake.order)
         keep_rows(intake.stores.settings.quarantine, "minute_bars", rows, file.report.sha256)
 
 
 # --- decisions of a home, made once ---------------------------------------------------------------------------------
-def _remembered(stores: Stores) -> Conventions | None:
+def remembered(stores: Stores) -> Conventions | None:
+    """The conventions of the home's first bars; None before them."""
     text = stores.ledger.deployment().get("conventions")
     return Conventions.from_json(text) if text else None
+
+
+def words(stated: Stated) -> dict[str, str]:
+    """What was stated, by name."""
+    return {name: word for name, word in asdict(stated).items() if word is not None}
+
+
+def stated_words(stated: Stated, stores: Stores) -> Stated:
+    """The caller's words, completed by those that the home remembers of earlier deliveries.
+
+    Raises UsageError where they differ: bars of raw and of adjusted prices would stand side by side.
+    """
+    decisions, conventions = stores.ledger.deployment(), remembered(stores)
+    for name, word in words(stated).items():
+        if name in decisions:
+            stores.ledger.decide(name, word)
+    if stated.prices and conventions and (conventions.price_basis == "adjusted") != (stated.prices == "adjusted"):
+        raise UsageError(
+            code="FPM-CFG-022",
+            wrong=f"prices are {stated.prices} in this delivery, {conventions.price_basis} in the home's earlier ones",
+            effect="nothing was read",
+            todo="give prices of the same kind, or set FPM_HOME to another folder",
+        )
+    return Stated(**{name: word or decisions.get(name) for name, word in asdict(stated).items()})
 
 
 def decide(bars: pl.DataFrame, intake: Intake, **more: str) -> None:
@@ -226,38 +303,79 @@ def flows_of(profile: str) -> set[str]:
 
 
 # --- partitions -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Moments:
+    """From when one session's rows are known: `correction` those of a table already there, `first` those of another.
+
+    `recorded`: table -> the moment from which the ledger has its first copy known, whether or not the file is lost.
+    """
+
+    cut_off: datetime
+    first: datetime
+    correction: datetime
+    recorded: Mapping[str, datetime]
+
+    def first_known(self, table: str) -> datetime:
+        """From when the first copy of a table is known; one that is delivered again keeps its moment."""
+        return self.recorded.get(table, self.first)
+
+
 def publish_session(session: date, bars: pl.DataFrame | None, source: str, intake: Intake) -> None:
     """Publish all new rows of one session in one attempt, with stored versions read under the partition's lock."""
     stores = intake.stores
     partition = Partition(NAME, session)
+    rule = rule_of(session, intake.first_published, stated=intake.arrival.known_at_stated)
     with ownership(partition, stores), attempt(partition, source, stores) as this_attempt:
-        frames = _frames(session, bars, intake)
+        arrival = intake.arrival.known_at
+        if rule == "arrival" and this_attempt.started_at is not None:  # a long ingest reaches a session late
+            arrival = max(arrival, this_attempt.started_at.astimezone(UTC))
+        recorded = _recorded(session, stores)
+        limit = cut_off(stores.market, session)
+        frames = _frames(session, bars, Moments(limit, known_from(rule, limit, arrival), arrival, recorded), intake)
+        first_copy = not frames.keys() <= recorded.keys()
+        if first_copy:
+            stores.ledger.note(this_attempt, NOTES[rule])
         outputs = [Output(table, session, None, frame) for table, frame in frames.items()]
         outcome = publish(partition, this_attempt, stage(partition, outputs, stores), stores)
     intake.report.add_outcome(session, outcome.status)
+    if missing := intake.universe.missing(session, frames):
+        intake.report.missing_symbols[session] = missing
+    if first_copy:
+        intake.report.add_first_copy(rule)
 
 
-def _frames(session: date, bars: pl.DataFrame | None, intake: Intake) -> dict[str, pl.DataFrame]:
+def _recorded(session: date, stores: Stores) -> dict[str, datetime]:
+    files = stores.ledger.current(WRITES, session, session).values()
+    return {parse(file.path)[0]: min(file.knowledge).astimezone(UTC) for file in files if file.knowledge}
+
+
+def _frames(session: date, bars: pl.DataFrame | None, moments: Moments, intake: Intake) -> dict[str, pl.DataFrame]:
     """Table -> all versions of its rows of one session, for the tables in this delivery."""
+    stores = intake.stores
     frames = {
-        name: _revised(name, session, rows[session], intake) for name, rows in intake.tables.items() if session in rows
+        name: _revised(name, session, rows[session], moments, stores)
+        for name, rows in intake.tables.items()
+        if session in rows
     }
     if bars is not None:
-        frames["minute_bars"] = _revised("minute_bars", session, bars, intake)
+        frames["minute_bars"] = _revised("minute_bars", session, bars, moments, stores)
         if intake.daily == FROM_MINUTES:
-            known_at = max(intake.arrival.known_at, cut_off(intake.stores.market, session))
-            minutes = latest(TABLES["minute_bars"], frames["minute_bars"], known_at)
-            daily = derive_daily(minutes, intake.stores.market, previous_closes(session, intake.stores))
-            frames["daily_bars"] = _revised("daily_bars", session, daily, intake)
+            minutes = latest(TABLES["minute_bars"], frames["minute_bars"], max(moments.correction, moments.cut_off))
+            closes = previous_closes(session, stores, moments.first_known("minute_bars"))
+            daily = derive_daily(minutes, stores.market, closes)
+            frames["daily_bars"] = _revised("daily_bars", session, daily, moments, stores)
     return frames
 
 
-def _revised(name: str, session: date, rows: pl.DataFrame, intake: Intake) -> pl.DataFrame:
-    stores, table = intake.stores, TABLES[name]
+def _revised(name: str, session: date, rows: pl.DataFrame, moments: Moments, stores: Stores) -> pl.DataFrame:
+    table = TABLES[name]
     files = stores.lake.files(name, session, session)
     stored = stores.lake.decode(files[0][1]) if files else None
-    incoming = rows.with_columns(_events(name, session, stores.market).alias("event_timestamp"))
-    return revise(stored, incoming, table.keys, cut_off(stores.market, session), intake.arrival.known_at)
+    incoming = rows.drop("source", "row", strict=False).with_columns(
+        _events(name, session, stores.market).alias("event_timestamp")
+    )
+    earliest = moments.cut_off if files else moments.first_known(name)
+    return revise(stored, incoming, table.keys, earliest, moments.correction)
 
 
 def _events(name: str, session: date, market: Market) -> pl.Expr:
@@ -267,21 +385,25 @@ def _events(name: str, session: date, market: Market) -> pl.Expr:
     return pl.col("slot").replace_strict(list(range(len(ends))), ends, return_dtype=CLOCK)
 
 
-def previous_closes(session: date, stores: Stores) -> pl.DataFrame:
-    """symbol, close, float_shares: each symbol's last close before the session, as known at its cut-off."""
+def previous_closes(session: date, stores: Stores, known_at: datetime | None) -> pl.DataFrame:
+    """symbol, close, float_shares: each symbol's last close before the session, as known at a moment (None: now)."""
     before = previous_sessions(stores.market, session, LOOK_BACK) or [session - timedelta(days=1)]
-    as_known = stores.as_of(cut_off(stores.market, session))
-    rows = as_known.read("daily_bars", before[0], before[-1], columns=("symbol", "close", "float_shares"))
+    rows = stores.as_of(known_at).read("daily_bars", before[0], before[-1], columns=("symbol", "close", "float_shares"))
     return rows.drop_nulls("close").unique("symbol", keep="last", maintain_order=True).drop("session")
 
 
 def _publish_other_sessions(intake: Intake) -> None:
     """Daily and index-member rows of sessions without bars in this delivery."""
-    others = {session for by in intake.tables.values() for session in by} - intake.report.touched
-    for session in sorted(others):
+    for session in sorted(_other_sessions(intake)):
         publish_session(session, None, "", intake)
 
 
+def _other_sessions(intake: Intake) -> set[date]:
+    return {session for by in intake.tables.values() for session in by} - intake.report.touched
+
+
 def _receive(references: Sequence[Sequence[ReferenceRows]], intake: Intake) -> None:
-    for file in (file for files in references for file in files):
+    """Receipts of files without a row that disagrees: the others are read again, beside corrected minutes too."""
+    disagreeing = intake.daily_tables.disagreeing
+    for file in (file for files in references for file in files if file.path not in disagreeing):
         keep_receipt(NAME, file.path, file.sha256, file.frame["session"].unique().to_list(), intake.stores)

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.errors import InputRefused, UsageError
-from fpm.ingest.deliveries import DAILY, MEMBERS, Delivery, Refused
-from fpm.ingest.quarantine import RULES, incomplete, missing_minutes
+from fpm.errors import FpmError, UsageError
+from fpm.first_copies import known_from, rule_of
+from fpm.ingest.deliveries import DAILY, MEMBERS, Delivery, Refused, plain_files
+from fpm.ingest.quarantine import incomplete, missing_minutes
 from fpm.ingest.vendor_files import digest, refusal
+from fpm.sessions import cut_off
 from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
-from fpm.store.lake.quarantine import keep_refusal, keep_rows
+from fpm.store.lake.quarantine import keep_rows
 from fpm.store.lake.tick_buckets import Buckets
 from fpm.ticks.files import TickFile, batches, find, open_file, original_rows
 from fpm.ticks.minute_flows import REFERENCES, Minutes, minute_flows, observed, references, session_faults, to_bars
@@ -27,8 +29,8 @@ from fpm.ticks.reconciliation import reconcile, totals
 from fpm.ticks.records import records
 from fpm.ticks.report import TickAccount
 from fpm.ticks.sequence import channel_gaps
-from fpm.ticks.tape import STREAMS, UNITS, TickRules, symbol_of
-from producers.bars import NAME, Arrival, Intake, begin, decide, finish, previous_closes, publish_session
+from fpm.ticks.tape import STREAMS, UNITS, TickRules, sid_of, symbol_of
+from producers.bars import NAME, Arrival, Intake, begin, decide, finish, previous_closes, publish_session, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,8 +74,7 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
 
     A delivery is skipped where every file was ingested before; with one new file all are read again, since flows need
     trades and orders together. Bad records, and symbol-sessions that fail a check, go to quarantine.
-    Raises UsageError where there are no ticks or the market has no rules for them, InputRefused where every file is
-    refused.
+    Raises UsageError where there are no ticks or the market has no rules for them.
     """
     if stores.market.name != "cn":
         raise UsageError(
@@ -88,7 +89,7 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
     if _ingested_before(streams, intake):
         finish(reference_files, intake)
         return intake.report
-    delivery = _open_delivery(streams, intake)
+    delivery = _open_delivery(streams, paths, intake)
     delivery.account.ignored = [path.name for path in others if path.stem not in tables]
     try:
         _scatter(delivery, progress)
@@ -97,14 +98,15 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
         delivery.buckets.remove()
     _store_outcome(delivery, published)
     finish(reference_files, intake)
+    delivery.account.check()
     intake.report.ticks = delivery.account.to_dict()
-    if delivery.refused and not intake.report.sessions:
-        raise delivery.refused[0].refusal
     return intake.report
 
 
 # --- files ------------------------------------------------------------------------------------------------------
 def _ingested_before(files: Sequence[Path], intake: Intake) -> bool:
+    if any(not path.is_file() for path in files):
+        return False
     receipts = [sessions_ingested(digest(path), intake.stores) for path in files]
     if any(sessions is None for sessions in receipts):
         return False
@@ -113,13 +115,15 @@ def _ingested_before(files: Sequence[Path], intake: Intake) -> bool:
     return True
 
 
-def _open_delivery(paths: Sequence[Path], intake: Intake) -> TickDelivery:
+def _open_delivery(streams: Sequence[Path], named: Sequence[Path], intake: Intake) -> TickDelivery:
     """The delivery with every file recognised by its footer, or refused; remains of a killed ingest are removed."""
-    files, refused = [], []
-    for path in paths:
+    below = {path: next((folder for folder in named if path.is_relative_to(folder)), path) for path in streams}
+    plain, refused = plain_files([(below[path], path) for path in streams])
+    files = []
+    for path in plain:
         try:
             files.append(open_file(path))
-        except InputRefused as error:
+        except FpmError as error:
             refused.append(Refused(path, error))
     rows = sum(file.rows for file in files if file.stream in STREAMS)
     folder = intake.stores.lake.staging / "ticks"
@@ -135,10 +139,12 @@ def _scatter(delivery: TickDelivery, progress: Progress) -> None:
     streams = [(number, file) for number, file in enumerate(delivery.files) if file.stream in STREAMS]
     for done, (number, file) in enumerate(streams):
         progress(done, 2 * len(streams), file.path.name)
+        before = delivery.buckets.left_out
         try:
             _scatter_file(number, file, delivery)
-        except InputRefused as error:
+        except FpmError as error:
             delivery.buckets.drop(str(number))
+            delivery.buckets.left_out = before
             delivery.faults.pop(number, None)
             delivery.refused.append(Refused(file.path, error))
     delivery.account.records["too_many"] = delivery.buckets.left_out
@@ -175,7 +181,7 @@ def _totals(delivery: TickDelivery) -> pl.DataFrame:
     for file in (file for file in delivery.files if file.stream not in STREAMS):
         try:
             parts.append(totals([file], delivery.intake.stores.market))
-        except InputRefused as error:
+        except FpmError as error:
             delivery.refused.append(Refused(file.path, error))
     return pl.concat([*parts, totals([], delivery.intake.stores.market)]).unique()
 
@@ -223,7 +229,10 @@ def _references(session: date, intake: Intake) -> pl.DataFrame:
     """Prior closes and limits: of the delivery's daily rows, or else the closes known before the session."""
     daily = intake.tables["daily_bars"].get(session)
     if daily is None:
-        daily = previous_closes(session, intake.stores).rename({"close": "pre_close"})
+        rule = rule_of(session, intake.first_published, stated=intake.arrival.known_at_stated)
+        known_at = known_from(rule, cut_off(intake.stores.market, session), intake.arrival.known_at)
+        as_known = None if rule == "arrival" else known_at  # what arrived a moment ago, before this session, counts
+        daily = previous_closes(session, intake.stores, as_known).rename({"close": "pre_close"})
     return references(daily, UNITS) if daily.height else pl.DataFrame(schema=REFERENCES)
 
 
@@ -238,10 +247,17 @@ def _bars(
     checked = session_faults(symbols, symbol_sequences, gaps, verdicts, RULE)
     faults = pl.concat([delivery.buckets.too_large(session), checked]).unique("sid", keep="first", maintain_order=True)
     delivery.account.add_session(session, symbols, gaps, verdicts, faults)
-    rows = pl.concat([observed(part.rows, symbols, delivery.intake.stores.market) for part in parts])
+    market = delivery.intake.stores.market
+    rows = pl.concat([observed(part.rows, symbols, market, RULE) for part in parts])
+    counts = pl.concat([part.counts for part in parts])
+    whole = observed(counts, symbols, market, RULE)
+    delivery.account.add_unused(counts, faults, whole)
     bars = to_bars(rows.join(faults, on="sid", how="anti"))
     faulty = rows.join(faults, on="sid", how="inner", maintain_order="left")
-    return _complete(session, bars, faulty, delivery)
+    complete = _complete(session, bars, faulty, delivery)
+    hollow = bars.join(complete, on="symbol", how="anti").select(sid_of(pl.col("symbol"))).unique()
+    delivery.account.add_hollow(int(whole.join(hollow, on="sid", how="semi")["records"].sum()))
+    return complete
 
 
 def _complete(session: date, bars: pl.DataFrame, faulty: pl.DataFrame, delivery: TickDelivery) -> pl.DataFrame:
@@ -250,7 +266,7 @@ def _complete(session: date, bars: pl.DataFrame, faulty: pl.DataFrame, delivery:
     keyed = bars.with_columns(pl.lit(session).alias("session"), pl.lit(0, pl.UInt16).alias("source")).with_row_index(
         "row"
     )
-    complete, holes = incomplete(keyed, market, RULES[market.name], keyed.clear()) if bars.height else (keyed, NO_HOLES)
+    complete, holes = incomplete(keyed, market, keyed.clear()) if bars.height else (keyed, NO_HOLES)
     hollow = keyed.join(holes.select("row", "reason_code", "reason"), on="row", how="inner").drop("row", "source")
     faulty_bars = faulty.with_columns(symbol_of(pl.col("sid")), pl.lit(session).alias("session"))
     quarantined = pl.concat([hollow, faulty_bars.select(hollow.columns)])
@@ -270,9 +286,7 @@ def _complete(session: date, bars: pl.DataFrame, faulty: pl.DataFrame, delivery:
 def _store_outcome(delivery: TickDelivery, published: Sequence[date]) -> None:
     """Refused files and bad records go to quarantine, records as the vendor wrote them; other files get receipts."""
     report, folder = delivery.intake.report, delivery.intake.stores.settings.quarantine
-    report.add_refused(delivery.refused)
-    for refused in delivery.refused:
-        keep_refusal(folder, refused.path, digest(refused.path), refused.refusal)
+    refuse(delivery.refused, report, delivery.intake.stores)
     for number, parts in sorted(delivery.faults.items()):
         if parts:
             file = delivery.files[number]

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 
 from fpm.features.minute_features import PRESETS, Profile
+from fpm.markets import Market
 from fpm.schema import OPTIONAL_FLOWS
-from fpm.sessions import Market
 
 SLOTS = 8
 SMALL = Market("small", "UTC", None, tuple(range(1, SLOTS + 1)), {"8": tuple(range(SLOTS))}, "8", "XX")

@@ -160,7 +160,7 @@ def test_a_file_is_refused_whole_and_the_others_go_on(
 
 def test_nothing_but_bad_files_is_an_error(tmp_path: Path, stores: Stores) -> None:
     with pytest.raises(InputRefused, match="FPM-IN-001"):
-        take([empty(tmp_path / "bad.parquet")], stores)
+        take([empty(tmp_path / "bad.parquet")], stores).require_content()
     assert stores.sessions("minute_bars") == []
     assert "profile" not in stores.ledger.deployment()
 
@@ -332,6 +332,6 @@ def test_five_minutes_of_clock_difference_are_forgiven(tmp_path: Path, stores: S
     path = write(tape("cn"), tmp_path / "bars.parquet")
     close = datetime(2026, 1, 5, 7, tzinfo=UTC)
     with pytest.raises(InputRefused, match="FPM-IN-028"):
-        ingest([path], Arrival(close, close - timedelta(minutes=6)), stores, lambda *_: None)
+        ingest([path], Arrival(close, close - timedelta(minutes=6)), stores, lambda *_: None).require_content()
     report = ingest([path], Arrival(close, close - timedelta(minutes=5)), stores, lambda *_: None)
     assert report.changed == 1

@@ -97,10 +97,15 @@ def late_correction(source: Path, target: Path, session: date, symbols: tuple[st
     factor = pl.col("symbol").replace_strict(symbols, (3, 0))
     minutes = pl.read_parquet(source / f"minute_bars/{session}.parquet").filter(pl.col("symbol").is_in(symbols))
     flows = [name for name in minutes.columns if name not in ("symbol", "minute", *PRICES)]
-    minutes.with_columns(pl.col(flows) * factor).write_parquet(target / f"minute_bars/{session}.parquet")
     daily = pl.read_parquet(source / "daily_bars.parquet").filter(
         pl.col("session") == session, pl.col("symbol").is_in(symbols)
     )
+    top = daily.filter(pl.col("symbol") == symbols[0])["high"][0]
+    own = (pl.col("symbol") == symbols[0]) & (pl.col("volume") > 0)
+    last = own & (pl.col("minute") == pl.col("minute").filter(own).max())
+    lifted = [pl.when(last).then(pl.lit(top)).otherwise(pl.col(name)).alias(name) for name in ("close", "high")]
+    minutes = minutes.with_columns(lifted)
+    minutes.with_columns(pl.col(flows) * factor).write_parquet(target / f"minute_bars/{session}.parquet")
     higher = pl.when(pl.col("symbol") == symbols[0]).then("high").otherwise("close")
     daily.with_columns(pl.col("volume", "amount") * factor, close=higher).write_parquet(target / "daily_bars.parquet")
     return target

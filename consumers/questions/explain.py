@@ -27,7 +27,7 @@ from fpm.nn.encoder.dictionary import Axis, Entry, axes, coordinates, dictionary
 from fpm.nn.encoder.occlusion import HALF_HOUR, Embed, Occlusion, occlusion, session_parts, typical_distance
 from fpm.nn.fit import deterministic
 from fpm.schema import FINGERPRINTS, MINUTE_FEATURES
-from fpm.sessions import Market, cut_off
+from fpm.sessions import cut_off
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fpm.markets import Market
     from fpm.store.ledger.models import Model
     from fpm.store.ledger.stores import Stores
 

@@ -16,11 +16,13 @@ import polars as pl
 from consumers.derivation import derivation, sample
 from consumers.publish import served_models, standing
 from fpm.features.daily_factors import HISTORY
+from fpm.leaks.records import FirstCopy
 from fpm.nn.checkpoint import from_bytes
 from fpm.nn.scorer import streams
 from fpm.nn.scorer.panel import panel
 from fpm.schema import CLOCKS, TABLES
 from fpm.sessions import UTC, cut_off, next_sessions, previous_sessions, sessions_between
+from fpm.store.lake.files import parse
 from fpm.store.ledger.stores import Stores
 
 if TYPE_CHECKING:
@@ -148,6 +150,16 @@ def sampled_session(session: date, symbols: int, stores: Stores) -> SampledSessi
     then = stores.as_of(cut_off(stores.market, session))
     vintage, model = served_models(session, then)
     return SampledSession(session, tuple(sample(session, then, symbols)), vintage, model, stores.as_of(None))
+
+
+def first_copies(stores: Stores) -> list[FirstCopy]:
+    """The first file of every session of every raw table, as the ledger recorded it."""
+    copies = []
+    for file, began, note in stores.ledger.first_files("bars"):
+        table, _, session = parse(file.path)
+        if file.knowledge:
+            copies.append(FirstCopy(table, session, min(file.knowledge), began, note))
+    return copies
 
 
 def flat(rows: pl.DataFrame) -> pl.DataFrame:

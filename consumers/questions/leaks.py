@@ -19,6 +19,7 @@ from consumers.questions import leak_inputs
 from consumers.questions.leak_inputs import AHEAD, SampledSession
 from fpm.errors import InputRefused, TryLater
 from fpm.features.labels import HORIZON, labels
+from fpm.first_copies import NOTES
 from fpm.leaks import records as leak_records
 from fpm.leaks import scores as leak_scores
 from fpm.leaks.checks import (
@@ -34,7 +35,7 @@ from fpm.leaks.checks import (
 )
 from fpm.schema import CLOCKS, DAILY_FACTORS, STREAMS, TABLES
 from fpm.sessions import cut_off, last_slot, next_sessions, sessions_between
-from fpm.store.lake.files import canonical
+from fpm.store.lake.files import canonical, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -51,6 +52,7 @@ RESTS_ON = {  # table -> its inputs: a row is known no earlier than its inputs o
     "fingerprints": ("minute_features",),
     "daily_factors": ("daily_bars",),
     "scores": ("fingerprints", "daily_factors"),
+    "labels": ("daily_bars",),
 }
 Moments = dict[date, datetime]
 
@@ -142,7 +144,8 @@ class Home:
     def sample(self) -> tuple[SampledSession, ...]:
         """Scored sessions spread over the span, each followed by enough sessions, earliest first."""
         bars = self.stores.sessions("daily_bars")
-        usable = [day for day in self.scored if day <= bars[-AHEAD - 1]]
+        on_time = set(self._scores["session"].to_list())  # a night without its bars served nothing
+        usable = [day for day in self.scored if day <= bars[-AHEAD - 1] and day in on_time]
         count = min(self.width.sessions, len(usable))
         positions = sorted({round(position) for position in np.linspace(0, len(usable) - 1, count)})
         return tuple(leak_inputs.sampled_session(usable[i], self.width.symbols, self.stores) for i in positions)
@@ -172,7 +175,7 @@ class Home:
         """Stored labels rest on the closes of t + 1 and t + 6 alone."""
         for day in self.sample:
             window = next_sessions(self.stores.market, day.session, HORIZON + 1)
-            known_at = cut_off(self.stores.market, window[-1])
+            known_at = self._earliest("labels", day.session, self._daily_known)
             daily = self.stores.read("daily_bars", day.session, window[-1], known_at=known_at).drop(CLOCKS)
             rows = self.stores.read("labels", day.session, day.session, known_at=known_at).drop(CLOCKS)
 
@@ -240,8 +243,11 @@ class Home:
                 yield Finding(DUPLICATES, f"{table}.{ROWS}", rows["session"][0], "may be stored twice")
 
     def clocks(self) -> Iterator[Finding | None]:
-        """No row is known before its moment, its session's cut-off, its inputs, or its vintage's birth."""
-        first_known = {table: _first_known(self._rows(table)) for table in (*CHECKED, *LARGE)}
+        """No row is known before its moment, its session's cut-off, its arrival, its inputs, or its vintage's birth."""
+        yield leak_records.early_first_copies(
+            leak_inputs.first_copies(self.stores), self.stores.ledger.first_published("publish"), NOTES["stated"]
+        )
+        first_known = {table: _first_known(self._rows(table)) for table in (*CHECKED, *LARGE)} | self._daily_known
         for table in (*CHECKED, *LARGE):
             rows = self._rows(table)
             earliest = {day: self._earliest(table, day, first_known) for day in rows["session"].unique().to_list()}
@@ -320,9 +326,18 @@ class Home:
     def _earliest(self, table: str, session: date, first_known: Mapping[str, Moments]) -> datetime:
         """The earliest moment at which a row of a session may be known."""
         market = self.stores.market
-        own = next_sessions(market, session, HORIZON + 1)[-1] if table == "labels" else session
-        inputs = [first_known[name][session] for name in RESTS_ON.get(table, ()) if session in first_known[name]]
-        return max([cut_off(market, own), *inputs])
+        days = [session, *next_sessions(market, session, HORIZON + 1)] if table == "labels" else [session]
+        inputs = [
+            first_known[name][day] for name in RESTS_ON.get(table, ()) for day in days if day in first_known[name]
+        ]
+        return max([cut_off(market, days[-1]), *inputs])
+
+    @cached_property
+    def _daily_known(self) -> dict[str, Moments]:
+        """From when the daily bars of every session are known, of those that labels rest on too."""
+        days = self.stores.sessions("daily_bars")
+        files = self.stores.ledger.current(["daily_bars"], self.scored[0], days[-1]).values()
+        return {"daily_bars": {parse(file.path)[2]: min(file.knowledge) for file in files if file.knowledge}}
 
 
 def _first_known(rows: pl.DataFrame) -> Moments:

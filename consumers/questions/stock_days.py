@@ -6,13 +6,14 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from fpm.errors import TryLater, UsageError
-from fpm.sessions import Market, is_session
+from fpm.sessions import is_session
 from fpm.symbols import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
+    from fpm.markets import Market
     from fpm.store.ledger.stores import Stores
 
 

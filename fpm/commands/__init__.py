@@ -12,12 +12,15 @@ Begin at `cli`.
     console            home in, answer out
     tables             answers as tables
     jobs               the jobs by name
+    history            all that bars alone allow, in order, and what is missing for it
+    delivery           a delivery taken in, or checked
+    inbox              what is complete in the inbox is taken in
     night              the steps of a night, and which nights are due
     schedule           the clock
     training           models trained fold by fold
     status             what ran
     demo               the whole chain on the synthetic exchange
 
-Imports: consumers, consumers.questions, fpm, fpm.exchange, fpm.nn.scorer, fpm.store, fpm.store.http, fpm.store.jobs,
-fpm.store.ledger, fpm.store.online, fpm.store.postgres, fpm.store.retrieval, producers.
+Imports: consumers, consumers.questions, fpm, fpm.exchange, fpm.ingest, fpm.nn.scorer, fpm.store, fpm.store.http,
+fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online, fpm.store.postgres, fpm.store.retrieval, producers.
 """

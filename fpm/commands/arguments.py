@@ -12,9 +12,20 @@ from fpm.sessions import UTC, parse_session, require_order
 
 Session = Annotated[str, typer.Argument(help="a session, e.g. 2026-01-05")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
-Market = Annotated[str | None, typer.Option(help="cn, cn15, us, nse or crypto; remembered by the home")]
+Market = Annotated[
+    str | None, typer.Option(help="cn, us, nse, crypto, one of FPM_MARKETS, or a calendar such as XHKG; remembered")
+]
+Bar = Annotated[str | None, typer.Option(help="length of a bar: 1m, 3m, 5m, 10m, 15m, 30m or 60m; default: 1m")]
 Preset = Annotated[str | None, typer.Option(help="default, demo, short or tiny; remembered by the home")]
 KnownAt = Annotated[str | None, typer.Option(help="second clock, e.g. 2026-01-05T20:00+08:00; default: the cut-off")]
+VolumeUnit = Annotated[
+    Literal["shares", "lots"] | None, typer.Option("--volume-unit", help="where files without amounts cannot show it")
+]
+Prices = Annotated[Literal["raw", "adjusted"] | None, typer.Option("--prices", help="where files cannot show it")]
+StampSide = Annotated[
+    Literal["start", "end"] | None, typer.Option("--stamp-side", help="the side of a bar that its time names")
+]
+CheckOnly = Annotated[bool, typer.Option("--check", help="say what would go in and what not, and store nothing")]
 Rotate = Annotated[bool, typer.Option("--rotate", help="new passwords for the database's roles and a new HTTP token")]
 Role = Annotated[Literal["owner", "producer", "reader"], typer.Option(help="whose rights")]
 UrlOnly = Annotated[bool, typer.Option("--url", help="the URL alone, for the shell")]

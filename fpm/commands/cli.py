@@ -6,6 +6,7 @@ Commands parse, call one function and show its answer; heavy imports stay inside
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib.metadata import version as package_version
 from typing import Annotated
@@ -35,10 +36,25 @@ def main() -> None:
     except FpmError as error:
         typer.echo(str(error), err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        typer.echo(str(machine_refusal(error)), err=True)
+        sys.exit(FpmError.exit_code)
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:
             typer.echo("interrupted - nothing half-written is visible - run the same command again to resume", err=True)
         raise
+
+
+def machine_refusal(error: OSError) -> FpmError:
+    """What the machine refused (a full disk, a folder that may not be written to) in our words."""
+    where = f": {error.filename}" if error.filename is not None else ""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return FpmError(
+        code="FPM-IO-001",
+        wrong=f"{error.strerror or error}{where}",
+        effect="the command stopped, nothing half-written is visible",
+        todo=f"{'free space' if full else 'set this right'} and run the same command again",
+    )
 
 
 def _print_version(requested: bool) -> None:

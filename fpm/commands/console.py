@@ -9,16 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from fpm.errors import UsageError
+
 if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
     from fpm.store.settings import Settings
+    from producers.delivery_check import Home
 
 
-def home_settings(market: str | None = None, preset: str | None = None) -> Settings:
-    """The settings of this environment; threads of libraries and the log are set up to match."""
+def home_settings(market: str | None = None, preset: str | None = None, bar: str | None = None) -> Settings:
+    """The settings of this environment; threads of libraries and the log are set up to match.
+
+    `bar`: the length of a bar, e.g. `5m`, as a part of the market's name.
+    """
+    from fpm.markets import with_bar
     from fpm.store import log
     from fpm.store.settings import load_settings
 
+    if bar:
+        market = with_bar(market or load_settings({}).market, bar)
     settings = load_settings({name: value for name, value in (("market", market), ("preset", preset)) if value})
     for library in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS"):  # read once, when the library is first imported
         os.environ.setdefault(library, str(settings.threads))
@@ -31,6 +40,50 @@ def home_stores(market: str | None = None, preset: str | None = None) -> Stores:
     from fpm.store.ledger.stores import open_stores
 
     return open_stores(home_settings(market, preset))
+
+
+def delivery_stores(market: str | None = None, preset: str | None = None) -> Stores:
+    """The open stores of a home that takes a delivery.
+
+    Raises UsageError where neither the home nor the call names a market: bars of another exchange would fit by chance.
+    """
+    from fpm.ingest import decoder
+    from fpm.store.ledger.stores import open_stores
+
+    settings = home_settings(market, preset)
+    decoder.start()  # its imports take as long as opening the home does
+    nameless = "market" not in settings.model_fields_set
+    if nameless and settings.database_url is None and not settings.pg.exists():
+        raise _no_market(settings)
+    stores = open_stores(settings)
+    if nameless and "market" not in stores.ledger.deployment():
+        raise _no_market(settings)
+    return stores
+
+
+def checked_home(market: str | None = None, preset: str | None = None) -> Home:
+    """The home that a check of a delivery is made for; without a home its market alone, and no database is started.
+
+    Raises UsageError as `delivery_stores`.
+    """
+    from producers.delivery_check import Home
+
+    settings = home_settings(market, preset)
+    if (settings.pg if settings.database_url is None else settings.home).exists():
+        stores = delivery_stores(market, preset)
+        return Home(stores.market, stores)
+    if "market" not in settings.model_fields_set:
+        raise _no_market(settings)
+    return Home(settings.venue)
+
+
+def _no_market(settings: Settings) -> UsageError:
+    return UsageError(
+        code="FPM-CFG-023",
+        wrong=f"{settings.home} is a new home and no market is named",
+        effect="nothing was read",
+        todo="say --market, e.g. --market cn (or us, nse, crypto, a calendar such as XHKG); the home remembers it",
+    )
 
 
 def show(answer: dict[str, Any] | list[dict[str, Any]], as_json: bool) -> None:

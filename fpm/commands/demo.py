@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from fpm.commands import jobs, training
+from fpm.commands import history, jobs, training
 from fpm.errors import UsageError
 from fpm.exchange import simulate
 from fpm.progress import bar
@@ -26,7 +26,6 @@ from fpm.store.settings import Settings
 TEST_SHARE = 0.27  # last part of the sessions, scored out of sample
 SEED = 7
 SHOWN_SYMBOLS = 5
-FEATURE_JOBS = ("session_totals", "minute_features", "daily_factors", "labels")
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def run(plan: Plan, settings: Settings) -> dict[str, Any]:
         simulate.write(plan.config(), raw, lambda done, total: progress(done, total, ""))
     first, last = _history(raw, stores)
     stores = open_stores(settings)  # the profile of the bars is known now
-    _features(stores, first, last)
+    history.backfill(history.stages(), (first, last), stores, bar)
     tested = stores.sessions("minute_features")[-round(TEST_SHARE * plan.sessions) :]
     training.walk_forward(stores, training.plan(stores, tested[0], last, None), bar)
     with bar("portfolios") as progress:
@@ -108,14 +107,8 @@ def _history(raw: Path, stores: Stores) -> tuple[date, date]:
     assert isinstance(first, date) and isinstance(last, date)
     arrival = cut_off(stores.market, last)
     with bar("ingest") as progress:
-        bars.ingest([raw], bars.Arrival(known_at=arrival, now=arrival), stores, progress)
+        bars.ingest([raw], bars.Arrival(known_at=arrival, now=arrival), stores, progress).require_content()
     return first, last
-
-
-def _features(stores: Stores, first: date, last: date) -> None:
-    for name in FEATURE_JOBS:
-        with bar(name.replace("_", " ")) as progress:
-            jobs.backfill(name, first, last, stores, progress)
 
 
 def _answers(stores: Stores, last: date) -> dict[str, Any]:

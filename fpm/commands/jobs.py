@@ -12,6 +12,7 @@ import producers
 from fpm.errors import UsageError
 from fpm.progress import Progress
 from fpm.store.jobs import runner
+from fpm.store.jobs.inputs import RAW
 from fpm.store.ledger.stores import Stores
 
 MODULES = {name: f"producers.{name}" for name in producers.JOBS} | {
@@ -52,13 +53,14 @@ def run(name: str, session: date, stores: Stores) -> dict[str, Any]:
     return {"status": outcome.status, "rows": outcome.rows}
 
 
+def sessions_with_bars(stores: Stores, first: date, last: date) -> list[date]:
+    """Sessions of a range that have raw bars, of minutes or of days: those a backfill visits."""
+    raw = {session for table in RAW for session in stores.sessions(table)}
+    return sorted(session for session in raw if first <= session <= last)
+
+
 def backfill(name: str, first: date, last: date, stores: Stores, progress: Progress) -> dict[str, int]:
     """Run one job for every session of a range; sessions by status."""
     outcomes = runner.backfill(job(name), first, last, stores, progress)
     statuses = [outcome.status for outcome in outcomes]
     return {status: statuses.count(status) for status in sorted(set(statuses))}
-
-
-def sessions_with_bars(stores: Stores, first: date, last: date) -> list[date]:
-    """Sessions of a range that have raw minute bars: those a backfill visits."""
-    return [session for session in stores.sessions("minute_bars") if first <= session <= last]

@@ -97,7 +97,7 @@ def _look_back(session: date, stores: Stores) -> list[date]:
     from fpm.nn.scorer.network import PRESETS
 
     before = previous_sessions(stores.market, session, PRESETS[stores.settings.preset].look_back - 1)
-    return jobs.sessions_with_bars(stores, before[0], before[-1]) if before else []
+    return [session for session in stores.sessions("minute_bars") if before and before[0] <= session <= before[-1]]
 
 
 def _corrected(name: str, window: list[date], stores: Stores) -> int:

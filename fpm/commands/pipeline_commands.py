@@ -7,10 +7,24 @@ from typing import Annotated
 
 import typer
 
-from fpm.commands.arguments import Json, Market, Preset, Rotate, Session, moment, now, span
+from fpm.commands.arguments import (
+    Bar,
+    CheckOnly,
+    Json,
+    Market,
+    Preset,
+    Prices,
+    Rotate,
+    Session,
+    StampSide,
+    VolumeUnit,
+    moment,
+    now,
+    span,
+)
 from fpm.commands.console import home_settings, home_stores, show
 from fpm.commands.model_arguments import PlanOnly, Refit, Through
-from fpm.errors import UsageError
+from fpm.errors import TryLater, UsageError
 from fpm.sessions import parse_session
 
 commands = typer.Typer()
@@ -20,17 +34,19 @@ LONG_BACKFILL = 500
 
 
 @commands.command("setup")
-def setup_command(market: Market = None, preset: Preset = None, rotate: Rotate = False, as_json: Json = False) -> None:
+def setup_command(
+    market: Market = None, bar: Bar = None, preset: Preset = None, rotate: Rotate = False, as_json: Json = False
+) -> None:
     """Start Postgres, migrate it, apply the feature definitions. Safe to repeat."""
     from fpm.store.http.token import renew_token
     from fpm.store.ledger.stores import open_stores
     from fpm.store.postgres.server import renew_passwords
     from fpm.store.retrieval import features
 
-    stores = open_stores(home_settings(market, preset))
-    for name, value in (("market", market), ("preset", preset)):
+    stores = open_stores(home_settings(market, preset, bar))
+    for name, value in (("market", market or bar), ("preset", preset)):
         if value:
-            stores.ledger.decide(name, value)
+            stores.ledger.decide(name, getattr(stores.settings, name))
     renew_passwords(stores.settings, rotate=rotate)
     if rotate:
         renew_token(stores.settings)
@@ -41,23 +57,56 @@ def setup_command(market: Market = None, preset: Preset = None, rotate: Rotate =
 @commands.command("ingest")
 def ingest_command(
     paths: Annotated[list[Path], typer.Argument(help="a folder of raw tables, or bar files (Parquet, CSV)")],
-    market: Annotated[str, typer.Option(help="cn, cn15, us, nse or crypto")],
-    known_at: Annotated[str | None, typer.Option(help="when a correction arrived (default: now)")] = None,
+    market: Market = None,
+    known_at: Annotated[str | None, typer.Option(help="from when the rows are known (default: now)")] = None,
     level2: Annotated[bool, typer.Option("--ticks", help="Level-2 trades and orders instead of minute bars")] = False,
     preset: Preset = None,
+    volume_unit: VolumeUnit = None,
+    prices: Prices = None,
+    stamp_side: StampSide = None,
+    check: CheckOnly = False,
     as_json: Json = False,
 ) -> None:
-    """Read raw tables in; a session already there with other values is a correction."""
-    from fpm.commands.demo import refuse_other_bars
-    from fpm.progress import bar
-    from producers import bars, ticks
+    """Read raw tables in; a session already there with other values is a correction.
 
-    start, stores = now(), home_stores(market, preset)
-    arrival = bars.Arrival(known_at=moment(known_at) if known_at else start, now=start)
-    refuse_other_bars(paths, stores)
-    with bar("ingest") as progress:
-        report = (ticks if level2 else bars).ingest(paths, arrival, stores, progress)
-    show(report.to_dict(), as_json)
+    What files cannot show can be said; the home remembers it. --check exits 1 where anything would be refused.
+    """
+    from fpm.commands.delivery import Request, check_delivery, ingest_delivery
+    from fpm.ingest.units import Stated
+    from producers.bars import Arrival
+
+    start, stated = now(), Stated(stamp_side, volume_unit, prices)
+    arrival = Arrival(moment(known_at) if known_at else start, start, stated, known_at_stated=known_at is not None)
+    request = Request(paths, arrival, level2, market, preset)
+    if not check:
+        report = ingest_delivery(request)
+        show(report.to_dict(), as_json)
+        report.require_content()
+        return
+    answer = check_delivery(request)
+    show(answer.to_dict() if as_json else answer.summary(), as_json)
+    if not answer.whole:
+        raise typer.Exit(1)
+
+
+@commands.command("inbox")
+def inbox_command(
+    at_once: Annotated[bool, typer.Option("--now", help="all there is, without a second look")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look once into FPM_INBOX: ingest what is complete and move it to taken or refused, with a report.
+
+    Complete: unchanged over two looks at least 10 s apart, or with a file NAME.done beside it (.done in a folder). A
+    folder is one delivery. Exit 0: taken, or nothing there; 1: something was refused; 75: all of it waits.
+    """
+    from fpm.commands.console import delivery_stores
+    from fpm.commands.inbox import exit_code, look
+    from fpm.progress import bar
+
+    with bar("inbox") as progress:
+        rows = look(delivery_stores(), now(), progress, at_once=at_once)
+    show(rows, as_json)
+    raise typer.Exit(exit_code(rows))
 
 
 @commands.command("run")
@@ -65,36 +114,40 @@ def run_command(
     job: Annotated[str, typer.Argument(help="see `fpm jobs`")], session: Session, as_json: Json = False
 ) -> None:
     """Run one job for one session."""
-    from fpm.commands import jobs
+    from fpm.commands import history, jobs
 
     jobs.job(job)  # an unknown job is named before anything is opened
-    outcome = jobs.run(job, parse_session(session), home_stores())
+    day, stores = parse_session(session), home_stores()
+    try:
+        outcome = jobs.run(job, day, stores)
+    except TryLater as later:
+        raise history.waiting(later, [job], (day, day), stores) from None
     show({"job": job, "session": session, **outcome}, as_json)
 
 
 @commands.command("backfill")
 def backfill_command(
-    job: Annotated[str, typer.Argument(help="see `fpm jobs`")],
+    job: Annotated[str, typer.Argument(help="see `fpm jobs`; all: every one of a night that needs no model")],
     first: Session,
     last: Session,
     yes: Annotated[bool, typer.Option("--yes", help=f"go on above {LONG_BACKFILL} sessions")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run one job for many sessions, resuming where the ledger stopped."""
-    from fpm.commands import jobs
+    """Run one job for many sessions, or all in order, resuming where the ledger stopped."""
+    from fpm.commands import history, jobs
     from fpm.progress import bar
 
     start, end = span(first, last)
-    jobs.job(job)  # an unknown job is named before anything is opened
+    names = history.stages() if job == history.ALL else [job]
+    jobs.job(names[0])  # an unknown job is named before anything is opened
     stores = home_stores()
-    planned = len(jobs.sessions_with_bars(stores, start, end))
+    planned = len(history.visited(names, start, end, stores))
     if planned > LONG_BACKFILL and not yes:
         raise UsageError(
             code="FPM-CFG-067", wrong=f"{planned} sessions planned", effect="nothing was done", todo="repeat with --yes"
         )
-    with bar(job) as progress:
-        counts = jobs.backfill(job, start, end, stores, progress) if planned else {}
-    show({"job": job, "planned": planned, **counts}, as_json)
+    rows = history.backfill(names, (start, end), stores, bar)
+    show(rows if job == history.ALL else rows[0], as_json)
 
 
 @train.command("encoder")
@@ -125,14 +178,21 @@ def train_scorer_command(through: Through, as_json: Json = False) -> None:
 def walk_forward_command(
     first: Session, last: Session, refit: Refit = None, plan: PlanOnly = False, as_json: Json = False
 ) -> None:
-    """Vintages, fingerprints, scorers and out-of-sample scores, fold by fold."""
-    from fpm.commands import training
+    """Features and labels that are missing, then vintages, fingerprints, scorers and out-of-sample scores by fold."""
+    from fpm.commands import history, training
     from fpm.progress import bar
+    from fpm.store.retrieval import features
 
     start, end = span(first, last)
     stores = home_stores()
-    folds = training.plan(stores, start, end, refit)
+    sessions = history.with_features(stores)
+    if not sessions:
+        raise history.nothing_computed(history.stages(), (start, end), stores)
+    folds = training.plan(stores, start, end, refit, sessions)  # a history too short is named before hours of work
     if not plan:
+        features.apply(stores.settings)  # the scorer's frames need them, at the end of hours
+        history.complete(end, stores, bar)
+        folds = training.plan(stores, start, end, refit)
         training.walk_forward(stores, folds, bar)
     show([training.describe(fold) for fold in folds], as_json)
 
@@ -155,7 +215,8 @@ def nightly_command(
 def schedule_command(
     every: Annotated[int, typer.Option(min=1, help="minutes between two looks at the ledger")] = 5,
 ) -> None:
-    """The clock: run whatever the ledger says is due, until interrupted."""
+    """The clock: take what is complete in FPM_INBOX and run whatever the ledger says is due, until interrupted."""
+    from fpm.commands.console import delivery_stores
     from fpm.commands.schedule import serve
 
-    serve(home_stores(), now, every)
+    serve((home_stores if home_settings().inbox is None else delivery_stores)(), now, every)

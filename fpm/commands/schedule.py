@@ -1,4 +1,4 @@
-"""The clock: it looks at the ledger every few minutes and runs the nights that are due."""
+"""The clock: every few minutes it looks into the inbox and at the ledger, and runs the nights that are due."""
 
 from __future__ import annotations
 
@@ -46,7 +46,12 @@ def serve(stores: Stores, clock: Callable[[], datetime], every_minutes: int, sto
 
 
 def tick(stores: Stores, now: datetime) -> None:
-    """Run every night that is due; the first that fails ends the tick, and the next tick tries it again."""
+    """Take what is complete in the inbox, then run every night that is due.
+
+    The first night that fails ends the tick, and the next tick tries it again.
+    """
+    if stores.settings.inbox is not None:
+        _empty_inbox(stores, now)
     for session in due_sessions(stores, now):
         try:
             nightly(session, stores)
@@ -54,6 +59,16 @@ def tick(stores: Stores, now: datetime) -> None:
             (log.info if isinstance(error, TryLater) else log.error)("not done", session=str(session), why=str(error))
             return
         log.info("night done", session=str(session))
+
+
+def _empty_inbox(stores: Stores, now: datetime) -> None:
+    """Take what is complete in the inbox; its faults are logged and stop no night."""
+    from fpm.commands.inbox import look
+
+    try:
+        look(stores, now, lambda *_: None)
+    except FpmError as error:
+        (log.info if isinstance(error, TryLater) else log.error)("inbox not emptied", why=str(error))
 
 
 def due_sessions(stores: Stores, now: datetime) -> list[date]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date
@@ -15,11 +15,16 @@ from fpm.store.ledger.stores import Stores
 Bar = Callable[[str], AbstractContextManager[Progress]]  # a stage's title -> its progress
 
 
-def plan(stores: Stores, first: date, last: date, refit: int | None) -> list[folding.Fold]:
-    """The folds whose test sessions cover `first` to `last`; `refit` overrides the preset's sessions per fold."""
+def plan(
+    stores: Stores, first: date, last: date, refit: int | None, sessions: Sequence[date] | None = None
+) -> list[folding.Fold]:
+    """The folds whose test sessions cover `first` to `last`; `refit` overrides the preset's sessions per fold.
+
+    `sessions`: those with features (default: all that are stored).
+    """
     config = stores.settings.folds
     config = replace(config, refit=refit) if refit else config
-    return folding.folds(stores.sessions("minute_features"), first, last, config)
+    return folding.folds(stores.sessions("minute_features") if sessions is None else sessions, first, last, config)
 
 
 def describe(fold: folding.Fold) -> dict[str, str]:

@@ -19,7 +19,7 @@ import polars as pl
 from fpm.cross_section import mad_winsorise
 from fpm.evaluation.execution import BASES, ExecutionPrices, execution_prices, fillable, returns_on
 from fpm.evaluation.figures import Figures, Surroundings
-from fpm.evaluation.groups import group_count, group_returns, memberships, turnovers
+from fpm.evaluation.groups import group_count, group_returns, memberships, tied_sessions, turnovers
 from fpm.evaluation.intervals import (
     Estimate,
     Interval,
@@ -148,6 +148,7 @@ def evaluate(
         fillable=_fillable(panel),
         exposures=tuple((name, panel.estimate(panel.score, sort(x_TN))) for name, x_TN in panel.styles.items()),
         neutral=_neutral(panel),
+        tied_sessions=groups.tied,
     )
 
 
@@ -256,19 +257,24 @@ def _ratios(week_W: Floats, config: EvaluationConfig) -> Ratios:
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """Mean labels by group over all sessions; returns, turnover and the long-short portfolio on the weekly grid."""
+    """Mean labels by group over all sessions; returns, turnover and the long-short portfolio on the weekly grid.
+
+    `tied`: number of sessions without groups because a group's edge falls inside a tie.
+    """
 
     means: tuple[float | None, ...]
     intervals: tuple[Interval | None, ...]
     weeks: tuple[tuple[date, tuple[float | None, ...]], ...]
     turnover_weeks: tuple[tuple[date, float], ...]
     long_short: LongShort
+    tied: int
 
 
 def _group_figures(panel: LabelledPanel, week: NDArray[np.intp]) -> GroupFigures:
     config = panel.config
     groups = group_count(panel.score_TN, panel.label_TN, config.groups)
-    group_TN = memberships(restrict(panel.score, panel.label.available_TN), groups)
+    labelled = restrict(panel.score, panel.label.available_TN)
+    group_TN = memberships(labelled, groups)
     mean_TG = group_returns(group_TN, panel.label_TN, groups)
     turnover_W = turnovers(group_TN[week], groups)
     days = [panel.sessions[i] for i in week]
@@ -285,6 +291,7 @@ def _group_figures(panel: LabelledPanel, week: NDArray[np.intp]) -> GroupFigures
         ),
         turnover_weeks=tuple((day, float(x)) for day, x in zip(days, turnover_W, strict=True) if np.isfinite(x)),
         long_short=long_short(mean_TG[week], turnover_W, days, weekly),
+        tied=tied_sessions(group_TN, labelled, groups),
     )
 
 

@@ -44,7 +44,8 @@ class Figures:
     label, over the sessions with any label. `ic`: Pearson correlation.
 
     Groups: `groups` has the mean label of each score group, lowest first, `group_weeks` the same by session of the
-    weekly grid, `turnover_weeks` the share of the outer groups' names replaced.
+    weekly grid, `turnover_weeks` the share of the outer groups' names replaced. `tied_sessions` had no groups because
+    a group's edge fell inside a tie.
 
     Variants of RankIC: `by_year` (year, mean, sessions), `by_size`, `decay` by lag, `bases` with the return of each
     execution basis, `fillable` over the names that could be bought at the next close, `neutral` of the score's residual
@@ -87,10 +88,13 @@ class Figures:
     group_intervals: tuple[Interval | None, ...] = ()
     hit_rate: Estimate | None = None
     coverage: float | None = None
+    tied_sessions: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values of the fields: dates as ISO text, absent figures as null."""
+        """JSON values of the fields: dates as ISO text, absent figures as null; `tied_sessions` where there are any."""
         plain: dict[str, Any] = _plain(asdict(self))
+        if not self.tied_sessions:
+            del plain["tied_sessions"]
         return plain
 
 

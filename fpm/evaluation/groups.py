@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpm.evaluation.rank_ic import SortedPanel, places_within
+from fpm.evaluation.rank_ic import SortedPanel, tie_places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,11 +27,19 @@ def group_count(score_TN: Floats, label_TN: Floats, maximum: int) -> int:
 def memberships(score: SortedPanel, groups: int) -> NDArray[np.int64]:
     """Group of every symbol by score (T, N), 0 = lowest; -1 without a score or with fewer symbols than groups.
 
-    Sizes differ by one at most. Ties are cut in symbol order, so that a session always fills every group.
+    Sizes differ by one at most. Where an edge between two groups falls inside a tie, the session has no groups: no
+    symbol's name may decide on which side of the edge it stands.
     """
     count_T1 = score.available_TN.sum(axis=1, keepdims=True)
-    group_TN = places_within(score) * groups // np.maximum(count_T1, 1)
-    return np.where(score.available_TN & (count_T1 >= groups), group_TN, -1)
+    lowest_TN, highest_TN = (place_TN * groups // np.maximum(count_T1, 1) for place_TN in tie_places(score))
+    whole_T1 = ((lowest_TN == highest_TN) | ~score.available_TN).all(axis=1, keepdims=True)
+    return np.where(score.available_TN & (count_T1 >= groups) & whole_T1, lowest_TN, -1)
+
+
+def tied_sessions(group_TN: NDArray[np.int64], score: SortedPanel, groups: int) -> int:
+    """Number of sessions with symbols enough for `groups` and, because of a tie at an edge, without any."""
+    enough_T = score.available_TN.sum(axis=1) >= groups
+    return int((enough_T & (group_TN < 0).all(axis=1)).sum())
 
 
 def group_returns(group_TN: NDArray[np.int64], label_TN: Floats, groups: int) -> Floats:

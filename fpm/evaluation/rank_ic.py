@@ -67,12 +67,15 @@ def ranks_within(panel: SortedPanel, mask_TN: Flags) -> Floats:
     return np.where(mask_TN, (twice_TN - (edges[:-1] + edges[1:])[:, None]) / 2, 0.0)
 
 
-def places_within(panel: SortedPanel) -> NDArray[np.int64]:
-    """Position of every available symbol in its session, 0 = lowest, ties in symbol order; -1 for others (T, N)."""
+def tie_places(panel: SortedPanel) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last place of every available symbol's tie in its session, 0 = lowest (T, N each).
+
+    Without ties both are the symbol's place. Cells of unavailable symbols have no meaning.
+    """
     before, edges = _counts(panel, panel.available_TN)
-    position_TN = np.empty(panel.available_TN.shape, np.int64)
-    position_TN.ravel()[panel.order] = before[:-1]
-    return np.where(panel.available_TN, position_TN - edges[:-1, None], -1)
+    shape, start_T1 = panel.available_TN.shape, edges[:-1, None].astype(np.int64)
+    first_TN, beyond_TN = (before.take(edge).reshape(shape) for edge in (panel.first, panel.beyond))
+    return first_TN - start_T1, beyond_TN - 1 - start_T1
 
 
 def _counts(panel: SortedPanel, mask_TN: Flags) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -16,5 +16,5 @@ Begin at `simulate`.
     ticks     Level-2 orders, trades and cancels of one symbol
     tape      ticks as both exchanges publish them
 
-Imports: fpm, fpm.ingest.
+Imports: fpm.
 """

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from fpm.ingest.conventions import LOT
+from fpm.markets import shipped
 from fpm.schema import OPTIONAL_FLOWS, PRICES
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _start_stamped(bars: pl.DataFrame) -> pl.DataFrame:
 
 def _in_lots(bars: pl.DataFrame) -> pl.DataFrame:
     """Give volumes in lots of 100 shares (26)."""
-    return bars.with_columns(pl.col(name) / LOT for name in FLOWS if name.endswith("volume"))
+    return bars.with_columns(pl.col(name) / shipped()["cn"].lot for name in FLOWS if name.endswith("volume"))
 
 
 def _spelled(bars: pl.DataFrame) -> pl.DataFrame:

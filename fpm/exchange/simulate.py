@@ -236,8 +236,8 @@ def _settings(config: ExchangeConfig) -> dict[str, object]:
 def _is_complete(folder: Path, settings: dict[str, object]) -> bool:
     """Return whether the folder holds all of this exchange; raises UsageError if it holds something else."""
     path = folder / "exchange.json"
-    manifest = json.loads(path.read_bytes()) if path.exists() else None
-    conflict = any(folder.glob("[!.]*")) if manifest is None else manifest["config"] != settings
+    manifest = _manifest(path) if path.exists() else None
+    conflict = any(folder.glob("[!.]*")) if manifest is None else manifest.get("config") != settings
     if conflict:
         raise UsageError(
             code="FPM-SIM-002",
@@ -245,7 +245,16 @@ def _is_complete(folder: Path, settings: dict[str, object]) -> bool:
             effect="nothing was written",
             todo="name an empty folder, or remove this one yourself",
         )
-    return manifest is not None and bool(manifest["complete"])
+    return manifest is not None and bool(manifest.get("complete"))
+
+
+def _manifest(path: Path) -> dict[str, object]:
+    """What a manifest says; a damaged one says nothing, so that its folder is another exchange's."""
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

@@ -12,17 +12,14 @@ import numpy as np
 import polars as pl
 
 from fpm.schema import MINUTE_BARS, ORDER_FLOWS, PRICES
-from fpm.sessions import Market, last_slot
+from fpm.sessions import session_slots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fpm.markets import Market
+
 FLOWS = tuple(name for name in MINUTE_BARS.columns if name not in ("symbol", "slot", *PRICES))
-# Markets whose vendors deliver a row for a minute without a trade: there an absent row is a missing observation;
-# elsewhere it is a minute without a trade.
-FULL_GRID = frozenset({"cn", "cn15", "crypto"})
-# Minutes of the day that every vendor may leave out: the calls, and 14:58-14:59, when the closing call collects orders.
-CALLS = {"cn": (565, 898, 899, 900), "us": (570,)}
 
 
 @dataclass(frozen=True)
@@ -69,9 +66,7 @@ def grid(bars: pl.DataFrame, market: Market, view: str, symbols: Sequence[str] |
 
 def required_minutes(market: Market) -> frozenset[int]:
     """Return the minutes of the day for which every vendor of the market delivers a row; none if vendors omit rows."""
-    if market.name not in FULL_GRID:
-        return frozenset()
-    return frozenset(market.slots) - frozenset(CALLS.get(market.name, ()))
+    return frozenset(market.slots) - market.calls if market.exchange.every_minute else frozenset()
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,7 @@ def _missing(bars: pl.DataFrame, market: Market, cells: Cells) -> np.ndarray:
     always = required_minutes(market)
     required_N = np.array([minute in always for minute in market.slots])
     if "session" in bars.columns and bars.height:
-        required_N[last_slot(market, bars["session"][0]) + 1 :] = True
+        required_N |= ~session_slots(market, bars["session"][0]).open_N
     missing_SN: np.ndarray = absent_SN & (required_N | nothing_S[:, None])
     return missing_SN
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from fpm.features.bars import Grid
-    from fpm.sessions import Market
+    from fpm.markets import Market
 
 Array = NDArray[np.float64]
 MEDIAN_INPUTS = ("symbol", "slot", "volume", "amount")

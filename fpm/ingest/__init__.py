@@ -4,14 +4,23 @@ Begin at `vendor_bars`.
 
     deliveries     folders and files of a delivery, in batches by session
     vendor_files   one file of a vendor: digest, first look at its bytes, refusal
+    table_files    any table of a vendor, Parquet or CSV, within limits
+    decoder        files decoded in a child process with limits of memory and time
+    decoder_process  the child
+    time_spellings   the spellings of a time in text files
     columns        a file's columns under our names, by synonym
     bar_files      bar files (Parquet, CSV) as typed columns
     daily_files    daily bars and index members
+    agreement      daily tables beside the minutes of the same sessions
     stamps         time stamps of a file: exchange-local, none in the future, their sessions
-    conventions    stamp side, calls, unit of volume and price basis, detected from the bars
-    vendor_bars    bars in their slots of the session
+    stamp_side     the side of a bar that its stamp names, by every edge of the session
+    units          unit of volume and price basis, by symbol and session
+    conventions    stamp side, calls, unit of volume and price basis of one file
+    slots          bars in the slots of their sessions
+    vendor_bars    one file of bars as rows of the lake; several files together
     quarantine     rows that may not enter the lake, each with one reason
     revisions      corrections: a stored partition keeps every version
+    balance        every row by file and session: stored, quarantined, deduplicated, out of session
     ingest_report  the account of a delivery: rows in = rows out + quarantined + deduplicated
 
 Imports: fpm, fpm.features.

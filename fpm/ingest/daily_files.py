@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fpm.ingest.agreement import in_shares
 from fpm.ingest.bar_files import RawFile, read_file
 from fpm.ingest.quarantine import SLACK, Check, first_faults
 from fpm.ingest.stamps import sessions_of
-from fpm.ingest.vendor_files import refusal
+from fpm.ingest.time_spellings import NO_ORDER, Order
+from fpm.ingest.vendor_files import PARQUET, kind_of, refusal
 from fpm.schema import DAILY_BARS, INDEX_MEMBERS, PRICES, Table
 from fpm.symbols import with_symbols
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from fpm.sessions import Market
+    from fpm.markets import Market
 
 KINDS = {"float64": pl.Float64(), "bool": pl.Boolean(), "string": pl.String(), "date": pl.Date()}
 TRUTH = {"true": True, "false": False, "1": True, "0": False, None: None}
@@ -27,8 +31,9 @@ TRUTH = {"true": True, "false": False, "1": True, "0": False, None: None}
 class ReferenceRows:
     """Rows of one file.
 
-    `frame`: good rows, sorted by session and key. `quarantined`: bad rows as the vendor wrote them, with session,
-    reason_code, reason, source.
+    `frame`: good rows, sorted by session and key, with `row`, their number in the file. `quarantined`: bad rows as the
+    vendor wrote them, with session, reason_code, reason, source. `read` reads the file again; `conversions`: units that
+    were converted, in words.
     """
 
     path: Path
@@ -39,19 +44,27 @@ class ReferenceRows:
     quarantined: pl.DataFrame
     synonyms: dict[str, str]
     ignored: tuple[str, ...]
+    read: Callable[[], RawFile]
+    conversions: tuple[str, ...] = ()
+
+    def with_faults(self, faults: pl.DataFrame) -> pl.DataFrame:
+        """`quarantined`, and the rows of `faults` (row, session, reason_code, reason) as the vendor wrote them."""
+        return pl.concat([self.quarantined, _original(self.read(), faults)], how="diagonal_relaxed")
 
 
-def read_daily(path: Path, market: Market) -> ReferenceRows:
+def read_daily(path: Path, market: Market, order: Order = NO_ORDER) -> ReferenceRows:
     """Daily bars of a file: one row a symbol and session.
 
     Absent columns are filled: `adj_factor` 1, `suspended` where nothing traded, `turnover` from float shares where the
-    file has them; the rest is unavailable.
+    file has them; the rest is unavailable. Volumes in lots and amounts in thousands are converted.
 
     Raises InputRefused as `bar_files.read_file` does; also 029 no session, CAL-001 the calendar does not reach.
     """
     optional = tuple(name for name in DAILY_BARS.columns if name not in ("symbol", *PRICES, "volume"))
-    raw = read_file(path, ("symbol", "session", *PRICES, "volume"), optional)
-    typed = _typed(raw, DAILY_BARS.columns)
+    read = partial(read_file, path, ("symbol", "session", *PRICES, "volume"), optional, order)
+    raw = read()
+    units = in_shares(_typed(raw, DAILY_BARS.columns), market)
+    typed = units.rows
     filled = typed.with_columns(pl.coalesce(_column(typed, "adj_factor"), pl.lit(1.0)).alias("adj_factor"))
     filled = filled.with_columns(
         pl.coalesce(_column(filled, "suspended"), pl.col("volume") == 0).alias("suspended"),
@@ -70,19 +83,20 @@ def read_daily(path: Path, market: Market) -> ReferenceRows:
         Check(code="FPM-IN-023", condition=pl.col("adj_factor") == 0, wrong="adj_factor is 0"),
         Check(code="FPM-IN-021", condition=outside, wrong="a price outside [low, high]"),
     ]
-    return _reference_rows(raw, filled, market, DAILY_BARS, checks)
+    return replace(_reference_rows(read, raw, filled, market, checks), conversions=units.conversions)
 
 
-def read_members(path: Path, market: Market) -> ReferenceRows:
+def read_members(path: Path, market: Market, order: Order = NO_ORDER) -> ReferenceRows:
     """Index members of a file: one row an index, session and symbol; weights in shares of 1 within each.
 
     Raises InputRefused as `bar_files.read_file` does.
     """
-    raw = read_file(path, ("index", "session", "symbol", "weight"), ())
+    read = partial(read_file, path, ("index", "session", "symbol", "weight"), (), order)
+    raw = read()
     typed = _typed(raw, INDEX_MEMBERS.columns)
     bad = pl.col("weight").is_infinite() | (pl.col("weight") < 0)
     checks = [Check(code="FPM-IN-022", condition=bad, wrong="weight is no weight")]
-    return _reference_rows(raw, typed, market, INDEX_MEMBERS, checks)
+    return _reference_rows(read, raw, typed, market, checks, INDEX_MEMBERS)
 
 
 def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
@@ -93,12 +107,19 @@ def _typed(raw: RawFile, kinds: dict[str, str]) -> pl.DataFrame:
     """The declared columns in their types. Raises InputRefused 008 where a value does not fit."""
     columns = {name: kinds.get(name, "date") for name in raw.frame.columns if name == "session" or name in kinds}
     for name, kind in columns.items():
-        if kind == "float64" and raw.path.suffix == ".parquet" and raw.frame[name].dtype == pl.String:
+        if kind == "float64" and kind_of(raw.path) == PARQUET and raw.frame[name].dtype == pl.String:
             raise refusal(
                 raw.path,
                 code="FPM-IN-008",
                 wrong=f"column {name} is String, expected float64",
                 todo="store numbers as numbers; no silent cast is made",
+            )
+        if kind == "date" and raw.frame[name].dtype.is_numeric():
+            raise refusal(
+                raw.path,
+                code="FPM-IN-008",
+                wrong=f"column {name} is {raw.frame[name].dtype}, expected a date",
+                todo="store days as dates",
             )
     try:
         typed = raw.frame.select("row", *(_cast(raw.frame[name], kind) for name, kind in columns.items()))
@@ -113,16 +134,21 @@ def _typed(raw: RawFile, kinds: dict[str, str]) -> pl.DataFrame:
 
 
 def _cast(column: pl.Series, kind: str) -> pl.Series:
-    """`column` in its declared type; text becomes a date (ISO, with or without dashes), a truth value or a number."""
-    if column.dtype == pl.String and kind == "date":
-        return column.str.replace_all("-", "").str.to_date("%Y%m%d")
+    """`column` in its declared type; text becomes a truth value or a number; days were read before."""
+    if isinstance(column.dtype, pl.Datetime):
+        return column.dt.date() if kind == "date" else column.cast(KINDS[kind])
     if column.dtype == pl.String and kind == "bool":
         return column.str.to_lowercase().replace_strict(TRUTH, return_dtype=pl.Boolean)
     return column.cast(KINDS[kind])
 
 
 def _reference_rows(
-    raw: RawFile, typed: pl.DataFrame, market: Market, table: Table, checks: list[Check]
+    read: Callable[[], RawFile],
+    raw: RawFile,
+    typed: pl.DataFrame,
+    market: Market,
+    checks: list[Check],
+    table: Table = DAILY_BARS,
 ) -> ReferenceRows:
     """Rows with a symbol, a session and no fault; of rows with equal keys none stays."""
     keys = ["session", *table.keys]
@@ -139,7 +165,21 @@ def _reference_rows(
     ]
     faults = first_faults(rows, all_checks)
     good = rows.join(faults, on="row", how="anti", maintain_order="left")
-    good = good.drop("row", "spelling", "symbol_code", "symbol_reason").sort(*keys)
-    original = raw.frame.drop("session").join(faults, on="row", how="inner", maintain_order="left")
-    original = original.with_columns(pl.lit(raw.path.name).alias("source"))
-    return ReferenceRows(raw.path, table.name, raw.sha256, raw.frame.height, good, original, raw.synonyms, raw.ignored)
+    good = good.drop("spelling", "symbol_code", "symbol_reason").sort(*keys)
+    return ReferenceRows(
+        raw.path,
+        table.name,
+        raw.sha256,
+        raw.frame.height,
+        good,
+        _original(raw, faults),
+        raw.synonyms,
+        raw.ignored,
+        read,
+    )
+
+
+def _original(raw: RawFile, faults: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `faults` as the vendor wrote them, with their reasons and `source`."""
+    rows = raw.frame.drop("session").join(faults, on="row", how="inner", maintain_order="left")
+    return rows.with_columns(pl.lit(raw.path.name).alias("source"))

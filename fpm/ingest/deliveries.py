@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from fpm.errors import InputRefused, UsageError
+import polars as pl
+
+from fpm.errors import FpmError, InputRefused, UsageError
 from fpm.ingest.bar_files import read_file
+from fpm.ingest.conventions import NOTHING
+from fpm.ingest.stamps import beyond_years
+from fpm.ingest.time_spellings import NO_ORDER, Order
 from fpm.ingest.vendor_bars import Parsed, read_bars
+from fpm.ingest.vendor_files import KINDS, check_regular, digest, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from fpm.ingest.conventions import Conventions
-    from fpm.sessions import Market
+    from fpm.ingest.units import Stated
+    from fpm.markets import Market
 
-SUFFIXES = (".parquet", ".csv")
 DAILY, MEMBERS = "daily_bars", "index_members"
 
 
@@ -28,6 +35,7 @@ class Delivery:
     bars: tuple[Path, ...]
     daily: tuple[Path, ...]
     members: tuple[Path, ...]
+    refused: tuple[Refused, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,16 @@ class Refused:
     """One file that is refused whole, with the reason."""
 
     path: Path
-    refusal: InputRefused
+    refusal: FpmError
+
+    @property
+    def digest(self) -> str:
+        """The digest of its bytes, or of its name where it has none that may be read."""
+        try:
+            check_regular(self.path)
+            return digest(self.path)
+        except (InputRefused, OSError):
+            return sha256(str(self.path).encode(errors="surrogateescape")).hexdigest()
 
 
 def find(paths: Sequence[Path]) -> Delivery:
@@ -43,21 +60,36 @@ def find(paths: Sequence[Path]) -> Delivery:
 
     Raises UsageError for a path that does not exist, a file of another kind, or a folder without any table.
     """
-    files = [file for path in paths for file in _below(path)]
+    everything = [(path, file) for path in paths for file in _below(path)]
+    plain, refused = plain_files(everything)
+    files = [*plain]
     daily, members = ([file for file in files if file.stem == name] for name in (DAILY, MEMBERS))
     bars = sorted(set(files) - set(daily) - set(members))
-    return Delivery(tuple(bars), tuple(sorted(set(daily))), tuple(sorted(set(members))))
+    return Delivery(tuple(bars), tuple(sorted(set(daily))), tuple(sorted(set(members))), tuple(refused))
+
+
+def plain_files(files: Sequence[tuple[Path, Path]]) -> tuple[list[Path], list[Refused]]:
+    """The plain files among `files`, pairs of the path that the caller named and a file below it, and the others."""
+    plain, refused = [], []
+    for folder, path in dict.fromkeys(files):
+        try:
+            check_regular(path, folder if folder != path else None)
+        except InputRefused as error:
+            refused.append(Refused(path, error))
+        else:
+            plain.append(path)
+    return plain, refused
 
 
 def _below(path: Path) -> list[Path]:
-    if path.is_file() and path.suffix in SUFFIXES:
+    if kind_of(path) and not path.is_dir() and (path.exists() or path.is_symlink()):
         return [path]
     inner = path / "minute_bars"
     files = _tables(inner) + [file for file in _tables(path) if file.stem in (DAILY, MEMBERS)]
     if path.is_dir() and not inner.is_dir():
         files = _tables(path)
     if not files:
-        fault = "does not exist" if not path.exists() else f"holds no {' or '.join(SUFFIXES)} file"
+        fault = "does not exist" if not path.exists() else f"holds no {' or '.join(KINDS)} file"
         raise UsageError(
             code="FPM-CFG-101",
             wrong=f"{path} {fault}",
@@ -70,17 +102,17 @@ def _below(path: Path) -> list[Path]:
 def _tables(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return [file for file in folder.iterdir() if file.suffix in SUFFIXES and not file.name.startswith(".")]
+    return [file for file in folder.iterdir() if kind_of(file) and not file.name.startswith(".")]
 
 
-def batches(paths: Sequence[Path]) -> list[list[Path]]:
+def batches(paths: Sequence[Path], order: Order = NO_ORDER) -> list[list[Path]]:
     """Batches of files by first day; files that share a day share a batch, so that each session is complete in one.
 
     An unreadable file is a batch of its own: reading it again raises the reason.
     """
     groups: list[tuple[set[date], list[Path]]] = []
     for path in paths:
-        days, members = _days(path), [path]
+        days, members = _days(path, order), [path]
         touching = [group for group in groups if group[0] & days]
         for group in touching:
             days |= group[0]
@@ -91,22 +123,32 @@ def batches(paths: Sequence[Path]) -> list[list[Path]]:
     return [sorted(members) for _, members in groups]
 
 
-def _days(path: Path) -> set[date]:
+def _days(path: Path, order: Order) -> set[date]:
     try:
-        minutes = read_file(path, ("minute",), ()).frame["minute"]
+        minutes = read_file(path, ("minute",), (), order).frame["minute"]
     except InputRefused:
         return set()
-    return set(minutes.dt.date().drop_nulls().unique().to_list()) if minutes.dtype.is_temporal() else set()
+    if not isinstance(minutes.dtype, pl.Datetime) or beyond_years(minutes).any():
+        return set()
+    return set(minutes.dt.date().drop_nulls().unique().to_list())
 
 
 def read_all(
-    paths: Sequence[Path], market: Market, now: datetime, fallback: Conventions | None
+    paths: Sequence[Path],
+    market: Market,
+    now: datetime,
+    fallback: Conventions | None,
+    stated: Stated = NOTHING,
+    order: Order = NO_ORDER,
 ) -> tuple[list[Parsed], list[Refused]]:
-    """Every file that can be read, and the refused ones; `now` and `fallback` as in `read_bars`."""
+    """Every file that can be read, and the refused ones; the other arguments as in `read_bars`.
+
+    A fault that only one file shows costs that file alone, whatever its kind.
+    """
     parsed, refused = [], []
     for path in paths:
         try:
-            parsed.append(read_bars(path, market, now, fallback))
-        except InputRefused as error:
+            parsed.append(read_bars(path, market, now, fallback, stated, order=order))
+        except FpmError as error:
             refused.append(Refused(path, error))
     return parsed, refused

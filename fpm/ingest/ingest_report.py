@@ -6,25 +6,40 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
+from fpm.errors import InputRefused
+from fpm.first_copies import NOTES
+from fpm.ingest import balance
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
     from pathlib import Path
 
-    import polars as pl
-
+    from fpm.first_copies import Rule
+    from fpm.ingest.balance import Counts
     from fpm.ingest.deliveries import Refused
     from fpm.ingest.vendor_bars import Combined, FileReport, Parsed
+
+SHOWN = 20  # items of a list that the report's JSON shows
 
 
 @dataclass
 class IngestReport:
     """Counts of one ingest, filled while it runs.
 
-    Rows count minute bars of accepted files. `missing_minutes`: absent minutes, where vendors deliver every minute.
+    Rows count minute bars of accepted files. `amended`: stored rows of which one cell was wrong, by code; `exceptions`:
+    symbol-sessions in other units than their file, and converted daily tables. `disagreements`: symbol-sessions whose
+    daily row and minutes differ, in words; `missing_symbols`: session -> symbols of the session before that it
+    lacks, neither suspended nor delisted. `missing_minutes`: absent ones, where vendors deliver every minute.
     Of the `touched` sessions `changed` got new or revised rows, `unchanged` had these values before. `skipped` files
     were ingested before; `sessions` counts theirs too. `reference` counts the rows of daily and index-member files.
-    `unavailable`: flows of the profile that no file has. `ticks`: the account of Level-2 records (`fpm.ticks.report`).
+    `knowledge`: sessions with a first copy, by the rule that says from when it is known (`fpm.first_copies`).
+    `unavailable`: flows of the profile that no file has. `stated`: the caller's words about the files, of this call or
+    an earlier one. `ticks`: the account of Level-2 records (`fpm.ticks.report`).
+    `files` and `balance` account for every row by file and by session (`fpm.ingest.balance`); `lost` names the sessions
+    of which rows came and none was stored, with the reasons; `example` is one bad row of the last batch with any.
     """
 
     profile: str = ""
@@ -38,6 +53,10 @@ class IngestReport:
     rows_out: int = 0
     deduplicated: int = 0
     missing_minutes: int = 0
+    amended: Counter[str] = field(default_factory=Counter)
+    exceptions: list[str] = field(default_factory=list)
+    disagreements: list[str] = field(default_factory=list)
+    missing_symbols: dict[date, list[str]] = field(default_factory=dict)
     nans: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
     refused: list[dict[str, str]] = field(default_factory=list)
@@ -46,14 +65,24 @@ class IngestReport:
     ignored: set[str] = field(default_factory=set)
     derived: set[str] = field(default_factory=set)
     unavailable: set[str] = field(default_factory=set)
+    stated: dict[str, str] = field(default_factory=dict)
     reference: dict[str, dict[str, int]] = field(default_factory=dict)
+    knowledge: Counter[Rule] = field(default_factory=Counter)
     ticks: dict[str, Any] = field(default_factory=dict)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    balance: dict[date | None, Counts] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+    example: str = ""
 
     def add_skipped(self, path: Path, sessions: Sequence[date] | None) -> None:
         """Count a file that was ingested before, with its sessions; do nothing where `sessions` is None."""
         if sessions is not None:
             self.skipped.append(path.name)
             self.sessions.update(sessions)
+
+    def add_first_copy(self, rule: Rule) -> None:
+        """Count one session with a first copy, by the rule from when it is known."""
+        self.knowledge[rule] += 1
 
     def add_outcome(self, session: date, status: str) -> None:
         """Count one session by the outcome of its publication."""
@@ -63,19 +92,60 @@ class IngestReport:
         self.unchanged += status == "unchanged"
 
     def add_batch(self, files: Sequence[Parsed], combined: Combined, missing: int) -> None:
-        """Count one batch of accepted files."""
+        """Count one batch of accepted files. Raises FpmError where a row is lost, or counted twice."""
+        self._add_balance(files, combined)
         for parsed in files:
             self._add_file(parsed.report)
             self.quarantined.update(parsed.quarantined["reason_code"].to_list())
         self.quarantined.update(combined.quarantined["reason_code"].to_list())
+        self.amended.update(combined.amended["reason_code"].to_list())
         self.rows_out += combined.frame.height
         self.deduplicated += combined.deduplicated
         self.missing_minutes += missing
         self.symbols.update(combined.frame["symbol"].unique().to_list())
 
+    def _add_balance(self, files: Sequence[Parsed], combined: Combined) -> None:
+        sessions = balance.by_session(files, combined)
+        faults = pl.concat(
+            [
+                frame.select("session", "row", "reason_code", "reason")
+                for frame in (*(file.quarantined for file in files), combined.quarantined)
+            ]
+        )
+        for file, counts in zip(files, balance.by_file(files, combined), strict=True):
+            balance.check(counts, file.report.name)
+            self.files.append({"file": file.report.name, **counts})
+        for session, counts in sessions.items():
+            balance.check(counts, f"session {session}")
+            self.balance[session] = dict(Counter(self.balance.get(session, {})) + Counter(counts))
+        self.lost.update(balance.lost(sessions, faults))
+        if faults.height:
+            row, code, reason = faults.select("row", "reason_code", "reason").row(0)
+            self.example = f"row {row}: {code} {reason}"
+
+    def require_content(self) -> None:
+        """Raises InputRefused where nothing was stored and nothing had been before: the exit code is not 0 then."""
+        if self.sessions or any(counts["rows_out"] for counts in self.reference.values()):
+            return
+        if self.refused:
+            first = self.refused[0]
+            more = f" (and {len(self.refused) - 1} more files)" if len(self.refused) > 1 else ""
+            raise InputRefused(
+                code=first["code"], wrong=first["wrong"] + more, effect="nothing was stored", todo=first["todo"]
+            )
+        codes = ", ".join(f"{code} x {count}" for code, count in self.quarantined.most_common())
+        raise InputRefused(
+            code="FPM-IN-151",
+            wrong=f"no row of {self.rows_in} could be stored: {codes or 'nothing came'}"
+            + (f"; e.g. {self.example}" if self.example else ""),
+            effect="nothing was stored, the rows are in quarantine",
+            todo="correct the source, or leave these files out",
+        )
+
     def _add_file(self, report: FileReport) -> None:
         self.rows_in += report.rows
         self.nans += report.nans
+        self.exceptions += [f"{report.name}: {text}" for text in report.exceptions]
         self.synonyms.update(report.synonyms)
         self.ignored.update(report.ignored)
         self.derived.update(report.derived)
@@ -98,6 +168,22 @@ class IngestReport:
         counts["quarantined"] += faults.height
         counts["rows_out"] += rows_in - faults.height
 
+    def add_conversions(self, file: str, texts: Sequence[str]) -> None:
+        """List what was converted in a daily table, each text once."""
+        self.exceptions += [
+            text for text in dict.fromkeys(f"{file}: {text}" for text in texts) if text not in self.exceptions
+        ]
+
+    def add_disagreements(self, differing: pl.DataFrame, daily_rows: int) -> None:
+        """List symbol-sessions (session, symbol, reason) of which daily rows and minutes went to quarantine.
+
+        `daily_rows`: how many of them have their daily row in this delivery.
+        """
+        self.disagreements += [f"{session} {symbol}: {reason}" for session, symbol, reason in differing.iter_rows()]
+        if daily_rows:
+            self.reference["daily_bars"]["quarantined"] += daily_rows
+            self.reference["daily_bars"]["rows_out"] -= daily_rows
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: sets sorted and counted, sessions as first, last and number."""
         sessions = sorted(self.sessions)
@@ -115,13 +201,29 @@ class IngestReport:
             "quarantined": dict(sorted(self.quarantined.items())),
             "deduplicated": self.deduplicated,
             "missing_minutes": self.missing_minutes,
+            "amended": dict(sorted(self.amended.items())),
+            "exceptions": self.exceptions,
+            "disagreements": _capped(self.disagreements),
+            "missing_symbols": {
+                str(day): {"count": len(symbols), "symbols": _capped(symbols)}
+                for day, symbols in sorted(self.missing_symbols.items())
+            },
             "nans": self.nans,
             "refused": self.refused,
+            "files": self.files,
+            "lost": self.lost,
             "conventions": {text: f"{len(files)} files, first {files[0]}" for text, files in self.conventions.items()},
             "synonyms": self.synonyms,
             "ignored": sorted(self.ignored),
             "derived": sorted(self.derived),
             "unavailable": sorted(self.unavailable),
             "reference": self.reference,
+            **({"stated": self.stated} if self.stated else {}),
+            "knowledge": {rule: self.knowledge[rule] for rule in NOTES},
             **({"ticks": self.ticks} if self.ticks else {}),
         }
+
+
+def _capped(texts: Sequence[str]) -> list[str]:
+    """The first `SHOWN` texts, and how many more there are."""
+    return [*texts[:SHOWN], *([f"and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else [])]

@@ -9,43 +9,23 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
-from fpm.features.bars import CALLS, required_minutes
+from fpm.features.bars import required_minutes
 from fpm.ingest.bar_files import NUMBERS
 from fpm.schema import PRICES
-from fpm.sessions import Market, last_slot
+from fpm.sessions import session_slots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fpm.markets import Market
+
 SLACK = 1e-6  # relative; prices that differ by less are equal (float32 keeps seven digits)
 AMOUNT_SLACK = 0.2  # relative; NSE amounts are sums of last prices and still lie within 1 % of their bars
+COPY = ("source", "row", "session")
 FAULT_COLUMNS = ("source", "row", "session", "reason_code", "reason")
-
-
-@dataclass(frozen=True)
-class IngestRules:
-    """Tolerances. `max_missing`: share of a session's minutes that a symbol may lack before its session is set aside.
-
-    Vendors of cn, cn15 and crypto deliver a row for every minute, so an absent row is a lost one. Vendors of us and nse
-    leave out a minute in which nothing traded: of 7,887 real US symbol-sessions 33 % lack a row, 0.7 % a fifth of
-    them, 23 a quarter; only a hole beyond `max_missing` says that the collector failed.
-
-    `future_minutes`: how far a stamp may lie ahead of the clock.
-    """
-
-    max_missing: float
-    future_minutes: int = 5
-
-
-RULES = {
-    "cn": IngestRules(max_missing=0.05),
-    "cn15": IngestRules(max_missing=0.05),
-    "us": IngestRules(max_missing=0.25),
-    "nse": IngestRules(max_missing=0.25),
-    "crypto": IngestRules(max_missing=0.05),
-}
 
 
 @dataclass(frozen=True)
@@ -92,13 +72,30 @@ def row_faults(bars: pl.DataFrame) -> pl.DataFrame:
     """Faults that one row shows alone: row, session, reason_code, reason.
 
     `bars` has symbol, symbol_code, symbol_reason, session, named_session (the file's own, or null), is_session,
-    slot (null outside the session) and the numbers, NaN already null.
+    slot (null outside the session), unit_code and unit_reason (null where volumes and prices mean what they should) and
+    the numbers, NaN already null.
     """
     cells = pl.concat_str(
         [pl.format(f"{name} {{}}", pl.col(name).cast(pl.String).fill_null("empty")) for name in (*PRICES, "volume")],
         separator=", ",
     )
-    return first_faults(bars, _checks([name for name in NUMBERS if name in bars.columns]), cells=cells)
+    numbers = [name for name in NUMBERS if name in bars.columns]
+    return first_faults(bars.with_columns(_zero_price(bars)), _checks(numbers), cells=cells)
+
+
+def _zero_price(bars: pl.DataFrame) -> pl.Expr:
+    """`zero_price`: a price that is 0 in every traded row of the row's symbol, as some vendors deliver the open."""
+    traded = bars.filter(pl.col("volume") > 0).select("symbol", *PRICES)
+    if not traded.select(pl.any_horizontal((pl.col(PRICES) == 0).any()).fill_null(False)).item():
+        return pl.lit(None, pl.String).alias("zero_price")
+    highest = traded.group_by("symbol").agg(pl.col(PRICES).max())
+    names = {
+        symbol: name
+        for symbol, *prices in highest.iter_rows()
+        for name, price in zip(PRICES, prices, strict=True)
+        if price == 0
+    }
+    return pl.col("symbol").replace_strict(names, default=None, return_dtype=pl.String).alias("zero_price")
 
 
 def _checks(numbers: list[str]) -> list[Check]:
@@ -120,33 +117,68 @@ def _checks(numbers: list[str]) -> list[Check]:
         ),
         Check(code="FPM-IN-135", condition=~pl.col("is_session"), wrong="{session} is no session of the market"),
         Check(code="FPM-IN-029", condition=pl.col("slot").is_null(), wrong="{minute} is no minute of the session"),
+        Check(code=pl.col("unit_code"), condition=pl.col("unit_code").is_not_null(), wrong="{unit_reason}"),
         Check(code="FPM-IN-024", condition=pl.any_horizontal(pl.col(numbers).is_infinite()), wrong="infinite: {cells}"),
         Check(code="FPM-IN-022", condition=pl.any_horizontal(pl.col(numbers) < 0), wrong="a negative number: {cells}"),
+        Check(
+            code="FPM-IN-023",
+            condition=free & pl.col("zero_price").is_not_null(),
+            wrong="{zero_price} is 0 in all traded rows of {symbol}",
+        ),
         Check(code="FPM-IN-023", condition=free, wrong="price 0 with volume: {cells}"),
         Check(code="FPM-IN-024", condition=empty, wrong="a price or the volume is empty"),
         Check(code="FPM-IN-021", condition=inverted, wrong="outside [low, high]: {cells}"),
     ]
 
 
-def amount_faults(bars: pl.DataFrame) -> pl.DataFrame:
-    """Traded rows whose average price lies far outside [low, high]: a mistyped price, or another amount.
+@dataclass(frozen=True)
+class AmountFaults:
+    """Traded rows whose average price lies far outside [low, high]: `rows` go, of `amounts` only the amount."""
 
-    `bars` as for `deduplicate`, volumes in shares. It runs after that, so that two copies that disagree both go.
+    rows: pl.DataFrame
+    amounts: pl.DataFrame
+
+
+def amount_faults(bars: pl.DataFrame) -> AmountFaults:
+    """Faults of amounts, volumes in shares: a mistyped price, or another amount.
+
+    The prices are at fault where they lie far from the symbol's other closes of the session and the average price lies
+    near them; otherwise the amount is, and the bar's good prices stay. `bars` as for `deduplicate`, after which this
+    runs, so that two copies that disagree both go.
     """
     average = pl.col("amount") / pl.col("volume")
     off = (average > pl.col("high") * (1 + AMOUNT_SLACK)) | (average < pl.col("low") * (1 - AMOUNT_SLACK))
     bad = bars.filter(((pl.col("volume") > 0) & (pl.col("amount") > 0) & off).fill_null(False))
-    text = "amount / volume is {}, the bar's prices are {} to {}"
-    return _faults(bad, code="FPM-IN-026", wrong=pl.format(text, average.round(4), "low", "high"))
+    if not bad.height:
+        return AmountFaults(_no_faults(), _no_faults())
+    keys = ["session", "symbol"]
+    usual = (
+        bars.join(bad.select(keys).unique(), on=keys, how="semi")
+        .group_by(keys)
+        .agg(pl.col("close").median().alias("usual"))
+    )
+    bad = bad.join(usual, on=keys, how="left", maintain_order="left")
+    far = (((pl.col("low") + pl.col("high")) / 2 / pl.col("usual") - 1).abs() > AMOUNT_SLACK).fill_null(False)
+    mistyped = far & ((average / pl.col("usual") - 1).abs() <= AMOUNT_SLACK).fill_null(False)
+    values = (average.round(4), "low", "high")
+    row = pl.format("amount / volume is {}, the bar's prices are {} to {}", *values)
+    amount = pl.format("amount / volume is {}, prices are {} to {}; the bar is stored with close x volume", *values)
+    return AmountFaults(
+        _faults(bad.filter(mistyped), code="FPM-IN-026", wrong=row),
+        _faults(bad.filter(~mistyped), code="FPM-IN-026", wrong=amount),
+    )
 
 
 @dataclass(frozen=True)
 class Deduplicated:
-    """Bars with one row a symbol and minute, the faults of rows that disagree, the number of equal copies removed."""
+    """Bars with one row a symbol and minute, the faults of rows that disagree, the equal copies that were removed.
+
+    `copies`: source, row, session.
+    """
 
     bars: pl.DataFrame
     faults: pl.DataFrame
-    copies: int
+    copies: pl.DataFrame
 
 
 def deduplicate(bars: pl.DataFrame) -> Deduplicated:
@@ -159,14 +191,17 @@ def deduplicate(bars: pl.DataFrame) -> Deduplicated:
     again = pl.all_horizontal(*(pl.col(key) == pl.col(key).shift(1) for key in keys)).fill_null(False)
     repeated = bars.select(again.alias("again"))["again"]
     if not repeated.any():
-        return Deduplicated(bars, _no_faults(), 0)
+        return Deduplicated(bars, _no_faults(), bars.select(COPY).clear())
     suspects = bars.filter(repeated | repeated.shift(-1, fill_value=False))
     values = [name for name in bars.columns if name not in (*keys, "source", "row")]
     copies = suspects.unique([*keys, *values], keep="first", maintain_order=True)
     counts = copies.group_by(keys, maintain_order=True).agg(pl.len(), pl.col("source").n_unique().alias("files"))
     conflicts = counts.filter(pl.col("len") > 1)
     within, across = conflicts.filter(pl.col("files") == 1), conflicts.filter(pl.col("files") > 1)
-    single = bars.filter(~repeated) if not conflicts.height else _drop_copies(bars, suspects, copies)
+    extra = suspects.join(copies, on=["source", "row"], how="anti")
+    single = bars.join(extra, on=["source", "row"], how="anti", maintain_order="left")
+    if not conflicts.height:
+        return Deduplicated(single, _no_faults(), extra.select(COPY))
     faults = [
         _faults(single.join(within, on=keys, how="semi"), code="FPM-IN-015", wrong="two rows of this minute differ"),
         _faults(
@@ -178,27 +213,23 @@ def deduplicate(bars: pl.DataFrame) -> Deduplicated:
     single = single.join(within, on=keys, how="anti", maintain_order="left")
     single = single.join(across, on=keys[:2], how="anti", maintain_order="left")
     all_faults = pl.concat(faults).unique(["source", "row"], keep="last", maintain_order=True)
-    return Deduplicated(single, all_faults, suspects.height - copies.height)
+    return Deduplicated(single, all_faults, extra.select(COPY))
 
 
-def _drop_copies(bars: pl.DataFrame, suspects: pl.DataFrame, copies: pl.DataFrame) -> pl.DataFrame:
-    extra = suspects.join(copies, on=["source", "row"], how="anti")
-    return bars.join(extra, on=["source", "row"], how="anti", maintain_order="left")
-
-
-def incomplete(
-    bars: pl.DataFrame, market: Market, rules: IngestRules, stored: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def incomplete(bars: pl.DataFrame, market: Market, stored: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Bars without, and faults (018) of, symbol-sessions that lack more than `max_missing` of their minutes.
 
-    Only minutes that trading hours require count: no calls, nothing after the end of a half day. `stored` (session,
+    Only minutes that trading hours require count: no calls, nothing outside the session's own hours. `stored` (session,
     symbol, slot): rows already in the lake, so that a correction of a few minutes does not look like a hole.
     """
-    calls = [slot for slot, minute in enumerate(market.slots) if minute in CALLS.get(market.name, ())]
+    calls = [slot for slot, minute in enumerate(market.slots) if minute in market.calls]
+    traded_N = np.array([minute not in market.calls for minute in market.slots])
     expected = {
-        session: sum(slot not in calls for slot in range(last_slot(market, session) + 1))
+        session: int((session_slots(market, session).open_N & traded_N).sum())
         for session in bars["session"].unique().sort().to_list()
     }
+    if not expected:
+        return bars, _no_faults()
     keys = ["session", "symbol"]
     minutes = bars.select(*keys, "slot").cast({"symbol": pl.String})
     minutes = pl.concat([minutes, stored.select(*keys, "slot").cast({"symbol": pl.String})])
@@ -209,7 +240,9 @@ def incomplete(
         pl.col("session").replace_strict(expected, return_dtype=pl.Int64).alias("expected")
     )
     absent = pl.col("expected") - pl.col("present").cast(pl.Int64)
-    holes = counted.filter(absent > rules.max_missing * pl.col("expected")).cast({"symbol": bars["symbol"].dtype})
+    holes = counted.filter(absent > market.exchange.max_missing * pl.col("expected")).cast(
+        {"symbol": bars["symbol"].dtype}
+    )
     if not holes.height:
         return bars, _no_faults()
     incomplete_rows = bars.join(holes, on=keys, how="inner", maintain_order="left")

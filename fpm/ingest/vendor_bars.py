@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +10,12 @@ import polars as pl
 
 from fpm.errors import InputRefused
 from fpm.ingest.bar_files import NUMBERS, RawFile, read_file
-from fpm.ingest.conventions import DAY, LOT, Conventions, detect
-from fpm.ingest.quarantine import RULES, amount_faults, deduplicate, incomplete, row_faults
+from fpm.ingest.conventions import NOTHING, Conventions, Detected, detect
+from fpm.ingest.quarantine import amount_faults, deduplicate, incomplete, row_faults
+from fpm.ingest.slots import placed
 from fpm.ingest.stamps import local_times, session_in_name, sessions_of
+from fpm.ingest.time_spellings import NO_ORDER, Order
+from fpm.ingest.units import KEYS, LOTS, Stated, exceptions
 from fpm.ingest.vendor_files import refusal
 from fpm.schema import MINUTE_BARS, PRICES
 from fpm.symbols import with_symbols
@@ -23,15 +25,15 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from fpm.sessions import Market
-
-# Shanghai closes by a call auction since this day; before, its 15:00 bar was continuous trading.
-SH_CLOSING_CALL = date(2018, 8, 20)
+    from fpm.markets import Market
 
 
 @dataclass(frozen=True)
 class FileReport:
-    """The account of one file. `rows` = rows out + rows with a fault; `nans`: numbers that were NaN."""
+    """The account of one file. `rows` = rows out + rows with a fault; `nans`: numbers that were NaN.
+
+    `exceptions`: symbol-sessions that follow other conventions than the file, in words.
+    """
 
     name: str
     sha256: str
@@ -41,6 +43,7 @@ class FileReport:
     ignored: tuple[str, ...]
     derived: tuple[str, ...]
     nans: int
+    exceptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,34 +63,59 @@ class Parsed:
 class Combined:
     """Rows of several files, sorted by session, symbol, slot, and the faults that only show across rows.
 
-    `quarantined` as in `Parsed`, with `source`, the file's position. `deduplicated`: equal copies removed.
+    `quarantined` as in `Parsed`, with `source`, the file's position; `amended` likewise: stored rows whose amount was
+    wrong. `copies`: source, row and session of equal copies removed.
     """
 
     frame: pl.DataFrame
     quarantined: pl.DataFrame
-    deduplicated: int
+    amended: pl.DataFrame
+    copies: pl.DataFrame
+
+    @property
+    def deduplicated(self) -> int:
+        """Number of equal copies removed."""
+        return self.copies.height
 
 
-def read_bars(path: Path, market: Market, now: datetime, fallback: Conventions | None = None) -> Parsed:
+def read_bars(
+    path: Path,
+    market: Market,
+    now: datetime,
+    fallback: Conventions | None = None,
+    stated: Stated = NOTHING,
+    order: Order = NO_ORDER,
+) -> Parsed:
     """Read one file of minute bars.
 
     Times in the file are local to the exchange, or carry their zone. `now` (aware) bounds them; `fallback`: the
-    conventions of earlier files, for a file too small to show its own.
+    conventions of earlier files, for a file too small to show its own; `stated`: the caller's word, before both;
+    `order`: of month and day in the delivery.
     Raises InputRefused as `read_file` and `detect` do; also 028 future bars, 029 no time, CAL-001 beyond the calendar.
     """
-    raw = read_file(path)
+    raw = read_file(path, order=order)
     if not raw.frame.height:
         raise refusal(path, code="FPM-IN-001", wrong="file has no rows", todo="ask the vendor for the file again")
     numbers, nans = _numbers(raw.frame)
     timed = _timed(raw, market, now).with_columns(numbers)
     rows = with_symbols(timed, market)
-    conventions = _detect(path, rows, market, fallback)
-    dated = _dated(path, _slotted(rows, market, conventions), market)
+    detected = _detect(path, rows, market, fallback, stated)
+    dated = _dated(path, rows, market, detected)
     faults = row_faults(dated)
     good = dated.join(faults, on="row", how="anti", maintain_order="left") if faults.height else dated
-    complete, derived = _complete(_in_shares(good, conventions), raw)
+    complete, derived = _complete(_in_shares(good, market, detected), raw)
     names = [name for name in ("session", *MINUTE_BARS.columns) if name in complete.columns]
-    report = FileReport(path.name, raw.sha256, raw.frame.height, conventions, raw.synonyms, raw.ignored, derived, nans)
+    report = FileReport(
+        path.name,
+        raw.sha256,
+        raw.frame.height,
+        detected.conventions,
+        raw.synonyms,
+        raw.ignored,
+        derived,
+        nans,
+        exceptions(detected.factors, detected.conventions.volume_unit),
+    )
     return Parsed(path, complete.select(*names, "row"), faults, report)
 
 
@@ -104,15 +132,23 @@ def combine(files: Sequence[Parsed], market: Market, stored: pl.DataFrame | None
     bars = bars.with_columns(pl.col("symbol").cast(order)).sort("session", "symbol", "slot", "source", "row")
     single = deduplicate(bars)
     bars, amounts = single.bars, amount_faults(single.bars)
-    bars = bars.join(amounts, on=["source", "row"], how="anti", maintain_order="left") if amounts.height else bars
-    bars, holes = incomplete(bars, market, RULES[market.name], bars.clear() if stored is None else stored)
-    faults = pl.concat([single.faults, amounts, holes])
-    return Combined(bars.with_columns(pl.col("symbol").cast(pl.String)), faults, single.copies)
+    place = ["source", "row"]
+    if amounts.rows.height:
+        bars = bars.join(amounts.rows, on=place, how="anti", maintain_order="left")
+    if amounts.amounts.height:
+        replaced = amounts.amounts.select(*place, pl.lit(True).alias("replaced"))
+        bars = bars.join(replaced, on=place, how="left", maintain_order="left").with_columns(
+            amount=pl.when("replaced").then(pl.col("close") * pl.col("volume")).otherwise("amount")
+        )
+        bars = bars.drop("replaced")
+    bars, holes = incomplete(bars, market, bars.clear() if stored is None else stored)
+    faults = pl.concat([single.faults, amounts.rows, holes])
+    return Combined(bars.with_columns(pl.col("symbol").cast(pl.String)), faults, amounts.amounts, single.copies)
 
 
-def original_rows(path: Path, faults: pl.DataFrame) -> pl.DataFrame:
+def original_rows(path: Path, faults: pl.DataFrame, order: Order = NO_ORDER) -> pl.DataFrame:
     """The rows of `faults` (row, session, reason_code, reason) as the vendor wrote them, with these and `source`."""
-    cells = read_file(path).frame.join(faults, on="row", how="inner", maintain_order="left")
+    cells = read_file(path, order=order).frame.join(faults, on="row", how="inner", maintain_order="left")
     return cells.with_columns(pl.lit(path.name).alias("source"))
 
 
@@ -163,68 +199,45 @@ def _timed(raw: RawFile, market: Market, now: datetime) -> pl.DataFrame:
     )
 
 
-def _detect(path: Path, bars: pl.DataFrame, market: Market, fallback: Conventions | None) -> Conventions:
+def _detect(path: Path, bars: pl.DataFrame, market: Market, fallback: Conventions | None, stated: Stated) -> Detected:
     usable = bars.filter(pl.col("symbol").is_not_null() & pl.col("whole"))
+    dated = usable if usable.height else bars.filter(pl.col("day").is_not_null())
+    if not dated.height:
+        raise refusal(path, code="FPM-IN-029", wrong="no row has a time", todo="add times")
+    sessions_of(path, dated["day"], market)  # a day beyond the calendar is named as such
     try:
-        return detect(usable if usable.height else bars.filter(pl.col("day").is_not_null()), market, fallback)
+        return detect(dated, market, fallback, stated)
     except InputRefused as error:
         raise refusal(path, code=error.code, wrong=error.wrong, todo=error.todo) from None
 
 
-def _slotted(bars: pl.DataFrame, market: Market, conventions: Conventions) -> pl.DataFrame:
-    """`session` and `slot` of each row; slot null where the minute is none of the session's."""
-    slots: np.ndarray = np.full(DAY + 2, -1, np.int16)
-    shift = market.bar_minutes if conventions.stamp_side == "start" else 0
-    for slot, minute in enumerate(market.slots):
-        slots[minute - shift] = slot  # 15:00 is listed twice for cn: the later slot, the closing call, wins
-    _set_calls(slots, market, conventions)
-    session = pl.col("day")
-    if (
-        market.calendar is None and conventions.stamp_side == "end"
-    ):  # the bar that ends at midnight closes the day before
-        slots[0] = slots[DAY]
-        session = pl.when(pl.col("label") == 0).then(pl.col("day") - pl.duration(days=1)).otherwise(pl.col("day"))
-    label = bars["label"].fill_null(DAY + 1).to_numpy()
-    slot_column = pl.Series("slot", slots[label], pl.Int16)
-    slotted = bars.with_columns(session.alias("session"), slot_column)
-    if market.name == "cn":
-        continuous = (
-            (pl.col("slot") == len(market.slots) - 1)
-            & pl.col("symbol").str.ends_with(".SH")
-            & (pl.col("session") < SH_CLOSING_CALL)
-        )
-        slotted = slotted.with_columns(slot=pl.when(continuous).then(pl.col("slot") - 1).otherwise(pl.col("slot")))
-    outside = (pl.col("slot") < 0) | ~pl.col("whole")
-    return slotted.with_columns(slot=pl.when(outside).then(None).otherwise(pl.col("slot")))
+def _dated(path: Path, bars: pl.DataFrame, market: Market, detected: Detected) -> pl.DataFrame:
+    """Adds session and slot, the file's own session, and whether the day is a session.
 
-
-def _set_calls(slots: np.ndarray, market: Market, conventions: Conventions) -> None:
-    """Give auction bars their slots: they keep their own label whatever the stamp side."""
-    opening = [label for label in conventions.calls if label < market.slots[1]]
-    if opening:
-        slots[opening[0]] = 0
-    if market.name == "cn" and conventions.stamp_side == "start" and 900 in conventions.calls:
-        slots[899], slots[900] = len(market.slots) - 2, len(market.slots) - 1
-
-
-def _dated(path: Path, bars: pl.DataFrame, market: Market) -> pl.DataFrame:
-    """Adds the file's own session and whether the day is a session; a price of 0 without volume becomes null."""
-    if bars["session"].null_count() == bars.height:
-        raise refusal(path, code="FPM-IN-029", wrong="no row has a time", todo="add times")
-    sessions = sessions_of(path, bars["session"], market)
+    The price of a minute without a trade is unknown: 0 and less (-1 in some feeds) become null.
+    """
+    around = bars["day"].drop_nulls()
+    sessions = sessions_of(path, pl.concat([around, around.dt.offset_by("1d")]), market)
+    own = placed(bars, market, detected.conventions, sessions)
     untraded = pl.col("volume") == 0
-    return bars.with_columns(
+    refused = detected.refused.rename({"reason_code": "unit_code", "reason": "unit_reason"})
+    return own.join(refused, on=KEYS, how="left", maintain_order="left").with_columns(
         pl.lit(session_in_name(path), pl.Date).alias("named_session"),
         pl.col("session").is_in(sessions).alias("is_session"),
-        *(pl.when(untraded & (pl.col(name) == 0)).then(None).otherwise(pl.col(name)).alias(name) for name in PRICES),
+        *(pl.when(untraded & (pl.col(name) <= 0)).then(None).otherwise(pl.col(name)).alias(name) for name in PRICES),
     )
 
 
-def _in_shares(bars: pl.DataFrame, conventions: Conventions) -> pl.DataFrame:
-    if conventions.volume_unit == "shares":
+def _in_shares(bars: pl.DataFrame, market: Market, detected: Detected) -> pl.DataFrame:
+    """Volumes in shares: those in lots times a lot; 18.31 lots are 1831 shares, not 1830.9999999999998."""
+    lot = float(market.exchange.lot if market.exchange.lot > 1 else 100)
+    usual = lot if detected.conventions.volume_unit == LOTS else 1.0
+    if usual == 1.0 and not detected.factors.height:
         return bars
     volumes = [name for name in NUMBERS if name.endswith("volume") and name in bars.columns]
-    return bars.with_columns((pl.col(volumes) * LOT).round(4))  # 18.31 lots are 1831 shares, not 1830.9999999999998
+    joined = bars.join(detected.factors, on=KEYS, how="left", maintain_order="left")
+    factor = pl.col("factor").fill_null(usual)
+    return joined.with_columns((pl.col(volumes) * factor).round(4)).drop("factor")
 
 
 def _complete(bars: pl.DataFrame, raw: RawFile) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -233,6 +246,10 @@ def _complete(bars: pl.DataFrame, raw: RawFile) -> tuple[pl.DataFrame, tuple[str
     if "amount" not in bars.columns or raw.frame["amount"].null_count() == raw.frame.height:
         bars = bars.with_columns((pl.col("close") * pl.col("volume")).fill_null(0.0).alias("amount"))
         derived.append("amount = close x volume")
+    elif (absent := bars["amount"].is_null() & (bars["volume"] > 0)).any():
+        product = pl.col("close") * pl.col("volume")
+        bars = bars.with_columns(pl.when(absent).then(product).otherwise("amount").alias("amount"))
+        derived.append(f"amount = close x volume in {absent.sum()} rows without one")
     for unit in ("volume", "amount"):
         if f"buy_{unit}" in bars.columns and f"sell_{unit}" not in bars.columns:
             rest = pl.col(unit) - pl.col(f"buy_{unit}")

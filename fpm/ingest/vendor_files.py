@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,9 @@ from fpm.errors import InputRefused
 if TYPE_CHECKING:
     from pathlib import Path
 
+PARQUET, CSV = "parquet", "csv"
+KINDS = {".parquet": PARQUET, ".csv": CSV}
+PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd", b"\x78\x01": "zlib", b"\x78\x9c": "zlib", b"\x78\xda": "zlib"}
 MAGIC = b"PAR1"  # a Parquet file begins and ends with it: https://parquet.apache.org/docs/file-format/
 
 
@@ -18,6 +23,46 @@ def refusal(path: Path, *, code: str, wrong: str, todo: str) -> InputRefused:
     return InputRefused(
         code=code, wrong=f"{path.name}: {wrong}", effect="the file is refused whole, nothing of it is stored", todo=todo
     )
+
+
+def kind_of(path: Path) -> str:
+    """`PARQUET`, `CSV` or "" by the file's suffix in small letters.
+
+    >>> from pathlib import Path
+    >>> kind_of(Path("AAPL.CSV"))
+    'csv'
+    """
+    return KINDS.get(path.suffix.lower(), "")
+
+
+def check_regular(path: Path, folder: Path | None = None) -> None:
+    """Refuse what is no plain file: a folder, a device, a pipe, a link that leads nowhere or out of `folder`.
+
+    Raises InputRefused 005.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise _not_plain(path, error.strerror or "it cannot be read") from None
+    if not stat.S_ISREG(mode):
+        raise _not_plain(path, f"it is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, no file")
+    if folder is not None and path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        raise _not_plain(path, f"it is a link out of the delivery, to {path.resolve()}")
+    if not os.access(path, os.R_OK):
+        raise _not_plain(path, "it may not be read")
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def _not_plain(path: Path, wrong: str) -> InputRefused:
+    return refusal(path, code="FPM-IN-005", wrong=wrong, todo="deliver plain files")
 
 
 def digest(path: Path) -> str:
@@ -43,16 +88,19 @@ def check_content(path: Path) -> None:
         head = stream.read(4)
         stream.seek(max(0, size - 4))
         tail = stream.read(4)
-    if path.suffix == ".csv" and head == MAGIC:
+    if kind_of(path) == CSV and head == MAGIC:
         raise refusal(path, code="FPM-IN-004", wrong="content is Parquet, name says CSV", todo="rename the file")
-    if path.suffix == ".parquet" and head != MAGIC:
+    if kind_of(path) == CSV and head[:2] in PACKED:
+        wrong = f"content is {PACKED[head[:2]]}, name says CSV"
+        raise refusal(path, code="FPM-IN-004", wrong=wrong, todo="unpack the file")
+    if kind_of(path) == PARQUET and head != MAGIC:
         raise refusal(
             path,
             code="FPM-IN-004",
             wrong="content is not Parquet (CSV?), name says Parquet",
             todo="rename the file",
         )
-    if path.suffix == ".parquet" and tail != MAGIC:
+    if kind_of(path) == PARQUET and (size < 12 or tail != MAGIC):
         raise refusal(
             path,
             code="FPM-IN-002",

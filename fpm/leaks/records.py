@@ -31,6 +31,21 @@ class FoldBounds:
     served: date
 
 
+@dataclass(frozen=True)
+class FirstCopy:
+    """The first file of a raw table's session: its earliest moment of knowledge, and the ledger's account of it.
+
+    `began`: when the attempt that brought it began, by the ledger's wall clock. `rule`: the note of that attempt, which
+    says why the copy is known from `known_at`; None where it says nothing.
+    """
+
+    table: str
+    session: date
+    known_at: datetime
+    began: datetime
+    rule: str | None
+
+
 def two_clocks(table: str, rows: pl.DataFrame, earliest: Mapping[date, datetime]) -> Finding | None:
     """No row is known before the moment it describes, nor before `earliest` of its session (cut-off, inputs, birth)."""
     bound = pl.col("session").replace_strict(earliest, default=None, return_dtype=pl.Datetime("us", "UTC"))
@@ -42,6 +57,22 @@ def two_clocks(table: str, rows: pl.DataFrame, earliest: Mapping[date, datetime]
     known_at, session = early[CREATED][0], early["session"][0]
     limit = "the moment it describes" if known_at is None or known_at < early[EVENT][0] else "its inputs or its model"
     return Finding(CLOCK, f"{table}.{CREATED}", session, f"{known_at} lies before {limit}")
+
+
+def early_first_copies(copies: Sequence[FirstCopy], live: tuple[date, datetime] | None, stated: str) -> Finding | None:
+    """No first copy of raw data claims to be known before the ledger saw it arrive.
+
+    `live`: the session that the home published before any other, and when it did. History in bulk is free: sessions up
+    to that one, and whatever was loaded before it; so is a copy whose rule is `stated`.
+    """
+    if live is None:
+        return None
+    late = [copy for copy in copies if copy.session > live[0] and copy.began > live[1] and copy.rule != stated]
+    for copy in sorted(late, key=lambda copy: (copy.session, copy.table)):
+        if copy.known_at < copy.began:
+            explanation = f"the first copy claims to be known at {copy.known_at}, its ingest began at {copy.began}"
+            return Finding(CLOCK, f"{copy.table}.{CREATED}", copy.session, explanation)
+    return None
 
 
 def unique_rows(table: str, rows: pl.DataFrame, keys: Sequence[str]) -> Finding | None:

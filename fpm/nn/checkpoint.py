@@ -110,9 +110,10 @@ def read(folder: Path) -> Checkpoint | None:
         with safe_open(path, framework="pt") as file:
             header = json.loads(file.metadata()["checkpoint"])
             flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        sound = _digest(flat, header["state"]) == header["sha256"]
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError) as error:
         raise _corrupt(path, str(error)) from error
-    if _digest(flat, header["state"]) != header["sha256"]:
+    if not sound:
         raise _corrupt(path, "its contents do not match its digest")
     return Checkpoint(_group(flat), json.loads(header["state"]))
 

@@ -219,12 +219,13 @@ def by_year(report: ReportData) -> Table:
 
 
 def by_group(report: ReportData) -> Table:
-    """Mean label by score group and stream."""
+    """Mean label by score group and stream; where ties left sessions without groups, also their number."""
     cells = {
         name: {
             str(group): percent_cell(mean, bounds)
             for group, (mean, bounds) in enumerate(zip_longest(figures.groups, figures.group_intervals), start=1)
         }
+        | ({"sessions without groups (tie at an edge)": number(tied, 0)} if (tied := figures.tied_sessions) else {})
         for name, figures in report.streams.items()
     }
     return _by_stream("group, lowest scores first", cells)

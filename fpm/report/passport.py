@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from fpm.errors import InputRefused
+from fpm.evaluation.figures import Figures
 from fpm.report.data import ReportData, plain
 from fpm.report.figure_text import ABSENT
 
@@ -71,9 +72,13 @@ def headline(report: ReportData) -> dict[str, Any]:
         "portfolios": report.portfolios,
     }
     return {
-        part: {name: plain(asdict(figures), without=SERIES) for name, figures in by_name.items()}
+        part: {name: plain(_fields(figures), without=SERIES) for name, figures in by_name.items()}
         for part, by_name in parts.items()
     }
+
+
+def _fields(figures: Any) -> dict[str, Any]:
+    return figures.to_dict() if isinstance(figures, Figures) else asdict(figures)
 
 
 def first_difference(stated: Any, actual: Any, keys: Sequence[str] = ()) -> Difference | None:

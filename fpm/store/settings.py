@@ -15,10 +15,10 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fpm import calendar_overrides
+from fpm import calendar_overrides, markets
 from fpm.errors import UsageError
 from fpm.features.factor_columns import factor_columns
-from fpm.sessions import MARKETS, Market
+from fpm.markets import Market
 from fpm.walk_forward import PRESETS, FoldConfig
 
 # feature_store.yaml reads these: whoever runs the `feast` command by hand exports them, nothing here uses them
@@ -35,13 +35,23 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FPM_", frozen=True, extra="forbid", str_strip_whitespace=True)
 
     home: Path = Field(default=Path(".fpm"), description="folder of the whole state")
-    market: str = Field(default="cn", description=f"one of {', '.join(MARKETS)}; the home remembers it")
+    market: str = Field(
+        default="cn",
+        description="an exchange (cn, us, nse, crypto, or one of `FPM_MARKETS`) or a calendar of exchange_calendars, "
+        "followed by the minutes of a bar where it is not one: cn15, XHKG5; the home remembers it",
+    )
+    markets: Path | None = Field(default=None, description="TOML file of your own exchanges, see docs/markets.md")
     calendar: Path | None = Field(
         default=None,
         description="file of exchange announcements that the calendar library lacks (fpm/calendar_overrides.py)",
     )
     preset: Literal["default", "demo", "short", "tiny"] = Field(
         default="default", description="sizes of features, models and folds; the home remembers it"
+    )
+    inbox: Path | None = Field(
+        default=None,
+        description="folder in which deliveries appear; `fpm schedule` and `fpm inbox` ingest what is complete there "
+        "and move it to `taken` or `refused` below, with a report",
     )
     database_url: SecretStr | None = Field(
         default=None, description="your own Postgres with pgvector; default: the embedded server"
@@ -94,9 +104,18 @@ class Settings(BaseSettings):
     @field_validator("market")
     @classmethod
     def _existing_market(cls, name: str) -> str:
-        if name not in MARKETS:
-            raise ValueError(f"no market {name!r}; use one of {', '.join(MARKETS)}")
+        if not markets.NAME.fullmatch(name):
+            raise ValueError(f"no market {name!r}; use one of {', '.join(markets.shipped())}, or a calendar's name")
         return name
+
+    @model_validator(mode="after")
+    def _existing_exchange(self) -> Settings:
+        own = markets.read_exchanges(self.markets) if self.markets else {}
+        if markets.exchange_of(markets.exchange_name(self.market), own) is None:
+            raise ValueError(
+                f"no market {self.market!r}; use one of {', '.join((*own, *markets.shipped()))}, or a calendar"
+            )
+        return self
 
     @field_validator("factors")
     @classmethod
@@ -104,7 +123,13 @@ class Settings(BaseSettings):
         factor_columns(factors)
         return factors
 
-    @field_validator("home", "calendar")
+    @field_validator("inbox", mode="before")
+    @classmethod
+    def _no_inbox(cls, path: object) -> object:
+        """An empty variable is no inbox: as a path it would be the working directory, whose files would be moved."""
+        return path or None
+
+    @field_validator("home", "calendar", "markets", "inbox")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         """Absolute from the start: a worker process may have another working directory."""
@@ -116,12 +141,21 @@ class Settings(BaseSettings):
             raise ValueError("FPM_READER_URL is for your own server: set FPM_DATABASE_URL, too, or leave it out")
         return self
 
+    @model_validator(mode="after")
+    def _inbox_apart(self) -> Settings:
+        """What lies in the inbox is ingested and moved: never the state itself."""
+        own = [self.lake, self.staging, self.models, self.quarantine, self.reports, self.pg]
+        if self.inbox is not None and (
+            self.home.is_relative_to(self.inbox) or any(self.inbox.is_relative_to(folder) for folder in own)
+        ):
+            raise ValueError(f"{self.inbox} holds the home {self.home} or is a folder of its state: use one of its own")
+        return self
+
     @property
     def venue(self) -> Market:
         """The market with the sessions of `calendar`. Raises UsageError for a file that cannot be read as one."""
-        if self.calendar is None:
-            return MARKETS[self.market]
-        return replace(MARKETS[self.market], overrides=calendar_overrides.read(self.calendar))
+        named = markets.named(self.market, markets.read_exchanges(self.markets) if self.markets else {})
+        return replace(named, overrides=calendar_overrides.read(self.calendar)) if self.calendar else named
 
     @property
     def folds(self) -> FoldConfig:

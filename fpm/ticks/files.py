@@ -7,15 +7,16 @@ The name of a file, or of its folder (`orders/2023-02-01.parquet`), begins with 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fpm.errors import UsageError
 from fpm.ingest.columns import Synonyms, resolve
-from fpm.ingest.vendor_files import check_content, refusal
+from fpm.ingest.decoder import DECODED, decode, parts
+from fpm.ingest.table_files import UNREADABLE, check_size, check_texts, footer, header_of, unreadable
+from fpm.ingest.vendor_files import PARQUET, check_content, check_regular, kind_of, refusal
 from fpm.ticks.tape import MERGED, ORDERS, TRADES
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 SNAPSHOTS, TOTALS = "snapshots", "totals"
 BATCH = 1 << 20  # rows
-MOST_COLUMNS, MOST_GROUPS = 1_000, 100_000
 
 SYNONYMS: Synonyms = {
     "symbol": ("SecurityID", "ts_code", "code", "ticker"),
@@ -104,7 +104,7 @@ def find(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
                 todo="name a folder of ticks",
             )
         inside = path.rglob("*") if path.is_dir() else [path]
-        files += [file for file in inside if file.suffix in (".parquet", ".csv") and not file.name.startswith(".")]
+        files += [file for file in inside if kind_of(file) and not file.name.startswith(".") and not file.is_dir()]
     files = sorted(set(files))
     streams = [file for file in files if stream_of(file)]
     if not any(stream_of(file) in (TRADES, MERGED) for file in streams):
@@ -123,28 +123,21 @@ def open_file(path: Path) -> TickFile:
     Raises InputRefused: 001 empty, 002 truncated, 003 unreadable, 004 not Parquet, 006 missing column, 007 two columns
     of one meaning or a near miss, 008 wrong type, 146 prices as integers, RES-145 a footer beyond bounds.
     """
+    check_regular(path)
+    facts, _ = decode("fpm.ticks.files:footer_of", path)
+    return TickFile(path, facts["stream"], facts["rows"], facts["names"], tuple(facts["ignored"]))
+
+
+def footer_of(path: Path) -> tuple[dict[str, Any], pl.DataFrame]:
+    """The facts of `open_file` (stream, rows, names, ignored), read in the child; no frame."""
     check_content(path)
-    if path.suffix != ".parquet":
+    if kind_of(path) != PARQUET:
         raise refusal(
             path, code="FPM-IN-004", wrong="ticks as CSV", todo="write them as Parquet: types and speed are needed"
         )
-    try:
-        with pq.ParquetFile(path) as parquet:
-            schema, rows, groups = parquet.schema_arrow, parquet.metadata.num_rows, parquet.metadata.num_row_groups
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise refusal(
-            path,
-            code="FPM-IN-003",
-            wrong=f"unreadable footer ({str(error)[:120]})",
-            todo="fetch the file again",
-        ) from None
-    if len(schema) > MOST_COLUMNS or groups > MOST_GROUPS:
-        raise refusal(
-            path,
-            code="FPM-RES-145",
-            wrong=f"{len(schema)} columns, {groups} row groups",
-            todo="write it as one plain table",
-        )
+    header = header_of(path)
+    with footer(path) as parquet:
+        schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
     if not rows:
         raise refusal(path, code="FPM-IN-001", wrong="file has no rows", todo="ask the vendor for the file again")
     stream = stream_of(path)
@@ -155,9 +148,10 @@ def open_file(path: Path) -> TickFile:
             wrong="its name says no stream",
             todo=f"begin it with one of {', '.join(REQUIRED)}",
         )
-    names = resolve(path, schema.names, REQUIRED[stream], OPTIONAL.get(stream, ()), SYNONYMS, RANKED)
+    names = resolve(path, header, REQUIRED[stream], OPTIONAL.get(stream, ()), SYNONYMS, RANKED)
     _check_types(path, schema, names)
-    return TickFile(path, stream, rows, names, tuple(name for name in schema.names if name not in names.values()))
+    ignored = [name for name in header if name not in names.values()]
+    return {"stream": stream, "rows": rows, "names": names, "ignored": ignored}, pl.DataFrame()
 
 
 def _check_types(path: Path, schema: pa.Schema, names: dict[str, str]) -> None:
@@ -196,25 +190,29 @@ def batches(file: TickFile) -> Iterator[pl.DataFrame]:
 
     Raises InputRefused 003 where the data cannot be decoded.
     """
-    originals, done = list(file.names.values()), 0
-    back = {original: name for name, original in file.names.items()}
-    try:
-        with pq.ParquetFile(file.path, pre_buffer=False, buffer_size=BATCH) as parquet:
-            for batch in parquet.iter_batches(BATCH, columns=originals, use_threads=False):
+    back, done = {original: name for name, original in file.names.items()}, 0
+    for _, frame in parts("fpm.ticks.files:batches_of", file.path, columns=list(back), rows=BATCH):
+        yield frame.rename(back).with_columns(pl.int_range(done, done + pl.len(), dtype=pl.UInt32).alias("row"))
+        done += frame.height
+
+
+def batches_of(path: Path, *, columns: Sequence[str], rows: int) -> Iterator[tuple[dict[str, Any], pl.DataFrame]]:
+    """Columns of a file, `rows` at a time, page checksums verified, decoded in the child; no facts."""
+    with footer(path) as parquet:
+        check_size(path, parquet, columns, DECODED * max(1, parquet.metadata.num_rows // rows))
+        try:
+            for batch in parquet.iter_batches(rows, columns=list(columns), use_threads=False):
+                batch.validate(full=True)  # texts that are no UTF-8 are refused here
                 frame = pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
-                yield frame.rename(back).with_columns(pl.int_range(done, done + pl.len(), dtype=pl.UInt32).alias("row"))
-                done += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise refusal(
-            file.path,
-            code="FPM-IN-003",
-            wrong=f"unreadable data ({str(error)[:120]})",
-            todo="fetch the file again",
-        ) from None
+                for name in (name for name, kind in frame.schema.items() if kind == pl.String):
+                    check_texts(path, frame[name], name)
+                yield {}, frame
+        except UNREADABLE as error:
+            raise unreadable(path, "data", error) from None
 
 
 def original_rows(file: TickFile, faults: pl.DataFrame) -> pl.DataFrame:
     """The rows of `faults` (row, session, reason_code, reason) as the vendor wrote them, with these and `source`."""
     by_row = faults.with_columns(pl.col("row").cast(pl.UInt32))
-    parts = [batch.join(by_row, on="row", how="inner", maintain_order="left") for batch in batches(file)]
-    return pl.concat(parts).drop("session_right", strict=False).with_columns(pl.lit(file.path.name).alias("source"))
+    rows = [batch.join(by_row, on="row", how="inner", maintain_order="left") for batch in batches(file)]
+    return pl.concat(rows).drop("session_right", strict=False).with_columns(pl.lit(file.path.name).alias("source"))

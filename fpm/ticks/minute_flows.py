@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
-    from fpm.sessions import Market
+    from fpm.markets import Market
 
 EVENTS = dict(zip(EXCHANGES, (shanghai.events, shenzhen.events), strict=True))
 REFERENCES = {"sid": pl.Int32, "pre_close": pl.Int64, "limit_up": pl.Int64, "limit_down": pl.Int64}
@@ -49,6 +49,7 @@ class Minutes:
     `rows`: sid and the columns of `flows.COLUMNS` but symbol. `symbols`: one row a sid (see `_facts`).
     `symbol_sequences`: sid and the sequences of its records. `sequences`: see `sequence.spans`.
     `faults`: file, row, reason_code, reason. `records` = used + after hours + faults + deduplicated.
+    `counts`: sid, slot, records: its records by minute.
     """
 
     rows: pl.DataFrame
@@ -58,6 +59,7 @@ class Minutes:
     faults: pl.DataFrame
     deduplicated: int
     after_hours: int
+    counts: pl.DataFrame
 
 
 def minute_flows(
@@ -86,6 +88,7 @@ def minute_flows(
         unique.faults,
         unique.deduplicated,
         unique.tape.height - within.height,
+        within.group_by("sid", "slot").agg(pl.len().alias("records")),
     )
 
 
@@ -134,10 +137,11 @@ def _with_sums(facts: pl.DataFrame, tape: pl.DataFrame) -> pl.DataFrame:
 
 
 # --- a whole session ------------------------------------------------------------------------------------------------
-def observed(rows: pl.DataFrame, symbols: pl.DataFrame, market: Market) -> pl.DataFrame:
-    """`rows` of the minutes that the delivery covers: an exchange's records may begin late or stop early.
+def observed(rows: pl.DataFrame, symbols: pl.DataFrame, market: Market, rules: TickRules) -> pl.DataFrame:
+    """`rows` (sid, slot) of the minutes that the delivery covers: an exchange's records may begin late or stop early.
 
-    `symbols`: facts of every symbol of the session. An empty minute means no trade only while the feed ran.
+    `symbols`: facts of every symbol of the session. An empty minute means no trade only while the feed ran. A feed that
+    reaches the last second of a minute covers it: the sample's continuous session ends with a trade at 14:56:59.
     """
     spans = symbols.group_by(of_exchange(SHENZHEN).alias("exchange")).agg(pl.col("first").min(), pl.col("last").max())
     ends = pl.DataFrame(
@@ -149,7 +153,7 @@ def observed(rows: pl.DataFrame, symbols: pl.DataFrame, market: Market) -> pl.Da
         .join(ends, on="slot", how="left", maintain_order="left")
     )
     early = (pl.col("first") >= milliseconds(9, 31)) & (pl.col("end") <= pl.col("first"))
-    late = (pl.col("last") < milliseconds(15, 0)) & (pl.col("end") > pl.col("last"))
+    late = (pl.col("last") < milliseconds(15, 0)) & (pl.col("end") - rules.edge * 1000 > pl.col("last"))
     return joined.filter(~early & ~late).drop("exchange", "first", "last", "end")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
-    from fpm.sessions import Market
+    from fpm.markets import Market
 
 COUNTERS = ("volume", "amount", "trades")
 CENT = UNITS // 100

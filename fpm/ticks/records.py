@@ -39,7 +39,7 @@ from fpm.ticks.tape import (
 if TYPE_CHECKING:
     from datetime import date, datetime
 
-    from fpm.sessions import Market
+    from fpm.markets import Market
     from fpm.ticks.files import TickFile
 
 FAULTS = pl.Schema({"row": pl.UInt32, "session": pl.Date, "reason_code": pl.String, "reason": pl.String})

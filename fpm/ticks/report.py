@@ -1,6 +1,7 @@
 """The account of a delivery of ticks, in numbers that balance.
 
-Records in = used + status + after hours + quarantined + deduplicated + set aside (of a symbol-session too large).
+Records in = used + status + after hours + quarantined + deduplicated + too many (of a symbol-session too large) + set
+aside (of a symbol-session that failed a check) + cut (of a minute that the feed does not cover whole).
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from fpm.errors import FpmError
 from fpm.ticks.minute_flows import Minutes, streams_of
 from fpm.ticks.tape import EXCHANGES, of_exchange, regime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
+
+OUTCOMES = ("used", "status", "after_hours", "deduplicated", "too_many", "set_aside", "cut")
 
 
 @dataclass
@@ -58,6 +62,31 @@ class TickAccount:
                 self.counts.update(sums)
             self.quarantined.update(part.faults["reason_code"].to_list())
 
+    def add_unused(self, counts: pl.DataFrame, faults: pl.DataFrame, whole: pl.DataFrame) -> None:
+        """Take records whose minute is not stored from the used ones: those of symbols set aside, and of cut minutes.
+
+        `counts`: sid, slot, records; `faults`: sid; `whole`: the rows of `counts` whose minutes the feed covers.
+        """
+        aside = int(counts.join(faults, on="sid", how="semi")["records"].sum())
+        kept = int(whole.join(faults, on="sid", how="anti")["records"].sum())
+        cut = int(counts["records"].sum()) - aside - kept
+        self.records.update({"set_aside": aside, "cut": cut, "used": -aside - cut})
+
+    def add_hollow(self, records: int) -> None:
+        """Take the records of symbol-sessions that lack too many minutes from the used ones."""
+        self.records.update({"set_aside": records, "used": -records})
+
+    def check(self) -> None:
+        """Raises FpmError where records are lost, or counted twice."""
+        parts = {name: self.records[name] for name in OUTCOMES} | {"quarantined": sum(self.quarantined.values())}
+        if self.records["in"] != sum(parts.values()):
+            raise FpmError(
+                code="FPM-IN-201",
+                wrong=f"{self.records['in']} records in, but {sum(parts.values())} accounted for: {parts}",
+                effect="the report is not written; what was stored is whole",
+                todo="this is a fault of fpm: report it with the files",
+            )
+
     def add_session(
         self, session: date, symbols: pl.DataFrame, gaps: pl.DataFrame, verdicts: pl.DataFrame, faults: pl.DataFrame
     ) -> None:
@@ -76,8 +105,7 @@ class TickAccount:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        outcomes = ("in", "used", "status", "after_hours", "deduplicated", "too_many")
-        records = {name: self.records[name] for name in outcomes}
+        records = {name: self.records[name] for name in ("in", *OUTCOMES)}
         return {
             "records": {**records, "quarantined": sum(self.quarantined.values())},
             "quarantined": dict(sorted(self.quarantined.items())),

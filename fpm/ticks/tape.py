@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.ingest.vendor_bars import SH_CLOSING_CALL
+from fpm.markets import shipped
 
 if TYPE_CHECKING:
-    from fpm.sessions import Market
+    from fpm.markets import Market
 
 TRADES, ORDERS, MERGED = "trades", "orders", "ticks"
 STREAMS = (TRADES, ORDERS, MERGED)
@@ -51,6 +51,8 @@ VALUES = ("kind", "side", "time", "price", "volume", "buy", "sell")  # compared 
 # Shanghai publishes order records from the first date on, and one merged stream from the second.
 SH_ORDERS_BEGIN, SH_MERGED_BEGINS = date(2021, 6, 1), date(2023, 12, 4)
 
+SH_CLOSING_CALL = shipped()["cn"].closing_call_since["SH"]  # Shanghai closes by a call since this day
+
 
 @dataclass(frozen=True)
 class TickRules:
@@ -59,7 +61,8 @@ class TickRules:
     `gaps`: symbol-sessions are set aside where a larger share of their channel's numbers is missing.
     `contiguous`: a channel with a smaller share of its numbers is an excerpt (some of its symbols), so that a missing
     number shows nothing. `late`: seconds that a record may follow the end of a stretch of trading: the sample's closing
-    call prints up to 15:00:01.06. `backwards`: records that run back by more seconds in sequence order are counted;
+    call prints up to 15:00:01.06. `edge`: seconds before a minute's end that the feed's last record may lie, for the
+    minute to be whole. `backwards`: records that run back by more seconds in sequence order are counted;
     `reset`: by more than these, the sequence begins again. `bad`: share of a file's rows, beyond the first `few`, that
     may be bad. `most_rows`: records of one symbol-session.
     """
@@ -70,6 +73,7 @@ class TickRules:
     gaps: float = 0.001
     contiguous: float = 0.5
     late: int = 60
+    edge: int = 1
     backwards: int = 3
     reset: int = 60
     bad: float = 0.005

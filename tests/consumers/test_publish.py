@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from consumers import parity, portfolio, publish
-from fpm.errors import StoreCorrupt, TryLater
+from fpm.errors import InputRefused, StoreCorrupt, TryLater
 from fpm.schema import DAILY_FACTORS, STREAMS
 from fpm.store.jobs.runner import run_job
 from fpm.store.online.publication import published_session, served
@@ -170,3 +170,57 @@ def test_one_refused_view_leaves_nothing_of_the_others(lake, stores):
         run_job(publish, MONDAY, stores)
     assert stores.ledger.publications() == []
     assert stores.ledger.query("SELECT count(*) FROM online.scores") == [(0,)]
+
+
+# --- a universe that shrinks ------------------------------------------------------------------------------------
+def lose(gone: int, lake: SmallLake, stores) -> list[str]:
+    """Tuesday without any row of the first `gone` symbols."""
+    lost = list(lake.names[:gone])
+    left = ~pl.col("symbol").is_in(lost)
+    put("bars", TUESDAY, {"daily_bars": lake.daily_bars(TUESDAY).filter(left)}, stores)
+    put("daily_factors", TUESDAY, {"daily_factors": lake.daily_factors(TUESDAY).filter(left)}, stores)
+    put("fingerprints", TUESDAY, {"fingerprints": lake.fingerprints(TUESDAY).filter(left)}, stores.for_vintage(VINTAGE))
+    put("scores", TUESDAY, {"scores": lake.scores(TUESDAY).filter(left)}, stores)
+    run_job(portfolio, TUESDAY, stores)
+    return lost
+
+
+def test_a_universe_that_shrank_is_not_published(lake, stores):
+    """Nine of twelve are the smallest preset's 75 %, eight are 67 %."""
+    run_job(publish, MONDAY, stores)
+    lost = lose(4, lake, stores)
+    with pytest.raises(
+        InputRefused, match=r"FPM-PUB-010 .* 8 of 12 .*\(67%, 75% needed\): 600000.SH, .* are missing"
+    ) as refusal:
+        run_job(publish, TUESDAY, stores)
+    assert refusal.value.exit_code == 1 and all(name in str(refusal.value) for name in lost)
+    assert published_session(stores) == MONDAY
+    assert stores.ledger.latest("publish", TUESDAY.isoformat()).status == "failed"
+    lose(3, lake, stores)
+    run_job(publish, TUESDAY, stores)
+    assert published_session(stores) == TUESDAY
+
+
+def test_a_whole_market_may_lose_a_twentieth():
+    assert publish.PRESETS["default"].universe == 0.95
+
+
+@pytest.mark.parametrize("reason", ["halted", "delisted today", "delisted as announced"])
+def test_halted_and_delisted_symbols_are_not_missing(lake, stores, reason):
+    four = pl.col("symbol").is_in(list(lake.names[:4]))
+    if reason == "delisted as announced":
+        dated = lake.daily_bars(MONDAY).with_columns(delist_date=pl.when(four).then(pl.lit(TUESDAY)))
+        put("bars", MONDAY, {"daily_bars": dated}, stores)
+    run_job(publish, MONDAY, stores)
+    lose(4, lake, stores)
+    today = lake.daily_bars(TUESDAY)
+    if reason == "halted":
+        today = today.with_columns(suspended=four, volume=pl.when(four).then(0.0).otherwise("volume"))
+    elif reason == "delisted today":
+        today = today.with_columns(delist_date=pl.when(four).then(pl.lit(TUESDAY)))
+    else:
+        today = today.filter(~four)
+    put("bars", TUESDAY, {"daily_bars": today}, stores)
+    run_job(portfolio, TUESDAY, stores)
+    run_job(publish, TUESDAY, stores)
+    assert published_session(stores) == TUESDAY

@@ -8,10 +8,11 @@ import pytest
 
 from fpm.calendar_overrides import Override, amend, read
 from fpm.errors import UsageError
-from fpm.sessions import MARKETS, calendar_end, is_session, last_slot, next_sessions, sessions_between
+from fpm.sessions import calendar_end, is_session, last_slot, market, next_sessions, sessions_between
 from fpm.store.settings import Settings
 
 FRIDAY, MONDAY = date(2026, 12, 25), date(2026, 12, 28)
+DAY = ((570, 690), (780, 900))  # 09:30-11:30, 13:00-15:00
 NOTICE = "an announcement of the exchange"
 
 
@@ -29,8 +30,10 @@ def test_each_kind_does_what_it_says() -> None:
         Override(date(2027, 1, 1), "closed", NOTICE),
         Override(date(2027, 1, 5), "through", NOTICE),
         Override(date(2027, 1, 2), "open", NOTICE),  # a Saturday
+        Override(date(2026, 12, 29), "late 10:15", NOTICE),  # a typhoon that passes
+        Override(date(2026, 12, 30), "hours 09:30-10:15,13:00-13:45", NOTICE),  # a drill
     ]
-    amended, early_closes = amend(sessions, {FRIDAY: 720}, overrides)
+    amended, hours = amend(sessions, {FRIDAY: ((570, 690),)}, DAY, overrides)
     assert amended == (
         date(2026, 12, 24),
         MONDAY,
@@ -41,19 +44,23 @@ def test_each_kind_does_what_it_says() -> None:
         date(2027, 1, 4),
         date(2027, 1, 5),
     )
-    assert early_closes == {MONDAY: 690}
+    assert hours == {
+        MONDAY: ((570, 690),),
+        date(2026, 12, 29): ((615, 690), (780, 900)),
+        date(2026, 12, 30): ((570, 615), (780, 825)),
+    }
 
 
 def test_no_session_is_guessed_after_the_last() -> None:
-    assert amend((FRIDAY,), {}, [Override(date(2027, 1, 4), "closed", NOTICE)]) == ((FRIDAY,), {})
+    assert amend((FRIDAY,), {}, DAY, [Override(date(2027, 1, 4), "closed", NOTICE)]) == ((FRIDAY,), {})
 
 
 def test_a_year_that_the_library_lacks(tmp_path: Path) -> None:
-    market = MARKETS["cn"]
-    end = calendar_end(market)
+    plain = market("cn")
+    end = calendar_end(plain)
     assert end is not None
     with pytest.raises(UsageError, match=r"FPM-CAL-002.*FPM_CALENDAR"):
-        next_sessions(market, end, 1)
+        next_sessions(plain, end, 1)
     year = end.year + 1
     path = file(tmp_path, f"{year}-01-01,closed,{NOTICE}", f'{year}-01-31,through,"{NOTICE}, one closing in January"')
     longer = Settings(home=tmp_path, market="cn", calendar=path).venue
@@ -61,15 +68,15 @@ def test_a_year_that_the_library_lacks(tmp_path: Path) -> None:
     days = [date(year, 1, day) for day in range(2, 29)]
     assert january == [day for day in days if day.weekday() < 5]
     assert calendar_end(longer) in (date(year, 1, 29), date(year, 1, 30), date(year, 1, 31))
-    assert calendar_end(market) == end  # without the file nothing changes
+    assert calendar_end(plain) == end  # without the file nothing changes
 
 
 def test_a_typhoon_and_a_half_day_in_the_middle_of_the_calendar(tmp_path: Path) -> None:
     path = file(tmp_path, f"2024-09-16,closed,{NOTICE}", "2024-09-18,closed,x", "2024-09-19,early 11:30,x")
-    market = replace(MARKETS["cn"], overrides=read(path))
-    assert is_session(MARKETS["cn"], date(2024, 9, 18)) and not is_session(market, date(2024, 9, 18))
-    assert market.slots[last_slot(market, date(2024, 9, 19))] == 11 * 60 + 30
-    assert next_sessions(market, date(2024, 9, 13), 1) == [date(2024, 9, 19)]
+    amended = replace(market("cn"), overrides=read(path))
+    assert is_session(market("cn"), date(2024, 9, 18)) and not is_session(amended, date(2024, 9, 18))
+    assert amended.slots[last_slot(amended, date(2024, 9, 19))] == 11 * 60 + 30
+    assert next_sessions(amended, date(2024, 9, 13), 1) == [date(2024, 9, 19)]
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_a_file_mostly_bad_is_refused_whole(tmp_path: Path, stores: Stores, monk
     broken = tables["trades"].with_columns(volume=pl.lit(-1))
     monkeypatch.setattr(ticks, "RULE", TickRules(few=10))
     with pytest.raises(InputRefused, match="FPM-IN-150"):
-        ingest([deliver(tmp_path / "in", trades=broken)], stores)
+        ingest([deliver(tmp_path / "in", trades=broken)], stores).require_content()
 
 
 def test_a_session_with_only_trades_after_hours_gives_no_bars(tmp_path: Path, stores: Stores) -> None:

@@ -22,14 +22,14 @@ from fpm.features.minute_features import minute_features as features_of
 from fpm.features.session_totals import scales, slot_median
 from fpm.features.session_totals import session_totals as totals_of
 from fpm.leaks.checks import Frames
-from fpm.sessions import MARKETS, close, cut_off, sessions_between
+from fpm.sessions import close, cut_off, market, sessions_between
 from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
 from producers import daily_factors, labels, minute_features, session_totals
 from tests.small_market import FIRST, small_market
 
-US = MARKETS["us"]
+US = market("us")
 SESSIONS = sessions_between(US, date(2024, 1, 2), date(2024, 1, 12))
 
 

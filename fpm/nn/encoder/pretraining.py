@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fpm.errors import ModelRefused
 from fpm.nn import distributed
 from fpm.nn.checkpoint import load_weights
 from fpm.nn.compute import Compute
@@ -300,11 +301,19 @@ def batch_penalties(z_BD: Tensor, form: str) -> dict[str, Tensor]:
 def load(manifest: Mapping[str, Any], weights: bytes) -> Encoder:
     """The encoder of a vintage.
 
-    Raises ModelRefused where the weights do not fit the manifest's shape.
+    Raises ModelRefused where the manifest describes no encoder, or the weights do not fit its shape.
     """
     names = {item.name for item in fields(EncoderConfig)}
-    config = EncoderConfig(**{name: value for name, value in manifest["encoder"].items() if name in names})
-    encoder = Encoder(config, manifest["profile"])
+    try:
+        config = EncoderConfig(**{name: value for name, value in manifest["encoder"].items() if name in names})
+        encoder = Encoder(config, manifest["profile"])
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise ModelRefused(
+            code="FPM-ML-069",
+            wrong=f"the manifest describes no encoder ({type(error).__name__}: {error})",
+            effect="the encoder was not loaded",
+            todo="restore it from a backup or train it again",
+        ) from error
     load_weights(encoder, weights)
     return encoder.eval()
 

@@ -73,7 +73,22 @@ def panel_view(config: ScorerConfig, statistics: Statistics) -> View:
 
 
 def restore(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Streams:
-    """The streams of a manifest's config (as `asdict` gave it) and of the tensors that `to_bytes` wrote."""
+    """The streams of a manifest's config (as `asdict` gave it) and of the tensors that `to_bytes` wrote.
+
+    Raises ModelRefused where the two describe no streams.
+    """
+    try:
+        return _restored(config, tensors)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise ModelRefused(
+            code="FPM-ML-070",
+            wrong=f"the manifest and the weights describe no scorer ({type(error).__name__}: {error})",
+            effect="the scorer was not loaded",
+            todo="restore it from a backup or train it again",
+        ) from error
+
+
+def _restored(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Streams:
     tuples = {name: tuple(config[name]) for name in ("seeds", "factors") if name in config}
     restored = ScorerConfig(**{**config, **tuples, "fit": FitConfig(**config["fit"])})
     scorers = {}

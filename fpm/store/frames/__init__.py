@@ -9,5 +9,5 @@ Begin at `point_in_time`.
     offline_store   Feast's offline store over these
     vector_archive  one vintage's fingerprints as a mapped matrix
 
-Imports: fpm, fpm.evaluation, fpm.store.lake, fpm.store.ledger.
+Imports: fpm, fpm.evaluation, fpm.ingest, fpm.store.lake, fpm.store.ledger.
 """

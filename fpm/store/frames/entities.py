@@ -12,6 +12,8 @@ import polars as pl
 import pyarrow as pa
 
 from fpm.errors import InputRefused, UsageError
+from fpm.ingest.decoder import decode
+from fpm.ingest.vendor_files import PARQUET, check_regular, kind_of
 from fpm.schema import TABLES
 from fpm.store.lake.files import CLOCK
 from fpm.two_clocks import EVENT, KNOWN_AT
@@ -57,11 +59,22 @@ def entity_rows(entities: Entities | None) -> pl.DataFrame:
         return pl.from_pandas(entities)
     if isinstance(entities, pa.Table):
         return pl.DataFrame(pl.from_arrow(entities))
-    if isinstance(entities, Path | str) and str(entities).endswith(".parquet"):
-        if not Path(entities).is_file():
-            raise _not_a_frame(f"there is no entity file {entities}")
-        return pl.read_parquet(entities)
+    if isinstance(entities, Path | str) and kind_of(Path(entities)) == PARQUET:
+        return read_entities(Path(entities))
     raise _not_a_frame("the entities are not a frame")
+
+
+def read_entities(path: Path) -> pl.DataFrame:
+    """The rows of an entity file, Parquet or CSV (moments as `2026-01-05T15:00:00+08:00`).
+
+    Raises UsageError where there is no such file, InputRefused where it cannot be read.
+    """
+    if not path.exists():
+        raise _not_a_frame(f"there is no entity file {path}")
+    if not kind_of(path):
+        raise _not_a_frame(f"{path} is no .parquet or .csv file")
+    check_regular(path)
+    return decode("fpm.ingest.table_files:entities_of", path, moments=[EVENT, KNOWN_AT])[1]
 
 
 def check_columns(rows: pl.DataFrame, servings: Sequence[Serving]) -> None:

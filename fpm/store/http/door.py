@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from fpm.markets import Market
     from fpm.store.settings import Settings
 
 READ, HEALTH = "/get-online-features", "/health"
@@ -226,7 +227,7 @@ class Door:
         return self._catalogue[1]
 
 
-def due_session(market: sessions.Market, now: datetime) -> date:
+def due_session(market: Market, now: datetime) -> date:
     """The newest session whose cut-off has passed: the one that readers may expect after its night."""
     today = now.astimezone(market.zone).date()
     days = sessions.sessions_between(market, today - timedelta(days=LONGEST_HOLIDAY), today)

@@ -71,7 +71,8 @@ class Inputs:
     """What a job needs at a session.
 
     `digest` covers everything that the result depends on. `moments` are those at which the job computes as known, in
-    order; the first is the earliest at which its result can be known. `missing` are required partitions that are not
+    order; the first is the earliest at which its result can be known: a session whose first copy came after its cut-off
+    has no result before. `missing` are required partitions that are not
     published.
     """
 
@@ -91,13 +92,15 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
     published = _Published(stores, sorted({*job.READS, *RAW}), min(span), max(span))
     files: list[LakeFile] = []
     missing: list[str] = []
+    first = max([cut_off(stores.market, max(span)), *(model.born for model in models)])
     for table, window in job.READS.items():
         for day in sessions[table]:
             partition = published.files(table, vintage, day)
             files += partition
             if not partition and window.required and (day >= session or published.expected(table, vintage, day)):
                 missing.append(f"{table} {day}")
-    first = max([cut_off(stores.market, max(span)), *(model.born for model in models)])
+            if window.required and day >= session:  # a look-back without a late session was served as it was
+                first = max([first, *_first_known(partition)])
     later = {moment for file in files for moment in file.knowledge if moment > first}
     content = [
         RUNNER,
@@ -109,6 +112,11 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
         *sorted((file.path, file.sha256) for file in files),
     ]
     return Inputs(digest(content), (first, *sorted(later)), tuple(missing))
+
+
+def _first_known(partition: Sequence[LakeFile]) -> list[datetime]:
+    """From when the first rows of a partition are known, under any vintage; empty where it has no rows."""
+    return sorted(moment for file in partition for moment in file.knowledge)[:1]
 
 
 def _deployment(stores: Stores) -> tuple[str, ...]:

@@ -209,8 +209,10 @@ def _give_up(partition: Partition, current: Attempt, wrong: BaseException, store
 
 
 def _decide(stores: Stores) -> None:
-    """Record market and preset at the first attempt in a home."""
+    """Record market, hours of its grid and preset at the first attempt in a home."""
     decided = stores.ledger.deployment()
+    if "hours" not in decided:
+        stores.ledger.decide("hours", stores.market.hours)
     for key in ("market", "preset"):
         if key not in decided:
             stores.ledger.decide(key, getattr(stores.settings, key))

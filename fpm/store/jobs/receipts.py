@@ -22,16 +22,21 @@ def keep_receipt(job: str, source: Path, sha256: str, sessions: Sequence[date], 
 
 
 def sessions_ingested(sha256: str, stores: Stores) -> list[date] | None:
-    """The sessions of an ingested file; None for a new file, or one whose partitions are lost."""
+    """The sessions of an ingested file; None for a new file, or one whose partitions or receipt are lost."""
     path = _receipt(sha256, stores)
     if not path.is_file():
         return None
-    receipt = json.loads(path.read_bytes())
-    published = stores.ledger.published_attempts(receipt["job"], receipt["sessions"])
+    try:
+        receipt = json.loads(path.read_bytes())
+        days = [date.fromisoformat(text) for text in receipt["sessions"]]
+        job = str(receipt["job"])
+    except (ValueError, KeyError, TypeError):
+        return None  # a damaged receipt is none: reading the file again changes nothing
+    published = stores.ledger.published_attempts(job, [str(day) for day in days])
     files = [stores.lake.root / staged.file.path for attempt in published.values() for staged in attempt.files]
-    if len(published) < len(receipt["sessions"]) or not all(file.is_file() for file in files):
+    if len(published) < len(days) or not all(file.is_file() for file in files):
         return None
-    return [date.fromisoformat(text) for text in receipt["sessions"]]
+    return days
 
 
 def _receipt(sha256: str, stores: Stores) -> Path:

@@ -6,7 +6,8 @@ Begin at `files`.
     checksums     checksums by column, inside each file
     small_files   small files that appear whole or not at all
     quarantine    refused rows and files
+    inbox         deliveries that appear in a folder, and their way out of it
     tick_buckets  a day of ticks by symbol, larger than memory
 
-Imports: fpm.
+Imports: fpm, fpm.store.
 """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from fpm.errors import InputRefused
+    from fpm.errors import FpmError
 
 NO_SESSION = "none"
 
@@ -33,7 +33,7 @@ def keep_rows(folder: Path, table: str, rows: pl.DataFrame, sha256: str) -> None
         write_whole(folder / table / f"session={session or NO_SESSION}" / f"{sha256[:12]}.parquet", sink.getvalue())
 
 
-def keep_refusal(folder: Path, source: Path, sha256: str, refusal: InputRefused) -> None:
+def keep_refusal(folder: Path, source: Path, sha256: str, refusal: FpmError) -> None:
     """Write a note about a file that was refused whole; the file itself stays where it is."""
     note = {"file": source.name, "sha256": sha256, "code": refusal.code, "wrong": refusal.wrong, "todo": refusal.todo}
     content = json.dumps(note, indent=1, ensure_ascii=False).encode()

@@ -145,6 +145,26 @@ class Ledger:
         rows = self.query("SELECT DISTINCT partition FROM fpm.ledger WHERE job = %s AND status = 'published'", (job,))
         return {date.fromisoformat(str(partition)[-10:]) for (partition,) in rows}
 
+    def first_published(self, job: str) -> tuple[date, datetime] | None:
+        """The session that a job published before any other, and when it did; None where it published nothing."""
+        rows = self.query(
+            "SELECT partition, finished_at FROM fpm.ledger WHERE job = %s AND status = 'published' "
+            "ORDER BY finished_at LIMIT 1",
+            (job,),
+        )
+        return (date.fromisoformat(str(rows[0][0])[-10:]), rows[0][1]) if rows else None
+
+    def first_files(self, job: str) -> list[tuple[LakeFile, datetime, str | None]]:
+        """The first published file of each path that a job wrote, when its attempt began, and the attempt's note."""
+        rows = self.query(
+            "SELECT DISTINCT ON (path) path, file ->> 'sha256', (file ->> 'rows')::bigint, "
+            "ARRAY(SELECT jsonb_array_elements_text(file -> 'knowledge'))::timestamptz[], started_at, note "
+            "FROM fpm.ledger, jsonb_array_elements(files) AS file, LATERAL (SELECT file ->> 'path' AS path) AS named "
+            "WHERE job = %s AND status = 'published' ORDER BY path, attempt",
+            (job,),
+        )
+        return [(LakeFile(row[0], row[1], row[2], tuple(row[3])), row[4], row[5]) for row in rows]
+
     def rows(self, session: date | None = None) -> list[dict[str, Any]]:
         """The last attempt of each job at each partition, or at those of one session: what ran and what is red."""
         rows = self.query(
@@ -171,15 +191,15 @@ class Ledger:
                 "WHERE job = %s AND partition = %s AND status IN ('running', 'prepared')",
                 (job, partition),
             )
-            (number,) = _one(
+            number, started_at = _one(
                 connection.execute(
                     "INSERT INTO fpm.ledger (job, partition, attempt, status, inputs_sha, environment) "
                     "SELECT %s, %s, coalesce(max(attempt), 0) + 1, 'running', %s, %s FROM fpm.ledger "
-                    "WHERE job = %s AND partition = %s RETURNING attempt",
+                    "WHERE job = %s AND partition = %s RETURNING attempt, started_at",
                     (job, partition, inputs_sha, environment_fingerprint(), job, partition),
                 ).fetchone()
             )
-        return Attempt(job, partition, int(number), "running", inputs_sha)
+        return Attempt(job, partition, int(number), "running", inputs_sha, started_at=started_at)
 
     def prepare(self, attempt: Attempt, files: Iterable[Staged]) -> None:
         """Set ``prepared``: every staged file is on the disk and listed here, so recovery can finish the attempt.

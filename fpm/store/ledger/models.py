@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from psycopg.types.json import Jsonb
 
 from fpm.errors import ModelRefused, StoreCorrupt, TryLater
-from fpm.sessions import Market, cut_off, previous_sessions
+from fpm.sessions import cut_off, previous_sessions
 from fpm.store.lake.files import has_sha256, sync_folder, write_durably
 
 if TYPE_CHECKING:
     from datetime import date, datetime
     from pathlib import Path
 
+    from fpm.markets import Market
     from fpm.store.ledger.ledger import Ledger
 
 # Sessions between the last one of a model's training and the first that it may serve: the labels of the encoder's

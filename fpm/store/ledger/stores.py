@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fpm import markets
 from fpm.errors import StoreCorrupt, TryLater, UsageError
 from fpm.features.minute_features import PRESETS, Profile
 from fpm.schema import CLOCKS, FEATURES
-from fpm.sessions import Market, cut_off, require_order
+from fpm.sessions import cut_off, require_order
 from fpm.store.lake.files import Lake, empty, has_sha256, latest, table_of
 from fpm.store.ledger.ledger import Ledger
 from fpm.store.ledger.models import Model, Models
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
 
+    from fpm.markets import Market
     from fpm.store.settings import Settings
 
 
@@ -186,6 +188,41 @@ class Stores:
             )
 
 
+def _require_same_hours(market: Market, ledger: Ledger) -> None:
+    """Raises UsageError where the calendar's ordinary hours are no longer those of the stored grid."""
+    before = ledger.deployment().get("hours", market.hours)
+    if before != market.hours:
+        raise UsageError(
+            code="FPM-CFG-016",
+            wrong=f"market {market.name} trades {market.hours} by this calendar, the home's grid was made for {before}",
+            effect="nothing was done",
+            todo="keep the version of exchange_calendars that made it, or make a new home",
+        )
+
+
+def _require_home(settings: Settings) -> None:
+    """Raises UsageError where the home is no folder, or staging lies on another file system than the lake."""
+    home = settings.home
+    if fault := next((path for path in (home, *home.parents) if path.exists() and not path.is_dir()), None):
+        raise UsageError(
+            code="FPM-CFG-018",
+            wrong=f"the home {home} cannot be a folder: {fault} is a file",
+            effect="nothing was done",
+            todo="set FPM_HOME to another folder",
+        )
+    lake, staging = (
+        next(path for path in (folder, *folder.parents) if path.exists())
+        for folder in (settings.lake, settings.staging)
+    )
+    if lake.stat().st_dev != staging.stat().st_dev:
+        raise UsageError(
+            code="FPM-CFG-060",
+            wrong=f"{settings.staging} is on another file system than {settings.lake}",
+            effect="nothing was done",
+            todo="put both on one: files are published by rename",
+        )
+
+
 def open_stores(settings: Settings) -> Stores:
     """Start or find the database, migrate it, and open everything below `settings.home`.
 
@@ -198,18 +235,22 @@ def open_stores(settings: Settings) -> Stores:
             effect="nothing was done",
             todo=f"use one of {', '.join(PRESETS)}",
         )
+    _require_home(settings)
     server = ensure_server(settings)
     bring_to_head(settings, server)
     ledger = Ledger(server.dsn)
     settings = _decided(settings, ledger)
     market = settings.venue
+    _require_same_hours(market, ledger)
     lake = Lake(settings.lake, settings.staging)
     return Stores(settings, market, lake, ledger, Models(settings.models, settings.staging, ledger, market))
 
 
 def _decided(settings: Settings, ledger: Ledger) -> Settings:
+    """The settings with the home's market and preset; an exchange without a bar length means the home's."""
     decided = ledger.deployment()
     for key in ("market", "preset"):
-        if key in decided and key in settings.model_fields_set:
-            ledger.decide(key, getattr(settings, key))
+        own = getattr(settings, key)
+        if key in decided and key in settings.model_fields_set and own != markets.exchange_name(decided[key]):
+            ledger.decide(key, own)
     return settings.model_copy(update={key: decided[key] for key in ("market", "preset") if key in decided})

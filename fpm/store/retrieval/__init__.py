@@ -8,5 +8,6 @@ Begin at `features`.
     training_matrix  frames as the array that a model trains on
     exports          tables and frames as files for other programs
 
-Imports: fpm, fpm.store, fpm.store.frames, fpm.store.lake, fpm.store.ledger, fpm.store.online, fpm.store.postgres.
+Imports: fpm, fpm.ingest, fpm.store, fpm.store.frames, fpm.store.lake, fpm.store.ledger, fpm.store.online,
+fpm.store.postgres.
 """

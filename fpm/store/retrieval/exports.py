@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from fpm.errors import InputRefused, TryLater, UsageError
+from fpm.ingest.stamps import beyond_years
 from fpm.schema import SCORES
+from fpm.store.frames.entities import read_entities
 from fpm.store.lake.files import table_of
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ def table(name: str, span: tuple[date, date] | None, out: Path, stores: Stores) 
     Raises UsageError for an unknown table or one with nothing published in that span.
     """
     declared = table_of(name)
+    check_writable(out)
     sessions = stores.sessions(name)
     first, last = span or (date.min, date.max)
     inside = [session for session in sessions if first <= session <= last]
@@ -65,7 +69,7 @@ def frame(
     from fpm.store.frames import files
     from fpm.store.retrieval import features
 
-    _check_writable(out)
+    check_writable(out)
     rows = with_vintage(_read_entities(entities), stores)
     _require_known_symbols(rows, stores)
     if service_or_view == SCORES.name and "stream" not in rows.columns:
@@ -113,14 +117,7 @@ def _vintage_in_force(day: date, stores: Stores) -> str | None:
 
 
 def _read_entities(path: Path) -> pl.DataFrame:
-    if not path.is_file():
-        raise UsageError(
-            code="FPM-CFG-012",
-            wrong=f"no entity file {path}",
-            effect="nothing was written",
-            todo="give a Parquet or CSV file",
-        )
-    rows = pl.read_csv(path, try_parse_dates=True) if path.suffix == ".csv" else pl.read_parquet(path)
+    rows = read_entities(path)
     missing = {"symbol", "event_timestamp"} - set(rows.columns)
     if missing:
         raise InputRefused(
@@ -137,22 +134,69 @@ def _read_entities(path: Path) -> pl.DataFrame:
             effect="nothing was written",
             todo="write moments with their zone, e.g. 2026-01-05T15:00:00+08:00",
         )
+    _check_cells(rows, path)
     return rows.with_columns(pl.col("event_timestamp").dt.convert_time_zone("UTC").cast(pl.Datetime("us", "UTC")))
+
+
+def _check_cells(rows: pl.DataFrame, path: Path) -> None:
+    """Refuse rows without a moment, symbols that are no text, moments beyond the calendar: by row.
+
+    Raises InputRefused.
+    """
+    symbol = rows.schema["symbol"]
+    if symbol not in (pl.String, pl.Categorical, pl.Enum):
+        example = rows["symbol"][0] if rows.height else "none"
+        raise InputRefused(
+            code="FPM-FRAME-004",
+            wrong=f"symbol of {path} is {symbol}, not text; row 0: {example}",
+            effect="nothing was written",
+            todo="write symbols as text, code.exchange: 000001 is not 1",
+        )
+    empty = rows["event_timestamp"].is_null().arg_true()
+    if len(empty):
+        shown = ", ".join(str(row) for row in empty[:5]) + (", …" if len(empty) > 5 else "")
+        raise InputRefused(
+            code="FPM-FRAME-005",
+            wrong=f"{len(empty)} of {rows.height} rows of {path} have no event_timestamp: row {shown}",
+            effect="nothing was written",
+            todo="fill them in, or drop these rows",
+        )
+    beyond = beyond_years(rows["event_timestamp"]).arg_true()
+    if len(beyond):
+        year = rows["event_timestamp"].dt.year()[beyond[0]]
+        raise InputRefused(
+            code="FPM-FRAME-006",
+            wrong=f"event_timestamp of {path}, row {beyond[0]}, is of the year {year}",
+            effect="nothing was written",
+            todo="check the unit of the time stamps",
+        )
 
 
 def _write(rows: pl.DataFrame, out: Path) -> None:
     """A reader of `out` sees the old file or the new one."""
-    _check_writable(out)
     partial = out.with_name(f".{out.name}.partial")
-    rows.write_parquet(partial)
-    partial.replace(out)
+    try:
+        rows.write_parquet(partial)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def _check_writable(out: Path) -> None:
-    if out.is_dir() or not out.parent.is_dir():
-        raise UsageError(
-            code="FPM-CFG-013",
-            wrong=f"cannot write {out}",
-            effect="nothing was written",
-            todo="give a file in an existing folder",
-        )
+def check_writable(out: Path) -> None:
+    """Raises UsageError where `out` is no plain file, or its folder is none that may be written to."""
+    if not out.parent.is_dir():
+        fault = f"there is no folder {out.parent}"
+    elif out.is_symlink():
+        fault = f"it is a link to {out.resolve()}: name that file"
+    elif out.exists() and not out.is_file():
+        fault = "it is a folder, a device or a pipe, no file"
+    elif not os.access(out.parent, os.W_OK):
+        fault = f"{out.parent} may not be written to"
+    else:
+        return
+    raise UsageError(
+        code="FPM-CFG-017",
+        wrong=f"cannot write {out}: {fault}",
+        effect="nothing was written",
+        todo="give a file in an existing folder",
+    )

@@ -103,17 +103,18 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 def test_an_empty_backfill_says_so_and_a_long_one_asks(tmp_path: Path, database_url: str, fpm_command: Fpm) -> None:
-    """No raw bars in the range is no error; more than 500 sessions need --yes."""
+    """Without raw bars nothing is done, and that is no success; more than 500 sessions need --yes."""
     where = {
         "FPM_HOME": str(tmp_path),
         "FPM_DATABASE_URL": database_url,
         "FPM_MARKET": "crypto",
         "FPM_PRESET": "tiny",
     }
-    empty = fpm_command("backfill", "labels", "2023-01-01", "2023-01-05", "--json", **where)
-    assert (empty.returncode, json.loads(empty.stdout)["planned"]) == (0, 0), empty.stderr
+    for job in ("labels", "all"):
+        empty = fpm_command("backfill", job, "2023-01-01", "2023-01-05", "--json", **where)
+        assert (empty.returncode, empty.stdout) == (75, "") and "no daily_bars" in empty.stderr, empty.stderr
     for number in range(502):
-        folder = tmp_path / "lake" / "minute_bars" / f"session={date(2021, 1, 1) + timedelta(days=number)}"
+        folder = tmp_path / "lake" / "daily_bars" / f"session={date(2021, 1, 1) + timedelta(days=number)}"
         folder.mkdir(parents=True)
         (folder / "part-0.parquet").touch()
     long = fpm_command("backfill", "labels", "2021-01-01", "2023-01-01", **where)

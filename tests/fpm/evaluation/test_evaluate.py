@@ -56,6 +56,24 @@ def test_long_short_by_hand():
     assert figures.turnover == 0.0
 
 
+@pytest.mark.parametrize("leaders", [0, 3])
+def test_a_score_that_does_not_order_the_names_makes_no_portfolio(leaders):
+    """The later half of the names earns 2 % a session more; the score is constant, or higher for three names."""
+    _, label_TN, days = factor(60, 60, strength=0.2)
+    label_TN[:, 30:] += 0.02
+    score_TN = np.zeros(label_TN.shape)
+    score_TN[:, :leaders] = 1.0
+    figures = evaluate(long(score_TN, "score", days), long(label_TN, "label", days))
+    assert (figures.groups, figures.group_weeks, figures.turnover_weeks, figures.long_short.weeks) == ((), (), (), ())
+    assert figures.long_short.annual_return is None and figures.sharpe is None
+    assert figures.tied_sessions == figures.to_dict()["tied_sessions"] == 60
+
+
+def test_figures_without_ties_say_nothing_of_them():
+    score_TN, label_TN, days = factor(20, 30, strength=0.2)
+    assert "tied_sessions" not in evaluate(long(score_TN, "score", days), long(label_TN, "label", days)).to_dict()
+
+
 def test_the_weekly_mean_the_groups_and_the_turnover_have_their_intervals():
     score_TN, label_TN, days = factor(100, 60, strength=0.2)
     figures = evaluate(long(score_TN, "score", days), long(label_TN, "label", days))

@@ -4,8 +4,8 @@ Their answers are in `evaluation_peers.json`, written by `ask_evaluation_peers.p
 definitions differ:
 
 - Groups of a session whose number of pairs is neither a multiple of the number of groups nor one more, or whose scores
-  tie: alphalens cuts at interpolated quantiles (pandas' qcut); our groups differ in size by one at most, with ties in
-  symbol order.
+  tie: alphalens cuts at interpolated quantiles (pandas' qcut); our groups differ in size by one at most, and an
+  edge inside a tie leaves none.
 - Intervals: alphalens treats sessions as independent, though labels of five sessions overlap.
 - `factor_returns` weighs by score, or halves long and short. Ours is top minus bottom, not halved: twice theirs with
   equal weights, two groups and an even number of pairs (from an odd number they leave out the median).

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fpm.evaluation.groups import geometric_annual, group_count, group_returns, max_drawdown, memberships, turnovers
+from fpm.evaluation.groups import (
+    geometric_annual,
+    group_count,
+    group_returns,
+    max_drawdown,
+    memberships,
+    tied_sessions,
+    turnovers,
+)
 from fpm.evaluation.rank_ic import sort
 
 
@@ -22,6 +30,35 @@ def test_groups_are_equal_in_size_up_to_one_and_fewer_in_small_universes():
     assert group_count(np.ones((3, 4)), np.ones((3, 4)), 10) == 2
     assert group_count(np.ones((3, 100)), np.ones((3, 100)), 10) == 10
     assert (memberships(sort(np.array([[1.0, np.nan, np.nan]])), 2) == -1).all()
+
+
+def test_an_edge_inside_a_tie_leaves_no_groups_and_a_tie_inside_a_group_does():
+    """Six names, three groups of two: edges after the second and the fourth place."""
+    score_TN = np.array(
+        [
+            [1.0, 1.0, 2.0, 3.0, 4.0, 4.0],  # ties inside the outer groups
+            [1.0, 2.0, 2.0, 3.0, 4.0, 5.0],  # the lower edge cuts the two 2s
+            [1.0, 2.0, 3.0, 4.0, 4.0, 5.0],  # the upper edge cuts the two 4s
+            [7.0, 7.0, 7.0, 7.0, 7.0, 7.0],
+            [1.0, np.nan, 2.0, 2.0, np.nan, 3.0],  # four names: edges after places 2 and 3 of 4
+            [1.0, np.nan, np.nan, np.nan, 2.0, np.nan],  # too few
+        ]
+    )
+    group_TN = memberships(sort(score_TN), 3)
+    assert group_TN[0].tolist() == [0, 0, 1, 1, 2, 2]
+    assert (group_TN[1:] == -1).all()
+    assert tied_sessions(group_TN, sort(score_TN), 3) == 4
+    assert np.isnan(group_returns(group_TN, np.ones(score_TN.shape), 3)[1:]).all()
+
+
+def test_groups_do_not_depend_on_the_order_of_the_names():
+    generator = np.random.default_rng(3)
+    score_TN = generator.integers(0, 30, (200, 12)).astype(float)
+    order = generator.permutation(12)
+    group_TN = memberships(sort(score_TN), 4)
+    assert np.array_equal(memberships(sort(score_TN[:, order]), 4), group_TN[:, order])
+    with_groups = (group_TN >= 0).all(axis=1)
+    assert 20 < with_groups.sum() < 180, "both kinds of session occur"
 
 
 def test_compounding_and_drawdown_by_hand():

@@ -11,10 +11,10 @@ from fpm.evaluation.rank_ic import (
     decay_series,
     icir,
     path_mean,
-    places_within,
     rank_ic,
     ranks_within,
     sort,
+    tie_places,
 )
 from tests.fpm.evaluation.panels import factor
 
@@ -57,11 +57,13 @@ def test_ranks_of_any_part_of_a_sorted_panel_equal_scipys():
         assert not ranked_N[~mask_N].any()
 
 
-def test_places_are_those_of_a_stable_sort():
+def test_places_of_ties_are_scipys_lowest_and_highest_ranks():
     values_TN = np.random.default_rng(8).integers(0, 5, (10, 300)).astype(float)
     values_TN[:, ::7] = np.nan
-    expected_TN = np.argsort(np.argsort(values_TN, axis=1, kind="stable"), axis=1)
-    assert np.array_equal(places_within(sort(values_TN)), np.where(np.isfinite(values_TN), expected_TN, -1))
+    known_TN = np.isfinite(values_TN)
+    for place_TN, method in zip(tie_places(sort(values_TN)), ("min", "max"), strict=True):
+        for place_N, values_N, known_N in zip(place_TN, values_TN, known_TN, strict=True):
+            assert np.array_equal(place_N[known_N], stats.rankdata(values_N[known_N], method) - 1)
 
 
 def test_path_mean_gives_every_start_day_the_same_weight():

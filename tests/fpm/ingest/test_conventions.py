@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from fpm.errors import InputRefused
-from fpm.ingest.conventions import Conventions, detect, segments
+from fpm.ingest.conventions import Conventions, detect
 from fpm.sessions import market
 from tests.tape import by_start, moved, tape
 
@@ -19,7 +19,7 @@ def labelled(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def detected(name: str, frame: pl.DataFrame, fallback: Conventions | None = None) -> Conventions:
-    return detect(labelled(frame), market(name), fallback)
+    return detect(labelled(frame), market(name), fallback).conventions
 
 
 def refusal(name: str, frame: pl.DataFrame) -> InputRefused:
@@ -37,9 +37,9 @@ def around_the_clock(minutes: int) -> pl.DataFrame:
 
 
 def test_stretches_of_trading() -> None:
-    assert segments(market("cn")) == [(571, 690), (781, 900)]
-    assert segments(market("us")) == [(571, 960)]
-    assert segments(market("nse")) == [(556, 930)]
+    assert market("cn").segments == ((570, 690), (780, 900))
+    assert market("us").segments == ((570, 960),)
+    assert market("nse").segments == ((555, 930),)
 
 
 @pytest.mark.parametrize(("name", "calls"), [("cn", (565, 900)), ("us", (570,)), ("nse", ())])
@@ -102,12 +102,15 @@ def test_no_amount_in_china_is_refused() -> None:
     assert refusal("cn", tape("cn").drop("amount")).code == "FPM-IN-126"
 
 
-def test_adjusted_prices_of_one_symbol_are_refused_and_named() -> None:
+def test_adjusted_prices_of_one_symbol_are_set_aside_and_named() -> None:
+    """The rest of the file goes in: two of three symbols have raw prices."""
     factor = pl.when(pl.col("symbol") == "600519.SH").then(0.5).otherwise(1.0)
     adjusted = tape("cn").with_columns(pl.col(name) * factor for name in ("open", "high", "low", "close"))
-    error = refusal("cn", adjusted)
-    assert error.code == "FPM-IN-127"
-    assert "600519.SH" in error.wrong
+    refused = detect(labelled(adjusted), market("cn")).refused
+    assert refused["symbol"].unique().to_list() == ["600519.SH"]
+    assert refused["reason_code"].unique().to_list() == ["FPM-IN-126"]  # twice the volume x price is no unit
+    whole = refusal("cn", adjusted.filter(pl.col("symbol") == "600519.SH"))
+    assert whole.code == "FPM-IN-126" and "600519.SH" in whole.wrong
 
 
 def test_prices_without_amount_are_raw_where_they_lie_on_the_tick() -> None:
@@ -126,11 +129,11 @@ def test_times_of_another_zone_are_refused_with_the_shift(name: str, hours: floa
 def test_bars_of_another_length_are_refused() -> None:
     error = refusal("cn", tape("cn").filter(pl.col("minute").dt.minute() % 15 == 0))
     assert error.code == "FPM-IN-013"
-    assert "15 minutes apart" in error.wrong and "market cn15" in error.todo
+    assert "15 minutes apart" in error.wrong and "--market cn --bar 15m" in error.todo
     error = refusal("us", tape("us").filter(pl.col("minute").dt.minute() % 5 == 0))
-    assert "5 minutes apart" in error.wrong and "bars of 1 minutes" in error.todo
+    assert "5 minutes apart" in error.wrong and "--market us --bar 5m" in error.todo
     error = refusal("cn15", tape("cn"))
-    assert "1 minutes apart, expected 15" in error.wrong and "market cn" in error.todo
+    assert "1 minutes apart, expected 15" in error.wrong and "--market cn --bar 1m" in error.todo
 
 
 def quarters() -> pl.DataFrame:
@@ -142,7 +145,6 @@ def quarters() -> pl.DataFrame:
 def test_bars_of_fifteen_minutes() -> None:
     """09:45 to 11:30 and 13:15 to 15:00; stamped by START every bar is a quarter of an hour earlier."""
     assert quarters().height == 16 * 3
-    assert segments(market("cn15")) == [(585, 690), (795, 900)]
     conventions = detected("cn15", quarters())
     assert (conventions.stamp_side, conventions.calls, conventions.volume_unit) == ("end", (), "shares")
     assert detected("cn15", moved(quarters(), -15)).stamp_side == "start"

@@ -5,12 +5,12 @@ from datetime import date, datetime
 import polars as pl
 
 from fpm.schema import CLOCKS
-from fpm.sessions import MARKETS, close, cut_off
+from fpm.sessions import close, cut_off, market
 from fpm.store.jobs.publishing import Outcome
 from fpm.store.jobs.runner import publish_frames
 from fpm.store.ledger.stores import Stores
 
-CN = MARKETS["cn"]
+CN = market("cn")
 SESSIONS = [date(2026, 1, day) for day in (5, 6, 7, 8, 9, 12, 13)]  # Monday to the Tuesday after, XSHG open on each
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm.schema import TABLES
-from fpm.sessions import MARKETS
+from fpm.sessions import market
 from fpm.store.jobs.history import _append, slot_ends
 from fpm.store.lake.files import canonical, latest
 from fpm.store.ledger.stores import Stores
@@ -62,7 +62,7 @@ def test_minutes_end_where_the_exchange_says(stores: Stores) -> None:
     stores.decide_profile("bar_32")
     stored = slot_ends(TABLES["minute_bars"], SESSIONS[0], stores)
     merged = slot_ends(TABLES["minute_features"], SESSIONS[0], stores)
-    assert len(stored) == len(MARKETS["cn"].slots) == 242
+    assert len(stored) == len(market("cn").slots) == 242
     assert [stored[slot] for slot in (0, 1, 121, 240, 241)] == [at(1, 25), at(1, 31), at(5, 1), at(7, 0), at(7, 0)]
     assert len(merged) == 240
     assert [merged[slot] for slot in (0, 119, 120, 239)] == [at(1, 31), at(3, 30), at(5, 1), at(7, 0)]

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from fpm import sessions
+from fpm import markets, sessions
 from fpm.errors import InputRefused, UsageError
 from fpm.store.online import tables
 from fpm.store.online.tables import OnlineTable, creation, online_table
@@ -200,7 +200,7 @@ def test_a_server_in_another_zone_stores_the_same_moment(database_url: str) -> N
     assert row == (EVENT.replace(tzinfo=None), date(2024, 1, 5))
 
 
-@pytest.mark.parametrize("name", list(sessions.MARKETS))
+@pytest.mark.parametrize("name", list(markets.shipped()))
 def test_the_database_derives_every_markets_session(connection: Connection, name: str) -> None:
     for day in (date(2024, 1, 5), date(2024, 7, 31)):
         frame = scores(("A", 1.0), event=sessions.close(sessions.market(name), day), known_at=KNOWN_AT + 300 * DAY)

@@ -78,7 +78,7 @@ def test_a_good_question_is_answered(filled: Stores, tmp_path: Path) -> None:
         (entities().drop("symbol"), "FPM-FRAME-001"),
         (entities().with_columns(pl.col("event_timestamp").dt.replace_time_zone(None)), "FPM-FRAME-002"),
         (entities().with_columns(pl.col("event_timestamp").dt.to_string()), "FPM-FRAME-002"),
-        (entities(event_timestamp=pl.Series([CLOSE, None])), "FPM-PIT-004"),
+        (entities(event_timestamp=pl.Series([CLOSE, None])), "FPM-FRAME-005"),
         (entities(symbol=pl.Series(["A", "AA"])), "FPM-FRAME-003"),
         (entities(vintage="v3"), "FPM-PIT-016"),
         (entities(vintage=pl.Series(["v1", "v2"])), "FPM-PIT-017"),

@@ -1,0 +1,281 @@
+"""The side of a bar that its stamp names, decided by every edge of the session at once.
+
+A stretch of trading from a to b: only a START stamp names a, only an END stamp names b. A call auction may have a label
+of its own at either edge, bars of extended hours cover both, and some vendors label the last bar of the morning by the
+first minute of the afternoon. So each edge is a witness, and witnesses that contradict each other are explained or the
+file is refused. `label` = minute of the day a bar is stamped with, local.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from fpm.markets import DAY, clock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fpm.markets import Market
+
+THERE = 0.5  # of the symbol-days that reach an edge: a label that this share has is in use
+START, END = "start", "end"
+MANY = 6  # symbol-days that do not all lack the same bar by chance
+CHANCE = 0.01  # silence that is likelier than this by chance shows no call
+NARROW = 0.7  # a cross has less than this of the range of the minute beside it; 44 sessions of 180 US stocks: 0.09
+LOUD = 3.0  # trading has more than this times the volume of extended hours beside it, or volume shows nothing
+BESIDE = 10  # bars on each side of an edge that show how loud trading and extended hours are
+CLEAR = 2.0  # an edge's own bar is this far from the middle between the two, as a factor, or it shows nothing
+
+
+@dataclass(frozen=True)
+class StampSide:
+    """`side`: start, end or "" where it is not decidable; `evidence` in words; `moved`: label -> true label."""
+
+    side: str
+    evidence: str
+    moved: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class _Edge:
+    """The label of a session's or a break's edge; `inside`: the label beside it that both sides have; `inward`: a bar.
+
+    At the end of a stretch that no whole number of bars fills the last bar is shorter.
+    """
+
+    label: int
+    inside: int
+    inward: int
+
+    @classmethod
+    def opening(cls, stretch: tuple[int, int], step: int) -> _Edge:
+        """The edge at which a stretch begins."""
+        return cls(stretch[0], min(stretch[0] + step, stretch[1]), step)
+
+    @classmethod
+    def closing(cls, stretch: tuple[int, int], step: int) -> _Edge:
+        """The edge at which a stretch ends."""
+        start, end = stretch
+        return cls(end, start + (end - start - 1) // step * step, -step)
+
+    def within(self) -> list[int]:
+        """The labels beside the edge that trade."""
+        return [self.inside + i * self.inward for i in range(BESIDE)]
+
+    def without(self) -> list[int]:
+        """The labels beside the edge that extended hours have."""
+        return [self.label - i * self.inward for i in range(1, BESIDE + 1)]
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Bars by label: symbol-days, rows that traded, median volume, median relative spread of high and low.
+
+    `call`: rows labelled by the begin of a closing call, those of them that traded, and the share of rows just before
+    that did.
+    """
+
+    count: np.ndarray
+    traded: np.ndarray
+    volume: np.ndarray
+    spread: np.ndarray
+    call: tuple[int, int, float]
+
+    def at(self, label: int) -> int:
+        """Symbol-days with a bar of the label."""
+        return int(self.count[label % DAY])
+
+    def uses(self, edge: _Edge) -> bool:
+        """Whether the label of an edge is in use: at least as often as half of the label beside it."""
+        return self.at(edge.label) > 0 and self.at(edge.label) >= THERE * self.at(edge.inside)
+
+    def lacks(self, edge: _Edge) -> bool:
+        """Whether the label of an edge is not in use, though bars beside it are there: only then it says something."""
+        return not self.uses(edge) and any(self.at(label) for label in edge.within())
+
+    def side(self, start: _Edge, end: _Edge) -> str:
+        """START where the label that begins trading is in use and the one that ends it is not; END the other way."""
+        return _one_of(start=self.uses(start) and self.lacks(end), end=self.uses(end) and self.lacks(start))
+
+    def outside(self, first: int, last: int, calls: frozenset[int]) -> int:
+        """Bars labelled before the session or after it, calls apart."""
+        own: np.ndarray = np.zeros(DAY, bool)
+        own[np.arange(first, last + 1) % DAY] = True
+        own[[call % DAY for call in calls]] = True
+        return int(self.count[~own].sum())
+
+
+def stamp_side(bars: pl.DataFrame, market: Market, stretches: Sequence[tuple[int, int]]) -> StampSide:
+    """The side of one file: `bars` has symbol, day, label, high, low, volume; `stretches`: its sessions' hours.
+
+    The edges of the whole session decide. A break with both END labels agrees or decides alone; one that shows START
+    beside END is a bar labelled by the other side of the break, which `moved` mends, so that it never decides alone.
+    """
+    step = market.bar_minutes
+    if stretches[-1][1] - stretches[0][0] >= DAY:
+        return _by_edges_of_the_file(bars, stretches[0][0] % DAY, step)
+    labels = _labels(bars, market)
+    opening, closing = _Edge.opening(stretches[0], step), _Edge.closing(stretches[-1], step)
+    breaks = [(_Edge.closing(before, step), _Edge.opening(after, step)) for before, after in pairwise(stretches)]
+    inner = [labels.side(resume, stop) for stop, resume in breaks]
+    side, evidence = _by_edges(labels, market, opening, closing, agrees=END in inner)
+    moved: dict[int, int] = {}
+    for shown, (stop, resume) in zip(inner, breaks, strict=True):
+        evidence.append(
+            f"{labels.at(stop.label)} at {clock(stop.label)}, {labels.at(resume.label)} at {clock(resume.label)}"
+        )
+        if side == END and shown == START:
+            moved[resume.label] = stop.label
+        elif side == START and shown == END:
+            return StampSide("", ", ".join(evidence), {})
+    if not side and END in inner and START not in inner:
+        side = END
+    evidence += [f"the bar labelled {clock(label)} stands for {clock(true)}" for label, true in moved.items()]
+    extended = labels.outside(opening.label, closing.label, market.calls)
+    if not side and extended:
+        evidence.append(f"{extended} bars outside {clock(opening.label)}-{clock(closing.label)} hide the edges")
+    return StampSide(side, ", ".join(evidence), moved)
+
+
+def _one_of(*, start: bool, end: bool) -> str:
+    """The side that is true, "" where neither is."""
+    return START if start else END if end else ""
+
+
+def _by_edges(
+    labels: _Labels, market: Market, opening: _Edge, closing: _Edge, *, agrees: bool
+) -> tuple[str, list[str]]:
+    """The side by the edges of the session, "" where they contradict each other, and the evidence in words.
+
+    `agrees`: a break shows END, which outweighs the doubt about a bar at the close that may be a cross.
+    """
+    evidence = [f"{labels.at(edge.label)} at {clock(edge.label)}" for edge in (opening, closing)]
+    evidence = [evidence[0].replace(" at", " bars at"), evidence[1]]
+    evidence = [", ".join(evidence)]
+    if labels.uses(opening) and labels.uses(closing):
+        side = _by_content(labels, market, opening, closing)
+        return side, [*evidence, f"the bars at both edges look {f'stamped by {side}' if side else 'alike'}"]
+    side = labels.side(opening, closing)
+    if not side:
+        return "", evidence
+    if labels.outside(opening.label, closing.label, market.calls):
+        loud = _by_volume(labels, opening, closing)
+        return (side, evidence) if loud in ("", side) else ("", [*evidence, f"volumes at the edges say {loud}"])
+    doubt = "" if agrees and side == END else _doubt(labels, market, side, opening, closing)
+    return ("", [*evidence, doubt]) if doubt else (side, evidence)
+
+
+def _by_content(labels: _Labels, market: Market, opening: _Edge, closing: _Edge) -> str:
+    """The side by what the bars at both edges hold: the label of the other side is a call, a cross or extended hours.
+
+    A bar of extended hours is quiet beside trading; a cross is a bar of one price. In a closing call nothing trades
+    before the last bar: the label at which it begins trades under an END stamp, not under START.
+    """
+    if labels.call[0]:
+        count, traded, usual = labels.call
+        silence = (1 - usual) ** count  # the chance of it where the minute is an ordinary one
+        return _one_of(start=not traded and silence < CHANCE, end=traded > THERE * count)
+    if labels.outside(opening.label, closing.label, market.calls):
+        return _by_volume(labels, opening, closing)
+    ratios = [
+        labels.spread[edge.label % DAY] / max(labels.spread[edge.inside % DAY], 1e-12) for edge in (opening, closing)
+    ]
+    return _one_of(start=ratios[1] < NARROW <= ratios[0], end=ratios[0] < NARROW <= ratios[1])
+
+
+def _doubt(labels: _Labels, market: Market, side: str, opening: _Edge, closing: _Edge) -> str:
+    """Why the side that both edges show may be the other one after all, "" where nothing speaks against it.
+
+    The label of one edge may be a cross of its own, and the bar at the other edge may be missing: then a file of a few
+    symbol-days looks stamped by the other side.
+    """
+    begins = market.closing_call_begins
+    if begins is not None and labels.call[0]:
+        shown = _by_content(labels, market, opening, closing)
+        if not shown:
+            return f"too little trades to see whether the call begins at {clock(begins)}"
+        return "" if shown == side else f"trading ends at {clock(begins)} as under a stamp by {shown}"
+    edge = closing if side == END else opening
+    if max(labels.at(edge.inside), labels.at(edge.label)) >= MANY:
+        return ""
+    spreads = [labels.spread[label % DAY] for label in edge.within() if labels.traded[label % DAY]]
+    flat = bool(spreads) and float(np.median(spreads)) > 0 and labels.spread[edge.label % DAY] == 0
+    return f"the bar at {clock(edge.label)} has one price and may be a cross of its own" if flat else ""
+
+
+def _by_volume(labels: _Labels, opening: _Edge, closing: _Edge) -> str:
+    """The side at which the bar labelled by the open trades like those after it (START) or before it (END), or "".
+
+    The bar labelled by the close is a weak witness: under START it may hold the closing cross (real US files have it as
+    loud as trading), so that it only speaks against END where it is quiet.
+    """
+    at_open, at_close = (_is_loud(labels, edge) for edge in (opening, closing))
+    return _one_of(start=at_open is True, end=at_open is False and at_close is not False)
+
+
+def _is_loud(labels: _Labels, edge: _Edge) -> bool | None:
+    """Whether the bar labelled by the edge has the volume of trading, not of extended hours; None where neither shows.
+
+    Volumes of untraded minutes count: extended hours have few trades.
+    """
+    trading, extended = (
+        [labels.volume[label % DAY] for label in side if labels.at(label)] for side in (edge.within(), edge.without())
+    )
+    if not labels.at(edge.label) or not trading or not extended:
+        return None
+    loud, quiet = float(np.median(trading)), float(np.median(extended))
+    if loud <= LOUD * quiet or not labels.volume[edge.label % DAY]:
+        return None
+    middle = (loud * max(quiet, loud * 1e-4)) ** 0.5
+    own = float(labels.volume[edge.label % DAY])
+    return True if own > CLEAR * middle else False if own * CLEAR < middle else None
+
+
+def _by_edges_of_the_file(bars: pl.DataFrame, midnight: int, step: int) -> StampSide:
+    """A market that never closes shows its side only at the edges of the file."""
+    minute = pl.col("day").cast(pl.Int32).cast(pl.Int64) * DAY + pl.col("label")
+    first, last = (
+        int(value) % DAY for value in bars.select(minute.min().alias("first"), minute.max().alias("last")).row(0)
+    )
+    edges = {(midnight, (midnight - step) % DAY): START, ((midnight + step) % DAY, midnight): END}
+    return StampSide(edges.get((first, last), ""), f"first bar at {clock(first)}, last at {clock(last)}", {})
+
+
+def _labels(bars: pl.DataFrame, market: Market) -> _Labels:
+    relative = (pl.col("high") - pl.col("low")) / pl.col("low")
+    by_label = (
+        bars.with_columns(pl.col("label") % DAY)
+        .group_by("label")
+        .agg(
+            pl.struct("symbol", "day").n_unique().alias("count"),
+            (pl.col("volume") > 0).sum().alias("traded"),
+            pl.col("volume").median().alias("volume"),
+            relative.filter((pl.col("low") > 0) & (pl.col("volume") > 0)).median().alias("spread"),
+        )
+    )
+    place = by_label["label"].to_numpy()
+
+    def dense(name: str) -> np.ndarray:
+        values: np.ndarray = np.zeros(DAY)
+        values[place] = by_label[name].fill_null(0).to_numpy()
+        return values
+
+    return _Labels(dense("count"), dense("traded"), dense("volume"), dense("spread"), _call(bars, market))
+
+
+def _call(bars: pl.DataFrame, market: Market) -> tuple[int, int, float]:
+    """`_Labels.call`, of the symbol-days that have a closing call."""
+    begins = market.closing_call_begins
+    if begins is None:
+        return 0, 0, 0.0
+    rows = bars.filter(pl.col("label").is_between(begins - BESIDE, begins))
+    for suffix, first in market.exchange.closing_call_since.items():
+        rows = rows.filter(~pl.col("symbol").str.ends_with(f".{suffix}") | (pl.col("day") >= first))
+    own = rows.filter(pl.col("label") == begins)["volume"] > 0
+    before = rows.filter(pl.col("label") < begins)["volume"] > 0
+    return len(own), int(own.sum()), int(before.sum()) / max(len(before), 1)

@@ -1,0 +1,395 @@
+"""Markets: an exchange's facts, its calendar's hours and a bar length make the grid that bars are stored in.
+
+Hours, breaks and time zone come from the calendar library; what no calendar knows (calls, lot, tick, currency, suffix,
+cut-off) stands in one file per exchange, `fpm/exchanges/*.toml`, or in the operator's own (`FPM_MARKETS`). A calendar
+without a file has the defaults of `Exchange`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field, fields, replace
+from datetime import date, time, timedelta
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from fpm.calendar_overrides import small_text
+from fpm.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from fpm.calendar_overrides import Override, Segments
+
+BARS = (1, 3, 5, 10, 15, 30, 60)  # minutes a bar may cover
+DAY = 1440
+WHOLE_DAY = ((0, DAY),)
+NAME = re.compile(r"(?P<exchange>24/5|24/7|[A-Za-z_]+)(?P<minutes>\d*)")
+BAR = re.compile(r"(?P<count>\d{1,4}) ?(?P<unit>m|min|minutes|h|)")
+CODES = "[0-9A-Z][0-9A-Z&._-]*"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Facts of one exchange that its calendar lacks; times are local, `HH:MM`.
+
+    `calendar`: name in exchange_calendars, "" for a venue that never closes (UTC day as session).
+    `opening_call`, `closing_call`: label of the bar that holds a call auction alone, where vendors deliver it as one;
+    `closing_call_begins`: the continuous auction ends there; `closing_call_since`: symbol suffix -> first day of the
+    closing call, before which the last bar was continuous.
+    `lot`: shares of a board lot; `volume_unit`: shares | lots where every vendor means that, "" where vendors differ.
+    `tick`: smallest price step where one holds for all symbols, 0 otherwise. `whole_shares`: no fraction trades.
+    `adjusts`: splits and dividends exist, so prices may be adjusted for them.
+    `every_minute`: vendors deliver a row for every minute, so an absent row is a lost one.
+    `max_missing`: share of a session's minutes that a symbol may lack before its session is set aside.
+    `codes`: the regular expression of a code without its suffix.
+    """
+
+    name: str
+    calendar: str
+    suffix: str
+    currency: str = ""
+    opening_call: str = ""
+    closing_call: str = ""
+    closing_call_begins: str = ""
+    closing_call_since: Mapping[str, date] = field(default_factory=dict)
+    lot: int = 1
+    volume_unit: str = ""
+    tick: float = 0.0
+    whole_shares: bool = True
+    adjusts: bool = True
+    every_minute: bool = False
+    max_missing: float = 0.25
+    codes: str = CODES
+    cut_off: str = "20:00"
+    sessions_per_year: int = 252
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Market:
+    """Facts of a market that stay as they are during the life of its data.
+
+    `slots`: minute of the day (bar END, local; negative on the evening before) of every stored slot, in order.
+    `segments`: start and end minute of every continuous stretch of an ordinary session.
+    `views`: name -> for every stored slot its position in that view, -1 where the view leaves it out.
+    `calendar`: name in exchange_calendars, None for a market that trades every day (UTC day as session).
+    `overrides`: announcements of the exchange that this calendar lacks.
+    `cut_off`: time after local midnight of the session by which the session's first copy is known.
+    `bar_minutes`: minutes of trading that a bar covers; "minute" elsewhere means such a bar.
+    """
+
+    name: str
+    timezone: str
+    calendar: str | None
+    slots: tuple[int, ...]
+    views: dict[str, tuple[int, ...]]
+    default_view: str
+    suffix: str
+    cut_off: timedelta = timedelta(hours=20)
+    sessions_per_year: int = 252
+    overrides: tuple[Override, ...] = ()
+    bar_minutes: int = 1
+    segments: Segments = WHOLE_DAY
+    exchange: Exchange = field(default_factory=lambda: Exchange("", "", ""))
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The market's time zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def hours(self) -> str:
+        """The stretches of an ordinary session as text, e.g. 09:30-11:30,13:00-15:00."""
+        return ",".join(f"{clock(start)}-{clock(end)}" for start, end in self.segments)
+
+    def view_size(self, view: str) -> int:
+        """Number of slots T of a view."""
+        return max(self.views[view]) + 1
+
+    @property
+    def opening_call(self) -> int | None:
+        """The label of the opening call's own slot; None where the call lies within the first bar."""
+        return minute_of(self.exchange.opening_call) if self.bar_minutes == 1 and self.exchange.opening_call else None
+
+    @property
+    def closing_call(self) -> int | None:
+        """The label of the closing call's own slot; None where the call lies within the last bar."""
+        return minute_of(self.exchange.closing_call) if self.bar_minutes == 1 and self.exchange.closing_call else None
+
+    @property
+    def closing_call_begins(self) -> int | None:
+        """The minute at which continuous trading ends, where the closing call has a slot of its own."""
+        begins = self.exchange.closing_call_begins
+        return minute_of(begins) if begins and self.closing_call is not None else None
+
+    @property
+    def calls(self) -> frozenset[int]:
+        """Minutes in which only a call can trade: nobody expects a row of them."""
+        opening = () if self.opening_call is None else (self.opening_call,)
+        if self.closing_call is None or self.closing_call_begins is None:
+            return frozenset(opening)
+        return frozenset((*opening, *range(self.closing_call_begins + 1, self.closing_call + 1)))
+
+
+def minute_of(text: str) -> int:
+    """`HH:MM` as a minute of the day; 24:00 is the end of the day.
+
+    >>> minute_of("09:30")
+    570
+    """
+    hours, minutes = text.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+# --- a market by its name ------------------------------------------------------------------------------------------
+def named(name: str, own: Mapping[str, Exchange] | None = None) -> Market:
+    """The market of a name: an exchange or calendar, followed by the minutes of a bar where it is not one.
+
+    `own`: the operator's exchanges by name (`read_exchanges`), before those of the package.
+    Raises UsageError for an unknown name or a bar length outside `BARS`.
+
+    >>> named("cn15").slots[:3]  # a bar ends at 09:45, 10:00, 10:15
+    (585, 600, 615)
+    """
+    parts = NAME.fullmatch(name)
+    exchange = parts and exchange_of(parts["exchange"], own or {})
+    if not parts or exchange is None:
+        raise UsageError(
+            code="FPM-CFG-002",
+            wrong=f"unknown market {name!r}",
+            effect="nothing was done",
+            todo=f"use one of {', '.join(shipped())}, a calendar of exchange_calendars, or a section of FPM_MARKETS",
+        )
+    return of_exchange(exchange, int(parts["minutes"] or 1))
+
+
+def with_bar(name: str, bar: str) -> str:
+    """The name of a market at a bar length such as `5m`, `15 min` or `1h`.
+
+    Raises UsageError for another length than those of `BARS`.
+
+    >>> with_bar("nse", "15m"), with_bar("cn", "1m")
+    ('nse15', 'cn')
+    """
+    parts = BAR.fullmatch(bar.strip().lower())
+    minutes = int(parts["count"]) * (60 if parts["unit"] == "h" else 1) if parts else 0
+    exchange = exchange_name(name)
+    given = name[len(exchange) :]
+    if minutes not in BARS or (given and int(given) != minutes):
+        raise _bar_refused(bar, name)
+    return exchange + (str(minutes) if minutes > 1 else "")
+
+
+def exchange_name(name: str) -> str:
+    """The exchange of a market's name, without the length of a bar.
+
+    >>> exchange_name("cn15"), exchange_name("24/75")
+    ('cn', '24/7')
+    """
+    parts = NAME.fullmatch(name)
+    return parts["exchange"] if parts else name
+
+
+def clock(minute: int) -> str:
+    """A minute of the day as text; one of the evening before is negative.
+
+    >>> clock(571), clock(-360)
+    ('09:31', '18:00')
+    """
+    return f"{minute // 60 % 24 if minute != DAY else 24:02d}:{minute % 60:02d}"
+
+
+def _bar_refused(bar: str, name: str) -> UsageError:
+    return UsageError(
+        code="FPM-CFG-014",
+        wrong=f"bars of {bar} for market {name}",
+        effect="nothing was done",
+        todo=f"use one of {', '.join(f'{minutes}m' for minutes in BARS)}",
+    )
+
+
+def exchange_of(name: str, own: Mapping[str, Exchange]) -> Exchange | None:
+    """The exchange of a name: the operator's, the package's, or a calendar's with defaults; None for no calendar."""
+    if name in own or name in shipped():
+        return own.get(name) or shipped()[name]
+    import exchange_calendars
+
+    if name not in exchange_calendars.get_calendar_names(include_aliases=True):
+        return None
+    by_calendar = {each.calendar: each for each in (*own.values(), *shipped().values())}
+    facts = by_calendar.get(name) or Exchange(name, name, re.sub("[^A-Z0-9]", "", name.upper().removeprefix("X"))[:8])
+    return replace(facts, name=name)
+
+
+@cache
+def shipped() -> dict[str, Exchange]:
+    """The exchanges whose facts come with the package, by name."""
+    folder = resources.files("fpm").joinpath("exchanges")
+    files = sorted((path for path in folder.iterdir() if path.name.endswith(".toml")), key=lambda path: path.name)
+    return {
+        name: each for path in files for name, each in _exchanges(path.read_text(encoding="utf-8"), path.name).items()
+    }
+
+
+def read_exchanges(path: Path) -> dict[str, Exchange]:
+    """The operator's exchanges: one TOML section each, named as on the command line.
+
+    Raises UsageError for a file that is not there or a section that is not understood; every fault is named.
+    """
+    try:
+        text = small_text(path)
+    except (OSError, ValueError) as wrong:
+        raise _file_refused(f"{path}: {wrong}") from None
+    own = _exchanges(text, str(path))
+    import exchange_calendars
+
+    names = {"", *exchange_calendars.get_calendar_names(include_aliases=True)}
+    if unknown := [
+        f"[{name}] calendar is {each.calendar!r}, none of exchange_calendars"
+        for name, each in own.items()
+        if each.calendar not in names
+    ]:
+        raise _file_refused(f"{path}: {'; '.join(unknown)}")
+    return own
+
+
+def _exchanges(text: str, where: str) -> dict[str, Exchange]:
+    try:
+        sections = tomllib.loads(text)
+    except (ValueError, RecursionError) as wrong:
+        raise _file_refused(f"{where}: {wrong}") from None
+    faults: list[str] = []
+    exchanges = {name: _exchange(name, section, faults) for name, section in sections.items()}
+    if faults:
+        raise _file_refused(f"{where}: {'; '.join(faults)}")
+    return exchanges
+
+
+def _exchange(name: str, section: Any, faults: list[str]) -> Exchange:
+    """One section; what is wrong with it is added to `faults`."""
+    kinds: dict[str, tuple[type, ...]] = {
+        each.name: {"int": (int,), "float": (float, int), "bool": (bool,), "str": (str,)}.get(
+            str(each.type), (list, dict)
+        )
+        for each in fields(Exchange)
+        if each.name != "name"
+    }
+    if not isinstance(section, dict) or not re.fullmatch(r"[A-Za-z_]+", name):
+        faults.append(f"{name} is not a section named by letters")
+        return Exchange(name, "", "")
+    typed = {}
+    for key, value in section.items():
+        if key not in kinds:
+            faults.append(f"[{name}] has the unknown key {key}")
+        elif not isinstance(value, kinds[key]) or (isinstance(value, bool) and bool not in kinds[key]):
+            faults.append(f"[{name}] {key} is {value!r}")
+        else:
+            typed[key] = value
+    faults += [f"[{name}] lacks {key}" for key in ("calendar", "suffix") if key not in section]
+    faults += _value_faults(name, typed)
+    if faults:
+        return Exchange(name, "", "")
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in section.items()}
+    return Exchange(name, **values)
+
+
+def _value_faults(name: str, section: Mapping[str, Any]) -> Iterable[str]:
+    times = ("opening_call", "closing_call", "closing_call_begins", "cut_off")
+    for key in times:
+        if section.get(key) and not re.fullmatch(r"\d\d:[0-5]\d", str(section[key])):
+            yield f"[{name}] {key} is {section[key]!r}, not HH:MM"
+    if section.get("volume_unit", "") not in ("", "shares", "lots"):
+        yield f"[{name}] volume_unit is {section['volume_unit']!r}, not shares or lots"
+    if not re.fullmatch(r"[A-Z0-9]{1,8}", str(section.get("suffix", "A"))):
+        yield f"[{name}] suffix is {section['suffix']!r}, not letters and digits"
+    if section.get("lot", 1) < 1 or section.get("tick", 0) < 0 or not 0 <= section.get("max_missing", 0) <= 1:
+        yield f"[{name}] lot, tick or max_missing is out of range"
+    try:
+        re.compile(str(section.get("codes", "")))
+    except (re.error, OverflowError, RecursionError) as wrong:
+        yield f"[{name}] codes is no regular expression: {wrong}"
+
+
+def _file_refused(wrong: str) -> UsageError:
+    return UsageError(
+        code="FPM-CFG-015",
+        wrong=f"markets: {wrong}",
+        effect="nothing was done",
+        todo="write one section an exchange with the keys of fpm/markets.py: Exchange (docs/markets.md)",
+    )
+
+
+# --- grids -------------------------------------------------------------------------------------------------------
+@cache
+def _calendar_hours(calendar: str) -> tuple[str, Segments]:
+    """Time zone and hours of an ordinary session as the calendar has them now, in minutes from its midnight."""
+    import exchange_calendars
+
+    known = exchange_calendars.get_calendar(calendar)
+    start = _latest(known.open_times) + known.open_offset * DAY
+    end = _latest(known.close_times) + known.close_offset * DAY
+    pause = known.break_start_times and known.break_start_times[-1][1]
+    if not pause:
+        return str(known.tz), ((start, end),)
+    resume = known.break_end_times[-1][1]
+    return str(known.tz), ((start, _minutes(pause)), (_minutes(resume), end))
+
+
+def _latest(times: Iterable[tuple[object, time]]) -> int:
+    return _minutes(list(times)[-1][1])
+
+
+def _minutes(moment: time) -> int:
+    return moment.hour * 60 + moment.minute
+
+
+def of_exchange(exchange: Exchange, minutes: int) -> Market:
+    """The market of an exchange at a bar length. A stretch that no whole number of bars fills ends with a shorter one.
+
+    At one minute a call that has a label of its own has a slot of its own, before or after the continuous ones.
+    Raises UsageError for a bar length outside `BARS`.
+    """
+    if minutes not in BARS:
+        raise _bar_refused(f"{minutes}m", exchange.name)
+    timezone, segments = _calendar_hours(exchange.calendar) if exchange.calendar else ("UTC", WHOLE_DAY)
+    name = exchange.name + (str(minutes) if minutes > 1 else "")
+    market = Market(
+        name,
+        timezone,
+        exchange.calendar or None,
+        (),
+        {},
+        "",
+        exchange.suffix,
+        cut_off=timedelta(minutes=minute_of(exchange.cut_off)),
+        sessions_per_year=exchange.sessions_per_year,
+        bar_minutes=minutes,
+        segments=segments,
+        exchange=exchange,
+    )
+    ends = tuple(min(end, last) for first, last in segments for end in range(first + minutes, last + minutes, minutes))
+    opening, closing = market.opening_call, market.closing_call
+    slots = (*(() if opening is None else (opening,)), *ends, *(() if closing is None else (closing,)))
+    return replace(
+        market, slots=slots, views=_views(len(ends), opening is not None, closing, market), default_view=str(len(ends))
+    )
+
+
+def _views(count: int, opening: bool, closing: int | None, market: Market) -> dict[str, tuple[int, ...]]:
+    """Calls merged into the bar beside them (the default, named by the number of continuous bars), or kept apart."""
+    before, after = int(opening), int(closing is not None)
+    views = {str(count): (*([0] * before), *range(count), *([count - 1] * after))}
+    if opening:
+        views[str(count + 1)] = (0, *range(1, count + 1), *([count] * after))
+    if after:
+        views[str(count + before + 1)] = tuple(range(count + before + 1))
+        begins = market.closing_call_begins
+        if begins is not None and closing is not None:
+            kept = count - (closing - begins)
+            views[str(kept)] = (*([-1] * before), *range(kept), *([-1] * (count - kept + 1)))
+    return views

@@ -1,0 +1,262 @@
+"""What an ingest of a delivery would store and refuse, file by file; nothing is stored.
+
+The files take the way that `bars.ingest` takes, up to the moment at which it would write.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from fpm.errors import FpmError
+from fpm.ingest.bar_files import order_in
+from fpm.ingest.daily_files import read_daily, read_members
+from fpm.ingest.deliveries import Refused, batches, find, read_all
+from fpm.ingest.vendor_bars import combine
+from fpm.ingest.vendor_files import digest
+from fpm.schema import OPTIONAL_FLOWS
+from fpm.store.jobs.receipts import sessions_ingested
+from producers.bars import daily_policy, profile_of, remembered, stated_words, stored_minutes, words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import date
+    from pathlib import Path
+
+    from fpm.ingest.conventions import Conventions
+    from fpm.ingest.daily_files import ReferenceRows
+    from fpm.ingest.time_spellings import Order
+    from fpm.ingest.vendor_bars import Combined, Parsed
+    from fpm.markets import Market
+    from fpm.progress import Progress
+    from fpm.store.ledger.stores import Stores
+    from producers.bars import Arrival
+
+SHOWN_FILES = 20  # to a person
+WHOLE, IN_PART, REFUSED, BEFORE = "whole", "in part", "refused", "taken before"
+
+
+@dataclass(frozen=True)
+class Home:
+    """What an ingest asks of the home: its market, and its state where there is one (None: a new home)."""
+
+    market: Market
+    stores: Stores | None = None
+
+
+@dataclass
+class DeliveryCheck:
+    """The answer: `files`, one record each; `stated`: the caller's words, of this call or an earlier one.
+
+    `profile`: the feature profile of the home after this delivery.
+    """
+
+    market: str
+    profile: str = ""
+    stated: dict[str, str] = field(default_factory=dict)
+    files: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every row of every file would go in, once."""
+        return all(file["goes_in"] in (WHOLE, BEFORE) for file in self.files)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: totals, then the files."""
+        counts = Counter(file["goes_in"] for file in self.files)
+        faults: dict[str, Counter[str]] = {"quarantined": Counter(), "amended": Counter()}
+        for kind, file in product(faults, self.files):
+            faults[kind].update({fault["code"]: fault["rows"] for fault in file.get(kind, ())})
+        return {
+            "market": self.market,
+            "profile": self.profile,
+            "stored": "nothing: this was a check",
+            "goes_in": {state: counts[state] for state in (WHOLE, IN_PART, REFUSED, BEFORE) if counts[state]},
+            **{name: sum(file.get(name, 0) for file in self.files) for name in ("rows_in", "rows_out", "deduplicated")},
+            **{kind: dict(sorted(by_code.items())) for kind, by_code in faults.items()},
+            **({"stated": self.stated} if self.stated else {}),
+            "files": self.files,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The same for a person: files with faults first, without empty cells and without the many files after them."""
+        answer = self.to_dict()
+        files = sorted(answer.pop("files"), key=lambda file: file["goes_in"] in (WHOLE, BEFORE))
+        shown = {str(number): _in_words(file) for number, file in enumerate(files[:SHOWN_FILES], 1)}
+        if len(files) > SHOWN_FILES:
+            shown["and"] = {"more": f"{len(files) - SHOWN_FILES} files: use --json"}
+        return {**answer, "files": shown}
+
+
+def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progress) -> DeliveryCheck:
+    """Read everything below `paths` as `bars.ingest` would, and store nothing.
+
+    Raises UsageError for a path that is no delivery, and for words or a daily table that do not fit the home.
+    """
+    delivery, stores = find(paths), home.stores
+    stated = arrival.stated
+    if stores:
+        stated = stated_words(stated, stores)
+        daily_policy(delivery, stores)
+    answer = DeliveryCheck(home.market.name, stated=words(stated))
+    answer.profile = stores.ledger.deployment().get("profile", "") if stores else ""
+    fallback = remembered(stores) if stores else None
+    answer.files += [_refused(file) for file in delivery.refused]
+    for table, read in ((delivery.daily, read_daily), (delivery.members, read_members)):
+        new = list(_new(table, answer, stores))
+        reader = partial(_rows, read, home.market, order_in(new, "session"))
+        answer.files += [_reference(path, reader) for path in new]
+    new = list(_new(delivery.bars, answer, stores))
+    order = order_in(new)
+    groups = batches(new, order)
+    for done, group in enumerate(groups):
+        progress(done, len(groups), group[0].name)
+        parsed, refused = read_all(group, home.market, arrival.now, fallback, stated, order)
+        answer.files += [_refused(file) for file in refused]
+        if not parsed:
+            continue
+        combined = combine(parsed, home.market, stored_minutes(parsed, stores) if stores else None)
+        answer.files += [_bar_file(number, file, combined) for number, file in enumerate(parsed)]
+        if combined.frame.height:  # an ingest decides these with the first rows that it stores
+            fallback = fallback or parsed[0].report.conventions
+            answer.profile = answer.profile or profile_of(_flows(combined.frame))
+    progress(len(groups), len(groups), "done")
+    return answer
+
+
+def _new(paths: Sequence[Path], answer: DeliveryCheck, stores: Stores | None) -> Iterable[Path]:
+    """The files that the home has not taken before; the others are noted."""
+    for path in paths:
+        sessions = sessions_ingested(digest(path), stores) if stores else None
+        if sessions is None:
+            yield path
+        else:
+            answer.files.append({"file": path.name, "goes_in": BEFORE, **_span(sessions)})
+
+
+def _flows(bars: pl.DataFrame) -> set[str]:
+    return {name for name in OPTIONAL_FLOWS if name in bars.columns and bars[name].null_count() < bars.height}
+
+
+def _refused(file: Refused) -> dict[str, Any]:
+    refusal = file.refusal
+    return {
+        "file": file.path.name,
+        "goes_in": REFUSED,
+        "code": refusal.code,
+        "wrong": refusal.wrong,
+        "todo": refusal.todo,
+    }
+
+
+def _rows(
+    read: Callable[[Path, Market, Order], ReferenceRows], market: Market, order: Order, path: Path
+) -> ReferenceRows:
+    return read(path, market, order)
+
+
+def _reference(path: Path, read: Callable[[Path], ReferenceRows]) -> dict[str, Any]:
+    try:
+        rows = read(path)
+    except FpmError as refusal:
+        return _refused(Refused(path, refusal))
+    return {
+        "file": path.name,
+        "goes_in": _state(rows.frame.height, rows.quarantined.height),
+        "table": rows.table,
+        **_names(rows.synonyms, rows.ignored),
+        **_span(rows.frame["session"].unique().to_list()),
+        "symbols": rows.frame["symbol"].n_unique(),
+        "rows_in": rows.rows_in,
+        "rows_out": rows.frame.height,
+        "quarantined": _faults(rows.quarantined),
+    }
+
+
+def _bar_file(number: int, file: Parsed, combined: Combined) -> dict[str, Any]:
+    """The account of one file of bars: rows in = rows out + quarantined + deduplicated; `amended` rows lose a cell."""
+    rows = combined.frame.filter(pl.col("source") == number)
+    across, amended = (
+        frame.filter(pl.col("source") == number).select(file.quarantined.columns)
+        for frame in (combined.quarantined, combined.amended)
+    )
+    faults = pl.concat([file.quarantined, across])
+    report = file.report
+    return {
+        "file": report.name,
+        "goes_in": _state(rows.height, faults.height + amended.height),
+        "conventions": _conventions(report.conventions),
+        "evidence": report.conventions.seen,
+        **_names(report.synonyms, report.ignored),
+        "derived": list(report.derived),
+        "exceptions": list(report.exceptions),
+        **_span(rows["session"].unique().to_list()),
+        "symbols": rows["symbol"].n_unique(),
+        "rows_in": report.rows,
+        "rows_out": rows.height,
+        "deduplicated": report.rows - rows.height - faults.height,
+        "nans": report.nans,
+        "quarantined": _faults(faults),
+        "amended": _faults(amended),
+    }
+
+
+def _in_words(file: dict[str, Any]) -> dict[str, Any]:
+    """One file's record without empty cells; conventions, synonyms and faults as text."""
+    conventions = file.get("conventions", {})
+    texts = {
+        "conventions": ", ".join(f"{name} {value}" for name, value in conventions.items() if value != []),
+        "synonyms": ", ".join(f"{name} is {theirs}" for name, theirs in file.get("synonyms", {}).items()),
+        **{
+            kind: [
+                f"{fault['rows']} rows {fault['code']}, the first is row {fault['first_row']}: {fault['reason']}"
+                for fault in file.get(kind, ())
+            ]
+            for kind in ("quarantined", "amended")
+        },
+    }
+    cells = {name: texts.get(name, value) for name, value in file.items()}
+    return {
+        name: cell
+        for name, cell in cells.items()
+        if cell not in ("", []) and not (name in ("deduplicated", "nans") and cell == 0)
+    }
+
+
+def _state(rows: int, faults: int) -> str:
+    return WHOLE if not faults else IN_PART if rows else REFUSED
+
+
+def _conventions(conventions: Conventions) -> dict[str, Any]:
+    return {
+        "stamp_side": conventions.stamp_side,
+        "calls": list(conventions.calls),
+        "volume_unit": conventions.volume_unit,
+        "price_basis": conventions.price_basis,
+        "moved": [list(pair) for pair in conventions.moved],
+    }
+
+
+def _names(synonyms: dict[str, str], ignored: Sequence[str]) -> dict[str, Any]:
+    return {"synonyms": synonyms, "ignored": list(ignored)}
+
+
+def _span(sessions: Sequence[date]) -> dict[str, Any]:
+    return {
+        "sessions": len(sessions),
+        "first": str(min(sessions)) if sessions else None,
+        "last": str(max(sessions)) if sessions else None,
+    }
+
+
+def _faults(faults: pl.DataFrame) -> list[dict[str, Any]]:
+    """Per code the number of rows and the first of them: row number of the file from 0, and the reason."""
+    return [
+        {"code": code, "rows": part.height, "first_row": part["row"][0], "reason": part["reason"][0]}
+        for (code,), part in faults.sort("row").partition_by("reason_code", as_dict=True).items()
+    ]
