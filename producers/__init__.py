@@ -3,6 +3,7 @@
 `JOBS` names the jobs of a session in nightly order. Begin at `minute_features`.
 
     bars             ingest of minute bars, daily bars and index members
+    decisions        what a home decides once, with its first delivery
     delivery_check   what an ingest would store and refuse, storing nothing
     daily_tables     daily tables beside minutes: units, and what disagrees
     universe         symbols that a session lacks and the one before has

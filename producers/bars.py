@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.errors import FpmError, UsageError
+from fpm.errors import FpmError
 from fpm.features.bars import derive_daily
 from fpm.first_copies import NOTES, known_from, rule_of
 from fpm.ingest.agreement import CODE
 from fpm.ingest.bar_files import order_in
-from fpm.ingest.conventions import NOTHING, Conventions
+from fpm.ingest.conventions import NOTHING
 from fpm.ingest.daily_files import ReferenceRows, read_daily, read_members
 from fpm.ingest.deliveries import Delivery, Refused, batches, find, read_all
 from fpm.ingest.ingest_report import IngestReport
 from fpm.ingest.quarantine import missing_minutes
 from fpm.ingest.revisions import revise
 from fpm.ingest.time_spellings import NO_ORDER, Order
-from fpm.ingest.units import Stated
 from fpm.ingest.vendor_bars import Combined, Parsed, combine, original_rows
 from fpm.ingest.vendor_files import digest
-from fpm.schema import FEATURES, OPTIONAL_FLOWS, TABLES
+from fpm.schema import TABLES
 from fpm.sessions import UTC, close, cut_off, moment, previous_sessions
 from fpm.store.jobs.publishing import Partition, attempt, ownership, publish, stage
 from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
@@ -32,12 +31,23 @@ from fpm.store.lake.files import CLOCK, latest, parse
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
 from producers.daily_tables import DailyTables, agreed, agreed_alone, keep_faults
+from producers.decisions import (
+    FROM_MINUTES,
+    FROM_VENDOR,
+    daily_policy,
+    decide,
+    decide_profile,
+    remembered,
+    stated_words,
+    words,
+)
 from producers.universe import Universe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from fpm.ingest.units import Stated
     from fpm.markets import Market
     from fpm.progress import Progress
     from fpm.store.jobs.inputs import Window
@@ -47,8 +57,6 @@ READS: dict[str, Window] = {}
 WRITES = ("minute_bars", "daily_bars", "index_members")
 PUBLISH = "publish"  # the job after whose first session a first copy is known from its arrival
 LOOK_BACK = 5  # sessions that may hold a symbol's previous close
-TAKER = ("buy_amount", "buy_volume", "sell_amount", "sell_volume")
-FROM_VENDOR, FROM_MINUTES = "given", "derived"  # sources of daily bars, as the ledger stores them
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,8 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
 
 def finish(references: References, intake: Intake) -> None:
     """Publish reference rows of sessions without bars, write receipts, and put the profile into the report."""
+    if intake.tables["daily_bars"]:
+        decide(intake.stores, daily_bars=FROM_VENDOR)
     agreed_alone(_other_sessions(intake), intake.daily_tables, intake.report, intake.stores)
     _publish_other_sessions(intake)
     keep_faults(intake.daily_tables, intake.stores)
@@ -182,15 +192,6 @@ def _by_session(files: Sequence[ReferenceRows]) -> dict[date, pl.DataFrame]:
     return {session: part for (session,), part in parts.items()}
 
 
-def daily_policy(delivery: Delivery, stores: Stores) -> str:
-    """The source of daily bars, decided by the first delivery. Raises UsageError where a later one disagrees."""
-    decision = stores.ledger.deployment().get("daily_bars")
-    source = FROM_VENDOR if delivery.daily else decision or FROM_MINUTES
-    if decision and decision != source:
-        stores.ledger.decide("daily_bars", source)
-    return source
-
-
 def _bars(paths: Sequence[Path], intake: Intake) -> None:
     """One batch of bar files: read, check, publish session by session."""
     stores, market = intake.stores, intake.stores.market
@@ -211,7 +212,8 @@ def _bars(paths: Sequence[Path], intake: Intake) -> None:
     )
     if rows:
         conventions = parsed[0].report.conventions.to_json()
-        decide(combined.frame, intake, conventions=conventions, **words(arrival.stated))
+        intake.report.unavailable |= decide_profile(combined.frame, stores)
+        decide(stores, daily_bars=intake.daily, conventions=conventions, **words(arrival.stated))
     for (session,), bars in rows.items():
         publish_session(session, bars, source, intake)
     disagreeing = set(combined.quarantined.filter(pl.col("reason_code") == CODE)["source"].to_list())
@@ -242,64 +244,6 @@ def _quarantine(number: int, file: Parsed, combined: Combined, intake: Intake) -
     if faults.height:
         rows = original_rows(file.path, faults, intake.order)
         keep_rows(intake.stores.settings.quarantine, "minute_bars", rows, file.report.sha256)
-
-
-# --- decisions of a home, made once ---------------------------------------------------------------------------------
-def remembered(stores: Stores) -> Conventions | None:
-    """The conventions of the home's first bars; None before them."""
-    text = stores.ledger.deployment().get("conventions")
-    return Conventions.from_json(text) if text else None
-
-
-def words(stated: Stated) -> dict[str, str]:
-    """What was stated, by name."""
-    return {name: word for name, word in asdict(stated).items() if word is not None}
-
-
-def stated_words(stated: Stated, stores: Stores) -> Stated:
-    """The caller's words, completed by those that the home remembers of earlier deliveries.
-
-    Raises UsageError where they differ: bars of raw and of adjusted prices would stand side by side.
-    """
-    decisions, conventions = stores.ledger.deployment(), remembered(stores)
-    for name, word in words(stated).items():
-        if name in decisions:
-            stores.ledger.decide(name, word)
-    if stated.prices and conventions and (conventions.price_basis == "adjusted") != (stated.prices == "adjusted"):
-        raise UsageError(
-            code="FPM-CFG-022",
-            wrong=f"prices are {stated.prices} in this delivery, {conventions.price_basis} in the home's earlier ones",
-            effect="nothing was read",
-            todo="give prices of the same kind, or set FPM_HOME to another folder",
-        )
-    return Stated(**{name: word or decisions.get(name) for name, word in asdict(stated).items()})
-
-
-def decide(bars: pl.DataFrame, intake: Intake, **more: str) -> None:
-    """Store the decisions of a home's first ingest: feature profile, source of daily bars, and `more`.
-
-    `more` may be the conventions of bar files, for later files too small to show theirs.
-    """
-    ledger, decisions = intake.stores.ledger, intake.stores.ledger.deployment()
-    flows = {name for name in OPTIONAL_FLOWS if name in bars.columns and bars[name].null_count() < bars.height}
-    if "profile" not in decisions:
-        intake.stores.decide_profile(profile_of(flows))
-    for key, value in (("daily_bars", intake.daily), *more.items()):
-        if key not in decisions:
-            ledger.decide(key, value)
-    intake.report.unavailable |= flows_of(intake.stores.profile.name) - flows
-
-
-def profile_of(flows: set[str]) -> str:
-    """The richest profile that these flow columns allow: l2_32, bar_flow_32 (taker amounts and volumes), bar_32."""
-    if flows_of("l2_32") <= flows:
-        return "l2_32"
-    return "bar_flow_32" if set(TAKER) <= flows else "bar_32"
-
-
-def flows_of(profile: str) -> set[str]:
-    """Optional columns that a profile uses: bar_32 classifies sides itself, so it only needs trade counts."""
-    return {"trades"} | (set() if profile == "bar_32" else set(FEATURES[profile]) & set(OPTIONAL_FLOWS))
 
 
 # --- partitions -------------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ from fpm.ticks.records import records
 from fpm.ticks.report import TickAccount
 from fpm.ticks.sequence import channel_gaps
 from fpm.ticks.tape import STREAMS, UNITS, TickRules, sid_of, symbol_of
-from producers.bars import NAME, Arrival, Intake, begin, decide, finish, previous_closes, publish_session, refuse
+from producers.bars import NAME, Arrival, Intake, begin, finish, previous_closes, publish_session, refuse
+from producers.decisions import decide, decide_profile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -204,9 +205,9 @@ def _publish_sessions(delivery: TickDelivery, exchange_totals: pl.DataFrame, pro
         bars = _bars(session, parts, exchange_totals, delivery)
         del parts
         if bars.height:
-            report.unavailable = set()
-            decide(bars, delivery.intake)
-            unavailable = report.unavailable if unavailable is None else unavailable & report.unavailable
+            missing = decide_profile(bars, delivery.intake.stores)
+            unavailable = missing if unavailable is None else unavailable & missing
+            decide(delivery.intake.stores, daily_bars=delivery.intake.daily)
             publish_session(session, bars, delivery.source, delivery.intake)
             published.append(session)
     report.unavailable = unavailable or set()
