@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TABLE = "daily_bars"
 MINUTE_COLUMNS = ("session", "symbol", "slot", "high", "low", "close", "volume", "amount")
+NO_DIFFERENCE = pl.DataFrame(schema={"session": pl.Date, "symbol": pl.String, "reason": pl.String})
 PLACE = ("source", "row")  # file and row that a daily row comes from
 
 
@@ -49,14 +50,17 @@ class DailyTables:
 
 def agreed(combined: Combined, tables: DailyTables, report: IngestReport, stores: Stores) -> Combined:
     """The bars of a batch without the symbol-sessions that disagree with the daily table, whose rows go as well."""
-    sessions = combined.frame["session"].unique().sort().to_list()
-    if not sessions:
-        return combined
-    totals = _totals(sessions, combined.frame.select(MINUTE_COLUMNS), stores)
-    differing = _set_aside(sessions, totals, tables, report, stores)
+    differing = disagreeing(combined.frame, tables, report, stores)
     faults = minute_faults(combined.frame, differing)
     frame = combined.frame.join(differing, on=KEYS, how="anti", maintain_order="left")
     return replace(combined, frame=frame, quarantined=pl.concat([combined.quarantined, faults]))
+
+
+def disagreeing(bars: pl.DataFrame, tables: DailyTables, report: IngestReport, stores: Stores) -> pl.DataFrame:
+    """session, symbol, reason of the bars that disagree with the daily table, whose rows are taken out."""
+    sessions = bars["session"].unique().sort().to_list()
+    totals = _totals(sessions, bars.select(MINUTE_COLUMNS), stores) if sessions else None
+    return NO_DIFFERENCE if totals is None else _set_aside(sessions, totals, tables, report, stores)
 
 
 def agreed_alone(sessions: set[date], tables: DailyTables, report: IngestReport, stores: Stores) -> None:
@@ -99,7 +103,7 @@ def _set_aside(
     parts = [stores.read(TABLE, day, columns=("symbol", *MINUTE_COLUMNS[3:], "suspended")) for day in stored]
     parts = [*([daily] if daily is not None else []), *parts]
     if not parts:
-        return pl.DataFrame(schema={"session": pl.Date, "symbol": pl.String, "reason": pl.String})
+        return NO_DIFFERENCE
     differing = disagreements(pl.concat(parts, how="diagonal_relaxed"), totals, stores.market)
     rows = 0
     for (day,), part in differing.partition_by("session", as_dict=True).items():

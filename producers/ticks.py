@@ -16,6 +16,7 @@ import polars as pl
 
 from fpm.errors import FpmError, UsageError
 from fpm.first_copies import known_from, rule_of
+from fpm.ingest.agreement import minute_faults
 from fpm.ingest.deliveries import DAILY, MEMBERS, Delivery, Refused, plain_files
 from fpm.ingest.quarantine import incomplete, missing_minutes
 from fpm.ingest.vendor_files import digest, refusal
@@ -31,7 +32,8 @@ from fpm.ticks.report import TickAccount
 from fpm.ticks.sequence import channel_gaps
 from fpm.ticks.tape import STREAMS, UNITS, TickRules, sid_of, symbol_of
 from producers.bars import NAME, Arrival, Intake, begin, finish, previous_closes, publish_session, refuse
-from producers.decisions import decide, decide_profile
+from producers.daily_tables import disagreeing
+from producers.decisions import FROM_VENDOR, decide, decide_profile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,12 +264,19 @@ def _bars(
 
 
 def _complete(session: date, bars: pl.DataFrame, faulty: pl.DataFrame, delivery: TickDelivery) -> pl.DataFrame:
-    """Bars without symbol-sessions that lack too many minutes; these and the `faulty` rows go to quarantine."""
+    """Bars without symbol-sessions that lack too many minutes or disagree with the daily table.
+
+    These and the `faulty` rows go to quarantine.
+    """
     intake, market = delivery.intake, delivery.intake.stores.market
     keyed = bars.with_columns(pl.lit(session).alias("session"), pl.lit(0, pl.UInt16).alias("source")).with_row_index(
         "row"
     )
     complete, holes = incomplete(keyed, market, keyed.clear()) if bars.height else (keyed, NO_HOLES)
+    if intake.daily == FROM_VENDOR and complete.height:
+        differing = disagreeing(complete, intake.daily_tables, intake.report, intake.stores)
+        holes = pl.concat([holes, minute_faults(complete, differing).select(holes.columns)])
+        complete = complete.join(differing, on=["session", "symbol"], how="anti", maintain_order="left")
     hollow = keyed.join(holes.select("row", "reason_code", "reason"), on="row", how="inner").drop("row", "source")
     faulty_bars = faulty.with_columns(symbol_of(pl.col("sid")), pl.lit(session).alias("session"))
     quarantined = pl.concat([hollow, faulty_bars.select(hollow.columns)])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fpm.markets import Market
 
-CODE = "FPM-IN-148"
+CODE, WRONG = "FPM-IN-148", "two sources disagree"
 KEYS = ("session", "symbol")
 RATIO = 0.1  # amount / (volume x mid price) within this of a unit's own; a day's average lies near its mid
 AMOUNTS = {1.0: "currency", 1e3: "thousands", 1e4: "ten thousands"}
@@ -210,7 +210,7 @@ def disagreements(daily: pl.DataFrame, totals: pl.DataFrame, market: Market) -> 
         faults[name] = (ratio > 1 + limit.total) | (ratio < least)
     reason = pl.coalesce(
         pl.when(fault.fill_null(False)).then(
-            pl.format(f"two sources disagree: daily {name} {{}}, minutes {{}}", pl.col(name), pl.col(f"{name}_minutes"))
+            pl.format(f"{WRONG}: daily {name} {{}}, minutes {{}}", pl.col(name), pl.col(f"{name}_minutes"))
         )
         for name, fault in faults.items()
     )

@@ -135,11 +135,19 @@ def stamp_side(bars: pl.DataFrame, market: Market, stretches: Sequence[tuple[int
             return StampSide("", ", ".join(evidence), {})
     if not side and END in inner and START not in inner:
         side = END
+    if not side and not (labels.at(opening.label) or labels.at(closing.label)) and len(stretches) > 1:
+        side = _by_whole_stretches(labels, stretches, step)
     evidence += [f"the bar labelled {clock(label)} stands for {clock(true)}" for label, true in moved.items()]
     extended = labels.outside(opening.label, closing.label, market.calls)
     if not side and extended:
         evidence.append(f"{extended} bars outside {clock(opening.label)}-{clock(closing.label)} hide the edges")
     return StampSide(side, ", ".join(evidence), moved)
+
+
+def _by_whole_stretches(labels: _Labels, stretches: Sequence[tuple[int, int]], step: int) -> str:
+    """The side that both edges of every stretch with bars show: of a file that ends with the morning; else ""."""
+    own = {labels.side(_Edge.opening(stretch, step), _Edge.closing(stretch, step)) for stretch in stretches}
+    return END if own - {""} == {END} else ""
 
 
 def _one_of(*, start: bool, end: bool) -> str:

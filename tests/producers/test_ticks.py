@@ -182,17 +182,17 @@ def test_ticks_run_through_minute_features(tmp_path: Path, stores: Stores) -> No
     days = [*previous_sessions(CN, date(2024, 3, 8), 4), date(2024, 3, 8)]
     for number, day in enumerate(days):
         tables = session_ticks(day, number)
-        volume, money = tables["trades"]["volume"], tables["trades"]["volume"] * tables["trades"]["price"]
+        volume, price = tables["trades"]["volume"], tables["trades"]["price"]
         daily = pl.DataFrame(
             {
                 "symbol": [SH],
                 "session": [day],
                 "open": [10.0],
-                "high": [11.0],
-                "low": [9.0],
+                "high": [price.max()],
+                "low": [price.min()],
                 "close": [10.1],
                 "volume": [float(volume.sum())],
-                "amount": [money.sum()],
+                "amount": [(volume * price).sum()],
                 "pre_close": [10.0],
                 "limit_up": [11.0],
                 "limit_down": [9.0],
@@ -204,3 +204,14 @@ def test_ticks_run_through_minute_features(tmp_path: Path, stores: Stores) -> No
     rows = stores.read("minute_features", days[-1])
     assert (outcome.status, rows.height) == ("published", 240)
     assert rows.select(FEATURES["l2_32"]).null_count().sum_horizontal().item() == 0
+
+
+def test_ticks_that_disagree_with_the_daily_table_go_to_quarantine(tmp_path: Path, stores: Stores) -> None:
+    day = date(2024, 3, 8)
+    tables = session_ticks(day, 0)
+    volume, price = tables["trades"]["volume"], tables["trades"]["price"]
+    prices = {"open": [10.0], "high": [price.max()], "low": [price.min()], "close": [10.1], "pre_close": [10.0]}
+    daily = pl.DataFrame({"symbol": [SH], "session": [day], **prices, "volume": [float(volume.sum() * 3)]})
+    delivery = deliver(tmp_path / "delivery", **tables, daily_bars=daily.with_columns(amount=pl.col("volume") * 10))
+    report = ingest([delivery], stores)
+    assert set(report.quarantined) == {"FPM-IN-148"} and not stores.sessions("minute_bars")

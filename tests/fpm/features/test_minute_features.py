@@ -185,7 +185,7 @@ def test_before_the_first_trade_without_a_prior_close_prices_are_unavailable() -
 
 def test_a_minute_without_observation_is_unavailable_and_does_not_affect_others() -> None:
     """In a market whose vendors deliver every minute, an absent row says nothing about trading."""
-    market = replace(SMALL, name="crypto")
+    market = replace(SMALL, exchange=replace(SMALL.exchange, every_minute=True))
     daily = pl.DataFrame({"symbol": ["A"], **{key: [value] for key, value in DAY.items()}})
     dense = grid(tiny_bars(), market, "8")
     raw_TF = raw_features(dense, daily, np.array([MEDIANS]), PROFILES["bar_32"])[0]
