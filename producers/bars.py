@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -20,18 +20,21 @@ from fpm.ingest.deliveries import Delivery, Refused, batches, find, read_all
 from fpm.ingest.ingest_report import IngestReport
 from fpm.ingest.quarantine import missing_minutes
 from fpm.ingest.revisions import revise
+from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.time_spellings import NO_ORDER, Order
 from fpm.ingest.units import Stated
 from fpm.ingest.vendor_bars import Combined, Parsed, combine, original_rows
 from fpm.ingest.vendor_files import digest
 from fpm.schema import FEATURES, OPTIONAL_FLOWS, TABLES
-from fpm.sessions import UTC, close, cut_off, moment, previous_sessions
+from fpm.sessions import UTC, close, cut_off, moment
 from fpm.store.jobs.publishing import Partition, attempt, ownership, publish, stage
 from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
 from fpm.store.lake.files import CLOCK, latest, parse
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
+from producers import symbols
 from producers.daily_tables import DailyTables, agreed, agreed_alone, keep_faults
+from producers.previous_closes import previous_closes
 from producers.universe import Universe
 
 if TYPE_CHECKING:
@@ -46,7 +49,6 @@ NAME = "bars"
 READS: dict[str, Window] = {}
 WRITES = ("minute_bars", "daily_bars", "index_members")
 PUBLISH = "publish"  # the job after whose first session a first copy is known from its arrival
-LOOK_BACK = 5  # sessions that may hold a symbol's previous close
 TAKER = ("buy_amount", "buy_volume", "sell_amount", "sell_volume")
 FROM_VENDOR, FROM_MINUTES = "given", "derived"  # sources of daily bars, as the ledger stores them
 
@@ -113,7 +115,7 @@ References = tuple[list[ReferenceRows], ...]
 
 
 def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake, References]:
-    """The intake of one delivery, and its daily and index-member rows, read but not yet published.
+    """The intake of one delivery, and its daily and index-member rows, read but not yet published; symbols are.
 
     Raises UsageError where the home remembers other words.
     """
@@ -127,8 +129,10 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     tables = {name: _by_session(files) for name, files in zip(WRITES[1:], references, strict=True)}
     daily_tables = DailyTables(references[0], tables["daily_bars"])
     policy, live = daily_policy(delivery, stores), stores.ledger.first_published(PUBLISH)
-    universe = Universe(stores)
-    return Intake(arrival, stores, report, tables, policy, daily_tables, universe, live and live[0]), references
+    first_published = live and live[0]
+    names = _references(delivery.symbols, read_symbols, report, stores)
+    symbols.take(names, arrival.known_at, first_published, stores, stated=arrival.known_at_stated)
+    return Intake(arrival, stores, report, tables, policy, daily_tables, Universe(stores), first_published), references
 
 
 def finish(references: References, intake: Intake) -> None:
@@ -383,13 +387,6 @@ def _events(name: str, session: date, market: Market) -> pl.Expr:
         return pl.lit(close(market, session), dtype=CLOCK)
     ends = [moment(market, session, minute) for minute in market.slots]
     return pl.col("slot").replace_strict(list(range(len(ends))), ends, return_dtype=CLOCK)
-
-
-def previous_closes(session: date, stores: Stores, known_at: datetime | None) -> pl.DataFrame:
-    """symbol, close, float_shares: each symbol's last close before the session, as known at a moment (None: now)."""
-    before = previous_sessions(stores.market, session, LOOK_BACK) or [session - timedelta(days=1)]
-    rows = stores.as_of(known_at).read("daily_bars", before[0], before[-1], columns=("symbol", "close", "float_shares"))
-    return rows.drop_nulls("close").unique("symbol", keep="last", maintain_order=True).drop("session")
 
 
 def _publish_other_sessions(intake: Intake) -> None:
