@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -33,12 +32,13 @@ from fpm.store.lake.files import CLOCK, latest, parse
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
 from producers import symbols
-from producers.daily_tables import DailyTables, agreed, agreed_alone, keep_faults
+from producers.daily_tables import DailyTables, agreed, agreed_alone, keep_faults, stored_minutes
 from producers.previous_closes import previous_closes
 from producers.universe import Universe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import date, datetime
     from pathlib import Path
 
     from fpm.markets import Market
@@ -224,15 +224,6 @@ def _bars(paths: Sequence[Path], intake: Intake) -> None:
         stored = bool(sessions) or combined.copies["source"].eq(number).any()
         if stored and number not in disagreeing:  # the others' faults are said again the next time
             keep_receipt(NAME, bar_file.path, bar_file.report.sha256, sessions, stores)
-
-
-def stored_minutes(files: Sequence[Parsed], stores: Stores) -> pl.DataFrame | None:
-    """The lake's minutes of the sessions in these files; None where it has none."""
-    days = {day for file in files for day in file.frame["session"].unique().to_list()} & set(
-        stores.sessions("minute_bars")
-    )
-    frames = [stores.read("minute_bars", day, columns=("symbol", "slot")) for day in sorted(days)]
-    return pl.concat(frames) if frames else None
 
 
 def _quarantine(number: int, file: Parsed, combined: Combined, intake: Intake) -> None:

@@ -22,7 +22,8 @@ from fpm.ingest.vendor_bars import combine
 from fpm.ingest.vendor_files import digest
 from fpm.schema import OPTIONAL_FLOWS
 from fpm.store.jobs.receipts import sessions_ingested
-from producers.bars import daily_policy, profile_of, remembered, stated_words, stored_minutes, words
+from producers.bars import daily_policy, profile_of, remembered, stated_words, words
+from producers.daily_tables import stored_minutes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -18,7 +18,7 @@ LOOK_BACK = 5  # sessions that may hold a symbol's previous close
 def previous_closes(session: date, stores: Stores, known_at: datetime | None) -> pl.DataFrame:
     """symbol, close, float_shares: each symbol's last close before the session, as known at a moment (None: now).
 
-    A symbol that did not trade for more than `LOOK_BACK` sessions has none; a renamed company has its close (`symbols`).
+    A symbol that did not trade for more than `LOOK_BACK` sessions has none; a renamed company keeps its own.
     """
     before = previous_sessions(stores.market, session, LOOK_BACK) or [session - timedelta(days=1)]
     past = stores.as_of(known_at).named(session)

@@ -46,7 +46,7 @@ def take(
             elif stated or first_published or stores.sessions(NAME):
                 session, rule = _last_session(known_at, stores.market), "stated" if stated else "arrival"
             else:
-                session, rule = first_session_from(stores.market, rows["first"].min()), "cut_off"
+                session, rule = first_session_from(stores.market, min(rows["first"].to_list())), "cut_off"
             if _publish(session, rows.select(*SYMBOLS.columns), rule, known_at, stores):
                 written.append(session)
         if file.frame.height:

@@ -90,12 +90,13 @@ def _typed(raw: RawFile, order: Order) -> pl.DataFrame:
 
 def _days(raw: RawFile, cells: pl.Series, order: Order) -> pl.Series:
     """Cells as days; a whole column of another type, or a cell that is no day, refuses the file."""
+    text, parsed = cells, None
     if cells.dtype == pl.String:
         text = cells.str.strip_chars()
         text = text.set(text == "", None)
         parsed = days(text, order)
-    else:
-        text, parsed = cells, cells.cast(pl.Date) if cells.dtype.is_temporal() or cells.dtype == pl.Null else None
+    elif cells.dtype in (pl.Date, pl.Datetime, pl.Null):
+        parsed = cells.cast(pl.Date)
     if parsed is None or parsed.null_count() > text.null_count() or beyond_years(parsed).any():
         raise refusal(
             raw.path,
