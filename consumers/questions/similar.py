@@ -252,21 +252,18 @@ def _outcomes(
     then, hidden = stores.as_of(query.known_at), analogues.hidden_sessions(sessions, query.session)
     days = sorted(set(nearest["session"].to_list()) - hidden)
     market = pl.concat([_market(day, then) for day in days]) if days else _NO_MARKET
-    rows = (
-        pl.concat(
-            analogues.with_outcomes(part, market, own, config.matches, stores.settings.seed)
-            for own, part in _by_own_name(nearest, query, stores)
-        )
-        .sort("place")
-        .drop("place")
+    outcomes = pl.concat(
+        analogues.with_outcomes(part, market, own, config.matches, stores.settings.seed)
+        for own, part in _by_own_name(nearest.select("session", "symbol"), query, stores)
     )
+    rows = nearest.join(outcomes, on=["session", "symbol"], how="left", maintain_order="left")
     return rows, analogues.compare(rows, sessions, config.level)
 
 
 def _by_own_name(nearest: pl.DataFrame, query: Query, stores: Stores) -> list[tuple[str, pl.DataFrame]]:
-    """The analogues with their `place`, by the name that the query's company had in their sessions."""
-    own = [_name(query, day, stores) for day in nearest["session"].to_list()]
-    parts = nearest.with_row_index("place").with_columns(own=pl.Series(own, dtype=pl.String))
+    """The analogues by the name that the query's company had in their sessions."""
+    names = {day: _name(query, day, stores) for day in nearest["session"].unique().to_list()}
+    parts = nearest.with_columns(own=pl.col("session").replace_strict(names, return_dtype=pl.String))
     return [(str(name), part.drop("own")) for (name,), part in parts.partition_by("own", as_dict=True).items()]
 
 
