@@ -75,6 +75,18 @@ def _gaps(intervals: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([between, ended]).filter(pl.col("first") <= pl.col("last"))
 
 
+def in_motion(table: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
+    """The rows of the table that decide who is who from `first` to `last`: of symbols and companies that change there.
+
+    The others rename nothing in these days, whichever of them is the session.
+    """
+    begins = (pl.col("first") > first) & (pl.col("first") <= last)
+    ends = (pl.col("last") >= first) & (pl.col("last") < last)
+    changes = table.filter(begins | ends.fill_null(False))
+    moved = [pl.col(name).is_in(changes[name].unique().implode()) for name in ("symbol", "identity")]
+    return table.filter(pl.any_horizontal(moved))
+
+
 def within(spans: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
     """The spans that touch the days from `first` to `last`, clipped to them: all that a window can see."""
     touching = spans.filter((pl.col("first") <= last) & (pl.col("last") >= first))

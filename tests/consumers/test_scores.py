@@ -10,6 +10,7 @@ import pytest
 
 from consumers import scorer, scores
 from fpm.errors import LookAhead, ModelRefused, TryLater, UsageError
+from fpm.nn.scorer.network import PRESETS
 from fpm.schema import STREAMS
 from fpm.sessions import cut_off
 from fpm.store.jobs.runner import publish_frames, run_job
@@ -169,7 +170,7 @@ def blank_labels(stores: Stores, sessions: Sequence[date]) -> None:
 def test_a_renamed_company_is_scored_by_its_history_under_its_former_name(filled: tuple[Stores, list[date]]) -> None:
     """The table says that HALTED became LATE at the last session; what was learnt before it stays as it was."""
     stores, days = filled
-    last, config = days[SESSIONS - 1], scorer.PRESETS["tiny"]
+    last, config = days[SESSIONS - 1], PRESETS["tiny"]
     learnt = scorer.training_inputs(days[THROUGH], VINTAGE, stores).digest
     rows = [(HALTED, days[0], days[SESSIONS - 2], "x"), (LATE, last, None, "x")]
     table = pl.DataFrame(rows, schema=["symbol", "first", "last", "identity"], orient="row")

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
-from fpm.identities import NO_TABLE, SCHEMA, apart, history, names_of, on_day, renames, under_names, within
+from fpm.identities import NO_TABLE, SCHEMA, apart, history, in_motion, names_of, on_day, renames, under_names, within
 
 Row = tuple[str, date, date | None, str]
 
@@ -27,6 +27,13 @@ def rows(*cells: tuple[int, str, float]) -> pl.DataFrame:
 COLUMNS = {"session": pl.Date, "symbol": pl.String, "close": pl.Float64}
 RENAMED = table(("A", day(1), day(10), "x"), ("B", day(11), None, "x"))
 REUSED = table(("A", day(1), day(10), "x"), ("A", day(15), None, "y"), ("B", day(11), None, "x"))
+TANGLED = table(
+    ("A", day(2), day(6), "x"),
+    ("A", day(9), None, "y"),
+    ("B", day(7), day(12), "x"),
+    ("C", day(1), day(8), "y"),
+    ("D", day(13), None, "x"),
+)
 PRICES = rows((9, "A", 1.0), (10, "A", 2.0), (11, "B", 3.0), (12, "B", 4.0))
 
 
@@ -96,13 +103,7 @@ def test_rows_of_a_session_keep_their_names_at_that_session() -> None:
 
 def test_every_row_follows_the_slow_rule() -> None:
     """Row by row: the company by the interval that holds the row's day, its name by the interval that holds t."""
-    known = table(
-        ("A", day(2), day(6), "x"),
-        ("A", day(9), None, "y"),
-        ("B", day(7), day(12), "x"),
-        ("C", day(1), day(8), "y"),
-        ("D", day(13), None, "x"),
-    )
+    known = TANGLED
     spans = [(symbol, first, last or date.max, company) for symbol, first, last, company in known.rows()]
 
     def company_of(symbol: str, on: date) -> str:
@@ -138,3 +139,13 @@ def test_every_name_of_a_company() -> None:
         ("A", day(11), day(14)),
     ]
     assert names_of(NO_TABLE, "A", day(12)) == [("A", date.min, date.max)]
+
+
+def test_the_rows_in_motion_say_all_about_a_window() -> None:
+    for first in range(1, 15):
+        for last in range(first + 1, 17):
+            few = in_motion(TANGLED, day(first), day(last))
+            for session in map(day, range(first, last + 1)):
+                expected = within(renames(TANGLED, session), day(first), day(last))
+                assert within(renames(few, session), day(first), day(last)).equals(expected)
+    assert in_motion(TANGLED, day(14), day(20)).is_empty()

@@ -199,3 +199,13 @@ def test_exports_and_raw_reads_keep_symbols_as_delivered(tmp_path: Path, us: Sto
     named = us.named(LAST).read("daily_bars", SESSIONS[0], LAST, columns=["symbol", "close"])
     meta = named.filter(pl.col("symbol") == "META.US")["close"].to_list()
     assert meta == [100.0 + number for number in range(23)]
+
+
+def test_a_renamed_symbol_is_not_missing(tmp_path: Path, settings: Settings) -> None:
+    """Only the fund is, whose end nobody explains."""
+    folder = snapshot(RENAMED, tmp_path / "raw" / "symbols.csv").parent
+    daily_bars().write_parquet(folder / "daily_bars.parquet")
+    stores = open_stores(settings.model_copy(update={"market": "us"}))
+    report = take(folder, stores)
+    stores.ledger.close()
+    assert report.missing_symbols == {SESSIONS[9]: ["META.US"]}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
-from fpm.identities import within
+from fpm import identities
 from fpm.schema import TABLES
 from fpm.sessions import cut_off, next_sessions, previous_sessions
 from fpm.store.jobs.code_identity import code_digest
@@ -129,11 +129,16 @@ def _names(
     if begin == end:
         return []
     later = [moment for moment in stores.identity_moments() if moment > first_known]
+    table = identities.NO_TABLE
     changes: list[tuple[datetime, list[tuple[object, ...]]]] = []
     for moment in (first_known, *later):
-        rows = within(stores.as_of(moment).named(session).renames, begin, end).rows()
-        if rows != (changes[-1][1] if changes else []):
-            changes.append((moment, rows))
+        rows = identities.in_motion(stores.as_of(moment).identities(), begin, end)
+        if rows.equals(table):
+            continue
+        table, former = rows, changes[-1][1] if changes else []
+        spans = identities.within(identities.renames(table, session), begin, end).rows()
+        if spans != former:
+            changes.append((moment, spans))
     return changes
 
 
