@@ -73,6 +73,7 @@ def sample(session: date, stores: Stores, count: int = SYMBOLS) -> list[str]:
 
 def derivation(session: date, symbols: list[str], vintage: str, stores: Stores) -> Iterator[tuple[str, pl.DataFrame]]:
     """Every derived table's rows of these symbols, in the order in which they depend on each other."""
+    stores = stores.named(session)
     profile, market = stores.profile, stores.market
     window, history = profile.constants.window, profile.constants.history
     before = previous_sessions(market, session, max(window, history, factors.HISTORY))

@@ -85,6 +85,7 @@ def run(session: date, stores: Stores) -> None:
 
 def decisions(session: date, stores: Stores) -> list[Decision]:
     """Weights of every index at a session, with the optimiser's solution where it is a rebalance."""
+    stores = stores.named(session)
     inputs = _inputs(session, stores)
     first = previous_sessions(stores.market, session, SNAPSHOT_AGE)[0]
     members = stores.read("index_members", first, session, columns=["index", "symbol", "weight"])

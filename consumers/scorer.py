@@ -108,7 +108,7 @@ def training_inputs(through: date, vintage: str, stores: Stores) -> ScorerInputs
 
     Raises UsageError for too short a history.
     """
-    at_cut_off = stores.as_of(cut_off(stores.market, through))
+    at_cut_off = stores.as_of(cut_off(stores.market, through)).named_apart(through)
     config = PRESETS[stores.settings.preset]
     config = replace(
         config,

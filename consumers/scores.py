@@ -63,7 +63,7 @@ def scores(model: Model, session: date, stores: Stores) -> pl.DataFrame:
 def look_back_panel(session: date, vintage: str, config: ScorerConfig, stores: Stores) -> Panel:
     """The panel that a scorer of `vintage` needs to score `session`: its look-back, from what the stores know."""
     sessions = [*previous_sessions(stores.market, session, config.look_back - 1), session]
-    return panel(dual_stream(stores, sessions[0], session, vintage), sessions, config.factors)
+    return panel(dual_stream(stores.named(session), sessions[0], session, vintage), sessions, config.factors)
 
 
 def _require_unseen(model: Model, session: date, stores: Stores) -> None:

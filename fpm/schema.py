@@ -195,6 +195,9 @@ DAILY_BARS = Table(
 INDEX_MEMBERS = Table(
     "index_members", ("index", "symbol"), {"index": "string", "symbol": "string", "weight": "float64"}
 )
+SYMBOLS = Table(  # a session's rows are one snapshot of the whole table; a row without identity was withdrawn
+    "symbols", ("symbol", "first"), {"symbol": "string", "first": "date", "last": "date", "identity": "string"}
+)
 SESSION_TOTALS = Table(  # one total per flow of the profile, in that session's own shares
     "session_totals", ("symbol",), {"symbol": "string", "profile": "string", "adj_factor": "float64"}, open_columns=True
 )
@@ -249,6 +252,7 @@ TABLES = {
         MINUTE_BARS,
         DAILY_BARS,
         INDEX_MEMBERS,
+        SYMBOLS,
         SESSION_TOTALS,
         MINUTE_FEATURES,
         FINGERPRINTS,

@@ -174,6 +174,14 @@ def next_sessions(market: Market, session: date, count: int) -> list[date]:
     return list(sessions[start : start + count])
 
 
+def first_session_from(market: Market, day: date) -> date:
+    """The first session on a day or after it; the calendar's first one for a day before it.
+
+    Raises UsageError where the calendar ends before.
+    """
+    return next_sessions(market, day - timedelta(days=1), 1)[0]
+
+
 def is_session(market: Market, day: date) -> bool:
     """Whether the market trades on that day."""
     return bool(sessions_between(market, day, day))

@@ -2,10 +2,12 @@
 
 `JOBS` names the jobs of a session in nightly order. Begin at `minute_features`.
 
-    bars             ingest of minute bars, daily bars and index members
+    bars             ingest of minute bars, daily bars, index members and symbols
     decisions        what a home decides once, with its first delivery
     delivery_check   what an ingest would store and refuse, storing nothing
     daily_tables     daily tables beside minutes: units, and what disagrees
+    symbols          ingest of who a symbol is
+    previous_closes  each symbol's last close before a session
     universe         symbols that a session lacks and the one before has
     ticks            ingest of Level-2 ticks
     session_totals   each symbol's totals of a session

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -20,17 +19,19 @@ from fpm.ingest.deliveries import Delivery, Refused, batches, find, read_all
 from fpm.ingest.ingest_report import IngestReport
 from fpm.ingest.quarantine import missing_minutes
 from fpm.ingest.revisions import revise
+from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.time_spellings import NO_ORDER, Order
 from fpm.ingest.vendor_bars import Combined, Parsed, combine, original_rows
 from fpm.ingest.vendor_files import digest
 from fpm.schema import TABLES
-from fpm.sessions import UTC, close, cut_off, moment, previous_sessions
+from fpm.sessions import UTC, close, cut_off, moment
 from fpm.store.jobs.publishing import Partition, attempt, ownership, publish, stage
 from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
 from fpm.store.lake.files import CLOCK, latest, parse
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
-from producers.daily_tables import DailyTables, agreed, agreed_alone, keep_faults
+from producers import symbols
+from producers.daily_tables import DailyTables, agreed, agreed_alone, keep_faults, stored_minutes
 from producers.decisions import (
     FROM_MINUTES,
     FROM_VENDOR,
@@ -41,10 +42,12 @@ from producers.decisions import (
     stated_words,
     words,
 )
+from producers.previous_closes import previous_closes
 from producers.universe import Universe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import date, datetime
     from pathlib import Path
 
     from fpm.ingest.units import Stated
@@ -56,7 +59,6 @@ NAME = "bars"
 READS: dict[str, Window] = {}
 WRITES = ("minute_bars", "daily_bars", "index_members")
 PUBLISH = "publish"  # the job after whose first session a first copy is known from its arrival
-LOOK_BACK = 5  # sessions that may hold a symbol's previous close
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ References = tuple[list[ReferenceRows], ...]
 
 
 def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake, References]:
-    """The intake of one delivery, and its daily and index-member rows, read but not yet published.
+    """The intake of one delivery, and its daily and index-member rows, read but not yet published; symbols are.
 
     Raises UsageError where the home remembers other words.
     """
@@ -135,8 +137,10 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     tables = {name: _by_session(files) for name, files in zip(WRITES[1:], references, strict=True)}
     daily_tables = DailyTables(references[0], tables["daily_bars"])
     policy, live = daily_policy(delivery, stores), stores.ledger.first_published(PUBLISH)
-    universe = Universe(stores)
-    return Intake(arrival, stores, report, tables, policy, daily_tables, universe, live and live[0]), references
+    first_published = live and live[0]
+    names = _references(delivery.symbols, read_symbols, report, stores)
+    symbols.take(names, arrival.known_at, first_published, stores, stated=arrival.known_at_stated)
+    return Intake(arrival, stores, report, tables, policy, daily_tables, Universe(stores), first_published), references
 
 
 def finish(references: References, intake: Intake) -> None:
@@ -222,15 +226,6 @@ def _bars(paths: Sequence[Path], intake: Intake) -> None:
         stored = bool(sessions) or combined.copies["source"].eq(number).any()
         if stored and number not in disagreeing:  # the others' faults are said again the next time
             keep_receipt(NAME, bar_file.path, bar_file.report.sha256, sessions, stores)
-
-
-def stored_minutes(files: Sequence[Parsed], stores: Stores) -> pl.DataFrame | None:
-    """The lake's minutes of the sessions in these files; None where it has none."""
-    days = {day for file in files for day in file.frame["session"].unique().to_list()} & set(
-        stores.sessions("minute_bars")
-    )
-    frames = [stores.read("minute_bars", day, columns=("symbol", "slot")) for day in sorted(days)]
-    return pl.concat(frames) if frames else None
 
 
 def _quarantine(number: int, file: Parsed, combined: Combined, intake: Intake) -> None:
@@ -327,13 +322,6 @@ def _events(name: str, session: date, market: Market) -> pl.Expr:
         return pl.lit(close(market, session), dtype=CLOCK)
     ends = [moment(market, session, minute) for minute in market.slots]
     return pl.col("slot").replace_strict(list(range(len(ends))), ends, return_dtype=CLOCK)
-
-
-def previous_closes(session: date, stores: Stores, known_at: datetime | None) -> pl.DataFrame:
-    """symbol, close, float_shares: each symbol's last close before the session, as known at a moment (None: now)."""
-    before = previous_sessions(stores.market, session, LOOK_BACK) or [session - timedelta(days=1)]
-    rows = stores.as_of(known_at).read("daily_bars", before[0], before[-1], columns=("symbol", "close", "float_shares"))
-    return rows.drop_nulls("close").unique("symbol", keep="last", maintain_order=True).drop("session")
 
 
 def _publish_other_sessions(intake: Intake) -> None:

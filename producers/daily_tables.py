@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fpm.ingest.daily_files import ReferenceRows
     from fpm.ingest.ingest_report import IngestReport
-    from fpm.ingest.vendor_bars import Combined
+    from fpm.ingest.vendor_bars import Combined, Parsed
     from fpm.store.ledger.stores import Stores
 
 TABLE = "daily_bars"
@@ -68,6 +68,15 @@ def agreed_alone(sessions: set[date], tables: DailyTables, report: IngestReport,
     days = sorted(sessions & set(tables.rows) & set(stores.sessions("minute_bars")))
     if days:
         _set_aside(days, _totals(days, None, stores), tables, report, stores)
+
+
+def stored_minutes(files: Sequence[Parsed], stores: Stores) -> pl.DataFrame | None:
+    """The lake's minutes of the sessions in these files; None where it has none."""
+    days = {day for file in files for day in file.frame["session"].unique().to_list()} & set(
+        stores.sessions("minute_bars")
+    )
+    frames = [stores.read("minute_bars", day, columns=("symbol", "slot")) for day in sorted(days)]
+    return pl.concat(frames) if frames else None
 
 
 def keep_faults(tables: DailyTables, stores: Stores) -> None:

@@ -17,11 +17,12 @@ from fpm.errors import FpmError
 from fpm.ingest.bar_files import order_in
 from fpm.ingest.daily_files import read_daily, read_members
 from fpm.ingest.deliveries import Refused, batches, find, read_all
+from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.vendor_bars import combine
 from fpm.ingest.vendor_files import digest
 from fpm.schema import OPTIONAL_FLOWS
 from fpm.store.jobs.receipts import sessions_ingested
-from producers.bars import stored_minutes
+from producers.daily_tables import stored_minutes
 from producers.decisions import daily_policy, profile_of, remembered, stated_words, words
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     answer.profile = stores.ledger.deployment().get("profile", "") if stores else ""
     fallback = remembered(stores) if stores else None
     answer.files += [_refused(file) for file in delivery.refused]
-    for table, read in ((delivery.daily, read_daily), (delivery.members, read_members)):
+    tables = ((delivery.daily, read_daily), (delivery.members, read_members), (delivery.symbols, read_symbols))
+    for table, read in tables:
         new = list(_new(table, answer, stores))
         reader = partial(_rows, read, home.market, order_in(new, "session"))
         answer.files += [_reference(path, reader) for path in new]
@@ -171,7 +173,7 @@ def _reference(path: Path, read: Callable[[Path], ReferenceRows]) -> dict[str, A
         "goes_in": _state(rows.frame.height, rows.quarantined.height),
         "table": rows.table,
         **_names(rows.synonyms, rows.ignored),
-        **_span(rows.frame["session"].unique().to_list()),
+        **_span(rows.frame["session"].drop_nulls().unique().to_list()),
         "symbols": rows.frame["symbol"].n_unique(),
         "rows_in": rows.rows_in,
         "rows_out": rows.frame.height,

@@ -17,7 +17,7 @@ import polars as pl
 from fpm.errors import FpmError, UsageError
 from fpm.first_copies import known_from, rule_of
 from fpm.ingest.agreement import minute_faults
-from fpm.ingest.deliveries import DAILY, MEMBERS, Delivery, Refused, plain_files
+from fpm.ingest.deliveries import DAILY, MEMBERS, NAMED_TABLES, SYMBOLS, Delivery, Refused, plain_files
 from fpm.ingest.quarantine import incomplete, missing_minutes
 from fpm.ingest.vendor_files import digest, refusal
 from fpm.sessions import cut_off
@@ -31,9 +31,10 @@ from fpm.ticks.records import records
 from fpm.ticks.report import TickAccount
 from fpm.ticks.sequence import channel_gaps
 from fpm.ticks.tape import STREAMS, UNITS, TickRules, sid_of, symbol_of
-from producers.bars import NAME, Arrival, Intake, begin, finish, previous_closes, publish_session, refuse
+from producers.bars import NAME, Arrival, Intake, begin, finish, publish_session, refuse
 from producers.daily_tables import disagreeing
 from producers.decisions import FROM_VENDOR, decide, decide_profile
+from producers.previous_closes import previous_closes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,8 +88,10 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
             todo="give minute bars",
         )
     streams, others = find(paths)
-    tables = {name: tuple(path for path in others if path.stem == name) for name in (DAILY, MEMBERS)}
-    intake, reference_files = begin(Delivery((), tables[DAILY], tables[MEMBERS]), arrival, stores)
+    tables = {name: tuple(path for path in others if path.stem == name) for name in NAMED_TABLES}
+    intake, reference_files = begin(
+        Delivery((), tables[DAILY], tables[MEMBERS], symbols=tables[SYMBOLS]), arrival, stores
+    )
     if _ingested_before(streams, intake):
         finish(reference_files, intake)
         return intake.report

@@ -29,7 +29,7 @@ class Universe:
     symbols: dict[tuple[str, date], frozenset[str]] = field(default_factory=dict)
 
     def missing(self, session: date, frames: Mapping[str, pl.DataFrame]) -> list[str]:
-        """Symbols of the stored session before `session` that it lacks, neither suspended nor delisted; sorted.
+        """Symbols of the stored session before `session` that it lacks, not suspended, delisted or renamed; sorted.
 
         `frames`: the session's tables as published; its minutes are compared, its daily rows where it has no minutes.
         """
@@ -43,8 +43,15 @@ class Universe:
         if position == len(days) or days[position] != session:
             insort(days, session)
         self.symbols = {(table, session): present} | {key: old for key, old in self.symbols.items() if key[0] != table}
-        absent = before - present
-        return sorted(absent - self._excused(session, days[position - 1], frames)) if absent else []
+        if before <= present:
+            return []
+        absent = self._names(before, days[position - 1], session) - present
+        return sorted(absent - self._excused(session, days[position - 1], frames))
+
+    def _names(self, symbols: frozenset[str], before: date, session: date) -> frozenset[str]:
+        """What the symbols of an earlier session are called in a later one; a company that ended is left out."""
+        rows = pl.DataFrame({"session": [before] * len(symbols), "symbol": sorted(symbols)})
+        return frozenset(self.stores.named(session).under_names(rows)["symbol"].to_list())
 
     def _symbols(self, table: str, session: date) -> frozenset[str]:
         known = self.symbols.get((table, session))

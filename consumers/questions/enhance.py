@@ -35,6 +35,7 @@ def performance(index: str, first: date, last: date, stores: Stores) -> Performa
 
     Raises TryLater where there are no weights, UsageError where there are none of this index.
     """
+    stores = stores.named_apart(last)
     weights = stores.read_served("weights", first, last, columns=["symbol", "index", "weight", "benchmark_weight"])
     if weights.is_empty():
         raise TryLater(

@@ -37,7 +37,10 @@ LAST = datetime(9999, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class InMemoryStores(Stores):
-    """Stores whose tables are frames (with their session) in memory; models and settings are those of the home."""
+    """Stores whose tables are frames (with their session) in memory; models and settings are those of the home.
+
+    The frames are under the names of the session that is computed.
+    """
 
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict, compare=False, repr=False)
 
@@ -133,7 +136,8 @@ class SampledSession:
     def _known(self, table: str, session: date) -> pl.DataFrame:
         known_at = cut_off(self.stores.market, self.session) if session <= self.session else LAST
         vintage = self.vintage if TABLES[table].by_vintage else None
-        return self.stores.read(table, session, session, vintage=vintage, known_at=known_at)
+        past = self.stores.as_of(cut_off(self.stores.market, self.session)).named(self.session)
+        return past.read(table, session, session, vintage=vintage, known_at=known_at)
 
     def _around(self, table: str, back: int) -> pl.DataFrame:
         """Rows from `back` sessions before to `AHEAD` after, read one by one: a whole market of minutes is large."""

@@ -176,7 +176,8 @@ class Home:
         for day in self.sample:
             window = next_sessions(self.stores.market, day.session, HORIZON + 1)
             known_at = self._earliest("labels", day.session, self._daily_known)
-            daily = self.stores.read("daily_bars", day.session, window[-1], known_at=known_at).drop(CLOCKS)
+            past = self.stores.as_of(known_at).named(day.session)
+            daily = past.read("daily_bars", day.session, window[-1]).drop(CLOCKS)
             rows = self.stores.read("labels", day.session, day.session, known_at=known_at).drop(CLOCKS)
 
             def label(frames: Frames, day: SampledSession = day) -> pl.DataFrame:

@@ -21,6 +21,7 @@ from consumers.questions.stock_days import (
 )
 from fpm.errors import TryLater, UsageError
 from fpm.evaluation import analogues
+from fpm.identities import names_of
 from fpm.schema import FINGERPRINTS
 from fpm.sessions import cut_off, sessions_between
 from fpm.store.frames.vector_archive import vector_archive
@@ -98,7 +99,7 @@ def similar(question: Question, stores: Stores) -> Answer:
     vectors = vector_archive(query.vintage, stores)
     sessions = _sessions(vectors, query, stores)
     embargo = analogues.embargo_bounds(sessions, query.session, config.embargo)
-    eligible_N = analogues.eligible(vectors, query.symbol, embargo, round(query.known_at.timestamp() * 1e6))
+    eligible_N = _eligible(vectors, query, embargo, stores)
     row_K, cosine_K = analogues.nearest(vectors, query.vector_D, eligible_N, question.k)
     if not len(row_K):
         raise TryLater(
@@ -123,7 +124,7 @@ def similar_online(question: Question, stores: Stores) -> Answer:
     known_at = question.before or max(online.known_at, cut_off(stores.market, question.session))
     query = _query(replace(question, before=known_at), stores, online)
     sessions = sessions_between(stores.market, *sorted((query.session, online.session)))
-    excluded = query.symbol if len(sessions) - 1 <= config.embargo else ""
+    excluded = _name(query, online.session, stores) if len(sessions) - 1 <= config.embargo else ""
     rows, by_index = published_neighbours(query.vector_D.tolist(), online, known_at, excluded, question.k, stores)
     if rows.is_empty():
         raise TryLater(
@@ -134,6 +135,29 @@ def similar_online(question: Question, stores: Stores) -> Answer:
         )
     searched = "by the index, nearly" if by_index else "exactly: the index is behind the publication"
     return Answer(query.symbol, query.session, query.vintage, known_at, None, rows, None, searched)
+
+
+# --- the query's company ------------------------------------------------------------------------------------------
+
+
+def _names(query: Query, stores: Stores) -> list[tuple[str, date, date]]:
+    """Every name of the query's company as known then, with its first and last day."""
+    return names_of(stores.as_of(query.known_at).identities(), query.symbol, query.session)
+
+
+def _name(query: Query, session: date, stores: Stores) -> str:
+    """The name of the query's company in another session; "" where it has none then."""
+    return next((name for name, first, last in _names(query, stores) if first <= session <= last), "")
+
+
+def _eligible(vectors: Vectors, query: Query, embargo: tuple[date, date], stores: Stores) -> NDArray[np.bool_]:
+    """Rows in force at the query's moment that are not of its company, under any name, within the embargo (N,)."""
+    known_at = round(query.known_at.timestamp() * 1e6)
+    eligible_N = np.ones(len(vectors.length_N), np.bool_)
+    for name, first, last in _names(query, stores):
+        days = max(first, embargo[0]), min(last, embargo[1])
+        eligible_N &= analogues.eligible(vectors, name, days, known_at)
+    return eligible_N
 
 
 # --- the query ----------------------------------------------------------------------------------------------------
@@ -228,11 +252,19 @@ def _outcomes(
     then, hidden = stores.as_of(query.known_at), analogues.hidden_sessions(sessions, query.session)
     days = sorted(set(nearest["session"].to_list()) - hidden)
     market = pl.concat([_market(day, then) for day in days]) if days else _NO_MARKET
-    outcomes = analogues.with_outcomes(
-        nearest.select("session", "symbol"), market, query.symbol, config.matches, stores.settings.seed
+    outcomes = pl.concat(
+        analogues.with_outcomes(part, market, own, config.matches, stores.settings.seed)
+        for own, part in _by_own_name(nearest.select("session", "symbol"), query, stores)
     )
-    rows = nearest.hstack(outcomes.select("outcome", "matched"))
+    rows = nearest.join(outcomes, on=["session", "symbol"], how="left", maintain_order="left")
     return rows, analogues.compare(rows, sessions, config.level)
+
+
+def _by_own_name(nearest: pl.DataFrame, query: Query, stores: Stores) -> list[tuple[str, pl.DataFrame]]:
+    """The analogues by the name that the query's company had in their sessions."""
+    names = {day: _name(query, day, stores) for day in nearest["session"].unique().to_list()}
+    parts = nearest.with_columns(own=pl.col("session").replace_strict(names, return_dtype=pl.String))
+    return [(str(name), part.drop("own")) for (name,), part in parts.partition_by("own", as_dict=True).items()]
 
 
 _NO_MARKET = pl.DataFrame(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpm.commands.demo import refuse_other_bars
 from fpm.errors import FpmError, InputRefused, TryLater, UsageError
-from fpm.ingest.deliveries import DAILY, MEMBERS, find
+from fpm.ingest.deliveries import NAMED_TABLES, find
 from fpm.store.lake.inbox import QUIET, REFUSED, STALLED, TAKEN, Inbox, Waiting
 from fpm.store.log import log
 from producers import bars
@@ -207,7 +207,7 @@ def _by_table(deliveries: Sequence[Waiting]) -> list[list[Waiting]]:
     tables: dict[str, list[Waiting]] = {}
     for delivery in deliveries:
         stem = Path(delivery.path.name).stem
-        tables.setdefault(stem if stem in (DAILY, MEMBERS) else "", []).append(delivery)
+        tables.setdefault(stem if stem in NAMED_TABLES else "", []).append(delivery)
     return list(tables.values())
 
 

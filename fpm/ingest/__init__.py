@@ -11,6 +11,7 @@ Begin at `vendor_bars`.
     columns        a file's columns under our names, by synonym
     bar_files      bar files (Parquet, CSV) as typed columns
     daily_files    daily bars and index members
+    symbol_files   who a symbol is: its companies and their days
     agreement      daily tables beside the minutes of the same sessions
     stamps         time stamps of a file: exchange-local, none in the future, their sessions
     stamp_side     the side of a bar that its stamp names, by every edge of the session

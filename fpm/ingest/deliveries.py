@@ -1,4 +1,4 @@
-"""Deliveries: folders and files -> bar files, a daily table, index members, and batches by session."""
+"""Deliveries: folders and files -> bar files, a daily table, index members, symbols, and batches by session."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from fpm.ingest.units import Stated
     from fpm.markets import Market
 
-DAILY, MEMBERS = "daily_bars", "index_members"
+DAILY, MEMBERS, SYMBOLS = "daily_bars", "index_members", "symbols"
+NAMED_TABLES = (DAILY, MEMBERS, SYMBOLS)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Delivery:
     daily: tuple[Path, ...]
     members: tuple[Path, ...]
     refused: tuple[Refused, ...] = ()
+    symbols: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,16 @@ class Refused:
 
 
 def find(paths: Sequence[Path]) -> Delivery:
-    """The files below `paths`: of a folder `minute_bars/*`, else its bar files, and its two other tables.
+    """The files below `paths`: of a folder `minute_bars/*`, else its bar files, and its other tables.
 
     Raises UsageError for a path that does not exist, a file of another kind, or a folder without any table.
     """
     everything = [(path, file) for path in paths for file in _below(path)]
     plain, refused = plain_files(everything)
     files = [*plain]
-    daily, members = ([file for file in files if file.stem == name] for name in (DAILY, MEMBERS))
-    bars = sorted(set(files) - set(daily) - set(members))
-    return Delivery(tuple(bars), tuple(sorted(set(daily))), tuple(sorted(set(members))), tuple(refused))
+    daily, members, symbols = (tuple(sorted({file for file in files if file.stem == name})) for name in NAMED_TABLES)
+    bars = sorted(set(files) - {*daily, *members, *symbols})
+    return Delivery(tuple(bars), daily, members, tuple(refused), symbols)
 
 
 def plain_files(files: Sequence[tuple[Path, Path]]) -> tuple[list[Path], list[Refused]]:
@@ -85,7 +87,7 @@ def _below(path: Path) -> list[Path]:
     if kind_of(path) and not path.is_dir() and (path.exists() or path.is_symlink()):
         return [path]
     inner = path / "minute_bars"
-    files = _tables(inner) + [file for file in _tables(path) if file.stem in (DAILY, MEMBERS)]
+    files = _tables(inner) + [file for file in _tables(path) if file.stem in NAMED_TABLES]
     if path.is_dir() and not inner.is_dir():
         files = _tables(path)
     if not files:

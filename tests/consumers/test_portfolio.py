@@ -98,3 +98,23 @@ def test_missing_scores_make_it_wait(stores):
     put("bars", MONDAY, {"daily_bars": lake.daily_bars(MONDAY)}, stores)
     with pytest.raises(TryLater, match="scores"):
         run_job(portfolio, MONDAY, stores)
+
+
+def test_a_holding_and_its_benchmark_weight_go_on_under_the_new_name(stores):
+    """The reference is the same portfolio without the rename."""
+    lake, tuesday, new = SmallLake(), date(2024, 12, 3), "600099.SH"
+    lake.fill(stores, MONDAY, tuesday)
+    backfill(portfolio, MONDAY, tuesday, stores, QUIET)
+    expected = weights(stores, tuesday).with_columns(pl.col("symbol").replace(lake.names[0], new)).sort("symbol")
+    for table, job in (("daily_bars", "bars"), ("daily_factors", "daily_factors"), ("scores", "scores")):
+        rows = getattr(lake, table)(tuesday).with_columns(pl.col("symbol").replace(lake.names[0], new))
+        put(job, tuesday, {table: rows}, stores)
+    companies = [(lake.names[0], date(2010, 1, 4), MONDAY, "x"), (new, tuesday, None, "x")]
+    schema = ["symbol", "first", "last", "identity"]
+    put("symbols", date(2010, 1, 4), {"symbols": pl.DataFrame(companies, schema=schema, orient="row")}, stores)
+    run_job(portfolio, tuesday, stores)
+    renamed = weights(stores, tuesday).drop_nulls("weight")
+    assert renamed["symbol"].to_list() == expected["symbol"].to_list()
+    for column in ("weight", "benchmark_weight"):
+        assert renamed[column].to_numpy() == pytest.approx(expected[column].to_numpy(), abs=1e-9)
+    assert renamed.filter(pl.col("symbol") == new)["benchmark_weight"].item() > 0

@@ -10,6 +10,7 @@ import pytest
 
 from consumers import scorer, scores
 from fpm.errors import LookAhead, ModelRefused, TryLater, UsageError
+from fpm.nn.scorer.network import PRESETS
 from fpm.schema import STREAMS
 from fpm.sessions import cut_off
 from fpm.store.jobs.runner import publish_frames, run_job
@@ -164,3 +165,24 @@ def blank_labels(stores: Stores, sessions: Sequence[date]) -> None:
     for session in sessions:
         labels = stores.read("labels", session).with_columns(label=pl.lit(float("nan")))
         publish_frames("labels", session, {"labels": labels.drop("session")}, stores)
+
+
+def test_a_renamed_company_is_scored_by_its_history_under_its_former_name(filled: tuple[Stores, list[date]]) -> None:
+    """The table says that HALTED became LATE at the last session; what was learnt before it stays as it was."""
+    stores, days = filled
+    last, config = days[SESSIONS - 1], PRESETS["tiny"]
+    learnt = scorer.training_inputs(days[THROUGH], VINTAGE, stores).digest
+    rows = [(HALTED, days[0], days[SESSIONS - 2], "x"), (LATE, last, None, "x")]
+    table = pl.DataFrame(rows, schema=["symbol", "first", "last", "identity"], orient="row")
+    publish_frames("symbols", days[0], {"symbols": table}, stores)
+    window = scores.look_back_panel(last, VINTAGE, config, stores)
+    column = window.symbols.index(LATE)
+    assert HALTED not in window.symbols and window.known_TS[:, column].all()
+    for t, session in enumerate(window.sessions):
+        stored = stores.read("fingerprints", session, columns=["symbol", "fingerprint"], vintage=VINTAGE)
+        own = stored.filter(pl.col("symbol") == (LATE if session == last else HALTED))["fingerprint"][0]
+        assert window.fingerprint_TSD[t, column].tolist() == own.to_list()
+    assert scorer.training_inputs(days[THROUGH], VINTAGE, stores).digest == learnt
+    scorer.train(days[THROUGH], VINTAGE, stores, silent)
+    run_job(scores, last, stores)
+    assert LATE in read_scores(stores, last)["symbol"].to_list()

@@ -14,7 +14,8 @@ from fpm.ingest.ingest_report import IngestReport
 from fpm.sessions import close, cut_off, market
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
-from producers.bars import WRITES, Arrival, ingest, profile_of
+from producers.bars import WRITES, Arrival, ingest
+from producers.decisions import profile_of
 from tests.tape import FIRST, tape, write
 
 NEXT = date(2026, 1, 6)

@@ -13,7 +13,7 @@ from fpm.errors import InputRefused, UsageError
 from fpm.ingest.units import Stated
 from fpm.sessions import market
 from fpm.store.ledger.stores import Stores
-from producers import bars
+from producers import decisions
 from producers.bars import Arrival, ingest
 from producers.delivery_check import DeliveryCheck, Home, check
 from tests.small_chain import quiet
@@ -209,7 +209,7 @@ def test_raw_and_adjusted_prices_never_share_a_home(tmp_path: Path, stores: Stor
     with pytest.raises(UsageError, match="FPM-CFG-022"):
         ingest([other], Arrival(NOW, NOW, adjusted), stores, quiet)
     assert stores.sessions("minute_bars") == [FIRST]
-    assert bars.stated_words(Stated(prices="raw"), stores).prices == "raw"
+    assert decisions.stated_words(Stated(prices="raw"), stores).prices == "raw"
 
 
 # --- the command ------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def history_of(job: Job, session: date, stores: Stores, moments: Sequence[dateti
     """
     merged: dict[tuple[str, str | None], Output] = {}
     for known_at in moments if job.WRITES else moments[-1:]:  # outside the lake there is only a present
-        for output in _run(job, session, stores.as_of(known_at)):
+        for output in _run(job, session, stores.as_of(known_at).named(session)):
             key = output.table, output.vintage
             frame = _version(output, known_at, stores)
             if key in merged:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
+from fpm import identities
 from fpm.schema import TABLES
 from fpm.sessions import cut_off, next_sessions, previous_sessions
 from fpm.store.jobs.code_identity import code_digest
@@ -102,6 +103,8 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
             if window.required and day >= session:  # a look-back without a late session was served as it was
                 first = max([first, *_first_known(partition)])
     later = {moment for file in files for moment in file.knowledge if moment > first}
+    names = _names(session, min(span), max(span), first, stores)
+    later |= {moment for moment, _ in names if moment > first}
     content = [
         RUNNER,
         job.NAME,
@@ -110,8 +113,33 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
         stores.vintage,
         *((model.kind, model.id) for model in models),
         *sorted((file.path, file.sha256) for file in files),
+        *names,
     ]
     return Inputs(digest(content), (first, *sorted(later)), tuple(missing))
+
+
+def _names(
+    session: date, begin: date, end: date, first_known: datetime, stores: Stores
+) -> list[tuple[datetime, list[tuple[object, ...]]]]:
+    """What the table `symbols` does to the days from `begin` to `end`: as first known, and at every change of it.
+
+    Without the table, or where no company of it changes its name in these days, nothing. So a delivery of the table
+    computes the sessions again that it means, and no others.
+    """
+    if begin == end:
+        return []
+    later = [moment for moment in stores.identity_moments() if moment > first_known]
+    table = identities.NO_TABLE
+    changes: list[tuple[datetime, list[tuple[object, ...]]]] = []
+    for moment in (first_known, *later):
+        rows = identities.in_motion(stores.as_of(moment).identities(), begin, end)
+        if rows.equals(table):
+            continue
+        table, former = rows, changes[-1][1] if changes else []
+        spans = identities.within(identities.renames(table, session), begin, end).rows()
+        if spans != former:
+            changes.append((moment, spans))
+    return changes
 
 
 def _first_known(partition: Sequence[LakeFile]) -> list[datetime]:

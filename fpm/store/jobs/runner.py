@@ -61,7 +61,7 @@ def run_job(job: Job, session: date, stores: Stores) -> Outcome:
 def _repeat(job: Job, partition: Partition, inputs: Inputs, stores: Stores) -> None:
     """Run a job that writes outside the lake with unchanged inputs; only a failure becomes an attempt of its own."""
     try:
-        job.run(partition.session, stores.as_of(inputs.moments[-1]))
+        job.run(partition.session, stores.as_of(inputs.moments[-1]).named(partition.session))
     except Exception:
         with attempt(partition, inputs.digest, stores):  # records any error in the ledger
             raise

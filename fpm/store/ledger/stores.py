@@ -6,15 +6,17 @@ A job reads and writes only through `Stores`. What it writes is collected; `fpm.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm import markets
+from fpm import identities, markets
 from fpm.errors import StoreCorrupt, TryLater, UsageError
 from fpm.features.minute_features import PRESETS, Profile
-from fpm.schema import CLOCKS, FEATURES
+from fpm.identities import Naming
+from fpm.schema import CLOCKS, FEATURES, SYMBOLS
 from fpm.sessions import cut_off, require_order
 from fpm.store.lake.files import Lake, empty, has_sha256, latest, table_of
 from fpm.store.ledger.ledger import Ledger
@@ -24,9 +26,10 @@ from fpm.store.postgres.server import ensure_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date, datetime
+    from datetime import datetime
 
     from fpm.markets import Market
+    from fpm.schema import Table
     from fpm.store.settings import Settings
 
 
@@ -45,7 +48,8 @@ class Stores:
     """Everything outside the pure code, as known at one moment (`known_at` None: all that is known).
 
     `vintage` is the encoder vintage that a job works for (fingerprints of an older session under a newer encoder);
-    None is the one in force.
+    None is the one in force. `naming`: rows take the names that their companies have at its session
+    (`fpm.identities`), by the table `symbols` as known at `known_at`; None: symbols as delivered.
     """
 
     settings: Settings
@@ -55,6 +59,7 @@ class Stores:
     models: Models = field(repr=False)
     known_at: datetime | None = None
     vintage: str | None = None
+    naming: Naming | None = None
     outputs: list[Output] = field(default_factory=list, compare=False, repr=False)
 
     def as_of(self, known_at: datetime | None) -> Stores:
@@ -64,6 +69,46 @@ class Stores:
     def for_vintage(self, vintage: str | None) -> Stores:
         """The same stores for one encoder vintage, without outputs."""
         return replace(self, vintage=vintage, outputs=[])
+
+    def named(self, session: date) -> Stores:
+        """The same stores with every row under the name of its company at `session`; others are left out."""
+        return replace(self, naming=Naming(session), outputs=[])
+
+    def named_apart(self, session: date) -> Stores:
+        """Like `named`, and companies without a name at `session` stay, each under a name that is no symbol."""
+        return replace(self, naming=Naming(session, apart=True), outputs=[])
+
+    def as_delivered(self) -> Stores:
+        """The same stores with symbols as delivered."""
+        return replace(self, naming=None, outputs=[])
+
+    def identities(self) -> pl.DataFrame:
+        """The newest snapshot of the table `symbols` that was known; without rows where there is none."""
+        for day in reversed(self.lake.sessions(SYMBOLS.name)):
+            rows = latest(
+                SYMBOLS, self.lake.decode(self.lake.root / self.lake.relative(SYMBOLS.name, day)), self.known_at
+            )
+            if len(rows):
+                return rows.drop_nulls("identity").select(*SYMBOLS.columns)
+        return identities.NO_TABLE
+
+    def identity_moments(self) -> list[datetime]:
+        """Every moment at which the table `symbols` changed, in order."""
+        paths = [path for _, path in self.lake.files(SYMBOLS.name, date.min, date.max)]
+        return sorted({moment for path in paths for moment in self.lake.decode(path)[CLOCKS[1]].to_list()})
+
+    @cached_property
+    def renames(self) -> pl.DataFrame:
+        """Where rows belong to another name than their symbol (`identities.renames`); empty without a `naming`."""
+        naming, table = self.naming, identities.NO_TABLE if self.naming is None else self.identities()
+        if naming is None or table.is_empty():
+            return identities.NO_RENAMES
+        spans = identities.renames(table, naming.session)
+        return identities.apart(spans) if naming.apart else spans
+
+    def under_names(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows as delivered (session, symbol, ...) under the names of `naming`."""
+        return identities.under_names(rows, self.renames)
 
     def sessions(self, table: str, vintage: str | None = None) -> list[date]:
         """Sessions of a table in the lake, in order; of a `by_vintage` table those of one vintage, or of any."""
@@ -101,9 +146,7 @@ class Stores:
         stored = None if columns is None else [name for name in columns if name != "session"]
         needed = None if stored is None else list(dict.fromkeys((*declared.keys, *CLOCKS, *stored)))
         frames = [
-            latest(declared, self.lake.decode(path, needed), known_at or self.known_at).select(
-                pl.lit(session).alias("session"), pl.all()
-            )
+            self._on_day(declared, session, latest(declared, self.lake.decode(path, needed), known_at or self.known_at))
             for session, path in files
         ]
         if not frames:
@@ -112,6 +155,12 @@ class Stores:
         if columns is None:
             return whole
         return whole.select("session", *[name for name in stored or () if name in whole.columns])
+
+    def _on_day(self, table: Table, session: date, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows of one session with their `session`, under the names of `naming`."""
+        if "symbol" in table.keys and table.name != SYMBOLS.name and len(self.renames):
+            rows = identities.on_day(rows, session, self.renames, (*table.keys, *CLOCKS))
+        return rows.select(pl.lit(session).alias("session"), pl.all())
 
     def read_served(self, table: str, first: date, last: date, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Like `read` of a range, but each session as known at its own cut-off: what was served that night.

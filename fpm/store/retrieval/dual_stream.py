@@ -20,14 +20,16 @@ def dual_stream(stores: Stores, first: date, last: date, vintage: str) -> pl.Dat
 
     Known at the stores' `known_at`. Columns symbol, session, vintage and those of the service. Only symbol-sessions
     that have a row in every table: Feast would otherwise carry an older session's value over, up to its time to live.
+    Feast is asked for symbols as delivered; its answer is under the names of the stores (`Stores.named`).
     """
     from fpm.store.retrieval import features  # takes seconds to import
 
-    entities = _present(stores, TABLES[0], first, last, vintage)
+    delivered = stores.as_delivered()
+    entities = _present(delivered, TABLES[0], first, last, vintage)
     for table in TABLES[1:]:
-        entities = entities.join(_present(stores, table, first, last, None), on=["session", "symbol"], how="semi")
+        entities = entities.join(_present(delivered, table, first, last, None), on=["session", "symbol"], how="semi")
     entities = entities.sort("session", "symbol").with_columns(pl.lit(vintage).alias("vintage"))
-    return features.frame(stores.settings, SERVICE, entities, stores.known_at)
+    return stores.under_names(features.frame(stores.settings, SERVICE, entities, stores.known_at))
 
 
 def _present(stores: Stores, table: str, first: date, last: date, vintage: str | None) -> pl.DataFrame:

@@ -114,6 +114,24 @@ def test_matched_days_and_the_difference(filled: Filled) -> None:
     assert similar(Question(SYMBOL, days[QUERY], k=12), stores).to_dict() == answer.to_dict()
 
 
+def test_the_embargo_holds_for_the_company_under_every_name(filled: Filled) -> None:
+    """600001 becomes 600002 a session before the query; until then 600002 was another company."""
+    stores, days = filled
+    former, name, renamed = SYMBOL, "600002.SH", days[QUERY - 1]
+    rows = [(former, days[0], days[QUERY - 2], "x"), (name, renamed, None, "x"), (name, days[0], days[QUERY - 2], "y")]
+    table = pl.DataFrame(rows, schema=["symbol", "first", "last", "identity"], orient="row")
+    question = Question(name, days[QUERY], k=1000)
+    without = set(pairs(similar(question, stores)))
+    publish_frames("symbols", days[0], {"symbols": table}, stores)
+    answer = similar(question, stores)
+    near = set(days[QUERY - EMBARGO : QUERY + 1])
+    own = {(day, former if day < renamed else name) for day in near}
+    others = {(day, name) for day in near if day < renamed}
+    assert not own & set(pairs(answer)) and own & without, "a former name is of the same company"
+    assert others <= set(pairs(answer)) and not others & without, "the same name was another company's"
+    assert answer.comparison is not None
+
+
 # --- online -------------------------------------------------------------------------------------------------------
 def put_online(stores: Stores, session: date, vintage: str = VINTAGE) -> pl.DataFrame:
     rows = stores.read("fingerprints", session, vintage=VINTAGE).drop("session")
