@@ -151,7 +151,7 @@ def test_every_case_has_a_test() -> None:
     assert names and not [name for name in sorted(names) if name not in text]
 
 
-# --- times: the side of a stamp, its zone, its spelling ----------------------------------------------------------------
+# --- times: the side of a stamp, its zone, its spelling ---------------------------------------------------------------
 @pytest.mark.parametrize(
     ("path", "market", "side", "rows", "first_open", "volume"),
     [
@@ -240,7 +240,7 @@ def test_an_evening_alone_is_no_session_rather_than_a_shift(take: Take) -> None:
     assert "FPM_CALENDAR" in report.refused[0]["todo"]
 
 
-# --- columns, encodings, packed files ----------------------------------------------------------------------------------
+# --- columns, encodings, packed files ---------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("path", "market", "code", "words"),
     [
@@ -274,7 +274,7 @@ def test_a_packed_file_is_no_table(take: Take) -> None:
         take("polygon_flat_file/2025-04-17.csv.gz", "us")
 
 
-# --- symbols and cells ---------------------------------------------------------------------------------------------------
+# --- symbols and cells ------------------------------------------------------------------------------------------------
 def test_indices_and_bonds_are_no_stocks(take: Take) -> None:
     """Two spellings of one Beijing code disagree; the funds, the B share and the other codes are what they are."""
     report, stores = take("codes_of_all_kinds/bars.parquet", "cn")
@@ -317,7 +317,7 @@ def test_a_halt_is_told_in_three_ways(take: Take) -> None:
     assert daily == [("000001.SZ", True), ("000002.SZ", True), ("600000.SH", False)]
 
 
-# --- units ---------------------------------------------------------------------------------------------------------------
+# --- units ------------------------------------------------------------------------------------------------------------
 def test_daily_lots_and_thousands_are_converted_and_said(take: Take) -> None:
     report, stores = take("tushare_daily_units", "cn")
     assert report.exceptions == ["daily_bars.csv: volume in lots, amount in thousands: converted"]
@@ -352,7 +352,7 @@ def test_a_constant_score_has_no_groups(capsys: pytest.CaptureFixture[str]) -> N
     )
 
 
-# --- entity files ---------------------------------------------------------------------------------------------------
+# --- entity files --------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("file", "words"),
     [
