@@ -195,8 +195,9 @@ def _folded(labels: np.ndarray) -> np.ndarray:
 
 
 def _volume_shares(bars: pl.DataFrame) -> np.ndarray:
-    """(1441,) volume by label, each symbol-day's a share of 1."""
-    share = (pl.col("volume") / pl.col("volume").sum().over("symbol", "day")).fill_nan(None).clip(0, 1)
+    """(1441,) volume by label as shares of a symbol-day; one with few of its bars counts for little."""
+    day = ["symbol", "day"]
+    share = (pl.col("volume") / pl.col("volume").sum().over(day)).fill_nan(None).clip(0, 1) * pl.len().over(day)
     rows = bars.select("label", share.fill_null(0.0).alias("share"))
     shares: np.ndarray = np.bincount(rows["label"].to_numpy(), rows["share"].to_numpy(), minlength=DAY + 1)
     return shares
