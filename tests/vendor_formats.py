@@ -287,7 +287,8 @@ def binance(bars: pl.DataFrame) -> pl.DataFrame:
     return bars.filter(pl.col("symbol") == bars["symbol"][0]).select(
         opened.alias("open_time"), *PRICES, "volume", (opened + 59_999).alias("close_time"),
         pl.col("amount").alias("quote_volume"), pl.lit(5).alias("count"),
-        (pl.col("volume") / 4).alias("taker_buy_volume"), (pl.col("amount") / 4).alias("taker_buy_quote_volume"), pl.lit(0).alias("ignore"),
+        (pl.col("volume") / 4).alias("taker_buy_volume"), (pl.col("amount") / 4).alias("taker_buy_quote_volume"),
+        pl.lit(0).alias("ignore"),
     )  # fmt: skip
 
 
