@@ -201,7 +201,11 @@ def _by_content(labels: _Labels, opening: _Edge, closing: _Edge) -> str:
     ratios = [
         labels.spread[edge.label % DAY] / max(labels.spread[edge.inside % DAY], 1e-12) for edge in (opening, closing)
     ]
-    return _one_of(start=ratios[1] < NARROW <= ratios[0], end=ratios[0] < NARROW <= ratios[1])
+    few = min(labels.at(opening.label), labels.at(closing.label)) < MANY
+    narrow = (
+        0.0 if few else NARROW
+    )  # two days of one symbol may be quiet at the open by chance, but have more than one price
+    return _one_of(start=ratios[1] <= narrow < ratios[0], end=ratios[0] <= narrow < ratios[1])
 
 
 def _doubt(labels: _Labels, market: Market, side: str, opening: _Edge, closing: _Edge) -> str:

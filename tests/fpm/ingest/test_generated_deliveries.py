@@ -106,14 +106,16 @@ def one(venue: str, *days: str, **habits: object) -> Delivery:
 
 
 ONCE_WRONG = [
-    one("XLON30", "2024-06-04", closing=990, gaps=1, late=1, shifted=True, suffix=".csv", untraded="zero", seed=61757251),
-    one("us5", "2024-11-29", "2024-12-02", extended=1.0, gaps=40, conflicts=1, split="rows", shifted=True, known=True,
-        seed=2272173051),
-    one("us5", "2024-03-11", "2024-03-12", side="start", extended=1.0, conflicts=1, split="rows", shifted=True, known=True,
-        seed=3923318470),
+    one("XLON30", "2024-06-04", closing=990, gaps=1, late=1, shifted=True, suffix=".csv",
+        untraded="zero", seed=61757251),
+    one("us5", "2024-11-29", "2024-12-02", extended=1.0, gaps=40, conflicts=1, split="rows", shifted=True,
+        known=True, seed=2272173051),
+    one("us5", "2024-03-11", "2024-03-12", side="start", extended=1.0, conflicts=1, split="rows", shifted=True,
+        known=True, seed=3923318470),
     one("us", "2024-03-12", opening=570, extended=0.3, amount="none", thin=0.7, gaps=40, late=1, conflicts=1,
         suffix=".csv", seed=1102116364),
-    one("XNYS60", "2024-11-27", "2024-11-29", opening=570, extended=1.0, thin=0.2, gaps=40, split="rows", seed=10194205),
+    one("XNYS60", "2024-11-27", "2024-11-29", opening=570, extended=1.0, thin=0.2, gaps=40, split="rows",
+        seed=10194205),
     one("XNYS60", "2015-12-28", side="start", extended=1.0, thin=0.7, untraded="minus one", gaps=40, split="symbol",
         suffix=".csv", shifted=True, seed=3618168632),
 ]  # fmt: skip
