@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fpm.markets import Market
 
 ALLOWED = re.compile(r"[0-9A-Z&._-]{1,24}")
-# Exchange names in vendor files: ISO 10383 codes, Wind and Tushare suffixes, Sina prefixes.
+# Exchange names in vendor files: ISO 10383 codes, Wind and Tushare suffixes, Sina and baostock (`sh.600000`) prefixes.
 EXCHANGES = {
     "SH": "SH",
     "SS": "SH",
@@ -32,7 +32,7 @@ EXCHANGES = {
 }
 # First digits of equity and fund codes: Shanghai 60 68 90 5, Shenzhen 00 30 20 15 16, Beijing 43 83 87 88 92.
 CN_CODES = re.compile(r"(?P<SH>60|68|90|5\d)|(?P<SZ>00|30|20|15|16|399)|(?P<BJ>43|83|87|88|92)")
-CN_FORMS = re.compile(r"(?P<before>SH|SZ|BJ)?(?P<code>\d{6})(?:\.(?P<after>[A-Z]{2,4}))?")
+CN_FORMS = re.compile(r"(?:(?P<before>SH|SZ|BJ)\.?)?(?P<code>\d{6})(?:\.(?P<after>[A-Z]{2,4}))?")
 # Index codes of Shanghai and CSI (000xxx.SH), and of Shenzhen (399xxx.SZ). No stock of Shenzhen has the code 000300.
 INDEX_CODES = re.compile(r"000\d{3}\.SH|399\d{3}\.SZ|000300\.SZ")
 CHINESE = "XSHG"  # the calendar of every market with six-digit codes

@@ -26,7 +26,7 @@ REQUIRED = ("symbol", "minute", *PRICES, "volume")
 NUMBERS = (*PRICES, "volume", "amount", *OPTIONAL_FLOWS)
 SYNONYMS: Synonyms = {
     "symbol": ("ts_code", "code", "ticker", "stock_code", "instrument", "order_book_id"),
-    "minute": ("datetime", "trade_time", "bar_time", "timestamp"),
+    "minute": ("datetime", "trade_time", "bar_time", "timestamp", "ts_event"),
     "session": ("trade_date", "trading_day", "date"),
     "volume": ("vol",),
     "amount": ("money", "total_turnover", "quote_volume"),

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from fpm.markets import Market
 
 INSIDE = 0.05  # a shift is reported where it puts this share more of the bars inside the session
+LOUD = 0.2  # likewise of the volume, by whole hours: news after the close may trade more than the first half-hour
+WHOLE_SHIFT = 30  # minutes between two time zones, at least
 NOTHING = Stated()
 
 
@@ -80,10 +82,11 @@ def detect(
     """
     ordinary, stretches = _ordinary(bars, market)
     labels = np.bincount(ordinary["label"].to_numpy(), minlength=DAY + 1)
-    _check_shift(labels, market, stretches)
+    _check_shift(ordinary, labels, market, stretches)
     _check_spacing(labels, market)
     seen = stamp_side(ordinary, market, stretches)
-    side = stated.stamp_side or seen.side or (fallback.stamp_side if fallback else "")
+    remembered = fallback.stamp_side if fallback and not _contradicts(fallback, labels, market, stretches) else ""
+    side = stated.stamp_side or seen.side or remembered
     if not side:
         raise _refusal(
             code="FPM-IN-013",
@@ -102,6 +105,16 @@ def detect(
         tuple(seen.moved.items()) if side == seen.side else fallback.moved if fallback else (),
     )
     return Detected(conventions, found.factors, found.refused)
+
+
+def _contradicts(
+    conventions: Conventions, labels: np.ndarray, market: Market, stretches: Sequence[tuple[int, int]]
+) -> bool:
+    """Whether a file has the label that only the other side stamps, though these conventions know no call of it."""
+    first, last = stretches[0][0], stretches[-1][1]
+    other = first if conventions.stamp_side == END else last
+    outside = labels.sum() - labels[np.flatnonzero(_allowed(market, stretches))].sum()
+    return bool(labels[other % DAY] and other not in conventions.calls and not outside and last - first < DAY)
 
 
 def _refusal(*, code: str, wrong: str, todo: str) -> InputRefused:
@@ -145,20 +158,65 @@ def _allowed(market: Market, stretches: Sequence[tuple[int, int]]) -> np.ndarray
     return inside
 
 
-def _check_shift(labels: np.ndarray, market: Market, stretches: Sequence[tuple[int, int]]) -> None:
-    """Refuse times of another zone: they put most bars outside the session. A whole-day market cannot show it."""
+def _check_shift(bars: pl.DataFrame, labels: np.ndarray, market: Market, stretches: Sequence[tuple[int, int]]) -> None:
+    """Refuse times of another zone: they put most bars, or most of the volume, outside the session.
+
+    Extended hours have as many bars as the session and little volume. A whole-day market cannot show a shift.
+    """
     allowed = _allowed(market, stretches)
+    counts, volumes = (_folded(own) for own in (labels, _volume_shares(bars)))
+    total = int(counts.sum())
+    for weights, gain, step in ((counts, INSIDE, 30), (volumes, LOUD, 60)):
+        shifts = range(-12 * 60, 12 * 60 + 1, step)
+        inside = {shift: float(weights[np.roll(allowed, shift)].sum()) for shift in shifts}
+        best = max(inside, key=lambda shift: (inside[shift], -abs(shift)))
+        if inside[best] > inside[0] + gain * weights.sum() or counts[allowed].sum() == 0:
+            raise _shifted(counts, allowed, total, best, stretches)
+    if shift := _whole_session_elsewhere(counts, stretches, market.bar_minutes):
+        raise _shifted(counts, allowed, total, shift, stretches)
+
+
+def _shifted(
+    counts: np.ndarray, allowed: np.ndarray, total: int, shift: int, stretches: Sequence[tuple[int, int]]
+) -> InputRefused:
+    bars = f"{int(counts[allowed].sum())} of {total} bars inside {_in_words(stretches)}"
+    return _refusal(
+        code="FPM-IN-011",
+        wrong=f"{bars}; shifted by {shift / 60:+g} h?",
+        todo="give times local to the exchange, or with their zone",
+    )
+
+
+def _folded(labels: np.ndarray) -> np.ndarray:
+    """(1440,) of (1441,) values by label: 24:00 is midnight."""
     folded = labels[:DAY].copy()
     folded[0] += labels[DAY]
-    total = int(folded.sum())
-    inside = {shift: int(folded[np.roll(allowed, shift)].sum()) for shift in range(-12 * 60, 12 * 60 + 1, 30)}
-    best = max(inside, key=lambda shift: (inside[shift], -abs(shift)))
-    if inside[best] > inside[0] + INSIDE * total or inside[0] == 0:
-        raise _refusal(
-            code="FPM-IN-011",
-            wrong=f"{inside[0]} of {total} bars inside {_in_words(stretches)}; shifted by {best / 60:+g} h?",
-            todo="give times local to the exchange, or with their zone",
-        )
+    return folded
+
+
+def _volume_shares(bars: pl.DataFrame) -> np.ndarray:
+    """(1441,) volume by label as shares of a symbol-day; one with few of its bars counts for little."""
+    day = ["symbol", "day"]
+    share = (pl.col("volume") / pl.col("volume").sum().over(day)).fill_nan(None).clip(0, 1) * pl.len().over(day)
+    rows = bars.select("label", share.fill_null(0.0).alias("share"))
+    shares: np.ndarray = np.bincount(rows["label"].to_numpy(), rows["share"].to_numpy(), minlength=DAY + 1)
+    return shares
+
+
+def _whole_session_elsewhere(counts: np.ndarray, stretches: Sequence[tuple[int, int]], step: int) -> int:
+    """Minutes by which a file's labels, as many as a whole session has, lie beside it; 0 where they do not.
+
+    London's session written in UTC has most of its half-hours inside the hours of the summer.
+    """
+    (start, _), (last, end) = stretches[0], stretches[-1]
+    if start < 0 or end - start >= DAY:
+        return 0
+    used = np.flatnonzero(counts >= THERE * np.median(counts[counts > 0]))
+    first, reach = int(used[0]), int(used[-1] - used[0])
+    by_start, by_end = last + (end - last - 1) // step * step - start, end - min(start + step, stretches[0][1])
+    places = [place for place, span in ((start, by_start), (start + step, by_end)) if reach == span]
+    shifts = [first - place for place in places]
+    return min(shifts, key=abs) if shifts and 0 not in shifts and min(map(abs, shifts)) >= WHOLE_SHIFT else 0
 
 
 def _check_spacing(labels: np.ndarray, market: Market) -> None:

@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 
 THERE = 0.5  # of the symbol-days that reach an edge: a label that this share has is in use
 START, END = "start", "end"
-MANY = 6  # symbol-days that do not all lack the same bar by chance
+MANY = 6  # symbol-days that do not all lack the same bar by chance; bars that show where trading is
 CHANCE = 0.01  # silence that is likelier than this by chance shows no call
 NARROW = 0.7  # a cross has less than this of the range of the minute beside it; 44 sessions of 180 US stocks: 0.09
-LOUD = 3.0  # trading has more than this times the volume of extended hours beside it, or volume shows nothing
-BESIDE = 10  # bars on each side of an edge that show how loud trading and extended hours are
-CLEAR = 2.0  # an edge's own bar is this far from the middle between the two, as a factor, or it shows nothing
+BESIDE = 10  # bars on each side of an edge that show how loud and how dense trading and extended hours are
+WIDTH = 1.3  # standard deviation of a minute's log volume (an exponential volume has 1.28)
+ODDS = {START: 5.0, END: 3.5}  # log odds at which hidden edges decide: a loud bar before the open is the likelier one
+MOST = 3.0  # log odds that one symbol-day's volume may give: the tails of volumes are wider than a normal's
+CROSS = 0.7  # log odds of a loud bar at the close: under START one vendor in two has the closing cross there
+RARE = 0.02  # share of absent (or of stray) bars that is always possible
 
 
 @dataclass(frozen=True)
@@ -45,36 +48,43 @@ class StampSide:
 class _Edge:
     """The label of a session's or a break's edge; `inside`: the label beside it that both sides have; `inward`: a bar.
 
-    At the end of a stretch that no whole number of bars fills the last bar is shorter.
+    At the end of a stretch that no whole number of bars fills the last bar is shorter. `bars` of the stretch, at most
+    BESIDE, lie within.
     """
 
     label: int
     inside: int
     inward: int
+    bars: int
 
     @classmethod
     def opening(cls, stretch: tuple[int, int], step: int) -> _Edge:
         """The edge at which a stretch begins."""
-        return cls(stretch[0], min(stretch[0] + step, stretch[1]), step)
+        return cls(stretch[0], min(stretch[0] + step, stretch[1]), step, _bars_beside(stretch, step))
 
     @classmethod
     def closing(cls, stretch: tuple[int, int], step: int) -> _Edge:
         """The edge at which a stretch ends."""
         start, end = stretch
-        return cls(end, start + (end - start - 1) // step * step, -step)
+        return cls(end, start + (end - start - 1) // step * step, -step, _bars_beside(stretch, step))
 
     def within(self) -> list[int]:
         """The labels beside the edge that trade."""
-        return [self.inside + i * self.inward for i in range(BESIDE)]
+        return [self.inside + i * self.inward for i in range(self.bars)]
 
     def without(self) -> list[int]:
         """The labels beside the edge that extended hours have."""
         return [self.label - i * self.inward for i in range(1, BESIDE + 1)]
 
 
+def _bars_beside(stretch: tuple[int, int], step: int) -> int:
+    """The number of labels that both sides have in a stretch, at most BESIDE; 1 where it has none."""
+    return min(BESIDE, max((stretch[1] - stretch[0] - 1) // step, 1))
+
+
 @dataclass(frozen=True)
 class _Labels:
-    """Bars by label: symbol-days, rows that traded, median volume, median relative spread of high and low.
+    """Bars by label: symbol-days, rows that traded, median volume and median relative spread of these.
 
     `call`: rows labelled by the begin of a closing call, those of them that traded, and the share of rows just before
     that did.
@@ -101,6 +111,10 @@ class _Labels:
     def side(self, start: _Edge, end: _Edge) -> str:
         """START where the label that begins trading is in use and the one that ends it is not; END the other way."""
         return _one_of(start=self.uses(start) and self.lacks(end), end=self.uses(end) and self.lacks(start))
+
+    def trades(self, first: int, last: int) -> int:
+        """Traded bars from one label to another."""
+        return int(self.traded[np.arange(first, last + 1) % DAY].sum())
 
     def outside(self, first: int, last: int, calls: frozenset[int]) -> int:
         """Bars labelled before the session or after it, calls apart."""
@@ -165,35 +179,41 @@ def _by_edges(
     evidence = [f"{labels.at(edge.label)} at {clock(edge.label)}" for edge in (opening, closing)]
     evidence = [evidence[0].replace(" at", " bars at"), evidence[1]]
     evidence = [", ".join(evidence)]
+    if labels.outside(opening.label, closing.label, market.calls) and not labels.call[0]:
+        trades = labels.trades(opening.label, closing.label)
+        if trades < MANY:
+            return "", [*evidence, f"{trades} traded bars show nothing"]
+        odds = _odds(labels, opening, closing)
+        side = _one_of(start=odds >= ODDS[START], end=odds <= -ODDS[END])
+        return side, [*evidence, f"volumes and gaps at both edges: log odds {odds:+.1f} for a stamp by start"]
     if labels.uses(opening) and labels.uses(closing):
-        side = _by_content(labels, market, opening, closing)
+        side = _by_content(labels, opening, closing)
         return side, [*evidence, f"the bars at both edges look {f'stamped by {side}' if side else 'alike'}"]
     side = labels.side(opening, closing)
     if not side:
         return "", evidence
-    if labels.outside(opening.label, closing.label, market.calls):
-        loud = _by_volume(labels, opening, closing)
-        return (side, evidence) if loud in ("", side) else ("", [*evidence, f"volumes at the edges say {loud}"])
     doubt = "" if agrees and side == END else _doubt(labels, market, side, opening, closing)
     return ("", [*evidence, doubt]) if doubt else (side, evidence)
 
 
-def _by_content(labels: _Labels, market: Market, opening: _Edge, closing: _Edge) -> str:
-    """The side by what the bars at both edges hold: the label of the other side is a call, a cross or extended hours.
+def _by_content(labels: _Labels, opening: _Edge, closing: _Edge) -> str:
+    """The side by what the bars at both edges hold: the label of the other side is a call or a cross.
 
-    A bar of extended hours is quiet beside trading; a cross is a bar of one price. In a closing call nothing trades
-    before the last bar: the label at which it begins trades under an END stamp, not under START.
+    A cross is a bar of one price. In a closing call nothing trades before the last bar: the label at which it begins
+    trades under an END stamp, not under START.
     """
     if labels.call[0]:
         count, traded, usual = labels.call
         silence = (1 - usual) ** count  # the chance of it where the minute is an ordinary one
         return _one_of(start=not traded and silence < CHANCE, end=traded > THERE * count)
-    if labels.outside(opening.label, closing.label, market.calls):
-        return _by_volume(labels, opening, closing)
     ratios = [
         labels.spread[edge.label % DAY] / max(labels.spread[edge.inside % DAY], 1e-12) for edge in (opening, closing)
     ]
-    return _one_of(start=ratios[1] < NARROW <= ratios[0], end=ratios[0] < NARROW <= ratios[1])
+    few = min(labels.at(opening.label), labels.at(closing.label)) < MANY
+    narrow = (
+        0.0 if few else NARROW
+    )  # two days of one symbol may be quiet at the open by chance, but have more than one price
+    return _one_of(start=ratios[1] <= narrow < ratios[0], end=ratios[0] <= narrow < ratios[1])
 
 
 def _doubt(labels: _Labels, market: Market, side: str, opening: _Edge, closing: _Edge) -> str:
@@ -204,11 +224,14 @@ def _doubt(labels: _Labels, market: Market, side: str, opening: _Edge, closing: 
     """
     begins = market.closing_call_begins
     if begins is not None and labels.call[0]:
-        shown = _by_content(labels, market, opening, closing)
+        shown = _by_content(labels, opening, closing)
         if not shown:
             return f"too little trades to see whether the call begins at {clock(begins)}"
         return "" if shown == side else f"trading ends at {clock(begins)} as under a stamp by {shown}"
     edge = closing if side == END else opening
+    last = opening.inside if side == END else closing.inside
+    if not labels.at(last) and begins is None:
+        return f"no bar at {clock(last)}, which a stamp by {side} has"
     if max(labels.at(edge.inside), labels.at(edge.label)) >= MANY:
         return ""
     spreads = [labels.spread[label % DAY] for label in edge.within() if labels.traded[label % DAY]]
@@ -216,32 +239,56 @@ def _doubt(labels: _Labels, market: Market, side: str, opening: _Edge, closing: 
     return f"the bar at {clock(edge.label)} has one price and may be a cross of its own" if flat else ""
 
 
-def _by_volume(labels: _Labels, opening: _Edge, closing: _Edge) -> str:
-    """The side at which the bar labelled by the open trades like those after it (START) or before it (END), or "".
+def _odds(labels: _Labels, opening: _Edge, closing: _Edge) -> float:
+    """Log odds of START against END where bars of extended hours hide the edges.
 
-    The bar labelled by the close is a weak witness: under START it may hold the closing cross (real US files have it as
-    loud as trading), so that it only speaks against END where it is quiet.
+    Under START the bar labelled by the open is one of trading and that labelled by the close one of extended hours,
+    under END the other way: each is held against the bars beside it, by its volume and by how often it is there. A
+    quiet bar at the close speaks for START, a loud one says little: real US files have the closing cross in it.
     """
-    at_open, at_close = (_is_loud(labels, edge) for edge in (opening, closing))
-    return _one_of(start=at_open is True, end=at_open is False and at_close is not False)
+    at_open, at_close = (_presence(labels, edge) + _loudness(labels, edge) for edge in (opening, closing))
+    return at_open - min(at_close, CROSS)
 
 
-def _is_loud(labels: _Labels, edge: _Edge) -> bool | None:
-    """Whether the bar labelled by the edge has the volume of trading, not of extended hours; None where neither shows.
+def _presence(labels: _Labels, edge: _Edge) -> float:
+    """Log odds that the edge's label is one of trading, by the symbol-days that have it and those that trade in it.
 
-    Volumes of untraded minutes count: extended hours have few trades.
+    All symbols of a vendor may have or lack one bar together, so that many say no more than `MOST`.
     """
+    without = edge.without()
+    reached = max((number for number, label in enumerate(without) if labels.at(label)), default=0)
+    groups = [[edge.label], edge.within(), without[: reached + 1]]
+    own, within, outside = ([labels.count[label % DAY] for label in group] for group in groups)
+    days = max(*own, *within)
+    rows = _odds_of(own[0], days, (sum(within), days * len(within)), (sum(outside), days * len(outside)))
+    traded = [sum(labels.traded[label % DAY] for label in group) for group in groups]
+    return rows + _odds_of(traded[0], own[0], (traded[1], sum(within)), (traded[2], sum(outside)))
+
+
+def _odds_of(count: float, most: float, inside: tuple[float, float], outside: tuple[float, float]) -> float:
+    """Log odds of `inside` against `outside`, shares as counts of a number, where `count` of `most` are seen."""
+    if not inside[1] or not outside[1]:
+        return 0.0
+    here, there = (min(max(some / number, RARE), 1 - RARE) for some, number in (inside, outside))
+    odds = float(count * np.log(here / there) + (most - count) * np.log((1 - here) / (1 - there)))
+    return min(max(odds, -MOST), MOST)
+
+
+def _loudness(labels: _Labels, edge: _Edge) -> float:
+    """Log odds that the traded bars of the edge's label have the volume of trading: two log-normal volumes."""
     trading, extended = (
-        [labels.volume[label % DAY] for label in side if labels.at(label)] for side in (edge.within(), edge.without())
+        [labels.volume[label % DAY] for label in side if labels.traded[label % DAY]]
+        for side in (edge.within(), edge.without())
     )
-    if not labels.at(edge.label) or not trading or not extended:
-        return None
+    traded, own = int(labels.traded[edge.label % DAY]), float(labels.volume[edge.label % DAY])
+    if not traded or not trading or not extended:
+        return 0.0
     loud, quiet = float(np.median(trading)), float(np.median(extended))
-    if loud <= LOUD * quiet or not labels.volume[edge.label % DAY]:
-        return None
-    middle = (loud * max(quiet, loud * 1e-4)) ** 0.5
-    own = float(labels.volume[edge.label % DAY])
-    return True if own > CLEAR * middle else False if own * CLEAR < middle else None
+    if loud <= quiet:
+        return 0.0
+    middle, distance = np.log(loud * quiet) / 2, np.log(loud / quiet)
+    odds = float((np.log(own) - middle) * distance / WIDTH**2)
+    return traded * min(max(odds, -MOST), MOST)
 
 
 def _by_edges_of_the_file(bars: pl.DataFrame, midnight: int, step: int) -> StampSide:
@@ -262,7 +309,7 @@ def _labels(bars: pl.DataFrame, market: Market) -> _Labels:
         .agg(
             pl.struct("symbol", "day").n_unique().alias("count"),
             (pl.col("volume") > 0).sum().alias("traded"),
-            pl.col("volume").median().alias("volume"),
+            pl.col("volume").filter(pl.col("volume") > 0).median().alias("volume"),
             relative.filter((pl.col("low") > 0) & (pl.col("volume") > 0)).median().alias("spread"),
         )
     )

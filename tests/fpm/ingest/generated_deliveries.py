@@ -255,8 +255,9 @@ def _with_losses(frame: pl.DataFrame, delivery: Delivery, random: np.random.Gene
 
 def _with_copies(frame: pl.DataFrame, delivery: Delivery, random: np.random.Generator) -> pl.DataFrame:
     """Equal copies of some rows, and copies with other prices, which nobody may store."""
-    places = random.choice(frame.height, delivery.copies + delivery.conflicts, replace=False)
-    equal, other = frame[places[: delivery.copies]], frame[places[delivery.copies :]]
+    copies = min(delivery.copies, frame.height)  # of a thin delivery that keeps no untraded bar nothing may be left
+    places = random.choice(frame.height, min(copies + delivery.conflicts, frame.height), replace=False)
+    equal, other = frame[places[:copies]], frame[places[copies:]]
     other = other.with_columns(pl.col(PRICES) + 0.5, true_slot=pl.lit(None, frame["true_slot"].dtype))
     return pl.concat([frame, equal, other])
 
