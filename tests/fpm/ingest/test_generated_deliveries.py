@@ -84,7 +84,8 @@ def habits(examples: int) -> settings:
 @habits(200)
 @given(delivery=deliveries())
 def test_no_stored_row_is_silently_wrong(delivery: Delivery, tmp_path_factory: pytest.TempPathFactory) -> None:
-    outcome(delivery, tmp_path_factory.mktemp("delivery"))
+    few = 1 if VENUES[delivery.venue].step == 1 else 2
+    outcome(replace(delivery, sessions=delivery.sessions[:few]), tmp_path_factory.mktemp("delivery"))
 
 
 @pytest.mark.slow
