@@ -134,6 +134,11 @@ REFUSED = [
     (ragged, "FPM-IN-033", "not a readable"),
     (changed_tape(lambda frame: frame.drop("amount")), "FPM-IN-126", "no amount"),
     (
+        changed_tape(lambda f: f.with_columns(pl.col("open", "high", "low", "close") * 100)),
+        "FPM-IN-126",
+        "amount / (volume x price) = 0.01",
+    ),
+    (
         changed_tape(lambda f: f.with_columns(pl.col("open", "high", "low", "close") * 0.8)),
         "FPM-IN-126",
         "unit of volume",
