@@ -134,6 +134,11 @@ REFUSED = [
     (ragged, "FPM-IN-033", "not a readable"),
     (changed_tape(lambda frame: frame.drop("amount")), "FPM-IN-126", "no amount"),
     (
+        changed_tape(lambda f: f.with_columns(pl.col("open", "high", "low", "close") * 100)),
+        "FPM-IN-126",
+        "amount / (volume x price) = 0.01",
+    ),
+    (
         changed_tape(lambda f: f.with_columns(pl.col("open", "high", "low", "close") * 0.8)),
         "FPM-IN-126",
         "unit of volume",
@@ -179,6 +184,7 @@ ROW_CASES: list[tuple[str, dict[str, object], str, str]] = [
     ("NaN price", {"close": float("nan")}, "FPM-IN-024", "empty"),
     ("null price", {"close": None}, "FPM-IN-024", "empty"),
     ("null volume", {"volume": None}, "FPM-IN-024", "empty"),
+    ("a fraction of a share", {"volume": 1_234.5}, "FPM-IN-009", "a fraction of a share"),
     ("another day", {"minute": local("2026-01-07T10:00")}, "FPM-IN-027", "dated 2026-01-07, the file is of 2026-"),
     ("lunch", {"minute": local("2026-01-05T12:00")}, "FPM-IN-029", "is no minute of the session"),
     ("seconds", {"minute": local("2026-01-05T10:00:07")}, "FPM-IN-029", "is no minute of the session"),

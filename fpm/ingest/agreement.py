@@ -186,7 +186,8 @@ def disagreements(daily: pl.DataFrame, totals: pl.DataFrame, market: Market) -> 
     """session, symbol, reason of the symbol-sessions whose daily row and minutes differ; the reason shows both values.
 
     `daily`: daily rows in shares and currency, `totals`: `day_totals`. Suspended rows, and symbols that only one source
-    has, are not compared. Where minutes are absent, their range has to lie within the day's, and their sums may be
+    has, are not compared. No price lies beyond the day's limits where the daily row has them (first days and ex-dates
+    have none, or their own). Where minutes are absent, their range has to lie within the day's, and their sums may be
     smaller by half.
     """
     limit, tick = bounds(market), market.exchange.tick
@@ -195,7 +196,10 @@ def disagreements(daily: pl.DataFrame, totals: pl.DataFrame, market: Market) -> 
         both = both.filter(pl.col("close_minutes").is_not_null())
     low, high, whole = pl.col("low_minutes"), pl.col("high_minutes"), pl.col("whole")
     below, above = 1 - limit.price, 1 + limit.price
+    both = both.with_columns(limit_up_minutes=high, limit_down_minutes=low)
+    beyond = {"limit_up": high > pl.col("limit_up") + tick, "limit_down": low < pl.col("limit_down") - tick}
     faults = {
+        **{name: fault for name, fault in beyond.items() if name in daily.columns},
         "high": (high > pl.col("high") * above + tick) | (whole & (high < pl.col("high") * below - tick)),
         "low": (low < pl.col("low") * below - tick) | (whole & (low > pl.col("low") * above + tick)),
         "close": pl.col("ends")

@@ -73,7 +73,7 @@ def row_faults(bars: pl.DataFrame) -> pl.DataFrame:
 
     `bars` has symbol, symbol_code, symbol_reason, session, named_session (the file's own, or null), is_session,
     slot (null outside the session), unit_code and unit_reason (null where volumes and prices mean what they should) and
-    the numbers, NaN already null.
+    the numbers, NaN already null; `fraction`: no whole number of shares where no fraction trades.
     """
     cells = pl.concat_str(
         [pl.format(f"{name} {{}}", pl.col(name).cast(pl.String).fill_null("empty")) for name in (*PRICES, "volume")],
@@ -127,6 +127,7 @@ def _checks(numbers: list[str]) -> list[Check]:
         ),
         Check(code="FPM-IN-023", condition=free, wrong="price 0 with volume: {cells}"),
         Check(code="FPM-IN-024", condition=empty, wrong="a price or the volume is empty"),
+        Check(code="FPM-IN-009", condition=pl.col("fraction"), wrong="a fraction of a share: {cells}"),
         Check(code="FPM-IN-021", condition=inverted, wrong="outside [low, high]: {cells}"),
     ]
 

@@ -22,6 +22,7 @@ RATIO = 0.1  # amount / (volume x price) within this of 1 or of a lot
 IN_RANGE = 0.95  # share of a symbol-session's bars whose average price lies in [low, high]
 SLACK = 0.005  # relative width around [low, high]: amounts are rounded
 ON_TICK = 0.5  # share of closes on the tick where raw prices show no other way
+WHOLE = 20  # different closes that are not all whole by chance where the tick is a hundredth
 SHARES, LOTS = "shares", "lots"
 KEYS = ("symbol", "day")
 
@@ -145,7 +146,7 @@ def _reason() -> pl.Expr:
 
 
 def _from_facts(bars: pl.DataFrame, exchange: Exchange, stated: Stated, fallback: tuple[str, str] | None) -> Units:
-    """No amounts: the caller's word, the exchange's facts, or what earlier files decided."""
+    """No amounts: the caller's word, the exchange's facts, or what earlier files decided. Raises 146 as well."""
     unit = stated.volume_unit or exchange.volume_unit or (fallback and fallback[0])
     if not unit:
         raise _refusal(
@@ -153,6 +154,7 @@ def _from_facts(bars: pl.DataFrame, exchange: Exchange, stated: Stated, fallback
             wrong="there is no amount, and volumes of this exchange come in lots or in shares",
             todo="add amount, or say it: --volume-unit shares (or lots) --prices raw (or adjusted)",
         )
+    _require_decimals(bars, exchange)
     source = "your word" if stated.volume_unit else "the exchange" if exchange.volume_unit else "earlier files"
     said = f"no amount; volume in {unit} by {source}"
     if stated.prices or not exchange.adjusts:
@@ -179,6 +181,17 @@ def _from_facts(bars: pl.DataFrame, exchange: Exchange, stated: Stated, fallback
     return Units(
         unit, "raw_by_tick", f"{said}, {share:.1%} of closes on the tick {exchange.tick}", NO_FACTORS, NO_REFUSALS
     )
+
+
+def _require_decimals(bars: pl.DataFrame, exchange: Exchange) -> None:
+    """Refuse prices that are whole numbers throughout where the tick is smaller: cents, or ten-thousandths (Lean)."""
+    closes = bars.filter(pl.col("close") > 0)["close"]
+    if 0 < exchange.tick < 1 and closes.n_unique() > WHOLE and bool((closes == closes.round()).all()):
+        raise _refusal(
+            code="FPM-IN-146",
+            wrong=f"{len(closes)} closes are whole numbers, e.g. {closes[0]:g}, the tick is {exchange.tick}: scaled?",
+            todo="give prices in currency, not in cents or ten-thousandths",
+        )
 
 
 def _refusal(*, code: str, wrong: str, todo: str) -> InputRefused:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from fpm.markets import Market
 
+FRACTION = 1e-3  # of a share; less is the noise of a number that was in lots
+
 
 @dataclass(frozen=True)
 class FileReport:
@@ -225,7 +227,16 @@ def _dated(path: Path, bars: pl.DataFrame, market: Market, detected: Detected) -
         pl.lit(session_in_name(path), pl.Date).alias("named_session"),
         pl.col("session").is_in(sessions).alias("is_session"),
         *(pl.when(untraded & (pl.col(name) <= 0)).then(None).otherwise(pl.col(name)).alias(name) for name in PRICES),
+        _fraction(own, market, detected).alias("fraction"),
     )
+
+
+def _fraction(bars: pl.DataFrame, market: Market, detected: Detected) -> pl.Series:
+    """Whether a volume is no whole number of shares, where the exchange trades no fraction of one."""
+    if not market.exchange.whole_shares or detected.conventions.price_basis == "adjusted":  # then volumes may be, too
+        return pl.Series("fraction", [False]).new_from_index(0, bars.height)
+    shares = _in_shares(bars.select(*KEYS, "row", "volume"), market, detected)["volume"]
+    return (shares.is_finite() & ((shares - shares.round()).abs() > FRACTION)).rename("fraction")
 
 
 def _in_shares(bars: pl.DataFrame, market: Market, detected: Detected) -> pl.DataFrame:

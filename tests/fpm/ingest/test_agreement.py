@@ -29,7 +29,11 @@ def day(**columns: object) -> pl.DataFrame:
 
 def totals(**columns: object) -> pl.DataFrame:
     """The same day from minutes."""
-    return day(**columns).drop("suspended").with_columns(whole=pl.lit(True), ends=pl.lit(True))
+    return (
+        day(**columns)
+        .drop("suspended", "limit_up", "limit_down", strict=False)
+        .with_columns(whole=pl.lit(True), ends=pl.lit(True))
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,6 +95,9 @@ def test_a_derived_turnover_follows_the_volume_and_a_given_one_stays() -> None:
         ({"close": [10.0, 50.5]}, "daily close 10.0, minutes 10.1"),
         ({"high": [10.5, 51.0]}, "daily high 10.5, minutes 10.2"),
         ({"low": [9.6, 49.0]}, "daily low 9.6, minutes 9.8"),
+        ({"limit_up": [10.1, None]}, "daily limit_up 10.1, minutes 10.2"),
+        ({"limit_down": [9.9, 40.0]}, "daily limit_down 9.9, minutes 9.8"),
+        ({"limit_up": [10.2, 51.0], "limit_down": [9.8, 49.0]}, None),
         ({"volume": [810_000.0, 200_000.0]}, None),
         ({"volume": [790_000.0, 200_000.0]}, "daily volume 790000.0, minutes 1000000.0"),
         ({"volume": [1.4e6, 200_000.0]}, "daily volume 1.4e6, minutes 1000000.0"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from fpm.errors import InputRefused
 from fpm.ingest.units import Stated, units
 from fpm.ingest.vendor_bars import Parsed
 from fpm.sessions import market, sessions_between
@@ -71,3 +72,11 @@ def test_factors_by_hand() -> None:
     found = units(bars, CN.exchange, Stated(), None)
     assert found.volume_unit == "shares" and not found.refused.height
     assert found.factors.rows() == [("B", date(2026, 1, 5), 100.0)]
+
+
+def test_prices_without_amounts_that_are_whole_numbers_throughout_are_scaled(tmp_path: Path) -> None:
+    cents = tape("us").drop("amount").with_columns((pl.col("open", "high", "low", "close") * 100).round())
+    with pytest.raises(InputRefused, match=r"FPM-IN-146 .*closes are whole numbers, .* the tick is 0\.01: scaled\?"):
+        parsed("us", cents, tmp_path, "cents.parquet")
+    given = parsed("us", tape("us").drop("amount"), tmp_path, "given.parquet")
+    assert given.report.conventions.price_basis == "raw_by_tick"
