@@ -36,9 +36,11 @@ def deliver(source: Path, target: Path, last: date, distort_after: date | None) 
             late = distort_after is not None and session > distort_after
             (_distorted(rows) if late else rows).write_parquet(target / "minute_bars" / path.name)
     for name in ("daily_bars", "index_members"):
-        pl.read_parquet(source / f"{name}.parquet").filter(pl.col("session") <= last).write_parquet(
-            target / f"{name}.parquet"
-        )
+        rows = pl.read_parquet(source / f"{name}.parquet").filter(pl.col("session") <= last)
+        if name == "daily_bars" and distort_after is not None:  # both sources agree, or the session is set aside
+            late_rows = _distorted_days(rows.filter(pl.col("session") > distort_after))
+            rows = pl.concat([rows.filter(pl.col("session") <= distort_after), late_rows])
+        rows.write_parquet(target / f"{name}.parquet")
 
 
 def _distorted(rows: pl.DataFrame) -> pl.DataFrame:
@@ -46,6 +48,12 @@ def _distorted(rows: pl.DataFrame) -> pl.DataFrame:
     prices = [pl.col(c) * 1.5 for c in PRICES]
     flows = [c for c in rows.columns if c not in ("symbol", "minute", *PRICES)]
     return rows.with_columns(*prices, *[pl.col(c) * (4.5 if c.endswith("amount") else 3) for c in flows])
+
+
+def _distorted_days(rows: pl.DataFrame) -> pl.DataFrame:
+    """The daily rows of distorted minutes."""
+    prices = [pl.col(c) * 1.5 for c in (*PRICES, "pre_close", "limit_up", "limit_down")]
+    return rows.with_columns(*prices, pl.col("volume", "turnover") * 3, pl.col("amount") * 4.5)
 
 
 def chain(stores: Stores, raw: Path) -> None:
