@@ -53,7 +53,7 @@ def _distorted(rows: pl.DataFrame) -> pl.DataFrame:
 def _distorted_days(rows: pl.DataFrame) -> pl.DataFrame:
     """The daily rows of distorted minutes."""
     prices = [pl.col(c) * 1.5 for c in (*PRICES, "pre_close", "limit_up", "limit_down")]
-    return rows.with_columns(*prices, pl.col("volume", "turnover") * 3, pl.col("amount") * 4.5)
+    return rows.with_columns(*prices, pl.col("volume") * 3, pl.col("amount") * 4.5)
 
 
 def chain(stores: Stores, raw: Path) -> None:
