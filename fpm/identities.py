@@ -49,8 +49,8 @@ def renames(table: pl.DataFrame, session: date) -> pl.DataFrame:
     own = intervals.join(names, on="identity", how="left", maintain_order="left").with_columns(
         company=pl.format("{}~{}", _last_symbol(session), "identity")
     )
-    held = _gaps(intervals).join(holders, on="symbol", how="semi", maintain_order="left")
-    nobody = held.with_columns(name=pl.lit(None, pl.String), company=pl.format("{}~", "symbol"))
+    gaps = _gaps(intervals).join(holders, on="symbol", how="semi", maintain_order="left")
+    nobody = gaps.with_columns(name=pl.lit(None, pl.String), company=pl.format("{}~", "symbol"))
     spans = pl.concat([part.select("symbol", "first", "last", "name", "company") for part in (own, nobody)])
     return spans.filter(pl.col("name").ne_missing(pl.col("symbol"))).sort("symbol", "first")
 

@@ -330,14 +330,14 @@ def _calendar_hours(calendar: str) -> tuple[str, Segments]:
     """Time zone and hours of an ordinary session as the calendar has them now, in minutes from its midnight."""
     import exchange_calendars
 
-    known = exchange_calendars.get_calendar(calendar)
-    start = _latest(known.open_times) + known.open_offset * DAY
-    end = _latest(known.close_times) + known.close_offset * DAY
-    pause = known.break_start_times and known.break_start_times[-1][1]
+    library = exchange_calendars.get_calendar(calendar)
+    start = _latest(library.open_times) + library.open_offset * DAY
+    end = _latest(library.close_times) + library.close_offset * DAY
+    pause = library.break_start_times and library.break_start_times[-1][1]
     if not pause:
-        return str(known.tz), ((start, end),)
-    resume = known.break_end_times[-1][1]
-    return str(known.tz), ((start, _minutes(pause)), (_minutes(resume), end))
+        return str(library.tz), ((start, end),)
+    resume = library.break_end_times[-1][1]
+    return str(library.tz), ((start, _minutes(pause)), (_minutes(resume), end))
 
 
 def _latest(times: Iterable[tuple[object, time]]) -> int:

@@ -54,11 +54,11 @@ class Universe:
         return frozenset(self.stores.named(session).under_names(rows)["symbol"].to_list())
 
     def _symbols(self, table: str, session: date) -> frozenset[str]:
-        known = self.symbols.get((table, session))
-        if known is None:
+        names = self.symbols.get((table, session))
+        if names is None:
             rows = self.stores.read(table, session, columns=("symbol",))
-            known = frozenset(rows["symbol"].unique().to_list())
-        return known
+            names = frozenset(rows["symbol"].unique().to_list())
+        return names
 
     def _excused(self, session: date, before: date, frames: Mapping[str, pl.DataFrame]) -> frozenset[str]:
         """Symbols suspended or delisted by the session, by its daily rows and those of the session before."""

@@ -162,9 +162,9 @@ def _take(deliveries: Sequence[Waiting], this_look: Look) -> None:
         except FileNotFoundError:
             _note(this_look, delivery, WAITING, why="its sender is changing it")
     strange = {delivery: error for delivery in digests if (error := _no_delivery(delivery))}
-    known = [delivery for delivery in digests if delivery not in strange]
+    readable = [delivery for delivery in digests if delivery not in strange]
     verdicts = [([delivery], Verdict(error=error)) for delivery, error in strange.items()]
-    for part, verdict in (*verdicts, *_ingest(known, this_look)):
+    for part, verdict in (*verdicts, *_ingest(readable, this_look)):
         for delivery in part:
             _settle(delivery, digests[delivery], verdict, this_look)
 

@@ -75,10 +75,10 @@ def in_shares(rows: pl.DataFrame, market: Market) -> DailyUnits:
         number = pl.when(near).then(pl.lit(index, pl.Int8)).otherwise(number)
     shown = ((pl.col("volume") > 0) & (pl.col("amount") > 0) & (pl.col("low") > 0)).fill_null(False)
     units = rows.select(unit=pl.when(shown).then(number), shown=shown)
-    visible, known = units["shown"].sum(), units["unit"].drop_nulls()
-    if len(known) * 2 <= visible:
+    rows_with_both, numbers = units["shown"].sum(), units["unit"].drop_nulls()
+    if len(numbers) * 2 <= rows_with_both:
         return DailyUnits(rows, ())
-    usual = known.mode().sort()[0]
+    usual = numbers.mode().sort()[0]
     unit = units["unit"].fill_null(usual)
     names = list(pairs)
     if usual == 0 and (unit == 0).all():

@@ -84,27 +84,27 @@ def detect(
     labels = np.bincount(ordinary["label"].to_numpy(), minlength=DAY + 1)
     _check_shift(ordinary, labels, market, stretches)
     _check_spacing(labels, market)
-    seen = stamp_side(ordinary, market, stretches)
+    labelling = stamp_side(ordinary, market, stretches)
     remembered = fallback.stamp_side if fallback and not _contradicts(fallback, labels, market, stretches) else ""
-    side = stated.stamp_side or seen.side or remembered
+    side = stated.stamp_side or labelling.side or remembered
     if not side:
         raise _refusal(
             code="FPM-IN-013",
-            wrong=f"stamp side is not decidable: {seen.evidence}",
+            wrong=f"stamp side is not decidable: {labelling.evidence}",
             todo=f"give whole sessions of bars of {_in_words(stretches)} alone, or say --stamp-side start (or end)",
         )
-    found = units.units(
+    unit = units.units(
         bars, market.exchange, stated, (fallback.volume_unit, fallback.price_basis) if fallback else None
     )
     conventions = Conventions(
         side,
         _calls(labels, market, side),
-        found.volume_unit,
-        found.price_basis,
-        f"{seen.evidence}; {found.evidence}",
-        tuple(seen.moved.items()) if side == seen.side else fallback.moved if fallback else (),
+        unit.volume_unit,
+        unit.price_basis,
+        f"{labelling.evidence}; {unit.evidence}",
+        tuple(labelling.moved.items()) if side == labelling.side else fallback.moved if fallback else (),
     )
-    return Detected(conventions, found.factors, found.refused)
+    return Detected(conventions, unit.factors, unit.refused)
 
 
 def _contradicts(

@@ -27,14 +27,7 @@ def local_times(path: Path, times: pl.Series, market: Market, now: datetime) -> 
 
     `now` (aware) bounds them. Raises InputRefused 028 where one lies in the future, 032 beyond the years of dates.
     """
-    if (beyond := beyond_years(times)).any():
-        row = beyond.arg_max() or 0
-        raise refusal(
-            path,
-            code="FPM-IN-032",
-            wrong=f"row {row}, column {times.name}: year {times.dt.year()[row]} is no year from 1 to 9999",
-            todo="check the unit of the time stamps (seconds, milliseconds, microseconds)",
-        )
+    _require_years(path, times, "check the unit of the time stamps (seconds, milliseconds, microseconds)")
     if isinstance(times.dtype, pl.Datetime) and times.dtype.time_zone:
         times = times.dt.convert_time_zone(market.timezone).dt.replace_time_zone(None)
     latest = (now + timedelta(minutes=FUTURE_MINUTES)).astimezone(market.zone).replace(tzinfo=None)
@@ -48,6 +41,13 @@ def local_times(path: Path, times: pl.Series, market: Market, now: datetime) -> 
             todo="check the source's clock and the time zone of its stamps",
         )
     return times
+
+
+def _require_years(path: Path, times: pl.Series, todo: str) -> None:
+    if (beyond := beyond_years(times)).any():
+        row = beyond.arg_max() or 0
+        wrong = f"row {row}, column {times.name}: year {times.dt.year()[row]} is no year from 1 to 9999"
+        raise refusal(path, code="FPM-IN-032", wrong=wrong, todo=todo)
 
 
 def beyond_years(times: pl.Series) -> pl.Series:
@@ -67,14 +67,7 @@ def sessions_of(path: Path, days: pl.Series, market: Market) -> list[date]:
 
     Raises InputRefused with the calendar's own code where the calendar does not reach.
     """
-    if (beyond := beyond_years(days)).any():
-        row = beyond.arg_max() or 0
-        raise refusal(
-            path,
-            code="FPM-IN-032",
-            wrong=f"row {row}, column {days.name}: year {days.dt.year()[row]} is no year from 1 to 9999",
-            todo="write days as dates",
-        )
+    _require_years(path, days, "write days as dates")
     first, last = days.min(), days.max()
     if not isinstance(first, date) or not isinstance(last, date):
         return []

@@ -36,10 +36,10 @@ def read_symbols(path: Path, market: Market, order: Order = NO_ORDER) -> Referen
     raw = read()
     rows = with_symbols(_typed(raw, order), market)
     dated = rows["session"].null_count() < rows.height
-    known = pl.col("session").is_in(sessions_of(path, rows["session"], market)) if dated else pl.lit(True)
+    in_calendar = pl.col("session").is_in(sessions_of(path, rows["session"], market)) if dated else pl.lit(True)
     wrong = [
         Check(code=pl.col("symbol_code"), condition=pl.col("symbol").is_null(), wrong="{symbol_reason}"),
-        Check(code="FPM-IN-135", condition=~known.fill_null(False), wrong="no session of the market"),
+        Check(code="FPM-IN-135", condition=~in_calendar.fill_null(False), wrong="no session of the market"),
         Check(code="FPM-IN-152", condition=pl.col("first").is_null(), wrong="no first day"),
         Check(code="FPM-IN-152", condition=pl.col("first") > pl.col("last"), wrong="{first} is after {last}"),
         Check(code="FPM-IN-153", condition=pl.col("identity").is_null(), wrong="no identity"),

@@ -69,7 +69,7 @@ def units(bars: pl.DataFrame, exchange: Exchange, stated: Stated, fallback: tupl
             (pl.col("volume") > 0) & (pl.col("amount") > 0) & (pl.col("low") > 0) & pl.col("symbol").is_not_null()
         )
         if traded.height:
-            shown = _from_amounts(traded, exchange, stated)
+            shown = _from_amounts(traded, exchange)
             silent = bars.filter((pl.col("volume") > 0) & pl.col("symbol").is_not_null()).select(KEYS).unique()
             silent = silent.join(traded.select(KEYS).unique(), on=KEYS, how="anti").sort(KEYS)
             return shown if _unit_is_a_fact(exchange, stated) else replace(shown, refused=_with_silent(shown, silent))
@@ -87,7 +87,7 @@ def _with_silent(shown: Units, silent: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([shown.refused, rows])
 
 
-def _from_amounts(traded: pl.DataFrame, exchange: Exchange, stated: Stated) -> Units:
+def _from_amounts(traded: pl.DataFrame, exchange: Exchange) -> Units:
     lot = float(exchange.lot if exchange.lot > 1 else 100)
     average = pl.col("amount") / pl.col("volume")
     ratio = (average * 2 / (pl.col("low") + pl.col("high"))).median()
@@ -110,10 +110,9 @@ def _from_amounts(traded: pl.DataFrame, exchange: Exchange, stated: Stated) -> U
     _require_raw(by_symbol, raw, evidence)
     factor = raw["factor"].mode().sort()[0]
     refused = by_symbol.filter(~pl.col("raw")).select(*KEYS, _code().alias("reason_code"), _reason().alias("reason"))
-    basis = "adjusted" if stated.prices == "adjusted" else "raw"
     others = raw.filter(pl.col("factor") != factor).select(*KEYS, "factor")
     share = f"{raw.height} of {by_symbol.height} symbol-sessions have raw prices"
-    return Units(LOTS if factor != 1 else SHARES, basis, f"{evidence}, {share}", others, refused)
+    return Units(LOTS if factor != 1 else SHARES, "raw", f"{evidence}, {share}", others, refused)
 
 
 def _require_raw(by_symbol: pl.DataFrame, raw: pl.DataFrame, evidence: str) -> None:

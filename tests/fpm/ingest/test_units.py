@@ -69,9 +69,9 @@ def test_factors_by_hand() -> None:
             "amount": [1000.0, 1000.0, 1000.0],
         }
     )
-    found = units(bars, CN.exchange, Stated(), None)
-    assert found.volume_unit == "shares" and not found.refused.height
-    assert found.factors.rows() == [("B", date(2026, 1, 5), 100.0)]
+    unit = units(bars, CN.exchange, Stated(), None)
+    assert unit.volume_unit == "shares" and not unit.refused.height
+    assert unit.factors.rows() == [("B", date(2026, 1, 5), 100.0)]
 
 
 def test_prices_without_amounts_that_are_whole_numbers_throughout_are_scaled(tmp_path: Path) -> None:
