@@ -2,16 +2,17 @@
 
 `JOBS` names the jobs of a session in nightly order. Begin at `scores`.
 
-    scorer      training of one scorer
-    scores      every stream's scores of a session
-    portfolio   index-enhanced weights
-    publish     the session online, all views in one transaction
-    parity      online equals offline, or the night is red
-    derivation  a sample of the session derived again from raw bars
-    neighbours  the published fingerprints under the online index
+    scorer          training of one scorer
+    scores          every stream's scores of a session
+    factor_returns  the risk model's evidence: exposures, factor returns, residuals
+    portfolio       index-enhanced weights
+    publish         the session online, all views in one transaction
+    parity          online equals offline, or the night is red
+    derivation      a sample of the session derived again from raw bars
+    neighbours      the published fingerprints under the online index
 
-Imports: fpm, fpm.features, fpm.nn, fpm.nn.encoder, fpm.nn.scorer, fpm.portfolio, fpm.store, fpm.store.jobs,
+Imports: fpm, fpm.features, fpm.nn, fpm.nn.encoder, fpm.nn.scorer, fpm.portfolio, fpm.risk, fpm.store, fpm.store.jobs,
 fpm.store.lake, fpm.store.ledger, fpm.store.online, fpm.store.retrieval.
 """
 
-JOBS = ("scores", "portfolio", "publish", "parity", "derivation", "neighbours")
+JOBS = ("scores", "factor_returns", "portfolio", "publish", "parity", "derivation", "neighbours")

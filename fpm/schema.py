@@ -238,6 +238,79 @@ SCORES = Table(
     view=True,
     online=True,
 )
+STYLES = ("size", "beta", "momentum", "residual_volatility", "liquidity", "nonlinear_size")
+EXPOSURES = Table(  # of a name at the close; `industry` as the risk model has it, `score` standardised
+    "exposures",
+    ("symbol",),
+    {"symbol": "string", "industry": "string", **dict.fromkeys((*STYLES, "score", "capitalisation"), "float64")},
+)
+FACTOR_RETURNS = Table("factor_returns", ("factor",), {"factor": "string", "return": "float64", "noise": "float64"})
+RESIDUALS = Table("residuals", ("symbol",), {"symbol": "string", "residual": "float64", "leverage": "float64"})
+COVARIANCE = Table(  # of factor returns, per session, at a decision
+    "covariance", ("factor", "other"), {"factor": "string", "other": "string", "value": "float64"}
+)
+SPECIFIC_VARIANCES = Table("specific_variances", ("symbol",), {"symbol": "string", "specific_variance": "float64"})
+DECISIONS = Table(  # `relaxed` and `shadow` are JSON, bound -> number
+    "decisions",
+    ("index",),
+    {
+        "index": "string",
+        "fill_session": "date",
+        "status": "string",
+        **dict.fromkeys(("tracking_error", "tracking_error_cap", "active_cap", "industry_cap", "size_cap"), "float64"),
+        **dict.fromkeys(("style_cap", "members_floor", "turnover_cap"), "float64"),
+        "relaxed": "string",
+        "shadow": "string",
+        "objective": "float64",
+    },
+)
+TARGETS = Table(
+    "targets",
+    ("index", "symbol"),
+    {
+        "index": "string",
+        "symbol": "string",
+        **dict.fromkeys(("shares_held", "shares"), "int64"),
+        **dict.fromkeys(("close", "weight_held", "weight", "benchmark_weight", "score"), "float64"),
+        "tradable": "bool",
+        "industry": "string",
+        **dict.fromkeys(STYLES, "float64"),
+    },
+)
+HOLDINGS = Table(
+    "holdings",
+    ("index", "symbol"),
+    {"index": "string", "symbol": "string", "shares": "int64", "price": "float64", "value": "float64"},
+)
+NAV = Table("nav", ("index",), {"index": "string", "cash": "float64", "nav": "float64", "benchmark_return": "float64"})
+TRADES = Table(
+    "trades",
+    ("index", "symbol", "side"),
+    {
+        **dict.fromkeys(("index", "symbol", "side"), "string"),
+        "shares": "int64",
+        **dict.fromkeys(("price", "amount", "cost"), "float64"),
+        "decided": "date",
+    },
+)
+ACTIONS = Table(
+    "actions",
+    ("index", "symbol", "kind"),
+    {
+        **dict.fromkeys(("index", "symbol", "kind"), "string"),
+        **dict.fromkeys(("shares_before", "shares_after"), "int64"),
+        "cash": "float64",
+    },
+)
+BLOCKED = Table(
+    "blocked",
+    ("index", "symbol", "side"),
+    {
+        **dict.fromkeys(("index", "symbol", "side"), "string"),
+        **dict.fromkeys(("ordered", "filled"), "int64"),
+        "reason": "string",
+    },
+)
 WEIGHTS = Table(
     "weights",
     ("symbol", "index"),
@@ -259,6 +332,18 @@ TABLES = {
         DAILY_FACTORS_TABLE,
         LABELS,
         SCORES,
+        EXPOSURES,
+        FACTOR_RETURNS,
+        RESIDUALS,
+        COVARIANCE,
+        SPECIFIC_VARIANCES,
+        DECISIONS,
+        TARGETS,
+        HOLDINGS,
+        NAV,
+        TRADES,
+        ACTIONS,
+        BLOCKED,
         WEIGHTS,
     )
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from consumers import neighbours, portfolio, publish
+from consumers import factor_returns, neighbours, portfolio, publish
 from fpm.store.jobs.runner import run_job
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.retrieval import features
@@ -19,6 +19,7 @@ LATER = [date(2024, 12, day) for day in (4, 5, 6)]
 def publish_session(session: date, lake: SmallLake, stores: Stores) -> None:
     """Fill a session's tables and publish it."""
     lake.fill(stores, session, session)
+    run_job(factor_returns, session, stores)
     run_job(portfolio, session, stores)
     run_job(publish, session, stores)
 

@@ -13,20 +13,14 @@ from types import ModuleType
 import polars as pl
 import pytest
 
-from consumers import portfolio
-from consumers.portfolio import SNAPSHOT_AGE
 from consumers.questions.leak_inputs import InMemoryStores
 from fpm.features.daily_factors import HISTORY
 from fpm.leaks.checks import Frames
-from fpm.portfolio.risk import PRESETS as RISK
-from fpm.schema import WEIGHTS
 from fpm.sessions import market, sessions_between
-from fpm.store.lake.files import empty
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
 from producers import daily_factors, minute_features, session_totals
 from producers.previous_closes import LOOK_BACK, previous_closes
-from tests.consumers.small_lake import SmallLake, sessions_of_december
 from tests.small_market import FIRST, small_market
 
 US = market("us")
@@ -110,22 +104,3 @@ def test_minute_features_do_not_reach_over_the_gap(us: Stores) -> None:
     assert GONE not in rows["symbol"].to_list() and rows["symbol"].n_unique() > 2, "it has no history, so no features"
     whole = totals(frames, SESSIONS[3:at], us)
     assert GONE in written(minute_features, SESSIONS[at], whole, us)["symbol"].to_list()
-
-
-def test_a_portfolio_does_not_reach_over_the_gap(stores: Stores) -> None:
-    lake, days = SmallLake(), sessions_of_december()
-    window, name = RISK["tiny"].window, lake.names[0]
-    at = window + 3
-    last = days[at]
-    frames = {
-        "daily_bars": pl.concat(lake.daily_bars(day).with_columns(session=pl.lit(day)) for day in days[: at + 1]),
-        "scores": lake.scores(last).with_columns(session=pl.lit(last)),
-        "daily_factors": lake.daily_factors(last).with_columns(session=pl.lit(last)),
-        "index_members": lake.index_members().with_columns(session=pl.lit(last)),
-        "weights": empty(WEIGHTS).with_columns(session=pl.lit(last)),
-    }
-    assert at < SNAPSHOT_AGE
-    gone = with_gap(frames, days[at - window : at], name)
-    decided = written(portfolio, last, gone, stores)
-    assert decided.equals(written(portfolio, last, anew(frames, last, name), stores))
-    assert not decided.equals(written(portfolio, last, frames, stores)), "the symbol's past does matter"

@@ -62,6 +62,7 @@ def chain(stores: Stores, raw: Path) -> None:
     arrival = cut_off(stores.market, sessions[-1])
     bars.ingest([raw], bars.Arrival(known_at=arrival, now=arrival), stores, quiet)
     compute(stores, sessions[0], sessions[FIRST_SCORED], sessions[-1])
+    jobs.backfill("factor_returns", sessions[0], sessions[-1], stores, quiet)
     jobs.backfill("portfolio", sessions[FIRST_SCORED], sessions[-1], stores, quiet)
 
 

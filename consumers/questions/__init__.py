@@ -6,7 +6,8 @@ Begin at `report`.
     judgement       the figures of every stream
     provenance      what the figures rest on
     passport        the sealed document: issued, and checked
-    enhance         what following an index's weights would have earned
+    enhance         an index's portfolio over a span, its figures and its export
+    attribution     where its excess return came from
     peers           other models on the scorer's folds
     encoder_report  whether a vintage has collapsed
     stock_days      the session and symbol of a question, and their refusals
@@ -19,5 +20,5 @@ Begin at `report`.
     leak_inputs     what the leak suite recomputes
 
 Imports: consumers, fpm, fpm.evaluation, fpm.features, fpm.leaks, fpm.nn, fpm.nn.encoder, fpm.nn.scorer, fpm.portfolio,
-fpm.report, fpm.store.frames, fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online.
+fpm.report, fpm.risk, fpm.store.frames, fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online.
 """

@@ -1,4 +1,4 @@
-"""What following an index's weights would have earned: `fpm enhance`, and the portfolios of the report."""
+"""An index's portfolio over a span of sessions: `fpm enhance`, its export, and the portfolios of the report."""
 
 from __future__ import annotations
 
@@ -6,58 +6,129 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from consumers import portfolio
+from consumers import factor_returns, portfolio
+from consumers.questions.attribution import contributions, daily_lines
 from fpm.errors import TryLater, UsageError
-from fpm.portfolio.backtest import BacktestConfig, Performance, backtest
+from fpm.portfolio.performance import Performance, PerformanceConfig, performance
+from fpm.risk.estimate import PRESETS
+from fpm.risk.factor_returns import COUNTRY, INDUSTRY
+from fpm.sessions import previous_sessions
 from fpm.store.jobs import runner
 
 if TYPE_CHECKING:
     from datetime import date
+    from pathlib import Path
 
     from fpm.progress import Progress
     from fpm.store.ledger.stores import Stores
 
+BOOK_TABLES = ("decisions", "targets", "trades", "holdings", "nav", "actions")  # of one index, as exported
+CLOCKS = ("event_timestamp", "created_timestamp")
+
 
 def enhance(index: str, first: date, last: date, stores: Stores, progress: Progress) -> dict[str, Any]:
-    """Write the weights of every session from `first` to `last`; the index's six figures, without the curve.
+    """Write decisions, fills and marks of every session from `first` to `last`; the six figures, without the curve.
 
-    Raises UsageError where the sessions have no such index.
+    The risk model's evidence of the sessions before is computed where it is absent. Raises UsageError where the home
+    has no such index, TryLater where no session is scored.
     """
+    _require(index, first, last, stores)
+    oldest = previous_sessions(stores.market, first, PRESETS[stores.settings.preset].window)[0]
+    runner.backfill(factor_returns, oldest, last, stores, progress)
     runner.backfill(portfolio, first, last, stores, progress)
-    figures = performance(index, first, last, stores).to_dict()
-    return {"index": index, "first": str(first), "last": str(last)} | {
-        name: value for name, value in figures.items() if name != "curve"
+    figures = index_performance(index, first, last, stores).to_dict()
+    groups = contributions(index, first, last, stores).group_by("group", maintain_order=True)
+    return {
+        "index": index,
+        "first": str(first),
+        "last": str(last),
+        **{name: value for name, value in figures.items() if name != "curve"},
+        "attribution": dict(groups.agg(pl.col("contribution").sum()).iter_rows()),
     }
 
 
-def performance(index: str, first: date, last: date, stores: Stores) -> Performance:
-    """Backtest of one index's weights as served: the first session's as they stand, then each rebalance's.
+def _require(index: str, first: date, last: date, stores: Stores) -> None:
+    if not any(first <= session <= last for session in stores.sessions("scores")):
+        raise _no_scores(first, last)
+    sessions = [session for session in stores.sessions("index_members") if session <= last]
+    if sessions:
+        rows = stores.read("index_members", sessions[-1], columns=["index"])
+        indices = sorted(rows["index"].unique().to_list())
+    else:
+        indices = [portfolio.EVERY_NAME]
+    if index not in indices:
+        raise _unknown(index, indices)
 
-    Raises TryLater where there are no weights, UsageError where there are none of this index.
+
+def index_performance(index: str, first: date, last: date, stores: Stores) -> Performance:
+    """Figures of one index's portfolio as it was at every close.
+
+    Raises TryLater where there is no portfolio, UsageError where there is none of this index.
     """
-    stores = stores.named_apart(last)
-    weights = stores.read_served("weights", first, last, columns=["symbol", "index", "weight", "benchmark_weight"])
-    if weights.is_empty():
-        raise TryLater(
-            code="FPM-PF-075",
-            wrong=f"no weights from {first} to {last}",
-            effect="nothing was computed",
-            todo="score these sessions first",
-        )
-    own = weights.filter(pl.col("index") == index)
+    nav = stores.read_served("nav", first, last)
+    if nav.is_empty():
+        raise _no_scores(first, last)
+    own = nav.filter(pl.col("index") == index)
     if own.is_empty():
-        indices = ", ".join(sorted(weights["index"].unique().to_list()))
-        raise UsageError(
-            code="FPM-PF-002",
-            wrong=f"no weights for index {index!r}",
-            effect="nothing was computed",
-            todo=f"use one of {indices}",
-        )
-    sessions = sorted(own["session"].unique().to_list())
-    targets = own.filter(pl.col("session").is_in(portfolio.rebalance_sessions(sessions, stores.market)))
-    return backtest(
-        targets.select("session", "symbol", "weight"),
-        own.select("session", "symbol", weight="benchmark_weight"),
-        stores.read("daily_bars", sessions[0], last),
-        BacktestConfig(sessions_per_year=stores.market.sessions_per_year),
+        raise _unknown(index, sorted(nav["index"].unique().to_list()))
+    trades, blocked = (
+        stores.read_served(table, first, last).filter(pl.col("index") == index) for table in ("trades", "blocked")
+    )
+    closes = stores.read("daily_bars", first, last, columns=["symbol", "close"])
+    missed = blocked.join(closes, on=["session", "symbol"], how="left")
+    value = (pl.col("ordered") - pl.col("filled")) * pl.col("close").fill_null(0.0)
+    config = PerformanceConfig(stores.market.sessions_per_year)
+    return performance(own, trades, missed.select("session", value=value), config)
+
+
+# --- export -------------------------------------------------------------------------------------------------------
+def export(index: str, first: date, last: date, folder: Path, stores: Stores) -> dict[str, int]:
+    """Write the index's eight tables and its attribution as Parquet files into a folder; returns table -> rows.
+
+    Columns: docs/portfolios.md. `exposures` and `covariance` are those of the decisions' sessions.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = {table: stores.read(table, first, last).filter(pl.col("index") == index) for table in BOOK_TABLES}
+    sessions = frames["decisions"]["session"].unique().sort().to_list()
+    frames["exposures"] = pl.concat([exposures(session, stores) for session in sessions], how="diagonal")
+    covariance = stores.read("covariance", first, last).filter(pl.col("session").is_in(sessions))
+    frames["covariance"] = covariance.select("session", "factor", "other", "value")
+    frames["attribution"] = daily_lines(index, first, last, stores)
+    for name, frame in frames.items():
+        frame.drop(CLOCKS, strict=False).write_parquet(folder / f"{name}.parquet")
+    return {name: frame.height for name, frame in frames.items()}
+
+
+def exposures(session: date, stores: Stores) -> pl.DataFrame:
+    """session, symbol, specific_variance and one column a factor of the risk model at a decision."""
+    factors = stores.read("covariance", session)["factor"].unique(maintain_order=True).to_list()
+    rows = stores.read("exposures", session).join(
+        stores.read("specific_variances", session).select("symbol", "specific_variance"), on="symbol"
+    )
+    columns = {
+        name: pl.lit(1.0)
+        if name == COUNTRY
+        else (pl.col("industry") == name.removeprefix(INDUSTRY)).cast(pl.Float64)
+        if name.startswith(INDUSTRY)
+        else pl.col(name).fill_null(0.0)
+        for name in factors
+    }
+    return rows.select(pl.lit(session).alias("session"), "symbol", "specific_variance", **columns)
+
+
+def _no_scores(first: date, last: date) -> TryLater:
+    return TryLater(
+        code="FPM-PF-075",
+        wrong=f"no scores from {first} to {last}",
+        effect="nothing was computed",
+        todo="score these sessions first: fpm walk-forward FIRST LAST",
+    )
+
+
+def _unknown(index: str, indices: list[str]) -> UsageError:
+    return UsageError(
+        code="FPM-PF-002",
+        wrong=f"no members of index {index!r}",
+        effect="nothing was computed",
+        todo=f"use one of {', '.join(indices)}",
     )

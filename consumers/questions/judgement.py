@@ -5,14 +5,14 @@ Figures are of the scores that were served, each made before its session's label
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from consumers import portfolio
 from consumers.questions import provenance
-from consumers.questions.enhance import performance
+from consumers.questions.enhance import index_performance
 from fpm.errors import TryLater
 from fpm.evaluation.comparison import compare, oracle_share
 from fpm.evaluation.evaluate import PRESETS, evaluate
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fpm.evaluation.evaluate import EvaluationConfig
-    from fpm.portfolio.backtest import Performance
+    from fpm.portfolio.performance import Performance
     from fpm.store.ledger.stores import Stores
 
 ORACLE = {"fingerprint": "intraday", "traditional": "daily", "dual": "combined"}
@@ -173,25 +173,25 @@ def comparisons(evidence: Evidence, config: EvaluationConfig) -> dict[str, Compa
 
 
 def portfolios(evidence: Evidence, stores: Stores) -> dict[str, Performance]:
-    """Backtests of each index's weights."""
-    sessions = known_sessions("weights", stores)
+    """Figures of each index's portfolio."""
+    sessions = known_sessions("nav", stores)
     if not sessions:
         return {}
     last = max([*sessions, *evidence.scores["session"].to_list()])
-    indices = stores.read_served("weights", sessions[0], last, columns=["index"])["index"].unique().sort().to_list()
-    return {index: performance(index, sessions[0], last, stores) for index in indices}
+    indices = stores.read_served("nav", sessions[0], last, columns=["index"])["index"].unique().sort().to_list()
+    return {index: index_performance(index, sessions[0], last, stores) for index in indices}
 
 
 def _rebalances(stores: Stores) -> list[Rebalance]:
-    """The optimiser's solutions at the last rebalance, solved again: weights alone do not say what a bound costs."""
-    sessions = known_sessions("weights", stores)
+    """The last decision of every index: bounds that gave way, and what each bound costs."""
+    sessions = known_sessions("decisions", stores)
     if not sessions:
         return []
-    last = portfolio.rebalance_sessions(sessions, stores.market)[-1]
+    decisions = stores.read_served("decisions", sessions[0], sessions[-1]).sort("session")
+    newest = decisions.unique("index", keep="last", maintain_order=True).sort("index")
     return [
-        Rebalance(decision.index, last, decision.solution.relaxed, decision.solution.shadow)
-        for decision in portfolio.decisions(last, stores.as_of(cut_off(stores.market, last)))
-        if decision.solution is not None
+        Rebalance(row["index"], row["session"], json.loads(row["relaxed"]), json.loads(row["shadow"]))
+        for row in newest.iter_rows(named=True)
     ]
 
 

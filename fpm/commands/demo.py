@@ -62,6 +62,8 @@ def run(plan: Plan, settings: Settings) -> dict[str, Any]:
     history.backfill(history.stages(), (first, last), stores, bar)
     tested = stores.sessions("minute_features")[-round(TEST_SHARE * plan.sessions) :]
     training.walk_forward(stores, training.plan(stores, tested[0], last, None), bar)
+    with bar("risk model") as progress:
+        jobs.backfill("factor_returns", first, last, stores, progress)
     with bar("portfolios") as progress:
         jobs.backfill("portfolio", tested[0], last, stores, progress)
     for job in ("publish", "parity", "derivation", "neighbours"):

@@ -20,15 +20,18 @@ def enhance_command(
     index: Annotated[str, typer.Argument(help="CSI300, CSI500, CSI1000, another ingested index, or ALL")],
     first: Session,
     last: Session,
+    folder: Annotated[Path | None, typer.Option("--export", help="folder for the eight tables of an audit")] = None,
     as_json: Json = False,
 ) -> None:
-    """Weights by session for one index, and the six figures of the report's table."""
-    from consumers.questions.enhance import enhance
+    """An index's portfolio by session, a real book with lots and costs, and the six figures of the report's table."""
+    from consumers.questions.enhance import enhance, export
     from fpm.progress import bar
 
-    start, end = span(first, last)
+    (start, end), stores = span(first, last), home_stores()
     with bar(f"enhance {index}") as progress:
-        figures = enhance(index, start, end, home_stores(), progress)
+        figures = enhance(index, start, end, stores, progress)
+    if folder:
+        figures["export"] = export(index, start, end, folder, stores)
     show(figures, as_json)
 
 

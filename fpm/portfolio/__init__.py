@@ -1,10 +1,20 @@
-"""Scores become index-enhanced portfolios.
+"""Scores become index-enhanced portfolios: a decision from the book, its fills, its marks.
 
-Begin at `optimise`.
+Begin at `decide`.
 
-    risk      covariance of daily returns, exposure to size
-    optimise  weights within the index's bounds
-    backtest  fills, costs and the six figures of the report
+    mandate      what one index's portfolio may do, from the manager's file
+    decide       from the book and what is known of every name to shares to hold
+    problem      one rebalance: what is held, what may be traded, which bounds hold
+    program      the rebalance as a cone program for Clarabel
+    solve        weights within the bounds, or the bounds that conflict and the least slack
+    lots         whole lots, bounds measured after rounding
+    lot_search   single lots, moved until no bound is broken that lots can keep
+    costs        dated rows of a rate and a least amount per side, to the cent
+    book         whole shares, cash in cents, splits, dividends, delistings
+    fills        orders of a session become trades within the exchange's rules
+    session      one session of one portfolio, the rows of a decision
+    attribution  where an excess return came from: factors, specific, costs, blocked trades
+    performance  the six figures of the report
 
-Imports: fpm, fpm.evaluation.
+Imports: fpm, fpm.evaluation, fpm.risk.
 """

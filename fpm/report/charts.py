@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fpm.evaluation.figures import Figures
     from fpm.evaluation.intervals import Interval
-    from fpm.portfolio.backtest import Performance
+    from fpm.portfolio.performance import Performance
 
 COLOURS = {
     "fingerprint": "#2563eb",

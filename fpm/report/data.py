@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fpm.evaluation.figures import Comparison, Figures, Share
-    from fpm.portfolio.backtest import Performance
+    from fpm.portfolio.performance import Performance
 
 FEW_PERIODS = 30  # with fewer, t intervals are so wide that single figures should not be quoted
 

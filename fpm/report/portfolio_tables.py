@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm.portfolio.optimise import SHADOW_TOLERANCE
 from fpm.report.cells import Row, Table
 from fpm.report.data import PUBLISHED_PORTFOLIOS
 from fpm.report.figure_text import ABSENT, number, percent
 
 if TYPE_CHECKING:
-    from fpm.portfolio.backtest import Performance
+    from fpm.portfolio.performance import Performance
     from fpm.report.data import Rebalance, ReportData
+
+SHADOW_TOLERANCE = 0.0005  # shadow prices below it are the solver's inaccuracy
 
 
 def portfolios(report: ReportData) -> Table:

@@ -2,7 +2,16 @@
 
 Begin at `model`.
 
-    model  the covariance of one session: exposures, factor covariance, specific variances
+    model           the covariance of one session: exposures, factor covariance, specific variances
+    market_panel    daily bars of a whole market as arrays: returns, size, turnover, industry
+    styles          the six CNE5 styles of every name and session
+    factor_returns  the regression of a session's returns on the exposures of the evening before
+    history         factor returns and residuals of many sessions, computed or read back from rows
+    covariance      covariance of the factors from their returns
+    specific        specific variances from the residuals
+    estimate        the model of a session, and the settings of its estimation
+    forecast_test   whether portfolios moved as much as the model said
+    ablation        the switches of the model, one at a time, judged by the forecast test
 
 Imports: fpm.
 """

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         "followed by the minutes of a bar where it is not one: cn15, XHKG5; the home remembers it",
     )
     markets: Path | None = Field(default=None, description="TOML file of your own exchanges, see docs/markets.md")
+    mandate: Path | None = Field(
+        default=None, description="TOML file of the portfolios' bounds, costs and capital, see docs/portfolios.md"
+    )
     calendar: Path | None = Field(
         default=None,
         description="file of exchange announcements that the calendar library lacks (fpm/calendar_overrides.py)",
@@ -129,7 +132,7 @@ class Settings(BaseSettings):
         """An empty variable is no inbox: as a path it would be the working directory, whose files would be moved."""
         return path or None
 
-    @field_validator("home", "calendar", "markets", "inbox")
+    @field_validator("home", "calendar", "markets", "mandate", "inbox")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         """Absolute from the start: a worker process may have another working directory."""

@@ -43,9 +43,9 @@ class SmallLake:
             name: close * share for name, share in (("open", 0.999), ("high", 1.02), ("low", 0.98), ("close", 1))
         }
         return pl.DataFrame({"symbol": self.names, **columns}).with_columns(
-            pre_close=pl.col("close"),
-            volume=pl.lit(1e6),
-            amount=pl.col("close") * 1e6,
+            pre_close=pl.Series(10 * np.exp(walk[-2] if len(walk) > 1 else 0 * walk[-1])),
+            volume=pl.lit(1e9),
+            amount=pl.col("close") * 1e9,
             turnover=pl.lit(0.01),
             adj_factor=pl.lit(1.0),
             limit_up=pl.col("close") * 1.1,

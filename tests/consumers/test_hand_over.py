@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from consumers import parity, portfolio, publish
+from consumers import factor_returns, parity, portfolio, publish
 from fpm.sessions import cut_off
 from fpm.store.jobs.runner import run_job
 from fpm.store.ledger.stores import Stores
@@ -42,6 +42,7 @@ def lake(stores: Stores) -> SmallLake:
         if day != DAYS[0]:
             scores = small.scores(day).with_columns(vintage=pl.lit(NEW), model=pl.lit(NEW_SCORER))
             put("scores", day, {"scores": scores}, stores)
+        run_job(factor_returns, day, stores)
         run_job(portfolio, day, stores)
     return small
 

@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from consumers import parity, portfolio, publish
+from consumers import factor_returns, parity, portfolio, publish
 from fpm.errors import StoreCorrupt
 from fpm.schema import DAILY_FACTORS
 from fpm.store.jobs.runner import run_job
@@ -21,6 +21,7 @@ def published(stores):
     """Stores with Monday online."""
     SmallLake().fill(stores, MONDAY, TUESDAY)
     for session in (MONDAY, TUESDAY):
+        run_job(factor_returns, session, stores)
         run_job(portfolio, session, stores)
     run_job(publish, MONDAY, stores)
     return stores
@@ -107,6 +108,7 @@ def test_every_column_has_its_own_counts_in_the_error(published):
 
 def test_nothing_published_is_all_missing(stores):
     SmallLake().fill(stores, MONDAY, MONDAY)
+    run_job(factor_returns, MONDAY, stores)
     run_job(portfolio, MONDAY, stores)
     assert {view.view: view.missing for view in parity.check(MONDAY, stores)}["scores"] == 36
 

@@ -1,119 +1,162 @@
-"""Weights in the lake: decided weekly, drifting in between."""
+"""Portfolios in the lake: decided weekly, filled the session after, held in between."""
 
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
-from consumers import portfolio
+from consumers import factor_returns, portfolio
 from fpm.errors import TryLater
 from fpm.store.jobs.runner import backfill, run_job
+from fpm.store.ledger.stores import Stores, open_stores
 from tests.consumers.small_lake import SmallLake, put
+from tests.small_chain import quiet
 
-QUIET = lambda done, total, what: None  # noqa: E731
-MONDAY, FRIDAY = date(2024, 12, 2), date(2024, 12, 6)
+MONDAY, TUESDAY, FRIDAY = date(2024, 12, 2), date(2024, 12, 3), date(2024, 12, 6)
 
 
-def weights(stores, session, index="CSI300"):
+def weights(stores: Stores, session: date, index: str = "CSI300") -> pl.DataFrame:
     rows = stores.read("weights", session, columns=["symbol", "index", "weight", "benchmark_weight"])
     return rows.filter(pl.col("index") == index).sort("symbol")
 
 
-def test_weights_of_a_week(stores):
+def compute(stores: Stores, first: date, last: date) -> None:
+    for job in (factor_returns, portfolio):
+        assert {outcome.status for outcome in backfill(job, first, last, stores, quiet)} <= {"published", "unchanged"}
+
+
+def test_a_week_of_a_book(stores: Stores) -> None:
     lake = SmallLake()
     sessions = lake.fill(stores, MONDAY, date(2024, 12, 9))
-    backfill(portfolio, sessions[0], sessions[-1], stores, QUIET)
-    by_session = {session: weights(stores, session) for session in sessions}
-    for rows in by_session.values():
-        assert rows["weight"].sum() == pytest.approx(1, abs=1e-8)
-        assert rows["benchmark_weight"].sum() == pytest.approx(1, abs=1e-8)
-        assert rows.height == lake.symbols
-    # Monday starts the portfolio; Tuesday holds it, moved by prices
-    moved = lake.daily_bars(sessions[1])["close"].to_numpy() / lake.daily_bars(MONDAY)["close"].to_numpy()
-    expected = by_session[MONDAY]["weight"].to_numpy() * moved
-    assert by_session[sessions[1]]["weight"].to_numpy() == pytest.approx(expected / expected.sum(), abs=1e-12)
-    # Friday decides again: two-sided turnover from the drifted holding stays within 30 %
-    friday = np.abs(by_session[FRIDAY]["weight"].to_numpy() - _drifted(lake, by_session, sessions[3], FRIDAY)).sum()
-    assert 0.01 < friday <= 0.30 + 1e-6
-    assert [decision.solution is not None for decision in portfolio.decisions(FRIDAY, stores)] == [True]
+    compute(stores, sessions[0], sessions[-1])
+    decisions = stores.read("decisions", sessions[0], sessions[-1])
+    assert decisions["session"].to_list() == [MONDAY, FRIDAY]
+    assert decisions["fill_session"].to_list() == [TUESDAY, date(2024, 12, 9)]
+    # Monday decides, nothing is held before Tuesday; then the shares stand still until Friday's decision is filled
+    assert stores.read("nav", sessions[0], sessions[-1])["session"].to_list() == sessions[1:]
+    books = stores.read("holdings", sessions[0], sessions[-1]).partition_by("session", as_dict=True)
+    counts = [part.select("symbol", "shares") for part in books.values()]
+    assert all(count.equals(counts[0]) for count in counts[:4]) and not counts[4].equals(counts[3])
+    assert all((count["shares"] % 100 == 0).all() for count in counts)
+    targets = stores.read("targets", MONDAY)
+    assert targets["weight"].sum() == pytest.approx(1, abs=0.01) and targets["weight"].sum() <= 1
+    wanted = targets.filter(pl.col("shares") > 0)["symbol"].to_list()
+    assert counts[0]["symbol"].to_list() == sorted(wanted)
+    # the weights served are the decision's, then those held
+    assert weights(stores, MONDAY)["weight"].sum() == pytest.approx(targets["weight"].sum())
+    nav = stores.read("nav", TUESDAY)["nav"].item()
+    value = books[(TUESDAY,)]["value"].sum()
+    assert weights(stores, TUESDAY)["weight"].sum() == pytest.approx(value / nav, abs=1e-12)
+    friday = stores.read("targets", FRIDAY)
+    assert (friday["weight"] - friday["weight_held"]).abs().sum() <= 0.30 + 1e-6
 
 
-def _drifted(lake, by_session, before, session):
-    moved = lake.daily_bars(session)["close"].to_numpy() / lake.daily_bars(before)["close"].to_numpy()
-    holding = by_session[before]["weight"].to_numpy() * moved
-    return holding / holding.sum()
+def test_every_name_has_a_row_and_the_benchmark_is_whole(stores: Stores) -> None:
+    lake = SmallLake()
+    lake.fill(stores, MONDAY, TUESDAY)
+    compute(stores, MONDAY, TUESDAY)
+    for session in (MONDAY, TUESDAY):
+        rows = weights(stores, session)
+        assert rows.height == lake.symbols and rows["benchmark_weight"].sum() == pytest.approx(1, abs=1e-12)
 
 
-def test_without_an_index_the_benchmark_is_equal_weight_over_what_trades(stores):
+def test_without_an_index_the_benchmark_is_equal_weight_over_what_trades(stores: Stores) -> None:
     lake = SmallLake(symbols=4, index=None)
     lake.fill(stores, MONDAY, MONDAY)
     halted = lake.daily_bars(MONDAY).with_columns(
         pl.when(pl.col("symbol") == lake.names[0]).then(0.0).otherwise(pl.col("volume")).alias("volume")
     )
     put("bars", MONDAY, {"daily_bars": halted}, stores)
-    run_job(portfolio, MONDAY, stores)
+    compute(stores, MONDAY, MONDAY)
     rows = weights(stores, MONDAY, portfolio.EVERY_NAME)
     assert rows["benchmark_weight"].to_list() == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3])
     assert rows["weight"][0] == 0
 
 
-def test_running_again_changes_nothing(stores):
+def test_running_again_changes_nothing(stores: Stores) -> None:
     SmallLake().fill(stores, MONDAY, MONDAY)
+    run_job(factor_returns, MONDAY, stores)
     first = run_job(portfolio, MONDAY, stores)
     again = run_job(portfolio, MONDAY, stores)
     assert (first.status, again.status, again.sha256) == ("published", "unchanged", first.sha256)
 
 
-def test_weights_do_not_depend_on_what_comes_later(stores):
-    lake = SmallLake()
+def test_portfolios_do_not_depend_on_what_comes_later(stores: Stores) -> None:
+    lake, tables = SmallLake(), portfolio.WRITES
     lake.fill(stores, MONDAY, FRIDAY)
-    backfill(portfolio, MONDAY, FRIDAY, stores, QUIET)
-    before = [path.read_bytes() for _, path in stores.lake.files("weights", MONDAY, FRIDAY)]
+    compute(stores, MONDAY, FRIDAY)
+    before = [path.read_bytes() for table in tables for _, path in stores.lake.files(table, MONDAY, FRIDAY)]
     lake.fill(stores, date(2024, 12, 9), date(2024, 12, 13))
-    backfill(portfolio, MONDAY, date(2024, 12, 13), stores, QUIET)
-    assert [path.read_bytes() for _, path in stores.lake.files("weights", MONDAY, FRIDAY)] == before
+    compute(stores, MONDAY, date(2024, 12, 13))
+    assert [path.read_bytes() for table in tables for _, path in stores.lake.files(table, MONDAY, FRIDAY)] == before
 
 
-def test_a_delisted_name_is_sold_at_its_last_price(stores):
-    lake = SmallLake(index=None)
-    sessions = lake.fill(stores, MONDAY, sessions_end := date(2024, 12, 4))
+def test_a_delisted_name_leaves_at_its_last_price(stores: Stores) -> None:
+    lake, last = SmallLake(index=None), date(2024, 12, 5)
+    sessions = lake.fill(stores, MONDAY, last)
     gone = lake.names[0]
-    put("bars", sessions_end, {"daily_bars": lake.daily_bars(sessions_end).filter(pl.col("symbol") != gone)}, stores)
-    marked = lake.daily_bars(sessions[1]).with_columns(
-        pl.when(pl.col("symbol") == gone).then(pl.lit(sessions_end)).otherwise(None).alias("delist_date")
-    )
-    put("bars", sessions[1], {"daily_bars": marked}, stores)
-    put("bars", sessions[0], {"daily_bars": lake.daily_bars(sessions[0]).with_columns(marked["delist_date"])}, stores)
-    backfill(portfolio, sessions[0], sessions_end, stores, QUIET)
-    rows = weights(stores, sessions_end, portfolio.EVERY_NAME)
-    assert rows.filter(pl.col("symbol") == gone)["weight"].to_list() == [0.0]
-    assert rows["weight"].sum() == pytest.approx(1, abs=1e-8)
+    for session in sessions[:3]:
+        marked = lake.daily_bars(session).with_columns(
+            pl.when(pl.col("symbol") == gone).then(pl.lit(last)).otherwise(None).alias("delist_date")
+        )
+        put("bars", session, {"daily_bars": marked}, stores)
+    put("bars", last, {"daily_bars": lake.daily_bars(last).filter(pl.col("symbol") != gone)}, stores)
+    compute(stores, MONDAY, last)
+    before = stores.read("holdings", sessions[2]).filter(pl.col("symbol") == gone)
+    action = stores.read("actions", last).row(0, named=True)
+    assert (action["symbol"], action["kind"], action["shares_after"]) == (gone, "delisted", 0)
+    assert action["cash"] == pytest.approx(before["value"].item(), abs=0.005) and action["cash"] > 0
+    assert gone not in stores.read("holdings", last)["symbol"].to_list()
 
 
-def test_missing_scores_make_it_wait(stores):
+def test_missing_scores_make_it_wait(stores: Stores) -> None:
     lake = SmallLake()
     put("bars", MONDAY, {"daily_bars": lake.daily_bars(MONDAY)}, stores)
     with pytest.raises(TryLater, match="scores"):
         run_job(portfolio, MONDAY, stores)
 
 
-def test_a_holding_and_its_benchmark_weight_go_on_under_the_new_name(stores):
+def test_scores_that_tell_nothing_apart_keep_the_book(stores: Stores) -> None:
+    lake = SmallLake()
+    lake.fill(stores, MONDAY, FRIDAY)
+    compute(stores, MONDAY, date(2024, 12, 5))
+    equal = lake.scores(FRIDAY).with_columns(score=pl.lit(0.5))
+    put("scores", FRIDAY, {"scores": equal}, stores)
+    compute(stores, FRIDAY, FRIDAY)
+    assert stores.read("decisions", FRIDAY)["status"].to_list() == ["kept"]
+    targets = stores.read("targets", FRIDAY)
+    assert targets["shares"].to_list() == targets["shares_held"].to_list() and targets["shares"].sum() > 0
+
+
+def test_the_mandate_of_the_operator_counts(stores: Stores, tmp_path: Path) -> None:
+    lake, file = SmallLake(), tmp_path / "mandate.toml"
+    lake.fill(stores, MONDAY, TUESDAY)
+    compute(stores, MONDAY, TUESDAY)
+    assert stores.read("nav", TUESDAY)["nav"].item() == pytest.approx(1e8, rel=0.1)
+    file.write_text("[CSI300]\ncapital = 1e9\n")
+    own = open_stores(stores.settings.model_copy(update={"mandate": file}))
+    compute(own, MONDAY, TUESDAY)
+    assert own.read("nav", TUESDAY)["nav"].item() == pytest.approx(1e9, rel=0.1)
+    own.ledger.close()
+
+
+def test_a_holding_and_its_benchmark_weight_go_on_under_the_new_name(stores: Stores) -> None:
     """The reference is the same portfolio without the rename."""
-    lake, tuesday, new = SmallLake(), date(2024, 12, 3), "600099.SH"
-    lake.fill(stores, MONDAY, tuesday)
-    backfill(portfolio, MONDAY, tuesday, stores, QUIET)
-    expected = weights(stores, tuesday).with_columns(pl.col("symbol").replace(lake.names[0], new)).sort("symbol")
+    lake, wednesday, new = SmallLake(), date(2024, 12, 4), "600099.SH"
+    lake.fill(stores, MONDAY, wednesday)
+    compute(stores, MONDAY, wednesday)
+    expected = weights(stores, wednesday).with_columns(pl.col("symbol").replace(lake.names[0], new)).sort("symbol")
     for table, job in (("daily_bars", "bars"), ("daily_factors", "daily_factors"), ("scores", "scores")):
-        rows = getattr(lake, table)(tuesday).with_columns(pl.col("symbol").replace(lake.names[0], new))
-        put(job, tuesday, {table: rows}, stores)
-    companies = [(lake.names[0], date(2010, 1, 4), MONDAY, "x"), (new, tuesday, None, "x")]
+        rows = getattr(lake, table)(wednesday).with_columns(pl.col("symbol").replace(lake.names[0], new))
+        put(job, wednesday, {table: rows}, stores)
+    companies = [(lake.names[0], date(2010, 1, 4), TUESDAY, "x"), (new, wednesday, None, "x")]
     schema = ["symbol", "first", "last", "identity"]
     put("symbols", date(2010, 1, 4), {"symbols": pl.DataFrame(companies, schema=schema, orient="row")}, stores)
-    run_job(portfolio, tuesday, stores)
-    renamed = weights(stores, tuesday).drop_nulls("weight")
+    compute(stores, wednesday, wednesday)
+    renamed = weights(stores, wednesday).drop_nulls("weight")
     assert renamed["symbol"].to_list() == expected["symbol"].to_list()
     for column in ("weight", "benchmark_weight"):
         assert renamed[column].to_numpy() == pytest.approx(expected[column].to_numpy(), abs=1e-9)

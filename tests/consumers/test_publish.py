@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from consumers import parity, portfolio, publish
+from consumers import factor_returns, parity, portfolio, publish
 from fpm.errors import InputRefused, StoreCorrupt, TryLater
 from fpm.schema import DAILY_FACTORS, STREAMS
 from fpm.store.jobs.runner import run_job
@@ -23,6 +23,7 @@ def lake(stores):
     """Two sessions, ready to publish."""
     small = SmallLake()
     for session in small.fill(stores, MONDAY, TUESDAY):
+        run_job(factor_returns, session, stores)
         run_job(portfolio, session, stores)
     return small
 
@@ -71,6 +72,7 @@ def test_a_correction_replaces_the_published_session(lake, stores):
     run_job(publish, MONDAY, stores)
     first = stores.ledger.publications()[0][0]
     put("scores", MONDAY, {"scores": lake.scores(MONDAY).with_columns(pl.col("score") + 1)}, stores)
+    run_job(factor_returns, MONDAY, stores)
     run_job(portfolio, MONDAY, stores)
     run_job(publish, MONDAY, stores)
     newest = stores.ledger.publications()[0][1]
@@ -84,6 +86,7 @@ def test_an_incomplete_session_is_not_published(lake, stores):
     run_job(publish, MONDAY, stores)
     few = lake.scores(TUESDAY).filter((pl.col("stream") != "dual") | pl.col("symbol").is_in(list(lake.names[:3])))
     put("scores", TUESDAY, {"scores": few}, stores)
+    run_job(factor_returns, TUESDAY, stores)
     run_job(portfolio, TUESDAY, stores)
     with pytest.raises(TryLater, match="dual scores for 25% of 12"):
         run_job(publish, TUESDAY, stores)
@@ -181,6 +184,7 @@ def lose(gone: int, lake: SmallLake, stores) -> list[str]:
     put("daily_factors", TUESDAY, {"daily_factors": lake.daily_factors(TUESDAY).filter(left)}, stores)
     put("fingerprints", TUESDAY, {"fingerprints": lake.fingerprints(TUESDAY).filter(left)}, stores.for_vintage(VINTAGE))
     put("scores", TUESDAY, {"scores": lake.scores(TUESDAY).filter(left)}, stores)
+    run_job(factor_returns, TUESDAY, stores)
     run_job(portfolio, TUESDAY, stores)
     return lost
 
@@ -221,6 +225,7 @@ def test_halted_and_delisted_symbols_are_not_missing(lake, stores, reason):
     else:
         today = today.filter(~four)
     put("bars", TUESDAY, {"daily_bars": today}, stores)
+    run_job(factor_returns, TUESDAY, stores)
     run_job(portfolio, TUESDAY, stores)
     run_job(publish, TUESDAY, stores)
     assert published_session(stores) == TUESDAY

@@ -48,7 +48,7 @@ class Job(Protocol):
     """A job module.
 
     A job that computes with a model also has ``MODELS = ("encoder",)`` or ``("scorer",)``: the kinds whose model in
-    force enters its digest and its knowledge time.
+    force enters its digest and its knowledge time. ``FILES`` names the settings whose files it reads.
     """
 
     @property
@@ -112,6 +112,7 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
         _deployment(stores),
         stores.vintage,
         *((model.kind, model.id) for model in models),
+        *_setting_files(job, stores.settings),
         *sorted((file.path, file.sha256) for file in files),
         *names,
     ]
@@ -151,6 +152,12 @@ def _deployment(stores: Stores) -> tuple[str, ...]:
     decided = stores.ledger.deployment()
     profile = stores.profile.hash if "profile" in decided else ""
     return stores.market.name, stores.settings.preset, str(stores.settings.seed), profile
+
+
+def _setting_files(job: Job, settings: Settings) -> list[tuple[str, str]]:
+    """Name and hash of the operator's files that the job reads."""
+    paths = {name: getattr(settings, name) for name in getattr(job, "FILES", ())}
+    return [(name, sha256(path.read_bytes()).hexdigest()) for name, path in paths.items() if path]
 
 
 def _model(kind: str, session: date, stores: Stores) -> Model:

@@ -34,6 +34,7 @@ TYPES: dict[str, pl.DataType] = {
     "float64": pl.Float64(),
     "float32": pl.Float32(),
     "int16": pl.Int16(),
+    "int64": pl.Int64(),
     "string": pl.String(),
     "bool": pl.Boolean(),
     "date": pl.Date(),

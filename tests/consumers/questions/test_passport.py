@@ -9,7 +9,7 @@ from hashlib import sha256
 import polars as pl
 import pytest
 
-from consumers import portfolio
+from consumers import factor_returns, portfolio
 from consumers.questions import passport, report
 from fpm.errors import InputRefused, UsageError
 from fpm.report.passport import seal, unseal
@@ -31,6 +31,7 @@ def lake(stores):
     sessions = small.fill(stores, MONDAY, LAST)
     for session in sessions[:9]:
         put("labels", session, {"labels": small.labels(session)}, stores)
+    backfill(factor_returns, MONDAY, LAST, stores, silent)
     backfill(portfolio, MONDAY, LAST, stores, silent)
     return small
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from consumers import portfolio
+from consumers import factor_returns, portfolio
 from consumers.questions import judgement, report
 from fpm.errors import TryLater
 from fpm.sessions import cut_off
@@ -27,6 +27,7 @@ def lake(stores):
     sessions = small.fill(stores, MONDAY, LAST)
     for session in sessions[:9]:
         put("labels", session, {"labels": small.labels(session)}, stores)
+    backfill(factor_returns, MONDAY, LAST, stores, lambda done, total, what: None)
     backfill(portfolio, MONDAY, LAST, stores, lambda done, total, what: None)
     return small
 

@@ -134,7 +134,8 @@ def test_a_home_with_bars_is_told_what_else_is_missing(source: Path, days: list[
     with pytest.raises(TryLater) as error:
         history.backfill(["portfolio"], span, stores, silent)
     assert "minute_bars" not in error.value.wrong and "scores" in error.value.wrong
-    assert error.value.todo == f"fpm walk-forward {days[-8]} {days[-7]}"
+    both = f"{days[-8]} {days[-7]}"
+    assert error.value.todo == f"fpm walk-forward {both}, then fpm backfill factor_returns {both}"
     missing = history.nothing_computed(["minute_features"], span, stores)
     assert missing.todo == "see what each session waits for: fpm status SESSION"  # only an earlier table was absent
     with pytest.raises(TryLater) as late:

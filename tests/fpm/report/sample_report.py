@@ -10,10 +10,9 @@ import polars as pl
 from fpm.evaluation.comparison import compare, oracle_share
 from fpm.evaluation.evaluate import PRESETS, evaluate
 from fpm.evaluation.figures import Surroundings
-from fpm.portfolio.backtest import backtest
+from fpm.portfolio.performance import Performance, performance
 from fpm.report.data import Coverage, Encoder, Fold, Quarantined, Rebalance, ReportData, SessionRange, Trial
 from tests.fpm.evaluation.panels import long, weekdays
-from tests.fpm.portfolio.test_backtest import daily
 
 MONDAY = date(2025, 6, 2)
 
@@ -40,7 +39,6 @@ def sample_report(sessions: int = 60, symbols: int = 24) -> ReportData:
         sizes,
         trials=2,
     )
-    equal = long(np.full_like(close_TN, 1 / symbols), "weight", days)
     return ReportData(
         title="A <title> & more",
         as_of="2025-08-22",
@@ -50,7 +48,7 @@ def sample_report(sessions: int = 60, symbols: int = 24) -> ReportData:
         comparisons={"dual - fingerprint": compare(scores["dual"], scores["fingerprint"], labels)},
         oracles={"dual": oracle_share(scores["dual"], long(signal_TN, "score", days), labels)},
         spreads={"dual": [(day, 0.25) for day in days]},
-        portfolios={"ALL": backtest(equal.filter(equal["session"] == days[0]), equal, daily(close_TN, days))},
+        portfolios={"ALL": tracked(days, close_TN)},
         rebalances=[Rebalance("ALL", days[-1], {"turnover": 0.12}, {"active": 2.0, "size": 0.0})],
         coverage=[Coverage("minute_bars", sessions, 1234567, days[0], days[-1])],
         quarantined=[Quarantined("minute_bars", "FPM-IN-023", "price 0 with <volume>", 12)],
@@ -70,3 +68,34 @@ def sample_report(sessions: int = 60, symbols: int = 24) -> ReportData:
         tried=[Trial("0a0a", "", 2, MONDAY, MONDAY), Trial("1b1b", "scorer.hidden 64", 1, MONDAY, MONDAY)],
         symbols={"scored": [(day, symbols) for day in days]},
     )
+
+
+def tracked(days: list[date], close_TN: np.ndarray) -> Performance:
+    """A portfolio a tenth of a per cent a day beside the mean of all names, one purchase, one trade blocked."""
+    gain_T = np.concatenate([[0.0], (close_TN[1:] / close_TN[:-1] - 1).mean(axis=1)])
+    noise_T = np.random.default_rng(2).normal(0, 0.001, len(gain_T))
+    nav = pl.DataFrame({"session": days, "nav": 1e8 * np.cumprod(1 + gain_T + noise_T), "benchmark_return": gain_T})
+    trades = pl.DataFrame({"session": [days[0], days[len(days) // 2]], "amount": [9.9e7, 1e7], "cost": [3e4, 3e3]})
+    return performance(nav, trades, pl.DataFrame({"session": [days[len(days) // 2]], "value": [1e6]}))
+
+
+def daily(close_TN, days, **columns) -> pl.DataFrame:
+    """daily_bars rows: open = close = vwap, wide range, no limits; `columns` replace the columns of their names."""
+    close_TN = np.asarray(close_TN, dtype=float)
+    panels = {
+        "close": close_TN,
+        "open": close_TN,
+        "low": close_TN * 0.9,
+        "high": close_TN * 1.1,
+        "volume": np.full_like(close_TN, 100.0),
+        "amount": close_TN * 100,
+        "adj_factor": np.ones_like(close_TN),
+        "limit_up": close_TN * 2,
+        "limit_down": close_TN / 2,
+    }
+    panels |= {name: np.asarray(values, dtype=float) for name, values in columns.items() if name != "suspended"}
+    frame = long(panels["close"], "close", days)
+    for name, values in panels.items():
+        frame = frame.with_columns(long(values, name, days)[name])
+    suspended = np.asarray(columns.get("suspended", np.zeros_like(close_TN)), dtype=bool)
+    return frame.with_columns(pl.Series("suspended", suspended.ravel()))

@@ -1,0 +1,156 @@
+"""A decision at the close of a session: from the book and what is known of every name to shares to hold.
+
+Shapes: N names, K factors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from fpm.errors import FpmError
+from fpm.portfolio.book import closes
+from fpm.portfolio.costs import CENTS, cost_in_force
+from fpm.portfolio.lots import optimise_lots
+from fpm.portfolio.problem import Bounds, Problem, limits_of
+from fpm.portfolio.session import decision_frame, targets_frame
+from fpm.schema import STYLES
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from fpm.panels import Floats
+    from fpm.portfolio.mandate import Mandate
+    from fpm.portfolio.session import Evening
+    from fpm.risk.model import RiskModel
+
+KEPT = "kept"  # status of a decision without a solution: yesterday's book stays
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Rows of `targets` and `decisions`, and why nothing was solved ("" where it was)."""
+
+    targets: pl.DataFrame
+    decision: pl.DataFrame
+    refusal: str = ""
+
+
+@dataclass(frozen=True)
+class Dates:
+    """The decision's session and the one it fills in."""
+
+    session: date
+    fill_session: date
+    sessions_per_year: int = 252
+
+
+def decide(mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataFrame, risk: RiskModel) -> Decided:
+    """Shares to hold within the mandate's bounds, after lots; the book as it is where no weights can be computed.
+
+    `names`: in the order of `risk.symbols`: symbol, score (NaN or null: none), benchmark_weight, industry, the styles,
+    buyable, sellable, value (money that a session trades), deviation (of daily returns).
+    """
+    problem = problem_of(mandate, dates, evening, names, risk)
+    bounds = bounds_of(mandate)
+    active = limits_of(problem, bounds)["active"]
+    price, shares = closes(evening.last), evening.book.shares
+    price_N = np.array([round(price.get(symbol, 0.0), 2) for symbol in problem.symbols])
+    held_N = np.array([shares.get(symbol, 0) for symbol in problem.symbols], dtype=np.int64)
+    own = replace(mandate, active=active)
+    try:
+        lots = optimise_lots(problem, bounds, price_N, evening.nav / CENTS, held_N, mandate.lot)
+    except FpmError as refusal:
+        rows = _targets(mandate, dates, evening, names, held_N, problem)
+        return Decided(rows, _decision(own, dates, KEPT, problem, held_N * price_N, evening), str(refusal))
+    rows = _targets(mandate, dates, evening, names, lots.share_N, problem)
+    solution = lots.solution
+    decision = decision_frame(
+        own,
+        dates.session,
+        dates.fill_session,
+        solution.status,
+        solution.tracking_error,
+        solution.objective,
+        solution.relaxed,
+        solution.shadow,
+    )
+    return Decided(rows, decision)
+
+
+def bounds_of(mandate: Mandate) -> Bounds:
+    """The optimiser's bounds of a mandate."""
+    names = ("active", "industry", "size", "style", "members", "turnover", "tracking_error", "cash")
+    return Bounds(**{name: getattr(mandate, name) for name in names})
+
+
+def problem_of(mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataFrame, risk: RiskModel) -> Problem:
+    """The optimiser's inputs: weights are those of the real book, trades are capped by what a session trades."""
+    price, nav = closes(evening.last), evening.nav / CENTS
+    weight = {symbol: count * round(price[symbol], 2) / nav for symbol, count in evening.book.shares.items()}
+    priced_N = np.array([symbol in price for symbol in names["symbol"]])
+    buyable_N, sellable_N = (names[side].to_numpy().astype(bool) & priced_N for side in ("buyable", "sellable"))
+    value_N = np.maximum(_numbers(names, "value"), 0.0)
+    if mandate.candidates == "members":
+        buyable_N = buyable_N & (_numbers(names, "benchmark_weight") > 0)
+    nothing_N = np.zeros(len(names), bool)
+    rate = {side: cost_in_force(mandate.costs, dates.session, side).rate for side in ("buy", "sell")}
+    return Problem(
+        symbols=risk.symbols,
+        score_N=names["score"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
+        benchmark_N=_numbers(names, "benchmark_weight"),
+        weight_N=np.array([weight.get(symbol, 0.0) for symbol in names["symbol"]]),
+        tradable_N=buyable_N | sellable_N,
+        buyable_N=buyable_N,
+        sellable_N=sellable_N,
+        restricted_N=nothing_N,
+        excluded_N=nothing_N,
+        industry_N=names["industry"].fill_null("").to_numpy().astype(np.str_),
+        style={name: _numbers(names, name) for name in STYLES},
+        risk=risk,
+        buy_cost_N=np.full(len(names), rate["buy"]),
+        sell_cost_N=np.full(len(names), rate["sell"]),
+        impact_N=_impact(mandate.impact, _numbers(names, "deviation"), nav, value_N),
+        participation_N=mandate.participation * value_N / nav,
+        risk_aversion=mandate.risk_aversion,
+        sessions_per_year=dates.sessions_per_year,
+    )
+
+
+def _impact(coefficient: float, deviation_N: Floats, nav: float, value_N: Floats) -> Floats:
+    """Coefficient of |Δw|^1.5: a trade of a share q of the session's value costs coefficient x deviation x √q.
+
+    Almgren, Thum, Hauptmann, Li 2005, "Direct estimation of equity market impact".
+    """
+    ratio_N = np.divide(nav, value_N, out=np.zeros_like(value_N), where=value_N > 0)
+    return coefficient * deviation_N * np.sqrt(ratio_N)
+
+
+def _numbers(names: pl.DataFrame, column: str) -> Floats:
+    return names[column].cast(pl.Float64).fill_null(0.0).fill_nan(0.0).to_numpy()
+
+
+def _targets(
+    mandate: Mandate,
+    dates: Dates,
+    evening: Evening,
+    names: pl.DataFrame,
+    share_N: np.ndarray[tuple[int], np.dtype[np.int64]],
+    problem: Problem,
+) -> pl.DataFrame:
+    """Rows of `targets`: members, and every name held before or after."""
+    rows = names.with_columns(pl.Series("shares", share_N), pl.Series("tradable", problem.tradable_N))
+    held = pl.col("symbol").is_in(list(evening.book.shares))
+    own = rows.filter((pl.col("shares") > 0) | held | (pl.col("benchmark_weight") > 0))
+    return targets_frame(mandate.index, dates.session, evening, own)
+
+
+def _decision(
+    mandate: Mandate, dates: Dates, status: str, problem: Problem, value_N: Floats, evening: Evening
+) -> pl.DataFrame:
+    weight_N = value_N / (evening.nav / CENTS)
+    gap = problem.tracking_error(weight_N) if weight_N.any() else 0.0
+    return decision_frame(mandate, dates.session, dates.fill_session, status, gap, float("nan"))
