@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -56,16 +57,21 @@ def simulate_command(
     signal: Annotated[bool, typer.Option(help="--no-signal: an exchange with nothing to find")] = True,
     ticks: Annotated[bool, typer.Option("--ticks", help="Level-2 trades and orders, too; large")] = False,
     defects: Annotated[float, typer.Option(min=0.0, max=1.0, help="how often a feed does each thing wrong")] = 0.0,
+    daily: Annotated[
+        bool, typer.Option("--daily", help="daily tables and scores alone, with dividends: years")
+    ] = False,
+    first: Annotated[str, typer.Option(help="the first session, or a day before it")] = "2024-01-02",
     as_json: Json = False,
 ) -> None:
     """The synthetic exchange alone: raw files as a vendor would deliver them."""
     from fpm.exchange.defects import all_defects
-    from fpm.exchange.simulate import ExchangeConfig, write
+    from fpm.exchange.simulate import YEARS, ExchangeConfig, write
     from fpm.progress import bar
 
-    config = ExchangeConfig(
-        symbols=symbols, sessions=sessions, seed=seed, signal=signal, ticks=ticks, defects=all_defects(defects)
-    )
+    config = ExchangeConfig(symbols, sessions, parse_session(first), seed, signal, ticks=ticks)
+    config = replace(config, defects=all_defects(defects), daily=daily)
+    if daily:
+        config = replace(config, events=YEARS, spoiled_every=0)
     with bar("simulate") as progress:
         write(config, out, lambda done, total: progress(done, total, ""))
     show({"out": str(out), "symbols": symbols, "sessions": sessions}, as_json)

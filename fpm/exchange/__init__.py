@@ -4,6 +4,7 @@ Begin at `simulate`.
 
     simulate  raw files of the exchange, as a vendor would deliver them
     days      prices and events from day to day
+    day_bars  daily bars without minutes
     styles    latent intraday styles, invisible in any daily total
     prices    the price path of a session
     minutes   the day's volume over the minutes

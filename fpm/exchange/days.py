@@ -44,6 +44,7 @@ class Events:
     """Probabilities per symbol and session; `unlisted` is the share of symbols that list after the start."""
 
     split: float = 1 / 400
+    dividend: float = 0.0
     halt: float = 1 / 400
     jump: float = 1 / 250
     delisting: float = 1 / 4_000
@@ -82,13 +83,17 @@ class Universe:
 
 @dataclass(frozen=True)
 class State:
-    """What one session passes to the next; `notice_S` counts the sessions left before removal, -1 for no notice."""
+    """What one session passes to the next; `notice_S` counts the sessions left before removal, -1 for no notice.
+
+    `adj_factor_S`: shares that one of the first day became. `payout_S`: growth of the adjustment factor by dividends.
+    """
 
     close_S: np.ndarray
     pending_S: np.ndarray
     log_vol_S: np.ndarray
     market_log_vol: float
     adj_factor_S: np.ndarray
+    payout_S: np.ndarray
     age_S: np.ndarray
     listed_S: np.ndarray
     notice_S: np.ndarray
@@ -151,6 +156,7 @@ def opening_state(universe: Universe, events: Events, seed: int) -> State:
         log_vol_S=np.zeros(symbols),
         market_log_vol=0.0,
         adj_factor_S=np.ones(symbols),
+        payout_S=np.ones(symbols),
         age_S=np.where(listed_S, SEASONED, 0),
         listed_S=listed_S,
         notice_S=np.full(symbols, -1),
@@ -187,6 +193,20 @@ def morning(state: State, events: Events, rng: np.random.Generator) -> tuple[Sta
         adj_factor_S=state.adj_factor_S * ratio_S,
     )
     return opened, np.floor(state.close_S / ratio_S + 0.5).astype(np.int64)
+
+
+def ex_dividend(
+    opened: State, pre_close_S: np.ndarray, events: Events, rng: np.random.Generator
+) -> tuple[State, np.ndarray]:
+    """Pay dividends of 1 to 4 percent before the open: the state and its reference prices, in ticks, without them.
+
+    A symbol that is halted, leaves the market or was split this morning pays none.
+    """
+    chance_S, yield_S = rng.random(len(pre_close_S)), rng.uniform(0.01, 0.04, len(pre_close_S))
+    settled_S = opened.listed_S & (opened.notice_S < 0) & (opened.halt_left_S == 0) & (pre_close_S == opened.close_S)
+    paid_S = np.where(settled_S & (chance_S < events.dividend), np.rint(yield_S * pre_close_S), 0.0).astype(np.int64)
+    reference_S = pre_close_S - paid_S
+    return replace(opened, payout_S=opened.payout_S * pre_close_S / reference_S), reference_S
 
 
 def session_day(universe: Universe, state: State, pre_close_S: np.ndarray, rng: np.random.Generator) -> Day:

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from fpm.errors import UsageError
+from fpm.exchange.day_bars import day_flows
 from fpm.exchange.days import (
     NOTICE,
     TICKS,
@@ -26,6 +27,7 @@ from fpm.exchange.days import (
     Universe,
     draw_universe,
     evening,
+    ex_dividend,
     morning,
     opening_state,
     oracle,
@@ -71,7 +73,8 @@ class ExchangeConfig:
     0.312, daily 0.191, combined 0.368 (0.008 each); signal off 0.007, 0.017, 0.015 (0.009 each).
     `spoiled_every`: in that many sessions, one first copy is late and one is wrong (0: none). `defects`: all other
     defects of the feed. `ticks`: Level-2 trades and orders beside the bars, which are then the ticks' sums to the share
-    and the cent; with thousands of records per symbol and session, only for small exchanges.
+    and the cent; with thousands of records per symbol and session, only for small exchanges. `daily`: no minutes, so
+    that years take seconds; the daily tables come from other draws than with them.
     """
 
     symbols: int = 300
@@ -84,7 +87,10 @@ class ExchangeConfig:
     spoiled_every: int = 40
     defects: Defects = field(default_factory=Defects)
     ticks: bool = False
+    daily: bool = False
 
+
+YEARS = Events(dividend=1 / 250, delisting=1 / 20_000, listing=1 / 500, unlisted=0.2)  # a market that lasts for years
 
 PRESETS = {
     "default": ExchangeConfig(),
@@ -102,15 +108,9 @@ PRESETS = {
 def simulate(config: ExchangeConfig) -> Iterator[SessionTables]:
     """Yield the tables of every session, oldest first; one session is in memory at a time.
 
-    Raises UsageError for fewer than three symbols, no session, or a calendar that ends too early.
+    Raises UsageError for fewer than three symbols, no session, an ending calendar, or ticks without minutes.
     """
-    if config.symbols < 3 or config.sessions < 1:
-        raise UsageError(
-            code="FPM-SIM-001",
-            wrong=f"an exchange of {config.symbols} symbols and {config.sessions} sessions",
-            effect="nothing was simulated",
-            todo="use at least 3 symbols (one per index) and 1 session",
-        )
+    require_possible(config)
     calendar = next_sessions(MARKET, config.first - timedelta(days=1), config.sessions + NOTICE + 1)
     universe = draw_universe(config.symbols, config.seed)
     state = opening_state(universe, config.events, config.seed)
@@ -119,18 +119,23 @@ def simulate(config: ExchangeConfig) -> Iterator[SessionTables]:
         rng = np.random.default_rng([config.seed, 2, index])
         index_S = index_numbers(universe, state) if index % INDEX_REVIEW == 0 else index_S
         opened, pre_close_S = morning(state, config.events, rng)
+        if config.events.dividend:
+            payer = np.random.default_rng([config.seed, 6, index])
+            opened, pre_close_S = ex_dividend(opened, pre_close_S, config.events, payer)
         members = index_members(session, universe, state, index_S)
         monday = index == 0 or session.isocalendar()[:2] != calendar[index - 1].isocalendar()[:2]
         day = with_news(session_day(universe, opened, pre_close_S, rng), universe, config.events, rng)
         day = with_impact(day, universe, opened, config.impact) if config.signal else day
-        flows, ticks = minute_flows(day, rng), None
+        flows, ticks = (day_flows if config.daily else minute_flows)(day, rng), None
         if config.ticks:
             flows, ticks = tick_flows(session, universe, day, flows, np.random.default_rng([config.seed, 5, index]))
         close_S = np.where(day.traded_S, np.rint(flows["close"][:, -1] * TICKS).astype(np.int64), pre_close_S)
         state = evening(opened, day, close_S, config.impact, rng)
         daily = daily_bars(session, universe, state, day, flows, listing_dates(universe, state, calendar, index))
         suspended = daily.filter("suspended").select("symbol", "close")
-        copy, correction = delivery(config, calendar, index, traded_bars(session, universe, day, flows), suspended)
+        copy, correction = FirstCopy(pl.DataFrame()), None
+        if not config.daily:
+            copy, correction = delivery(config, calendar, index, traded_bars(session, universe, day, flows), suspended)
         yield SessionTables(
             session=session,
             minute_bars=copy.bars,
@@ -141,6 +146,24 @@ def simulate(config: ExchangeConfig) -> Iterator[SessionTables]:
             correction=correction,
             truncated=copy.truncated,
             ticks=ticks,
+        )
+
+
+def require_possible(config: ExchangeConfig) -> None:
+    """Raise UsageError for fewer than three symbols, no session, or ticks and defects of minutes without minutes."""
+    if config.daily and (config.ticks or config.defects != Defects()):
+        raise UsageError(
+            code="FPM-SIM-003",
+            wrong="an exchange without minutes has neither ticks nor defects of minutes",
+            effect="nothing was simulated",
+            todo="leave out --daily, or --ticks and --defects",
+        )
+    if config.symbols < 3 or config.sessions < 1:
+        raise UsageError(
+            code="FPM-SIM-001",
+            wrong=f"an exchange of {config.symbols} symbols and {config.sessions} sessions",
+            effect="nothing was simulated",
+            todo="use at least 3 symbols (one per index) and 1 session",
         )
 
 
@@ -195,14 +218,17 @@ def delivery(
 def write(config: ExchangeConfig, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
     """Write the exchange as vendor files; `exchange.json` names its configuration and whether it is complete.
 
+    An exchange without minutes also writes the oracle's scores as somebody's own, `scores.parquet`.
     A complete folder of the same configuration stays untouched; an interrupted one is completed with the same bytes.
     Every file appears whole, by rename. `progress` gets (sessions written, all sessions) after every session.
     Raises UsageError if the folder holds anything else.
     """
+    require_possible(config)
     text = _settings(config)
     if _is_complete(folder, text):
         return
-    for sub in ("minute_bars", "corrections/minute_bars"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for sub in () if config.daily else ("minute_bars", "corrections/minute_bars"):
         (folder / sub).mkdir(parents=True, exist_ok=True)
     _write_whole(folder / "exchange.json", json.dumps({"complete": False, "config": text}, indent=1).encode())
     daily, members, answers, known_at = [], [], [], {}
@@ -225,7 +251,11 @@ def write(config: ExchangeConfig, folder: Path, progress: Callable[[int, int], N
             progress(done, config.sessions)
     for table, frames in (("daily_bars", daily), ("index_members", members), ("oracle", answers)):
         _write_whole(folder / f"{table}.parquet", _parquet(pl.concat(frames)))
-    _write_whole(folder / "corrections" / "known_at.json", json.dumps(known_at, indent=1).encode())
+    if config.daily:
+        scores = pl.concat(answers).select("symbol", "session", score="combined", stream=pl.lit("oracle"))
+        _write_whole(folder / "scores.parquet", _parquet(scores))
+    if not config.daily:
+        _write_whole(folder / "corrections" / "known_at.json", json.dumps(known_at, indent=1).encode())
     _write_whole(folder / "exchange.json", json.dumps({"complete": True, "config": text}, indent=1).encode())
 
 

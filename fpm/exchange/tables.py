@@ -109,7 +109,7 @@ def daily_bars(
             "pre_close": reference_S,
             "volume": flows["volume"].sum(axis=1) * traded_S,
             "amount": cents(flows["amount"].sum(axis=1)) * traded_S,
-            "adj_factor": state.adj_factor_S,
+            "adj_factor": state.adj_factor_S * state.payout_S,
             "limit_up": _none_where_free(day.limit_up_S),
             "limit_down": _none_where_free(day.limit_down_S),
             "suspended": ~traded_S,
