@@ -5,7 +5,9 @@ Begin at `decide`.
     mandate      what one index's portfolio may do, from the manager's file
     decide       from the book and what is known of every name to shares to hold
     problem      one rebalance: what is held, what may be traded, which bounds hold
-    program      the rebalance as a cone program for Clarabel
+    rows         rows and columns of the rebalance as a cone program
+    program      the program for Clarabel
+    sifting      the program over the whole market at the price of the names that matter
     solve        weights within the bounds, or the bounds that conflict and the least slack
     lots         whole lots, bounds measured after rounding
     lot_search   single lots, moved until no bound is broken that lots can keep

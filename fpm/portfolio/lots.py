@@ -17,6 +17,7 @@ from fpm.errors import FpmError
 from fpm.portfolio import program
 from fpm.portfolio.lot_search import Search, improved
 from fpm.portfolio.problem import limits_of, validate
+from fpm.portfolio.sifting import outsiders
 from fpm.portfolio.solve import Solution, excesses, solution, solve, wider
 
 if TYPE_CHECKING:
@@ -137,8 +138,12 @@ def _best(problem: Problem, goal: Mapping[str, float], exact: Solution, grid: _G
 
 
 def _stages(problem: Problem, limits: Mapping[str, float], weight_N: Floats, grid: _Grid) -> Shares:
-    """Rounded shares: the dearest lots first, the others solved again around them."""
+    """Rounded shares: the dearest lots first, the others solved again around them.
+
+    Names that the exact weights leave out stay out.
+    """
     least_N, most_N = problem.range_2N
+    most_N = np.where(outsiders(problem, problem.range_2N) & (weight_N == 0), 0.0, most_N)
     lot_N = np.where(grid.rules.star_N, 1, grid.rules.lot) * grid.unit_N
     order = np.argsort(-lot_N, kind="stable")
     kept_N = np.zeros(len(lot_N), dtype=bool)

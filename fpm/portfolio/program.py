@@ -1,24 +1,22 @@
 """A rebalance as a cone program for Clarabel (Goulart and Chen 2024, arXiv 2405.12762).
 
 Maximise score less risk less cost, or minimise the slack of soft bounds. Clarabel's form: minimise ½xᵀPx + qᵀx subject
-to Ax + s = b, s in cones. Columns x: w weights of the free names, y active factor exposures, e active exposures to
-industries and styles, d trades of the names that may go both ways, t and v impact and its
-root, slack of soft bounds. Names whose range
-is a point are constants. Shapes: N candidates, F free names, K factors, G exposures, B names that may go both ways.
+to Ax + s = b, s in cones; what x holds is said in `rows`. Shapes: N candidates, F free names, K factors, G exposures, B
+names that may go both ways.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from fpm.portfolio.rows import Parts, Rows, columns_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
     from fpm.panels import Floats
     from fpm.portfolio.problem import Problem
@@ -34,44 +32,15 @@ ATTEMPTS: tuple[dict[str, Any], ...] = ({}, {"equilibrate_enable": False}, {"max
 class Answer:
     """What the solver says. `status` is Clarabel's; `weight_N` and `slack` mean nothing unless it is "Solved".
 
-    `dual`: bound -> sum of its dual values; of an infeasible program, its part in the proof.
+    `dual`: bound -> sum of its dual values; of an infeasible program, its part in the proof. `first_N`: what the first
+    unit of a purchase would add to the objective that is minimised, for names that are neither held nor members.
     """
 
     status: str
     weight_N: Floats
     slack: dict[str, float]
     dual: dict[str, float]
-
-
-@dataclass
-class _Rows:
-    """Rows of A and b by cone, gathered block by block."""
-
-    columns: dict[str, slice]
-    width: int
-    zero: list[tuple[sp.csr_matrix, Floats]] = field(default_factory=list)
-    nonnegative: list[tuple[sp.csr_matrix, Floats]] = field(default_factory=list)
-    bounds: list[str] = field(default_factory=list)  # the bound of every nonnegative block, "" for none
-
-    def block(self, parts: Mapping[str, Any], count: int) -> sp.csr_matrix:
-        """(count, width) matrix with `parts` at their columns."""
-        pieces = []
-        for name, place in self.columns.items():
-            size = place.stop - place.start
-            if size:
-                pieces.append(sp.csr_matrix(parts[name]) if name in parts else sp.csr_matrix((count, size)))
-        return sp.hstack(pieces, format="csr")
-
-    def equal(self, parts: Mapping[str, Any], value: Floats) -> None:
-        """Rows parts · x = value."""
-        self.zero.append((self.block(parts, len(value)), value))
-
-    def at_most(self, parts: Mapping[str, Any], value: Floats, bound: str = "") -> None:
-        """Rows parts · x <= value, less the slack of `bound` where it is soft."""
-        if len(value):
-            soft = {bound: -np.ones((len(value), 1))} if bound in self.columns else {}
-            self.nonnegative.append((self.block({**parts, **soft}, len(value)), value))
-            self.bounds.append(bound)
+    first_N: Floats
 
 
 def solve(
@@ -89,8 +58,8 @@ def solve(
     free_F = np.flatnonzero(most_N > least_N)
     fixed_N = np.where(most_N > least_N, 0.0, least_N)
     soft = soft or {}
-    parts = _Parts(problem, free_F, fixed_N, least_N[free_F], most_N[free_F])
-    rows = _Rows(*_columns(parts, soft))
+    parts = Parts(problem, free_F, fixed_N, least_N[free_F], most_N[free_F])
+    rows = Rows(*columns_of(parts, soft))
     _exposures(rows, parts)
     _names(rows, parts, limits)
     _groups(rows, parts, limits)
@@ -99,94 +68,7 @@ def solve(
     return _clarabel(rows, parts, cones, impact, soft)
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """The free names of a problem and what follows from their ranges."""
-
-    problem: Problem
-    free_F: NDArray[np.intp]
-    fixed_N: Floats
-    least_F: Floats
-    most_F: Floats
-
-    def __post_init__(self) -> None:
-        problem, free_F = self.problem, self.free_F
-        held_F = problem.weight_N[free_F]
-        # |Δw| of a name that can only rise or only fall is linear in w: it needs no variable.
-        sign_F = np.where(self.least_F >= held_F, 1.0, np.where(self.most_F <= held_F, -1.0, 0.0))
-        both_B = np.flatnonzero(sign_F == 0)
-        buy_F, sell_F = problem.buy_cost_N[free_F], problem.sell_cost_N[free_F]
-        slope_F = np.where(sign_F > 0, buy_F, np.where(sign_F < 0, -sell_F, (buy_F - sell_F) / 2))
-        moved_N = self.fixed_N - problem.weight_N
-        moved_N[free_F] = 0.0
-        paid = np.maximum(moved_N, 0) @ problem.buy_cost_N + np.maximum(-moved_N, 0) @ problem.sell_cost_N
-        paid += problem.impact_N @ np.abs(moved_N) ** 1.5
-        rest_N = self.fixed_N - problem.benchmark_N
-        rest_N[free_F] = 0.0
-        impact_F = problem.impact_N[free_F]
-        names, matrix_GN = _exposure_rows(problem)
-        kept = {
-            "held_F": held_F,
-            "sign_F": sign_F,
-            "both_B": both_B,
-            "slope_F": slope_F,
-            "trade_cost_B": (buy_F + sell_F)[both_B] / 2,
-            "paid": float(paid - slope_F @ held_F),
-            "moved": float(np.abs(moved_N).sum()),
-            "benchmark_F": problem.benchmark_N[free_F],
-            "rest_N": rest_N,
-            "impact_T": np.flatnonzero(impact_F > 0),
-            "exposure_names": names,
-            "exposure_GN": matrix_GN,
-        }
-        for name, value in kept.items():
-            object.__setattr__(self, name, value)
-
-    held_F: Floats = field(init=False)
-    sign_F: Floats = field(init=False)
-    both_B: NDArray[np.intp] = field(init=False)
-    slope_F: Floats = field(init=False)
-    trade_cost_B: Floats = field(init=False)
-    paid: float = field(init=False)
-    moved: float = field(init=False)
-    benchmark_F: Floats = field(init=False)
-    rest_N: Floats = field(init=False)
-    impact_T: NDArray[np.intp] = field(init=False)
-    exposure_names: tuple[str, ...] = field(init=False)
-    exposure_GN: Any = field(init=False)
-
-    @property
-    def impact_scale(self) -> float:
-        """Trade that counts as one in the power cones: their numbers would be tiny otherwise."""
-        return 1.0 / max(10, len(self.free_F))
-
-
-def _exposure_rows(problem: Problem) -> tuple[tuple[str, ...], Any]:
-    """Bound and weights (G, N) of every active exposure that is bounded."""
-    names = (*("industry" for _ in problem.industries), *problem.style)
-    styles = [sp.csr_matrix(value[None, :]) for value in problem.style.values()]
-    return names, sp.vstack([sp.csr_matrix(problem.industry_IN), *styles], format="csc")
-
-
-def _columns(parts: _Parts, soft: Mapping[str, float]) -> tuple[dict[str, slice], int]:
-    """Columns of every kind of variable, and their number."""
-    sizes = {
-        "w": len(parts.free_F),
-        "y": parts.problem.risk.exposure_NK.shape[1],
-        "e": len(parts.exposure_names),
-        "d": len(parts.both_B),
-        "t": len(parts.impact_T),
-        "v": len(parts.impact_T),
-        **dict.fromkeys(soft, 1),
-    }
-    columns, start = {}, 0
-    for name, size in sizes.items():
-        columns[name] = slice(start, start + size)
-        start += size
-    return columns, start
-
-
-def _exposures(rows: _Rows, parts: _Parts) -> None:
+def _exposures(rows: Rows, parts: Parts) -> None:
     """Definitions of the factor exposures y and of the industries' and styles' exposures e."""
     exposure_NK = parts.problem.risk.exposure_NK
     for name, matrix in (("y", exposure_NK.T), ("e", parts.exposure_GN)):
@@ -195,7 +77,7 @@ def _exposures(rows: _Rows, parts: _Parts) -> None:
         rows.equal({"w": own, name: -sp.identity(matrix.shape[0])}, -constant)
 
 
-def _names(rows: _Rows, parts: _Parts, limits: Mapping[str, float]) -> None:
+def _names(rows: Rows, parts: Parts, limits: Mapping[str, float]) -> None:
     """Ranges of the weights, |Δw| and the active bound; a bound that another implies has no row."""
     count, free = len(parts.free_F), sp.identity(len(parts.free_F), format="csr")
     least_F, most_F, benchmark_F = parts.least_F, parts.most_F, parts.benchmark_F
@@ -217,7 +99,7 @@ def _names(rows: _Rows, parts: _Parts, limits: Mapping[str, float]) -> None:
         rows.at_most({name: -np.ones((1, 1))}, np.zeros(1))
 
 
-def _groups(rows: _Rows, parts: _Parts, limits: Mapping[str, float]) -> None:
+def _groups(rows: Rows, parts: Parts, limits: Mapping[str, float]) -> None:
     """Cash, turnover, members and the active exposures to industries and styles."""
     problem, fixed = parts.problem, float(parts.fixed_N.sum())
     one_F = np.ones(len(parts.free_F))
@@ -226,7 +108,7 @@ def _groups(rows: _Rows, parts: _Parts, limits: Mapping[str, float]) -> None:
         "d": parts.trade_cost_B[None, :],
         "t": _impact_cost(parts)[None, :],
     }
-    rows.at_most(_held(rows, cost), np.array([1 - fixed - parts.paid]))
+    rows.at_most(_held(rows, cost), np.array([1 - fixed - parts.paid]), "cash")
     if "cash left" in limits:
         rows.at_most({"w": -one_F[None, :]}, np.array([fixed - 1 + limits["cash left"]]), "cash left")
     if "turnover" in limits:
@@ -246,12 +128,12 @@ def _groups(rows: _Rows, parts: _Parts, limits: Mapping[str, float]) -> None:
             rows.at_most({"e": -each[which]}, edge, name)
 
 
-def _held(rows: _Rows, parts: dict[str, Any]) -> dict[str, Any]:
+def _held(rows: Rows, parts: dict[str, Any]) -> dict[str, Any]:
     """`parts` without the kinds of variables that this program does not have."""
     return {name: part for name, part in parts.items() if rows.columns[name].stop > rows.columns[name].start}
 
 
-def _impact_cost(parts: _Parts) -> Floats:
+def _impact_cost(parts: Parts) -> Floats:
     """Cost of one unit of every impact variable."""
     return np.asarray(parts.problem.impact_N[parts.free_F][parts.impact_T] * parts.impact_scale**1.5)
 
@@ -262,7 +144,7 @@ def _factor(covariance_KK: Floats) -> Floats:
     return np.asarray(vector_KK * np.sqrt(np.maximum(value_K, 0.0)))
 
 
-def _tracking(rows: _Rows, parts: _Parts, limits: Mapping[str, float]) -> list[tuple[sp.csr_matrix, Floats]]:
+def _tracking(rows: Rows, parts: Parts, limits: Mapping[str, float]) -> list[tuple[sp.csr_matrix, Floats]]:
     """The cone (bound; yearly active risk by source), or nothing."""
     if "tracking_error" not in limits:
         return []
@@ -282,7 +164,7 @@ def _tracking(rows: _Rows, parts: _Parts, limits: Mapping[str, float]) -> list[t
     return blocks
 
 
-def _impact(rows: _Rows, parts: _Parts) -> list[tuple[sp.csr_matrix, Floats]]:
+def _impact(rows: Rows, parts: Parts) -> list[tuple[sp.csr_matrix, Floats]]:
     """Two cones a name, three rows each: d² <= t · v and v² <= d, so that t is at least d^1.5; d is at least |Δw|.
 
     One power cone says the same; at 1,800 names it took 0.74 s of CPU against 0.5, at 5,300 it did not converge.
@@ -324,7 +206,7 @@ def _interleaved(blocks: list[tuple[sp.csr_matrix, Floats]]) -> tuple[sp.csr_mat
     )
 
 
-def _objective(rows: _Rows, parts: _Parts, soft: Mapping[str, float]) -> tuple[sp.csc_matrix, Floats]:
+def _objective(rows: Rows, parts: Parts, soft: Mapping[str, float]) -> tuple[sp.csc_matrix, Floats]:
     """P (upper triangle) and q: the problem's, or the slack's where there is any."""
     cost_vector = np.zeros(rows.width)
     if soft:
@@ -347,8 +229,8 @@ def _objective(rows: _Rows, parts: _Parts, soft: Mapping[str, float]) -> tuple[s
 
 
 def _clarabel(
-    rows: _Rows,
-    parts: _Parts,
+    rows: Rows,
+    parts: Parts,
     tracking: list[tuple[sp.csr_matrix, Floats]],
     impact: list[tuple[sp.csr_matrix, Floats]],
     soft: Mapping[str, float],
@@ -373,15 +255,16 @@ def _clarabel(
         try:
             raw = clarabel.DefaultSolver(quadratic, linear, matrix, value, cones, settings).solve()
         except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
-            return Answer(f"exception {error}", parts.problem.weight_N, {}, {})
+            return Answer(f"exception {error}", parts.problem.weight_N, {}, {}, np.zeros(len(parts.fixed_N)))
         if str(raw.status) in CERTAIN:
             break
     return _answer(rows, parts, raw, (equal, cone > 0), soft)
 
 
-def _answer(rows: _Rows, parts: _Parts, raw: Any, places: tuple[int, bool], soft: Mapping[str, float]) -> Answer:
+def _answer(rows: Rows, parts: Parts, raw: Any, places: tuple[int, bool], soft: Mapping[str, float]) -> Answer:
     x, z = np.array(raw.x), np.array(raw.z)
     start, tracking = places
+    defined_z = z[:start]
     weight_N = parts.fixed_N.copy()
     weight_N[parts.free_F] = np.clip(x[rows.columns["w"]], parts.least_F, parts.most_F)
     dual: dict[str, float] = {}
@@ -393,4 +276,16 @@ def _answer(rows: _Rows, parts: _Parts, raw: Any, places: tuple[int, bool], soft
     dual["tracking_error"] = float(z[start]) if tracking else 0.0
     slack = {name: max(0.0, float(x[rows.columns[name]][0])) for name in soft}
     status = str(raw.status) if np.isfinite(x).all() else "NaN"
-    return Answer(status, weight_N, slack, dual)
+    return Answer(status, weight_N, slack, dual, _first_units(parts, defined_z, dual))
+
+
+def _first_units(parts: Parts, defined_z: Floats, dual: Mapping[str, float]) -> Floats:
+    """Reduced cost of a purchase from nothing (N,): the duals of the definitions price its exposures.
+
+    Its impact and its specific risk begin at zero, with slope zero.
+    """
+    problem = parts.problem
+    factors = problem.risk.exposure_NK.shape[1]
+    exposure_N = problem.risk.exposure_NK @ defined_z[:factors] + parts.exposure_GN.T @ defined_z[factors:]
+    money = dual["cash"] * (1 + problem.buy_cost_N) - dual.get("cash left", 0.0) + dual.get("turnover", 0.0)
+    return np.asarray(exposure_N + money + problem.cost_aversion * problem.buy_cost_N - problem.gain_N)

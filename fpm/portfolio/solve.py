@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fpm.errors import FpmError
-from fpm.portfolio import program
+from fpm.portfolio import program, sifting
 from fpm.portfolio.problem import STYLES, limits_of, validate
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def solve(problem: Problem, limits: Mapping[str, float], weights_allowed: tuple[
     if 1 - MARGINS[1] <= least_N.sum() <= 1 + TOLERANCE:
         # What must be held fills the book: the only portfolio, and an interior-point solver would not find it.
         return solution(problem, limits, least_N, {}, ())
-    answer = program.solve(problem, limits, weights_allowed)
+    answer = sifting.solve(problem, limits, weights_allowed)
     if answer.status == "Solved":
         return solution(problem, limits, answer.weight_N, answer.dual, ())
     soft: list[str] = []
@@ -93,7 +93,7 @@ def conflict(problem: Problem, limits: Mapping[str, float], weights_allowed: tup
     answer = program.solve(problem, limits, weights_allowed)
     if _reached(answer, problem, limits, weights_allowed):
         return ()
-    proof = answer.dual
+    proof = {name: value for name, value in answer.dual.items() if name in limits}
     largest = max(proof.values(), default=0.0)
     # Bounds without a part in the proof of infeasibility are left out at once; then one after the other, the ladder's
     # last first, so that a bound stays that gives way early.
@@ -222,7 +222,7 @@ def _widened(
     changed = [name for name in wide if wide[name] != limits[name]] or list(wide)
     for margin in (0.0, *MARGINS):
         looser = {name: wider(name, limit, margin if name in changed else 0.0) for name, limit in wide.items()}
-        answer = program.solve(problem, looser, weights_allowed)
+        answer = sifting.solve(problem, looser, weights_allowed)
         if answer.status == "Solved":
             return answer
     raise _failure(answer)

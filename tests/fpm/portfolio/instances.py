@@ -13,15 +13,17 @@ from fpm.risk.model import RiskModel
 cp: Any = cvxpy  # it has types for some of its names only
 
 
-def instance(count: int = 60, seed: int = 1, impact: float = 0.0, **replacements: object) -> Problem:
-    """A held book near a benchmark of four fifths of the names; styles, industries and a country as factors."""
+def instance(
+    count: int = 60, seed: int = 1, impact: float = 0.0, members: int | None = None, **replacements: object
+) -> Problem:
+    """A held book near a benchmark of some names (default: four fifths); styles, industries, a country as factors."""
     generator = np.random.default_rng(seed)
     industries = min(30, max(2, count // 8))
     industry_N, style_NS = generator.integers(0, industries, count), generator.normal(size=(count, len(STYLES)))
     exposure_NK = np.hstack([np.ones((count, 1)), np.eye(industries)[industry_N], style_NS])
     factors = exposure_NK.shape[1]
     factor_KK = generator.normal(size=(factors, factors)) * 0.004 / np.sqrt(factors)
-    benchmark_N = np.where(np.arange(count) < 0.8 * count, generator.uniform(0.3, 1.7, count), 0.0)
+    benchmark_N = np.where(np.arange(count) < (members or 0.8 * count), generator.uniform(0.3, 1.7, count), 0.0)
     benchmark_N /= benchmark_N.sum()
     weight_N = benchmark_N * generator.uniform(0.7, 1.3, count)
     symbols = tuple(f"60{place:04d}.SH" for place in range(count))
