@@ -246,10 +246,16 @@ EXPOSURES = Table(  # of a name at the close; `industry` as the risk model has i
 )
 FACTOR_RETURNS = Table("factor_returns", ("factor",), {"factor": "string", "return": "float64", "noise": "float64"})
 RESIDUALS = Table("residuals", ("symbol",), {"symbol": "string", "residual": "float64", "leverage": "float64"})
-COVARIANCE = Table(  # of factor returns, per session, at a decision
-    "covariance", ("factor", "other"), {"factor": "string", "other": "string", "value": "float64"}
+COVARIANCE = Table(  # of factor returns, per session, at a decision of the index
+    "covariance",
+    ("index", "factor", "other"),
+    {**dict.fromkeys(("index", "factor", "other"), "string"), "value": "float64"},
 )
-SPECIFIC_VARIANCES = Table("specific_variances", ("symbol",), {"symbol": "string", "specific_variance": "float64"})
+SPECIFIC_VARIANCES = Table(
+    "specific_variances",
+    ("index", "symbol"),
+    {"index": "string", "symbol": "string", "specific_variance": "float64"},
+)
 DECISIONS = Table(  # `relaxed` and `shadow` are JSON, bound -> number
     "decisions",
     ("index",),
