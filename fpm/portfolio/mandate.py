@@ -23,7 +23,7 @@ from fpm.calendar_overrides import small_text
 from fpm.errors import UsageError
 from fpm.portfolio.costs import A_SHARE, SIDES, Cost
 from fpm.risk import half_lives
-from fpm.risk.half_lives import HalfLives
+from fpm.risk.half_lives import OF_THE_HOME, HalfLives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ class Mandate:
     rebalance: str = "weekly"
     candidates: str = "market"
     stream: str = "dual"
-    half_lives: HalfLives = HalfLives()
+    half_lives: HalfLives = OF_THE_HOME
 
 
 def mandate_of(index: str) -> Mandate:
@@ -121,9 +121,9 @@ def _typed(index: str, section: Any, faults: list[str]) -> dict[str, Any]:
         elif key == "costs":
             values[key] = _costs(index, value, faults)
         elif key == "half_lives":
-            wrong = [f"[{index}] half_lives {text}" for text in half_lives.faults(value)]
-            faults += wrong
-            values[key] = HalfLives() if wrong else half_lives.half_lives(value)
+            said = [f"[{index}] half_lives {text}" for text in half_lives.faults(value)]
+            faults += said
+            values[key] = OF_THE_HOME if said else half_lives.half_lives(value)
         elif wrong := _fault(key, kinds[key], value):
             faults.append(f"[{index}] {key} is {value!r}, {wrong}")
         else:

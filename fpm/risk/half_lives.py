@@ -27,6 +27,7 @@ class HalfLives:
         return replace(config, **{name: value for name, value in asdict(self).items() if value is not None})
 
 
+OF_THE_HOME = HalfLives()
 KEYS = tuple(each.name for each in fields(HalfLives))
 
 
