@@ -317,6 +317,28 @@ BLOCKED = Table(
         "reason": "string",
     },
 )
+RISK_FORECASTS = Table(  # deviation and return of a session's test portfolios by the model of the decision `decided`
+    "risk_forecasts",
+    ("index", "kind", "portfolio"),
+    {
+        **dict.fromkeys(("index", "kind", "portfolio"), "string"),
+        "decided": "date",
+        **dict.fromkeys(("predicted", "realised"), "float64"),
+    },
+)
+RISK_TESTS = Table(  # fpm/risk/bias.py; where a figure is null, its reason says why
+    "risk_tests",
+    ("index", "kind"),
+    {
+        **dict.fromkeys(("index", "kind"), "string"),
+        "sessions": "int64",
+        **dict.fromkeys(("bias", "low", "high"), "float64"),
+        "inside": "bool",
+        "windows": "int64",
+        **dict.fromkeys(("share", "share_low", "share_high"), "float64"),
+        **dict.fromkeys(("reason", "share_reason"), "string"),
+    },
+)
 WEIGHTS = Table(
     "weights",
     ("symbol", "index"),
@@ -350,6 +372,8 @@ TABLES = {
         TRADES,
         ACTIONS,
         BLOCKED,
+        RISK_FORECASTS,
+        RISK_TESTS,
         WEIGHTS,
     )
 }

@@ -13,6 +13,7 @@ Begin at `model`.
     half_lives      what a mandate may set of them
     stored          models and their evidence as stored rows
     forecast_test   whether portfolios moved as much as the model said
+    nights          a night's test portfolios: predicted by the decision's model, realised in the session
     bias            the same from stored nights: B of a trailing window, and its band for a perfect model
     ablation        the switches of the model, one at a time, judged by the forecast test
 
