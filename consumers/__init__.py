@@ -6,6 +6,7 @@
     scores          every stream's scores of a session
     factor_returns  the risk model's evidence: exposures, factor returns, residuals
     portfolio       index-enhanced weights
+    risk_tests      whether portfolios moved as much as the risk model said
     publish         the session online, all views in one transaction
     parity          online equals offline, or the night is red
     derivation      a sample of the session derived again from raw bars
@@ -15,4 +16,4 @@ Imports: fpm, fpm.features, fpm.nn, fpm.nn.encoder, fpm.nn.scorer, fpm.portfolio
 fpm.store.lake, fpm.store.ledger, fpm.store.online, fpm.store.retrieval.
 """
 
-JOBS = ("scores", "factor_returns", "portfolio", "publish", "parity", "derivation", "neighbours")
+JOBS = ("scores", "factor_returns", "portfolio", "risk_tests", "publish", "parity", "derivation", "neighbours")

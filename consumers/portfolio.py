@@ -7,10 +7,9 @@ decisions the book stands still and drifts with prices.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 from fpm.portfolio.book import Book, cents, closes, last_rows
@@ -20,20 +19,23 @@ from fpm.portfolio.fills import quotes
 from fpm.portfolio.mandate import Mandate, mandate_of, read_mandates
 from fpm.portfolio.session import Decision, Evening, asset_returns, step
 from fpm.risk.estimate import PRESETS, risk_model
-from fpm.risk.factor_returns import exposures, factor_names, standard_score
-from fpm.risk.history import stored_history
-from fpm.schema import STYLES, TABLES
+from fpm.risk.factor_returns import standard_score
+from fpm.risk.stored import evidence, model_rows
+from fpm.schema import TABLES
 from fpm.sessions import next_sessions, previous_sessions
 from fpm.store.jobs.inputs import Window
 from fpm.store.lake.files import TYPES
 from fpm.store.log import log
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import date
 
     from fpm.markets import Market
     from fpm.portfolio.decide import Decided
     from fpm.portfolio.session import Step
+    from fpm.risk.estimate import RiskConfig
+    from fpm.risk.half_lives import HalfLives
     from fpm.risk.model import RiskModel
     from fpm.store.ledger.stores import Stores
     from fpm.store.settings import Settings
@@ -82,6 +84,7 @@ class Knowledge:
     """What the decisions of every index share in one session.
 
     `bars`: daily bars of the window, this session's too. `last`: newest row of every symbol before the session.
+    `risk`: the model by half-lives; equal settings are computed once.
     """
 
     session: date
@@ -90,7 +93,7 @@ class Knowledge:
     members: pl.DataFrame
     names: pl.DataFrame
     scores: pl.DataFrame
-    risk: RiskModel
+    risk: Callable[[HalfLives], RiskModel]
 
     @property
     def before(self) -> pl.DataFrame:
@@ -126,9 +129,9 @@ def run(session: date, stores: Stores) -> None:
     targets, decisions = ([getattr(each, name) for each in decided] for name in ("targets", "decision"))
     stores.write("targets", session, pl.concat([empty("targets"), *targets], how="diagonal_relaxed"))
     stores.write("decisions", session, pl.concat([empty("decisions"), *decisions], how="diagonal_relaxed"))
-    specific, covariance = risk_rows(knowledge.risk) if decided else (empty("specific_variances"), empty("covariance"))
-    stores.write("specific_variances", session, specific)
-    stores.write("covariance", session, covariance)
+    models = [model_rows(day.mandate.index, knowledge.risk(day.mandate.half_lives)) for day in days if day.decided]
+    for place, table in enumerate(("specific_variances", "covariance")):
+        stores.write(table, session, pl.concat([empty(table), *(rows[place] for rows in models)]))
 
 
 def empty(table: str) -> pl.DataFrame:
@@ -195,29 +198,17 @@ def scored(names: pl.DataFrame, scores: pl.DataFrame, stream: str) -> pl.DataFra
     return names.drop("score").join(own, on="symbol", how="left").sort("symbol")
 
 
-def _risk(session: date, names: pl.DataFrame, stores: Stores) -> RiskModel:
-    """The risk model of the session from the stored factor returns and residuals."""
-    config = PRESETS[stores.settings.preset]
-    oldest = previous_sessions(stores.market, session, config.window)[0]
-    factors, residuals = (stores.read(table, oldest, session) for table in ("factor_returns", "residuals"))
-    labels = set(factors["factor"].to_list()) | {f"industry:{name}" for name in names["industry"].to_list()}
-    industries = sorted(name.removeprefix("industry:") for name in labels if name.startswith("industry:"))
-    order = factor_names(industries, score=True)
-    sessions = factors["session"].unique().sort().to_list()
-    history = stored_history(factors, residuals, sessions, names["symbol"].to_list(), order)
-    place = {name: number for number, name in enumerate(industries)}
-    industry_N = np.array([place[name] for name in names["industry"].to_list()], dtype=np.int64)
-    style_NS = names.select(STYLES).to_numpy()
-    exposure_NK = exposures(style_NS, industry_N, industries, names["score"].cast(pl.Float64).to_numpy())
-    return risk_model(history, exposure_NK, names["capitalisation"].to_numpy(), config)
+def _risk(session: date, names: pl.DataFrame, stores: Stores) -> Callable[[HalfLives], RiskModel]:
+    """The session's risk model by half-lives, from the stored factor returns and residuals."""
+    preset = PRESETS[stores.settings.preset]
+    oldest = previous_sessions(stores.market, session, preset.window)[0]
+    own = evidence(names, stores.read("factor_returns", oldest, session), stores.read("residuals", oldest, session))
 
+    @cache
+    def model(config: RiskConfig) -> RiskModel:
+        return risk_model(own.history, own.exposure_NK, own.cap_N, config)
 
-def risk_rows(risk: RiskModel) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows of `specific_variances` and `covariance`, variances per session."""
-    count = len(risk.factors)
-    specific = pl.DataFrame({"symbol": risk.symbols, "specific_variance": risk.specific_N})
-    pairs = {"factor": np.repeat(risk.factors, count), "other": np.tile(risk.factors, count)}
-    return specific, pl.DataFrame({**pairs, "value": risk.covariance_KK.ravel()})
+    return lambda half_lives: model(half_lives.of(preset))
 
 
 # --- one index ----------------------------------------------------------------------------------------------------
@@ -234,7 +225,7 @@ def _day(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> Day:
             weights, on="symbol", how="left", maintain_order="left"
         )
         dates = Dates(session, next_sessions(market, session, 1)[0], market.sessions_per_year)
-        decided = decide(mandate, dates, today.evening, names, knowledge.risk)
+        decided = decide(mandate, dates, today.evening, names, knowledge.risk(mandate.half_lives))
     counted = _counted(today, started=state.started)
     return Day(mandate, counted, decided, _weights(mandate.index, weights, today, decided))
 

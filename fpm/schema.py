@@ -246,10 +246,16 @@ EXPOSURES = Table(  # of a name at the close; `industry` as the risk model has i
 )
 FACTOR_RETURNS = Table("factor_returns", ("factor",), {"factor": "string", "return": "float64", "noise": "float64"})
 RESIDUALS = Table("residuals", ("symbol",), {"symbol": "string", "residual": "float64", "leverage": "float64"})
-COVARIANCE = Table(  # of factor returns, per session, at a decision
-    "covariance", ("factor", "other"), {"factor": "string", "other": "string", "value": "float64"}
+COVARIANCE = Table(  # of factor returns, per session, at a decision of the index
+    "covariance",
+    ("index", "factor", "other"),
+    {**dict.fromkeys(("index", "factor", "other"), "string"), "value": "float64"},
 )
-SPECIFIC_VARIANCES = Table("specific_variances", ("symbol",), {"symbol": "string", "specific_variance": "float64"})
+SPECIFIC_VARIANCES = Table(
+    "specific_variances",
+    ("index", "symbol"),
+    {"index": "string", "symbol": "string", "specific_variance": "float64"},
+)
 DECISIONS = Table(  # `relaxed` and `shadow` are JSON, bound -> number
     "decisions",
     ("index",),
@@ -311,6 +317,28 @@ BLOCKED = Table(
         "reason": "string",
     },
 )
+RISK_FORECASTS = Table(  # deviation and return of a session's test portfolios by the model of the decision `decided`
+    "risk_forecasts",
+    ("index", "kind", "portfolio"),
+    {
+        **dict.fromkeys(("index", "kind", "portfolio"), "string"),
+        "decided": "date",
+        **dict.fromkeys(("predicted", "realised"), "float64"),
+    },
+)
+RISK_TESTS = Table(  # fpm/risk/bias.py; where a figure is null, its reason says why
+    "risk_tests",
+    ("index", "kind"),
+    {
+        **dict.fromkeys(("index", "kind"), "string"),
+        "sessions": "int64",
+        **dict.fromkeys(("bias", "low", "high"), "float64"),
+        "inside": "bool",
+        "windows": "int64",
+        **dict.fromkeys(("share", "share_low", "share_high"), "float64"),
+        **dict.fromkeys(("reason", "share_reason"), "string"),
+    },
+)
 WEIGHTS = Table(
     "weights",
     ("symbol", "index"),
@@ -344,6 +372,8 @@ TABLES = {
         TRADES,
         ACTIONS,
         BLOCKED,
+        RISK_FORECASTS,
+        RISK_TESTS,
         WEIGHTS,
     )
 }

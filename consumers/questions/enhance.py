@@ -11,7 +11,7 @@ from consumers.questions.attribution import contributions, daily_lines
 from fpm.errors import TryLater, UsageError
 from fpm.portfolio.performance import Performance, PerformanceConfig, performance
 from fpm.risk.estimate import PRESETS
-from fpm.risk.factor_returns import COUNTRY, INDUSTRY
+from fpm.risk.stored import exposure_columns
 from fpm.sessions import previous_sessions
 from fpm.store.jobs import runner
 
@@ -90,30 +90,26 @@ def export(index: str, first: date, last: date, folder: Path, stores: Stores) ->
     folder.mkdir(parents=True, exist_ok=True)
     frames = {table: stores.read(table, first, last).filter(pl.col("index") == index) for table in BOOK_TABLES}
     sessions = frames["decisions"]["session"].unique().sort().to_list()
-    frames["exposures"] = pl.concat([exposures(session, stores) for session in sessions], how="diagonal")
-    covariance = stores.read("covariance", first, last).filter(pl.col("session").is_in(sessions))
-    frames["covariance"] = covariance.select("session", "factor", "other", "value")
+    frames["exposures"] = pl.concat([exposures(index, session, stores) for session in sessions], how="diagonal")
+    covariance = stores.read("covariance", first, last).filter(pl.col("index") == index)
+    frames["covariance"] = covariance.filter(pl.col("session").is_in(sessions)).select(
+        "index", "session", "factor", "other", "value"
+    )
     frames["attribution"] = daily_lines(index, first, last, stores)
     for name, frame in frames.items():
         frame.drop(CLOCKS, strict=False).write_parquet(folder / f"{name}.parquet")
     return {name: frame.height for name, frame in frames.items()}
 
 
-def exposures(session: date, stores: Stores) -> pl.DataFrame:
-    """session, symbol, specific_variance and one column a factor of the risk model at a decision."""
-    factors = stores.read("covariance", session)["factor"].unique(maintain_order=True).to_list()
-    rows = stores.read("exposures", session).join(
-        stores.read("specific_variances", session).select("symbol", "specific_variance"), on="symbol"
+def exposures(index: str, session: date, stores: Stores) -> pl.DataFrame:
+    """index, session, symbol, specific_variance and one column a factor of the index's risk model at a decision."""
+    covariance, specific = (
+        stores.read(table, session).filter(pl.col("index") == index) for table in ("covariance", "specific_variances")
     )
-    columns = {
-        name: pl.lit(1.0)
-        if name == COUNTRY
-        else (pl.col("industry") == name.removeprefix(INDUSTRY)).cast(pl.Float64)
-        if name.startswith(INDUSTRY)
-        else pl.col(name).fill_null(0.0)
-        for name in factors
-    }
-    return rows.select(pl.lit(session).alias("session"), "symbol", "specific_variance", **columns)
+    factors = covariance["factor"].unique(maintain_order=True).to_list()
+    rows = stores.read("exposures", session).join(specific.select("symbol", "specific_variance"), on="symbol")
+    head = (pl.lit(index).alias("index"), pl.lit(session).alias("session"))
+    return rows.select(*head, "symbol", "specific_variance", **exposure_columns(factors))
 
 
 def _no_scores(first: date, last: date) -> TryLater:

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from fpm.calendar_overrides import small_text
 from fpm.errors import UsageError
 from fpm.portfolio.costs import A_SHARE, SIDES, Cost
+from fpm.risk import half_lives
+from fpm.risk.half_lives import OF_THE_HOME, HalfLives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +59,7 @@ class Mandate:
     `turnover`: most two-sided turnover of a rebalance. `tracking_error`: most per year. `cash`: most that lots leave.
     `participation`: most of a session's volume that a trade takes. `impact`: cost of a trade in daily volatilities at a
     whole session's volume, growing with the square root of its share.
-    `stream`: name of the scores.
+    `stream`: name of the scores. `half_lives`: of the index's risk model.
     """
 
     index: str
@@ -78,6 +80,7 @@ class Mandate:
     rebalance: str = "weekly"
     candidates: str = "market"
     stream: str = "dual"
+    half_lives: HalfLives = OF_THE_HOME
 
 
 def mandate_of(index: str) -> Mandate:
@@ -117,6 +120,10 @@ def _typed(index: str, section: Any, faults: list[str]) -> dict[str, Any]:
             faults.append(f"[{index}] has the unknown key {key}")
         elif key == "costs":
             values[key] = _costs(index, value, faults)
+        elif key == "half_lives":
+            said = [f"[{index}] half_lives {text}" for text in half_lives.faults(value)]
+            faults += said
+            values[key] = OF_THE_HOME if said else half_lives.half_lives(value)
         elif wrong := _fault(key, kinds[key], value):
             faults.append(f"[{index}] {key} is {value!r}, {wrong}")
         else:

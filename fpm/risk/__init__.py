@@ -10,7 +10,11 @@ Begin at `model`.
     covariance      covariance of the factors from their returns
     specific        specific variances from the residuals
     estimate        the model of a session, and the settings of its estimation
+    half_lives      what a mandate may set of them
+    stored          models and their evidence as stored rows
     forecast_test   whether portfolios moved as much as the model said
+    nights          a night's test portfolios: predicted by the decision's model, realised in the session
+    bias            the same from stored nights: B of a trailing window, and its band for a perfect model
     ablation        the switches of the model, one at a time, judged by the forecast test
 
 Imports: fpm.

@@ -72,9 +72,7 @@ def families(
     """
     size_N = np.nan_to_num(cap_N)
     held_N = (size_N > 0).astype(float)
-    random_PN = portfolios.random_PN * held_N
-    random_PN = random_PN / np.maximum(random_PN.sum(axis=1, keepdims=True), 1e-300) - held_N / max(held_N.sum(), 1)
-    random_PN = random_PN[(portfolios.random_PN * held_N).any(axis=1)]
+    random_PN = random_weights(portfolios, held_N)
     pure_KN = pure_portfolios(model.exposure_NK, size_N, model.factors)
     vector_KK = np.linalg.eigh(model.covariance_KK)[1]
     vector_KK = vector_KK * np.sign(np.take_along_axis(vector_KK, np.abs(vector_KK).argmax(axis=0)[None], axis=0))
@@ -91,6 +89,14 @@ def families(
     if score_N is not None and np.isfinite(score_N).any():
         named["score"] = (("0",), optimal(model, standard_score(score_N)[None], held_N))
     return named
+
+
+def random_weights(portfolios: Portfolios, held_N: Floats) -> Floats:
+    """Active weights (P, N) of the random portfolios against the equal-weighted held names; without empty ones."""
+    random_PN = portfolios.random_PN * held_N
+    total_P1 = random_PN.sum(axis=1, keepdims=True)
+    weight_PN = random_PN / np.maximum(total_P1, 1e-300) - held_N / max(held_N.sum(), 1)
+    return np.asarray(weight_PN[total_P1[:, 0] > 0], dtype=np.float64)
 
 
 def optimal(model: RiskModel, alpha_PN: Floats, held_N: Floats) -> Floats:

@@ -143,6 +143,37 @@ def test_the_mandate_of_the_operator_counts(stores: Stores, tmp_path: Path) -> N
     own.ledger.close()
 
 
+def test_an_index_has_the_half_lives_of_its_mandate(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three indices of the same members: one with other half-lives, one that spells out those of the home."""
+    lake, file = SmallLake(), tmp_path / "mandate.toml"
+    lake.fill(stores, MONDAY, FRIDAY)
+    three = [lake.index_members().with_columns(index=pl.lit(name)) for name in ("OWN", "PLAIN", "SAID")]
+    put("members", MONDAY, {"index_members": pl.concat(three)}, stores)
+    file.write_text(
+        "[OWN]\nhalf_lives = {volatility = 5, specific = 5}\n"
+        "[SAID]\nhalf_lives = {volatility = 84, correlation = 252, specific = 168}\n"
+    )
+    own = open_stores(stores.settings.model_copy(update={"mandate": file}))
+    estimate, estimated = portfolio.risk_model, []
+
+    def counted(*arguments):
+        estimated.append(arguments)
+        return estimate(*arguments)
+
+    monkeypatch.setattr(portfolio, "risk_model", counted)
+    compute(own, MONDAY, FRIDAY)
+    assert len(estimated) == 4  # two models a decision, on Monday and Friday
+    covariance, specific = (own.read(table, FRIDAY) for table in ("covariance", "specific_variances"))
+    values = {index: covariance.filter(pl.col("index") == index)["value"] for index in ("OWN", "PLAIN", "SAID")}
+    variances = {index: specific.filter(pl.col("index") == index)["specific_variance"] for index in values}
+    for columns in (values, variances):
+        assert columns["PLAIN"].equals(columns["SAID"])
+        assert not columns["PLAIN"].equals(columns["OWN"])
+    own.ledger.close()
+
+
 def test_a_holding_and_its_benchmark_weight_go_on_under_the_new_name(stores: Stores) -> None:
     """The reference is the same portfolio without the rename."""
     lake, wednesday, new = SmallLake(), date(2024, 12, 4), "600099.SH"

@@ -15,8 +15,8 @@ from consumers.questions.attribution import contributions, daily_lines
 from consumers.questions.enhance import enhance, export
 from fpm.errors import TryLater, UsageError
 from fpm.portfolio.costs import A_SHARE, cost_table
-from fpm.store.ledger.stores import Stores
-from tests.consumers.small_lake import LAST, SmallLake
+from fpm.store.ledger.stores import Stores, open_stores
+from tests.consumers.small_lake import LAST, SmallLake, put
 from tests.small_chain import quiet
 
 MONDAY = date(2024, 12, 2)
@@ -66,8 +66,13 @@ def test_an_unknown_index_and_a_span_without_scores_are_named(book: Stores) -> N
 
 
 def test_an_outsider_walks_the_exported_book_again(book: Stores, tmp_path: Path) -> None:
+    """Two indices with different half-lives: the auditor finds each decision's forecast in its own index's rows."""
     if not AUDITOR.exists():
         pytest.skip("the project's auditor is not beside this checkout")
+    two = [SmallLake().index_members().with_columns(index=pl.lit(name)) for name in ("CSI300", "CSI500")]
+    put("members", MONDAY, {"index_members": pl.concat(two)}, book)
+    (tmp_path / "mandate.toml").write_text("[CSI300]\nhalf_lives = {volatility = 5, specific = 5}\n")
+    book = open_stores(book.settings.model_copy(update={"mandate": tmp_path / "mandate.toml"}))
     enhance("CSI300", MONDAY, LAST, book, quiet)
     rows = export("CSI300", MONDAY, LAST, tmp_path / "audit", book)
     assert rows["decisions"] == 5 and rows["nav"] == 21
@@ -81,3 +86,4 @@ def test_an_outsider_walks_the_exported_book_again(book: Stores, tmp_path: Path)
     failed = [line for line in audit.stdout.splitlines() if line.startswith("FAIL")]
     assert "NAV to the cent on every session: 0" in audit.stdout, audit.stdout + audit.stderr
     assert [line for line in failed if SMALL_SAMPLE not in line] == []
+    book.ledger.close()

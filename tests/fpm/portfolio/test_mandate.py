@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from fpm.errors import UsageError
 from fpm.portfolio.costs import A_SHARE, Cost, flat
 from fpm.portfolio.mandate import Mandate, read_mandates
+from fpm.risk.estimate import PRESETS
 
 
 @pytest.fixture
@@ -55,6 +57,19 @@ def test_values_replace_defaults_and_integers_may_stand_for_numbers(written):
     assert mandate.active == 0.005
 
 
+def test_half_lives_are_of_an_index_and_may_be_said_in_part(written):
+    text = (
+        "[A]\nhalf_lives = {volatility = 42, correlation = 126, specific = 5}\n[B]\nhalf_lives = {specific = 84}\n[C]\n"
+    )
+    mandates = read_mandates(written(text))
+    preset = PRESETS["default"]
+    own = {index: mandate.half_lives.of(preset) for index, mandate in mandates.items()}
+    assert (own["A"].volatility, own["A"].correlation, own["A"].specific) == (42.0, 126.0, 5.0)
+    assert (own["B"].volatility, own["B"].correlation, own["B"].specific) == (84.0, 252.0, 84.0)
+    assert own["C"] == preset
+    assert replace(own["A"], volatility=84.0, correlation=252.0, specific=168.0) == preset
+
+
 FAULTS = {
     "[X]\nactivity = 0.01": "unknown key activity",
     "[X]\nindex = 'Y'": "unknown key index",
@@ -74,6 +89,13 @@ FAULTS = {
     "[X]\ncosts = 0.003": "costs",
     "[X]\ncosts = [{from = 2020-01-01, side = 'buy', rate = 0.001}]": "both sides",
     "[X]\ncosts = [{from = 2020-01-01T00:00:00, side = 'hold', rate = 3, fee = 1}]": "no date",
+    "[X]\nhalf_lives = 84": "no table of volatility, correlation, specific",
+    "[X]\nhalf_lives = {size = 84}": "half_lives has the unknown key size",
+    "[X]\nhalf_lives = {volatility = '84'}": "volatility is '84', no number",
+    "[X]\nhalf_lives = {volatility = true}": "no number",
+    "[X]\nhalf_lives = {correlation = 4.9}": "not from 5 to 1000",
+    "[X]\nhalf_lives = {specific = nan}": "no number",
+    "[X]\nhalf_lives = {specific = 1001}": "not from 5 to 1000",
     "[X]\n[X]": "X",
     "[X": "mandates",
 }
