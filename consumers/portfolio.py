@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fpm.risk.estimate import RiskConfig
     from fpm.risk.half_lives import HalfLives
     from fpm.risk.model import RiskModel
+    from fpm.risk.stored import Evidence
     from fpm.store.ledger.stores import Stores
     from fpm.store.settings import Settings
 
@@ -161,7 +162,7 @@ def is_rebalance(market: Market, session: date) -> bool:
 # --- what is known ------------------------------------------------------------------------------------------------
 def _knowledge(session: date, stores: Stores) -> Knowledge:
     oldest = previous_sessions(stores.market, session, GONE_AFTER)[0]
-    bars = stores.read("daily_bars", oldest, session).sort("session", "symbol")
+    bars = stores.read("daily_bars", oldest, session)  # by session, then symbol
     first = previous_sessions(stores.market, session, SNAPSHOT_AGE + GAP)[0]
     members = stores.read("index_members", first, session, columns=["index", "symbol", "weight"])
     names = _names(session, bars, stores)
@@ -202,11 +203,16 @@ def _risk(session: date, names: pl.DataFrame, stores: Stores) -> Callable[[HalfL
     """The session's risk model by half-lives, from the stored factor returns and residuals."""
     preset = PRESETS[stores.settings.preset]
     oldest = previous_sessions(stores.market, session, preset.window)[0]
-    own = evidence(names, stores.read("factor_returns", oldest, session), stores.read("residuals", oldest, session))
+
+    @cache
+    def own() -> Evidence:  # most sessions decide nothing and need no model
+        return evidence(
+            names, stores.read("factor_returns", oldest, session), stores.read("residuals", oldest, session)
+        )
 
     @cache
     def model(config: RiskConfig) -> RiskModel:
-        return risk_model(own.history, own.exposure_NK, own.cap_N, config)
+        return risk_model(own().history, own().exposure_NK, own().cap_N, config)
 
     return lambda half_lives: model(half_lives.of(preset))
 

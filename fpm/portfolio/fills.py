@@ -58,6 +58,9 @@ class Order:
     shares: int
 
 
+QUOTED = ("open", "high", "low", "volume", "amount", "limit_up", "limit_down", "suspended")
+
+
 @dataclass(frozen=True)
 class Quote:
     """A symbol's session: the fill in money, None where nothing trades; volume in shares; locked at a limit or not."""
@@ -102,7 +105,7 @@ class Terms:
 
 # --- the session's prices -------------------------------------------------------------------------------------------
 def quote(row: Mapping[str, object]) -> Quote:
-    """Quote of one `daily_bars` row (open, high, low, volume, amount, limit_up, limit_down, suspended)."""
+    """Quote of one `daily_bars` row, from the columns `QUOTED`."""
     low, high, first = (_price(row.get(name)) for name in ("low", "high", "open"))
     volume, amount = _number(row.get("volume"), 0.0), _number(row.get("amount"), 0.0)
     upper, lower = _price(row.get("limit_up"), inf), _price(row.get("limit_down"), -inf)
@@ -114,7 +117,8 @@ def quote(row: Mapping[str, object]) -> Quote:
 
 def quotes(today: pl.DataFrame, symbols: Sequence[str]) -> dict[str, Quote]:
     """Quotes of the symbols that have a row in the session."""
-    rows = today.filter(pl.col("symbol").is_in(list(symbols)))
+    needed = [name for name in ("symbol", *QUOTED) if name in today.columns]
+    rows = today.filter(pl.col("symbol").is_in(list(symbols))).select(needed)
     return {row["symbol"]: quote(row) for row in rows.iter_rows(named=True)}
 
 
