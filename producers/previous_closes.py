@@ -1,4 +1,4 @@
-"""Each symbol's last close before a session: `pre_close` of daily bars derived from minutes, and the scale of prices."""
+"""Each symbol's last close before a session: `pre_close` of derived daily bars, and the scale of prices."""
 
 from __future__ import annotations
 

@@ -106,6 +106,19 @@ def thousands(path: Path) -> Path:
     return write(tape("cn").with_columns(pl.lit("1,234").alias("volume")), path.with_suffix(".csv"))
 
 
+def separated_by(sign: str) -> Callable[[Path], Path]:
+    def make(path: Path) -> Path:
+        tape("cn").write_csv(path.with_suffix(".csv"), separator=sign)
+        return path.with_suffix(".csv")
+
+    return make
+
+
+def workbook(path: Path) -> Path:
+    path.with_suffix(".csv").write_bytes(b"PK\x03\x04" + bytes(100))
+    return path.with_suffix(".csv")
+
+
 def ragged(path: Path) -> Path:
     text = write(tape("cn"), path.with_suffix(".csv"))
     text.write_text(text.read_text() + "600000.SH,2026-01-05 15:00:00,1,1,1,1,1,1,1,1,1\n")
@@ -142,6 +155,9 @@ REFUSED = [
     (changed_tape(lambda frame: frame.filter(pl.col("minute").dt.hour() == 10)), "FPM-IN-013", "not decidable"),
     (changed_tape(lambda frame: moved(frame, 365 * 1440)), "FPM-IN-028", "after 2026-06-01 00:00 UTC"),
     (thousands, "FPM-IN-032", "row 2, column volume: '1,234' is not a number"),
+    (separated_by(";"), "FPM-IN-032", "separated by semicolons"),
+    (separated_by("\t"), "FPM-IN-032", "separated by tabs"),
+    (workbook, "FPM-IN-004", "Excel workbook, name says CSV"),
     (ragged, "FPM-IN-033", "not a readable"),
     (changed_tape(lambda frame: frame.drop("amount")), "FPM-IN-126", "no amount"),
     (

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 PARQUET, CSV = "parquet", "csv"
 KINDS = {".parquet": PARQUET, ".csv": CSV}
-PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd", b"\x78\x01": "zlib", b"\x78\x9c": "zlib", b"\x78\xda": "zlib"}
+PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5": "zstd",
+    b"\x78\x01": "zlib",
+    b"\x78\x9c": "zlib",
+    b"\x78\xda": "zlib",
+    b"PK": "a zip archive, or an Excel workbook",
+    b"\xd0\xcf": "an Excel workbook",
+}
 SUMS = {".sha256": "sha256", ".CHECKSUM": "sha256", ".sha512": "sha512", ".sha1": "sha1", ".md5": "md5"}
 MAGIC = b"PAR1"  # a Parquet file begins and ends with it: https://parquet.apache.org/docs/file-format/
 
@@ -91,9 +99,9 @@ def check_content(path: Path) -> None:
         tail = stream.read(4)
     if kind_of(path) == CSV and head == MAGIC:
         raise refusal(path, code="FPM-IN-004", wrong="content is Parquet, name says CSV", todo="rename the file")
-    if kind_of(path) == CSV and head[:2] in PACKED:
+    if kind_of(path) == CSV and head[:2] in PACKED and (head[:2] != b"PK" or head[2:] == b"\x03\x04"):
         wrong = f"content is {PACKED[head[:2]]}, name says CSV"
-        raise refusal(path, code="FPM-IN-004", wrong=wrong, todo="unpack the file")
+        raise refusal(path, code="FPM-IN-004", wrong=wrong, todo="unpack the file, or save it as CSV")
     if kind_of(path) == PARQUET and head != MAGIC:
         raise refusal(
             path,

@@ -58,7 +58,7 @@ def _require_one_file_system(settings: Settings) -> None:
 
 
 def _require_rename(home: Path) -> None:
-    """Write a probe and rename it over another, as every publication does; """
+    """Write a probe and rename it over another, as every publication does."""
     probe, other = (home / f".probe-{os.getpid()}{end}" for end in ("", ".new"))
     try:
         home.mkdir(parents=True, exist_ok=True)

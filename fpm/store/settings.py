@@ -65,8 +65,9 @@ class Settings(BaseSettings):
         "embedded server",
     )
     reader_url: SecretStr | None = Field(
-        default=None, description="the reader's own login there, or its `file:PATH`; default: the owner's login with the reader's "
-        "rights"
+        default=None,
+        description="the reader's own login there, or its `file:PATH`; default: the owner's login with the reader's "
+        "rights",
     )
     threads: int = Field(
         default=1, ge=1, le=256, description="threads of Polars and of numeric libraries in each process"

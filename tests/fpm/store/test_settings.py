@@ -79,7 +79,9 @@ def test_the_log_is_lines_of_json_on_standard_error_with_its_context(capsys: pyt
     }
 
 
-@pytest.mark.parametrize("wrong", ["hush", "postgresql://u:hush@[::1/db", "postgresql://u:hu%sh@h/db", "file:/no/where"])
+@pytest.mark.parametrize(
+    "wrong", ["hush", "postgresql://u:hush@[::1/db", "postgresql://u:hu%sh@h/db", "file:/no/where"]
+)
 @pytest.mark.parametrize("name", ["FPM_DATABASE_URL", "FPM_READER_URL"])
 def test_case_58_a_connection_that_is_none_is_refused_without_its_secret(
     name: str, wrong: str, monkeypatch: pytest.MonkeyPatch
