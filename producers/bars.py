@@ -42,7 +42,7 @@ from producers.decisions import (
     stated_words,
     words,
 )
-from producers.previous_closes import previous_closes
+from producers.previous_closes import in_scale, previous_closes
 from producers.universe import Universe
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _bars(paths: Sequence[Path], intake: Intake) -> None:
     refuse(refused, intake.report, stores)
     if not parsed:
         return
-    combined = combine(parsed, market, stored_minutes(parsed, stores))
+    combined = in_scale(combine(parsed, market, stored_minutes(parsed, stores)), arrival.stated, stores)
     if intake.daily == FROM_VENDOR:
         combined = agreed(combined, intake.daily_tables, intake.report, stores)
     for number, bar_file in enumerate(parsed):

@@ -24,6 +24,7 @@ from fpm.schema import OPTIONAL_FLOWS
 from fpm.store.jobs.receipts import sessions_ingested
 from producers.daily_tables import stored_minutes
 from producers.decisions import daily_policy, profile_of, remembered, stated_words, words
+from producers.previous_closes import in_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -124,6 +125,7 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
         if not parsed:
             continue
         combined = combine(parsed, home.market, stored_minutes(parsed, stores) if stores else None)
+        combined = in_scale(combined, stated, stores) if stores else combined
         answer.files += [_bar_file(number, file, combined) for number, file in enumerate(parsed)]
         if combined.frame.height:  # an ingest decides these with the first rows that it stores
             fallback = fallback or parsed[0].report.conventions

@@ -56,7 +56,8 @@ def read_daily(path: Path, market: Market, order: Order = NO_ORDER) -> Reference
     """Daily bars of a file: one row a symbol and session.
 
     Absent columns are filled: `adj_factor` 1, `suspended` where nothing traded, `turnover` from float shares where the
-    file has them; the rest is unavailable. Volumes in lots and amounts in thousands are converted.
+    file has them; the rest is unavailable. Volumes in lots and amounts in thousands are converted. An empty factor
+    beside others is no 1: it would be a jump of the price, so its row goes.
 
     Raises InputRefused as `bar_files.read_file` does; also 029 no session, CAL-001 the calendar does not reach.
     """
@@ -65,7 +66,8 @@ def read_daily(path: Path, market: Market, order: Order = NO_ORDER) -> Reference
     raw = read()
     units = in_shares(_typed(raw, DAILY_BARS.columns), market)
     typed = units.rows
-    filled = typed.with_columns(pl.coalesce(_column(typed, "adj_factor"), pl.lit(1.0)).alias("adj_factor"))
+    no_factors = "adj_factor" not in typed.columns or typed["adj_factor"].null_count() == typed.height
+    filled = typed.with_columns(pl.lit(1.0).alias("adj_factor")) if no_factors else typed
     filled = filled.with_columns(
         pl.coalesce(_column(filled, "suspended"), pl.col("volume") == 0).alias("suspended"),
         pl.coalesce(_column(filled, "turnover"), pl.col("volume") / _column(filled, "float_shares")).alias("turnover"),
@@ -81,6 +83,7 @@ def read_daily(path: Path, market: Market, order: Order = NO_ORDER) -> Reference
         ),
         Check(code="FPM-IN-022", condition=pl.any_horizontal(pl.col(numbers) < 0), wrong="a negative number"),
         Check(code="FPM-IN-023", condition=pl.col("adj_factor") == 0, wrong="adj_factor is 0"),
+        Check(code="FPM-IN-024", condition=pl.col("adj_factor").is_null(), wrong="adj_factor is empty"),
         Check(code="FPM-IN-021", condition=outside, wrong="a price outside [low, high]"),
     ]
     return replace(_reference_rows(read, raw, filled, market, checks), conversions=units.conversions)

@@ -25,6 +25,9 @@ from fpm.walk_forward import PRESETS, FoldConfig
 FEAST_VARIABLES = ("FPM_FEAST_REGISTRY", "FPM_FEAST_LAKE", "FPM_FEAST_ONLINE")
 
 
+REFERENCE = "file:"  # a secret that a file holds
+
+
 class Settings(BaseSettings):
     """One deployment.
 
@@ -57,10 +60,14 @@ class Settings(BaseSettings):
         "and move it to `taken` or `refused` below, with a report",
     )
     database_url: SecretStr | None = Field(
-        default=None, description="your own Postgres with pgvector; default: the embedded server"
+        default=None,
+        description="your own Postgres with pgvector, or `file:PATH` of a file that holds its URL; default: the "
+        "embedded server",
     )
     reader_url: SecretStr | None = Field(
-        default=None, description="the reader's own login there; default: the owner's login with the reader's rights"
+        default=None,
+        description="the reader's own login there, or its `file:PATH`; default: the owner's login with the reader's "
+        "rights",
     )
     threads: int = Field(
         default=1, ge=1, le=256, description="threads of Polars and of numeric libraries in each process"
@@ -131,6 +138,29 @@ class Settings(BaseSettings):
     def _no_inbox(cls, path: object) -> object:
         """An empty variable is no inbox: as a path it would be the working directory, whose files would be moved."""
         return path or None
+
+    @field_validator("database_url", "reader_url")
+    @classmethod
+    def _connection(cls, secret: SecretStr | None) -> SecretStr | None:
+        """What libpq understands; the message never repeats the text, which holds a password."""
+        if secret is None:
+            return None
+        text = secret.get_secret_value().strip()
+        if text.startswith(REFERENCE):
+            path = Path(text.removeprefix(REFERENCE)).expanduser()
+            try:
+                text = calendar_overrides.small_text(path).strip()
+            except (OSError, ValueError) as wrong:
+                raise ValueError(f"the file {path} cannot be read: {wrong}") from None
+        import psycopg.conninfo  # a tenth of a second, and only who has a server of their own needs it
+
+        try:
+            parts = psycopg.conninfo.conninfo_to_dict(text)
+        except psycopg.ProgrammingError:
+            parts = {}
+        if not parts:
+            raise ValueError("no connection string: write postgresql://USER:PASSWORD@HOST:PORT/NAME or file:PATH")
+        return SecretStr(text)
 
     @field_validator("home", "calendar", "markets", "mandate", "inbox")
     @classmethod

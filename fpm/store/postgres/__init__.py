@@ -6,6 +6,7 @@ Begin at `server`.
     cluster      the embedded server: initialise, start, stop
     roles        owner, producer, reader
     migrate      migrations, with Alembic
+    requirements  what the user's own server must be
     binary_copy  frames as binary COPY
 
 Imports: fpm, fpm.store, fpm.store.lake.

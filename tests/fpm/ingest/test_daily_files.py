@@ -43,7 +43,9 @@ def test_absent_columns_are_filled_or_unavailable(tmp_path: Path) -> None:
     [
         ({"high": [1.0, 21.0]}, "FPM-IN-021"),
         ({"low": [-1.0, 19.0]}, "FPM-IN-022"),
-        ({"adj_factor": [0.0, 1.0]}, "FPM-IN-023"),
+        ({"adj_factor": [0.0, 1.0]}, "FPM-IN-023"),  # RELIABILITY 49: zero, or missing beside others
+        ({"adj_factor": [None, 2.0]}, "FPM-IN-024"),
+        ({"adj_factor": [float("nan"), 2.0]}, "FPM-IN-024"),
         ({"close": [float("inf"), 20.0]}, "FPM-IN-024"),
         ({"ts_code": ["../600000", "000001.SZ"]}, "FPM-IN-031"),
         ({"trade_date": ["2026-01-10", "2026-01-05"]}, "FPM-IN-135"),
