@@ -67,6 +67,7 @@ READS = {
     "decisions": Window(back=GAP, include=False, required=False),
 }
 FILES = ("mandate",)
+FINAL = True  # a decision that was served is never done again: a correction reaches the next one
 BOOKS = ("holdings", "nav", "trades", "actions", "blocked")
 WRITES = ("weights", *BOOKS, "targets", "decisions", "covariance", "specific_variances")
 

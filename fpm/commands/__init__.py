@@ -15,7 +15,8 @@ Begin at `cli`.
     history            all that bars alone allow, in order, and what is missing for it
     delivery           a delivery taken in, or checked
     inbox              what is complete in the inbox is taken in
-    night              the steps of a night, and which nights are due
+    night              the steps of a night
+    agenda             which nights are owed, due, late
     schedule           the clock
     training           models trained fold by fold
     status             what ran

@@ -13,9 +13,8 @@ import consumers
 import producers
 from fpm.commands import jobs
 from fpm.errors import TryLater
-from fpm.sessions import next_sessions
 from fpm.store.jobs import runner
-from fpm.store.jobs.inputs import RAW, Window
+from fpm.store.jobs.inputs import RAW, Window, sessions_ahead
 from fpm.store.ledger.stores import Stores
 
 if TYPE_CHECKING:
@@ -145,8 +144,7 @@ def _add_lacking(name: str, session: date, span: tuple[date, date], stores: Stor
             missing[f"{kind} in force on {session}"] = f"{WALK_FORWARD} {span[0]} {span[1]}"
             _add_absent("minute_features", [session], span, stores, missing)
     for table, window in module.READS.items():
-        ahead = window.ahead(stores.settings) if callable(window.ahead) else window.ahead
-        days = [*([session] if window.include else []), *next_sessions(stores.market, session, ahead)]
+        days = [*([session] if window.include else []), *sessions_ahead(window, session, stores)]
         if window.required:
             _add_absent(table, days, span, stores, missing)
 

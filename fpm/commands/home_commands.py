@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fpm.commands.arguments import Json, Role, UrlOnly
+from fpm.commands.arguments import Json, Role, UrlOnly, now
 from fpm.commands.console import home_settings, home_stores, show
 from fpm.sessions import parse_session
 
@@ -17,10 +17,17 @@ commands = typer.Typer()
 
 @commands.command("status")
 def status_command(session: Annotated[str | None, typer.Argument()] = None, as_json: Json = False) -> None:
-    """What ran and what is red."""
-    from fpm.commands.status import status
+    """What is open, what is served, what comes next, what to type; of a session: its jobs. Exit 1 where it is red."""
+    from fpm.commands.night import require_session
+    from fpm.commands.status import screen, status
 
-    rows = status(home_stores(), parse_session(session) if session else None)
+    stores = home_stores()
+    if session is None:
+        answer, is_red = screen(stores, now())
+        show(answer, as_json)
+        raise typer.Exit(int(is_red))
+    require_session(parse_session(session), stores)
+    rows = status(stores, parse_session(session))
     show(rows if as_json else [{name: row[name] for name in row if name != "environment"} for row in rows], as_json)
 
 

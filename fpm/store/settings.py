@@ -101,6 +101,15 @@ class Settings(BaseSettings):
         default=False, description="store a new vintage's fingerprints rotated into the space of the one before"
     )
     hand_over: int = Field(default=5, ge=0, le=250, description="sessions for which a former vintage stays online")
+    corrections_back: int = Field(
+        default=20,
+        ge=1,
+        le=250,
+        description="sessions that the night looks back: what rests on a correction within them is computed again",
+    )
+    night_hours: float = Field(
+        default=6.0, ge=0, le=72, description="hours after a session's cut-off from which an unfinished night is red"
+    )
     fsync: bool = Field(
         default=True, description="0 only for a test's database server: it can lose everything with the machine"
     )

@@ -17,6 +17,7 @@ from fpm.schema import TABLES
 from fpm.sessions import cut_off, next_sessions, previous_sessions
 from fpm.store.jobs.code_identity import code_digest
 from fpm.store.lake.files import LakeFile, parse
+from fpm.store.ledger.absences import absences
 from fpm.store.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,14 +35,15 @@ RUNNER = 1  # raise when the plumbing (`code_identity.PLUMBING`) changes what a 
 class Window:
     """The sessions of a table that a job at session t reads: `back` before, `ahead` after, t itself if `include`.
 
-    `back` and `ahead` may depend on the settings (look-backs come from the preset). With `required=False` the table
-    may be absent or lack sessions.
+    `back` and `ahead` may depend on the settings (look-backs come from the preset). `among`: of the sessions after t,
+    the only ones that count, by their number. With `required=False` the table may be absent or lack sessions.
     """
 
     back: Span = 0
     ahead: Span = 0
     include: bool = True
     required: bool = True
+    among: tuple[int, ...] | None = None
 
 
 class Job(Protocol):
@@ -49,6 +51,7 @@ class Job(Protocol):
 
     A job that computes with a model also has ``MODELS = ("encoder",)`` or ``("scorer",)``: the kinds whose model in
     force enters its digest and its knowledge time. ``FILES`` names the settings whose files it reads.
+    ``FINAL = True``: what it wrote for a session that went online stands, whatever becomes known later.
     """
 
     @property
@@ -91,6 +94,7 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
     sessions = {table: _sessions(window, session, stores) for table, window in job.READS.items()}
     span = [session, *(day for days in sessions.values() for day in days)]
     published = _Published(stores, sorted({*job.READS, *RAW}), min(span), max(span))
+    absent = absences(stores.ledger)
     files: list[LakeFile] = []
     missing: list[str] = []
     first = max([cut_off(stores.market, max(span)), *(model.born for model in models)])
@@ -98,6 +102,8 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
         for day in sessions[table]:
             partition = published.files(table, vintage, day)
             files += partition
+            if day in absent and day != session:  # nobody will ever deliver it
+                continue
             if not partition and window.required and (day >= session or published.expected(table, vintage, day)):
                 missing.append(f"{table} {day}")
             if window.required and day >= session:  # a look-back without a late session was served as it was
@@ -192,8 +198,14 @@ class _Published:
 def _sessions(window: Window, session: date, stores: Stores) -> list[date]:
     """The sessions of a window, in order."""
     before = previous_sessions(stores.market, session, _span(window.back, stores))
-    after = next_sessions(stores.market, session, _span(window.ahead, stores))
+    after = sessions_ahead(window, session, stores)
     return [*before, *([session] if window.include else []), *after]
+
+
+def sessions_ahead(window: Window, session: date, stores: Stores) -> list[date]:
+    """The sessions of a window after `session`, in order."""
+    after = next_sessions(stores.market, session, _span(window.ahead, stores))
+    return after if window.among is None else [after[number - 1] for number in window.among]
 
 
 def _span(span: Span, stores: Stores) -> int:
