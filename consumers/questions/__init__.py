@@ -8,6 +8,8 @@ Begin at `report`.
     passport        the sealed document: issued, and checked
     enhance         an index's portfolio over a span, its figures and its export
     attribution     where its excess return came from
+    risk            whether the risk model's forecasts came true, night by night; rows for a metric
+    switches        the risk model's switches on a home's own history
     peers           other models on the scorer's folds
     encoder_report  whether a vintage has collapsed
     stock_days      the session and symbol of a question, and their refusals

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from consumers import factor_returns, portfolio
+from consumers import factor_returns, portfolio, risk_tests
 from consumers.questions.attribution import contributions, daily_lines
 from fpm.errors import TryLater, UsageError
 from fpm.portfolio.performance import Performance, PerformanceConfig, performance
@@ -27,7 +27,7 @@ CLOCKS = ("event_timestamp", "created_timestamp")
 
 
 def enhance(index: str, first: date, last: date, stores: Stores, progress: Progress) -> dict[str, Any]:
-    """Write decisions, fills and marks of every session from `first` to `last`; the six figures, without the curve.
+    """Write decisions, fills, marks and forecast tests of the sessions from `first` to `last`; the figures, no curve.
 
     The risk model's evidence of the sessions before is computed where it is absent. Raises UsageError where the home
     has no such index, TryLater where no session is scored.
@@ -36,6 +36,7 @@ def enhance(index: str, first: date, last: date, stores: Stores, progress: Progr
     oldest = previous_sessions(stores.market, first, PRESETS[stores.settings.preset].window)[0]
     runner.backfill(factor_returns, oldest, last, stores, progress)
     runner.backfill(portfolio, first, last, stores, progress)
+    runner.backfill(risk_tests, first, last, stores, progress)
     figures = index_performance(index, first, last, stores).to_dict()
     groups = contributions(index, first, last, stores).group_by("group", maintain_order=True)
     return {

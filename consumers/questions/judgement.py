@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from consumers.questions import provenance
+from consumers.questions import provenance, risk
 from consumers.questions.enhance import index_performance
 from fpm.errors import TryLater
 from fpm.evaluation.comparison import compare, oracle_share
@@ -79,6 +79,7 @@ def gather(stores: Stores) -> ReportData:
         spreads={name: spread(evidence.stream(name)) for name in STREAMS},
         portfolios=portfolios(evidence, stores),
         rebalances=_rebalances(stores),
+        risk=risk.tests(known_sessions("risk_tests", stores), stores),
         coverage=provenance.coverage(stores),
         quarantined=provenance.quarantined(stores.settings.quarantine),
         encoders=provenance.encoders(stores),
