@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from consumers.streams import portfolios_read_scores, portfolios_read_stream_scores, stream_rows
 from fpm.portfolio.book import Book, cents, closes, last_rows
 from fpm.portfolio.costs import CENTS, flat
 from fpm.portfolio.decide import Dates, decide
@@ -29,6 +30,7 @@ from fpm.store.lake.files import TYPES
 from fpm.store.log import log
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date
 
     from fpm.markets import Market
@@ -52,7 +54,10 @@ def _risk_window(settings: Settings) -> int:
 
 NAME = "portfolio"
 READS = {
-    "scores": Window(),
+    "scores": Window(applies=portfolios_read_scores),
+    "stream_scores": Window(
+        required=False, applies=portfolios_read_stream_scores
+    ),  # without: no decision, a walked book
     "exposures": Window(),
     "factor_returns": Window(back=_risk_window, required=False),
     "residuals": Window(back=_risk_window, required=False),
@@ -64,6 +69,7 @@ READS = {
     "decisions": Window(back=GAP, include=False, required=False),
 }
 FILES = ("mandate",)
+SETTINGS = ("stream",)
 BOOKS = ("holdings", "nav", "trades", "actions", "blocked")
 WRITES = ("weights", *BOOKS, "targets", "decisions", "covariance", "specific_variances")
 
@@ -138,10 +144,16 @@ def empty(table: str) -> pl.DataFrame:
 
 def mandates(members: pl.DataFrame, stores: Stores) -> list[Mandate]:
     """The mandate of every index that the home has members of, or of `EVERY_NAME`."""
+    return named_mandates(sorted(members["index"].unique().to_list()) or [EVERY_NAME], stores)
+
+
+def named_mandates(indices: Sequence[str], stores: Stores) -> list[Mandate]:
+    """The mandates of indices: the operator's file, else the defaults; the setting's stream comes before a mandate's."""
     default = partial(_default, market=stores.market)
     own = read_mandates(stores.settings.mandate, default) if stores.settings.mandate else {}
-    indices = sorted(members["index"].unique().to_list()) or [EVERY_NAME]
-    return [own.get(index) or default(index) for index in indices]
+    named = [own.get(index) or default(index) for index in indices]
+    stream = stores.settings.stream
+    return [replace(mandate, stream=stream) for mandate in named] if stream else named
 
 
 def _default(index: str, market: Market) -> Mandate:
@@ -162,7 +174,7 @@ def _knowledge(session: date, stores: Stores) -> Knowledge:
     first = previous_sessions(stores.market, session, SNAPSHOT_AGE + GAP)[0]
     members = stores.read("index_members", first, session, columns=["index", "symbol", "weight"])
     names = _names(session, bars, stores)
-    scores = stores.read("scores", session, columns=["symbol", "stream", "score"])
+    scores = stream_rows(session, session, stores)
     risk = _risk(session, names, stores)
     last = last_rows(bars.filter(pl.col("session") < session))
     return Knowledge(session, bars, last, members, names, scores, risk)
