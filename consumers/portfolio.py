@@ -148,7 +148,7 @@ def mandates(members: pl.DataFrame, stores: Stores) -> list[Mandate]:
 
 
 def named_mandates(indices: Sequence[str], stores: Stores) -> list[Mandate]:
-    """The mandates of indices: the operator's file, else the defaults; the setting's stream comes before a mandate's."""
+    """The mandates of indices: the operator's file, else the defaults; a stream of the settings comes before theirs."""
     default = partial(_default, market=stores.market)
     own = read_mandates(stores.settings.mandate, default) if stores.settings.mandate else {}
     named = [own.get(index) or default(index) for index in indices]
@@ -186,8 +186,9 @@ def _names(session: date, bars: pl.DataFrame, stores: Stores) -> pl.DataFrame:
     days = bars["session"].unique().sort().to_list()[-LIQUIDITY:]
     adjusted = pl.col("close") * pl.col("adj_factor").fill_null(1.0)
     recent = bars.filter(pl.col("session").is_in(days)).sort("session")
+    traded = pl.col("amount").fill_null(pl.col("close") * pl.col("volume")).fill_null(0.0)  # as `market_panel` has it
     liquidity = recent.group_by("symbol").agg(
-        value=pl.col("amount").fill_null(0.0).sum() / len(days), deviation=adjusted.pct_change().std().fill_null(0.02)
+        value=traded.sum() / len(days), deviation=adjusted.pct_change().std().fill_null(0.02)
     )
     today = bars.filter(pl.col("session") == session)
     quoted = quotes(today, today["symbol"].to_list())  # what fills ask, so that a decision and its orders agree

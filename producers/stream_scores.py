@@ -99,7 +99,7 @@ def _agreed(files: Sequence[ReferenceRows]) -> list[ReferenceRows]:
     rows = pl.concat([file.frame.with_columns(source=pl.lit(number)) for number, file in enumerate(files)])
     distinct = pl.struct("score", "known_at").n_unique().over(*KEYS)
     differing = rows.filter(distinct > 1)
-    extra = rows.filter(distinct == 1).filter(~pl.col("source").is_first_distinct().over(*KEYS))
+    extra = rows.filter(distinct == 1).filter(pl.col("source") > pl.col("source").min().over(*KEYS))
     answer = []
     for number, file in enumerate(files):
         conflicts = _faults(differing.filter(pl.col("source") == number), pl.lit(value=True), SOURCES)

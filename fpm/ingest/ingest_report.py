@@ -175,6 +175,8 @@ class IngestReport:
 
     def add_faults(self, table: str, faults: pl.DataFrame) -> None:
         """Count the quarantined rows of a file by code; `faults` has reason_code and reason."""
+        if faults.is_empty():
+            return
         by_code = self.reference_faults.setdefault(table, {})
         for code, number, reason in (
             faults.group_by("reason_code").agg(pl.len(), pl.col("reason").first()).sort("reason_code").iter_rows()
