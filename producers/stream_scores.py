@@ -14,6 +14,7 @@ import polars as pl
 
 from fpm.first_copies import NOTES, known_from, rule_of
 from fpm.ingest import balance
+from fpm.ingest.quarantine import Check, first_faults
 from fpm.ingest.score_files import KEYS
 from fpm.schema import CLOCKS, STREAM_SCORES
 from fpm.sessions import close, cut_off
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 NAME = STREAM_SCORES.name
-UNKNOWN, FLAT, SOURCES = "FPM-IN-161", "FPM-IN-162", "FPM-IN-034"
+UNKNOWN = "FPM-IN-161"
 EVENT, CREATED = CLOCKS
 
 
@@ -59,7 +60,7 @@ def judged(files: Sequence[ReferenceRows], delivered: Collection[str], stores: S
     """
     wanted = {symbol for file in files for symbol in file.frame["symbol"].unique().to_list()} - set(delivered)
     unknown = _never_seen(wanted, stores)
-    files = [_set_aside(file, _faults(file.frame, pl.col("symbol").is_in(unknown), UNKNOWN)) for file in files]
+    files = [_set_aside(file, _unknown(file.frame, unknown)) for file in files]
     files = _agreed(files)
     flat = _flat(files, stores)
     return [_set_aside(file, _flat_faults(file.frame, flat)) for file in files]
@@ -77,12 +78,16 @@ def _never_seen(symbols: set[str], stores: Stores | None) -> list[str]:
     return sorted(left)
 
 
-def _faults(rows: pl.DataFrame, condition: pl.Expr, code: str) -> pl.DataFrame:
-    reasons = {
-        UNKNOWN: pl.format("{} has no bar in any session", "symbol"),
-        SOURCES: pl.lit("conflicting sources: two files of this delivery disagree"),
-    }
-    return rows.filter(condition).select("row", "session", reason_code=pl.lit(code), reason=reasons[code])
+def _unknown(rows: pl.DataFrame, symbols: Sequence[str]) -> pl.DataFrame:
+    seen = pl.col("symbol").is_in(symbols)
+    return first_faults(rows, [Check(code="FPM-IN-161", condition=seen, wrong="{symbol} has no bar in any session")])
+
+
+def _conflicts(rows: pl.DataFrame) -> pl.DataFrame:
+    every = pl.col("row").is_not_null()
+    return first_faults(
+        rows, [Check(code="FPM-IN-034", condition=every, wrong="conflicting sources: two files disagree")]
+    )
 
 
 def _set_aside(file: ReferenceRows, faults: pl.DataFrame) -> ReferenceRows:
@@ -102,7 +107,7 @@ def _agreed(files: Sequence[ReferenceRows]) -> list[ReferenceRows]:
     extra = rows.filter(distinct == 1).filter(pl.col("source") > pl.col("source").min().over(*KEYS))
     answer = []
     for number, file in enumerate(files):
-        conflicts = _faults(differing.filter(pl.col("source") == number), pl.lit(value=True), SOURCES)
+        conflicts = _conflicts(differing.filter(pl.col("source") == number))
         copies = extra.filter(pl.col("source") == number)
         good = file.frame.join(copies, on="row", how="anti", maintain_order="left")
         counted = replace(file, frame=good, deduplicated=file.deduplicated + copies.height)
@@ -137,10 +142,8 @@ def _flat(files: Sequence[ReferenceRows], stores: Stores | None) -> pl.DataFrame
 
 def _flat_faults(rows: pl.DataFrame, flat: pl.DataFrame) -> pl.DataFrame:
     bad = rows.join(flat, on=["session", "stream"], how="semi", maintain_order="left")
-    reason = pl.format(
-        "all scores of {} on {} are equal or missing: they tell no symbol from another", "stream", "session"
-    )
-    return bad.select("row", "session", reason_code=pl.lit(FLAT), reason=reason)
+    wrong = "all scores of {stream} on {session} are equal or missing: they tell no symbol from another"
+    return first_faults(bad, [Check(code="FPM-IN-162", condition=pl.col("row").is_not_null(), wrong=wrong)])
 
 
 # --- what is stored -------------------------------------------------------------------------------------------------
