@@ -3,6 +3,7 @@
 `JOBS` names the jobs of a session in nightly order. Begin at `scores`.
 
     scorer          training of one scorer
+    streams         the stream in use: ours, or one from outside
     scores          every stream's scores of a session
     factor_returns  the risk model's evidence: exposures, factor returns, residuals
     portfolio       index-enhanced weights

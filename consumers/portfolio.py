@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from consumers.streams import portfolios_read_scores, portfolios_read_stream_scores, stream_rows
 from fpm.portfolio.book import Book, cents, closes, last_rows
 from fpm.portfolio.costs import CENTS, flat
 from fpm.portfolio.decide import Dates, decide
@@ -28,7 +29,7 @@ from fpm.store.lake.files import TYPES
 from fpm.store.log import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import date
 
     from fpm.markets import Market
@@ -55,7 +56,10 @@ def _risk_window(settings: Settings) -> int:
 
 NAME = "portfolio"
 READS = {
-    "scores": Window(),
+    "scores": Window(applies=portfolios_read_scores),
+    "stream_scores": Window(
+        required=False, applies=portfolios_read_stream_scores
+    ),  # without: no decision, a walked book
     "exposures": Window(),
     "factor_returns": Window(back=_risk_window, required=False),
     "residuals": Window(back=_risk_window, required=False),
@@ -68,6 +72,7 @@ READS = {
 }
 FILES = ("mandate",)
 FINAL = True  # a decision that was served is never done again: a correction reaches the next one
+SETTINGS = ("stream",)
 BOOKS = ("holdings", "nav", "trades", "actions", "blocked")
 WRITES = ("weights", *BOOKS, "targets", "decisions", "covariance", "specific_variances")
 
@@ -143,10 +148,16 @@ def empty(table: str) -> pl.DataFrame:
 
 def mandates(members: pl.DataFrame, stores: Stores) -> list[Mandate]:
     """The mandate of every index that the home has members of, or of `EVERY_NAME`."""
+    return named_mandates(sorted(members["index"].unique().to_list()) or [EVERY_NAME], stores)
+
+
+def named_mandates(indices: Sequence[str], stores: Stores) -> list[Mandate]:
+    """The mandates of indices: the operator's file, else the defaults; a stream of the settings comes before theirs."""
     default = partial(_default, market=stores.market)
     own = read_mandates(stores.settings.mandate, default) if stores.settings.mandate else {}
-    indices = sorted(members["index"].unique().to_list()) or [EVERY_NAME]
-    return [own.get(index) or default(index) for index in indices]
+    named = [own.get(index) or default(index) for index in indices]
+    stream = stores.settings.stream
+    return [replace(mandate, stream=stream) for mandate in named] if stream else named
 
 
 def _default(index: str, market: Market) -> Mandate:
@@ -167,7 +178,7 @@ def _knowledge(session: date, stores: Stores) -> Knowledge:
     first = previous_sessions(stores.market, session, SNAPSHOT_AGE + GAP)[0]
     members = stores.read("index_members", first, session, columns=["index", "symbol", "weight"])
     names = _names(session, bars, stores)
-    scores = stores.read("scores", session, columns=["symbol", "stream", "score"])
+    scores = stream_rows(session, session, stores)
     risk = _risk(session, names, stores)
     last = last_rows(bars.filter(pl.col("session") < session))
     return Knowledge(session, bars, last, members, names, scores, risk)
@@ -179,8 +190,9 @@ def _names(session: date, bars: pl.DataFrame, stores: Stores) -> pl.DataFrame:
     days = bars["session"].unique().sort().to_list()[-LIQUIDITY:]
     adjusted = pl.col("close") * pl.col("adj_factor").fill_null(1.0)
     recent = bars.filter(pl.col("session").is_in(days)).sort("session")
+    traded = pl.col("amount").fill_null(pl.col("close") * pl.col("volume")).fill_null(0.0)  # as `market_panel` has it
     liquidity = recent.group_by("symbol").agg(
-        value=pl.col("amount").fill_null(0.0).sum() / len(days), deviation=adjusted.pct_change().std().fill_null(0.02)
+        value=traded.sum() / len(days), deviation=adjusted.pct_change().std().fill_null(0.02)
     )
     today = bars.filter(pl.col("session") == session)
     quoted = quotes(today, today["symbol"].to_list())  # what fills ask, so that a decision and its orders agree

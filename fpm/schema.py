@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 FINGERPRINT_SIZE = 128
 FEATURE_COUNT = 32
 STREAMS = ("fingerprint", "traditional", "dual")
+STREAM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # of a stream from outside
 INDICES = ("CSI300", "CSI500", "CSI1000")
 
 # --- the minute bar's own columns -------------------------------------------------------------
@@ -238,6 +239,9 @@ SCORES = Table(
     view=True,
     online=True,
 )
+STREAM_SCORES = Table(  # scores from outside, each stream under its owner's name
+    "stream_scores", ("symbol", "stream"), {"symbol": "string", "stream": "string", "score": "float64"}
+)
 STYLES = ("size", "beta", "momentum", "residual_volatility", "liquidity", "nonlinear_size")
 EXPOSURES = Table(  # of a name at the close; `industry` as the risk model has it, `score` standardised
     "exposures",
@@ -360,6 +364,7 @@ TABLES = {
         DAILY_FACTORS_TABLE,
         LABELS,
         SCORES,
+        STREAM_SCORES,
         EXPOSURES,
         FACTOR_RETURNS,
         RESIDUALS,

@@ -44,7 +44,7 @@ def take(
             if day is not None:
                 session, rule = day, rule_of(day, first_published, stated=stated)
             elif stated or first_published or stores.sessions(NAME):
-                session, rule = _last_session(known_at, stores.market), "stated" if stated else "arrival"
+                session, rule = last_session(known_at, stores.market), "stated" if stated else "arrival"
             else:
                 session, rule = first_session_from(stores.market, min(rows["first"].to_list())), "cut_off"
             if _publish(session, rows.select(*SYMBOLS.columns), rule, known_at, stores):
@@ -53,7 +53,7 @@ def take(
             keep_receipt(NAME, file.path, file.sha256, written, stores)
 
 
-def _last_session(moment: datetime, market: Market) -> date:
+def last_session(moment: datetime, market: Market) -> date:
     """The last session whose cut-off had passed."""
     tomorrow = moment.astimezone(market.zone).date() + timedelta(days=1)
     return [day for day in previous_sessions(market, tomorrow, 30) if cut_off(market, day) <= moment][-1]

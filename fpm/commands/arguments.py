@@ -25,6 +25,12 @@ Prices = Annotated[Literal["raw", "adjusted"] | None, typer.Option("--prices", h
 StampSide = Annotated[
     Literal["start", "end"] | None, typer.Option("--stamp-side", help="the side of a bar that its time names")
 ]
+Stream = Annotated[
+    str | None, typer.Option("--stream", help="stream of scores; default: FPM_STREAM, the mandate's, dual")
+]
+StreamName = Annotated[
+    str | None, typer.Option("--stream", help="name of scores whose file does not say it; default: the file's stem")
+]
 CheckOnly = Annotated[bool, typer.Option("--check", help="say what would go in and what not, and store nothing")]
 Rotate = Annotated[bool, typer.Option("--rotate", help="new passwords for the database's roles and a new HTTP token")]
 Role = Annotated[Literal["owner", "producer", "reader"], typer.Option(help="whose rights")]

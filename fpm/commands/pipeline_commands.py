@@ -17,6 +17,7 @@ from fpm.commands.arguments import (
     Rotate,
     Session,
     StampSide,
+    StreamName,
     VolumeUnit,
     moment,
     now,
@@ -64,6 +65,7 @@ def ingest_command(
     volume_unit: VolumeUnit = None,
     prices: Prices = None,
     stamp_side: StampSide = None,
+    stream: StreamName = None,
     check: CheckOnly = False,
     as_json: Json = False,
 ) -> None:
@@ -72,11 +74,15 @@ def ingest_command(
     What files cannot show can be said; the home remembers it. --check exits 1 where anything would be refused.
     """
     from fpm.commands.delivery import Request, check_delivery, ingest_delivery
+    from fpm.ingest.score_files import require_stream_name
     from fpm.ingest.units import Stated
     from producers.bars import Arrival
 
     start, stated = now(), Stated(stamp_side, volume_unit, prices)
-    arrival = Arrival(moment(known_at) if known_at else start, start, stated, known_at_stated=known_at is not None)
+    if stream is not None:
+        require_stream_name(stream)
+    moments = moment(known_at) if known_at else start, start
+    arrival = Arrival(*moments, stated, known_at_stated=known_at is not None, stream=stream)
     request = Request(paths, arrival, level2, market, preset)
     if not check:
         report = ingest_delivery(request)

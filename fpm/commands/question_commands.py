@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fpm.commands.arguments import Json, KnownAt, Session, moment, span
+from fpm.commands.arguments import Json, KnownAt, Session, Stream, moment, span
 from fpm.commands.console import home_stores, show
 from fpm.commands.model_arguments import PageFile, Symbol, Vintage
 from fpm.sessions import parse_session
@@ -21,13 +21,14 @@ def enhance_command(
     first: Session,
     last: Session,
     folder: Annotated[Path | None, typer.Option("--export", help="folder for the eight tables of an audit")] = None,
+    stream: Stream = None,
     as_json: Json = False,
 ) -> None:
     """An index's portfolio by session, a real book with lots and costs, and the six figures of the report's table."""
     from consumers.questions.enhance import enhance, export
     from fpm.progress import bar
 
-    (start, end), stores = span(first, last), home_stores()
+    (start, end), stores = span(first, last), home_stores(stream=stream)
     with bar(f"enhance {index}") as progress:
         figures = enhance(index, start, end, stores, progress)
     if folder:

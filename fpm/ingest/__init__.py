@@ -11,6 +11,10 @@ Begin at `vendor_bars`.
     columns        a file's columns under our names, by synonym
     bar_files      bar files (Parquet, CSV) as typed columns
     daily_files    daily bars and index members
+    index_weights  weights of an index in shares of one
+    member_intervals  an index's members from first to last day, as snapshots
+    score_files    scores from outside
+    table_kinds    what a file is, by its columns
     symbol_files   who a symbol is: its companies and their days
     agreement      daily tables beside the minutes of the same sessions
     stamps         time stamps of a file: exchange-local, none in the future, their sessions

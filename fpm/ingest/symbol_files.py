@@ -82,14 +82,14 @@ def _typed(raw: RawFile, order: Order) -> pl.DataFrame:
     identity = frame["identity"].cast(pl.String).str.strip_chars()
     absent = pl.Series("session", [None] * frame.height, pl.Date)
     return frame.select("row", "symbol").with_columns(
-        _days(raw, frame["session"], order) if "session" in frame.columns else absent,
-        *(_days(raw, frame[name], order) for name in ("first", "last")),
+        days_of(raw, frame["session"], order) if "session" in frame.columns else absent,
+        *(days_of(raw, frame[name], order) for name in ("first", "last")),
         identity.set(identity == "", None),
     )
 
 
-def _days(raw: RawFile, cells: pl.Series, order: Order) -> pl.Series:
-    """Cells as days; a whole column of another type, or a cell that is no day, refuses the file."""
+def days_of(raw: RawFile, cells: pl.Series, order: Order) -> pl.Series:
+    """Cells as days; a whole column of another type, or a cell that is no day, refuses the file (008)."""
     text, parsed = cells, None
     if cells.dtype == pl.String:
         text = cells.str.strip_chars()
@@ -102,6 +102,6 @@ def _days(raw: RawFile, cells: pl.Series, order: Order) -> pl.Series:
             raw.path,
             code="FPM-IN-008",
             wrong=f"column {cells.name} is {cells.dtype} and holds what is no day",
-            todo="store days as dates, or as 2024-03-01; leave last empty where a symbol is still in use",
+            todo="store days as dates, or as 2024-03-01; leave the last one empty where it still goes on",
         )
     return parsed

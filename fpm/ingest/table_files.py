@@ -86,6 +86,12 @@ def header_of(path: Path) -> list[str]:
     return header
 
 
+def names_of(path: Path) -> tuple[dict[str, Any], pl.DataFrame]:
+    """Facts (`header`: names of the columns) of one file; no frame. Raises InputRefused as `header_of` does."""
+    check_content(path)
+    return {"header": header_of(path)}, pl.DataFrame()
+
+
 def footer(path: Path) -> pq.ParquetFile:
     """A Parquet file, its footer read and within bounds. Raises InputRefused: 003 unreadable, RES-145 beyond them."""
     with path.open("rb") as stream:

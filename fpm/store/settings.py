@@ -19,6 +19,7 @@ from fpm import calendar_overrides, markets
 from fpm.errors import UsageError
 from fpm.features.factor_columns import factor_columns
 from fpm.markets import Market
+from fpm.schema import STREAM_NAME
 from fpm.walk_forward import PRESETS, FoldConfig
 
 # feature_store.yaml reads these: whoever runs the `feast` command by hand exports them, nothing here uses them
@@ -46,6 +47,12 @@ class Settings(BaseSettings):
     markets: Path | None = Field(default=None, description="TOML file of your own exchanges, see docs/markets.md")
     mandate: Path | None = Field(
         default=None, description="TOML file of the portfolios' bounds, costs and capital, see docs/portfolios.md"
+    )
+    stream: str | None = Field(
+        default=None,
+        pattern=STREAM_NAME,
+        description="stream of scores that portfolios and the risk model's score factor use, one of ours or an "
+        "ingested one; default: the mandate's, else dual",
     )
     calendar: Path | None = Field(
         default=None,
@@ -141,6 +148,12 @@ class Settings(BaseSettings):
     def _existing_factors(cls, factors: str | None) -> str | None:
         factor_columns(factors)
         return factors
+
+    @field_validator("stream", mode="before")
+    @classmethod
+    def _no_stream(cls, name: object) -> object:
+        """An empty variable names no stream."""
+        return name or None
 
     @field_validator("inbox", mode="before")
     @classmethod

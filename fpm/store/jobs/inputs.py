@@ -36,7 +36,8 @@ class Window:
     """The sessions of a table that a job at session t reads: `back` before, `ahead` after, t itself if `include`.
 
     `back` and `ahead` may depend on the settings (look-backs come from the preset). `among`: of the sessions after t,
-    the only ones that count, by their number. With `required=False` the table may be absent or lack sessions.
+    the only ones that count, by their number. With `required=False` the table may be absent or lack sessions. Where
+    `applies` says no to the settings, the job does not read the table.
     """
 
     back: Span = 0
@@ -44,14 +45,16 @@ class Window:
     include: bool = True
     required: bool = True
     among: tuple[int, ...] | None = None
+    applies: Callable[[Settings], bool] | None = None
 
 
 class Job(Protocol):
     """A job module.
 
     A job that computes with a model also has ``MODELS = ("encoder",)`` or ``("scorer",)``: the kinds whose model in
-    force enters its digest and its knowledge time. ``FILES`` names the settings whose files it reads.
-    ``FINAL = True``: what it wrote for a session that went online stands, whatever becomes known later.
+    force enters its digest and its knowledge time. ``FILES`` names the settings whose files it reads, ``SETTINGS``
+    those whose values it reads beside market, preset and seed. ``FINAL = True``: what it wrote for a session that went
+    online stands, whatever becomes known later.
     """
 
     @property
@@ -91,14 +94,15 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
     vintage = stores.vintage or next(
         (model.manifest["vintage"] for model in models if "vintage" in model.manifest), None
     )
-    sessions = {table: _sessions(window, session, stores) for table, window in job.READS.items()}
+    reads = windows(job, stores.settings)
+    sessions = {table: _sessions(window, session, stores) for table, window in reads.items()}
     span = [session, *(day for days in sessions.values() for day in days)]
-    published = _Published(stores, sorted({*job.READS, *RAW}), min(span), max(span))
+    published = _Published(stores, sorted({*reads, *RAW}), min(span), max(span))
     absent = absences(stores.ledger)
     files: list[LakeFile] = []
     missing: list[str] = []
     first = max([cut_off(stores.market, max(span)), *(model.born for model in models)])
-    for table, window in job.READS.items():
+    for table, window in reads.items():
         for day in sessions[table]:
             partition = published.files(table, vintage, day)
             files += partition
@@ -119,10 +123,16 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
         stores.vintage,
         *((model.kind, model.id) for model in models),
         *_setting_files(job, stores.settings),
+        *_setting_values(job, stores.settings),
         *sorted((file.path, file.sha256) for file in files),
         *names,
     ]
     return Inputs(digest(content), (first, *sorted(later)), tuple(missing))
+
+
+def windows(job: Job, settings: Settings) -> dict[str, Window]:
+    """The windows of the tables that a job reads under these settings."""
+    return {table: window for table, window in job.READS.items() if window.applies is None or window.applies(settings)}
 
 
 def _names(
@@ -164,6 +174,12 @@ def _setting_files(job: Job, settings: Settings) -> list[tuple[str, str]]:
     """Name and hash of the operator's files that the job reads."""
     paths = {name: getattr(settings, name) for name in getattr(job, "FILES", ())}
     return [(name, sha256(path.read_bytes()).hexdigest()) for name, path in paths.items() if path]
+
+
+def _setting_values(job: Job, settings: Settings) -> list[tuple[str, object]]:
+    """Name and value of the settings that the job reads, those without a value left out."""
+    values = {name: getattr(settings, name) for name in getattr(job, "SETTINGS", ())}
+    return [(name, value) for name, value in values.items() if value is not None]
 
 
 def _model(kind: str, session: date, stores: Stores) -> Model:

@@ -60,7 +60,7 @@ def test_the_lines_of_a_session_sum_to_its_excess(book: Stores) -> None:
 def test_an_unknown_index_and_a_span_without_scores_are_named(book: Stores) -> None:
     with pytest.raises(UsageError, match="CSI300"):
         enhance("CSI500", MONDAY, LAST, book, quiet)
-    with pytest.raises(TryLater, match=r"FPM-PF-075 .*no scores from 2023-01-03"):
+    with pytest.raises(TryLater, match=r"FPM-PF-076 .*no daily bars from 2023-01-03"):
         enhance("CSI300", date(2023, 1, 3), date(2023, 1, 31), book, quiet)
     assert book.sessions("nav") == []
 
