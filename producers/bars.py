@@ -14,10 +14,12 @@ from fpm.first_copies import NOTES, known_from, rule_of
 from fpm.ingest.agreement import CODE
 from fpm.ingest.bar_files import order_in
 from fpm.ingest.conventions import NOTHING
+from fpm.ingest.custody_files import read_custody
 from fpm.ingest.daily_files import ReferenceRows, read_daily, read_members
 from fpm.ingest.deliveries import Delivery, Refused, batches, find, read_all
 from fpm.ingest.ingest_report import IngestReport
 from fpm.ingest.quarantine import missing_minutes
+from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.revisions import revise
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.time_spellings import NO_ORDER, Order
@@ -30,7 +32,8 @@ from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
 from fpm.store.lake.files import CLOCK, latest, parse
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
-from producers import symbols
+from fpm.store.log import log
+from producers import custody, restrictions, symbols
 from producers.daily_tables import DailyTables, agreed, agreed_alone, keep_faults, stored_minutes
 from producers.decisions import (
     FROM_MINUTES,
@@ -80,7 +83,8 @@ class Intake:
 
     `tables`: daily_bars, index_members -> session -> the vendor's rows; `daily` is the source of daily bars,
     FROM_VENDOR or FROM_MINUTES. `daily_tables`: the vendor's daily files, its rows are in `tables`. `first_published`:
-    the session that the home published before any other, if any. `order`: of month and day in the CSV files.
+    the session that the home published before any other, if any. `order`: of month and day in the CSV files. `books`:
+    files of the custodian, which wait for the bars of this delivery.
     """
 
     arrival: Arrival
@@ -92,6 +96,7 @@ class Intake:
     universe: Universe
     first_published: date | None
     order: Order = NO_ORDER
+    books: Sequence[ReferenceRows] = ()
 
 
 def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Progress) -> IngestReport:
@@ -140,7 +145,11 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     first_published = live and live[0]
     names = _references(delivery.symbols, read_symbols, report, stores)
     symbols.take(names, arrival.known_at, first_published, stores, stated=arrival.known_at_stated)
-    return Intake(arrival, stores, report, tables, policy, daily_tables, Universe(stores), first_published), references
+    lists = _references(delivery.restrictions, read_restrictions, report, stores)
+    restrictions.take(lists, arrival.known_at, first_published, stores, stated=arrival.known_at_stated)
+    books = _references(delivery.holdings, read_custody, report, stores)
+    intake = Intake(arrival, stores, report, tables, policy, daily_tables, Universe(stores), first_published)
+    return replace(intake, books=books), references
 
 
 def finish(references: References, intake: Intake) -> None:
@@ -151,6 +160,7 @@ def finish(references: References, intake: Intake) -> None:
     _publish_other_sessions(intake)
     keep_faults(intake.daily_tables, intake.stores)
     _receive(references, intake)
+    _take_books(intake)
     intake.report.profile = intake.stores.ledger.deployment().get("profile", "")
 
 
@@ -185,6 +195,21 @@ def _references(
         report.add_conversions(file.path.name, file.conversions)
         keep_rows(stores.settings.quarantine, file.table, file.quarantined, file.sha256)
     return files
+
+
+def _take_books(intake: Intake) -> None:
+    """Publish the custodian's books; one that is refused is named, and the one before stays."""
+    arrival, report, stores = intake.arrival, intake.report, intake.stores
+    for file, faults in custody.checked(intake.books, stores):
+        refused = custody.refusals(file, faults)
+        refuse(refused, report, stores)
+        for each in refused:
+            log.error("a book is refused, the one before is kept", reason=str(each.refusal))
+        report.add_faults(custody.NAME, faults.height)
+        keep_rows(stores.settings.quarantine, custody.NAME, file.with_faults(faults), file.sha256)
+        report.sessions.update(
+            custody.take(file, faults, arrival.known_at, intake.first_published, stores, stated=arrival.known_at_stated)
+        )
 
 
 def _by_session(files: Sequence[ReferenceRows]) -> dict[date, pl.DataFrame]:

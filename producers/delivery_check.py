@@ -15,8 +15,10 @@ import polars as pl
 
 from fpm.errors import FpmError
 from fpm.ingest.bar_files import order_in
+from fpm.ingest.custody_files import read_custody
 from fpm.ingest.daily_files import read_daily, read_members
 from fpm.ingest.deliveries import Refused, batches, find, read_all
+from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.vendor_bars import combine
 from fpm.ingest.vendor_files import digest
@@ -109,7 +111,13 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     answer.profile = stores.ledger.deployment().get("profile", "") if stores else ""
     fallback = remembered(stores) if stores else None
     answer.files += [_refused(file) for file in delivery.refused]
-    tables = ((delivery.daily, read_daily), (delivery.members, read_members), (delivery.symbols, read_symbols))
+    tables = (
+        (delivery.daily, read_daily),
+        (delivery.members, read_members),
+        (delivery.symbols, read_symbols),
+        (delivery.restrictions, read_restrictions),
+        (delivery.holdings, read_custody),
+    )
     for table, read in tables:
         new = list(_new(table, answer, stores))
         reader = partial(_rows, read, home.market, order_in(new, "session"))
@@ -173,7 +181,7 @@ def _reference(path: Path, read: Callable[[Path], ReferenceRows]) -> dict[str, A
         "goes_in": _state(rows.frame.height, rows.quarantined.height),
         "table": rows.table,
         **_names(rows.synonyms, rows.ignored),
-        **_span(rows.frame["session"].drop_nulls().unique().to_list()),
+        **_span(rows.frame["session"].drop_nulls().unique().to_list() if "session" in rows.frame.columns else []),
         "symbols": rows.frame["symbol"].n_unique(),
         "rows_in": rows.rows_in,
         "rows_out": rows.frame.height,

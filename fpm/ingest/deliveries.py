@@ -1,4 +1,4 @@
-"""Deliveries: folders and files -> bar files, a daily table, index members, symbols, and batches by session."""
+"""Deliveries: folders and files -> bar files, the tables that a name tells, and batches of bars by session."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fpm.ingest.vendor_bars import Parsed, read_bars
 from fpm.ingest.vendor_files import KINDS, check_regular, digest, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from fpm.ingest.conventions import Conventions
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from fpm.markets import Market
 
 DAILY, MEMBERS, SYMBOLS = "daily_bars", "index_members", "symbols"
-NAMED_TABLES = (DAILY, MEMBERS, SYMBOLS)
+HOLDINGS, RESTRICTIONS = "holdings", "restrictions"
+NAMED_TABLES = (DAILY, MEMBERS, SYMBOLS, HOLDINGS, RESTRICTIONS)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Delivery:
     members: tuple[Path, ...]
     refused: tuple[Refused, ...] = ()
     symbols: tuple[Path, ...] = ()
+    holdings: tuple[Path, ...] = ()
+    restrictions: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,17 @@ def find(paths: Sequence[Path]) -> Delivery:
     everything = [(path, file) for path in paths for file in _below(path)]
     plain, refused = plain_files(everything)
     files = [*plain]
-    daily, members, symbols = (tuple(sorted({file for file in files if file.stem == name})) for name in NAMED_TABLES)
-    bars = sorted(set(files) - {*daily, *members, *symbols})
-    return Delivery(tuple(bars), daily, members, tuple(refused), symbols)
+    tables = {name: tuple(sorted({file for file in files if file.stem == name})) for name in NAMED_TABLES}
+    bars = sorted(set(files) - {file for table in tables.values() for file in table})
+    return delivery_of(tuple(bars), tables, tuple(refused))
+
+
+def delivery_of(
+    bars: tuple[Path, ...], tables: Mapping[str, tuple[Path, ...]], refused: tuple[Refused, ...] = ()
+) -> Delivery:
+    """A delivery of bar files and of the files of each name in `NAMED_TABLES`."""
+    named = {name: tables[name] for name in (SYMBOLS, HOLDINGS, RESTRICTIONS)}
+    return Delivery(bars, tables[DAILY], tables[MEMBERS], refused, **named)
 
 
 def plain_files(files: Sequence[tuple[Path, Path]]) -> tuple[list[Path], list[Refused]]:

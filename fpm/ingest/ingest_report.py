@@ -168,6 +168,11 @@ class IngestReport:
         counts["quarantined"] += faults.height
         counts["rows_out"] += rows_in - faults.height
 
+    def add_faults(self, table: str, rows: int) -> None:
+        """Count rows of reference files that the home refuses after they were read as good."""
+        self.reference[table]["quarantined"] += rows
+        self.reference[table]["rows_out"] -= rows
+
     def add_conversions(self, file: str, texts: Sequence[str]) -> None:
         """List what was converted in a daily table, each text once."""
         self.exceptions += [
@@ -181,8 +186,7 @@ class IngestReport:
         """
         self.disagreements += [f"{session} {symbol}: {reason}" for session, symbol, reason in differing.iter_rows()]
         if daily_rows:
-            self.reference["daily_bars"]["quarantined"] += daily_rows
-            self.reference["daily_bars"]["rows_out"] -= daily_rows
+            self.add_faults("daily_bars", daily_rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: sets sorted and counted, sessions as first, last and number."""
