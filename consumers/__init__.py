@@ -6,6 +6,7 @@
     scores          every stream's scores of a session
     factor_returns  the risk model's evidence: exposures, factor returns, residuals
     portfolio       index-enhanced weights
+    desk            what a person says about a session's portfolios
     publish         the session online, all views in one transaction
     parity          online equals offline, or the night is red
     derivation      a sample of the session derived again from raw bars

@@ -1,7 +1,8 @@
 """Each index's portfolio: the session's fills and marks of a real book, and at the week's end a decision.
 
 A decision is made at a close, from the shares and the cash that are held, and filled in the next session. Between
-decisions the book stands still and drifts with prices.
+decisions the book stands still and drifts with prices. A session starts from the custodian's book where there is one;
+restrictions, approvals and holds are those of `desk`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from fpm.portfolio.book import Book, cents, closes, last_rows
+from consumers.desk import GAP, desk, morning, words
+from fpm.portfolio.book import Book, action_frame, cents, closes, last_rows
 from fpm.portfolio.costs import CENTS, flat
-from fpm.portfolio.decide import Dates, decide
+from fpm.portfolio.decide import Dates, decide, stood
 from fpm.portfolio.fills import quotes
+from fpm.portfolio.instructions import AWAITING, HELD, KEPT
 from fpm.portfolio.mandate import Mandate, mandate_of, read_mandates
-from fpm.portfolio.session import Decision, Evening, asset_returns, step
+from fpm.portfolio.restrictions import marked
+from fpm.portfolio.session import Decision, Evening, asset_returns, carried, step
 from fpm.risk.estimate import PRESETS, risk_model
 from fpm.risk.factor_returns import exposures, factor_names, standard_score
 from fpm.risk.history import stored_history
@@ -31,8 +35,11 @@ from fpm.store.log import log
 if TYPE_CHECKING:
     from datetime import date
 
+    from consumers.desk import Desk
     from fpm.markets import Market
+    from fpm.portfolio.book import Action
     from fpm.portfolio.decide import Decided
+    from fpm.portfolio.instructions import Instruction
     from fpm.portfolio.session import Step
     from fpm.risk.model import RiskModel
     from fpm.store.ledger.stores import Stores
@@ -40,7 +47,6 @@ if TYPE_CHECKING:
 
 EVERY_NAME = "ALL"  # built-in index for data without index_members: equal weight over what the session trades
 SNAPSHOT_AGE = 30  # sessions within which the last index snapshot must lie
-GAP = 10  # sessions over which a book is carried when sessions between were not run
 GONE_AFTER = 250  # a name without a bar for so many sessions leaves the book at its last price
 LIQUIDITY = 20  # sessions whose mean traded value bounds a trade
 FLAT_COST = 0.0015  # of each side, where the exchange's own rates are not known
@@ -62,6 +68,7 @@ READS = {
     "nav": Window(back=GAP, include=False, required=False),
     "targets": Window(back=GAP, include=False, required=False),
     "decisions": Window(back=GAP, include=False, required=False),
+    "custody": Window(back=GAP, include=False, required=False),
 }
 FILES = ("mandate",)
 BOOKS = ("holdings", "nav", "trades", "actions", "blocked")
@@ -70,11 +77,16 @@ WRITES = ("weights", *BOOKS, "targets", "decisions", "covariance", "specific_var
 
 @dataclass(frozen=True)
 class State:
-    """What an index's earlier sessions left: the evening of the last one, and the decision that fills now, if any."""
+    """What an index's earlier sessions left: the evening of the last one, and the decision that fills now, if any.
+
+    `actions` lead from the simulated evening to the custodian's. `pending`: targets that wait for approval, or null.
+    """
 
     evening: Evening
     decision: Decision | None
     started: bool
+    actions: tuple[Action, ...] = ()
+    pending: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,7 @@ class Knowledge:
     names: pl.DataFrame
     scores: pl.DataFrame
     risk: RiskModel
+    desk: Desk
 
     @property
     def before(self) -> pl.DataFrame:
@@ -131,6 +144,11 @@ def run(session: date, stores: Stores) -> None:
     stores.write("covariance", session, covariance)
 
 
+def standing(session: date, stores: Stores) -> list[object]:
+    """What the desk says that the session's rows depend on, for the digest of the job's inputs."""
+    return desk(session, stores).content()
+
+
 def empty(table: str) -> pl.DataFrame:
     """A table of the lake without a row."""
     return pl.DataFrame(schema={name: TYPES[kind] for name, kind in TABLES[table].columns.items()})
@@ -165,7 +183,7 @@ def _knowledge(session: date, stores: Stores) -> Knowledge:
     scores = stores.read("scores", session, columns=["symbol", "stream", "score"])
     risk = _risk(session, names, stores)
     last = last_rows(bars.filter(pl.col("session") < session))
-    return Knowledge(session, bars, last, members, names, scores, risk)
+    return Knowledge(session, bars, last, members, names, scores, risk, desk(session, stores))
 
 
 def _names(session: date, bars: pl.DataFrame, stores: Stores) -> pl.DataFrame:
@@ -227,16 +245,42 @@ def _day(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> Day:
     silent = previous_sessions(market, session, GONE_AFTER)[0]
     before, now = (benchmark(mandate.index, bars, knowledge.members) for bars in (knowledge.before, knowledge.bars))
     today = step(mandate, session, state.evening, knowledge.daily, before, state.decision, silent)
+    today = replace(today, actions=pl.concat([action_frame(mandate.index, session, state.actions), today.actions]))
     weights, decided = now.rename({"weight": "benchmark_weight"}), None
-    is_idle = not today.evening.book.shares and state.decision is None
-    if is_rebalance(market, session) or is_idle or mandate.rebalance == "daily":
-        names = scored(knowledge.names, knowledge.scores, mandate.stream).join(
-            weights, on="symbol", how="left", maintain_order="left"
-        )
-        dates = Dates(session, next_sessions(market, session, 1)[0], market.sessions_per_year)
-        decided = decide(mandate, dates, today.evening, names, knowledge.risk)
+    names = scored(knowledge.names, knowledge.scores, mandate.stream).join(
+        weights, on="symbol", how="left", maintain_order="left"
+    )
+    names = marked(names, knowledge.desk.restricted(mandate.index))
+    hold = knowledge.desk.hold(mandate.index)
+    is_idle = not today.evening.book.shares and state.decision is None and state.pending is None
+    is_due = is_rebalance(market, session) or is_idle or mandate.rebalance == "daily"
+    if is_due or (hold is None and must_sell(names, today.evening.book, state.pending)):
+        dates = Dates(session, knowledge.desk.fill_session, market.sessions_per_year)
+        decided = _decided(mandate, dates, today.evening, names, knowledge.risk, hold)
     counted = _counted(today, started=state.started)
     return Day(mandate, counted, decided, _weights(mandate.index, weights, today, decided))
+
+
+def must_sell(names: pl.DataFrame, book: Book, pending: pl.DataFrame | None) -> bool:
+    """Whether an excluded name is held that can be sold, and no decision that waits for approval sells it.
+
+    `names`: symbol, excluded, sellable. `pending`: symbol, shares.
+    """
+    sold = set() if pending is None else set(pending.filter(pl.col("shares") == 0)["symbol"].to_list())
+    excluded = names.filter("excluded", "sellable")["symbol"].to_list()
+    return bool((book.shares.keys() & excluded) - sold)
+
+
+def _decided(
+    mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataFrame, risk: RiskModel, hold: Instruction | None
+) -> Decided:
+    """The decision of an evening: of a held index the book as it is; where a person must approve, it says so."""
+    if hold:
+        return stood(mandate, dates, evening, names, risk, HELD, words(hold))
+    decided = decide(mandate, dates, evening, names, risk)
+    if not mandate.approval or decided.refusal:
+        return decided
+    return replace(decided, decision=decided.decision.with_columns(status=pl.lit(AWAITING)))
 
 
 def _counted(today: Step, *, started: bool) -> Step:
@@ -246,22 +290,46 @@ def _counted(today: Step, *, started: bool) -> Step:
 
 def _state(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> State:
     span = previous_sessions(stores.market, knowledge.session, GAP)
-    nav, holdings, decisions = (
+    nav, holdings, decisions, books = (
         stores.read(table, span[0], span[-1]).filter(pl.col("index") == mandate.index).drop_nulls(column)
-        for table, column in (("nav", "nav"), ("holdings", "shares"), ("decisions", "status"))  # null: withdrawn rows
+        for table, column in (  # null: withdrawn rows
+            *(("nav", "nav"), ("holdings", "shares"), ("decisions", "status"), ("custody", "shares")),
+        )
     )
-    book = Book({}, cents(mandate.capital))
+    book, since = Book({}, cents(mandate.capital)), None
     if nav.height:
         newest = nav.filter(pl.col("session") == nav["session"].max())
-        rows = holdings.filter(pl.col("session") == newest["session"][0])
+        since = newest["session"][0]
+        rows = holdings.filter(pl.col("session") == since)
         book = Book(dict(rows.select("symbol", "shares").iter_rows()), cents(newest["cash"][0]))
-    now = decisions.filter(pl.col("fill_session") == knowledge.session)
-    decision = None
-    if now.height:
-        made = now["session"][0]
-        targets = stores.read("targets", made, made).filter(pl.col("index") == mandate.index).drop_nulls("shares")
-        decision = Decision(made, targets.select("symbol", "shares"))
-    return State(Evening(book, knowledge.last), decision, started=nav.height > 0)
+    start = morning(mandate.index, book, since, knowledge.last, books)
+    decision, pending = _orders(mandate, knowledge, decisions, stores)
+    started = nav.height > 0 or start.is_real
+    return State(Evening(start.book, knowledge.last), decision, started, start.actions, pending)
+
+
+def _orders(
+    mandate: Mandate, knowledge: Knowledge, decisions: pl.DataFrame, stores: Stores
+) -> tuple[Decision | None, pl.DataFrame | None]:
+    """The decision that the session fills, and the targets of one that still waits for approval; None without."""
+    index, said = mandate.index, knowledge.desk
+    newest = decisions.filter(pl.col("session") == pl.col("session").max()).rows(named=True)
+    if not newest or newest[0]["status"] in (KEPT, HELD):
+        return None, None
+    made, fills = newest[0]["session"], newest[0]["fill_session"]
+    targets, as_delivered = (
+        own.read("targets", made, made).filter(pl.col("index") == index).drop_nulls("shares").select("symbol", "shares")
+        for own in (stores, stores.as_delivered())
+    )
+    filled_in = fills
+    if newest[0]["status"] == AWAITING:
+        filled_in = said.filled_in(index, made, fills, as_delivered)
+        if filled_in is None or filled_in > knowledge.session:
+            return None, targets
+        targets = carried(targets, knowledge.bars, made, knowledge.session)
+    if filled_in != knowledge.session:
+        return None, None
+    return Decision(made, targets, said.forbidden(index), said.withheld(index)), None
 
 
 def benchmark(index: str, bars: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
@@ -292,10 +360,11 @@ def benchmark(index: str, bars: pl.DataFrame, members: pl.DataFrame) -> pl.DataF
 def _weights(index: str, weights: pl.DataFrame, today: Step, decided: Decided | None) -> pl.DataFrame:
     """Rows of the table `weights`: every name with a price, also those at 0, so that a sold name is served as 0.
 
-    `weights`: symbol, benchmark_weight. After a decision the weights it wants, else those that are held.
+    `weights`: symbol, benchmark_weight. After a decision the weights it wants, else those that are held; so also after
+    one that waits for approval.
     """
     nav = today.evening.nav / CENTS
-    if decided:
+    if decided and decided.decision["status"][0] != AWAITING:
         own = decided.targets.select("symbol", "weight")
     else:
         own = today.holdings.select("symbol", weight=pl.col("value") / nav)
@@ -310,7 +379,11 @@ def _log(day: Day) -> None:
         return
     row = day.decided.decision.row(0, named=True)
     note = {"index": day.mandate.index, "relaxed": row["relaxed"], "shadow": row["shadow"]}
-    if day.decided.refusal:
+    if row["status"] == HELD:
+        log.warning("the index is held, the book stays", reason=day.decided.refusal, **note)
+    elif row["status"] == AWAITING:
+        log.warning("a decision awaits approval, until then the book stays", fills=str(row["fill_session"]), **note)
+    elif day.decided.refusal:
         log.error("no decision, the book stays", reason=day.decided.refusal, **note)
     elif row["relaxed"] != "{}":
         log.warning("bounds relaxed", **note)

@@ -48,7 +48,8 @@ class Job(Protocol):
     """A job module.
 
     A job that computes with a model also has ``MODELS = ("encoder",)`` or ``("scorer",)``: the kinds whose model in
-    force enters its digest and its knowledge time. ``FILES`` names the settings whose files it reads.
+    force enters its digest and its knowledge time. ``FILES`` names the settings whose files it reads. ``standing``
+    returns what else its result depends on, as known at the session's cut-off: lists in force, what a person said.
     """
 
     @property
@@ -115,6 +116,7 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
         *_setting_files(job, stores.settings),
         *sorted((file.path, file.sha256) for file in files),
         *names,
+        *(job.standing(session, stores) if hasattr(job, "standing") else ()),
     ]
     return Inputs(digest(content), (first, *sorted(later)), tuple(missing))
 

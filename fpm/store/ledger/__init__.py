@@ -4,7 +4,8 @@ Begin at `stores`.
 
     ledger  attempts, current files, publications, locks
     models  registered models and their files
+    instructions  approvals and holds
     stores  tables by session, models and settings as known at one moment
 
-Imports: fpm, fpm.features, fpm.store, fpm.store.lake, fpm.store.postgres.
+Imports: fpm, fpm.features, fpm.portfolio, fpm.store, fpm.store.lake, fpm.store.postgres.
 """
