@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fpm.schema import RESTRICTIONS
-from fpm.sessions import first_session_from
+from fpm.sessions import first_session_from, previous_sessions
 from fpm.store.jobs.receipts import keep_receipt
 from producers.snapshots import last_session, publish_snapshot
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from fpm.first_copies import Rule
     from fpm.ingest.daily_files import ReferenceRows
+    from fpm.markets import Market
     from fpm.store.ledger.stores import Stores
 
 NAME = "restrictions"
@@ -35,10 +36,15 @@ def take(
         rows = file.frame.select(*RESTRICTIONS.columns)
         session, rule = last_session(moment, stores.market), _rule(is_stated)
         if not is_stated and not first_published and not stores.sessions(NAME) and rows.height:
-            days = first_session_from(stores.market, min(rows["first"].to_list()))
-            session, rule = min(days, session), "cut_off"
+            session, rule = _evening_before(min([session, *rows["first"].to_list()]), stores.market), "cut_off"
         written = [session] if publish_snapshot(RESTRICTIONS, session, rows, rule, moment, stores) else []
         keep_receipt(NAME, file.path, file.sha256, written, stores)
+
+
+def _evening_before(day: date, market: Market) -> date:
+    """The session before the first one from a day on: its decision is the first that the list binds."""
+    first = first_session_from(market, day)
+    return (previous_sessions(market, first, 1) or [first])[0]
 
 
 def _rule(stated: bool) -> Rule:

@@ -7,6 +7,8 @@ Begin at `report`.
     provenance      what the figures rest on
     passport        the sealed document: issued, and checked
     enhance         an index's portfolio over a span, its figures and its export
+    decisions       the newest decision of each index
+    instructions    approvals and holds of a person
     attribution     where its excess return came from
     peers           other models on the scorer's folds
     encoder_report  whether a vintage has collapsed

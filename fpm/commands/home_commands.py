@@ -16,11 +16,13 @@ commands = typer.Typer()
 
 @commands.command("status")
 def status_command(session: Annotated[str | None, typer.Argument()] = None, as_json: Json = False) -> None:
-    """What ran and what is red."""
-    from fpm.commands.status import status
+    """What ran and what is red, and each index's newest decision (of a session: its decisions)."""
+    from consumers.questions.decisions import decisions
+    from fpm.commands.status import compact, status
 
-    rows = status(home_stores(), parse_session(session) if session else None)
-    show(rows if as_json else [{name: row[name] for name in row if name != "environment"} for row in rows], as_json)
+    stores, day = home_stores(), parse_session(session) if session else None
+    answer = {"jobs": status(stores, day), "decisions": decisions(day, stores)}
+    show(answer if as_json else compact(answer) or [], as_json)
 
 
 @commands.command("jobs")

@@ -1,4 +1,4 @@
-"""What the ledger says ran."""
+"""What the ledger says ran, and what an evening decided, for a terminal."""
 
 from __future__ import annotations
 
@@ -20,3 +20,13 @@ def status(stores: Stores, session: date | None) -> list[dict[str, Any]]:
         {"job": job, "status": state, "sessions": len(names), "newest": max(names)}
         for (job, state), names in sorted(partitions.items())
     ]
+
+
+def compact(answer: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """The same for a person: no environments, relaxations as text, no table without rows."""
+    jobs = [{name: cell for name, cell in row.items() if name != "environment"} for row in answer["jobs"]]
+    decisions = [
+        {**row, "relaxed": ", ".join(f"{name} +{excess:.3g}" for name, excess in row["relaxed"].items()) or None}
+        for row in answer["decisions"]
+    ]
+    return {name: rows for name, rows in (("jobs", jobs), ("decisions", decisions)) if rows}

@@ -34,11 +34,11 @@ ROWS = [
 ]
 
 
-def test_a_homes_first_list_counts_as_known_from_its_first_day(tmp_path: Path, stores: Stores) -> None:
+def test_a_homes_first_list_is_known_from_the_evening_before_its_first_day(tmp_path: Path, stores: Stores) -> None:
     take(HEAD + FIRST, tmp_path, stores)
     assert listed(stores) == ROWS
-    assert listed(stores, cut_off(stores.market, date(2024, 12, 2))) == ROWS
-    assert listed(stores, cut_off(stores.market, date(2024, 11, 29))) == []
+    assert listed(stores, cut_off(stores.market, date(2024, 11, 29))) == ROWS
+    assert listed(stores, cut_off(stores.market, date(2024, 11, 28))) == []
 
 
 def test_a_delivery_is_the_whole_list_from_when_it_is_known(tmp_path: Path, stores: Stores) -> None:
