@@ -30,7 +30,7 @@ INDEX, LAKE = "CSI300", SmallLake()
 def compute(stores: Stores, first: date, last: date) -> set[str]:
     """The statuses of the portfolio's sessions."""
     backfill(factor_returns, first, last, stores, quiet)
-    statuses = {outcome.status for outcome in backfill(portfolio, first, last, stores, quiet)}
+    statuses: set[str] = {outcome.status for outcome in backfill(portfolio, first, last, stores, quiet)}
     assert statuses <= {"published", "unchanged"}
     return statuses
 
