@@ -6,7 +6,7 @@ The files take the way that `bars.ingest` takes, up to the moment at which it wo
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from fpm.ingest.vendor_bars import combine
 from fpm.ingest.vendor_files import digest
 from fpm.schema import OPTIONAL_FLOWS
 from fpm.store.jobs.receipts import sessions_ingested
+from producers import custody
 from producers.daily_tables import stored_minutes
 from producers.decisions import daily_policy, profile_of, remembered, stated_words, words
 
@@ -116,7 +117,7 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
         (delivery.members, read_members),
         (delivery.symbols, read_symbols),
         (delivery.restrictions, read_restrictions),
-        (delivery.holdings, read_custody),
+        (delivery.holdings, partial(_books, stores) if stores else read_custody),
     )
     for table, read in tables:
         new = list(_new(table, answer, stores))
@@ -171,6 +172,14 @@ def _rows(
     return read(path, market, order)
 
 
+def _books(stores: Stores, path: Path, market: Market, order: Order) -> ReferenceRows:
+    """A custodian's file with what this home refuses of it; a symbol whose first bar comes with it counts as unknown."""
+    file = read_custody(path, market, order)
+    ((_, faults),) = custody.checked([file], stores)
+    frame = file.frame.join(faults, on="row", how="anti", maintain_order="left")
+    return replace(file, frame=frame, quarantined=file.with_faults(faults))
+
+
 def _reference(path: Path, read: Callable[[Path], ReferenceRows]) -> dict[str, Any]:
     try:
         rows = read(path)
@@ -184,7 +193,7 @@ def _reference(path: Path, read: Callable[[Path], ReferenceRows]) -> dict[str, A
         **_span(rows.frame["session"].drop_nulls().unique().to_list() if "session" in rows.frame.columns else []),
         "symbols": rows.frame["symbol"].n_unique(),
         "rows_in": rows.rows_in,
-        "rows_out": rows.frame.height,
+        "rows_out": rows.rows_in - rows.quarantined.height,
         "quarantined": _faults(rows.quarantined),
     }
 

@@ -56,8 +56,8 @@ def hold(
 ) -> dict[str, Any]:
     """Fill nothing of an index in the sessions of `span`: its first (None: the next to open) and its last (None: open).
 
-    A hold that is in force or ahead is changed where no first session is said: so `last` ends it. Raises UsageError for
-    an index that this home does not have, or a reversed span.
+    A hold that covers the next session is changed where no first session is said: so `last` ends it. Raises UsageError
+    for an index that this home does not have, or a reversed span.
     """
     _require_index(index, stores)
     upcoming = first_opening(stores.market, now)
