@@ -173,7 +173,7 @@ def _rows(
 
 
 def _books(stores: Stores, path: Path, market: Market, order: Order) -> ReferenceRows:
-    """A custodian's file with what this home refuses of it; a symbol whose first bar comes with it counts as unknown."""
+    """A custodian's file with what this home refuses of it; a symbol whose first bar comes with it is unknown."""
     file = read_custody(path, market, order)
     ((_, faults),) = custody.checked([file], stores)
     frame = file.frame.join(faults, on="row", how="anti", maintain_order="left")
