@@ -27,6 +27,7 @@ CREATE TABLE fpm.instructions (
     recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE fpm.instructions IS 'what a person said about decisions: one approved, an index held';
+GRANT SELECT, INSERT ON fpm.instructions TO fpm_producer;
 CREATE FUNCTION fpm.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'rows of fpm.instructions are never changed: add another';
