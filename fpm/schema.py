@@ -199,6 +199,15 @@ INDEX_MEMBERS = Table(
 SYMBOLS = Table(  # a session's rows are one snapshot of the whole table; a row without identity was withdrawn
     "symbols", ("symbol", "first"), {"symbol": "string", "first": "date", "last": "date", "identity": "string"}
 )
+CASH = "CASH"  # the row of a custodian's book that is its cash
+CUSTODY = Table(  # the book of an index at a close as the custodian says it; a row without shares was withdrawn
+    "custody", ("index", "symbol"), {"index": "string", "symbol": "string", "shares": "int64", "cash": "float64"}
+)
+RESTRICTIONS = Table(  # a session's rows are one snapshot of the list; index "" is every one, a null kind withdrawn
+    "restrictions",
+    ("symbol", "index", "first"),
+    {"symbol": "string", "index": "string", "first": "date", "last": "date", "kind": "string", "reason": "string"},
+)
 SESSION_TOTALS = Table(  # one total per flow of the profile, in that session's own shares
     "session_totals", ("symbol",), {"symbol": "string", "profile": "string", "adj_factor": "float64"}, open_columns=True
 )
@@ -285,6 +294,7 @@ TARGETS = Table(
         "tradable": "bool",
         "industry": "string",
         **dict.fromkeys(STYLES, "float64"),
+        "restriction": "string",
     },
 )
 HOLDINGS = Table(
@@ -358,6 +368,8 @@ TABLES = {
         DAILY_BARS,
         INDEX_MEMBERS,
         SYMBOLS,
+        CUSTODY,
+        RESTRICTIONS,
         SESSION_TOTALS,
         MINUTE_FEATURES,
         FINGERPRINTS,

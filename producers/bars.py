@@ -17,12 +17,14 @@ from fpm.first_copies import NOTES, known_from, rule_of
 from fpm.ingest.agreement import CODE
 from fpm.ingest.bar_files import order_in
 from fpm.ingest.conventions import NOTHING
+from fpm.ingest.custody_files import read_custody
 from fpm.ingest.daily_files import ReferenceRows, read_daily, read_members
 from fpm.ingest.deliveries import Delivery, Refused, batches, find, read_all, without_repeated_snapshots
 from fpm.ingest.index_weights import with_former_members
 from fpm.ingest.ingest_report import IngestReport
 from fpm.ingest.member_intervals import read_intervals
 from fpm.ingest.quarantine import missing_minutes
+from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.revisions import revise
 from fpm.ingest.score_files import read_scores
 from fpm.ingest.symbol_files import read_symbols
@@ -37,7 +39,7 @@ from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
 from fpm.store.lake.files import CLOCK, latest, parse
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
-from producers import stream_scores, symbols
+from producers import custody, restrictions, stream_scores, symbols
 from producers.daily_tables import DailyTables, agreed, agreed_alone, keep_faults, stored_minutes
 from producers.decisions import (
     FROM_MINUTES,
@@ -50,6 +52,7 @@ from producers.decisions import (
     words,
 )
 from producers.previous_closes import in_scale, previous_closes
+from producers.snapshots import last_session
 from producers.universe import Universe
 
 if TYPE_CHECKING:
@@ -87,8 +90,8 @@ class Intake:
 
     `tables`: daily_bars, index_members -> session -> the vendor's rows; `daily` is the source of daily bars,
     FROM_VENDOR or FROM_MINUTES. `daily_tables`: the vendor's daily files, its rows are in `tables`. `first_published`:
-    the session that the home published before any other, if any. `order`: of month and day in the CSV files. `scores`:
-    files of scores, read and not yet judged: their symbols may be new with these bars.
+    the session that the home published before any other, if any. `order`: of month and day in the CSV files. `scores`,
+    `books`: files of scores and of the custodian, read and not yet judged: their symbols may be new with these bars.
     """
 
     arrival: Arrival
@@ -101,6 +104,7 @@ class Intake:
     first_published: date | None
     order: Order = NO_ORDER
     scores: Sequence[ReferenceRows] = ()
+    books: Sequence[ReferenceRows] = ()
 
 
 def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Progress) -> IngestReport:
@@ -147,11 +151,11 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     first_published = live and live[0]
     names = _references(delivery.symbols, read_symbols, report, stores)
     symbols.take(names, arrival.known_at, first_published, stores, stated=arrival.known_at_stated)
-    scores = _scores(delivery.scores, arrival, report, stores)
-    intake = Intake(
-        arrival, stores, report, tables, policy, daily_tables, Universe(stores), first_published, scores=scores
-    )
-    return intake, references
+    lists = _references(delivery.restrictions, read_restrictions, report, stores)
+    restrictions.take(lists, arrival.known_at, first_published, stores, stated=arrival.known_at_stated)
+    intake = Intake(arrival, stores, report, tables, policy, daily_tables, Universe(stores), first_published)
+    books = _references(delivery.holdings, read_custody, report, stores)
+    return replace(intake, scores=_scores(delivery.scores, arrival, report, stores), books=books), references
 
 
 def finish(references: References, intake: Intake) -> None:
@@ -164,6 +168,7 @@ def finish(references: References, intake: Intake) -> None:
     _receive(references, intake)
     arrival = stream_scores.Arrival(intake.arrival.known_at, intake.arrival.known_at_stated, intake.first_published)
     stream_scores.take(intake.scores, arrival, intake.stores, intake.report, intake.arrival.stream)
+    custody.receive(intake.books, arrival, intake.stores, intake.report)
     intake.report.profile = intake.stores.ledger.deployment().get("profile", "")
 
 
@@ -215,7 +220,7 @@ def _read_new(
 
 def _members(delivery: Delivery, arrival: Arrival, report: IngestReport, stores: Stores) -> list[ReferenceRows]:
     """Snapshots of indices, delivered as such or as intervals; an index's session in two files costs the later one."""
-    intervals = partial(read_intervals, through=symbols.last_session(arrival.now, stores.market))
+    intervals = partial(read_intervals, through=last_session(arrival.now, stores.market))
     files = _read_new(delivery.members, read_members, report, stores)
     files += _read_new(delivery.intervals, intervals, report, stores)
     single, refused = without_repeated_snapshots(files)

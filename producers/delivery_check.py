@@ -6,7 +6,7 @@ The files take the way that `bars.ingest` takes, up to the moment at which it wo
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -15,19 +15,22 @@ import polars as pl
 
 from fpm.errors import FpmError
 from fpm.ingest.bar_files import order_in
+from fpm.ingest.custody_files import read_custody
 from fpm.ingest.daily_files import read_daily, read_members
 from fpm.ingest.deliveries import Refused, batches, find, read_all, without_repeated_snapshots
 from fpm.ingest.member_intervals import read_intervals
+from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.score_files import read_scores
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.vendor_bars import combine
 from fpm.ingest.vendor_files import digest
 from fpm.schema import OPTIONAL_FLOWS
 from fpm.store.jobs.receipts import sessions_ingested
-from producers import stream_scores, symbols
+from producers import custody, stream_scores
 from producers.daily_tables import stored_minutes
 from producers.decisions import daily_policy, profile_of, remembered, stated_words, words
 from producers.previous_closes import in_scale
+from producers.snapshots import last_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
     from fpm.ingest.conventions import Conventions
     from fpm.ingest.daily_files import ReferenceRows
+    from fpm.ingest.time_spellings import Order
     from fpm.ingest.vendor_bars import Combined, Parsed
     from fpm.markets import Market
     from fpm.progress import Progress
@@ -112,11 +116,12 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     answer.profile = stores.ledger.deployment().get("profile", "") if stores else ""
     fallback = remembered(stores) if stores else None
     answer.files += [_refused(file) for file in delivery.refused]
-    intervals = partial(read_intervals, through=symbols.last_session(arrival.now, home.market))
+    intervals = partial(read_intervals, through=last_session(arrival.now, home.market))
+    books = partial(_books, stores) if stores else read_custody
     tables = (
         ((delivery.daily, read_daily),),
         ((delivery.members, read_members), (delivery.intervals, intervals)),
-        ((delivery.symbols, read_symbols),),
+        ((delivery.symbols, read_symbols), (delivery.restrictions, read_restrictions), (delivery.holdings, books)),
     )
     delivered: set[str] = set()
     for readers in tables:
@@ -192,6 +197,14 @@ def _refused(file: Refused) -> dict[str, Any]:
     }
 
 
+def _books(stores: Stores, path: Path, market: Market, order: Order) -> ReferenceRows:
+    """A custodian's file with what this home refuses of it; a symbol whose first bar comes with it is unknown."""
+    file = read_custody(path, market, order)
+    ((_, faults),) = custody.checked([file], stores)
+    frame = file.frame.join(faults, on="row", how="anti", maintain_order="left")
+    return replace(file, frame=frame, quarantined=file.with_faults(faults))
+
+
 def _reference(rows: ReferenceRows) -> dict[str, Any]:
     return {
         "file": rows.path.name,
@@ -199,7 +212,7 @@ def _reference(rows: ReferenceRows) -> dict[str, Any]:
         "table": rows.table,
         **_names(rows.synonyms, rows.ignored),
         **({"exceptions": list(rows.conversions)} if rows.conversions else {}),
-        **_span(rows.frame["session"].drop_nulls().unique().to_list()),
+        **_span(rows.frame["session"].drop_nulls().unique().to_list() if "session" in rows.frame.columns else []),
         "symbols": rows.frame["symbol"].n_unique(),
         "rows_in": rows.rows_in,
         "rows_out": rows.rows_out,

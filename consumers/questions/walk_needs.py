@@ -6,6 +6,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from consumers import portfolio
+from consumers.benchmark import EVERY_NAME
+from consumers.desk import GAP
 from consumers.streams import require_stream, scored_sessions, streams_there, table_of_stream
 from fpm.errors import TryLater, UsageError
 from fpm.schema import SCORES
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from fpm.store.ledger.stores import Stores
 
-REACH = portfolio.SNAPSHOT_AGE + portfolio.GAP  # sessions back in which a snapshot must lie
+REACH = portfolio.SNAPSHOT_AGE + GAP  # sessions back in which a snapshot must lie
 
 
 def require_inputs(index: str, first: date, last: date, stores: Stores) -> list[date]:
@@ -49,7 +51,7 @@ def _require_index(index: str, days: Sequence[date], stores: Stores) -> None:
     oldest = previous_sessions(stores.market, days[0], REACH)[0]
     around = [day for day in stores.sessions("index_members") if oldest <= day <= days[-1]]
     names = {day: set(stores.read("index_members", day, columns=["index"])["index"].to_list()) for day in around}
-    if not around and index == portfolio.EVERY_NAME:
+    if not around and index == EVERY_NAME:
         return
     known = sorted(set().union(*names.values()))
     if index not in known:
@@ -69,7 +71,7 @@ def unknown_index(index: str, indices: Sequence[str], stores: Stores) -> UsageEr
     stored = stores.sessions("index_members")
     use = ", ".join(indices)
     if not indices:
-        use = f"its snapshots reach from {stored[0]} to {stored[-1]}" if stored else portfolio.EVERY_NAME
+        use = f"its snapshots reach from {stored[0]} to {stored[-1]}" if stored else EVERY_NAME
     return UsageError(
         code="FPM-PF-002",
         wrong=f"no members of index {index!r}",

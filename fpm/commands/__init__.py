@@ -9,6 +9,8 @@ Begin at `cli`.
     home_commands      the commands about a home, its servers, the demonstration
     arguments          arguments and options, and the wall clock
     model_arguments    arguments about models
+    instruction_arguments  arguments of approvals and holds
+    instructions       what a person says about decisions
     console            home in, answer out
     tables             answers as tables
     jobs               the jobs by name

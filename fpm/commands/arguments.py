@@ -80,3 +80,16 @@ def span(first: str, last: str) -> tuple[date, date]:
             todo="give a session that has closed",
         )
     return start, end
+
+
+def require_all(*words: str | None) -> tuple[str, ...]:
+    """The arguments of a command that needs all of them. Raises UsageError where one is missing."""
+    given = tuple(word for word in words if word is not None)
+    if len(given) < len(words):
+        raise UsageError(
+            code="FPM-CFG-086",
+            wrong=f"{len(given)} of {len(words)} arguments are given: {' '.join(given) or 'none'}",
+            effect="nothing was done",
+            todo="say all of them (--help)",
+        )
+    return given

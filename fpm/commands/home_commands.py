@@ -17,18 +17,21 @@ commands = typer.Typer()
 
 @commands.command("status")
 def status_command(session: Annotated[str | None, typer.Argument()] = None, as_json: Json = False) -> None:
-    """What is open, what is served, what comes next, what to type; of a session: its jobs. Exit 1 where it is red."""
+    """What is open, served, expected next, what to type; each index's newest decision. Exit 1 where a night is red.
+
+    Of a session: its jobs and decisions.
+    """
     from fpm.commands.night import require_session
-    from fpm.commands.status import screen, status
+    from fpm.commands.status import compact, of_session, screen
 
     stores = home_stores()
     if session is None:
         answer, is_red = screen(stores, now())
-        show(answer, as_json)
-        raise typer.Exit(int(is_red))
-    require_session(parse_session(session), stores)
-    rows = status(stores, parse_session(session))
-    show(rows if as_json else [{name: row[name] for name in row if name != "environment"} for row in rows], as_json)
+    else:
+        require_session(parse_session(session), stores)
+        answer, is_red = of_session(parse_session(session), stores), False
+    show(answer if as_json else compact(answer), as_json)
+    raise typer.Exit(int(is_red))
 
 
 @commands.command("jobs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
+from consumers.questions.decisions import decisions
 from fpm.commands.agenda import Night, agenda, expected_next
 from fpm.errors import UsageError
 from fpm.sessions import close, cut_off, sessions_between
@@ -23,6 +24,7 @@ def screen(stores: Stores, now: datetime) -> tuple[dict[str, Any], bool]:
         "nights": [_line(each) for each in sorted(shown, key=lambda each: each.session, reverse=True)],
         "served": served(stores, now),
         "next": following(stores, now),
+        "decisions": decisions(None, stores),
         "jobs": status(stores, None),
     }
     return answer, any(each.state == "red" for each in nights)
@@ -90,3 +92,18 @@ def _alive(row: dict[str, Any], stores: Stores) -> dict[str, Any]:
     if row["status"] not in ALIVE or stores.ledger.is_owned(row["job"], row["partition"]):
         return row
     return {**row, "status": "interrupted", "error": "its process ended; the next run of the job goes on"}
+
+
+def of_session(session: date, stores: Stores) -> dict[str, Any]:
+    """The jobs and decisions of one session."""
+    return {"jobs": status(stores, session), "decisions": decisions(session, stores)}
+
+
+def compact(answer: dict[str, Any]) -> dict[str, Any]:
+    """The same for a person: no environments, relaxations as text, no table without rows."""
+    jobs = [{name: cell for name, cell in row.items() if name != "environment"} for row in answer["jobs"]]
+    made = [
+        {**row, "relaxed": ", ".join(f"{name} +{excess:.3g}" for name, excess in row["relaxed"].items()) or None}
+        for row in answer["decisions"]
+    ]
+    return {name: rows for name, rows in ({**answer, "jobs": jobs, "decisions": made}).items() if rows}

@@ -14,13 +14,13 @@ from fpm.ingest.bar_files import read_file
 from fpm.ingest.conventions import NOTHING
 from fpm.ingest.member_intervals import FILE_OF_INDEX
 from fpm.ingest.stamps import beyond_years
-from fpm.ingest.table_kinds import DAILY, INTERVALS, MEMBERS, SCORES, SYMBOLS, kind_of_table
+from fpm.ingest.table_kinds import DAILY, HOLDINGS, INTERVALS, MEMBERS, RESTRICTIONS, SCORES, SYMBOLS, kind_of_table
 from fpm.ingest.time_spellings import NO_ORDER, Order
 from fpm.ingest.vendor_bars import Parsed, read_bars
 from fpm.ingest.vendor_files import KINDS, check_regular, digest, kind_of, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from fpm.ingest.conventions import Conventions
@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from fpm.ingest.units import Stated
     from fpm.markets import Market
 
-NAMED_TABLES = (DAILY, MEMBERS, SYMBOLS, SCORES)
+NAMED_TABLES = (DAILY, MEMBERS, SYMBOLS, SCORES, HOLDINGS, RESTRICTIONS)
+FIELDS = {  # of a delivery, by the kind of its files
+    DAILY: "daily",
+    MEMBERS: "members",
+    SYMBOLS: "symbols",
+    INTERVALS: "intervals",
+    SCORES: "scores",
+    HOLDINGS: "holdings",
+    RESTRICTIONS: "restrictions",
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,8 @@ class Delivery:
     symbols: tuple[Path, ...] = ()
     intervals: tuple[Path, ...] = ()
     scores: tuple[Path, ...] = ()
+    holdings: tuple[Path, ...] = ()
+    restrictions: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,13 +80,15 @@ def find(paths: Sequence[Path]) -> Delivery:
     everything = [(path, file) for path in paths for file in _below(path)]
     plain, refused = plain_files(everything)
     kinds = {file: kind_of_table(file) for file in sorted(plain)}
-    daily, members, symbols, intervals, scores = (
-        tuple(file for file, kind in kinds.items() if kind == name)
-        for name in (DAILY, MEMBERS, SYMBOLS, INTERVALS, SCORES)
-    )
-    others = {*daily, *members, *symbols, *intervals, *scores}
-    bars = tuple(file for file in kinds if file not in others)
-    return Delivery(bars, daily, members, tuple(refused), symbols, intervals, scores)
+    tables = {name: tuple(file for file, kind in kinds.items() if kind == name) for name in FIELDS}
+    return delivery_of(tuple(file for file, kind in kinds.items() if kind not in FIELDS), tables, tuple(refused))
+
+
+def delivery_of(
+    bars: tuple[Path, ...], tables: Mapping[str, tuple[Path, ...]], refused: tuple[Refused, ...] = ()
+) -> Delivery:
+    """A delivery of bar files and of the files of each kind in `FIELDS`."""
+    return Delivery(bars, refused=refused, **{FIELDS[name]: files for name, files in tables.items()})
 
 
 def plain_files(files: Sequence[tuple[Path, Path]]) -> tuple[list[Path], list[Refused]]:

@@ -193,6 +193,11 @@ class IngestReport:
             "last": max(before["last"], str(sessions[-1])),
         }
 
+    def add_refused_rows(self, table: str, rows: int) -> None:
+        """Count rows of reference files that the home refuses after they were read as good."""
+        self.reference[table]["quarantined"] += rows
+        self.reference[table]["rows_out"] -= rows
+
     def add_conversions(self, file: str, texts: Sequence[str]) -> None:
         """List what was converted in a daily table, each text once."""
         self.exceptions += [
@@ -206,8 +211,7 @@ class IngestReport:
         """
         self.disagreements += [f"{session} {symbol}: {reason}" for session, symbol, reason in differing.iter_rows()]
         if daily_rows:
-            self.reference["daily_bars"]["quarantined"] += daily_rows
-            self.reference["daily_bars"]["rows_out"] -= daily_rows
+            self.add_refused_rows("daily_bars", daily_rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: sets sorted and counted, sessions as first, last and number."""

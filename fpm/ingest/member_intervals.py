@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 
 from fpm.ingest.bar_files import SYNONYMS, RawFile, read_file
+from fpm.ingest.cells import day_cells
 from fpm.ingest.daily_files import ReferenceRows
 from fpm.ingest.index_weights import NO_WEIGHT, in_shares_of_one, odd_snapshots
 from fpm.ingest.quarantine import Check, first_faults
-from fpm.ingest.symbol_files import days_of
 from fpm.ingest.time_spellings import NO_ORDER, Order
 from fpm.ingest.vendor_files import refusal
 from fpm.schema import INDEX_MEMBERS
@@ -70,7 +70,7 @@ def _typed(raw: RawFile, order: Order) -> pl.DataFrame:
     frame = raw.frame
     weights = [pl.col("weight").cast(pl.Float64).fill_nan(None)] if "weight" in frame.columns else []
     typed = frame.select("row", "symbol", *weights).with_columns(
-        *(days_of(raw, frame[name], order) for name in ("first", "last"))
+        *(day_cells(raw, name, order) for name in ("first", "last"))
     )
     if "index" in frame.columns:
         names = frame["index"].cast(pl.String).str.strip_chars()

@@ -15,20 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-BARS, DAILY, MEMBERS, INTERVALS, SYMBOLS, SCORES = (
+BARS, DAILY, MEMBERS, INTERVALS, SYMBOLS, SCORES, HOLDINGS, RESTRICTIONS = (
     "minute_bars",
     "daily_bars",
     "index_members",
     "member_intervals",
     "symbols",
     "scores",
+    "holdings",
+    "restrictions",
 )
 CLOCK_TIMES = ("minute", "time")  # a column of times makes bars of what would else be days
 
 
 def kind_of_table(path: Path) -> str:
     """The kind of one plain file; `BARS` for whatever is nothing else, so that its refusal is that of bars."""
-    if path.stem in (DAILY, SYMBOLS):
+    if path.stem in (DAILY, SYMBOLS, HOLDINGS, RESTRICTIONS):
         return path.stem
     if path.parent.name == BARS:
         return BARS

@@ -59,7 +59,8 @@ class Mandate:
     `turnover`: most two-sided turnover of a rebalance. `tracking_error`: most per year. `cash`: most that lots leave.
     `participation`: most of a session's volume that a trade takes. `impact`: cost of a trade in daily volatilities at a
     whole session's volume, growing with the square root of its share.
-    `stream`: name of the scores. `half_lives`: of the index's risk model.
+    `stream`: name of the scores. `approval`: whether a decision waits for a person before it is filled. `half_lives`:
+    of the index's risk model.
     """
 
     index: str
@@ -80,6 +81,7 @@ class Mandate:
     rebalance: str = "weekly"
     candidates: str = "market"
     stream: str = "dual"
+    approval: bool = False
     half_lives: HalfLives = OF_THE_HOME
 
 
@@ -139,6 +141,8 @@ def _fault(key: str, kind: str, value: Any) -> str | None:
         if key in CHOICES and value not in CHOICES[key]:
             return f"not {' or '.join(CHOICES[key])}"
         return None if key in CHOICES or STREAM.fullmatch(value) else "no name of a stream"
+    if kind == "bool":
+        return None if isinstance(value, bool) else "not true or false"
     if not _is_number(value) or (kind == "int" and not isinstance(value, int)):
         return "no whole number" if kind == "int" else "no number"
     low, high = RANGES[key]

@@ -86,13 +86,21 @@ class Stores:
 
     def identities(self) -> pl.DataFrame:
         """The newest snapshot of the table `symbols` that was known; without rows where there is none."""
-        for day in reversed(self.lake.sessions(SYMBOLS.name)):
-            rows = latest(
-                SYMBOLS, self.lake.decode(self.lake.root / self.lake.relative(SYMBOLS.name, day)), self.known_at
-            )
+        return self.snapshot(SYMBOLS.name)
+
+    def snapshot(self, name: str) -> pl.DataFrame:
+        """The newest snapshot of a list (symbols, restrictions) that was known; without rows where there is none.
+
+        Rows without values were withdrawn and are left out.
+        """
+        table = table_of(name)
+        values = [column for column in table.columns if column not in table.keys]
+        for day in reversed(self.lake.sessions(name)):
+            rows = latest(table, self.lake.decode(self.lake.root / self.lake.relative(name, day)), self.known_at)
             if len(rows):
-                return rows.drop_nulls("identity").select(*SYMBOLS.columns)
-        return identities.NO_TABLE
+                rows = self._on_day(table, day, rows).select(*table.columns)
+                return rows.filter(pl.any_horizontal(pl.col(*values).is_not_null()))
+        return empty(table).select(*table.columns)
 
     def identity_moments(self) -> list[datetime]:
         """Every moment at which the table `symbols` changed, in order."""
