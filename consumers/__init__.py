@@ -6,6 +6,7 @@
     scores          every stream's scores of a session
     factor_returns  the risk model's evidence: exposures, factor returns, residuals
     portfolio       index-enhanced weights
+    order_history   reasons of the past and the tracking error realised, for a decision's rows
     publish         the session online, all views in one transaction
     parity          online equals offline, or the night is red
     derivation      a sample of the session derived again from raw bars

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from consumers.order_history import REALISED, orders_since, tracking_error_realised
 from fpm.portfolio.book import Book, cents, closes, last_rows
 from fpm.portfolio.costs import CENTS, flat
 from fpm.portfolio.decide import Dates, decide
@@ -59,13 +60,14 @@ READS = {
     "daily_bars": Window(back=GONE_AFTER),
     "index_members": Window(back=SNAPSHOT_AGE + GAP, required=False),
     "holdings": Window(back=GAP, include=False, required=False),
-    "nav": Window(back=GAP, include=False, required=False),
+    "nav": Window(back=REALISED, include=False, required=False),
+    "blocked": Window(back=GAP, include=False, required=False),
     "targets": Window(back=GAP, include=False, required=False),
     "decisions": Window(back=GAP, include=False, required=False),
 }
 FILES = ("mandate",)
 BOOKS = ("holdings", "nav", "trades", "actions", "blocked")
-WRITES = ("weights", *BOOKS, "targets", "decisions", "covariance", "specific_variances")
+WRITES = ("weights", *BOOKS, "targets", "decisions", "orders", "covariance", "specific_variances")
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,9 @@ def run(session: date, stores: Stores) -> None:
     for table in BOOKS:
         stores.write(table, session, pl.concat([getattr(day.step, table) for day in days]))
     decided = [day.decided for day in days if day.decided]
-    targets, decisions = ([getattr(each, name) for each in decided] for name in ("targets", "decision"))
-    stores.write("targets", session, pl.concat([empty("targets"), *targets], how="diagonal_relaxed"))
-    stores.write("decisions", session, pl.concat([empty("decisions"), *decisions], how="diagonal_relaxed"))
+    for table, name in (("targets", "targets"), ("decisions", "decision"), ("orders", "orders")):
+        rows = [getattr(each, name) for each in decided]
+        stores.write(table, session, pl.concat([empty(table), *rows], how="diagonal_relaxed"))
     specific, covariance = risk_rows(knowledge.risk) if decided else (empty("specific_variances"), empty("covariance"))
     stores.write("specific_variances", session, specific)
     stores.write("covariance", session, covariance)
@@ -235,6 +237,12 @@ def _day(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> Day:
         )
         dates = Dates(session, next_sessions(market, session, 1)[0], market.sessions_per_year)
         decided = decide(mandate, dates, today.evening, names, knowledge.risk)
+        realised = tracking_error_realised(mandate.index, session, today, stores)
+        decided = replace(
+            decided,
+            decision=decided.decision.with_columns(tracking_error_realised=pl.lit(realised, dtype=pl.Float64)),
+            orders=orders_since(mandate.index, session, GAP, decided, today, stores),
+        )
     counted = _counted(today, started=state.started)
     return Day(mandate, counted, decided, _weights(mandate.index, weights, today, decided))
 

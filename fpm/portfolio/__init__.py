@@ -6,12 +6,14 @@ Begin at `decide`.
     decide       from the book and what is known of every name to shares to hold
     problem      one rebalance: what is held, what may be traded, which bounds hold
     program      the rebalance as a cone program for Clarabel
+    duals        prices of the bounds at an optimum, name by name
     solve        weights within the bounds, or the bounds that conflict and the least slack
     lots         whole lots, bounds measured after rounding
     lot_search   single lots, moved until no bound is broken that lots can keep
     costs        dated rows of a rate and a least amount per side, to the cent
     book         whole shares, cash in cents, splits, dividends, delistings
     fills        orders of a session become trades within the exchange's rules
+    reasons      orders of a decision: expected cost, and the term that speaks for each
     session      one session of one portfolio, the rows of a decision
     attribution  where an excess return came from: factors, specific, costs, blocked trades
     performance  the six figures of the report

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from fpm.portfolio.duals import BUDGET, Prices, blocks_of, prices
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -34,13 +36,14 @@ ATTEMPTS: tuple[dict[str, Any], ...] = ({}, {"equilibrate_enable": False}, {"max
 class Answer:
     """What the solver says. `status` is Clarabel's; `weight_N` and `slack` mean nothing unless it is "Solved".
 
-    `dual`: bound -> sum of its dual values; of an infeasible program, its part in the proof.
+    `dual`: bound -> sum of its dual values; of an infeasible program, its part in the proof. `prices`: name by name.
     """
 
     status: str
     weight_N: Floats
     slack: dict[str, float]
     dual: dict[str, float]
+    prices: Prices | None = None
 
 
 @dataclass
@@ -226,7 +229,7 @@ def _groups(rows: _Rows, parts: _Parts, limits: Mapping[str, float]) -> None:
         "d": parts.trade_cost_B[None, :],
         "t": _impact_cost(parts)[None, :],
     }
-    rows.at_most(_held(rows, cost), np.array([1 - fixed - parts.paid]))
+    rows.at_most(_held(rows, cost), np.array([1 - fixed - parts.paid]), BUDGET)
     if "cash left" in limits:
         rows.at_most({"w": -one_F[None, :]}, np.array([fixed - 1 + limits["cash left"]]), "cash left")
     if "turnover" in limits:
@@ -376,21 +379,22 @@ def _clarabel(
             return Answer(f"exception {error}", parts.problem.weight_N, {}, {})
         if str(raw.status) in CERTAIN:
             break
-    return _answer(rows, parts, raw, (equal, cone > 0), soft)
+    return _answer(rows, parts, raw, equal, tracking, soft)
 
 
-def _answer(rows: _Rows, parts: _Parts, raw: Any, places: tuple[int, bool], soft: Mapping[str, float]) -> Answer:
-    x, z = np.array(raw.x), np.array(raw.z)
-    start, tracking = places
+def _answer(
+    rows: _Rows, parts: _Parts, raw: Any, equal: int, tracking: list[tuple[Any, Floats]], soft: Mapping[str, float]
+) -> Answer:
+    x = np.array(raw.x)
     weight_N = parts.fixed_N.copy()
     weight_N[parts.free_F] = np.clip(x[rows.columns["w"]], parts.least_F, parts.most_F)
-    dual: dict[str, float] = {}
-    for name, (_, value) in zip(rows.bounds, rows.nonnegative, strict=True):
-        stop = start + len(value)
-        if name:
-            dual[name] = dual.get(name, 0.0) + float(z[start:stop].sum())
-        start = stop
-    dual["tracking_error"] = float(z[start]) if tracking else 0.0
+    names = [*rows.bounds, *("tracking_error" for _ in tracking)]
+    blocks = blocks_of(names, [*rows.nonnegative, *tracking], np.array(raw.z)[equal:])
+    dual = {"tracking_error": 0.0}
+    for name, _, own in blocks[: len(rows.bounds) + 1]:  # of the tracking cone, its head
+        if name and name != BUDGET:
+            dual[name] = dual.get(name, 0.0) + float(own.sum())
     slack = {name: max(0.0, float(x[rows.columns[name]][0])) for name in soft}
     status = str(raw.status) if np.isfinite(x).all() else "NaN"
-    return Answer(status, weight_N, slack, dual)
+    exposure = {"e": parts.exposure_GN, "y": parts.problem.risk.exposure_NK.T}
+    return Answer(status, weight_N, slack, dual, prices(blocks, rows.columns, exposure, parts.free_F))
