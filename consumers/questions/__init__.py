@@ -8,6 +8,7 @@ Begin at `report`.
     passport        the sealed document: issued, and checked
     enhance         an index's portfolio over a span, its figures and its export
     attribution     where its excess return came from
+    morning         the page of a session: orders and why, fills, bounds, curves, origin
     peers           other models on the scorer's folds
     encoder_report  whether a vintage has collapsed
     stock_days      the session and symbol of a question, and their refusals
@@ -15,6 +16,7 @@ Begin at `report`.
     explain_page    the page that shows it
     similar         the stock-days most like one
     replay          a night's scores again
+    replay_portfolio  its book, decision and orders again
     diff            what changed between two moments of knowledge
     leaks           the leak suite on a home's own tables
     leak_inputs     what the leak suite recomputes

@@ -8,8 +8,9 @@ from typing import Any
 
 import consumers
 import producers
+from consumers.questions import morning
 from fpm.commands import jobs
-from fpm.errors import ModelRefused, StoreCorrupt
+from fpm.errors import FpmError, ModelRefused, StoreCorrupt
 from fpm.sessions import cut_off, previous_sessions
 from fpm.store.jobs import runner
 from fpm.store.ledger.stores import Stores
@@ -60,7 +61,18 @@ def nightly(session: date, stores: Stores) -> list[dict[str, Any]]:
     window = _look_back(session, stores)
     vintage = stores.models.record_in_force("scorer", session).manifest["vintage"]
     former = former_vintage(session, vintage, stores)
-    return [_row(step, window, stores) for step in steps(session, _label_session(session, stores), vintage, former)]
+    rows = [_row(step, window, stores) for step in steps(session, _label_session(session, stores), vintage, former)]
+    _write_page(session, stores)
+    return rows
+
+
+def _write_page(session: date, stores: Stores) -> None:
+    """Write the morning page, unless a newer session has a portfolio; a page that fails does not undo a night."""
+    try:
+        if session == morning.newest_session(stores):
+            morning.write(session, None, stores)
+    except FpmError as refusal:
+        log.error("no morning page", session=str(session), why=str(refusal))
 
 
 def _label_session(session: date, stores: Stores) -> date | None:

@@ -132,7 +132,7 @@ def with_past(orders: pl.DataFrame, left: Collection[str], unfilled: Collection[
     `left`: names that the index lost since the last decision. `unfilled`: (symbol, side) of orders that it did not get.
     """
     pairs = pl.DataFrame(sorted(unfilled), schema={"symbol": pl.String, "side": pl.String}, orient="row")
-    again = pairs.with_columns(again=pl.lit(True))  # noqa: FBT003  a literal
+    again = pairs.with_columns(again=pl.lit(True))
     rows = orders.join(again, on=["symbol", "side"], how="left", maintain_order="left")
     gone = (pl.col("side") == "sell") & pl.col("symbol").is_in(list(left))
     why = pl.when(gone).then(pl.lit(EXIT)).when(pl.col("again")).then(pl.lit(BLOCKED)).otherwise("reason")

@@ -9,11 +9,14 @@ import polars as pl
 import pytest
 
 from consumers import factor_returns, parity, portfolio, publish
+from consumers.questions.replay_portfolio import replay_portfolio
+from fpm.errors import UsageError
 from fpm.sessions import cut_off
 from fpm.store.jobs.runner import backfill, run_job
 from fpm.store.ledger.stores import Stores
 from fpm.store.online.publication import served
 from fpm.store.retrieval import features
+from fpm.two_clocks import EVENT
 from tests.consumers.small_lake import SmallLake, put
 from tests.small_chain import quiet
 
@@ -140,3 +143,30 @@ def test_the_tracking_error_realised_is_the_books_own(stores: Stores) -> None:
     nav = own.read("nav", sessions[0], sessions[-1]).sort("session")
     gap = nav.select(pl.col("nav").pct_change() - pl.col("benchmark_return")).to_series().drop_nulls()
     assert realised[-1] == pytest.approx(gap.std() * 252**0.5, rel=1e-12)
+
+
+def test_a_portfolios_night_is_rebuilt_as_known_at_any_moment(stores: Stores) -> None:
+    """Book, decision and orders of a session whose scores were corrected later: at either moment they are its own."""
+    lake = SmallLake()
+    lake.fill(stores, MONDAY, FRIDAY)
+    compute(stores, MONDAY, FRIDAY)
+    night, later = cut_off(stores.market, FRIDAY), datetime(2024, 12, 9, 12, tzinfo=UTC)
+    scores = lake.scores(FRIDAY).with_columns(event_timestamp=pl.lit(stores.read("scores", FRIDAY)[EVENT][0]))
+    old = scores.with_columns(created_timestamp=pl.lit(night))
+    new = scores.with_columns(score=-pl.col("score"), created_timestamp=pl.lit(later))
+    put("scores", FRIDAY, {"scores": pl.concat([old, new])}, stores)
+    compute(stores, FRIDAY, FRIDAY)
+    before, after = (replay_portfolio(FRIDAY, moment, stores) for moment in (None, later))
+    assert before.equal and after.equal
+    assert before.tables["orders"].rows == stores.read("orders", FRIDAY, known_at=night).height > 0
+    assert before.tables["decisions"].rows == after.tables["decisions"].rows == 1
+    file = stores.settings.home / "mandate.toml"
+    file.write_text("[CSI300]\nturnover = 0.01\n")
+    stricter = Stores(
+        stores.settings.model_copy(update={"mandate": file}), stores.market, stores.lake, stores.ledger, stores.models
+    )
+    different = replay_portfolio(FRIDAY, None, stricter)
+    assert not different.tables["decisions"].equal and different.tables["nav"].equal
+    assert {row["table"] for row in different.to_dict()["rows"] if row["answer"] == "different"} >= {"orders"}
+    with pytest.raises(UsageError, match="FPM-RPL-003"):
+        replay_portfolio(FRIDAY, datetime(2024, 12, 5, tzinfo=UTC), stores)

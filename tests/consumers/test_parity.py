@@ -76,8 +76,10 @@ def test_a_published_session_is_equal_everywhere(published):
             ("fingerprint",),
         ),
         (
-            "UPDATE online.orders SET shares = shares + 100, fill_session = fill_session + interval '1 day' "
-            "WHERE symbol = '600000.SH'",
+            (
+                "UPDATE online.orders SET shares = shares + 100, fill_session = fill_session + interval '1 day' "
+                "WHERE symbol = '600000.SH'"
+            ),
             "orders",
             (0, 0, 2),
             ("fill_session", "shares"),
