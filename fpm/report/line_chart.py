@@ -54,7 +54,7 @@ def thinned(series: Series) -> list[tuple[date, float]]:
 
     >>> from datetime import date
     >>> len(thinned([(date(2024, 1, 1), 1.0)] * 1001))
-    335
+    334
     """
     step = ceil(len(series) / MOST_POINTS)
     kept = list(series[::step])
@@ -65,7 +65,7 @@ def nice_ticks(low: float, high: float) -> list[float]:
     """Round values, in equal steps of 1, 2 or 5 times a power of ten, that hold both ends.
 
     >>> nice_ticks(0.93, 1.12)
-    [0.9, 1.0, 1.1, 1.2]
+    [0.9, 0.95, 1.0, 1.05, 1.1, 1.15]
     """
     spread = high - low if high > low else max(abs(high), 1e-6) * 0.1
     power = 10 ** floor(log10(spread / TICKS))

@@ -197,7 +197,8 @@ def fills(standing: Standing) -> Table:
         if done.is_empty() and asked.is_empty():
             continue
         both = done.join(asked.select("symbol", "close"), on="symbol")
-        slip = (1 if side == "buy" else -1) * float((both["shares"] * (both["price"] - both["close"])).sum())
+        moved = float((both["shares"] * (both["price"] - both["close"])).sum())
+        slip = moved if side == "buy" else 0.0 - moved
         cells = (number(done.height, 0), number(asked.height, 0), number(_sum(done, "amount"), 0))
         costs = (number(_sum(done, "cost"), 0), number(slip, 0), number(_sum(asked, "expected_cost"), 0))
         rows.append(Row((side, *cells, *costs)))
