@@ -72,7 +72,7 @@ def test_sql(folder: Path) -> None:
         assert ordered and {row[3] for row in ordered} <= {"buy", "sell"} and all(row[4] > 0 for row in ordered)
         assert {row[1] for row in ordered} == {date(2024, 12, 4)}, "the session after the published one"
         felt = connection.execute(prices.encode()).fetchall()
-        assert felt and all(0 < row[2] <= row[4] and row[7] >= 0.0005 for row in felt)
+        assert felt and all(0 < row[2] < row[4] + 1e-6 and row[7] >= 0.0005 for row in felt)
         assert len(connection.execute(active.encode()).fetchall()) == len(ordered)
         connection.rollback()
         connection.autocommit = True
