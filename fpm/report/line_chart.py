@@ -19,6 +19,7 @@ WIDTH, HEIGHT = 460, 240
 LEFT, RIGHT, TOP, BOTTOM = 54, 10, 10, 24
 MOST_POINTS = 400  # of a line: more cannot be seen
 TICKS = 4
+FLAT = 1e-6  # of its size: a line that moves less is drawn as a level one
 LONG = 300  # days from which dates are shown as months
 SHADES = 8  # colours of the style sheet
 
@@ -67,9 +68,10 @@ def nice_ticks(low: float, high: float) -> list[float]:
     >>> nice_ticks(0.93, 1.12)
     [0.9, 0.95, 1.0, 1.05, 1.1, 1.15]
     """
-    spread = high - low if high > low else max(abs(high), 1e-6) * 0.1
+    size = max(abs(high), abs(low), FLAT)
+    spread = high - low if high - low > FLAT * size else size * 0.1
     power = 10 ** floor(log10(spread / TICKS))
-    step = next(size * power for size in (1, 2, 5, 10) if size * power * TICKS >= spread * (1 - 1e-9))
+    step = next(unit * power for unit in (1, 2, 5, 10) if unit * power * TICKS >= spread * (1 - 1e-9))
     start, end = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     return [round(place * step, 12) for place in range(start, max(end, start + 1) + 1)]
 

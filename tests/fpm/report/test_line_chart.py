@@ -32,6 +32,7 @@ def test_the_ends_of_a_line_are_the_ends_of_the_plot() -> None:
         (-0.01, 0.01, [-0.01, -0.005, 0.0, 0.005, 0.01]),
         (0.0, 0.0, [0.0, 5e-8]),
         (1.0, 1.0, [1.0, 1.05]),
+        (1.0, 1.0 + 1e-14, [1.0, 1.05]),  # two curves that are the same but for rounding
     ],
 )
 def test_ticks_are_round_and_hold_both_ends(low: float, high: float, ticks: list[float]) -> None:
