@@ -9,6 +9,7 @@
     portfolio       index-enhanced weights
     benchmark       an index's weights at a session
     desk            what a person says about a session's portfolios
+    order_history   reasons of the past and the tracking error realised, for a decision's rows
     risk_tests      whether portfolios moved as much as the risk model said
     publish         the session online, all views in one transaction
     parity          online equals offline, or the night is red

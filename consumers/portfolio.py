@@ -15,6 +15,7 @@ import polars as pl
 
 from consumers.benchmark import EVERY_NAME, PriceHistory, benchmark
 from consumers.desk import GAP, desk, morning, words
+from consumers.order_history import REALISED, orders_since, tracking_error_realised
 from consumers.streams import portfolios_read_scores, portfolios_read_stream_scores, stream_rows
 from fpm.portfolio.book import Book, action_frame, cents, closes, last_rows
 from fpm.portfolio.costs import CENTS, flat
@@ -72,7 +73,8 @@ READS = {
     "daily_bars": Window(back=GONE_AFTER),
     "index_members": Window(back=SNAPSHOT_AGE + GAP, required=False),
     "holdings": Window(back=GAP, include=False, required=False),
-    "nav": Window(back=GAP, include=False, required=False),
+    "nav": Window(back=REALISED, include=False, required=False),
+    "blocked": Window(back=GAP, include=False, required=False),
     "targets": Window(back=GAP, include=False, required=False),
     "decisions": Window(back=GAP, include=False, required=False),
     "custody": Window(back=GAP, include=False, required=False),
@@ -81,7 +83,7 @@ FILES = ("mandate",)
 FINAL = True  # a decision that was served is never done again: a correction reaches the next one
 SETTINGS = ("stream",)
 BOOKS = ("holdings", "nav", "trades", "actions", "blocked")
-WRITES = ("weights", *BOOKS, "targets", "decisions", "covariance", "specific_variances")
+WRITES = ("weights", *BOOKS, "targets", "decisions", "orders", "covariance", "specific_variances")
 
 
 @dataclass(frozen=True)
@@ -141,12 +143,12 @@ def run(session: date, stores: Stores) -> None:
     for table in BOOKS:
         stores.write(table, session, pl.concat([getattr(day.step, table) for day in days]))
     decided = [day.decided for day in days if day.decided]
-    targets, decisions = ([getattr(each, name) for each in decided] for name in ("targets", "decision"))
-    stores.write("targets", session, pl.concat([empty("targets"), *targets], how="diagonal_relaxed"))
-    stores.write("decisions", session, pl.concat([empty("decisions"), *decisions], how="diagonal_relaxed"))
+    for table, name in (("targets", "targets"), ("decisions", "decision"), ("orders", "orders")):
+        rows = [getattr(each, name) for each in decided]
+        stores.write(table, session, pl.concat([empty(table), *rows], how="diagonal_relaxed"))
     models = [model_rows(day.mandate.index, knowledge.risk(day.mandate.half_lives)) for day in days if day.decided]
     for place, table in enumerate(("specific_variances", "covariance")):
-        stores.write(table, session, pl.concat([empty(table), *(rows[place] for rows in models)]))
+        stores.write(table, session, pl.concat([empty(table), *(parts[place] for parts in models)]))
 
 
 def standing(session: date, stores: Stores) -> list[object]:
@@ -264,6 +266,12 @@ def _day(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> Day:
     if is_due or (hold is None and must_sell(names, today.evening.book, state.pending)):
         dates = Dates(session, knowledge.desk.fill_session, market.sessions_per_year)
         decided = _decided(mandate, dates, today.evening, names, knowledge.risk(mandate.half_lives), hold)
+        realised = tracking_error_realised(mandate.index, session, today, stores)
+        decided = replace(
+            decided,
+            decision=decided.decision.with_columns(tracking_error_realised=pl.lit(realised, dtype=pl.Float64)),
+            orders=orders_since(mandate.index, session, GAP, decided, today, stores),
+        )
     counted = _counted(today, started=state.started)
     return Day(mandate, counted, decided, _weights(mandate.index, weights, today, decided))
 
@@ -287,7 +295,8 @@ def _decided(
     decided = decide(mandate, dates, evening, names, risk)
     if not mandate.approval or decided.refusal:
         return decided
-    return replace(decided, decision=decided.decision.with_columns(status=pl.lit(AWAITING)))
+    waiting = decided.decision.with_columns(status=pl.lit(AWAITING))
+    return replace(decided, decision=waiting, orders=decided.orders.clear())  # orders are served: none before approval
 
 
 def _counted(today: Step, *, started: bool) -> Step:

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from feast.data_format import ParquetFormat
-from feast.types import Array, Bool, FeastType, Float32, Float64, Int32, String, UnixTimestamp
+from feast.types import Array, Bool, FeastType, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 from fpm import schema
 
@@ -20,6 +20,7 @@ FEAST_TYPES: dict[str, FeastType] = {
     "float64": Float64,
     "float32": Float32,
     "int16": Int32,
+    "int64": Int64,
     "string": String,
     "bool": Bool,
     "date": UnixTimestamp,
@@ -71,6 +72,8 @@ daily_factors = _view(schema.DAILY_FACTORS_TABLE, schema.DAILY_FACTORS_TABLE.key
 fingerprints = _view(schema.FINGERPRINTS, schema.FINGERPRINTS.keys)
 scores = _view(schema.SCORES, schema.SCORES.keys)
 weights = _view(schema.WEIGHTS, schema.WEIGHTS.keys)
+orders = _view(schema.ORDERS, schema.ORDERS.keys)
+decisions = _view(schema.DECISIONS, schema.DECISIONS.keys)
 
 TRADITIONAL = [daily_bars[[*schema.SCORER_DAILY, "adj_factor"]], daily_factors]
 fingerprint_service = FeatureService(name="fingerprints", features=[fingerprints])
@@ -78,3 +81,5 @@ traditional = FeatureService(name="traditional", features=TRADITIONAL)
 dual_stream = FeatureService(name="dual_stream", features=[fingerprints, *TRADITIONAL])
 score_service = FeatureService(name="scores", features=[scores])
 weight_service = FeatureService(name="weights", features=[weights])
+order_service = FeatureService(name="orders", features=[orders])
+decision_service = FeatureService(name="decisions", features=[decisions])

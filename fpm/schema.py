@@ -159,7 +159,8 @@ class Table:
     Every stored row also carries `event_timestamp` (the moment it describes) and
     `created_timestamp` (the earliest moment it could have been known), both ``timestamp[us, UTC]``.
     `by_vintage` tables have a `vintage=<id>/` folder above the session; `view`: a Feast view; `online`: published.
-    `ttl_days` is how long a value may be served after its event. `open_columns`: more columns depend on the profile.
+    `by_session`: online, only the published session's rows stay. `ttl_days` is how long a value may be served after its
+    event. `open_columns`: more columns depend on the profile.
     """
 
     name: str
@@ -168,6 +169,7 @@ class Table:
     by_vintage: bool = False
     view: bool = False
     online: bool = False
+    by_session: bool = False
     ttl_days: int = 10
     open_columns: bool = field(default=False)
 
@@ -276,12 +278,33 @@ DECISIONS = Table(  # `relaxed` and `shadow` are JSON, bound -> number
         "index": "string",
         "fill_session": "date",
         "status": "string",
-        **dict.fromkeys(("tracking_error", "tracking_error_cap", "active_cap", "industry_cap", "size_cap"), "float64"),
+        **dict.fromkeys(("tracking_error", "tracking_error_realised", "tracking_error_cap"), "float64"),
+        **dict.fromkeys(("active_cap", "industry_cap", "size_cap"), "float64"),
         **dict.fromkeys(("style_cap", "members_floor", "turnover_cap"), "float64"),
         "relaxed": "string",
         "shadow": "string",
         "objective": "float64",
     },
+    view=True,
+    online=True,
+    by_session=True,
+)
+ORDERS = Table(  # of the session's decision, for the next one; reasons and pushes: fpm/portfolio/reasons.py
+    "orders",
+    ("symbol", "index"),
+    {
+        "symbol": "string",
+        "index": "string",
+        "fill_session": "date",
+        "side": "string",
+        "shares": "int64",
+        **dict.fromkeys(("close", "amount", "expected_cost", "expected_impact"), "float64"),
+        **dict.fromkeys(("reason", "bound"), "string"),
+        **dict.fromkeys(("score_push", "risk_push", "bound_push", "cash_push"), "float64"),
+    },
+    view=True,
+    online=True,
+    by_session=True,
 )
 TARGETS = Table(
     "targets",
@@ -383,6 +406,7 @@ TABLES = {
         COVARIANCE,
         SPECIFIC_VARIANCES,
         DECISIONS,
+        ORDERS,
         TARGETS,
         HOLDINGS,
         NAV,

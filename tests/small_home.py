@@ -26,7 +26,10 @@ def publish_session(session: date, lake: SmallLake, stores: Stores) -> None:
 
 def published_home(home: Path) -> Settings:
     """A home with Monday and Tuesday published, twelve stocks."""
-    stores = open_stores(Settings(home=home, market="cn", preset="tiny", fsync=False))
+    home.mkdir(parents=True, exist_ok=True)
+    mandate = home / "mandate.toml"
+    mandate.write_text('[CSI300]\nrebalance = "daily"\n')  # so that the published session has a decision
+    stores = open_stores(Settings(home=home, market="cn", preset="tiny", fsync=False, mandate=mandate))
     stores.ledger.decide("market", "cn")
     stores.ledger.decide("preset", "tiny")
     features.apply(stores.settings)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,10 @@ PAGE = (Path(__file__).parent.parent / "docs/consumers.md").read_text()
 # What a block must have left behind, by its section and its place in it; Python's `assert` is run after the block.
 HOLDS = {
     ("SQL", 0): "assert len(rows) == 12 and set(weights['stale_days']) == set(weights['stale_days'][:1])",
-    ("SDK", 0): "assert then['score'].null_count() == 0 and factors['log_size'].null_count() == 0",
+    ("SDK", 0): (
+        "assert then['score'].null_count() == 0 and factors['log_size'].null_count() == 0 "
+        "and decision['status'].to_list() == ['optimal']"
+    ),
     ("SDK", 1): "assert answer['score'][0] is not None and answer['score'][1] is None",
     ("Arrow, in bulk", 0): "assert scores.num_rows == 24",
     ("Arrow, in bulk", 1): "assert arrow.num_rows == 12 and {'session', 'stale_days'} <= set(arrow.column_names)",
@@ -50,7 +54,7 @@ def run_python(section: str, folder: Path) -> None:
 
 def test_every_block_is_run() -> None:
     languages = re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)
-    assert {name: languages.count(name) for name in set(languages)} == {"bash": 5, "sql": 3, "python": 5, "console": 1}
+    assert {name: languages.count(name) for name in set(languages)} == {"bash": 5, "sql": 6, "python": 5, "console": 1}
 
 
 def test_sql(folder: Path) -> None:
@@ -59,11 +63,17 @@ def test_sql(folder: Path) -> None:
     assert "(5 rows)" in printed
     for file in (folder / ".fpm/pg").glob("*pass*"):
         assert file.read_text().strip().rpartition(":")[2] not in printed
-    one, several, nearest = blocks("sql", "SQL")
+    one, several, orders, prices, active, nearest = blocks("sql", "SQL")
     with connect(Settings(home=folder / ".fpm"), role="reader") as connection:
         cursor = connection.execute(one.encode())
         assert [column.name for column in cursor.description or ()][-1] == "stale_days"
         assert {row[3] for row in cursor.fetchall()} == {TUESDAY}
+        ordered = connection.execute(orders.encode()).fetchall()
+        assert ordered and {row[3] for row in ordered} <= {"buy", "sell"} and all(row[4] > 0 for row in ordered)
+        assert {row[1] for row in ordered} == {date(2024, 12, 4)}, "the session after the published one"
+        felt = connection.execute(prices.encode()).fetchall()
+        assert felt and all(0 < row[2] < row[4] + 1e-6 and row[7] >= 0.0005 for row in felt)
+        assert len(connection.execute(active.encode()).fetchall()) == len(ordered)
         connection.rollback()
         connection.autocommit = True
         connection.execute(several.encode())

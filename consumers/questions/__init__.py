@@ -13,6 +13,7 @@ Begin at `report`.
     attribution     where its excess return came from
     risk            whether the risk model's forecasts came true, night by night; rows for a metric
     switches        the risk model's switches on a home's own history
+    morning         the page of a session: orders and why, fills, bounds, curves, origin
     peers           other models on the scorer's folds
     encoder_report  whether a vintage has collapsed
     stock_days      the session and symbol of a question, and their refusals
@@ -20,6 +21,7 @@ Begin at `report`.
     explain_page    the page that shows it
     similar         the stock-days most like one
     replay          a night's scores again
+    replay_portfolio  its book, decision and orders again
     diff            what changed between two moments of knowledge
     leaks           the leak suite on a home's own tables
     leak_inputs     what the leak suite recomputes

@@ -115,9 +115,9 @@ def _history(raw: Path, stores: Stores) -> tuple[date, date]:
 
 def _answers(stores: Stores, last: date) -> dict[str, Any]:
     """Write the report; RankIC by stream, and the published session as read through Feast and through SQL."""
-    from consumers.questions import report
+    from consumers.questions import morning, report
 
-    page = report.write(stores)
+    page, portfolios = report.write(stores), morning.write(last, None, stores)
     figures = report.evaluate(stores)
     return {
         "session": str(last),
@@ -126,6 +126,7 @@ def _answers(stores: Stores, last: date) -> dict[str, Any]:
         "sdk": _through_feast(stores, last),
         "sql": _through_sql(stores),
         "report": str(page),
+        "morning": str(portfolios),
         "home": str(stores.settings.home),
     }
 
@@ -168,7 +169,10 @@ def show(answers: dict[str, Any], as_json: bool) -> None:
     console.print(render(answers["sdk"]))
     console.print("\n[bold]the same through SQL[/]: SELECT … FROM serving.scores WHERE stream = 'dual'")
     console.print(render(answers["sql"]))
-    console.print(f"\nreport: {answers['report']}\nstate:  {answers['home']}\ntook:   {answers['seconds']} s")
+    console.print(
+        f"\nreport: {answers['report']}\nmorning: {answers['morning']}\n"
+        f"state:  {answers['home']}\ntook:   {answers['seconds']} s"
+    )
     console.print(
         "\nnext: [bold].venv/bin/fpm status[/] · [bold].venv/bin/fpm evaluate[/] · "
         f"[bold].venv/bin/fpm export scores --out scores.parquet[/] · open {answers['report']}"

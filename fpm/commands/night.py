@@ -9,6 +9,7 @@ from typing import Any
 
 import consumers
 import producers
+from consumers.questions import morning
 from fpm.commands import jobs
 from fpm.errors import FpmError, ModelRefused, StoreCorrupt, TryLater, UsageError
 from fpm.sessions import is_session, previous_sessions
@@ -79,7 +80,17 @@ def nightly(session: date, stores: Stores, stop: Callable[[], bool] = lambda: Fa
                 todo=f"fpm nightly --session {session}",
             )
         rows.append(_row(step, window, stores))
+    _write_page(session, stores)
     return rows
+
+
+def _write_page(session: date, stores: Stores) -> None:
+    """Write the morning page, unless a newer session has a portfolio; a page that fails does not undo a night."""
+    try:
+        if session == morning.newest_session(stores):
+            morning.write(session, None, stores)
+    except FpmError as refusal:
+        log.error("no morning page", session=str(session), why=str(refusal))
 
 
 def require_session(session: date, stores: Stores) -> None:

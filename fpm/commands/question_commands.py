@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +12,8 @@ from fpm.commands.console import home_stores, show
 from fpm.commands.instruction_arguments import Approve, Hold, HoldFrom, HoldReason, HoldUntil, OnlyIndex, SaidBy
 from fpm.commands.model_arguments import PageFile, Symbol, Vintage
 from fpm.sessions import parse_session
+
+Replayed = Annotated[Literal["scores", "portfolio"], typer.Option("--of", help="what is computed again")]
 
 commands = typer.Typer()
 
@@ -87,11 +89,15 @@ def export_command(
 
 
 @commands.command("replay")
-def replay_command(session: Session, known_at: KnownAt = None, as_json: Json = False) -> None:
-    """That night's scores again from the store as known then; exit 1 where a bit differs from the stored ones."""
+def replay_command(
+    session: Session, known_at: KnownAt = None, what: Replayed = "scores", as_json: Json = False
+) -> None:
+    """That night's scores, or its portfolio, again from the store as known then; exit 1 where a value differs."""
     from consumers.questions.replay import replay
+    from consumers.questions.replay_portfolio import replay_portfolio
 
-    answer = replay(parse_session(session), moment(known_at) if known_at else None, home_stores())
+    question = parse_session(session), moment(known_at) if known_at else None, home_stores()
+    answer = replay(*question) if what == "scores" else replay_portfolio(*question)
     show(answer.to_dict(), as_json)
     if not answer.equal:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""The commands about figures: `evaluate`, `report`, `passport`, `leaks`."""
+"""The commands about figures: `evaluate`, `report`, `morning`, `passport`, `leaks`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from fpm.commands.arguments import Json
+from fpm.commands.arguments import Json, KnownAt, moment
 from fpm.commands.console import home_stores, show
-from fpm.commands.model_arguments import Ablation, Evaluated, TableFile, Vintage
+from fpm.commands.model_arguments import Ablation, Evaluated, PageFile, TableFile, Vintage
 from fpm.errors import UsageError
 from fpm.sessions import parse_session
 
@@ -108,6 +108,23 @@ def report_command(as_json: Json = False) -> None:
     from consumers.questions import report
 
     show({"report": str(report.write(home_stores()))}, as_json)
+
+
+@commands.command("morning")
+def morning_command(
+    session: Annotated[str | None, typer.Argument(help="default: the newest with a portfolio")] = None,
+    known_at: KnownAt = None,
+    out: PageFile = None,
+    as_json: Json = False,
+) -> None:
+    """Write the page of a session: today's orders with reason and cost, bounds, fills, curves, where the excess was."""
+    from consumers.questions import morning
+    from consumers.questions.explain_page import require_page
+
+    require_page(out)
+    stores = home_stores().as_of(moment(known_at) if known_at else None)
+    day = parse_session(session) if session else morning.newest_session(stores)
+    show({"session": str(day), "page": str(morning.write(day, out, stores))}, as_json)
 
 
 @commands.command("passport")

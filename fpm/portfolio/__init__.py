@@ -11,12 +11,14 @@ Begin at `decide`.
     rows         rows and columns of the rebalance as a cone program
     program      the program for Clarabel
     sifting      the program over the whole market at the price of the names that matter
+    duals        prices of the bounds at an optimum, name by name
     solve        weights within the bounds, or the bounds that conflict and the least slack
     lots         whole lots, bounds measured after rounding
     lot_search   single lots, moved until no bound is broken that lots can keep
     costs        dated rows of a rate and a least amount per side, to the cent
     book         whole shares, cash in cents, splits, dividends, delistings
     fills        orders of a session become trades within the exchange's rules
+    reasons      orders of a decision: expected cost, and the term that speaks for each
     session      one session of one portfolio, the rows of a decision
     attribution  where an excess return came from: factors, specific, costs, blocked trades
     performance  the six figures of the report

@@ -5,7 +5,7 @@ Shapes: N names, K factors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ from fpm.portfolio.costs import CENTS, cost_in_force
 from fpm.portfolio.instructions import KEPT
 from fpm.portfolio.lots import optimise_lots
 from fpm.portfolio.problem import Bounds, Problem, limits_of
+from fpm.portfolio.reasons import ORDER_SCHEMA, order_frame
 from fpm.portfolio.session import decision_frame, targets_frame
 from fpm.schema import STYLES
 
@@ -31,11 +32,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decided:
-    """Rows of `targets` and `decisions`, and why nothing was solved ("" where it was)."""
+    """Rows of `targets`, `decisions` and `orders`, and why nothing was solved ("" where it was)."""
 
     targets: pl.DataFrame
     decision: pl.DataFrame
     refusal: str = ""
+    orders: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ORDER_SCHEMA))
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,10 @@ def decide(mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataFrame
         solution.relaxed,
         solution.shadow,
     )
-    return Decided(rows, decision)
+    orders = order_frame(
+        mandate.index, dates.fill_session, problem, lots, held_N, price_N, evening.nav / CENTS, mandate.costs
+    )
+    return Decided(rows, decision, orders=orders)
 
 
 def stood(

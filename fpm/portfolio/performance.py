@@ -98,6 +98,17 @@ def performance(
     )
 
 
+def realised_tracking_error(nav: pl.DataFrame, sessions_per_year: int, least: int = 20) -> float | None:
+    """Yearly deviation of the daily differences to the benchmark (nav: session, nav, benchmark_return).
+
+    None for fewer than `least` of them.
+    """
+    rows = nav.sort("session")
+    value_T = rows["nav"].to_numpy()
+    gap = value_T[1:] / value_T[:-1] - 1 - rows["benchmark_return"].to_numpy()[1:]
+    return float(gap.std(ddof=1)) * sqrt(sessions_per_year) if len(gap) >= least else None
+
+
 def monthly_win_rate(sessions: Sequence[date], gap: Floats) -> float | None:
     """Share of calendar months with compounded daily differences `gap` above zero; None without sessions."""
     months: dict[tuple[int, int], float] = {}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from fpm.portfolio.duals import BUDGET, Prices, blocks_of, prices
 from fpm.portfolio.rows import Parts, Rows, columns_of
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ ATTEMPTS: tuple[dict[str, Any], ...] = ({}, {"equilibrate_enable": False}, {"max
 class Answer:
     """What the solver says. `status` is Clarabel's; `weight_N` and `slack` mean nothing unless it is "Solved".
 
-    `dual`: bound -> sum of its dual values; of an infeasible program, its part in the proof. `first_N`: what the first
-    unit of a purchase would add to the objective that is minimised, for names that are neither held nor members.
+    `dual`: bound -> sum of its dual values; of an infeasible program, its part in the proof. `prices`: name by name.
+    `first_N`: what the first unit of a purchase would add to the objective that is minimised, for names that are
+    neither held nor members.
     """
 
     status: str
@@ -41,6 +43,7 @@ class Answer:
     slack: dict[str, float]
     dual: dict[str, float]
     first_N: Floats
+    prices: Prices | None = None
 
 
 def solve(
@@ -108,7 +111,7 @@ def _groups(rows: Rows, parts: Parts, limits: Mapping[str, float]) -> None:
         "d": parts.trade_cost_B[None, :],
         "t": _impact_cost(parts)[None, :],
     }
-    rows.at_most(_held(rows, cost), np.array([1 - fixed - parts.paid]), "cash")
+    rows.at_most(_held(rows, cost), np.array([1 - fixed - parts.paid]), BUDGET)
     if "cash left" in limits:
         rows.at_most({"w": -one_F[None, :]}, np.array([fixed - 1 + limits["cash left"]]), "cash left")
     if "turnover" in limits:
@@ -258,28 +261,30 @@ def _clarabel(
             return Answer(f"exception {error}", parts.problem.weight_N, {}, {}, np.zeros(len(parts.fixed_N)))
         if str(raw.status) in CERTAIN:
             break
-    return _answer(rows, parts, raw, (equal, cone > 0), soft)
+    return _answer(rows, parts, raw, equal, tracking, soft)
 
 
-def _answer(rows: Rows, parts: Parts, raw: Any, places: tuple[int, bool], soft: Mapping[str, float]) -> Answer:
+def _answer(
+    rows: Rows, parts: Parts, raw: Any, equal: int, tracking: list[tuple[Any, Floats]], soft: Mapping[str, float]
+) -> Answer:
     x, z = np.array(raw.x), np.array(raw.z)
-    start, tracking = places
-    defined_z = z[:start]
     weight_N = parts.fixed_N.copy()
     weight_N[parts.free_F] = np.clip(x[rows.columns["w"]], parts.least_F, parts.most_F)
-    dual: dict[str, float] = {}
-    for name, (_, value) in zip(rows.bounds, rows.nonnegative, strict=True):
-        stop = start + len(value)
-        if name:
-            dual[name] = dual.get(name, 0.0) + float(z[start:stop].sum())
-        start = stop
-    dual["tracking_error"] = float(z[start]) if tracking else 0.0
+    names = [*rows.bounds, *("tracking_error" for _ in tracking)]
+    blocks = blocks_of(names, [*rows.nonnegative, *tracking], np.array(raw.z)[equal:])
+    dual = {"tracking_error": 0.0}
+    for name, _, own in blocks[: len(rows.bounds) + 1]:  # of the tracking cone, its head
+        if name and name != BUDGET:
+            dual[name] = dual.get(name, 0.0) + float(own.sum())
     slack = {name: max(0.0, float(x[rows.columns[name]][0])) for name in soft}
     status = str(raw.status) if np.isfinite(x).all() else "NaN"
-    return Answer(status, weight_N, slack, dual, _first_units(parts, defined_z, dual))
+    exposure = {"e": parts.exposure_GN, "y": parts.problem.risk.exposure_NK.T}
+    budget = sum(float(own.sum()) for name, _, own in blocks if name == BUDGET)
+    first_N = _first_units(parts, z[:equal], budget, dual)
+    return Answer(status, weight_N, slack, dual, first_N, prices(blocks, rows.columns, exposure, parts.free_F))
 
 
-def _first_units(parts: Parts, defined_z: Floats, dual: Mapping[str, float]) -> Floats:
+def _first_units(parts: Parts, defined_z: Floats, budget: float, dual: Mapping[str, float]) -> Floats:
     """Reduced cost of a purchase from nothing (N,): the duals of the definitions price its exposures.
 
     Its impact and its specific risk begin at zero, with slope zero.
@@ -287,5 +292,5 @@ def _first_units(parts: Parts, defined_z: Floats, dual: Mapping[str, float]) -> 
     problem = parts.problem
     factors = problem.risk.exposure_NK.shape[1]
     exposure_N = problem.risk.exposure_NK @ defined_z[:factors] + parts.exposure_GN.T @ defined_z[factors:]
-    money = dual["cash"] * (1 + problem.buy_cost_N) - dual.get("cash left", 0.0) + dual.get("turnover", 0.0)
+    money = budget * (1 + problem.buy_cost_N) - dual.get("cash left", 0.0) + dual.get("turnover", 0.0)
     return np.asarray(exposure_N + money + problem.cost_aversion * problem.buy_cost_N - problem.gain_N)

@@ -7,7 +7,7 @@ is left; then slack is made small, that of the ladder's last bound first, and th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fpm.panels import Floats
+    from fpm.portfolio.duals import Prices
     from fpm.portfolio.problem import Bounds, Problem
     from fpm.portfolio.program import Answer
 
@@ -40,7 +41,7 @@ class Solution:
     the value. `relaxed`: bound -> excess over it, only where it is exceeded. `excused`: symbol -> excess over the
     active bound of names whose permitted range does not reach it (locked names among them, which `relaxed` leaves out).
     `conflict`: the first irreducible set of bounds that cannot be met together. `shadow`: bound -> gain in the
-    objective per unit of slack. `status`: "optimal" or "relaxed".
+    objective per unit of slack. `status`: "optimal" or "relaxed". `prices`: `shadow` name by name, and cash's.
     """
 
     weight_N: Floats
@@ -54,6 +55,7 @@ class Solution:
     conflict: tuple[str, ...]
     shadow: dict[str, float]
     status: str
+    prices: Prices | None = None
 
 
 def optimise(problem: Problem, bounds: Bounds) -> Solution:
@@ -74,7 +76,7 @@ def solve(problem: Problem, limits: Mapping[str, float], weights_allowed: tuple[
         return solution(problem, limits, least_N, {}, ())
     answer = sifting.solve(problem, limits, weights_allowed)
     if answer.status == "Solved":
-        return solution(problem, limits, answer.weight_N, answer.dual, ())
+        return replace(solution(problem, limits, answer.weight_N, answer.dual, ()), prices=answer.prices)
     soft: list[str] = []
     first: tuple[str, ...] = ()
     while names := conflict(problem, _without(limits, soft), weights_allowed):
@@ -82,7 +84,7 @@ def solve(problem: Problem, limits: Mapping[str, float], weights_allowed: tuple[
         soft.append(min(names, key=LADDER.index))
     wide = _least_slack(problem, limits, weights_allowed, soft)
     answer = _widened(problem, limits, wide, weights_allowed)
-    return solution(problem, limits, answer.weight_N, answer.dual, first)
+    return replace(solution(problem, limits, answer.weight_N, answer.dual, first), prices=answer.prices)
 
 
 def conflict(problem: Problem, limits: Mapping[str, float], weights_allowed: tuple[Floats, Floats]) -> tuple[str, ...]:

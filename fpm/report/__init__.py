@@ -8,6 +8,10 @@ Begin at `page`.
     factor_tables     tables of a factor's figures
     portfolio_tables  tables of the index-enhanced portfolios
     risk_test         table and plots of the risk model's forecast test
+    morning           the morning page and its Markdown twin
+    morning_tables    tables of the morning page
+    period_tables     a portfolio's figures by year and month
+    line_chart        lines over sessions as a small SVG
     provenance_tables tables of models, settings and data
     cells             rows and cells of a table as text
     page              the HTML report and its JSON twin
@@ -19,7 +23,7 @@ Begin at `page`.
     figure_text       figures as text
     passport          figures and the hashes of all they follow from
 
-Templates and styles (`report.html.j2`, `page.html.j2`, `page.css`) stand beside the modules.
+Templates and styles (`report`, `page` and `morning` with `.html.j2`, `page.css`, `morning.css`) stand beside them.
 
 Imports: fpm, fpm.evaluation, fpm.portfolio.
 """

@@ -36,10 +36,11 @@ def _subtitle(report: ReportData) -> str:
 
 
 def _part(part: Part, table: Table) -> list[str]:
-    return [f"### {part.title}", _table(table), *([part.text] if part.text else [])]
+    return [f"### {part.title}", table_text(table), *([part.text] if part.text else [])]
 
 
-def _table(table: Table) -> str:
+def table_text(table: Table) -> str:
+    """A table in GitHub's dialect."""
     if not table.rows:
         return f"*{table.empty}*"
     heads = [plain(title.replace("|", " ")) for title in table.columns]

@@ -9,14 +9,21 @@ from fpm.report.data import PUBLISHED_PORTFOLIOS
 from fpm.report.figure_text import ABSENT, number, percent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from fpm.portfolio.performance import Performance
-    from fpm.report.data import Rebalance, ReportData
+    from fpm.report.data import PublishedPortfolio, Rebalance, ReportData
 
 SHADOW_TOLERANCE = 0.0005  # shadow prices below it are the solver's inaccuracy
 
 
 def portfolios(report: ReportData) -> Table:
     """Six figures of every index and those behind them, and those of the source report."""
+    return six_figures(report.portfolios, PUBLISHED_PORTFOLIOS)
+
+
+def six_figures(own: Mapping[str, Performance], claimed: Sequence[PublishedPortfolio]) -> Table:
+    """Six figures of every index and those behind them, then the rows `claimed`, marked as theirs."""
     columns = (
         "index",
         "return|a year",
@@ -31,7 +38,7 @@ def portfolios(report: ReportData) -> Table:
         "not|tradable",
         "sessions",
     )
-    ours = [Row((name, *_portfolio_cells(figures)), name) for name, figures in report.portfolios.items()]
+    ours = [Row((name, *_portfolio_cells(figures)), name) for name, figures in own.items()]
     published = [
         Row(
             (
@@ -46,7 +53,7 @@ def portfolios(report: ReportData) -> Table:
             ),
             published=True,
         )
-        for row in PUBLISHED_PORTFOLIOS
+        for row in claimed
     ]
     return Table(columns, [*ours, *published] if ours else ())
 

@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
+def static(template: str, filters: Mapping[str, Callable[..., object]], content: Mapping[str, Any]) -> str:
+    """Page of a template without any script: `NAME.html.j2` with page.css and, after it, `NAME.css`."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(filters)
+    style = _markup(_text("page.css") + _text(template.split(".", maxsplit=1)[0] + ".css"))
+    return environment.from_string(_text(template)).render(content, style=style)
+
+
 def render(template: str, filters: Mapping[str, Callable[..., object]], content: Mapping[str, Any]) -> str:
     """Page of a template with plotly's script and the style sheet; every text that is not `Markup` is escaped."""
     from jinja2 import Environment, StrictUndefined

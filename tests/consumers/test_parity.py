@@ -35,6 +35,8 @@ def test_a_published_session_is_equal_everywhere(published):
         ("fingerprints", 12, True),
         ("scores", 36, True),
         ("weights", 12, True),
+        ("orders", 12, True),
+        ("decisions", 1, True),
     ]
 
 
@@ -73,6 +75,16 @@ def test_a_published_session_is_equal_everywhere(published):
             (0, 0, 1),
             ("fingerprint",),
         ),
+        (
+            (
+                "UPDATE online.orders SET shares = shares + 100, fill_session = fill_session + interval '1 day' "
+                "WHERE symbol = '600000.SH'"
+            ),
+            "orders",
+            (0, 0, 2),
+            ("fill_session", "shares"),
+        ),
+        ("UPDATE online.decisions SET shadow = '{}'", "decisions", (0, 0, 1), ("shadow",)),
         (
             (
                 "UPDATE online.scores SET created_timestamp = created_timestamp + interval '1 second' "

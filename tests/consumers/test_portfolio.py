@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from consumers import factor_returns, portfolio
+from consumers import benchmark, factor_returns, portfolio
 from fpm.errors import TryLater
 from fpm.store.jobs.runner import backfill, run_job
 from fpm.store.ledger.stores import Stores, open_stores

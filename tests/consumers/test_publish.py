@@ -38,6 +38,8 @@ def test_a_complete_session_is_published_in_every_view(lake, stores):
         "fingerprints": 12,
         "scores": 36,
         "weights": 12,
+        "orders": 12,
+        "decisions": 1,
     }
     expected = lake.scores(MONDAY).sort("symbol", "stream")
     assert served("scores", stores)["score"].to_list() == expected["score"].to_list()

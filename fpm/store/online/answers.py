@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from fpm.store.online.tables import OnlineTable, Selection
 from fpm.store.postgres.binary_copy import floats_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date
 
     from feast import FeatureView, Field
 
@@ -164,8 +165,14 @@ def protos(field: Field, column: Sequence[Any]) -> list[Value]:
         return [Value() if cell is None else Value(float_list_val=FloatList(val=floats_of(cell))) for cell in column]
     if is_text(field):
         return [Value() if cell is None else text_format.Parse(cell, Value()) for cell in column]
-    values: list[Value] = python_values_to_proto_values(list(column), kind)
+    moments = [cell if cell is None or isinstance(cell, datetime) else _midnight(cell) for cell in column]
+    values: list[Value] = python_values_to_proto_values(moments, kind)
     return values
+
+
+def _midnight(day: date) -> datetime:
+    """A date of a serving view as the moment that Feast has for it."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def name_of(view: FeatureView) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # One publication at a time, of whatever session: this lock guards the decision which one is newest.
 _ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('fpm publication', 0))"
-_NEWEST = "SELECT id, session, sha256 FROM fpm.publications WHERE views = %s ORDER BY session DESC, id DESC LIMIT 1"
+_NEWEST = "SELECT id, session, sha256 FROM fpm.publications WHERE views && %s ORDER BY session DESC, id DESC LIMIT 1"
 _FORMER = """
 SELECT vintage FROM fpm.publications
 WHERE 'fingerprints' = ANY (views) AND session >= %s AND session < %s AND vintage <> %s
@@ -37,7 +37,7 @@ def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame],
     """Write every view's rows and the publication's row, or nothing at all.
 
     The frames are the whole session: rows of it that they lack, such as those a correction withdrew, are deleted, and
-    so is every other vintage.
+    so is every other vintage. Of tables `by_session`, such as orders, nothing older stays.
     Returns "published"; "unchanged" where the newest publication is of this session and content (the rows are written
     again all the same, which repairs any change made online); "superseded" where a newer session is already online
     (nothing is written).
@@ -52,6 +52,8 @@ def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame],
             tables.write(connection, table, frame, publication.session)
             if TABLES[view].by_vintage and len(frame):
                 tables.retire(connection, table, frame["vintage"].unique().to_list())
+            if TABLES[view].by_session:
+                tables.retire_sessions(connection, table, publication.session)
         if newest is not None and newest[1:] == (publication.session, publication.sha256):
             return "unchanged"
         former = newest[0] if newest is not None and newest[1] == publication.session else None
@@ -86,7 +88,8 @@ def served(view: str, stores: Stores, former: bool = False) -> pl.DataFrame:
     with stores.ledger.transaction() as connection:
         rows = _rows(connection, f"former_{view}" if former else view, columns)
     cells = list(zip(*rows, strict=True)) or [() for _ in columns]
-    kinds = {name: table.frame_type(name) for name in columns}
+    declared = TABLES[view].columns
+    kinds = {name: pl.Date if declared.get(name) == "date" else table.frame_type(name) for name in columns}
     frame = {name: _series(name, column, kinds[name]) for name, column in zip(columns, cells, strict=True)}
     return pl.DataFrame(frame).sort(table.keys)
 

@@ -33,8 +33,10 @@ TYPES = {
     "float32": "real",
     "float64": "double precision",
     "int16": "integer",
+    "int64": "bigint",
     "bool": "boolean",
     "vector": f"vector({FINGERPRINT_SIZE})",
+    "date": "timestamptz",  # midnight in UTC, as Feast has it; the serving views show a date
 }
 FRAME_TYPES: dict[str, Any] = {
     "text": pl.String,
@@ -148,6 +150,11 @@ def retire(connection: Connection[Any], table: OnlineTable, vintages: Sequence[s
     """Delete the rows of every vintage except these, whatever their session, and return their number."""
     statement = SQL("DELETE FROM {} WHERE vintage <> ALL (%s)").format(table.path)
     return connection.execute(statement, (list(vintages),)).rowcount
+
+
+def retire_sessions(connection: Connection[Any], table: OnlineTable, session: date) -> int:
+    """Delete the rows of every session before this one, and return their number."""
+    return connection.execute(SQL("DELETE FROM {} WHERE session < %s").format(table.path), (session,)).rowcount
 
 
 def read(

@@ -78,6 +78,7 @@ def test_a_whole_night_publishes_once(home: Stores, days: list[date]) -> None:
     assert [row["job"] for row in rows] == list(MODULES)
     assert {row["status"] for row in rows} <= {"published", "unchanged"}
     assert _served(home) == [session]
+    assert f"Portfolios after {session}" in (home.settings.reports / "morning.html").read_text()
     before = _publications(home)
     assert {row["status"] for row in nightly(session, home) if row["job"] != "publish"} <= {
         "unchanged",

@@ -17,7 +17,10 @@ from fpm.store.postgres.server import Server, connect, directions, ensure_server
 from fpm.store.settings import Settings
 
 DENIED = psycopg.errors.InsufficientPrivilege
-SERVED = ("daily_factors", "fingerprints", "former_fingerprints", "scores", "weights", "publications")
+SERVED = (
+    *("daily_factors", "fingerprints", "former_fingerprints", "scores", "weights", "orders", "decisions"),
+    "publications",
+)
 
 
 @pytest.fixture(scope="module")
