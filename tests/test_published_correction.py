@@ -1,6 +1,7 @@
 """A correction of the published session becomes a publication of its own; one of an older session stays offline.
 
-One small home has three nights: its last session is published, then corrected, then the session before is corrected.
+Factors, fingerprints and scores are corrected; the decision that went online, and its weights, stand. One small home
+has three nights: its last session is published, then corrected, then the session before is corrected.
 """
 
 import json
@@ -12,7 +13,7 @@ import polars as pl
 import pytest
 from psycopg.types.json import Jsonb
 
-from consumers import derivation, parity
+from consumers import derivation, parity, portfolio
 from consumers.publish import VIEWS
 from fpm.commands.night import nightly
 from fpm.errors import StoreCorrupt
@@ -25,6 +26,8 @@ from tests.small_chain import compute, opened
 from tests.test_corrections import first_copies, ingest, late_correction
 
 SESSIONS, FIRST_SCORED = 38, 36
+CORRECTED = ("daily_factors", "fingerprints", "scores")
+STANDING = tuple(view for view in VIEWS if view not in CORRECTED)
 Online = dict[str, pl.DataFrame]
 
 
@@ -95,10 +98,21 @@ def test_a_correction_is_a_publication_that_names_the_one_it_replaces(nights: Ni
 
 def test_the_values_online_are_the_corrected_ones(nights: Nights) -> None:
     symbol = pl.col("symbol") == nights.symbols[0]
-    for view in VIEWS:
+    for view in CORRECTED:
         assert not nights.first[view].filter(symbol).equals(nights.second[view].filter(symbol)), view
     created = nights.second["daily_factors"].filter(symbol)["created_timestamp"].item()
     assert created == later(cut_off(nights.stores.market, nights.session), 16)
+
+
+def test_a_decision_that_went_online_stands(nights: Nights) -> None:
+    assert "weights" in STANDING and nights.first["weights"].height
+    for view in STANDING:
+        assert nights.first[view].equals(nights.second[view]), view
+    now, then = (nights.stores.as_of(moment) for moment in (None, cut_off(nights.stores.market, nights.session)))
+    assert now.read("targets", nights.session).height
+    for table in portfolio.WRITES:
+        assert now.read(table, nights.session).equals(then.read(table, nights.session)), table
+    assert [row["status"] for row in nights.jobs if row["job"] == "portfolio"] == ["unchanged"]
 
 
 def test_what_the_correction_withdrew_is_no_longer_online(nights: Nights) -> None:

@@ -116,11 +116,11 @@ def _overlaps() -> pl.Expr:
 
 
 def _snapshots(intervals: pl.DataFrame, market: Market, through: date) -> pl.DataFrame:
-    first = intervals["first"].min()
+    first: date | None = intervals.select(pl.col("first").min()).item()
     if first is None:
         return snapshots(intervals, [])
-    count = max(0, (through - first).days)  # type: ignore[operator]
-    days = [day for day in [*previous_sessions(market, through, count), through] if day >= first]  # type: ignore[operator]
+    count = max(0, (through - first).days)
+    days = [day for day in [*previous_sessions(market, through, count), through] if day >= first]
     return snapshots(intervals, days)
 
 
@@ -149,8 +149,11 @@ def snapshots(intervals: pl.DataFrame, sessions: Sequence[date]) -> pl.DataFrame
 
 def _weighted(path: Path, frame: pl.DataFrame, through: date) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Snapshots with weights, and in words what they are and what was assumed."""
-    days = frame["session"].unique()
-    words = f"intervals as {len(days)} snapshots from {days.min()} to {days.max()}, expanded through {through}"
+    session = pl.col("session")
+    count, first, last = frame.select(
+        session.n_unique(), session.min().alias("first"), session.max().alias("last")
+    ).row(0)
+    words = f"intervals as {count} snapshots from {first} to {last}, expanded through {through}"
     said = (f"{words}; the last day counts as one of membership",)
     if "weight" not in frame.columns:
         equal = 1 / pl.len().over("index", "session")

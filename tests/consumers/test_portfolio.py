@@ -10,6 +10,7 @@ import pytest
 
 from consumers import benchmark, factor_returns, portfolio
 from fpm.errors import TryLater
+from fpm.risk.estimate import risk_model
 from fpm.store.jobs.runner import backfill, run_job
 from fpm.store.ledger.stores import Stores, open_stores
 from tests.consumers.small_lake import SmallLake, put
@@ -156,13 +157,13 @@ def test_an_index_has_the_half_lives_of_its_mandate(
         "[SAID]\nhalf_lives = {volatility = 84, correlation = 252, specific = 168}\n"
     )
     own = open_stores(stores.settings.model_copy(update={"mandate": file}))
-    estimate, estimated = portfolio.risk_model, []
+    estimated = []
 
     def counted(*arguments):
         estimated.append(arguments)
-        return estimate(*arguments)
+        return risk_model(*arguments)
 
-    monkeypatch.setattr(portfolio, "risk_model", counted)
+    monkeypatch.setattr("consumers.portfolio.risk_model", counted)
     compute(own, MONDAY, FRIDAY)
     assert len(estimated) == 4  # two models a decision, on Monday and Friday
     covariance, specific = (own.read(table, FRIDAY) for table in ("covariance", "specific_variances"))
