@@ -2,9 +2,10 @@
 
 This folder holds what its rooms share. Begin at `ledger/stores`, then `jobs/runner`.
 
-    settings  the deployment, read from the environment
-    log       structured log on standard error
-    faults    points at which tests kill a process
+    settings   the deployment, read from the environment
+    addresses  addresses with passwords: parsed, and hidden in texts
+    log        structured log on standard error
+    faults     points at which tests kill a process
 
 Imports: fpm, fpm.features.
 """

@@ -21,6 +21,7 @@ from fpm.sessions import cut_off, require_order
 from fpm.store.lake.files import Lake, empty, has_sha256, latest, table_of
 from fpm.store.ledger.ledger import Ledger
 from fpm.store.ledger.models import Model, Models
+from fpm.store.postgres.identity import pair, require_pair
 from fpm.store.postgres.migrate import bring_to_head
 from fpm.store.postgres.server import ensure_server
 
@@ -275,7 +276,8 @@ def _require_home(settings: Settings) -> None:
 def open_stores(settings: Settings) -> Stores:
     """Start or find the database, migrate it, and open everything below `settings.home`.
 
-    The home's market and preset are in force; raises UsageError where the settings name others explicitly.
+    The home's market and preset are in force; raises UsageError where the settings name others explicitly, and where
+    the database is another home's or an empty one (`fpm.store.postgres.identity`).
     """
     if settings.preset not in PRESETS:
         raise UsageError(
@@ -286,7 +288,10 @@ def open_stores(settings: Settings) -> Stores:
         )
     _require_home(settings)
     server = ensure_server(settings)
+    paired = require_pair(settings, server)
     bring_to_head(settings, server)
+    if not paired:
+        pair(settings, server)
     ledger = Ledger(server.dsn)
     settings = _decided(settings, ledger)
     market = settings.venue
