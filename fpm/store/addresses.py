@@ -98,5 +98,15 @@ def hidden(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+def sealed(error: BaseException) -> BaseException:
+    """A driver's error without the parameters of its connection, which psycopg keeps in it with the password."""
+    link: BaseException | None = error
+    while link is not None:
+        if "_pgconn" in vars(link):
+            vars(link)["_pgconn"] = None
+        link = link.__cause__ or link.__context__
+    return error
+
+
 def _forms(secret: str) -> tuple[str, ...]:
     return (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret, safe=""), unquote(secret))

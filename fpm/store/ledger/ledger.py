@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool
 
 from fpm.environment import environment_fingerprint
 from fpm.errors import TryLater, UsageError
-from fpm.store.addresses import hidden, secrets_of
+from fpm.store.addresses import hidden, sealed, secrets_of
 from fpm.store.lake.files import LakeFile, parse
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Ledger:
             with self._pool.connection() as connection:
                 yield connection
         except psycopg.OperationalError as wrong:
-            raise _unanswered(self._shown(str(wrong))) from wrong
+            raise _unanswered(self._shown(str(wrong))) from sealed(wrong)
 
     def query(self, sql: LiteralString, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows that one statement returns."""
@@ -121,7 +121,7 @@ class Ledger:
         try:
             connection = psycopg.connect(self._dsn, autocommit=True, application_name=f"fpm {job} {partition}"[:63])
         except psycopg.OperationalError as wrong:
-            raise _unanswered(self._shown(str(wrong))) from wrong
+            raise _unanswered(self._shown(str(wrong))) from sealed(wrong)
         with connection:
             connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"{job}/{partition}",))
             yield connection

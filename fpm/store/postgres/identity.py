@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from fpm.errors import FpmError, StoreCorrupt, TryLater, UsageError
+from fpm.store.addresses import sealed
 from fpm.store.lake.files import PART, has_sha256, sync_folder, write_durably
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def require_pair(settings: Settings, server: Server) -> bool:
             wrong=f"the database does not answer: {server.words(wrong)}",
             effect="nothing was done",
             todo="see that FPM_DATABASE_URL is right and its server runs",
-        ) from None
+        ) from sealed(wrong)
     whole = home.identity is not None and (database.home, database.place) == (str(home.path), database.here)
     if whole:
         _COMPARED.add((settings.home, server.name))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from fpm.errors import TryLater, UsageError
+from fpm.store.addresses import sealed
 from fpm.store.postgres.server import Server, ensure_server
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def revision_of(server: Server) -> str | None:
             wrong=f"the database does not answer: {server.words(wrong)}",
             effect="nothing was done",
             todo="see that FPM_DATABASE_URL is right and its server runs",
-        ) from wrong
+        ) from sealed(wrong)
 
 
 def newest_revision() -> str:

@@ -22,7 +22,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from fpm.errors import TryLater
-from fpm.store.addresses import SECRET_PARTS, hidden, secrets_of
+from fpm.store.addresses import SECRET_PARTS, hidden, sealed, secrets_of
 from fpm.store.postgres.cluster import UTC, Cluster
 from fpm.store.postgres.identity import require_new
 from fpm.store.postgres.roles import (
@@ -175,7 +175,7 @@ def connect(settings: Settings, role: Role = "owner") -> psycopg.Connection[tupl
             wrong=f"the database does not answer: {server.words(wrong)}",
             effect="nothing was done",
             todo="see FPM_DATABASE_URL, or run `fpm setup`",
-        ) from wrong
+        ) from sealed(wrong)
 
 
 def stop_server(settings: Settings) -> bool:

@@ -22,10 +22,11 @@ import sqlalchemy as sa
 import yaml
 from feast import Entity, FeatureService, FeatureStore, FeatureView, RepoConfig
 from feast.infra.registry.sql import SqlRegistry
+from pydantic import SecretStr
 
 from fpm import sessions
 from fpm.errors import TryLater, UsageError
-from fpm.store.addresses import SECRET_PARTS, Hidden, hidden
+from fpm.store.addresses import SECRET_PARTS, Hidden, hidden, sealed
 from fpm.store.frames.entities import Entities, entity_rows
 from fpm.store.frames.offline_store import LakeJob
 from fpm.store.online.answers import table_of
@@ -78,7 +79,7 @@ def opened(settings: Settings) -> Iterator[FeatureStore]:
             wrong=f"the database did not answer: {hidden(str(error), settings.secrets)}",
             effect="nothing was changed",
             todo="see that Postgres runs (`fpm setup`), then run the same command again",
-        ) from error
+        ) from sealed(error)
 
 
 def apply(settings: Settings) -> list[str]:
@@ -239,6 +240,7 @@ def _configured(settings: Settings, registry: Server, online: Server) -> dict[st
     configured: dict[str, Any] = _filled(yaml.safe_load(text), values)
     secrets = {name: Hidden(registry.parts[name]) for name in SECRET_PARTS if registry.parts.get(name)}
     configured["registry"]["sqlalchemy_config_kwargs"]["connect_args"] = secrets
+    configured["online_store"]["dsn"] = SecretStr(online.dsn)
     return configured
 
 
