@@ -77,7 +77,6 @@ def start(way: str, folder: Path) -> dict[str, tuple[float, float]]:
 def prepare(folder: Path) -> dict[str, str]:
     """Fill a home with one published session of scores; returns the environment variables of both ways."""
     import polars as pl
-
     from sqlalchemy import make_url
 
     from fpm.schema import STREAMS
