@@ -1,11 +1,12 @@
-"""Whether the risk model's forecasts come true on real daily bars, and what it costs on wide markets.
+"""Whether the risk model's forecasts come true on real daily bars or a synthetic exchange's, and what it costs.
 
-Run `python benchmarks/bench_risk.py [DATA] [--settings NAME …] [--symbols 500 1800 5300]`; without DATA the cost alone
-is measured. DATA holds `daily.parquet` (symbol, date, close, volume, suspect) and `sectors.parquet` (symbol,
-gics_sector). Dollar volume stands for size. The score is the reversal of 20 sessions. Defaults were chosen on the first
-half of the sessions; the second half is the report. A value is followed by `*` where it lies outside the 95 % band that
-a perfect model shows with the same sessions, tails and portfolios. The floor of the cost: the same market's plain N x N
-covariance of 252 sessions.
+Run `python benchmarks/bench_risk.py [DATA] [--exchange SYMBOLS SESSIONS] [--settings NAME …] [--symbols 500 1800]`;
+without DATA and --exchange the cost alone is measured. The exchange's score is its oracle's, and there is one table of
+all its sessions: nothing was chosen on them. DATA holds `daily.parquet` (symbol, date, close, volume, suspect) and
+`sectors.parquet` (symbol, gics_sector). Dollar volume stands for size. The score is the reversal of 20 sessions.
+Defaults were chosen on the first half of the sessions; the second half is the report. A value is followed by `*` where
+it lies outside the 95 % band that a perfect model shows with the same sessions, tails and portfolios. The floor of the
+cost: the same market's plain N x N covariance of 252 sessions.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import measure
 import numpy as np
 import polars as pl
 
+from fpm.exchange.simulate import ExchangeConfig, simulate
+from fpm.panels import pivot
 from fpm.risk.ablation import ablation
 from fpm.risk.estimate import RiskConfig, models_of, risk_model, switched
 from fpm.risk.factor_returns import factor_names
@@ -56,14 +59,30 @@ def reversal(panel: MarketPanel) -> np.ndarray:
     return np.where(np.isfinite(panel.cap_TN), score_TN, np.nan)
 
 
-def forecasts(panel: MarketPanel, names: list[str]) -> None:
+def exchange_panel(symbols: int, sessions: int) -> tuple[MarketPanel, np.ndarray]:
+    """A synthetic exchange's market, and the scores that know what drives its returns."""
+    daily, oracles = [], []
+    for tables in simulate(ExchangeConfig(symbols=symbols, sessions=sessions, spoiled_every=0)):
+        daily.append(tables.daily_bars.with_columns(session=pl.lit(tables.session)))
+        oracles.append(tables.oracle.with_columns(session=pl.lit(tables.session)))
+    bars, oracle = pl.concat(daily), pl.concat(oracles)
+    panel = market_panel(bars, bars["session"].unique().sort().to_list(), bars["symbol"].unique().sort().to_list())
+    return panel, pivot(oracle, "combined", panel.sessions, panel.symbols)
+
+
+def halves(panel: MarketPanel) -> dict[str, tuple[int, int]]:
+    middle = (START + len(panel.sessions)) // 2
+    return {"first half": (START, middle), "second half": (middle, len(panel.sessions))}
+
+
+def forecasts(panel: MarketPanel, score_TN: np.ndarray, spans: dict[str, tuple[int, int]], names: list[str]) -> None:
     settings = CANDIDATES | switched(RiskConfig())
     settings = {name: config for name, config in settings.items() if not names or name in names}
-    middle = (START + len(panel.sessions)) // 2
-    for title, span in (("first half", (START, middle)), ("second half", (middle, len(panel.sessions)))):
-        table = ablation(panel, reversal(panel), settings, span, horizons=(1, 5))
+    for title, span in spans.items():
+        table = ablation(panel, score_TN, settings, span, horizons=(1, 5))
         show("daily bias", table, title, 1, "bias")
         show("weekly bias", table, title, 5, "bias")
+        show("share of 12-month windows, weekly", table, title, 5, "share_in_band")
         for figure in ("mrad", "q", "mahalanobis", "share_in_band"):
             show(figure, table, title, 1, figure)
 
@@ -144,11 +163,16 @@ def _padded(history, rows: int) -> dict[str, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--exchange", type=int, nargs=2, metavar=("SYMBOLS", "SESSIONS"))
     parser.add_argument("--settings", nargs="*", default=[])
     parser.add_argument("--symbols", nargs="*", type=int, default=[500, 1800, 5300])
     arguments = parser.parse_args()
     if arguments.data:
-        forecasts(real_panel(arguments.data), arguments.settings)
+        panel = real_panel(arguments.data)
+        forecasts(panel, reversal(panel), halves(panel), arguments.settings)
+    if arguments.exchange:
+        panel, score_TN = exchange_panel(*arguments.exchange)
+        forecasts(panel, score_TN, {"exchange": (START, len(panel.sessions))}, arguments.settings)
     heads = ("symbols", "history", "model", "backtest: both, styles", "night: both, styles", "night / N x N covariance")
     measure.show("CPU seconds a session", heads, [cost(symbols) for symbols in arguments.symbols])
 

@@ -3,9 +3,12 @@
 `JOBS` names the jobs of a session in nightly order. Begin at `scores`.
 
     scorer          training of one scorer
+    streams         the stream in use: ours, or one from outside
     scores          every stream's scores of a session
     factor_returns  the risk model's evidence: exposures, factor returns, residuals
     portfolio       index-enhanced weights
+    benchmark       an index's weights at a session
+    desk            what a person says about a session's portfolios
     risk_tests      whether portfolios moved as much as the risk model said
     publish         the session online, all views in one transaction
     parity          online equals offline, or the night is red

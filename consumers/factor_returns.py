@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from consumers.streams import COLUMNS, risk_reads_scores, risk_reads_stream_scores, stream_of, table_of_stream
 from fpm.panels import pivot
 from fpm.risk.estimate import PRESETS
 from fpm.risk.factor_returns import standard_score
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 NAME = "factor_returns"
-STREAM = "dual"
-READS = {"daily_bars": Window(back=HISTORY), "scores": Window(back=1, required=False)}
+READS = {
+    "daily_bars": Window(back=HISTORY),
+    "scores": Window(back=1, required=False, applies=risk_reads_scores),
+    "stream_scores": Window(back=1, required=False, applies=risk_reads_stream_scores),
+}
+SETTINGS = ("stream",)
 WRITES = ("factor_returns", "residuals", "exposures")
 
 
@@ -45,8 +50,9 @@ def run(session: date, stores: Stores) -> None:
 def _scores(panel: MarketPanel, stores: Stores) -> Floats:
     """Scores of the panel's last two sessions (T, N); NaN before and where there are none."""
     recent = panel.sessions[-2:]
-    scores = stores.read("scores", recent[0], recent[-1], columns=["symbol", "stream", "score"])
-    return pivot(scores.filter(pl.col("stream") == STREAM), "score", panel.sessions, panel.symbols)
+    stream = stream_of(stores.settings)
+    scores = stores.read(table_of_stream(stream), recent[0], recent[-1], columns=COLUMNS)
+    return pivot(scores.filter(pl.col("stream") == stream), "score", panel.sessions, panel.symbols)
 
 
 def _exposures(panel: MarketPanel, score_TN: Floats) -> pl.DataFrame:

@@ -1,23 +1,29 @@
 """Each index's portfolio: the session's fills and marks of a real book, and at the week's end a decision.
 
 A decision is made at a close, from the shares and the cash that are held, and filled in the next session. Between
-decisions the book stands still and drifts with prices.
+decisions the book stands still and drifts with prices. A session starts from the custodian's book where there is one;
+restrictions, approvals and holds are those of `desk`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.portfolio.book import Book, cents, closes, last_rows
+from consumers.benchmark import EVERY_NAME, PriceHistory, benchmark
+from consumers.desk import GAP, desk, morning, words
+from consumers.streams import portfolios_read_scores, portfolios_read_stream_scores, stream_rows
+from fpm.portfolio.book import Book, action_frame, cents, closes, last_rows
 from fpm.portfolio.costs import CENTS, flat
-from fpm.portfolio.decide import Dates, decide
+from fpm.portfolio.decide import Dates, decide, stood
 from fpm.portfolio.fills import quotes
+from fpm.portfolio.instructions import AWAITING, HELD, KEPT
 from fpm.portfolio.mandate import Mandate, mandate_of, read_mandates
-from fpm.portfolio.session import Decision, Evening, asset_returns, step
+from fpm.portfolio.restrictions import marked
+from fpm.portfolio.session import Decision, Evening, carried, step
 from fpm.risk.estimate import PRESETS, risk_model
 from fpm.risk.factor_returns import standard_score
 from fpm.risk.stored import evidence, model_rows
@@ -28,11 +34,14 @@ from fpm.store.lake.files import TYPES
 from fpm.store.log import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import date
 
+    from consumers.desk import Desk
     from fpm.markets import Market
+    from fpm.portfolio.book import Action
     from fpm.portfolio.decide import Decided
+    from fpm.portfolio.instructions import Instruction
     from fpm.portfolio.session import Step
     from fpm.risk.estimate import RiskConfig
     from fpm.risk.half_lives import HalfLives
@@ -41,9 +50,7 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
     from fpm.store.settings import Settings
 
-EVERY_NAME = "ALL"  # built-in index for data without index_members: equal weight over what the session trades
 SNAPSHOT_AGE = 30  # sessions within which the last index snapshot must lie
-GAP = 10  # sessions over which a book is carried when sessions between were not run
 GONE_AFTER = 250  # a name without a bar for so many sessions leaves the book at its last price
 LIQUIDITY = 20  # sessions whose mean traded value bounds a trade
 FLAT_COST = 0.0015  # of each side, where the exchange's own rates are not known
@@ -55,7 +62,10 @@ def _risk_window(settings: Settings) -> int:
 
 NAME = "portfolio"
 READS = {
-    "scores": Window(),
+    "scores": Window(applies=portfolios_read_scores),
+    "stream_scores": Window(
+        required=False, applies=portfolios_read_stream_scores
+    ),  # without: no decision, a walked book
     "exposures": Window(),
     "factor_returns": Window(back=_risk_window, required=False),
     "residuals": Window(back=_risk_window, required=False),
@@ -65,46 +75,50 @@ READS = {
     "nav": Window(back=GAP, include=False, required=False),
     "targets": Window(back=GAP, include=False, required=False),
     "decisions": Window(back=GAP, include=False, required=False),
+    "custody": Window(back=GAP, include=False, required=False),
 }
 FILES = ("mandate",)
+FINAL = True  # a decision that was served is never done again: a correction reaches the next one
+SETTINGS = ("stream",)
 BOOKS = ("holdings", "nav", "trades", "actions", "blocked")
 WRITES = ("weights", *BOOKS, "targets", "decisions", "covariance", "specific_variances")
 
 
 @dataclass(frozen=True)
 class State:
-    """What an index's earlier sessions left: the evening of the last one, and the decision that fills now, if any."""
+    """What an index's earlier sessions left: the evening of the last one, and the decision that fills now, if any.
+
+    `actions` lead from the simulated evening to the custodian's. `pending`: targets that wait for approval, or null.
+    """
 
     evening: Evening
     decision: Decision | None
     started: bool
+    actions: tuple[Action, ...] = ()
+    pending: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
 class Knowledge:
     """What the decisions of every index share in one session.
 
-    `bars`: daily bars of the window, this session's too. `last`: newest row of every symbol before the session.
+    `history`: daily bars of the window, this session's too. `last`: newest row of every symbol before the session.
     `risk`: the model by half-lives; equal settings are computed once.
     """
 
     session: date
-    bars: pl.DataFrame
+    history: PriceHistory
     last: pl.DataFrame
     members: pl.DataFrame
     names: pl.DataFrame
     scores: pl.DataFrame
     risk: Callable[[HalfLives], RiskModel]
+    desk: Desk
 
-    @property
-    def before(self) -> pl.DataFrame:
-        """Bars of the sessions before this one."""
-        return self.bars.filter(pl.col("session") < self.session)
-
-    @property
+    @cached_property
     def daily(self) -> pl.DataFrame:
         """Bars of this session."""
-        return self.bars.filter(pl.col("session") == self.session)
+        return self.history.bars.filter(pl.col("session") == self.session)
 
 
 @dataclass(frozen=True)
@@ -135,6 +149,11 @@ def run(session: date, stores: Stores) -> None:
         stores.write(table, session, pl.concat([empty(table), *(rows[place] for rows in models)]))
 
 
+def standing(session: date, stores: Stores) -> list[object]:
+    """What the desk says that the session's rows depend on, for the digest of the job's inputs."""
+    return desk(session, stores).content()
+
+
 def empty(table: str) -> pl.DataFrame:
     """A table of the lake without a row."""
     return pl.DataFrame(schema={name: TYPES[kind] for name, kind in TABLES[table].columns.items()})
@@ -142,10 +161,16 @@ def empty(table: str) -> pl.DataFrame:
 
 def mandates(members: pl.DataFrame, stores: Stores) -> list[Mandate]:
     """The mandate of every index that the home has members of, or of `EVERY_NAME`."""
+    return named_mandates(sorted(members["index"].unique().to_list()) or [EVERY_NAME], stores)
+
+
+def named_mandates(indices: Sequence[str], stores: Stores) -> list[Mandate]:
+    """The mandates of indices: the operator's file, else the defaults; a stream of the settings comes before theirs."""
     default = partial(_default, market=stores.market)
     own = read_mandates(stores.settings.mandate, default) if stores.settings.mandate else {}
-    indices = sorted(members["index"].unique().to_list()) or [EVERY_NAME]
-    return [own.get(index) or default(index) for index in indices]
+    named = [own.get(index) or default(index) for index in indices]
+    stream = stores.settings.stream
+    return [replace(mandate, stream=stream) for mandate in named] if stream else named
 
 
 def _default(index: str, market: Market) -> Mandate:
@@ -162,24 +187,26 @@ def is_rebalance(market: Market, session: date) -> bool:
 # --- what is known ------------------------------------------------------------------------------------------------
 def _knowledge(session: date, stores: Stores) -> Knowledge:
     oldest = previous_sessions(stores.market, session, GONE_AFTER)[0]
-    bars = stores.read("daily_bars", oldest, session)  # by session, then symbol
+    history = PriceHistory(stores.read("daily_bars", oldest, session))
     first = previous_sessions(stores.market, session, SNAPSHOT_AGE + GAP)[0]
     members = stores.read("index_members", first, session, columns=["index", "symbol", "weight"])
-    names = _names(session, bars, stores)
-    scores = stores.read("scores", session, columns=["symbol", "stream", "score"])
+    names = _names(session, history, stores)
+    scores = stream_rows(session, session, stores)
     risk = _risk(session, names, stores)
-    last = last_rows(bars.filter(pl.col("session") < session))
-    return Knowledge(session, bars, last, members, names, scores, risk)
+    before = history.before(session)
+    last = history.last(before) if before else last_rows(history.bars.clear())
+    return Knowledge(session, history, last, members, names, scores, risk, desk(session, stores))
 
 
-def _names(session: date, bars: pl.DataFrame, stores: Stores) -> pl.DataFrame:
+def _names(session: date, history: PriceHistory, stores: Stores) -> pl.DataFrame:
     """Every name with a bar so far: exposures, whether it can be traded, value traded, deviation of returns."""
     exposure = stores.read("exposures", session)
-    days = bars["session"].unique().sort().to_list()[-LIQUIDITY:]
+    bars, days = history.bars, history.sessions[-LIQUIDITY:]
     adjusted = pl.col("close") * pl.col("adj_factor").fill_null(1.0)
     recent = bars.filter(pl.col("session").is_in(days)).sort("session")
+    traded = pl.col("amount").fill_null(pl.col("close") * pl.col("volume")).fill_null(0.0)  # as `market_panel` has it
     liquidity = recent.group_by("symbol").agg(
-        value=pl.col("amount").fill_null(0.0).sum() / len(days), deviation=adjusted.pct_change().std().fill_null(0.02)
+        value=traded.sum() / len(days), deviation=adjusted.pct_change().std().fill_null(0.02)
     )
     today = bars.filter(pl.col("session") == session)
     quoted = quotes(today, today["symbol"].to_list())  # what fills ask, so that a decision and its orders agree
@@ -222,18 +249,45 @@ def _day(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> Day:
     session, market = knowledge.session, stores.market
     state = _state(mandate, knowledge, stores)
     silent = previous_sessions(market, session, GONE_AFTER)[0]
-    before, now = (benchmark(mandate.index, bars, knowledge.members) for bars in (knowledge.before, knowledge.bars))
+    history, members = knowledge.history, knowledge.members
+    before, now = (benchmark(mandate.index, day, history, members) for day in (history.before(session), session))
     today = step(mandate, session, state.evening, knowledge.daily, before, state.decision, silent)
+    today = replace(today, actions=pl.concat([action_frame(mandate.index, session, state.actions), today.actions]))
     weights, decided = now.rename({"weight": "benchmark_weight"}), None
-    is_idle = not today.evening.book.shares and state.decision is None
-    if is_rebalance(market, session) or is_idle or mandate.rebalance == "daily":
-        names = scored(knowledge.names, knowledge.scores, mandate.stream).join(
-            weights, on="symbol", how="left", maintain_order="left"
-        )
-        dates = Dates(session, next_sessions(market, session, 1)[0], market.sessions_per_year)
-        decided = decide(mandate, dates, today.evening, names, knowledge.risk(mandate.half_lives))
+    names = scored(knowledge.names, knowledge.scores, mandate.stream).join(
+        weights, on="symbol", how="left", maintain_order="left"
+    )
+    names = marked(names, knowledge.desk.restricted(mandate.index))
+    hold = knowledge.desk.hold(mandate.index)
+    is_idle = not today.evening.book.shares and state.decision is None and state.pending is None
+    is_due = is_rebalance(market, session) or is_idle or mandate.rebalance == "daily"
+    if is_due or (hold is None and must_sell(names, today.evening.book, state.pending)):
+        dates = Dates(session, knowledge.desk.fill_session, market.sessions_per_year)
+        decided = _decided(mandate, dates, today.evening, names, knowledge.risk(mandate.half_lives), hold)
     counted = _counted(today, started=state.started)
     return Day(mandate, counted, decided, _weights(mandate.index, weights, today, decided))
+
+
+def must_sell(names: pl.DataFrame, book: Book, pending: pl.DataFrame | None) -> bool:
+    """Whether an excluded name is held that can be sold, and no decision that waits for approval sells it.
+
+    `names`: symbol, excluded, sellable. `pending`: symbol, shares.
+    """
+    sold = set() if pending is None else set(pending.filter(pl.col("shares") == 0)["symbol"].to_list())
+    excluded = names.filter("excluded", "sellable")["symbol"].to_list()
+    return bool((book.shares.keys() & excluded) - sold)
+
+
+def _decided(
+    mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataFrame, risk: RiskModel, hold: Instruction | None
+) -> Decided:
+    """The decision of an evening: of a held index the book as it is; where a person must approve, it says so."""
+    if hold:
+        return stood(mandate, dates, evening, names, risk, HELD, words(hold))
+    decided = decide(mandate, dates, evening, names, risk)
+    if not mandate.approval or decided.refusal:
+        return decided
+    return replace(decided, decision=decided.decision.with_columns(status=pl.lit(AWAITING)))
 
 
 def _counted(today: Step, *, started: bool) -> Step:
@@ -243,56 +297,56 @@ def _counted(today: Step, *, started: bool) -> Step:
 
 def _state(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> State:
     span = previous_sessions(stores.market, knowledge.session, GAP)
-    nav, holdings, decisions = (
+    nav, holdings, decisions, books = (
         stores.read(table, span[0], span[-1]).filter(pl.col("index") == mandate.index).drop_nulls(column)
-        for table, column in (("nav", "nav"), ("holdings", "shares"), ("decisions", "status"))  # null: withdrawn rows
+        for table, column in (  # null: withdrawn rows
+            *(("nav", "nav"), ("holdings", "shares"), ("decisions", "status"), ("custody", "shares")),
+        )
     )
-    book = Book({}, cents(mandate.capital))
+    book, since = Book({}, cents(mandate.capital)), None
     if nav.height:
         newest = nav.filter(pl.col("session") == nav["session"].max())
-        rows = holdings.filter(pl.col("session") == newest["session"][0])
+        since = newest["session"][0]
+        rows = holdings.filter(pl.col("session") == since)
         book = Book(dict(rows.select("symbol", "shares").iter_rows()), cents(newest["cash"][0]))
-    now = decisions.filter(pl.col("fill_session") == knowledge.session)
-    decision = None
-    if now.height:
-        made = now["session"][0]
-        targets = stores.read("targets", made, made).filter(pl.col("index") == mandate.index).drop_nulls("shares")
-        decision = Decision(made, targets.select("symbol", "shares"))
-    return State(Evening(book, knowledge.last), decision, started=nav.height > 0)
+    start = morning(mandate.index, book, since, knowledge.last, books)
+    decision, pending = _orders(mandate, knowledge, decisions, stores)
+    started = nav.height > 0 or start.is_real
+    return State(Evening(start.book, knowledge.last), decision, started, start.actions, pending)
 
 
-def benchmark(index: str, bars: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
-    """symbol, weight of an index at the newest session of `bars`: the last snapshot before it, drifted by prices.
-
-    Names that never had a bar are left out; the others sum to one. Of `EVERY_NAME`, equal weight over what trades.
-    """
-    nothing = pl.DataFrame(schema={"symbol": pl.String, "weight": pl.Float64})
-    if bars.is_empty():
-        return nothing
-    newest = bars["session"].max()
-    if index == EVERY_NAME:
-        trades = bars.filter((pl.col("session") == newest) & (pl.col("volume") > 0)).filter(
-            ~pl.col("suspended").fill_null(False)
-        )
-        return trades.select("symbol", weight=pl.lit(1.0) / max(1, trades.height))
-    own = members.filter((pl.col("index") == index) & (pl.col("session") <= newest))
-    if own.is_empty():
-        return nothing
-    snapshot = own["session"].max()
-    then, now = (last_rows(rows) for rows in (bars.filter(pl.col("session") <= snapshot), bars))
-    growth = asset_returns(now.with_columns(pre_close=pl.lit(None, pl.Float64)), then)
-    rows = own.filter(pl.col("session") == snapshot).join(growth, on="symbol", how="inner")
-    rows = rows.select("symbol", weight=pl.col("weight") * (1 + pl.col("return")))
-    return rows.with_columns(pl.col("weight") / pl.col("weight").sum())
+def _orders(
+    mandate: Mandate, knowledge: Knowledge, decisions: pl.DataFrame, stores: Stores
+) -> tuple[Decision | None, pl.DataFrame | None]:
+    """The decision that the session fills, and the targets of one that still waits for approval; None without."""
+    index, said = mandate.index, knowledge.desk
+    newest = decisions.filter(pl.col("session") == pl.col("session").max()).rows(named=True)
+    if not newest or newest[0]["status"] in (KEPT, HELD):
+        return None, None
+    made, fills = newest[0]["session"], newest[0]["fill_session"]
+    targets, as_delivered = (
+        own.read("targets", made, made).filter(pl.col("index") == index).drop_nulls("shares").select("symbol", "shares")
+        for own in (stores, stores.as_delivered())
+    )
+    filled_in = fills
+    if newest[0]["status"] == AWAITING:
+        filled_in = said.filled_in(index, made, fills, as_delivered)
+        if filled_in is None or filled_in > knowledge.session:
+            return None, targets
+        targets = carried(targets, knowledge.bars, made, knowledge.session)
+    if filled_in != knowledge.session:
+        return None, None
+    return Decision(made, targets, said.forbidden(index), said.withheld(index)), None
 
 
 def _weights(index: str, weights: pl.DataFrame, today: Step, decided: Decided | None) -> pl.DataFrame:
     """Rows of the table `weights`: every name with a price, also those at 0, so that a sold name is served as 0.
 
-    `weights`: symbol, benchmark_weight. After a decision the weights it wants, else those that are held.
+    `weights`: symbol, benchmark_weight. After a decision the weights it wants, else those that are held; so also after
+    one that waits for approval.
     """
     nav = today.evening.nav / CENTS
-    if decided:
+    if decided and decided.decision["status"][0] != AWAITING:
         own = decided.targets.select("symbol", "weight")
     else:
         own = today.holdings.select("symbol", weight=pl.col("value") / nav)
@@ -307,7 +361,11 @@ def _log(day: Day) -> None:
         return
     row = day.decided.decision.row(0, named=True)
     note = {"index": day.mandate.index, "relaxed": row["relaxed"], "shadow": row["shadow"]}
-    if day.decided.refusal:
+    if row["status"] == HELD:
+        log.warning("the index is held, the book stays", reason=day.decided.refusal, **note)
+    elif row["status"] == AWAITING:
+        log.warning("a decision awaits approval, until then the book stays", fills=str(row["fill_session"]), **note)
+    elif day.decided.refusal:
         log.error("no decision, the book stays", reason=day.decided.refusal, **note)
     elif row["relaxed"] != "{}":
         log.warning("bounds relaxed", **note)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
     from fpm.store.settings import Settings
 
+READ = ["session", "index", "kind", "portfolio", "predicted", "realised"]  # of the nights before
 GAP = 10  # sessions over which a decision's forecast stays in force
 
 
@@ -55,8 +56,8 @@ def run(session: date, stores: Stores) -> None:
     config = replace(PRESETS[stores.settings.preset], year=stores.market.sessions_per_year)
     tonight = forecasts(session, config, stores)
     oldest = previous_sessions(stores.market, session, _history(stores.settings))
-    before = stores.read("risk_forecasts", oldest[0], oldest[-1], columns=tonight.columns).drop_nulls("predicted")
-    rows = pl.concat([before.select(tonight.columns), tonight])
+    before = stores.read("risk_forecasts", oldest[0], oldest[-1], columns=READ).drop_nulls("predicted")
+    rows = pl.concat([before.select(READ), tonight.select(READ)])
     stores.write("risk_forecasts", session, tonight)
     indices = in_force(session, stores)["index"].to_list()
     stores.write("risk_tests", session, figures(rows, indices, config))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 COLUMNS = ("date", "kind", "source")
 MINUTE = r"(?:[01]\d|2[0-3]):[0-5]\d"
 MOST_TEXT = 1 << 20  # bytes
+SECRET = re.compile(r"(?i)://|password|passwd|secret|token")
 TRADES = re.compile(rf"open|early {MINUTE}|late {MINUTE}|hours {MINUTE}-{MINUTE}(?:,{MINUTE}-{MINUTE})*")
 Segments = tuple[tuple[int, int], ...]  # start and end minute of each stretch of trading
 
@@ -96,6 +97,16 @@ def small_text(path: Path) -> str:
     except UnicodeDecodeError as wrong:
         line = content.count(b"\n", 0, wrong.start) + 1
         raise ValueError(f"line {line} is not UTF-8 text: convert the file") from None
+
+
+def shown(value: object) -> str:
+    """A value of such a file for a message, in short; what may hold a password is not repeated.
+
+    >>> shown("HK!"), shown("postgresql://me:hush@host/db")
+    ("'HK!'", 'a text that looks like a secret')
+    """
+    text = repr(value)
+    return "a text that looks like a secret" if SECRET.search(text) else text[:80]
 
 
 def amend(

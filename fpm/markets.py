@@ -16,7 +16,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from fpm.calendar_overrides import small_text
+from fpm.calendar_overrides import shown, small_text
 from fpm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def read_exchanges(path: Path) -> dict[str, Exchange]:
 
     names = {"", *exchange_calendars.get_calendar_names(include_aliases=True)}
     if unknown := [
-        f"[{name}] calendar is {each.calendar!r}, none of exchange_calendars"
+        f"[{name}] calendar is {shown(each.calendar)}, none of exchange_calendars"
         for name, each in own.items()
         if each.calendar not in names
     ]:
@@ -287,7 +287,7 @@ def _exchange(name: str, section: Any, faults: list[str]) -> Exchange:
         if key not in kinds:
             faults.append(f"[{name}] has the unknown key {key}")
         elif not isinstance(value, kinds[key]) or (isinstance(value, bool) and bool not in kinds[key]):
-            faults.append(f"[{name}] {key} is {value!r}")
+            faults.append(f"[{name}] {key} is {shown(value)}")
         else:
             typed[key] = value
     faults += [f"[{name}] lacks {key}" for key in ("calendar", "suffix") if key not in section]
@@ -302,11 +302,11 @@ def _value_faults(name: str, section: Mapping[str, Any]) -> Iterable[str]:
     times = ("opening_call", "closing_call", "closing_call_begins", "cut_off")
     for key in times:
         if section.get(key) and not re.fullmatch(r"\d\d:[0-5]\d", str(section[key])):
-            yield f"[{name}] {key} is {section[key]!r}, not HH:MM"
+            yield f"[{name}] {key} is {shown(section[key])}, not HH:MM"
     if section.get("volume_unit", "") not in ("", "shares", "lots"):
-        yield f"[{name}] volume_unit is {section['volume_unit']!r}, not shares or lots"
+        yield f"[{name}] volume_unit is {shown(section['volume_unit'])}, not shares or lots"
     if not re.fullmatch(r"[A-Z0-9]{1,8}", str(section.get("suffix", "A"))):
-        yield f"[{name}] suffix is {section['suffix']!r}, not letters and digits"
+        yield f"[{name}] suffix is {shown(section['suffix'])}, not letters and digits"
     if section.get("lot", 1) < 1 or section.get("tick", 0) < 0 or not 0 <= section.get("max_missing", 0) <= 1:
         yield f"[{name}] lot, tick or max_missing is out of range"
     try:

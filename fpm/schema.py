@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 FINGERPRINT_SIZE = 128
 FEATURE_COUNT = 32
 STREAMS = ("fingerprint", "traditional", "dual")
+STREAM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # of a stream from outside
 INDICES = ("CSI300", "CSI500", "CSI1000")
 
 # --- the minute bar's own columns -------------------------------------------------------------
@@ -198,6 +199,15 @@ INDEX_MEMBERS = Table(
 SYMBOLS = Table(  # a session's rows are one snapshot of the whole table; a row without identity was withdrawn
     "symbols", ("symbol", "first"), {"symbol": "string", "first": "date", "last": "date", "identity": "string"}
 )
+CASH = "CASH"  # the row of a custodian's book that is its cash
+CUSTODY = Table(  # the book of an index at a close as the custodian says it; a row without shares was withdrawn
+    "custody", ("index", "symbol"), {"index": "string", "symbol": "string", "shares": "int64", "cash": "float64"}
+)
+RESTRICTIONS = Table(  # a session's rows are one snapshot of the list; index "" is every one, a null kind withdrawn
+    "restrictions",
+    ("symbol", "index", "first"),
+    {"symbol": "string", "index": "string", "first": "date", "last": "date", "kind": "string", "reason": "string"},
+)
 SESSION_TOTALS = Table(  # one total per flow of the profile, in that session's own shares
     "session_totals", ("symbol",), {"symbol": "string", "profile": "string", "adj_factor": "float64"}, open_columns=True
 )
@@ -237,6 +247,9 @@ SCORES = Table(
     },
     view=True,
     online=True,
+)
+STREAM_SCORES = Table(  # scores from outside, each stream under its owner's name
+    "stream_scores", ("symbol", "stream"), {"symbol": "string", "stream": "string", "score": "float64"}
 )
 STYLES = ("size", "beta", "momentum", "residual_volatility", "liquidity", "nonlinear_size")
 EXPOSURES = Table(  # of a name at the close; `industry` as the risk model has it, `score` standardised
@@ -281,6 +294,7 @@ TARGETS = Table(
         "tradable": "bool",
         "industry": "string",
         **dict.fromkeys(STYLES, "float64"),
+        "restriction": "string",
     },
 )
 HOLDINGS = Table(
@@ -354,12 +368,15 @@ TABLES = {
         DAILY_BARS,
         INDEX_MEMBERS,
         SYMBOLS,
+        CUSTODY,
+        RESTRICTIONS,
         SESSION_TOTALS,
         MINUTE_FEATURES,
         FINGERPRINTS,
         DAILY_FACTORS_TABLE,
         LABELS,
         SCORES,
+        STREAM_SCORES,
         EXPOSURES,
         FACTOR_RETURNS,
         RESIDUALS,

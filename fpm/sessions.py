@@ -79,6 +79,15 @@ def cut_off(market: Market, session: date) -> datetime:
     return _local(market, session, market.cut_off).astimezone(UTC)
 
 
+def opening(market: Market, session: date) -> datetime:
+    """The moment at which trading begins in a session, UTC.
+
+    >>> print(opening(market("cn"), date(2026, 1, 5)))
+    2026-01-05 01:30:00+00:00
+    """
+    return moment(market, session, hours(market, session)[0][0])
+
+
 def moment(market: Market, session: date, minute: int) -> datetime:
     """UTC moment of a minute of the day (bar END, local) of a session."""
     return _local(market, session, timedelta(minutes=minute)).astimezone(UTC)

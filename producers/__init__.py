@@ -7,6 +7,10 @@
     delivery_check   what an ingest would store and refuse, storing nothing
     daily_tables     daily tables beside minutes: units, and what disagrees
     symbols          ingest of who a symbol is
+    stream_scores    ingest of scores from outside
+    restrictions     ingest of what may not be bought, traded or held
+    custody          ingest of real books
+    snapshots        a list in force from when it is known
     previous_closes  each symbol's last close before a session
     universe         symbols that a session lacks and the one before has
     ticks            ingest of Level-2 ticks

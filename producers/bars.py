@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -14,15 +17,21 @@ from fpm.first_copies import NOTES, known_from, rule_of
 from fpm.ingest.agreement import CODE
 from fpm.ingest.bar_files import order_in
 from fpm.ingest.conventions import NOTHING
+from fpm.ingest.custody_files import read_custody
 from fpm.ingest.daily_files import ReferenceRows, read_daily, read_members
-from fpm.ingest.deliveries import Delivery, Refused, batches, find, read_all
+from fpm.ingest.deliveries import Delivery, Refused, batches, find, read_all, without_repeated_snapshots
+from fpm.ingest.index_weights import with_former_members
 from fpm.ingest.ingest_report import IngestReport
+from fpm.ingest.member_intervals import read_intervals
 from fpm.ingest.quarantine import missing_minutes
+from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.revisions import revise
+from fpm.ingest.score_files import read_scores
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.time_spellings import NO_ORDER, Order
 from fpm.ingest.vendor_bars import Combined, Parsed, combine, original_rows
 from fpm.ingest.vendor_files import digest
+from fpm.markets import Market
 from fpm.schema import TABLES
 from fpm.sessions import UTC, close, cut_off, moment
 from fpm.store.jobs.publishing import Partition, attempt, ownership, publish, stage
@@ -30,7 +39,7 @@ from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
 from fpm.store.lake.files import CLOCK, latest, parse
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
-from producers import symbols
+from producers import custody, restrictions, stream_scores, symbols
 from producers.daily_tables import DailyTables, agreed, agreed_alone, keep_faults, stored_minutes
 from producers.decisions import (
     FROM_MINUTES,
@@ -42,16 +51,15 @@ from producers.decisions import (
     stated_words,
     words,
 )
-from producers.previous_closes import previous_closes
+from producers.previous_closes import in_scale, previous_closes
+from producers.snapshots import last_session
 from producers.universe import Universe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import date, datetime
-    from pathlib import Path
 
     from fpm.ingest.units import Stated
-    from fpm.markets import Market
     from fpm.progress import Progress
     from fpm.store.jobs.inputs import Window
 
@@ -66,12 +74,14 @@ class Arrival:
     """Moments of one delivery, both aware: corrections are known from `known_at`, bars after `now` are refused.
 
     `stated`: the caller's words about the files. `known_at_stated`: somebody states `known_at`; else it is the call's.
+    `stream`: the name of the scores in files that do not say it.
     """
 
     known_at: datetime
     now: datetime
     stated: Stated = NOTHING
     known_at_stated: bool = False
+    stream: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,8 @@ class Intake:
 
     `tables`: daily_bars, index_members -> session -> the vendor's rows; `daily` is the source of daily bars,
     FROM_VENDOR or FROM_MINUTES. `daily_tables`: the vendor's daily files, its rows are in `tables`. `first_published`:
-    the session that the home published before any other, if any. `order`: of month and day in the CSV files.
+    the session that the home published before any other, if any. `order`: of month and day in the CSV files. `scores`,
+    `books`: files of scores and of the custodian, read and not yet judged: their symbols may be new with these bars.
     """
 
     arrival: Arrival
@@ -92,6 +103,8 @@ class Intake:
     universe: Universe
     first_published: date | None
     order: Order = NO_ORDER
+    scores: Sequence[ReferenceRows] = ()
+    books: Sequence[ReferenceRows] = ()
 
 
 def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Progress) -> IngestReport:
@@ -130,27 +143,32 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     arrival = replace(arrival, stated=stated_words(arrival.stated, stores))
     report = IngestReport(stated=words(arrival.stated))
     refuse(delivery.refused, report, stores)
-    references = (
-        _references(delivery.daily, read_daily, report, stores),
-        _references(delivery.members, read_members, report, stores),
-    )
+    members = _members(delivery, arrival, report, stores)
+    references = (_references(delivery.daily, read_daily, report, stores), members)
     tables = {name: _by_session(files) for name, files in zip(WRITES[1:], references, strict=True)}
     daily_tables = DailyTables(references[0], tables["daily_bars"])
     policy, live = daily_policy(delivery, stores), stores.ledger.first_published(PUBLISH)
     first_published = live and live[0]
     names = _references(delivery.symbols, read_symbols, report, stores)
     symbols.take(names, arrival.known_at, first_published, stores, stated=arrival.known_at_stated)
-    return Intake(arrival, stores, report, tables, policy, daily_tables, Universe(stores), first_published), references
+    lists = _references(delivery.restrictions, read_restrictions, report, stores)
+    restrictions.take(lists, arrival.known_at, first_published, stores, stated=arrival.known_at_stated)
+    intake = Intake(arrival, stores, report, tables, policy, daily_tables, Universe(stores), first_published)
+    books = _references(delivery.holdings, read_custody, report, stores)
+    return replace(intake, scores=_scores(delivery.scores, arrival, report, stores), books=books), references
 
 
 def finish(references: References, intake: Intake) -> None:
-    """Publish reference rows of sessions without bars, write receipts, and put the profile into the report."""
+    """Publish reference rows of sessions without bars, then scores, write receipts, fill in the report's profile."""
     if intake.tables["daily_bars"]:
         decide(intake.stores, daily_bars=FROM_VENDOR)
     agreed_alone(_other_sessions(intake), intake.daily_tables, intake.report, intake.stores)
     _publish_other_sessions(intake)
     keep_faults(intake.daily_tables, intake.stores)
     _receive(references, intake)
+    arrival = stream_scores.Arrival(intake.arrival.known_at, intake.arrival.known_at_stated, intake.first_published)
+    stream_scores.take(intake.scores, arrival, intake.stores, intake.report, intake.arrival.stream)
+    custody.receive(intake.books, arrival, intake.stores, intake.report)
     intake.report.profile = intake.stores.ledger.deployment().get("profile", "")
 
 
@@ -162,17 +180,34 @@ def refuse(files: Sequence[Refused], report: IngestReport, stores: Stores) -> No
         keep_refusal(stores.settings.quarantine, file.path, file.digest, file.refusal)
 
 
-def _ingested_before(path: Path, report: IngestReport, stores: Stores) -> bool:
-    sessions = sessions_ingested(digest(path), stores)
+def _ingested_before(path: Path, report: IngestReport, stores: Stores, stream: str | None = None) -> bool:
+    sessions = sessions_ingested(stream_scores.receipt(digest(path), stream), stores)
     report.add_skipped(path, sessions)
     return sessions is not None
 
 
-def _references(
-    paths: Sequence[Path], read: Callable[[Path, Market, Order], ReferenceRows], report: IngestReport, stores: Stores
+Reader = Callable[[Path, Market, Order], ReferenceRows]
+
+
+def _references(paths: Sequence[Path], read: Reader, report: IngestReport, stores: Stores) -> list[ReferenceRows]:
+    """Rows of files of another table that are new; bad rows and bad files go to quarantine."""
+    files = _read_new(paths, read, report, stores)
+    for file in files:
+        _account(file, report, stores)
+    return files
+
+
+def _account(file: ReferenceRows, report: IngestReport, stores: Stores) -> None:
+    report.add_reference(file.table, file.rows_in, file.quarantined, file.deduplicated)
+    report.add_faults(file.table, file.quarantined)
+    report.add_conversions(file.path.name, file.conversions)
+    keep_rows(stores.settings.quarantine, file.table, file.quarantined, file.sha256)
+
+
+def _read_new(
+    paths: Sequence[Path], read: Reader, report: IngestReport, stores: Stores, stream: str | None = None
 ) -> list[ReferenceRows]:
-    """Daily or index-member files that are new; bad rows and bad files go to quarantine."""
-    new = [path for path in paths if not _ingested_before(path, report, stores)]
+    new = [path for path in paths if not _ingested_before(path, report, stores, stream)]
     order = order_in(new, "session")
     files = []
     for path in new:
@@ -180,11 +215,24 @@ def _references(
             files.append(read(path, stores.market, order))
         except FpmError as error:
             refuse([Refused(path, error)], report, stores)
-    for file in files:
-        report.add_reference(file.table, file.rows_in, file.quarantined)
-        report.add_conversions(file.path.name, file.conversions)
-        keep_rows(stores.settings.quarantine, file.table, file.quarantined, file.sha256)
     return files
+
+
+def _members(delivery: Delivery, arrival: Arrival, report: IngestReport, stores: Stores) -> list[ReferenceRows]:
+    """Snapshots of indices, delivered as such or as intervals; an index's session in two files costs the later one."""
+    intervals = partial(read_intervals, through=last_session(arrival.now, stores.market))
+    files = _read_new(delivery.members, read_members, report, stores)
+    files += _read_new(delivery.intervals, intervals, report, stores)
+    single, refused = without_repeated_snapshots(files)
+    refuse(refused, report, stores)
+    for file in single:
+        _account(file, report, stores)
+    return single
+
+
+def _scores(paths: Sequence[Path], arrival: Arrival, report: IngestReport, stores: Stores) -> list[ReferenceRows]:
+    read = partial(read_scores, now=arrival.now, stream=arrival.stream)
+    return _read_new(paths, read, report, stores, arrival.stream)
 
 
 def _by_session(files: Sequence[ReferenceRows]) -> dict[date, pl.DataFrame]:
@@ -204,7 +252,7 @@ def _bars(paths: Sequence[Path], intake: Intake) -> None:
     refuse(refused, intake.report, stores)
     if not parsed:
         return
-    combined = combine(parsed, market, stored_minutes(parsed, stores))
+    combined = in_scale(combine(parsed, market, stored_minutes(parsed, stores)), arrival.stated, stores)
     if intake.daily == FROM_VENDOR:
         combined = agreed(combined, intake.daily_tables, intake.report, stores)
     for number, bar_file in enumerate(parsed):
@@ -310,9 +358,10 @@ def _revised(name: str, session: date, rows: pl.DataFrame, moments: Moments, sto
     table = TABLES[name]
     files = stores.lake.files(name, session, session)
     stored = stores.lake.decode(files[0][1]) if files else None
-    incoming = rows.drop("source", "row", strict=False).with_columns(
-        _events(name, session, stores.market).alias("event_timestamp")
-    )
+    rows = rows.drop("source", "row", strict=False)
+    if stored is not None and name == "index_members":
+        rows = with_former_members(rows, latest(table, stored, None))
+    incoming = rows.with_columns(_events(name, session, stores.market).alias("event_timestamp"))
     earliest = moments.cut_off if files else moments.first_known(name)
     return revise(stored, incoming, table.keys, earliest, moments.correction)
 

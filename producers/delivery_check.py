@@ -6,7 +6,7 @@ The files take the way that `bars.ingest` takes, up to the moment at which it wo
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -15,18 +15,25 @@ import polars as pl
 
 from fpm.errors import FpmError
 from fpm.ingest.bar_files import order_in
+from fpm.ingest.custody_files import read_custody
 from fpm.ingest.daily_files import read_daily, read_members
-from fpm.ingest.deliveries import Refused, batches, find, read_all
+from fpm.ingest.deliveries import Refused, batches, find, read_all, without_repeated_snapshots
+from fpm.ingest.member_intervals import read_intervals
+from fpm.ingest.restriction_files import read_restrictions
+from fpm.ingest.score_files import read_scores
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.vendor_bars import combine
 from fpm.ingest.vendor_files import digest
 from fpm.schema import OPTIONAL_FLOWS
 from fpm.store.jobs.receipts import sessions_ingested
+from producers import custody, stream_scores
 from producers.daily_tables import stored_minutes
 from producers.decisions import daily_policy, profile_of, remembered, stated_words, words
+from producers.previous_closes import in_scale
+from producers.snapshots import last_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -37,7 +44,7 @@ if TYPE_CHECKING:
     from fpm.markets import Market
     from fpm.progress import Progress
     from fpm.store.ledger.stores import Stores
-    from producers.bars import Arrival
+    from producers.bars import Arrival, Reader
 
 SHOWN_FILES = 20  # to a person
 WHOLE, IN_PART, REFUSED, BEFORE = "whole", "in part", "refused", "taken before"
@@ -109,11 +116,22 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     answer.profile = stores.ledger.deployment().get("profile", "") if stores else ""
     fallback = remembered(stores) if stores else None
     answer.files += [_refused(file) for file in delivery.refused]
-    tables = ((delivery.daily, read_daily), (delivery.members, read_members), (delivery.symbols, read_symbols))
-    for table, read in tables:
-        new = list(_new(table, answer, stores))
-        reader = partial(_rows, read, home.market, order_in(new, "session"))
-        answer.files += [_reference(path, reader) for path in new]
+    intervals = partial(read_intervals, through=last_session(arrival.now, home.market))
+    books = partial(_books, stores) if stores else read_custody
+    tables = (
+        ((delivery.daily, read_daily),),
+        ((delivery.members, read_members), (delivery.intervals, intervals)),
+        ((delivery.symbols, read_symbols), (delivery.restrictions, read_restrictions), (delivery.holdings, books)),
+    )
+    delivered: set[str] = set()
+    for readers in tables:
+        rows = [file for paths, read in readers for file in _read(paths, read, answer, home)]
+        if readers is tables[0]:
+            delivered.update(symbol for file in rows for symbol in file.frame["symbol"].unique().to_list())
+        if readers is tables[1]:
+            rows, refused = without_repeated_snapshots(rows)
+            answer.files += [_refused(file) for file in refused]
+        answer.files += [_reference(file) for file in rows]
     new = list(_new(delivery.bars, answer, stores))
     order = order_in(new)
     groups = batches(new, order)
@@ -124,18 +142,40 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
         if not parsed:
             continue
         combined = combine(parsed, home.market, stored_minutes(parsed, stores) if stores else None)
+        combined = in_scale(combined, stated, stores) if stores else combined
         answer.files += [_bar_file(number, file, combined) for number, file in enumerate(parsed)]
+        delivered.update(combined.frame["symbol"].unique().to_list())
         if combined.frame.height:  # an ingest decides these with the first rows that it stores
             fallback = fallback or parsed[0].report.conventions
             answer.profile = answer.profile or profile_of(_flows(combined.frame))
+    reader = partial(read_scores, now=arrival.now, stream=arrival.stream)
+    scores = _read(delivery.scores, reader, answer, home, arrival.stream)
+    answer.files += [_scores(file) for file in stream_scores.judged(scores, delivered, stores)]
     progress(len(groups), len(groups), "done")
     return answer
 
 
-def _new(paths: Sequence[Path], answer: DeliveryCheck, stores: Stores | None) -> Iterable[Path]:
+def _read(
+    paths: Sequence[Path], read: Reader, answer: DeliveryCheck, home: Home, stream: str | None = None
+) -> list[ReferenceRows]:
+    """The rows of new files of one table; refused files are noted."""
+    new, files = list(_new(paths, answer, home.stores, stream)), []
+    order = order_in(new, "session")
+    for path in new:
+        try:
+            files.append(read(path, home.market, order))
+        except FpmError as refusal:
+            answer.files.append(_refused(Refused(path, refusal)))
+    return files
+
+
+def _new(
+    paths: Sequence[Path], answer: DeliveryCheck, stores: Stores | None, stream: str | None = None
+) -> Iterable[Path]:
     """The files that the home has not taken before; the others are noted."""
     for path in paths:
-        sessions = sessions_ingested(digest(path), stores) if stores else None
+        key = stream_scores.receipt(digest(path), stream)
+        sessions = sessions_ingested(key, stores) if stores else None
         if sessions is None:
             yield path
         else:
@@ -157,28 +197,32 @@ def _refused(file: Refused) -> dict[str, Any]:
     }
 
 
-def _rows(
-    read: Callable[[Path, Market, Order], ReferenceRows], market: Market, order: Order, path: Path
-) -> ReferenceRows:
-    return read(path, market, order)
+def _books(stores: Stores, path: Path, market: Market, order: Order) -> ReferenceRows:
+    """A custodian's file with what this home refuses of it; a symbol whose first bar comes with it is unknown."""
+    file = read_custody(path, market, order)
+    ((_, faults),) = custody.checked([file], stores)
+    frame = file.frame.join(faults, on="row", how="anti", maintain_order="left")
+    return replace(file, frame=frame, quarantined=file.with_faults(faults))
 
 
-def _reference(path: Path, read: Callable[[Path], ReferenceRows]) -> dict[str, Any]:
-    try:
-        rows = read(path)
-    except FpmError as refusal:
-        return _refused(Refused(path, refusal))
+def _reference(rows: ReferenceRows) -> dict[str, Any]:
     return {
-        "file": path.name,
-        "goes_in": _state(rows.frame.height, rows.quarantined.height),
+        "file": rows.path.name,
+        "goes_in": _state(rows.rows_out, rows.quarantined.height),
         "table": rows.table,
         **_names(rows.synonyms, rows.ignored),
-        **_span(rows.frame["session"].drop_nulls().unique().to_list()),
+        **({"exceptions": list(rows.conversions)} if rows.conversions else {}),
+        **_span(rows.frame["session"].drop_nulls().unique().to_list() if "session" in rows.frame.columns else []),
         "symbols": rows.frame["symbol"].n_unique(),
         "rows_in": rows.rows_in,
-        "rows_out": rows.frame.height,
+        "rows_out": rows.rows_out,
+        **({"deduplicated": rows.deduplicated} if rows.deduplicated else {}),
         "quarantined": _faults(rows.quarantined),
     }
+
+
+def _scores(rows: ReferenceRows) -> dict[str, Any]:
+    return {**_reference(rows), "streams": rows.frame["stream"].unique().sort().to_list()}
 
 
 def _bar_file(number: int, file: Parsed, combined: Combined) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from fpm.features.labels import HORIZON, labels
 from fpm.sessions import next_sessions
 from fpm.store.jobs.inputs import Window
@@ -15,11 +17,14 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 NAME = "labels"
-READS: Mapping[str, Window] = {"daily_bars": Window(ahead=HORIZON + 1)}
+AHEAD = HORIZON + 1  # sessions after which a label is complete
+READS: Mapping[str, Window] = {"daily_bars": Window(ahead=AHEAD, among=(1, AHEAD))}
 WRITES: tuple[str, ...] = (NAME,)
 
 
 def run(session: date, stores: Stores) -> None:
-    """Write the labels of `session` from the daily bars of the sessions after it."""
-    last = next_sessions(stores.market, session, HORIZON + 1)[-1]
-    stores.write(NAME, session, labels(stores.read("daily_bars", session, last), session))
+    """Write the labels of `session`: the return between two later closes; none where an end was never delivered."""
+    after = next_sessions(stores.market, session, AHEAD)
+    ends = after[0], after[-1]
+    daily = [stores.read("daily_bars", session), *(stores.read("daily_bars", day, day) for day in ends)]
+    stores.write(NAME, session, labels(pl.concat(daily), session, ends))

@@ -17,7 +17,7 @@ import polars as pl
 from fpm.errors import FpmError, UsageError
 from fpm.first_copies import known_from, rule_of
 from fpm.ingest.agreement import minute_faults
-from fpm.ingest.deliveries import DAILY, MEMBERS, NAMED_TABLES, SYMBOLS, Delivery, Refused, plain_files
+from fpm.ingest.deliveries import NAMED_TABLES, Refused, delivery_of, plain_files
 from fpm.ingest.quarantine import incomplete, missing_minutes
 from fpm.ingest.vendor_files import digest, refusal
 from fpm.sessions import cut_off
@@ -89,9 +89,7 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
         )
     streams, others = find(paths)
     tables = {name: tuple(path for path in others if path.stem == name) for name in NAMED_TABLES}
-    intake, reference_files = begin(
-        Delivery((), tables[DAILY], tables[MEMBERS], symbols=tables[SYMBOLS]), arrival, stores
-    )
+    intake, reference_files = begin(delivery_of((), tables), arrival, stores)
     if _ingested_before(streams, intake):
         finish(reference_files, intake)
         return intake.report

@@ -3,6 +3,7 @@
 Every case is delivered beside a good file, which must go in all the same; nothing half-written may be visible.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -79,6 +80,15 @@ def damaged_footer(path: Path) -> Path:
     return path
 
 
+def unlike_its_sum(path: Path) -> Path:
+    """RELIABILITY 3: one bit of a page is another one, and the file still decodes."""
+    text = write(tape("cn"), path.with_suffix(".csv"))
+    text.with_name(text.name + ".sha256").write_text(f"{sha256_of(text)}  {text.name}\n")
+    content = text.read_bytes()
+    text.write_bytes(content.replace(b"600000.SH", b"600001.SH", 1))
+    return text
+
+
 def csv_named_parquet(path: Path) -> Path:
     write(tape("cn"), path.with_suffix(".csv")).rename(path)
     return path
@@ -96,6 +106,19 @@ def thousands(path: Path) -> Path:
     return write(tape("cn").with_columns(pl.lit("1,234").alias("volume")), path.with_suffix(".csv"))
 
 
+def separated_by(sign: str) -> Callable[[Path], Path]:
+    def make(path: Path) -> Path:
+        tape("cn").write_csv(path.with_suffix(".csv"), separator=sign)
+        return path.with_suffix(".csv")
+
+    return make
+
+
+def workbook(path: Path) -> Path:
+    path.with_suffix(".csv").write_bytes(b"PK\x03\x04" + bytes(100))
+    return path.with_suffix(".csv")
+
+
 def ragged(path: Path) -> Path:
     text = write(tape("cn"), path.with_suffix(".csv"))
     text.write_text(text.read_text() + "600000.SH,2026-01-05 15:00:00,1,1,1,1,1,1,1,1,1\n")
@@ -107,6 +130,7 @@ REFUSED = [
     (changed_tape(lambda frame: frame.clear()), "FPM-IN-001", "no rows"),
     (truncated, "FPM-IN-002", "truncated at byte"),
     (damaged_footer, "FPM-IN-003", "unreadable"),
+    (unlike_its_sum, "FPM-IN-003", "bad.csv.sha256 says"),
     (csv_named_parquet, "FPM-IN-004", "name says Parquet"),
     (parquet_named_csv, "FPM-IN-004", "content is Parquet"),
     (changed_tape(lambda frame: frame.drop("volume")), "FPM-IN-006", "missing column(s): volume; found: symbol"),
@@ -131,6 +155,9 @@ REFUSED = [
     (changed_tape(lambda frame: frame.filter(pl.col("minute").dt.hour() == 10)), "FPM-IN-013", "not decidable"),
     (changed_tape(lambda frame: moved(frame, 365 * 1440)), "FPM-IN-028", "after 2026-06-01 00:00 UTC"),
     (thousands, "FPM-IN-032", "row 2, column volume: '1,234' is not a number"),
+    (separated_by(";"), "FPM-IN-032", "separated by semicolons"),
+    (separated_by("\t"), "FPM-IN-032", "separated by tabs"),
+    (workbook, "FPM-IN-004", "Excel workbook, name says CSV"),
     (ragged, "FPM-IN-033", "not a readable"),
     (changed_tape(lambda frame: frame.drop("amount")), "FPM-IN-126", "no amount"),
     (
@@ -214,6 +241,16 @@ def test_a_bad_row_goes_to_quarantine_as_it_came(
     assert words in row["reason"]
     assert row["volume"] == frame["volume"][100] and row["symbol"] == frame["symbol"][100]
     assert stores.read("minute_bars", FIRST).height == ROWS - 1
+
+
+@pytest.mark.parametrize(("ending", "kind"), [(".sha256", "sha256"), (".CHECKSUM", "sha256"), (".md5", "md5")])
+def test_case_3_a_checksum_that_fits_lets_the_file_in(ending: str, kind: str, tmp_path: Path, stores: Stores) -> None:
+    """As `sha256sum` and `md5sum` write them; in capitals and without the name, too."""
+    path = good(tmp_path)
+    digest = hashlib.new(kind, path.read_bytes()).hexdigest()
+    path.with_name(path.name + ending).write_text(f"\ufeff{digest.upper()} *{path.name}\r\n")
+    report = take([tmp_path], stores)
+    assert (report.rows_out, report.refused) == (ROWS, [])
 
 
 def test_nan_is_counted(tmp_path: Path, stores: Stores) -> None:

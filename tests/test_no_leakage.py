@@ -186,7 +186,11 @@ def backward_fill(inputs: Frames) -> pl.DataFrame:
 
 def label_in_features(inputs: Frames) -> pl.DataFrame:
     days = inputs["daily_bars"]["session"].unique().sort().to_list()
-    frames = [labels(inputs["daily_bars"], day).with_columns(session=pl.lit(day)) for day in days[: -HORIZON - 1]]
+    ends = [(days[number + 1], days[number + 1 + HORIZON]) for number in range(len(days) - HORIZON - 1)]
+    frames = [
+        labels(inputs["daily_bars"], day, pair).with_columns(session=pl.lit(day))
+        for day, pair in zip(days, ends, strict=False)
+    ]
     keys = inputs["daily_bars"].select("symbol", "session")
     return keys.join(pl.concat([*frames, LABELLED.clear()]), on=("symbol", "session"), how="left")
 

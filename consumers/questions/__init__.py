@@ -7,7 +7,12 @@ Begin at `report`.
     provenance      what the figures rest on
     passport        the sealed document: issued, and checked
     enhance         an index's portfolio over a span, its figures and its export
+    walk_needs      what that span needs before it begins
+    decisions       the newest decision of each index
+    instructions    approvals and holds of a person
     attribution     where its excess return came from
+    risk            whether the risk model's forecasts came true, night by night; rows for a metric
+    switches        the risk model's switches on a home's own history
     peers           other models on the scorer's folds
     encoder_report  whether a vintage has collapsed
     stock_days      the session and symbol of a question, and their refusals

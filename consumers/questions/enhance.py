@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from consumers import factor_returns, portfolio
+from consumers import factor_returns, portfolio, risk_tests
 from consumers.questions.attribution import contributions, daily_lines
-from fpm.errors import TryLater, UsageError
+from consumers.questions.walk_needs import no_scores, require_inputs, stream_in_use, unknown_index
+from consumers.streams import stream_of
 from fpm.portfolio.performance import Performance, PerformanceConfig, performance
 from fpm.risk.estimate import PRESETS
 from fpm.risk.stored import exposure_columns
@@ -27,37 +28,27 @@ CLOCKS = ("event_timestamp", "created_timestamp")
 
 
 def enhance(index: str, first: date, last: date, stores: Stores, progress: Progress) -> dict[str, Any]:
-    """Write decisions, fills and marks of every session from `first` to `last`; the six figures, without the curve.
+    """Write decisions, fills, marks and forecast tests of the sessions from `first` to `last`; the figures, no curve.
 
     The risk model's evidence of the sessions before is computed where it is absent. Raises UsageError where the home
-    has no such index, TryLater where no session is scored.
+    has no such index or stream, TryLater where bars, snapshots or scores are missing: before the walk begins.
     """
-    _require(index, first, last, stores)
+    without = require_inputs(index, first, last, stores)
     oldest = previous_sessions(stores.market, first, PRESETS[stores.settings.preset].window)[0]
     runner.backfill(factor_returns, oldest, last, stores, progress)
     runner.backfill(portfolio, first, last, stores, progress)
+    runner.backfill(risk_tests, first, last, stores, progress)
     figures = index_performance(index, first, last, stores).to_dict()
     groups = contributions(index, first, last, stores).group_by("group", maintain_order=True)
     return {
         "index": index,
         "first": str(first),
         "last": str(last),
+        "stream": stream_in_use(index, stores),
+        **({"sessions_without_scores": len(without)} if without else {}),
         **{name: value for name, value in figures.items() if name != "curve"},
         "attribution": dict(groups.agg(pl.col("contribution").sum()).iter_rows()),
     }
-
-
-def _require(index: str, first: date, last: date, stores: Stores) -> None:
-    if not any(first <= session <= last for session in stores.sessions("scores")):
-        raise _no_scores(first, last)
-    sessions = [session for session in stores.sessions("index_members") if session <= last]
-    if sessions:
-        rows = stores.read("index_members", sessions[-1], columns=["index"])
-        indices = sorted(rows["index"].unique().to_list())
-    else:
-        indices = [portfolio.EVERY_NAME]
-    if index not in indices:
-        raise _unknown(index, indices)
 
 
 def index_performance(index: str, first: date, last: date, stores: Stores) -> Performance:
@@ -67,10 +58,10 @@ def index_performance(index: str, first: date, last: date, stores: Stores) -> Pe
     """
     nav = stores.read_served("nav", first, last)
     if nav.is_empty():
-        raise _no_scores(first, last)
+        raise no_scores(stream_of(stores.settings), first, last, stores)
     own = nav.filter(pl.col("index") == index)
     if own.is_empty():
-        raise _unknown(index, sorted(nav["index"].unique().to_list()))
+        raise unknown_index(index, sorted(nav["index"].unique().to_list()), stores)
     trades, blocked = (
         stores.read_served(table, first, last).filter(pl.col("index") == index) for table in ("trades", "blocked")
     )
@@ -110,21 +101,3 @@ def exposures(index: str, session: date, stores: Stores) -> pl.DataFrame:
     rows = stores.read("exposures", session).join(specific.select("symbol", "specific_variance"), on="symbol")
     head = (pl.lit(index).alias("index"), pl.lit(session).alias("session"))
     return rows.select(*head, "symbol", "specific_variance", **exposure_columns(factors))
-
-
-def _no_scores(first: date, last: date) -> TryLater:
-    return TryLater(
-        code="FPM-PF-075",
-        wrong=f"no scores from {first} to {last}",
-        effect="nothing was computed",
-        todo="score these sessions first: fpm walk-forward FIRST LAST",
-    )
-
-
-def _unknown(index: str, indices: list[str]) -> UsageError:
-    return UsageError(
-        code="FPM-PF-002",
-        wrong=f"no members of index {index!r}",
-        effect="nothing was computed",
-        todo=f"use one of {', '.join(indices)}",
-    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from consumers.questions import provenance
+from consumers.questions import provenance, risk
 from consumers.questions.enhance import index_performance
 from fpm.errors import TryLater
 from fpm.evaluation.comparison import compare, oracle_share
@@ -63,7 +63,12 @@ class Evidence:
 
 
 def gather(stores: Stores) -> ReportData:
-    """Everything the report shows. Raises TryLater where nothing was scored."""
+    """Everything the report shows; without scores of ours the portfolios alone.
+
+    Raises TryLater where there is neither.
+    """
+    if known_sessions("nav", stores) and not known_sessions("scores", stores):
+        return _portfolios_alone(stores)
     evidence = read_evidence(stores)
     config = PRESETS[stores.settings.preset]
     last = max(evidence.scores["session"].to_list())
@@ -77,14 +82,32 @@ def gather(stores: Stores) -> ReportData:
         comparisons=comparisons(evidence, config),
         oracles=oracle_shares(evidence, config),
         spreads={name: spread(evidence.stream(name)) for name in STREAMS},
-        portfolios=portfolios(evidence, stores),
+        portfolios=portfolios(stores, last),
         rebalances=_rebalances(stores),
+        risk=risk.tests(known_sessions("risk_tests", stores), stores),
         coverage=provenance.coverage(stores),
         quarantined=provenance.quarantined(stores.settings.quarantine),
         encoders=provenance.encoders(stores),
         folds=provenance.folds(evidence.scores, {model.id: model.manifest for model in stores.models.list("scorer")}),
         tried=provenance.tried_settings(stores),
         symbols=provenance.symbols(evidence.daily, evidence.stream("dual"), evidence.labels),
+    )
+
+
+def _portfolios_alone(stores: Stores) -> ReportData:
+    """The report of a home whose scores come from outside: fpm does not judge them, it shows what was made of them."""
+    return ReportData(
+        title="Index portfolios on ingested scores",
+        as_of=known_sessions("nav", stores)[-1].isoformat(),
+        market=stores.market.name,
+        preset=stores.settings.preset,
+        streams={},
+        portfolios=portfolios(stores),
+        rebalances=_rebalances(stores),
+        coverage=provenance.coverage(stores),
+        quarantined=provenance.quarantined(stores.settings.quarantine),
+        encoders=provenance.encoders(stores),
+        notes=("This home has no scores of fpm's own: there are portfolios, and no figures of a factor.",),
     )
 
 
@@ -172,12 +195,12 @@ def comparisons(evidence: Evidence, config: EvaluationConfig) -> dict[str, Compa
     }
 
 
-def portfolios(evidence: Evidence, stores: Stores) -> dict[str, Performance]:
-    """Figures of each index's portfolio."""
+def portfolios(stores: Stores, last: date | None = None) -> dict[str, Performance]:
+    """Figures of each index's portfolio, to `last` or the last session that has one."""
     sessions = known_sessions("nav", stores)
     if not sessions:
         return {}
-    last = max([*sessions, *evidence.scores["session"].to_list()])
+    last = max([*sessions, *([last] if last else [])])
     indices = stores.read_served("nav", sessions[0], last, columns=["index"])["index"].unique().sort().to_list()
     return {index: index_performance(index, sessions[0], last, stores) for index in indices}
 

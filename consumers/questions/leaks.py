@@ -180,8 +180,10 @@ class Home:
             daily = past.read("daily_bars", day.session, window[-1]).drop(CLOCKS)
             rows = self.stores.read("labels", day.session, day.session, known_at=known_at).drop(CLOCKS)
 
-            def label(frames: Frames, day: SampledSession = day) -> pl.DataFrame:
-                return labels(frames["daily_bars"], day.session).with_columns(session=pl.lit(day.session))
+            def label(frames: Frames, day: SampledSession = day, window: list[date] = window) -> pl.DataFrame:
+                return labels(frames["daily_bars"], day.session, (window[0], window[-1])).with_columns(
+                    session=pl.lit(day.session)
+                )
 
             again = label({"daily_bars": daily}).select(rows.columns)
             yield difference(leak_scores.LABELS, "labels", rows, again, "session")

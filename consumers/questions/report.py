@@ -31,7 +31,7 @@ def evaluate(stores: Stores) -> dict[str, Any]:
         "paired": [difference(pair, value) for pair, value in judgement.comparisons(evidence, config).items()],
         "portfolios": [
             plain({"index": name} | performance.to_dict(), SERIES)
-            for name, performance in judgement.portfolios(evidence, stores).items()
+            for name, performance in judgement.portfolios(stores, max(evidence.scores["session"].to_list())).items()
         ],
         "streams": {name: plain(figures.to_dict(), SERIES) for name, figures in streams.items()},
     }

@@ -9,13 +9,16 @@ Begin at `cli`.
     home_commands      the commands about a home, its servers, the demonstration
     arguments          arguments and options, and the wall clock
     model_arguments    arguments about models
+    instruction_arguments  arguments of approvals and holds
+    instructions       what a person says about decisions
     console            home in, answer out
     tables             answers as tables
     jobs               the jobs by name
     history            all that bars alone allow, in order, and what is missing for it
     delivery           a delivery taken in, or checked
     inbox              what is complete in the inbox is taken in
-    night              the steps of a night, and which nights are due
+    night              the steps of a night
+    agenda             which nights are owed, due, late
     schedule           the clock
     training           models trained fold by fold
     status             what ran

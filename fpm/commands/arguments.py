@@ -25,6 +25,12 @@ Prices = Annotated[Literal["raw", "adjusted"] | None, typer.Option("--prices", h
 StampSide = Annotated[
     Literal["start", "end"] | None, typer.Option("--stamp-side", help="the side of a bar that its time names")
 ]
+Stream = Annotated[
+    str | None, typer.Option("--stream", help="stream of scores; default: FPM_STREAM, the mandate's, dual")
+]
+StreamName = Annotated[
+    str | None, typer.Option("--stream", help="name of scores whose file does not say it; default: the file's stem")
+]
 CheckOnly = Annotated[bool, typer.Option("--check", help="say what would go in and what not, and store nothing")]
 Rotate = Annotated[bool, typer.Option("--rotate", help="new passwords for the database's roles and a new HTTP token")]
 Role = Annotated[Literal["owner", "producer", "reader"], typer.Option(help="whose rights")]
@@ -74,3 +80,16 @@ def span(first: str, last: str) -> tuple[date, date]:
             todo="give a session that has closed",
         )
     return start, end
+
+
+def require_all(*words: str | None) -> tuple[str, ...]:
+    """The arguments of a command that needs all of them. Raises UsageError where one is missing."""
+    given = tuple(word for word in words if word is not None)
+    if len(given) < len(words):
+        raise UsageError(
+            code="FPM-CFG-086",
+            wrong=f"{len(given)} of {len(words)} arguments are given: {' '.join(given) or 'none'}",
+            effect="nothing was done",
+            todo="say all of them (--help)",
+        )
+    return given

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from producers.delivery_check import Home
 
 
-def home_settings(market: str | None = None, preset: str | None = None, bar: str | None = None) -> Settings:
+def home_settings(
+    market: str | None = None, preset: str | None = None, bar: str | None = None, stream: str | None = None
+) -> Settings:
     """The settings of this environment; threads of libraries and the log are set up to match.
 
-    `bar`: the length of a bar, e.g. `5m`, as a part of the market's name.
+    `bar`: the length of a bar, e.g. `5m`, as a part of the market's name. `stream`: of scores, for portfolios.
     """
     from fpm.markets import with_bar
     from fpm.store import log
@@ -28,18 +30,19 @@ def home_settings(market: str | None = None, preset: str | None = None, bar: str
 
     if bar:
         market = with_bar(market or load_settings({}).market, bar)
-    settings = load_settings({name: value for name, value in (("market", market), ("preset", preset)) if value})
+    options = {"market": market, "preset": preset, "stream": stream}
+    settings = load_settings({name: value for name, value in options.items() if value})
     for library in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS"):  # read once, when the library is first imported
         os.environ.setdefault(library, str(settings.threads))
     log.configure(settings)
     return settings
 
 
-def home_stores(market: str | None = None, preset: str | None = None) -> Stores:
+def home_stores(market: str | None = None, preset: str | None = None, stream: str | None = None) -> Stores:
     """The open stores of this environment's home."""
     from fpm.store.ledger.stores import open_stores
 
-    return open_stores(home_settings(market, preset))
+    return open_stores(home_settings(market, preset, stream=stream))
 
 
 def delivery_stores(market: str | None = None, preset: str | None = None) -> Stores:

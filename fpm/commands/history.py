@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import consumers
 import producers
+from consumers.streams import require_stream
 from fpm.commands import jobs
 from fpm.errors import TryLater
-from fpm.sessions import next_sessions
 from fpm.store.jobs import runner
-from fpm.store.jobs.inputs import RAW, Window
+from fpm.store.jobs.inputs import RAW, sessions_ahead, windows
 from fpm.store.ledger.stores import Stores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fpm.commands.training import Bar
+    from fpm.store.jobs.inputs import Window
 
 ALL = "all"
 DONE = ("published", "unchanged")
@@ -46,6 +47,8 @@ def backfill(names: Sequence[str], span: tuple[date, date], stores: Stores, bar:
     A job whose raw tables are absent from all sessions is passed over: a home of daily bars has no minute features.
     Raises TryLater where no session of any job could be computed, with all that is missing.
     """
+    if any("stream" in getattr(jobs.job(name), "SETTINGS", ()) for name in names):
+        require_stream(stores)
     rows = [_stage(name, span, stores, bar) for name in names]
     if not any(row.get(status) for row in rows for status in DONE):
         raise nothing_computed(names, span, stores)
@@ -69,7 +72,7 @@ def _stage(name: str, span: tuple[date, date], stores: Stores, bar: Bar) -> dict
 
 def _raw(name: str) -> list[str]:
     """The raw tables of which a job needs its own session; any of them for a job that reads none."""
-    reads: dict[str, Window] = jobs.job(name).READS
+    reads: Mapping[str, Window] = jobs.job(name).READS
     return [table for table, window in reads.items() if table in RAW and window.include and window.required]
 
 
@@ -144,9 +147,8 @@ def _add_lacking(name: str, session: date, span: tuple[date, date], stores: Stor
         except TryLater:
             missing[f"{kind} in force on {session}"] = f"{WALK_FORWARD} {span[0]} {span[1]}"
             _add_absent("minute_features", [session], span, stores, missing)
-    for table, window in module.READS.items():
-        ahead = window.ahead(stores.settings) if callable(window.ahead) else window.ahead
-        days = [*([session] if window.include else []), *next_sessions(stores.market, session, ahead)]
+    for table, window in windows(module, stores.settings).items():
+        days = [*([session] if window.include else []), *sessions_ahead(window, session, stores)]
         if window.required:
             _add_absent(table, days, span, stores, missing)
 

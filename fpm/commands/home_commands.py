@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fpm.commands.arguments import Json, Role, UrlOnly
+from fpm.commands.arguments import Json, Role, UrlOnly, now
 from fpm.commands.console import home_settings, home_stores, show
 from fpm.sessions import parse_session
 
@@ -17,11 +17,21 @@ commands = typer.Typer()
 
 @commands.command("status")
 def status_command(session: Annotated[str | None, typer.Argument()] = None, as_json: Json = False) -> None:
-    """What ran and what is red."""
-    from fpm.commands.status import status
+    """What is open, served, expected next, what to type; each index's newest decision. Exit 1 where a night is red.
 
-    rows = status(home_stores(), parse_session(session) if session else None)
-    show(rows if as_json else [{name: row[name] for name in row if name != "environment"} for row in rows], as_json)
+    Of a session: its jobs and decisions.
+    """
+    from fpm.commands.night import require_session
+    from fpm.commands.status import compact, of_session, screen
+
+    stores = home_stores()
+    if session is None:
+        answer, is_red = screen(stores, now())
+    else:
+        require_session(parse_session(session), stores)
+        answer, is_red = of_session(parse_session(session), stores), False
+    show(answer if as_json else compact(answer), as_json)
+    raise typer.Exit(int(is_red))
 
 
 @commands.command("jobs")

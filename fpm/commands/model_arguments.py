@@ -12,5 +12,7 @@ Through = Annotated[str, typer.Option(help="last session whose knowledge the mod
 Refit = Annotated[int | None, typer.Option(min=1, help="sessions between two trainings")]
 PlanOnly = Annotated[bool, typer.Option("--plan", help="print the folds and stop")]
 Vintage = Annotated[str | None, typer.Option(help="an encoder vintage; default: the one in force")]
+Ablation = Annotated[bool, typer.Option("--ablation", help="of risk: each switch the other way, on the home's bars")]
+TableFile = Annotated[Path | None, typer.Option(help="of --ablation: Parquet file to write the table to")]
 PageFile = Annotated[Path | None, typer.Option(help="FILE.html; default: under the home's reports")]
-Evaluated = Annotated[Literal["scores", "encoder", "peers"], typer.Argument(help="what is judged")]
+Evaluated = Annotated[Literal["scores", "encoder", "peers", "risk"], typer.Argument(help="what is judged")]

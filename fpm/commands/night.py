@@ -1,22 +1,24 @@
-"""A night as data: which sessions are due, which steps a night has, and running them in order."""
+"""A night as data: its steps, which of them have ended, and running them in order."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import consumers
 import producers
 from fpm.commands import jobs
-from fpm.errors import ModelRefused, StoreCorrupt
-from fpm.sessions import cut_off, previous_sessions
+from fpm.errors import FpmError, ModelRefused, StoreCorrupt, TryLater, UsageError
+from fpm.sessions import is_session, previous_sessions
 from fpm.store.jobs import runner
+from fpm.store.jobs.inputs import inputs_of
+from fpm.store.jobs.publishing import Partition, last_published
 from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
 from fpm.store.online.publication import former_vintage
-
-LABEL_AHEAD = 6  # the label of t is complete six sessions later: tonight labels the session six back
+from producers.labels import AHEAD
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Step:
 
     `vintage`: the encoder vintage to work for; None for jobs that have none. `looks_back`: corrected sessions of the
     scorer's look-back are computed again first. `optional`: the night goes on where the model or its files refuse.
+    `apart`: no other step of the night needs it, so the night goes on where its inputs are missing.
     """
 
     job: str
@@ -32,6 +35,7 @@ class Step:
     vintage: str | None = None
     looks_back: bool = False
     optional: bool = False
+    apart: bool = False
 
 
 def steps(session: date, label_session: date | None, vintage: str, former: str | None) -> list[Step]:
@@ -44,7 +48,7 @@ def steps(session: date, label_session: date | None, vintage: str, former: str |
     if former:
         fingerprints.append(Step("fingerprints", session, former, optional=True))
     special = {
-        "labels": [Step("labels", label_session)] if label_session else [],
+        "labels": [Step("labels", label_session, apart=True)] if label_session else [],
         "fingerprints": fingerprints,
     }
     produced = [special.get(name, [Step(name, session, looks_back=True)]) for name in producers.JOBS]
@@ -52,20 +56,74 @@ def steps(session: date, label_session: date | None, vintage: str, former: str |
     return [step for job_steps in (*produced, *consumed) for step in job_steps]
 
 
-def nightly(session: date, stores: Stores) -> list[dict[str, Any]]:
-    """Run every step of a session's night; one row a step with the ledger's status.
-
-    Raises TryLater where an input or a model is missing.
-    """
-    window = _look_back(session, stores)
+def night_steps(session: date, stores: Stores) -> list[Step]:
+    """The steps of a session's night in this home. Raises TryLater where no scorer is in force."""
     vintage = stores.models.record_in_force("scorer", session).manifest["vintage"]
-    former = former_vintage(session, vintage, stores)
-    return [_row(step, window, stores) for step in steps(session, _label_session(session, stores), vintage, former)]
+    return steps(session, _label_session(session, stores), vintage, former_vintage(session, vintage, stores))
+
+
+def nightly(session: date, stores: Stores, stop: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:
+    """Run every step of a session's night; one row a step with the ledger's status. `stop` ends it between two jobs.
+
+    Raises UsageError for a day without trading, TryLater where an input or a model is missing, or where it is stopped.
+    """
+    require_session(session, stores)
+    window = _look_back(session, stores)
+    rows = []
+    for step in night_steps(session, stores):
+        if stop():
+            raise TryLater(
+                code="FPM-NGT-130",
+                wrong=f"the night of {session} was stopped before {step.job}",
+                effect="the jobs before it have ended",
+                todo=f"fpm nightly --session {session}",
+            )
+        rows.append(_row(step, window, stores))
+    return rows
+
+
+def require_session(session: date, stores: Stores) -> None:
+    """Raises UsageError for a day on which the market does not trade."""
+    if not is_session(stores.market, session):
+        raise UsageError(
+            code="FPM-CFG-069",
+            wrong=f"{session} is no session of {stores.market.name}",
+            effect="nothing was done",
+            todo="give a day on which the market trades",
+        )
+
+
+def open_steps(session: date, stores: Stores) -> list[str]:
+    """Names of the jobs of a session's night that have not ended with their present inputs, in order."""
+    try:
+        night = night_steps(session, stores)
+    except TryLater:  # no scorer: nothing can have ended
+        return [*producers.JOBS, *consumers.JOBS]
+    return list(dict.fromkeys(step.job for step in night if not _has_ended(step, stores)))
+
+
+def _has_ended(step: Step, stores: Stores) -> bool:
+    """Whether the ledger holds a result of the step from the inputs that it has now.
+
+    A former vintage that refuses has ended: the night went on without it.
+    """
+    stores = stores.for_vintage(step.vintage) if step.vintage else stores
+    job = jobs.job(step.job)
+    before = last_published(Partition(step.job, step.session, stores.vintage), stores)
+    if before is None:
+        last = stores.ledger.latest(step.job, Partition(step.job, step.session, stores.vintage).name)
+        return step.optional and last is not None and last.status == "failed"
+    if runner.stands(job, step.session, stores):
+        return True
+    try:
+        return before.inputs_sha == inputs_of(job, step.session, stores).digest
+    except FpmError:
+        return False
 
 
 def _label_session(session: date, stores: Stores) -> date | None:
     """The session whose label is complete tonight; None where it has no bars."""
-    labelled = previous_sessions(stores.market, session, LABEL_AHEAD)[0]
+    labelled = previous_sessions(stores.market, session, AHEAD)[0]
     return labelled if labelled in stores.sessions("daily_bars") else None
 
 
@@ -73,7 +131,7 @@ def _row(step: Step, window: list[date], stores: Stores) -> dict[str, Any]:
     """Run one step; what the ledger says of it."""
     stores = stores.for_vintage(step.vintage) if step.vintage else stores
     corrected = _corrected(step.job, window, stores) if step.looks_back else 0
-    run = _run_optional if step.optional else jobs.run
+    run = _run_optional if step.optional else _run_apart if step.apart else jobs.run
     outcome = run(step.job, step.session, stores)
     return {"job": step.job, "session": str(step.session), **outcome, "corrected": corrected}
 
@@ -92,6 +150,15 @@ def _run_optional(name: str, session: date, stores: Stores) -> dict[str, Any]:
         return {"status": "failed", "rows": 0}
 
 
+def _run_apart(name: str, session: date, stores: Stores) -> dict[str, Any]:
+    """Run a job that no other step needs; where its inputs are missing the ledger says so, and the night goes on."""
+    try:
+        return jobs.run(name, session, stores)
+    except TryLater as later:
+        log.info("not yet", job=name, session=str(session), why=str(later))
+        return {"status": "waiting", "rows": 0}
+
+
 def _look_back(session: date, stores: Stores) -> list[date]:
     """The sessions before this one that its scores depend on."""
     from fpm.nn.scorer.network import PRESETS
@@ -106,15 +173,3 @@ def _corrected(name: str, window: list[date], stores: Stores) -> int:
         return 0
     outcomes = runner.backfill(jobs.job(name), window[0], window[-1], stores, lambda *_: None)
     return sum(outcome.status == "published" for outcome in outcomes)
-
-
-def due(stores: Stores, now: datetime) -> list[date]:
-    """Sessions with raw bars, past their cut-off and after the newest published one, oldest first.
-
-    A home that never published starts with its newest session: history is a matter of `walk-forward`.
-    """
-    ready = [session for session in stores.sessions("minute_bars") if cut_off(stores.market, session) <= now]
-    published = stores.ledger.published("publish")
-    if not published:
-        return ready[-1:]
-    return [session for session in ready if session > max(published)]

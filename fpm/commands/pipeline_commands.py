@@ -17,6 +17,7 @@ from fpm.commands.arguments import (
     Rotate,
     Session,
     StampSide,
+    StreamName,
     VolumeUnit,
     moment,
     now,
@@ -64,6 +65,7 @@ def ingest_command(
     volume_unit: VolumeUnit = None,
     prices: Prices = None,
     stamp_side: StampSide = None,
+    stream: StreamName = None,
     check: CheckOnly = False,
     as_json: Json = False,
 ) -> None:
@@ -72,11 +74,15 @@ def ingest_command(
     What files cannot show can be said; the home remembers it. --check exits 1 where anything would be refused.
     """
     from fpm.commands.delivery import Request, check_delivery, ingest_delivery
+    from fpm.ingest.score_files import require_stream_name
     from fpm.ingest.units import Stated
     from producers.bars import Arrival
 
     start, stated = now(), Stated(stamp_side, volume_unit, prices)
-    arrival = Arrival(moment(known_at) if known_at else start, start, stated, known_at_stated=known_at is not None)
+    if stream is not None:
+        require_stream_name(stream)
+    moments = moment(known_at) if known_at else start, start
+    arrival = Arrival(*moments, stated, known_at_stated=known_at is not None, stream=stream)
     request = Request(paths, arrival, level2, market, preset)
     if not check:
         report = ingest_delivery(request)
@@ -202,21 +208,49 @@ def nightly_command(
     session: Annotated[str | None, typer.Option(help="default: every session that is due")] = None,
     as_json: Json = False,
 ) -> None:
-    """One whole night: every job of one session, in order, then publication and parity."""
+    """One whole night: every job of one session, in order, then publication and parity.
+
+    Without a session: every night that is due. Exit 1 where a night is red (failed, unfinished after its hours, or no
+    bars at the cut-off), 75 where one still waits.
+    """
+    from fpm.commands import agenda
     from fpm.commands.night import nightly
-    from fpm.commands.schedule import due_sessions
 
     stores = home_stores()
-    sessions = [parse_session(session)] if session else due_sessions(stores, now())
-    show([row for due in sessions for row in nightly(due, stores)], as_json)
+    if session:
+        show(nightly(parse_session(session), stores), as_json)
+        return
+    rows, rest = agenda.run_due(stores, now())
+    show(rows, as_json)
+    if error := agenda.refusal(rest):
+        raise error
+
+
+@commands.command("absent")
+def absent_command(
+    session: Session,
+    reason: Annotated[str, typer.Option(help="why, for the record")],
+    by: Annotated[str | None, typer.Option(help="who says so; default: the login")] = None,
+    as_json: Json = False,
+) -> None:
+    """Declare that nobody will ever deliver a session's bars: what waits for them goes on without."""
+    from getpass import getuser
+
+    from fpm.commands.agenda import declare_absent
+
+    show(declare_absent(parse_session(session), reason, by or getuser(), home_stores()), as_json)
 
 
 @commands.command("schedule")
 def schedule_command(
     every: Annotated[int, typer.Option(min=1, help="minutes between two looks at the ledger")] = 5,
 ) -> None:
-    """The clock: take what is complete in FPM_INBOX and run whatever the ledger says is due, until interrupted."""
+    """The clock: take what is complete in FPM_INBOX and run whatever the ledger says is due, until interrupted.
+
+    Of several, one is at work. SIGTERM (exit 0) and Ctrl-C (130) end it after the running job, a second one at once.
+    """
     from fpm.commands.console import delivery_stores
     from fpm.commands.schedule import serve
 
-    serve((home_stores if home_settings().inbox is None else delivery_stores)(), now, every)
+    code = serve((home_stores if home_settings().inbox is None else delivery_stores)(), now, every)
+    raise typer.Exit(code)

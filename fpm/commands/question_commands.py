@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fpm.commands.arguments import Json, KnownAt, Session, moment, span
+from fpm.commands.arguments import Json, KnownAt, Session, Stream, moment, require_all, span
 from fpm.commands.console import home_stores, show
+from fpm.commands.instruction_arguments import Approve, Hold, HoldFrom, HoldReason, HoldUntil, OnlyIndex, SaidBy
 from fpm.commands.model_arguments import PageFile, Symbol, Vintage
 from fpm.sessions import parse_session
 
@@ -17,17 +18,34 @@ commands = typer.Typer()
 
 @commands.command("enhance")
 def enhance_command(
-    index: Annotated[str, typer.Argument(help="CSI300, CSI500, CSI1000, another ingested index, or ALL")],
-    first: Session,
-    last: Session,
+    index: Annotated[str | None, typer.Argument(help="CSI300, CSI500, CSI1000, another ingested index, or ALL")] = None,
+    first: Annotated[str | None, typer.Argument(help="a session, e.g. 2026-01-05")] = None,
+    last: Annotated[str | None, typer.Argument(help="a session, e.g. 2026-01-05")] = None,
     folder: Annotated[Path | None, typer.Option("--export", help="folder for the eight tables of an audit")] = None,
+    stream: Stream = None,
+    approve: Approve = None,
+    only: OnlyIndex = None,
+    hold: Hold = None,
+    begin: HoldFrom = None,
+    until: HoldUntil = None,
+    reason: HoldReason = "",
+    by: SaidBy = None,
     as_json: Json = False,
 ) -> None:
-    """An index's portfolio by session, a real book with lots and costs, and the six figures of the report's table."""
+    """An index's portfolio by session, a real book with lots and costs, and the six figures of the report's table.
+
+    With --approve or --hold it computes nothing: what a person says about decisions becomes a row of the ledger.
+    """
     from consumers.questions.enhance import enhance, export
+    from fpm.commands.instructions import Words, say
     from fpm.progress import bar
 
-    (start, end), stores = span(first, last), home_stores()
+    said = Words(approve, only, hold, begin, until, reason, by)
+    if said.given((index, first, last, folder)):
+        show(say(said, home_stores()), as_json)
+        return
+    index, first, last = require_all(index, first, last)
+    (start, end), stores = span(first, last), home_stores(stream=stream)
     with bar(f"enhance {index}") as progress:
         figures = enhance(index, start, end, stores, progress)
     if folder:

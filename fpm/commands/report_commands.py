@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from fpm.commands.arguments import Json
 from fpm.commands.console import home_stores, show
-from fpm.commands.model_arguments import Evaluated, Vintage
+from fpm.commands.model_arguments import Ablation, Evaluated, TableFile, Vintage
 from fpm.errors import UsageError
 from fpm.sessions import parse_session
 
@@ -24,8 +25,21 @@ commands = typer.Typer()
 
 
 @commands.command("evaluate")
-def evaluate_command(what: Evaluated = "scores", vintage: Vintage = None, as_json: Json = False) -> None:
-    """Figures with intervals: of every stream, of its peers (a linear model, LightGBM), or of an encoder."""
+def evaluate_command(
+    what: Evaluated = "scores",
+    vintage: Vintage = None,
+    ablation: Ablation = False,
+    out: TableFile = None,
+    as_json: Json = False,
+) -> None:
+    """Figures with intervals: of every stream, of its peers, of an encoder, or of the risk model's forecasts."""
+    if (ablation and what != "risk") or (out and not ablation):
+        raise UsageError(
+            code="FPM-CFG-082",
+            wrong="--ablation is of the risk model's switches, --out of their table",
+            effect="nothing was judged",
+            todo="use fpm evaluate risk --ablation --out TABLE.parquet",
+        )
     if vintage and what != "encoder":
         raise UsageError(
             code="FPM-CFG-069",
@@ -33,7 +47,13 @@ def evaluate_command(what: Evaluated = "scores", vintage: Vintage = None, as_jso
             effect="nothing was judged",
             todo="leave --vintage out",
         )
-    figures = {"scores": _scores, "encoder": lambda: _encoder(vintage), "peers": _peers}[what]()
+    judges: dict[str, Callable[[], dict[str, Any]]] = {
+        "scores": _scores,
+        "encoder": lambda: _encoder(vintage),
+        "peers": _peers,
+        "risk": lambda: _switches(out) if ablation else _risk(),
+    }
+    figures = judges[what]()
     if not as_json:
         figures.pop("streams", None)  # long: for programs only
     show(figures, as_json)
@@ -57,6 +77,29 @@ def _peers() -> dict[str, Any]:
 
     with bar("peers") as progress:
         return peers.evaluate(home_stores(), progress)
+
+
+def _risk() -> dict[str, Any]:
+    from consumers.questions import risk
+
+    return risk.evaluate(home_stores())
+
+
+def _switches(out: Path | None) -> dict[str, Any]:
+    import polars as pl
+
+    from consumers.questions import switches
+    from fpm.progress import bar
+    from fpm.store.retrieval.exports import check_writable
+
+    if out:
+        check_writable(out)
+    stores = home_stores()
+    with bar("switches of the risk model") as progress:
+        figures = switches.evaluate(stores, progress)
+    if out:
+        pl.DataFrame(figures["switches"]).write_parquet(out)
+    return figures
 
 
 @commands.command("report")

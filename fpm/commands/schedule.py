@@ -1,64 +1,124 @@
-"""The clock: every few minutes it looks into the inbox and at the ledger, and runs the nights that are due."""
+"""The clock: every few minutes it looks into the inbox and at the agenda, and runs the nights that are due."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date, datetime
-from threading import Event
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from threading import Event, current_thread, main_thread
+from typing import TYPE_CHECKING
 
-from fpm.commands.night import due, nightly
+from fpm.commands import agenda
 from fpm.errors import FpmError, TryLater
 from fpm.sessions import calendar_end
+from fpm.store.ledger.leader import leadership
 from fpm.store.ledger.stores import Stores
 from fpm.store.log import configure, log
+from fpm.store.postgres.server import ensure_server
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 CALENDAR_WARNING_DAYS = 45
+POLL_SECONDS = 5  # between two tries to be the scheduler at work
 
 
-def serve(stores: Stores, clock: Callable[[], datetime], every_minutes: int, stop: Event | None = None) -> None:
-    """Look at the ledger every few minutes and run what is due, until interrupted or `stop` is set.
+def serve(stores: Stores, clock: Callable[[], datetime], every_minutes: int, stop: Event | None = None) -> int:
+    """Look at the agenda every few minutes and run what is due, until a signal or `stop`; returns the exit code.
 
-    APScheduler only keeps the time: the ledger says what is due, so a machine that was off catches up and
-    two schedulers publish once.
+    Of several schedulers one is at work; another takes over within seconds of its death. APScheduler only keeps the
+    time: the ledger says what is due, so a machine that was off catches up. SIGTERM (exit code 0) and SIGINT (130)
+    end it after the running job, a second one at once.
     """
     from apscheduler.schedulers.background import BackgroundScheduler
 
+    ending, look = stop or Event(), _Looks(stores, clock, every_minutes)
     scheduler = BackgroundScheduler(timezone="UTC")
     scheduler.add_job(
-        lambda: tick(stores, clock()),
+        lambda: look.at(clock(), ending),
         "interval",
-        minutes=every_minutes,
-        next_run_time=clock(),
+        seconds=POLL_SECONDS,
+        next_run_time=datetime.now().astimezone(),
         coalesce=True,
         max_instances=1,
         misfire_grace_time=None,
     )
     if "log_level" not in stores.settings.model_fields_set:
         configure(stores.settings.model_copy(update={"log_level": "info"}))  # a silent clock looks dead
-    scheduler.start()
-    log.info("clock started", every_minutes=every_minutes)
-    waiting = stop or Event()
-    try:
-        while not waiting.wait(1):
-            pass
-    finally:
-        scheduler.shutdown(wait=True)
-
-
-def tick(stores: Stores, now: datetime) -> None:
-    """Take what is complete in the inbox, then run every night that is due.
-
-    The first night that fails ends the tick, and the next tick tries it again.
-    """
-    if stores.settings.inbox is not None:
-        _empty_inbox(stores, now)
-    for session in due_sessions(stores, now):
+    with _signals(ending) as received:
+        scheduler.start()
+        log.info("clock started", every_minutes=every_minutes)
         try:
-            nightly(session, stores)
-        except FpmError as error:  # the ledger holds the reason
-            (log.info if isinstance(error, TryLater) else log.error)("not done", session=str(session), why=str(error))
+            while not ending.wait(1):
+                pass
+        finally:
+            scheduler.shutdown(wait=True)
+    log.info("clock stopped")
+    return 130 if signal.SIGINT in received else 0
+
+
+class _Looks:
+    """When the next look is due: `every_minutes` after one at work, at the next poll after one that stood by."""
+
+    def __init__(self, stores: Stores, clock: Callable[[], datetime], every_minutes: int) -> None:
+        self._stores, self._every = stores, timedelta(minutes=every_minutes)
+        self._next = clock()
+
+    def at(self, now: datetime, stop: Event) -> None:
+        """Look, if it is time. No fault ends the clock: it is logged, and the next look comes."""
+        if now < self._next or stop.is_set():
             return
-        log.info("night done", session=str(session))
+        try:
+            if tick(self._stores, now, stop.is_set):
+                self._next = now + self._every
+        except FpmError as error:
+            (log.info if isinstance(error, TryLater) else log.error)("no look", why=str(error))
+        except Exception as error:  # noqa: BLE001  a clock that dies of one bad night is red for ever
+            log.error("no look", why=f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def _signals(ending: Event) -> Iterator[set[int]]:
+    """SIGTERM and SIGINT set `ending` once; a second one has its ordinary effect. Yields those that came."""
+    received: set[int] = set()
+    if current_thread() is not main_thread():  # only there can handlers be set
+        yield received
+        return
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        received.add(number)
+        ending.set()
+        for name, before in former.items():
+            signal.signal(name, before)
+        log.info("ending after the running job", signal=signal.Signals(number).name)
+
+    former = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)}
+    for name in former:
+        signal.signal(name, end)
+    try:
+        yield received
+    finally:
+        for name, before in former.items():
+            signal.signal(name, before)
+
+
+def tick(stores: Stores, now: datetime, stop: Callable[[], bool] = lambda: False) -> bool:
+    """Take what is complete in the inbox, then run every night that is due; what is red is logged.
+
+    The embedded server is started where it is down. False, with nothing done, where another scheduler is at work.
+    """
+    ensure_server(stores.settings)
+    with leadership(stores.ledger) as is_leader:
+        if not is_leader:
+            return False
+        if stores.settings.inbox is not None:
+            _empty_inbox(stores, now)
+        _warn_of_calendar_end(stores, now)
+        _, rest = agenda.run_due(stores, now, stop)
+        for night in rest:
+            (log.error if night.state == "red" else log.info)(night.state, session=str(night.session), why=night.why)
+        return True
 
 
 def _empty_inbox(stores: Stores, now: datetime) -> None:
@@ -69,12 +129,6 @@ def _empty_inbox(stores: Stores, now: datetime) -> None:
         look(stores, now, lambda *_: None)
     except FpmError as error:
         (log.info if isinstance(error, TryLater) else log.error)("inbox not emptied", why=str(error))
-
-
-def due_sessions(stores: Stores, now: datetime) -> list[date]:
-    """Sessions whose night is due (`fpm.commands.night.due`), with a warning where the calendar soon ends."""
-    _warn_of_calendar_end(stores, now)
-    return due(stores, now)
 
 
 def _warn_of_calendar_end(stores: Stores, now: datetime) -> None:

@@ -10,7 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 SHOWN_ROWS = 60
-RED = {"failed": "red", "waiting": "yellow", "refused": "red", "different": "red"}
+RED = {
+    **dict.fromkeys(("failed", "refused", "different", "red", "interrupted"), "red"),
+    **dict.fromkeys(("waiting", "awaited", "due"), "yellow"),
+}
 
 
 def render(answer: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> RenderableType:

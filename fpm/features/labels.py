@@ -10,40 +10,27 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.errors import TryLater
-
 if TYPE_CHECKING:
     from datetime import date
 
 HORIZON = 5
 
 
-def labels(daily: pl.DataFrame, session: date, horizon: int = HORIZON) -> pl.DataFrame:
+def labels(daily: pl.DataFrame, session: date, ends: tuple[date, date]) -> pl.DataFrame:
     """Return symbol and label (float64, a return) for the symbols of `session`, sorted by symbol.
 
-    `daily`: daily bars with their `session`, of `session` and at least the horizon + 1 sessions after it. A symbol
-    without a close at one of the two ends (suspended, delisted earlier, no adjustment factor) is left out. A symbol
-    that is delisted later has labels up to the last session with both ends.
-
-    Raises TryLater if the sessions after `session` are not there yet.
-
-    A horizon of one session runs from the first to the second close after `session`:
+    `daily`: daily bars with their `session`. `ends`: the sessions at whose closes the return begins and ends, by the
+    calendar 1 and 1 + `HORIZON` after `session`; what lies between them does not matter. A symbol without a close at
+    one of them (suspended, delisted earlier, no adjustment factor, nothing delivered) is left out. A symbol that is
+    delisted later has labels up to the last session with both ends.
 
     >>> from datetime import date
     >>> sessions = [date(2024, 1, day) for day in (2, 3, 4)]
     >>> columns = {"symbol": "A", "close": [10.0, 20.0, 21.0], "adj_factor": 1.0, "volume": 1.0, "suspended": False}
-    >>> labels(pl.DataFrame({"session": sessions, **columns}), date(2024, 1, 2), horizon=1).rows()
+    >>> labels(pl.DataFrame({"session": sessions, **columns}), sessions[0], (sessions[1], sessions[2])).rows()
     [('A', 0.050000000000000044)]
     """
-    later = daily.filter(pl.col("session") > session)["session"].unique().sort().to_list()
-    if len(later) < horizon + 1:
-        raise TryLater(
-            code="FPM-LBL-001",
-            wrong=f"labels of {session} need {horizon + 1} later sessions, {len(later)} are there",
-            effect="nothing was written",
-            todo="ingest the later sessions and run again",
-        )
-    start, end = (_adjusted_close(daily, day, name) for day, name in ((later[0], "start"), (later[horizon], "end")))
+    start, end = (_adjusted_close(daily, day, name) for day, name in zip(ends, ("start", "end"), strict=True))
     present = daily.filter(pl.col("session") == session).select("symbol")
     joined = present.join(start, on="symbol").join(end, on="symbol")
     return joined.select("symbol", label=pl.col("end") / pl.col("start") - 1).sort("symbol")

@@ -10,12 +10,20 @@ Begin at `vendor_bars`.
     time_spellings   the spellings of a time in text files
     columns        a file's columns under our names, by synonym
     bar_files      bar files (Parquet, CSV) as typed columns
+    cells          cells of a column as days, moments, numbers, text
     daily_files    daily bars and index members
+    index_weights  weights of an index in shares of one
+    member_intervals  an index's members from first to last day, as snapshots
+    score_files    scores from outside
+    table_kinds    what a file is, by its columns
     symbol_files   who a symbol is: its companies and their days
+    custody_files  the book of an index as the custodian says it
+    restriction_files  what may not be bought, or not be held
     agreement      daily tables beside the minutes of the same sessions
     stamps         time stamps of a file: exchange-local, none in the future, their sessions
     stamp_side     the side of a bar that its stamp names, by every edge of the session
     units          unit of volume and price basis, by symbol and session
+    scales         prices that look scaled beside the close before
     conventions    stamp side, calls, unit of volume and price basis of one file
     slots          bars in the slots of their sessions
     vendor_bars    one file of bars as rows of the lake; several files together

@@ -53,9 +53,14 @@ class RawFile:
 
 
 def read_file(
-    path: Path, required: Sequence[str] = REQUIRED, optional: Sequence[str] = NUMBERS, order: Order = NO_ORDER
+    path: Path,
+    required: Sequence[str] = REQUIRED,
+    optional: Sequence[str] = NUMBERS,
+    order: Order = NO_ORDER,
+    numbers: Sequence[str] = NUMBERS,
+    synonyms: Synonyms = SYNONYMS,
 ) -> RawFile:
-    """Read the `required` and the `optional` columns of one file; numbers must be numbers.
+    """Read the `required` and the `optional` columns of one file; those among `numbers` must be numbers.
 
     `order`: of month and day in the delivery's CSV files (`order_in`).
     Raises InputRefused: 001 empty, 002 truncated, 003 unreadable, 004 content and name differ, 005 no plain file, 006
@@ -68,8 +73,8 @@ def read_file(
         path,
         required=list(required),
         optional=list(optional),
-        numbers=NUMBERS,
-        synonyms=SYNONYMS,
+        numbers=numbers,
+        synonyms=synonyms,
         order=astuple(order),
     )
     names = facts["names"]

@@ -10,6 +10,7 @@ import polars as pl
 
 from fpm.ingest.agreement import in_shares
 from fpm.ingest.bar_files import RawFile, read_file
+from fpm.ingest.index_weights import NO_WEIGHT, SNAPSHOT, in_shares_of_one, odd_snapshots
 from fpm.ingest.quarantine import SLACK, Check, first_faults
 from fpm.ingest.stamps import sessions_of
 from fpm.ingest.time_spellings import NO_ORDER, Order
@@ -32,8 +33,8 @@ class ReferenceRows:
     """Rows of one file.
 
     `frame`: good rows, sorted by session and key, with `row`, their number in the file. `quarantined`: bad rows as the
-    vendor wrote them, with session, reason_code, reason, source. `read` reads the file again; `conversions`: units that
-    were converted, in words.
+    vendor wrote them, with session, reason_code, reason, source; `deduplicated`: number of rows that repeat another.
+    `read` reads the file again; `conversions`: units that were converted, and what else was assumed, in words.
     """
 
     path: Path
@@ -46,6 +47,12 @@ class ReferenceRows:
     ignored: tuple[str, ...]
     read: Callable[[], RawFile]
     conversions: tuple[str, ...] = ()
+    deduplicated: int = 0
+
+    @property
+    def rows_out(self) -> int:
+        """Rows of the file that are stored: an interval is one row, however many snapshots it is in."""
+        return self.rows_in - self.quarantined.height - self.deduplicated
 
     def with_faults(self, faults: pl.DataFrame) -> pl.DataFrame:
         """`quarantined`, and the rows of `faults` (row, session, reason_code, reason) as the vendor wrote them."""
@@ -56,7 +63,8 @@ def read_daily(path: Path, market: Market, order: Order = NO_ORDER) -> Reference
     """Daily bars of a file: one row a symbol and session.
 
     Absent columns are filled: `adj_factor` 1, `suspended` where nothing traded, `turnover` from float shares where the
-    file has them; the rest is unavailable. Volumes in lots and amounts in thousands are converted.
+    file has them; the rest is unavailable. Volumes in lots and amounts in thousands are converted. An empty factor
+    beside others is no 1: it would be a jump of the price, so its row goes.
 
     Raises InputRefused as `bar_files.read_file` does; also 029 no session, CAL-001 the calendar does not reach.
     """
@@ -65,7 +73,8 @@ def read_daily(path: Path, market: Market, order: Order = NO_ORDER) -> Reference
     raw = read()
     units = in_shares(_typed(raw, DAILY_BARS.columns), market)
     typed = units.rows
-    filled = typed.with_columns(pl.coalesce(_column(typed, "adj_factor"), pl.lit(1.0)).alias("adj_factor"))
+    no_factors = "adj_factor" not in typed.columns or typed["adj_factor"].null_count() == typed.height
+    filled = typed.with_columns(pl.lit(1.0).alias("adj_factor")) if no_factors else typed
     filled = filled.with_columns(
         pl.coalesce(_column(filled, "suspended"), pl.col("volume") == 0).alias("suspended"),
         pl.coalesce(_column(filled, "turnover"), pl.col("volume") / _column(filled, "float_shares")).alias("turnover"),
@@ -81,6 +90,7 @@ def read_daily(path: Path, market: Market, order: Order = NO_ORDER) -> Reference
         ),
         Check(code="FPM-IN-022", condition=pl.any_horizontal(pl.col(numbers) < 0), wrong="a negative number"),
         Check(code="FPM-IN-023", condition=pl.col("adj_factor") == 0, wrong="adj_factor is 0"),
+        Check(code="FPM-IN-024", condition=pl.col("adj_factor").is_null(), wrong="adj_factor is empty"),
         Check(code="FPM-IN-021", condition=outside, wrong="a price outside [low, high]"),
     ]
     return replace(_reference_rows(read, raw, filled, market, checks), conversions=units.conversions)
@@ -89,14 +99,22 @@ def read_daily(path: Path, market: Market, order: Order = NO_ORDER) -> Reference
 def read_members(path: Path, market: Market, order: Order = NO_ORDER) -> ReferenceRows:
     """Index members of a file: one row an index, session and symbol; weights in shares of 1 within each.
 
+    Percent are converted where every snapshot sums to 100; a snapshot that does not sum to one goes to quarantine.
     Raises InputRefused as `bar_files.read_file` does.
     """
     read = partial(read_file, path, ("index", "session", "symbol", "weight"), (), order)
     raw = read()
     typed = _typed(raw, INDEX_MEMBERS.columns)
-    bad = pl.col("weight").is_infinite() | (pl.col("weight") < 0)
-    checks = [Check(code="FPM-IN-022", condition=bad, wrong="weight is no weight")]
-    return _reference_rows(read, raw, typed, market, checks, INDEX_MEMBERS)
+    units = in_shares_of_one(typed)
+    checks = [Check(code="FPM-IN-022", condition=NO_WEIGHT, wrong="weight is no weight")]
+    rows = replace(_reference_rows(read, raw, units.rows, market, checks, INDEX_MEMBERS), conversions=units.conversions)
+    partial_ones = rows.frame.join(odd_snapshots(rows.frame), on=SNAPSHOT, how="inner", maintain_order="left")
+    if partial_ones.is_empty():
+        return rows
+    reason = pl.format("weights of {} on {} sum to {}", "index", "session", pl.col("sum").round(6))
+    faults = partial_ones.select("row", "session", pl.lit("FPM-IN-165").alias("reason_code"), reason.alias("reason"))
+    good = rows.frame.join(partial_ones, on="row", how="anti", maintain_order="left")
+    return replace(rows, frame=good, quarantined=rows.with_faults(faults.sort("row")))
 
 
 def _column(frame: pl.DataFrame, name: str) -> pl.Expr:

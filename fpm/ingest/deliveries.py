@@ -1,4 +1,4 @@
-"""Deliveries: folders and files -> bar files, a daily table, index members, symbols, and batches by session."""
+"""Deliveries: folders and files -> bar files, other tables by their kind, and batches by session."""
 
 from __future__ import annotations
 
@@ -12,21 +12,32 @@ import polars as pl
 from fpm.errors import FpmError, InputRefused, UsageError
 from fpm.ingest.bar_files import read_file
 from fpm.ingest.conventions import NOTHING
+from fpm.ingest.member_intervals import FILE_OF_INDEX
 from fpm.ingest.stamps import beyond_years
+from fpm.ingest.table_kinds import DAILY, HOLDINGS, INTERVALS, MEMBERS, RESTRICTIONS, SCORES, SYMBOLS, kind_of_table
 from fpm.ingest.time_spellings import NO_ORDER, Order
 from fpm.ingest.vendor_bars import Parsed, read_bars
-from fpm.ingest.vendor_files import KINDS, check_regular, digest, kind_of
+from fpm.ingest.vendor_files import KINDS, check_regular, digest, kind_of, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from fpm.ingest.conventions import Conventions
+    from fpm.ingest.daily_files import ReferenceRows
     from fpm.ingest.units import Stated
     from fpm.markets import Market
 
-DAILY, MEMBERS, SYMBOLS = "daily_bars", "index_members", "symbols"
-NAMED_TABLES = (DAILY, MEMBERS, SYMBOLS)
+NAMED_TABLES = (DAILY, MEMBERS, SYMBOLS, SCORES, HOLDINGS, RESTRICTIONS)
+FIELDS = {  # of a delivery, by the kind of its files
+    DAILY: "daily",
+    MEMBERS: "members",
+    SYMBOLS: "symbols",
+    INTERVALS: "intervals",
+    SCORES: "scores",
+    HOLDINGS: "holdings",
+    RESTRICTIONS: "restrictions",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,10 @@ class Delivery:
     members: tuple[Path, ...]
     refused: tuple[Refused, ...] = ()
     symbols: tuple[Path, ...] = ()
+    intervals: tuple[Path, ...] = ()
+    scores: tuple[Path, ...] = ()
+    holdings: tuple[Path, ...] = ()
+    restrictions: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,10 +79,16 @@ def find(paths: Sequence[Path]) -> Delivery:
     """
     everything = [(path, file) for path in paths for file in _below(path)]
     plain, refused = plain_files(everything)
-    files = [*plain]
-    daily, members, symbols = (tuple(sorted({file for file in files if file.stem == name})) for name in NAMED_TABLES)
-    bars = sorted(set(files) - {*daily, *members, *symbols})
-    return Delivery(tuple(bars), daily, members, tuple(refused), symbols)
+    kinds = {file: kind_of_table(file) for file in sorted(plain)}
+    tables = {name: tuple(file for file, kind in kinds.items() if kind == name) for name in FIELDS}
+    return delivery_of(tuple(file for file, kind in kinds.items() if kind not in FIELDS), tables, tuple(refused))
+
+
+def delivery_of(
+    bars: tuple[Path, ...], tables: Mapping[str, tuple[Path, ...]], refused: tuple[Refused, ...] = ()
+) -> Delivery:
+    """A delivery of bar files and of the files of each kind in `FIELDS`."""
+    return Delivery(bars, refused=refused, **{FIELDS[name]: files for name, files in tables.items()})
 
 
 def plain_files(files: Sequence[tuple[Path, Path]]) -> tuple[list[Path], list[Refused]]:
@@ -87,7 +108,7 @@ def _below(path: Path) -> list[Path]:
     if kind_of(path) and not path.is_dir() and (path.exists() or path.is_symlink()):
         return [path]
     inner = path / "minute_bars"
-    files = _tables(inner) + [file for file in _tables(path) if file.stem in NAMED_TABLES]
+    files = _tables(inner) + [file for file in _tables(path) if _is_named(file)]
     if path.is_dir() and not inner.is_dir():
         files = _tables(path)
     if not files:
@@ -101,10 +122,37 @@ def _below(path: Path) -> list[Path]:
     return files
 
 
+def _is_named(file: Path) -> bool:
+    """Whether a file beside the folder of bars belongs to the delivery."""
+    return file.stem in NAMED_TABLES or FILE_OF_INDEX.fullmatch(file.stem) is not None
+
+
 def _tables(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return [file for file in folder.iterdir() if kind_of(file) and not file.name.startswith(".")]
+
+
+def without_repeated_snapshots(files: Sequence[ReferenceRows]) -> tuple[list[ReferenceRows], list[Refused]]:
+    """Files of index members, and those refused because an earlier file has a snapshot of the same index and session.
+
+    Raises nothing: which of two files is right, nobody can say, and half of each would be a third index.
+    """
+    single: list[ReferenceRows] = []
+    refused: list[Refused] = []
+    taken = pl.DataFrame(schema={"index": pl.String, "session": pl.Date, "file": pl.String})
+    for file in files:
+        own = file.frame.select("index", "session").unique()
+        again = own.join(taken, on=["index", "session"]).sort("session", "index")
+        if again.height:
+            index, session, other = again.row(0)
+            wrong = f"{index} of {session} is in {other}, too"
+            error = refusal(file.path, code="FPM-IN-169", wrong=wrong, todo="deliver each snapshot once")
+            refused.append(Refused(file.path, error))
+        else:
+            single.append(file)
+            taken = taken.vstack(own.with_columns(file=pl.lit(file.path.name)))
+    return single, refused
 
 
 def batches(paths: Sequence[Path], order: Order = NO_ORDER) -> list[list[Path]]:

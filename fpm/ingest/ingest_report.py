@@ -34,7 +34,8 @@ class IngestReport:
     daily row and minutes differ, in words; `missing_symbols`: session -> symbols of the session before that it
     lacks, neither suspended nor delisted. `missing_minutes`: absent ones, where vendors deliver every minute.
     Of the `touched` sessions `changed` got new or revised rows, `unchanged` had these values before. `skipped` files
-    were ingested before; `sessions` counts theirs too. `reference` counts the rows of daily and index-member files.
+    were ingested before; `sessions` counts theirs too. `reference` counts the rows of other tables,
+    `reference_faults` their bad rows by table and code; `streams`: rows and sessions of the scores from outside.
     `knowledge`: sessions with a first copy, by the rule that says from when it is known (`fpm.first_copies`).
     `unavailable`: flows of the profile that no file has. `stated`: the caller's words about the files, of this call or
     an earlier one. `ticks`: the account of Level-2 records (`fpm.ticks.report`).
@@ -67,6 +68,8 @@ class IngestReport:
     unavailable: set[str] = field(default_factory=set)
     stated: dict[str, str] = field(default_factory=dict)
     reference: dict[str, dict[str, int]] = field(default_factory=dict)
+    reference_faults: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    streams: dict[str, dict[str, Any]] = field(default_factory=dict)
     knowledge: Counter[Rule] = field(default_factory=Counter)
     ticks: dict[str, Any] = field(default_factory=dict)
     files: list[dict[str, Any]] = field(default_factory=list)
@@ -161,12 +164,39 @@ class IngestReport:
             for file in refused
         ]
 
-    def add_reference(self, table: str, rows_in: int, faults: pl.DataFrame) -> None:
-        """Count a daily or index-member file."""
+    def add_reference(self, table: str, rows_in: int, faults: pl.DataFrame, deduplicated: int = 0) -> None:
+        """Count a file of another table than minute bars."""
         counts = self.reference.setdefault(table, {"rows_in": 0, "rows_out": 0, "quarantined": 0})
         counts["rows_in"] += rows_in
         counts["quarantined"] += faults.height
-        counts["rows_out"] += rows_in - faults.height
+        counts["rows_out"] += rows_in - faults.height - deduplicated
+        if deduplicated:
+            counts["deduplicated"] = counts.get("deduplicated", 0) + deduplicated
+
+    def add_faults(self, table: str, faults: pl.DataFrame) -> None:
+        """Count the quarantined rows of a file by code; `faults` has reason_code and reason."""
+        if faults.is_empty():
+            return
+        by_code = self.reference_faults.setdefault(table, {})
+        for code, number, reason in (
+            faults.group_by("reason_code").agg(pl.len(), pl.col("reason").first()).sort("reason_code").iter_rows()
+        ):
+            before = by_code.get(code, {"rows": 0, "example": reason})
+            by_code[code] = {"rows": before["rows"] + number, "example": before["example"]}
+
+    def add_stream(self, stream: str, sessions: Sequence[date], rows: int) -> None:
+        """Count the rows of one stream of scores from outside."""
+        before = self.streams.get(stream, {"rows": 0, "first": str(sessions[0]), "last": str(sessions[-1])})
+        self.streams[stream] = {
+            "rows": before["rows"] + rows,
+            "first": min(before["first"], str(sessions[0])),
+            "last": max(before["last"], str(sessions[-1])),
+        }
+
+    def add_refused_rows(self, table: str, rows: int) -> None:
+        """Count rows of reference files that the home refuses after they were read as good."""
+        self.reference[table]["quarantined"] += rows
+        self.reference[table]["rows_out"] -= rows
 
     def add_conversions(self, file: str, texts: Sequence[str]) -> None:
         """List what was converted in a daily table, each text once."""
@@ -181,8 +211,7 @@ class IngestReport:
         """
         self.disagreements += [f"{session} {symbol}: {reason}" for session, symbol, reason in differing.iter_rows()]
         if daily_rows:
-            self.reference["daily_bars"]["quarantined"] += daily_rows
-            self.reference["daily_bars"]["rows_out"] -= daily_rows
+            self.add_refused_rows("daily_bars", daily_rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: sets sorted and counted, sessions as first, last and number."""
@@ -218,6 +247,8 @@ class IngestReport:
             "derived": sorted(self.derived),
             "unavailable": sorted(self.unavailable),
             "reference": self.reference,
+            **({"reference_faults": self.reference_faults} if self.reference_faults else {}),
+            **({"streams": self.streams} if self.streams else {}),
             **({"stated": self.stated} if self.stated else {}),
             "knowledge": {rule: self.knowledge[rule] for rule in NOTES},
             **({"ticks": self.ticks} if self.ticks else {}),

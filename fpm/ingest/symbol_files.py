@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fpm.ingest.bar_files import RawFile, read_file
+from fpm.ingest.cells import day_cells, texts
 from fpm.ingest.daily_files import ReferenceRows
 from fpm.ingest.quarantine import Check, first_faults
-from fpm.ingest.stamps import beyond_years, sessions_of
-from fpm.ingest.time_spellings import NO_ORDER, Order, days
-from fpm.ingest.vendor_files import refusal
+from fpm.ingest.stamps import sessions_of
+from fpm.ingest.time_spellings import NO_ORDER, Order
 from fpm.schema import SYMBOLS
 from fpm.symbols import with_symbols
 
@@ -78,30 +78,5 @@ def _overlaps(*group: str) -> pl.Expr:
 
 def _typed(raw: RawFile, order: Order) -> pl.DataFrame:
     """row, session, symbol, first, last and identity typed. Raises InputRefused 008 for a cell that is no day."""
-    frame = raw.frame
-    identity = frame["identity"].cast(pl.String).str.strip_chars()
-    absent = pl.Series("session", [None] * frame.height, pl.Date)
-    return frame.select("row", "symbol").with_columns(
-        _days(raw, frame["session"], order) if "session" in frame.columns else absent,
-        *(_days(raw, frame[name], order) for name in ("first", "last")),
-        identity.set(identity == "", None),
-    )
-
-
-def _days(raw: RawFile, cells: pl.Series, order: Order) -> pl.Series:
-    """Cells as days; a whole column of another type, or a cell that is no day, refuses the file."""
-    text, parsed = cells, None
-    if cells.dtype == pl.String:
-        text = cells.str.strip_chars()
-        text = text.set(text == "", None)
-        parsed = days(text, order)
-    elif cells.dtype in (pl.Date, pl.Datetime, pl.Null):
-        parsed = cells.cast(pl.Date)
-    if parsed is None or parsed.null_count() > text.null_count() or beyond_years(parsed).any():
-        raise refusal(
-            raw.path,
-            code="FPM-IN-008",
-            wrong=f"column {cells.name} is {cells.dtype} and holds what is no day",
-            todo="store days as dates, or as 2024-03-01; leave last empty where a symbol is still in use",
-        )
-    return parsed
+    days = (day_cells(raw, name, order) for name in ("session", "first", "last"))
+    return raw.frame.select("row", "symbol").with_columns(*days, texts(raw.frame["identity"]))

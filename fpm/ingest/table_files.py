@@ -28,6 +28,7 @@ MOST_COLUMNS, MOST_GROUPS = 1_000, 100_000
 MOST_FOOTER = 64 << 20  # bytes; one of a market's session with a row group a symbol has 5 MB
 MOST_HEADER = 1 << 20  # characters of a CSV's header
 LONGEST_CELL = 1 << 16  # bytes of a text; the longest code has 24
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 TEXTS = ("symbol", "index")
 _VIEW = 16  # bytes of a text in a column, beside its letters
 # Damaged bytes make the decoder panic as well as raise: 3 of 600 mutants of a good file did. A panic is no Exception.
@@ -83,6 +84,12 @@ def header_of(path: Path) -> list[str]:
     if len(header) > MOST_COLUMNS:
         raise _beyond(path, f"{len(header)} columns, at most {MOST_COLUMNS} are taken")
     return header
+
+
+def names_of(path: Path) -> tuple[dict[str, Any], pl.DataFrame]:
+    """Facts (`header`: names of the columns) of one file; no frame. Raises InputRefused as `header_of` does."""
+    check_content(path)
+    return {"header": header_of(path)}, pl.DataFrame()
 
 
 def footer(path: Path) -> pq.ParquetFile:
@@ -250,11 +257,19 @@ def _csv_header(path: Path) -> list[str]:
             text = stream.read(MOST_HEADER)
         if len(text) == MOST_HEADER and "\n" not in text:
             raise _beyond(path, f"a header of more than {MOST_HEADER} characters")
-        return next(csv.reader(io.StringIO(text)))
+        header = next(csv.reader(io.StringIO(text)))
     except (UnicodeDecodeError, StopIteration, csv.Error):
         raise refusal(
             path, code="FPM-IN-032", wrong="header is not UTF-8 text", todo="convert the file to UTF-8"
         ) from None
+    if len(header) == 1 and (others := [sign for sign in SEPARATORS if sign in header[0]]):
+        raise refusal(
+            path,
+            code="FPM-IN-032",
+            wrong=f"its columns are separated by {SEPARATORS[others[0]]}, not by commas",
+            todo="write it with commas between the columns and points in the numbers",
+        )
+    return header
 
 
 def _text(path: Path, names: Mapping[str, str], rows: int | None = None) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from typing import TYPE_CHECKING
 
 from fpm.errors import InputRefused
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 PARQUET, CSV = "parquet", "csv"
 KINDS = {".parquet": PARQUET, ".csv": CSV}
-PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd", b"\x78\x01": "zlib", b"\x78\x9c": "zlib", b"\x78\xda": "zlib"}
+PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5": "zstd",
+    b"\x78\x01": "zlib",
+    b"\x78\x9c": "zlib",
+    b"\x78\xda": "zlib",
+    b"PK": "a zip archive, or an Excel workbook",
+    b"\xd0\xcf": "an Excel workbook",
+}
+SUMS = {".sha256": "sha256", ".CHECKSUM": "sha256", ".sha512": "sha512", ".sha1": "sha1", ".md5": "md5"}
 MAGIC = b"PAR1"  # a Parquet file begins and ends with it: https://parquet.apache.org/docs/file-format/
 
 
@@ -75,9 +84,9 @@ def digest(path: Path) -> str:
 
 
 def check_content(path: Path) -> None:
-    """Refuse a file that is empty, truncated, or of another format than its name says.
+    """Refuse a file that is empty, truncated, of another format than its name says, or not what its sum says.
 
-    Raises InputRefused: 001 empty, 002 truncated, 004 content and name differ.
+    Raises InputRefused: 001 empty, 002 truncated, 003 another checksum, 004 content and name differ.
     """
     size = path.stat().st_size
     if size == 0:
@@ -90,9 +99,9 @@ def check_content(path: Path) -> None:
         tail = stream.read(4)
     if kind_of(path) == CSV and head == MAGIC:
         raise refusal(path, code="FPM-IN-004", wrong="content is Parquet, name says CSV", todo="rename the file")
-    if kind_of(path) == CSV and head[:2] in PACKED:
+    if kind_of(path) == CSV and head[:2] in PACKED and (head[:2] != b"PK" or head[2:] == b"\x03\x04"):
         wrong = f"content is {PACKED[head[:2]]}, name says CSV"
-        raise refusal(path, code="FPM-IN-004", wrong=wrong, todo="unpack the file")
+        raise refusal(path, code="FPM-IN-004", wrong=wrong, todo="unpack the file, or save it as CSV")
     if kind_of(path) == PARQUET and head != MAGIC:
         raise refusal(
             path,
@@ -107,3 +116,29 @@ def check_content(path: Path) -> None:
             wrong=f"truncated at byte {size}",
             todo="wait for the upload to finish, ingest again",
         )
+    check_sum(path)
+
+
+def check_sum(path: Path) -> None:
+    """Refuse a file whose bytes are not those that a checksum beside it tells of.
+
+    `bars.parquet.sha256`, `.md5`, `.sha1`, `.sha512` or `.CHECKSUM` (Binance's, SHA-256) holds the file's sum first, as
+    `sha256sum` writes it. A damaged page that still decodes shows in no other way.
+    Raises InputRefused 003.
+    """
+    for ending, kind in SUMS.items():
+        note = path.with_name(path.name + ending)
+        if not note.is_file():
+            continue
+        with note.open("rb") as stream:
+            words = stream.read(1 << 16).decode("utf-8-sig", "replace").split()
+        with path.open("rb") as stream:
+            own = file_digest(stream, kind).hexdigest()
+        if not words or words[0].lower() != own:
+            told = words[0][:16] if words else "nothing"
+            raise refusal(
+                path,
+                code="FPM-IN-003",
+                wrong=f"its {kind} is {own[:16]}…, {note.name} says {told}…",
+                todo="fetch the file and its checksum again",
+            )

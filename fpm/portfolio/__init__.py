@@ -3,6 +3,9 @@
 Begin at `decide`.
 
     mandate      what one index's portfolio may do, from the manager's file
+    restrictions what may not be bought, traded or held
+    custody      the real book, and what it has more or less than the simulated one
+    instructions approvals and holds
     decide       from the book and what is known of every name to shares to hold
     problem      one rebalance: what is held, what may be traded, which bounds hold
     rows         rows and columns of the rebalance as a cone program

@@ -14,6 +14,7 @@ import polars as pl
 from fpm.errors import FpmError
 from fpm.portfolio.book import closes
 from fpm.portfolio.costs import CENTS, cost_in_force
+from fpm.portfolio.instructions import KEPT
 from fpm.portfolio.lots import optimise_lots
 from fpm.portfolio.problem import Bounds, Problem, limits_of
 from fpm.portfolio.session import decision_frame, targets_frame
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from fpm.portfolio.mandate import Mandate
     from fpm.portfolio.session import Evening
     from fpm.risk.model import RiskModel
-
-KEPT = "kept"  # status of a decision without a solution: yesterday's book stays
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ def decide(mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataFrame
     """Shares to hold within the mandate's bounds, after lots; the book as it is where no weights can be computed.
 
     `names`: in the order of `risk.symbols`: symbol, score (NaN or null: none), benchmark_weight, industry, the styles,
-    buyable, sellable, value (money that a session trades), deviation (of daily returns).
+    buyable, sellable, value (money that a session trades), deviation (of daily returns); perhaps restricted, excluded
+    and restriction (`restrictions.marked`).
     """
     problem = problem_of(mandate, dates, evening, names, risk)
     bounds = bounds_of(mandate)
@@ -64,8 +64,7 @@ def decide(mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataFrame
     try:
         lots = optimise_lots(problem, bounds, price_N, evening.nav / CENTS, held_N, mandate.lot)
     except FpmError as refusal:
-        rows = _targets(mandate, dates, evening, names, held_N, problem)
-        return Decided(rows, _decision(own, dates, KEPT, problem, held_N * price_N, evening), str(refusal))
+        return stood(mandate, dates, evening, names, risk, KEPT, str(refusal))
     rows = _targets(mandate, dates, evening, names, lots.share_N, problem)
     solution = lots.solution
     decision = decision_frame(
@@ -79,6 +78,25 @@ def decide(mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataFrame
         solution.shadow,
     )
     return Decided(rows, decision)
+
+
+def stood(
+    mandate: Mandate,
+    dates: Dates,
+    evening: Evening,
+    names: pl.DataFrame,
+    risk: RiskModel,
+    status: str,
+    refusal: str,
+) -> Decided:
+    """A decision that leaves the book as it is, with its status and the reason."""
+    problem = problem_of(mandate, dates, evening, names, risk)
+    own = replace(mandate, active=limits_of(problem, bounds_of(mandate))["active"])
+    price, shares = closes(evening.last), evening.book.shares
+    held_N = np.array([shares.get(symbol, 0) for symbol in problem.symbols], dtype=np.int64)
+    value_N = held_N * np.array([round(price.get(symbol, 0.0), 2) for symbol in problem.symbols])
+    rows = _targets(mandate, dates, evening, names, held_N, problem)
+    return Decided(rows, _decision(own, dates, status, problem, value_N, evening), refusal)
 
 
 def bounds_of(mandate: Mandate) -> Bounds:
@@ -96,7 +114,10 @@ def problem_of(mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataF
     value_N = np.maximum(_numbers(names, "value"), 0.0)
     if mandate.candidates == "members":
         buyable_N = buyable_N & (_numbers(names, "benchmark_weight") > 0)
-    nothing_N = np.zeros(len(names), bool)
+    restricted_N, excluded_N = (
+        names[kind].to_numpy().astype(bool) if kind in names.columns else np.zeros(len(names), bool)
+        for kind in ("restricted", "excluded")
+    )
     rate = {side: cost_in_force(mandate.costs, dates.session, side).rate for side in ("buy", "sell")}
     return Problem(
         symbols=risk.symbols,
@@ -106,8 +127,8 @@ def problem_of(mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataF
         tradable_N=buyable_N | sellable_N,
         buyable_N=buyable_N,
         sellable_N=sellable_N,
-        restricted_N=nothing_N,
-        excluded_N=nothing_N,
+        restricted_N=restricted_N,
+        excluded_N=excluded_N,
         industry_N=names["industry"].fill_null("").to_numpy().astype(np.str_),
         style={name: _numbers(names, name) for name in STYLES},
         risk=risk,

@@ -85,7 +85,10 @@ class Trade:
 
 @dataclass(frozen=True)
 class Blocked:
-    """What an order did not get, and why: no trading, limit, participation, lot, holding, cash or cost."""
+    """What an order did not get, and why: no trading, limit, participation, lot, holding, cash or cost.
+
+    Before the market a restriction or a hold may forbid it; then their own words are the reason.
+    """
 
     symbol: str
     side: str

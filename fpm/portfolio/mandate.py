@@ -19,7 +19,7 @@ from datetime import date, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from fpm.calendar_overrides import small_text
+from fpm.calendar_overrides import shown, small_text
 from fpm.errors import UsageError
 from fpm.portfolio.costs import A_SHARE, SIDES, Cost
 from fpm.risk import half_lives
@@ -59,7 +59,8 @@ class Mandate:
     `turnover`: most two-sided turnover of a rebalance. `tracking_error`: most per year. `cash`: most that lots leave.
     `participation`: most of a session's volume that a trade takes. `impact`: cost of a trade in daily volatilities at a
     whole session's volume, growing with the square root of its share.
-    `stream`: name of the scores. `half_lives`: of the index's risk model.
+    `stream`: name of the scores. `approval`: whether a decision waits for a person before it is filled. `half_lives`:
+    of the index's risk model.
     """
 
     index: str
@@ -80,6 +81,7 @@ class Mandate:
     rebalance: str = "weekly"
     candidates: str = "market"
     stream: str = "dual"
+    approval: bool = False
     half_lives: HalfLives = OF_THE_HOME
 
 
@@ -125,7 +127,7 @@ def _typed(index: str, section: Any, faults: list[str]) -> dict[str, Any]:
             faults += said
             values[key] = OF_THE_HOME if said else half_lives.half_lives(value)
         elif wrong := _fault(key, kinds[key], value):
-            faults.append(f"[{index}] {key} is {value!r}, {wrong}")
+            faults.append(f"[{index}] {key} is {shown(value)}, {wrong}")
         else:
             values[key] = float(value) if kinds[key] == "float" else value
     return values
@@ -139,6 +141,8 @@ def _fault(key: str, kind: str, value: Any) -> str | None:
         if key in CHOICES and value not in CHOICES[key]:
             return f"not {' or '.join(CHOICES[key])}"
         return None if key in CHOICES or STREAM.fullmatch(value) else "no name of a stream"
+    if kind == "bool":
+        return None if isinstance(value, bool) else "not true or false"
     if not _is_number(value) or (kind == "int" and not isinstance(value, int)):
         return "no whole number" if kind == "int" else "no number"
     low, high = RANGES[key]
@@ -164,18 +168,18 @@ def _costs(index: str, value: Any, faults: list[str]) -> tuple[Cost, ...]:
 
 def _row_faults(row: Any) -> Iterator[str]:
     if not isinstance(row, dict):
-        yield f"{row!r} is no table of from, side, rate, minimum"
+        yield f"{shown(row)} is no table of from, side, rate, minimum"
         return
     yield from (f"the key {key} is unknown" for key in row if key not in COST_KEYS)
     since = row.get("from")
     if not isinstance(since, date) or isinstance(since, datetime):
-        yield f"from is {since!r}, no date"
+        yield f"from is {shown(since)}, no date"
     if row.get("side") not in SIDES:
-        yield f"side is {row.get('side')!r}, not buy or sell"
+        yield f"side is {shown(row.get('side'))}, not buy or sell"
     for key, most in (("rate", 0.1), ("minimum", 1e6)):
         number: Any = row.get(key, 0.0 if key == "minimum" else None)
         if not _is_number(number) or not 0 <= number <= most:
-            yield f"{key} is {number!r}, not from 0 to {most:g}"
+            yield f"{key} is {shown(number)}, not from 0 to {most:g}"
 
 
 def _is_number(value: Any) -> bool:

@@ -8,7 +8,7 @@ currency, weights in shares of 1.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import floor
 from typing import TYPE_CHECKING
 
@@ -29,15 +29,17 @@ from fpm.portfolio.book import (
     last_rows,
 )
 from fpm.portfolio.costs import CENTS
-from fpm.portfolio.fills import BLOCKED_SCHEMA, TRADE_SCHEMA, Order, Terms, fill, quotes
+from fpm.portfolio.fills import BLOCKED_SCHEMA, TRADE_SCHEMA, Blocked, Order, Terms, fill, quotes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
     from fpm.portfolio.mandate import Mandate
+    from fpm.portfolio.restrictions import Restriction
 
 STYLES = ("beta", "momentum", "residual_volatility", "liquidity", "nonlinear_size")
+TARGET_SCHEMA = {"symbol": pl.String, "shares": pl.Int64}
 HOLDING_SCHEMA = {
     "index": pl.String,
     "session": pl.Date,
@@ -70,10 +72,15 @@ class Evening:
 
 @dataclass(frozen=True)
 class Decision:
-    """Shares to hold, decided at the close of `session`: `targets` has symbol, shares (and may have more)."""
+    """Shares to hold, decided at the close of `session`: `targets` has symbol, shares (and may have more).
+
+    `restrictions`: symbol -> what its orders may not do in the session of the fill. `withheld`: why no order is given.
+    """
 
     session: date
     targets: pl.DataFrame
+    restrictions: Mapping[str, Restriction] = field(default_factory=dict)
+    withheld: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,7 @@ def step(
     actions += departures(before.book, session, today, before.last, silent_since, terms)
     book = after_actions(before.book, actions)
     orders = orders_of(decision.targets, book, today, before.last) if decision else ()
+    orders, refused = permitted(orders, decision)
     rules = Terms(mandate.participation, mandate.lot, mandate.costs)
     quoted = quotes(today, [order.symbol for order in orders])
     book, trades, blocked = fill(book, orders, quoted, session, rules)
@@ -137,7 +145,7 @@ def step(
         holdings_frame(mandate.index, session, evening),
         pl.DataFrame([(*head, book.cash / CENTS, evening.nav / CENTS, gain)], schema=NAV_SCHEMA, orient="row"),
         pl.DataFrame(
-            [(*head, each.symbol, each.side, each.ordered, each.filled, each.reason) for each in blocked],
+            [(*head, each.symbol, each.side, each.ordered, each.filled, each.reason) for each in (*refused, *blocked)],
             schema=BLOCKED_SCHEMA,
             orient="row",
         ),
@@ -159,6 +167,34 @@ def orders_of(targets: pl.DataFrame, book: Book, today: pl.DataFrame, last: pl.D
         if count != held and (held or symbol in present):
             orders.append(Order(symbol, "buy" if count > held else "sell", abs(count - held)))
     return tuple(orders)
+
+
+def permitted(orders: tuple[Order, ...], decision: Decision | None) -> tuple[tuple[Order, ...], tuple[Blocked, ...]]:
+    """The orders that may be given, and the others with what forbids them."""
+    if decision is None:
+        return orders, ()
+    reasons = {
+        order: decision.withheld or str(decision.restrictions[order.symbol])
+        for order in orders
+        if decision.withheld
+        or (order.symbol in decision.restrictions and decision.restrictions[order.symbol].forbids(order.side))
+    }
+    refused = tuple(Blocked(each.symbol, each.side, each.shares, 0, reason) for each, reason in reasons.items())
+    return tuple(order for order in orders if order not in reasons), refused
+
+
+def carried(targets: pl.DataFrame, bars: pl.DataFrame, made: date, session: date) -> pl.DataFrame:
+    """Targets (symbol, shares) of the close of `made` in shares of the evening before `session`.
+
+    `bars`: daily bars from before `made` on. Every split between the two sessions splits the targets, too.
+    """
+    wanted = dict(targets.select("symbol", "shares").iter_rows())
+    own = bars.filter(pl.col("symbol").is_in(list(wanted)), pl.col("session") < session)
+    for day in own.filter(pl.col("session") > made)["session"].unique().sort().to_list():
+        before = last_rows(own.filter(pl.col("session") < day))
+        changes = entitlements(wanted, in_cents(own.filter(pl.col("session") == day)), before)
+        wanted |= {symbol: floor(wanted[symbol] * change.ratio + 1e-9) for symbol, change in changes.items()}
+    return pl.DataFrame({"symbol": list(wanted), "shares": list(wanted.values())}, schema=TARGET_SCHEMA)
 
 
 def benchmark_return(benchmark: pl.DataFrame, today: pl.DataFrame, last: pl.DataFrame) -> float:
@@ -205,9 +241,10 @@ def holdings_frame(index: str, session: date, evening: Evening) -> pl.DataFrame:
 def targets_frame(index: str, session: date, evening: Evening, names: pl.DataFrame) -> pl.DataFrame:
     """Rows of `targets`: what is held and what shall be held, at the close of the decision's session.
 
-    `names`: symbol, shares (after lots), benchmark_weight, score, tradable, industry, size and any of `STYLES`. A name
-    that is held and not among them keeps its shares, untradable and in no industry. Weights are shares x raw close over
-    the book's worth. Raises InputRefused for names that were never priced or targets beyond the book's worth.
+    `names`: symbol, shares (after lots), benchmark_weight, score, tradable, industry, size, any of `STYLES`, perhaps
+    restriction (its text). A name that is held and not among them keeps its shares, untradable and in no industry.
+    Weights are shares x raw close over the book's worth. Raises InputRefused for names that were never priced or
+    targets beyond the book's worth.
     """
     book, nav, close = evening.book, evening.nav / CENTS, closes(evening.last)
     held = pl.DataFrame(
@@ -241,6 +278,7 @@ def targets_frame(index: str, session: date, evening: Evening, names: pl.DataFra
         pl.lit(session).alias("session"),
         *("symbol", "shares_held", "shares", "close", "weight_held", "weight", "benchmark_weight"),
         *("score", "tradable", "industry", "size", *styles),
+        pl.col("restriction") if "restriction" in rows.columns else pl.lit(None, pl.String).alias("restriction"),
     ).sort("symbol")
 
 

@@ -7,6 +7,7 @@ Begin at `page`.
     tables            every table of the report by name
     factor_tables     tables of a factor's figures
     portfolio_tables  tables of the index-enhanced portfolios
+    risk_test         table and plots of the risk model's forecast test
     provenance_tables tables of models, settings and data
     cells             rows and cells of a table as text
     page              the HTML report and its JSON twin

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fpm.evaluation.figures import Figures
     from fpm.evaluation.intervals import Interval
     from fpm.portfolio.performance import Performance
+    from fpm.report.data import RiskTest
 
 COLOURS = {
     "fingerprint": "#2563eb",
@@ -311,6 +312,18 @@ def excess(portfolios: Mapping[str, Performance]) -> Any:
             days = [session.isoformat() for session, *_ in figures.curve]
             lines.append(_line(name, days, [row[3] for row in figures.curve], "%{y:.4f}"))
     return _with_layout(graph_objects().Figure(lines), "excess, start = 1", ".3f")
+
+
+def bias(tests: Sequence[RiskTest]) -> Any:
+    """B of the risk model by session and index, its band dotted."""
+    lines = []
+    for test in tests:
+        days = [session.isoformat() for session, *_ in test.curve]
+        for place, style in ((1, {}), (2, {"dash": "dot", "width": 1}), (3, {"dash": "dot", "width": 1})):
+            values = [row[place] for row in test.curve]
+            line = _line(test.index, days, values, "%{y:.3f}", showlegend=place == 1)
+            lines.append(line.update(line=style))
+    return _with_layout(graph_objects().Figure(lines), "B", ".2f")
 
 
 def losses(epochs: Sequence[Mapping[str, float]]) -> Any:

@@ -141,6 +141,30 @@ class Rebalance:
 
 
 @dataclass(frozen=True)
+class RiskTest:
+    """The forecast test of one index and kind of portfolio at its newest session (`fpm.risk.bias`).
+
+    `curve`: session, B and its band, of the sessions with a B.
+    """
+
+    index: str
+    kind: str
+    session: date
+    sessions: int
+    bias: float | None
+    low: float | None
+    high: float | None
+    inside: bool | None
+    windows: int
+    share: float | None
+    share_low: float | None
+    share_high: float | None
+    reason: str | None
+    share_reason: str | None
+    curve: Sequence[tuple[date, float, float, float]] = ()
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything on the page.
 
@@ -159,6 +183,7 @@ class ReportData:
     spreads: Mapping[str, Sequence[tuple[date, float]]] = field(default_factory=dict)
     portfolios: Mapping[str, Performance] = field(default_factory=dict)
     rebalances: Sequence[Rebalance] = ()
+    risk: Sequence[RiskTest] = ()
     coverage: Sequence[Coverage] = ()
     quarantined: Sequence[Quarantined] = ()
     encoders: Sequence[Encoder] = ()

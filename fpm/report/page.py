@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fpm.report import charts
+from fpm.report import charts, risk_test
 from fpm.report.data import FEW_PERIODS, ReportData, plain
 from fpm.report.figure_text import interval, number, percent
 from fpm.report.sections import ENDS, sections_with
@@ -86,6 +86,7 @@ def _other_charts(report: ReportData) -> dict[str, Any]:
         by_name["symbols"] = charts.symbols(report.symbols)
     if any(performance.curve for performance in report.portfolios.values()):
         by_name["excess"] = charts.excess(report.portfolios)
+    by_name |= {f"risk-{kind}": chart for kind, chart in risk_test.charts_by_kind(report.risk).items()}
     for encoder in report.encoders[-1:]:
         if encoder.epochs:
             by_name["losses"] = charts.losses(encoder.epochs)

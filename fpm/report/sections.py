@@ -173,6 +173,23 @@ PORTFOLIOS = Section(
         _table("rebalances", "Last rebalance", "What the optimiser gave up, and what its bounds cost."),
     ),
 )
+RISK = Section(
+    "Did portfolios move as much as the risk model said?",
+    (
+        _table(
+            "risk",
+            "B, the deviation of realised over predicted",
+            "1: as predicted; above: risk was understated. The last year of sessions, each by the model of the last "
+            "decision. Own: the index's portfolio less its index. Optimised: active portfolios of the members that "
+            "seek what the model overlooks; random: a tenth of the members against all. Band: 95 % of what a perfect "
+            "model shows with as many sessions and such tails. Share: of the year-long windows, those with B near 1.",
+        ),
+        *(
+            _plot(f"risk-{kind}", f"B over time: {kind}", "Dotted: the band of a perfect model.", wide=kind == "own")
+            for kind in ("own", "optimised", "random")
+        ),
+    ),
+)
 MODELS = Section(
     "Models",
     (
@@ -195,7 +212,7 @@ DATA = Section(
         _table("quarantined", "Quarantined", "Kept out of the lake, with one reason as an example.", wide=False),
     ),
 )
-SECTIONS = (FACTORS, OVER_TIME, GROUPS, WHERE, PORTFOLIOS, MODELS, DATA)
+SECTIONS = (FACTORS, OVER_TIME, GROUPS, WHERE, PORTFOLIOS, RISK, MODELS, DATA)
 
 ENDS = (
     (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpm.report import factor_tables, portfolio_tables, provenance_tables
+from fpm.report import factor_tables, portfolio_tables, provenance_tables, risk_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +27,7 @@ TABLES: Mapping[str, Callable[[ReportData], Table]] = {
     "exposures": factor_tables.exposures,
     "portfolios": portfolio_tables.portfolios,
     "rebalances": portfolio_tables.rebalances,
+    "risk": risk_test.table,
     "encoders": provenance_tables.encoders,
     "folds": provenance_tables.folds,
     "tried": provenance_tables.tried,

@@ -15,6 +15,7 @@ Begin at `model`.
     forecast_test   whether portfolios moved as much as the model said
     nights          a night's test portfolios: predicted by the decision's model, realised in the session
     bias            the same from stored nights: B of a trailing window, and its band for a perfect model
+    switches        whether each switch pays, from the forecast test's rows with and without it
     ablation        the switches of the model, one at a time, judged by the forecast test
 
 Imports: fpm.

@@ -12,7 +12,7 @@ from fpm.risk.forecast_test import families, forecast_test, night_rows, random_p
 from fpm.risk.history import factor_history
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from fpm.panels import Floats
     from fpm.risk.estimate import RiskConfig
@@ -61,16 +61,30 @@ def span_rows(
 ) -> pl.DataFrame:
     """Rows of `night_rows` for the sessions of `span`, each forecast by the model of the session before.
 
-    `eligible_TN`: names that portfolios may hold (an index's members), all with a size by default.
+    `eligible_TN`: names that portfolios may hold (an index's members), all by default. Names that did not trade in the
+    session of the forecast are held by none: a delisted one keeps its size, and what never moves again makes risk look
+    overstated.
     """
+    return pl.concat(nights(panel, history, score_TN, config, span, seed, eligible_TN))
+
+
+def nights(
+    panel: MarketPanel,
+    history: FactorHistory,
+    score_TN: Floats | None,
+    config: RiskConfig,
+    span: tuple[int, int],
+    seed: int = 0,
+    eligible_TN: Bools | None = None,
+) -> Iterator[pl.DataFrame]:
+    """The rows of `span_rows`, session by session."""
     portfolios = random_portfolios(panel.symbols, PORTFOLIOS, seed)
     first, last = span
     used_TN = score_TN if config.score else None
-    frames = []
     for number, model in models_of(history, panel, range(first - 1, last - 1), used_TN, config):
-        cap_N = np.nan_to_num(panel.cap_TN[number])
+        may_hold_N = np.isfinite(panel.return_TN[number])
         if eligible_TN is not None:
-            cap_N = np.where(eligible_TN[number], cap_N, 0.0)
+            may_hold_N = may_hold_N & eligible_TN[number]
+        cap_N = np.where(may_hold_N, np.nan_to_num(panel.cap_TN[number]), 0.0)
         named = families(model, cap_N, portfolios, None if score_TN is None else score_TN[number])
-        frames.append(night_rows(panel.sessions[number + 1], model, panel.return_TN[number + 1], named))
-    return pl.concat(frames)
+        yield night_rows(panel.sessions[number + 1], model, panel.return_TN[number + 1], named)

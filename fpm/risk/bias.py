@@ -43,7 +43,7 @@ class BiasConfig:
     minimum: int = 63
     month: int = 21
     portfolios: int = 50
-    draws: int = 1000
+    draws: int = 400
     seed: int = 0
 
 
@@ -116,9 +116,20 @@ def energies(z_TP: Floats) -> Floats:
 
 
 def yearly(z_TP: Floats, year: int) -> Floats:
-    """B of every window of `year` sessions (T - year + 1,)."""
-    count = len(z_TP) - year + 1
-    return np.array([np.sqrt(energies(z_TP[at : at + year]).sum() / (year - 1)) for at in range(count)])
+    """B of every window of `year` sessions (T - year + 1,), as √(Σ energies / (year - 1)) of the window alone.
+
+    Sums of all windows at once: Σ (z - m)² / n = Σ z² / n - 2 m Σ z / n + m² Σ 1 / n with m a portfolio's mean in the
+    window and n the portfolios of a session.
+    """
+    known_TP = np.isfinite(z_TP).astype(np.float64)
+    filled_TP = np.where(known_TP > 0, z_TP, 0.0)
+    share_TP = known_TP / np.maximum(known_TP.sum(axis=1, keepdims=True), 1)
+    count_WP, total_WP = _moving_sum(known_TP, year), _moving_sum(filled_TP, year)
+    mean_WP = total_WP / np.maximum(count_WP, 1)
+    square_WP = _moving_sum(np.square(filled_TP) * share_TP, year)
+    cross_WP, weight_WP = _moving_sum(filled_TP * share_TP, year), _moving_sum(share_TP, year)
+    energy_W = (square_WP - 2 * mean_WP * cross_WP + np.square(mean_WP) * weight_WP).sum(axis=1)
+    return np.asarray(np.sqrt(np.maximum(energy_W, 0) / (year - 1)), dtype=np.float64)
 
 
 def share_near_one(bias_DW: Floats, year: int) -> Floats:
@@ -171,7 +182,12 @@ def _log_gamma(x: Floats) -> Floats:
     return np.asarray(np.vectorize(lgamma, otypes=[np.float64])(x), dtype=np.float64)
 
 
+def _moving_sum(x_TP: Floats, window: int) -> Floats:
+    """Sums over `window` consecutive rows (T - window + 1, P)."""
+    total_TP = np.cumsum(np.pad(x_TP, ((1, 0), (0, 0))), axis=0)
+    return np.asarray(total_TP[window:] - total_TP[:-window], dtype=np.float64)
+
+
 def _moving_bias(energy_DT: Floats, year: int) -> Floats:
     """B of every window of drawn energies (D, T - year + 1)."""
-    total_DT = np.cumsum(np.pad(energy_DT, ((0, 0), (1, 0))), axis=1)
-    return np.asarray(np.sqrt((total_DT[:, year:] - total_DT[:, :-year]) / year), dtype=np.float64)
+    return np.asarray(np.sqrt(_moving_sum(energy_DT.T, year).T / year), dtype=np.float64)

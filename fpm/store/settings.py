@@ -19,11 +19,15 @@ from fpm import calendar_overrides, markets
 from fpm.errors import UsageError
 from fpm.features.factor_columns import factor_columns
 from fpm.markets import Market
+from fpm.schema import STREAM_NAME
 from fpm.store.addresses import database_address, secrets_of
 from fpm.walk_forward import PRESETS, FoldConfig
 
 # feature_store.yaml reads these: whoever runs the `feast` command by hand exports them, nothing here uses them
 FEAST_VARIABLES = ("FPM_FEAST_REGISTRY", "FPM_FEAST_LAKE", "FPM_FEAST_ONLINE")
+
+
+REFERENCE = "file:"  # a secret that a file holds
 
 
 class Settings(BaseSettings):
@@ -47,6 +51,12 @@ class Settings(BaseSettings):
     mandate: Path | None = Field(
         default=None, description="TOML file of the portfolios' bounds, costs and capital, see docs/portfolios.md"
     )
+    stream: str | None = Field(
+        default=None,
+        pattern=STREAM_NAME,
+        description="stream of scores that portfolios and the risk model's score factor use, one of ours or an "
+        "ingested one; default: the mandate's, else dual",
+    )
     calendar: Path | None = Field(
         default=None,
         description="file of exchange announcements that the calendar library lacks (fpm/calendar_overrides.py)",
@@ -60,10 +70,14 @@ class Settings(BaseSettings):
         "and move it to `taken` or `refused` below, with a report",
     )
     database_url: SecretStr | None = Field(
-        default=None, description="your own Postgres with pgvector; default: the embedded server"
+        default=None,
+        description="your own Postgres with pgvector, or `file:PATH` of a file that holds its URL; default: the "
+        "embedded server",
     )
     reader_url: SecretStr | None = Field(
-        default=None, description="the reader's own login there; default: the owner's login with the reader's rights"
+        default=None,
+        description="the reader's own login there, or its `file:PATH`; default: the owner's login with the reader's "
+        "rights",
     )
     threads: int = Field(
         default=1, ge=1, le=256, description="threads of Polars and of numeric libraries in each process"
@@ -97,6 +111,15 @@ class Settings(BaseSettings):
         default=False, description="store a new vintage's fingerprints rotated into the space of the one before"
     )
     hand_over: int = Field(default=5, ge=0, le=250, description="sessions for which a former vintage stays online")
+    corrections_back: int = Field(
+        default=20,
+        ge=1,
+        le=250,
+        description="sessions that the night looks back: what rests on a correction within them is computed again",
+    )
+    night_hours: float = Field(
+        default=6.0, ge=0, le=72, description="hours after a session's cut-off from which an unfinished night is red"
+    )
     fsync: bool = Field(
         default=True, description="0 only for a test's database server: it can lose everything with the machine"
     )
@@ -114,12 +137,6 @@ class Settings(BaseSettings):
         if isinstance(value, str) and "://" in value and field.field_name not in cls.secret_names():
             raise ValueError("it is an address, which may hold a password: this setting takes none")
         return value
-
-    @field_validator("database_url", "reader_url")
-    @classmethod
-    def _address(cls, secret: SecretStr | None) -> SecretStr | None:
-        """An address that libpq understands; the refusal repeats nothing of it."""
-        return secret and SecretStr(database_address(secret.get_secret_value()))
 
     @field_validator("market")
     @classmethod
@@ -143,11 +160,33 @@ class Settings(BaseSettings):
         factor_columns(factors)
         return factors
 
+    @field_validator("stream", mode="before")
+    @classmethod
+    def _no_stream(cls, name: object) -> object:
+        """An empty variable names no stream."""
+        return name or None
+
     @field_validator("inbox", mode="before")
     @classmethod
     def _no_inbox(cls, path: object) -> object:
         """An empty variable is no inbox: as a path it would be the working directory, whose files would be moved."""
         return path or None
+
+    @field_validator("database_url", "reader_url")
+    @classmethod
+    def _connection(cls, secret: SecretStr | None) -> SecretStr | None:
+        """An address that libpq understands, perhaps from a file; the refusal repeats nothing of it."""
+        if secret is None:
+            return None
+        text = secret.get_secret_value().strip()
+        if text.startswith(REFERENCE):
+            path = Path(text.removeprefix(REFERENCE)).expanduser()
+            try:
+                text = calendar_overrides.small_text(path).strip()
+            except (OSError, ValueError) as wrong:
+                shown = "after file:" if "@" in text or "://" in text else str(path)
+                raise ValueError(f"there is no readable file {shown} ({type(wrong).__name__})") from None
+        return SecretStr(database_address(text))
 
     @field_validator("home", "calendar", "markets", "mandate", "inbox")
     @classmethod

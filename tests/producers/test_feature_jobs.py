@@ -110,7 +110,7 @@ def test_daily_factors_equal_those_of_the_pure_function(us: Stores) -> None:
 def test_labels_wait_for_the_sessions_they_span(us: Stores) -> None:
     run_job(labels, SESSIONS[0], us)
     stored = us.read("labels", SESSIONS[0])
-    expected = labels_of(raw_tables()["daily_bars"], SESSIONS[0])
+    expected = labels_of(raw_tables()["daily_bars"], SESSIONS[0], (SESSIONS[1], SESSIONS[6]))
     assert stored.select("symbol", "label").equals(expected)
     assert stored["created_timestamp"].unique().to_list() == [cut_off(US, SESSIONS[6])]
     with pytest.raises(TryLater):

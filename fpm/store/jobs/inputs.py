@@ -17,6 +17,7 @@ from fpm.schema import TABLES
 from fpm.sessions import cut_off, next_sessions, previous_sessions
 from fpm.store.jobs.code_identity import code_digest
 from fpm.store.lake.files import LakeFile, parse
+from fpm.store.ledger.absences import absences
 from fpm.store.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,21 +35,27 @@ RUNNER = 1  # raise when the plumbing (`code_identity.PLUMBING`) changes what a 
 class Window:
     """The sessions of a table that a job at session t reads: `back` before, `ahead` after, t itself if `include`.
 
-    `back` and `ahead` may depend on the settings (look-backs come from the preset). With `required=False` the table
-    may be absent or lack sessions.
+    `back` and `ahead` may depend on the settings (look-backs come from the preset). `among`: of the sessions after t,
+    the only ones that count, by their number. With `required=False` the table may be absent or lack sessions. Where
+    `applies` says no to the settings, the job does not read the table.
     """
 
     back: Span = 0
     ahead: Span = 0
     include: bool = True
     required: bool = True
+    among: tuple[int, ...] | None = None
+    applies: Callable[[Settings], bool] | None = None
 
 
 class Job(Protocol):
     """A job module.
 
     A job that computes with a model also has ``MODELS = ("encoder",)`` or ``("scorer",)``: the kinds whose model in
-    force enters its digest and its knowledge time. ``FILES`` names the settings whose files it reads.
+    force enters its digest and its knowledge time. ``FILES`` names the settings whose files it reads, ``SETTINGS``
+    those whose values it reads beside market, preset and seed. ``standing`` returns what else its result depends on, as
+    known at the session's cut-off: lists in force, what a person said. ``FINAL = True``: what it wrote for a session
+    that went online stands, whatever becomes known later.
     """
 
     @property
@@ -88,16 +95,20 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
     vintage = stores.vintage or next(
         (model.manifest["vintage"] for model in models if "vintage" in model.manifest), None
     )
-    sessions = {table: _sessions(window, session, stores) for table, window in job.READS.items()}
+    reads = windows(job, stores.settings)
+    sessions = {table: _sessions(window, session, stores) for table, window in reads.items()}
     span = [session, *(day for days in sessions.values() for day in days)]
-    published = _Published(stores, sorted({*job.READS, *RAW}), min(span), max(span))
+    published = _Published(stores, sorted({*reads, *RAW}), min(span), max(span))
+    absent = absences(stores.ledger)
     files: list[LakeFile] = []
     missing: list[str] = []
     first = max([cut_off(stores.market, max(span)), *(model.born for model in models)])
-    for table, window in job.READS.items():
+    for table, window in reads.items():
         for day in sessions[table]:
             partition = published.files(table, vintage, day)
             files += partition
+            if day in absent and day != session:  # nobody will ever deliver it
+                continue
             if not partition and window.required and (day >= session or published.expected(table, vintage, day)):
                 missing.append(f"{table} {day}")
             if window.required and day >= session:  # a look-back without a late session was served as it was
@@ -113,10 +124,17 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
         stores.vintage,
         *((model.kind, model.id) for model in models),
         *_setting_files(job, stores.settings),
+        *_setting_values(job, stores.settings),
         *sorted((file.path, file.sha256) for file in files),
         *names,
+        *(job.standing(session, stores) if hasattr(job, "standing") else ()),
     ]
     return Inputs(digest(content), (first, *sorted(later)), tuple(missing))
+
+
+def windows(job: Job, settings: Settings) -> dict[str, Window]:
+    """The windows of the tables that a job reads under these settings."""
+    return {table: window for table, window in job.READS.items() if window.applies is None or window.applies(settings)}
 
 
 def _names(
@@ -160,6 +178,12 @@ def _setting_files(job: Job, settings: Settings) -> list[tuple[str, str]]:
     return [(name, sha256(path.read_bytes()).hexdigest()) for name, path in paths.items() if path]
 
 
+def _setting_values(job: Job, settings: Settings) -> list[tuple[str, object]]:
+    """Name and value of the settings that the job reads, those without a value left out."""
+    values = {name: getattr(settings, name) for name in getattr(job, "SETTINGS", ())}
+    return [(name, value) for name, value in values.items() if value is not None]
+
+
 def _model(kind: str, session: date, stores: Stores) -> Model:
     if kind == "encoder" and stores.vintage:
         return stores.models.record(kind, stores.vintage)
@@ -192,8 +216,14 @@ class _Published:
 def _sessions(window: Window, session: date, stores: Stores) -> list[date]:
     """The sessions of a window, in order."""
     before = previous_sessions(stores.market, session, _span(window.back, stores))
-    after = next_sessions(stores.market, session, _span(window.ahead, stores))
+    after = sessions_ahead(window, session, stores)
     return [*before, *([session] if window.include else []), *after]
+
+
+def sessions_ahead(window: Window, session: date, stores: Stores) -> list[date]:
+    """The sessions of a window after `session`, in order."""
+    after = next_sessions(stores.market, session, _span(window.ahead, stores))
+    return after if window.among is None else [after[number - 1] for number in window.among]
 
 
 def _span(span: Span, stores: Stores) -> int:

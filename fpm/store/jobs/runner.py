@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @memory_reuse()
 def run_job(job: Job, session: date, stores: Stores) -> Outcome:
-    """Run one job for one session and publish its outputs, unless inputs, code and models are unchanged.
+    """Run one job for one session and publish its outputs, unless inputs, code and models are unchanged, or it stands.
 
     A job that writes no table of the lake runs every time, because what it wrote elsewhere may have changed.
     Raises TryLater where an input or a model is missing (the ledger then says ``waiting``), and whatever the job
@@ -49,13 +49,18 @@ def run_job(job: Job, session: date, stores: Stores) -> Outcome:
     with ownership(partition, stores):
         inputs = _ready_inputs(job, partition, stores)
         before = last_published(partition, stores)
-        if before is not None and before.inputs_sha == inputs.digest:
+        if before is not None and (before.inputs_sha == inputs.digest or stands(job, session, stores)):
             if not job.WRITES:
                 _repeat(job, partition, inputs, stores)
             return outcome(partition, "unchanged", before.files)
         with attempt(partition, inputs.digest, stores) as current:
             files = stage(partition, history_of(job, session, stores, inputs.moments), stores)
             return publish(partition, current, files, stores)
+
+
+def stands(job: Job, session: date, stores: Stores) -> bool:
+    """Whether what the job wrote for the session is never done again: a decision that went online."""
+    return bool(getattr(job, "FINAL", False)) and bool(stores.ledger.publications(session))
 
 
 def _repeat(job: Job, partition: Partition, inputs: Inputs, stores: Stores) -> None:

@@ -2,9 +2,12 @@
 
 Begin at `stores`.
 
-    ledger  attempts, current files, publications, locks
-    models  registered models and their files
-    stores  tables by session, models and settings as known at one moment
+    ledger        attempts, current files, publications, locks
+    leader        the one scheduler at work
+    absences      sessions that nobody will ever deliver
+    instructions  approvals and holds
+    models        registered models and their files
+    stores        tables by session, models and settings as known at one moment
 
-Imports: fpm, fpm.features, fpm.store, fpm.store.lake, fpm.store.postgres.
+Imports: fpm, fpm.features, fpm.portfolio, fpm.store, fpm.store.lake, fpm.store.postgres.
 """

@@ -126,6 +126,11 @@ class Ledger:
             connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"{job}/{partition}",))
             yield connection
 
+    def is_owned(self, job: str, partition: str) -> bool:
+        """Whether a living process holds the lock on (job, partition)."""
+        ((free,),) = self.query("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (f"{job}/{partition}",))
+        return not free
+
     # --- attempts ---------------------------------------------------------------------------------
     def latest(self, job: str, partition: str, *statuses: Status) -> Attempt | None:
         """The last attempt at a partition, of those with one of `statuses` if there are any."""

@@ -21,8 +21,10 @@ from fpm.sessions import cut_off, require_order
 from fpm.store.lake.files import Lake, empty, has_sha256, latest, table_of
 from fpm.store.ledger.ledger import Ledger
 from fpm.store.ledger.models import Model, Models
+from fpm.store.places import require_home
 from fpm.store.postgres.identity import pair, require_pair
 from fpm.store.postgres.migrate import bring_to_head
+from fpm.store.postgres.requirements import require_sound
 from fpm.store.postgres.server import ensure_server
 
 if TYPE_CHECKING:
@@ -85,13 +87,21 @@ class Stores:
 
     def identities(self) -> pl.DataFrame:
         """The newest snapshot of the table `symbols` that was known; without rows where there is none."""
-        for day in reversed(self.lake.sessions(SYMBOLS.name)):
-            rows = latest(
-                SYMBOLS, self.lake.decode(self.lake.root / self.lake.relative(SYMBOLS.name, day)), self.known_at
-            )
+        return self.snapshot(SYMBOLS.name)
+
+    def snapshot(self, name: str) -> pl.DataFrame:
+        """The newest snapshot of a list (symbols, restrictions) that was known; without rows where there is none.
+
+        Rows without values were withdrawn and are left out.
+        """
+        table = table_of(name)
+        values = [column for column in table.columns if column not in table.keys]
+        for day in reversed(self.lake.sessions(name)):
+            rows = latest(table, self.lake.decode(self.lake.root / self.lake.relative(name, day)), self.known_at)
             if len(rows):
-                return rows.drop_nulls("identity").select(*SYMBOLS.columns)
-        return identities.NO_TABLE
+                rows = self._on_day(table, day, rows).select(*table.columns)
+                return rows.filter(pl.any_horizontal(pl.col(*values).is_not_null()))
+        return empty(table).select(*table.columns)
 
     def identity_moments(self) -> list[datetime]:
         """Every moment at which the table `symbols` changed, in order."""
@@ -250,29 +260,6 @@ def _require_same_hours(market: Market, ledger: Ledger) -> None:
         )
 
 
-def _require_home(settings: Settings) -> None:
-    """Raises UsageError where the home is no folder, or staging lies on another file system than the lake."""
-    home = settings.home
-    if fault := next((path for path in (home, *home.parents) if path.exists() and not path.is_dir()), None):
-        raise UsageError(
-            code="FPM-CFG-018",
-            wrong=f"the home {home} cannot be a folder: {fault} is a file",
-            effect="nothing was done",
-            todo="set FPM_HOME to another folder",
-        )
-    lake, staging = (
-        next(path for path in (folder, *folder.parents) if path.exists())
-        for folder in (settings.lake, settings.staging)
-    )
-    if lake.stat().st_dev != staging.stat().st_dev:
-        raise UsageError(
-            code="FPM-CFG-060",
-            wrong=f"{settings.staging} is on another file system than {settings.lake}",
-            effect="nothing was done",
-            todo="put both on one: files are published by rename",
-        )
-
-
 def open_stores(settings: Settings) -> Stores:
     """Start or find the database, migrate it, and open everything below `settings.home`.
 
@@ -286,8 +273,9 @@ def open_stores(settings: Settings) -> Stores:
             effect="nothing was done",
             todo=f"use one of {', '.join(PRESETS)}",
         )
-    _require_home(settings)
+    require_home(settings)
     server = ensure_server(settings)
+    require_sound(server, fsync=settings.fsync)
     paired = require_pair(settings, server)
     bring_to_head(settings, server)
     if not paired:

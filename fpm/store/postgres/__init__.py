@@ -7,6 +7,7 @@ Begin at `server`.
     roles        owner, producer, reader
     identity     one home, one database: compared at every start
     migrate      migrations, with Alembic
+    requirements  what the user's own server must be
     binary_copy  frames as binary COPY
 
 Imports: fpm, fpm.store, fpm.store.lake.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from consumers.questions.enhance import enhance, export
 from fpm.errors import TryLater, UsageError
 from fpm.portfolio.costs import A_SHARE, cost_table
 from fpm.store.ledger.stores import Stores, open_stores
+from producers.bars import Arrival, ingest
 from tests.consumers.small_lake import LAST, SmallLake, put
 from tests.small_chain import quiet
 
@@ -60,30 +61,54 @@ def test_the_lines_of_a_session_sum_to_its_excess(book: Stores) -> None:
 def test_an_unknown_index_and_a_span_without_scores_are_named(book: Stores) -> None:
     with pytest.raises(UsageError, match="CSI300"):
         enhance("CSI500", MONDAY, LAST, book, quiet)
-    with pytest.raises(TryLater, match=r"FPM-PF-075 .*no scores from 2023-01-03"):
+    with pytest.raises(TryLater, match=r"FPM-PF-076 .*no daily bars from 2023-01-03"):
         enhance("CSI300", date(2023, 1, 3), date(2023, 1, 31), book, quiet)
     assert book.sessions("nav") == []
 
 
-def test_an_outsider_walks_the_exported_book_again(book: Stores, tmp_path: Path) -> None:
-    """Two indices with different half-lives: the auditor finds each decision's forecast in its own index's rows."""
+def audit(book: Stores, last: date, folder: Path) -> str:
+    """What the auditor says of the exported book from the first Monday on; its failures but that of a small sample."""
     if not AUDITOR.exists():
         pytest.skip("the project's auditor is not beside this checkout")
+    export("CSI300", MONDAY, last, folder / "audit", book)
+    book.read("daily_bars", MONDAY, last).write_parquet(folder / "daily.parquet")
+    book.read("index_members", MONDAY, last).write_parquet(folder / "members.parquet")
+    cost_table(A_SHARE).write_csv(folder / "costs.csv")
+    files = ["--daily", "daily.parquet", "--members", "members.parquet", "--costs", "costs.csv"]
+    answer = subprocess.run(
+        [sys.executable, str(AUDITOR), "audit", *files], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert "NAV to the cent on every session: 0" in answer.stdout, answer.stdout + answer.stderr
+    return "\n".join(line for line in answer.stdout.splitlines() if "FAIL" in line and SMALL_SAMPLE not in line)
+
+
+def test_an_outsider_walks_the_exported_book_again(book: Stores, tmp_path: Path) -> None:
+    """Two indices with different half-lives: the auditor finds each decision's forecast in its own index's rows."""
     two = [SmallLake().index_members().with_columns(index=pl.lit(name)) for name in ("CSI300", "CSI500")]
     put("members", MONDAY, {"index_members": pl.concat(two)}, book)
     (tmp_path / "mandate.toml").write_text("[CSI300]\nhalf_lives = {volatility = 5, specific = 5}\n")
-    book = open_stores(book.settings.model_copy(update={"mandate": tmp_path / "mandate.toml"}))
-    enhance("CSI300", MONDAY, LAST, book, quiet)
-    rows = export("CSI300", MONDAY, LAST, tmp_path / "audit", book)
+    own = open_stores(book.settings.model_copy(update={"mandate": tmp_path / "mandate.toml"}))
+    enhance("CSI300", MONDAY, LAST, own, quiet)
+    rows = export("CSI300", MONDAY, LAST, tmp_path / "rows", own)
     assert rows["decisions"] == 5 and rows["nav"] == 21
-    book.read("daily_bars", MONDAY, LAST).write_parquet(tmp_path / "daily.parquet")
-    book.read("index_members", MONDAY, LAST).write_parquet(tmp_path / "members.parquet")
-    cost_table(A_SHARE).write_csv(tmp_path / "costs.csv")
-    files = ["--daily", "daily.parquet", "--members", "members.parquet", "--costs", "costs.csv"]
-    audit = subprocess.run(
-        [sys.executable, str(AUDITOR), "audit", *files], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    failed = [line for line in audit.stdout.splitlines() if line.startswith("FAIL")]
-    assert "NAV to the cent on every session: 0" in audit.stdout, audit.stdout + audit.stderr
-    assert [line for line in failed if SMALL_SAMPLE not in line] == []
-    book.ledger.close()
+    assert audit(own, LAST, tmp_path) == ""
+    own.ledger.close()
+
+
+def test_an_outsider_walks_a_real_book_under_restrictions_again(book: Stores, tmp_path: Path) -> None:
+    """The custodian has other shares and other cash; names are frozen, excluded and not to be bought."""
+    wednesday, last, names = date(2024, 12, 4), date(2024, 12, 17), SmallLake().names
+    enhance("CSI300", MONDAY, wednesday, book, quiet)
+    held = dict(book.read("holdings", wednesday).select("symbol", "shares").iter_rows())
+    real = {**held, names[1]: held.get(names[1], 0) + 950, names[2]: 12300, "CASH": 654321.98}
+    rows = [f"CSI300,{wednesday},{symbol},{count}" for symbol, count in real.items()]
+    (tmp_path / "holdings.csv").write_text("\n".join(["index,session,symbol,shares", *rows]))
+    spans = zip(names[3:6], ("frozen", "exclude", "no_buy"), strict=True)
+    rows = [f"{symbol},2024-12-05,,the desk's list,{kind}" for symbol, kind in spans]
+    (tmp_path / "restrictions.csv").write_text("\n".join(["symbol,from,to,reason,kind", *rows]))
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    ingest([tmp_path / "holdings.csv", tmp_path / "restrictions.csv"], Arrival(now, now), book, quiet)
+    enhance("CSI300", MONDAY, last, book, quiet)
+    assert book.read("actions", date(2024, 12, 5))["kind"].unique().to_list() == ["book"]
+    assert names[4] not in book.read("holdings", last)["symbol"].to_list()
+    assert audit(book, last, tmp_path) == ""

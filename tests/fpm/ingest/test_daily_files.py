@@ -43,7 +43,9 @@ def test_absent_columns_are_filled_or_unavailable(tmp_path: Path) -> None:
     [
         ({"high": [1.0, 21.0]}, "FPM-IN-021"),
         ({"low": [-1.0, 19.0]}, "FPM-IN-022"),
-        ({"adj_factor": [0.0, 1.0]}, "FPM-IN-023"),
+        ({"adj_factor": [0.0, 1.0]}, "FPM-IN-023"),  # RELIABILITY 49: zero, or missing beside others
+        ({"adj_factor": [None, 2.0]}, "FPM-IN-024"),
+        ({"adj_factor": [float("nan"), 2.0]}, "FPM-IN-024"),
         ({"close": [float("inf"), 20.0]}, "FPM-IN-024"),
         ({"ts_code": ["../600000", "000001.SZ"]}, "FPM-IN-031"),
         ({"trade_date": ["2026-01-10", "2026-01-05"]}, "FPM-IN-135"),
@@ -84,3 +86,43 @@ def test_members_by_index_and_symbol(tmp_path: Path) -> None:
         ("CSI300", "000001.SZ", 0.4),
         ("CSI300", "600519.SH", 0.6),
     ]
+
+
+# --- weights of an index --------------------------------------------------------------------------------------------
+def members(path: Path, weights: list[float | None], days: int = 1) -> Path:
+    rows = [
+        ("CSI300", date(2026, 1, 5 + day), f"60000{number}", weight)
+        for day in range(days)
+        for number, weight in enumerate(weights)
+    ]
+    pl.DataFrame(rows, schema=["index", "session", "symbol", "weight"], orient="row").write_parquet(path)
+    return path
+
+
+def test_percent_weights_are_converted_where_every_snapshot_is_in_percent(tmp_path: Path) -> None:
+    rows = read_members(members(tmp_path / "m.parquet", [60.0, 40.3], days=2), CN)
+    assert rows.frame["weight"].to_list() == pytest.approx([0.6, 0.403] * 2)
+    assert rows.conversions == ("weights in percent: converted to shares of 1",)
+    mixed = pl.read_parquet(tmp_path / "m.parquet").with_columns(
+        weight=pl.when(pl.col("session") == date(2026, 1, 5)).then(pl.col("weight") / 100).otherwise("weight")
+    )
+    mixed.write_parquet(tmp_path / "m.parquet")
+    rows = read_members(tmp_path / "m.parquet", CN)
+    assert rows.frame["session"].unique().to_list() == [date(2026, 1, 5)] and rows.conversions == ()
+    assert rows.quarantined["reason_code"].to_list() == ["FPM-IN-165"] * 2
+
+
+@pytest.mark.parametrize(
+    ("weights", "codes"),
+    [
+        ([0.5, 0.5, None], ["FPM-IN-022"]),
+        ([0.5, 0.5, float("nan")], ["FPM-IN-022"]),
+        ([0.7, 0.3, -0.1], ["FPM-IN-022"]),
+        ([0.5, 0.3, 0.1], ["FPM-IN-165"] * 3),
+        ([0.5, float("nan"), 0.3], ["FPM-IN-165", "FPM-IN-022", "FPM-IN-165"]),
+    ],
+)
+def test_bad_weights_are_set_aside(weights: list[float | None], codes: list[str], tmp_path: Path) -> None:
+    rows = read_members(members(tmp_path / "m.parquet", weights), CN)
+    assert rows.quarantined.sort("row")["reason_code"].to_list() == codes
+    assert rows.rows_in == rows.frame.height + rows.quarantined.height

@@ -44,6 +44,7 @@ def test_values_replace_defaults_and_integers_may_stand_for_numbers(written):
             rebalance = "daily"
             candidates = "members"
             stream = "mine"
+            approval = true
             costs = [
                 {from = 2020-01-01, side = "buy", rate = 0.001},
                 {from = 2020-01-01, side = "sell", rate = 0, minimum = 5},
@@ -55,6 +56,7 @@ def test_values_replace_defaults_and_integers_may_stand_for_numbers(written):
     assert (mandate.rebalance, mandate.candidates, mandate.stream) == ("daily", "members", "mine")
     assert mandate.costs == (Cost(date(2020, 1, 1), "buy", 0.001), Cost(date(2020, 1, 1), "sell", 0.0, 5.0))
     assert mandate.active == 0.005
+    assert mandate.approval and not Mandate("CSI300").approval
 
 
 def test_half_lives_are_of_an_index_and_may_be_said_in_part(written):
@@ -86,6 +88,8 @@ FAULTS = {
     "[X]\nrebalance = 'monthly'": "weekly or daily",
     "[X]\ncandidates = 5": "no text",
     "[X]\nstream = 'a b'": "no name of a stream",
+    "[X]\napproval = 'yes'": "not true or false",
+    "[X]\napproval = 1": "not true or false",
     "[X]\ncosts = 0.003": "costs",
     "[X]\ncosts = [{from = 2020-01-01, side = 'buy', rate = 0.001}]": "both sides",
     "[X]\ncosts = [{from = 2020-01-01T00:00:00, side = 'hold', rate = 3, fee = 1}]": "no date",

@@ -11,7 +11,7 @@ from fpm.evaluation.comparison import compare, oracle_share
 from fpm.evaluation.evaluate import PRESETS, evaluate
 from fpm.evaluation.figures import Surroundings
 from fpm.portfolio.performance import Performance, performance
-from fpm.report.data import Coverage, Encoder, Fold, Quarantined, Rebalance, ReportData, SessionRange, Trial
+from fpm.report.data import Coverage, Encoder, Fold, Quarantined, Rebalance, ReportData, RiskTest, SessionRange, Trial
 from tests.fpm.evaluation.panels import long, weekdays
 
 MONDAY = date(2025, 6, 2)
@@ -50,6 +50,7 @@ def sample_report(sessions: int = 60, symbols: int = 24) -> ReportData:
         spreads={"dual": [(day, 0.25) for day in days]},
         portfolios={"ALL": tracked(days, close_TN)},
         rebalances=[Rebalance("ALL", days[-1], {"turnover": 0.12}, {"active": 2.0, "size": 0.0})],
+        risk=[risk_test(kind, days) for kind in ("own", "optimised", "random")],
         coverage=[Coverage("minute_bars", sessions, 1234567, days[0], days[-1])],
         quarantined=[Quarantined("minute_bars", "FPM-IN-023", "price 0 with <volume>", 12)],
         encoders=[Encoder("abc-20250530-def", MONDAY, "promoted", {"effective_rank": 41.2}, [{"forward": 0.9}])],
@@ -68,6 +69,14 @@ def sample_report(sessions: int = 60, symbols: int = 24) -> ReportData:
         tried=[Trial("0a0a", "", 2, MONDAY, MONDAY), Trial("1b1b", "scorer.hidden 64", 1, MONDAY, MONDAY)],
         symbols={"scored": [(day, symbols) for day in days]},
     )
+
+
+def risk_test(kind: str, days: list[date]) -> RiskTest:
+    """B of the sessions from the 21st on, within a band that narrows; too few sessions for windows of a year."""
+    curve = [(day, 1.02, 1 - 1 / number, 1 + 1 / number) for number, day in enumerate(days[20:], 5)]
+    newest = curve[-1][1:] if curve else (None, None, None)
+    share, reasons = (None, None, None), (None if curve else f"{len(days)} of 21 sessions", "60 of 272 sessions")
+    return RiskTest("ALL", kind, days[-1], len(days), *newest, bool(curve) or None, 0, *share, *reasons, curve)
 
 
 def tracked(days: list[date], close_TN: np.ndarray) -> Performance:

@@ -47,6 +47,14 @@ def test_symbols_by_session_are_counts_from_zero():
     assert list(figure.data[0].y) == [12, 11] and figure.layout.yaxis.rangemode == "tozero"
 
 
+def test_b_over_time_is_a_line_within_its_dotted_band():
+    figure = charts.bias(sample_report().risk[:1])
+    line, low, high = figure.data
+    assert list(line.y) == [1.02] * 40 and (low.y[0], high.y[0]) == (0.8, 1.2)
+    assert [each.line.dash for each in figure.data] == ["solid", "dot", "dot"]
+    assert [each.showlegend for each in figure.data] == [True, False, False]
+
+
 def test_a_rolling_mean_by_hand():
     assert charts.rolling_mean([1.0, 2.0, 6.0, 4.0], 2) == [None, 1.5, 4.0, 5.0]
     assert charts.rolling_mean([1.0], 3) == [None]

@@ -68,6 +68,9 @@ def test_every_plot_is_there_once_under_its_own_id(page):
         "group-curves-dual",
         "turnover",
         "exposures",
+        "risk-own",
+        "risk-optimised",
+        "risk-random",
     }
     assert set(plots(sample_report())) == expected
     assert sorted(set(links.ids) & expected) == sorted(expected)

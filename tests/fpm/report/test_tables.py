@@ -34,6 +34,13 @@ def test_an_absent_figure_is_a_dash():
     assert certainty["dual"][2:5] == (DASH, DASH, DASH)
 
 
+def test_a_forecast_test_is_a_row_and_its_absence_a_reason():
+    own = tables(sample_report())["risk"].rows[0]
+    assert own.cells == ("ALL", "own", "1.020", "[0.977, 1.023]", "yes", "60", DASH, DASH, "0", "60 of 272 sessions")
+    short = tables(sample_report(sessions=8, symbols=4))["risk"].rows[0]
+    assert short.cells[2:5] == (DASH, DASH, DASH) and short.cells[9] == "8 of 21 sessions, 60 of 272 sessions"
+
+
 def test_years_are_rows_with_their_number_of_sessions():
     report = sample_report()
     (row,) = tables(report)["by-year"].rows

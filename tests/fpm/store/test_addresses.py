@@ -63,6 +63,7 @@ MISTAKES = [
     f"host=h port={MARK} user=u",
     f"host=u:{MARK}@h dbname=db",
     f"h u {MARK}",
+    f"file:postgresql://u:{MARK}@h/db",
     MARK,
 ]
 RIGHT = {  # what libpq's manual says of each form: user, password, host, database
@@ -109,7 +110,7 @@ def test_an_address_with_a_mistake_is_refused_and_not_repeated(
         load_settings({})
     assert MARK not in everything_of(refusal.value)
     with pytest.raises(
-        ValueError, match=r"libpq|write postgresql|spaces|%40"
+        ValueError, match=r"libpq|write postgresql|spaces|%40|no readable file"
     ) as direct:  # pydantic's own, where a caller makes it
         Settings()
     assert MARK not in str(direct.value)

@@ -9,6 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from fpm.errors import UsageError
+from fpm.markets import read_exchanges
+from fpm.portfolio.mandate import read_mandates
 from fpm.store.log import configure, context, log
 from fpm.store.settings import Settings, load_settings
 from fpm.walk_forward import PRESETS, split
@@ -75,3 +77,50 @@ def test_the_log_is_lines_of_json_on_standard_error_with_its_context(capsys: pyt
         "attempt": 2,
         "rows": 3,
     }
+
+
+@pytest.mark.parametrize(
+    "wrong", ["hush", "postgresql://u:hush@[::1/db", "postgresql://u:hu%sh@h/db", "file:/no/where"]
+)
+@pytest.mark.parametrize("name", ["FPM_DATABASE_URL", "FPM_READER_URL"])
+def test_case_58_a_connection_that_is_none_is_refused_without_its_secret(
+    name: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, wrong)
+    with pytest.raises(UsageError, match=f"FPM-CFG-001 .*{name}: ") as refusal:
+        load_settings({})
+    assert "hush" not in str(refusal.value) and "hu%sh" not in str(refusal.value)
+
+
+def test_case_58_a_secret_may_stand_in_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://u:hush@nowhere/fpm\n")
+    monkeypatch.setenv("FPM_DATABASE_URL", f"file:{tmp_path / 'url'}")
+    url = load_settings({}).database_url
+    assert url is not None and url.get_secret_value() == "postgresql://u:hush@nowhere/fpm"
+
+
+@pytest.mark.parametrize("kind", ["markets", "mandate"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[zz]\npassword = 'hush'\n", "unknown key password"),
+        ("[zz]\nsuffix = 'postgresql://u:hush@h'\nstream = 'postgresql://u:hush@h'\n", "looks like a secret"),
+        ("[zz]\nlot = 1\nlot = 2\n", "Cannot overwrite"),
+        ("!!python/object:os.system hush\n", "Invalid statement"),
+        ("a = " + "[" * 50_000, "recursion"),
+        ("#" * (2 << 20), "more than 1 MB"),
+    ],
+)
+def test_cases_57_and_58_a_file_of_settings_is_plain_small_and_no_place_for_secrets(
+    kind: str, text: str, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"{kind}.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=words) as refusal:
+        read_exchanges(path) if kind == "markets" else read_mandates(path)
+    assert "hush" not in str(refusal.value)
+
+
+def test_case_57_a_device_is_no_file_of_settings() -> None:
+    with pytest.raises(UsageError, match="it is no plain file"):
+        read_exchanges(Path("/dev/zero"))

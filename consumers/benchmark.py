@@ -1,0 +1,66 @@
+"""The weights of an index at a session: those of its last snapshot, drifted by prices since."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from fpm.portfolio.book import last_rows
+from fpm.portfolio.session import asset_returns
+
+if TYPE_CHECKING:
+    from datetime import date
+
+EVERY_NAME = "ALL"  # built-in index for data without index_members: equal weight over what the session trades
+NOTHING = {"symbol": pl.String, "weight": pl.Float64}
+
+
+class PriceHistory:
+    """Daily bars of a window, and the newest row of every symbol at any session of it, each computed once."""
+
+    def __init__(self, bars: pl.DataFrame) -> None:
+        self.bars = bars
+        self._last: dict[date, pl.DataFrame] = {}
+
+    @cached_property
+    def sessions(self) -> list[date]:
+        """Sessions with bars, in order."""
+        return self.bars["session"].unique().sort().to_list()
+
+    def before(self, session: date) -> date | None:
+        """The newest session with bars before one; None where there is none."""
+        return max((day for day in self.sessions if day < session), default=None)
+
+    def last(self, session: date) -> pl.DataFrame:
+        """The newest row of every symbol up to a session (`last_rows`); from the nearest earlier answer."""
+        if session not in self._last:
+            known = max((day for day in self._last if day < session), default=None)
+            span = pl.col("session") <= session
+            since = span if known is None else span & (pl.col("session") > known)
+            self._last[session] = last_rows(self.bars.filter(since), None if known is None else self._last[known])
+        return self._last[session]
+
+
+def benchmark(index: str, session: date | None, history: PriceHistory, members: pl.DataFrame) -> pl.DataFrame:
+    """symbol, weight of an index at the close of a session with bars; no rows where there is none.
+
+    Names that never had a bar are left out; the others sum to one. Of `EVERY_NAME`, equal weight over what trades.
+    """
+    if session is None:
+        return pl.DataFrame(schema=NOTHING)
+    if index == EVERY_NAME:
+        trades = history.bars.filter((pl.col("session") == session) & (pl.col("volume") > 0)).filter(
+            ~pl.col("suspended").fill_null(False)
+        )
+        return trades.select("symbol", weight=pl.lit(1.0) / max(1, trades.height))
+    own = members.filter((pl.col("index") == index) & (pl.col("session") <= session))
+    if own.is_empty():
+        return pl.DataFrame(schema=NOTHING)
+    snapshot = own["session"].max()
+    then, now = history.last(snapshot), history.last(session)  # type: ignore[arg-type]
+    growth = asset_returns(now.with_columns(pre_close=pl.lit(None, pl.Float64)), then)
+    rows = own.filter(pl.col("session") == snapshot).join(growth, on="symbol", how="inner")
+    rows = rows.select("symbol", weight=pl.col("weight") * (1 + pl.col("return")))
+    return rows.with_columns(pl.col("weight") / pl.col("weight").sum())
