@@ -333,7 +333,7 @@ def _orders(
         filled_in = said.filled_in(index, made, fills, as_delivered)
         if filled_in is None or filled_in > knowledge.session:
             return None, targets
-        targets = carried(targets, knowledge.bars, made, knowledge.session)
+        targets = carried(targets, knowledge.history.bars, made, knowledge.session)
     if filled_in != knowledge.session:
         return None, None
     return Decision(made, targets, said.forbidden(index), said.withheld(index)), None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from consumers import publish
+from consumers.benchmark import EVERY_NAME
 from fpm.errors import UsageError
 from fpm.first_copies import rule_of
 from fpm.portfolio.instructions import (

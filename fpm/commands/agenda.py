@@ -168,10 +168,13 @@ def refusal(nights: list[Night]) -> FpmError | None:
     late, waiting = ([each for each in nights if each.state in states] for states in (("red",), ("due", "awaited")))
     if not late and not waiting:
         return None
-    kind = FpmError if late else TryLater
-    return kind(
-        code="FPM-NGT-010" if late else "FPM-NGT-075",
-        wrong="; ".join(f"the night of {each.session} is {each.state}: {each.why}" for each in late or waiting),
-        effect="what was online stays",
-        todo="; ".join(dict.fromkeys(each.todo for each in late or waiting)),
-    )
+    if late:
+        return FpmError(code="FPM-NGT-010", effect="what was online stays", **_words(late))
+    return TryLater(code="FPM-NGT-075", effect="what was online stays", **_words(waiting))
+
+
+def _words(nights: list[Night]) -> dict[str, str]:
+    return {
+        "wrong": "; ".join(f"the night of {each.session} is {each.state}: {each.why}" for each in nights),
+        "todo": "; ".join(dict.fromkeys(each.todo for each in nights)),
+    }

@@ -71,7 +71,7 @@ def test_without_an_index_the_benchmark_is_equal_weight_over_what_trades(stores:
     )
     put("bars", MONDAY, {"daily_bars": halted}, stores)
     compute(stores, MONDAY, MONDAY)
-    rows = weights(stores, MONDAY, portfolio.EVERY_NAME)
+    rows = weights(stores, MONDAY, benchmark.EVERY_NAME)
     assert rows["benchmark_weight"].to_list() == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3])
     assert rows["weight"][0] == 0
 
