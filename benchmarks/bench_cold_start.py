@@ -77,6 +77,7 @@ def start(way: str, folder: Path) -> dict[str, tuple[float, float]]:
 def prepare(folder: Path) -> dict[str, str]:
     """Fill a home with one published session of scores; returns the environment variables of both ways."""
     import polars as pl
+    from sqlalchemy import make_url
 
     from fpm.schema import STREAMS
     from fpm.sessions import close, cut_off, market
@@ -102,12 +103,14 @@ def prepare(folder: Path) -> dict[str, str]:
     publish_online(Publication(SESSION, ("scores",), 0, "0", "v", "m"), {"scores": rows}, stores)
     stores.ledger.close()
     server = ensure_server(settings)
+    producer = server.for_role("producer")
+    registry = make_url(_registry(producer)).set(password=producer.parts["password"])
     declared = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
     for_readers = declared.replace("dsn: ${FPM_FEAST_ONLINE}", "dsn: ${FPM_FEAST_ONLINE}\n  place: serving")
     (folder / "feature_store.yaml").write_text(for_readers)
     return {
         "FPM_HOME": str(folder),
-        "FPM_FEAST_REGISTRY": _registry(server.for_role("producer")),
+        "FPM_FEAST_REGISTRY": registry.render_as_string(hide_password=False),
         "FPM_FEAST_LAKE": str(settings.lake),
         "FPM_FEAST_ONLINE": server.for_role("reader").dsn,
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
 from importlib.metadata import version as package_version
 from typing import Annotated
 
@@ -34,15 +35,24 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except FpmError as error:
-        typer.echo(str(error), err=True)
+        _say(str(error))
         sys.exit(error.exit_code)
     except OSError as error:
-        typer.echo(str(machine_refusal(error)), err=True)
+        _say(str(machine_refusal(error)))
+        sys.exit(FpmError.exit_code)
+    except Exception:  # noqa: BLE001  a fault of ours: all of its traceback, without a password that it may repeat
+        _say(traceback.format_exc())
         sys.exit(FpmError.exit_code)
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:
             typer.echo("interrupted - nothing half-written is visible - run the same command again to resume", err=True)
         raise
+
+
+def _say(text: str) -> None:
+    from fpm.store.log import without_secrets
+
+    typer.echo(without_secrets(text), err=True)
 
 
 def machine_refusal(error: OSError) -> FpmError:

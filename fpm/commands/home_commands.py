@@ -90,9 +90,12 @@ def simulate_command(
 @commands.command("connection")
 def connection_command(role: Role = "reader", url: UrlOnly = False, as_json: Json = False) -> None:
     """How psql, pandas and other clients connect to the database; never a password."""
-    from fpm.store.postgres.server import directions
+    from fpm.store.postgres.identity import require_pair
+    from fpm.store.postgres.server import directions, ensure_server
 
-    answer = directions(home_settings(), role)
+    settings = home_settings()
+    require_pair(settings, ensure_server(settings))
+    answer = directions(settings, role)
     if url:
         typer.echo(answer["url"])
     else:

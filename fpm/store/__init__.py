@@ -2,10 +2,11 @@
 
 This folder holds what its rooms share. Begin at `ledger/stores`, then `jobs/runner`.
 
-    settings  the deployment, read from the environment
-    places    where a home may lie
-    log       structured log on standard error
-    faults    points at which tests kill a process
+    settings   the deployment, read from the environment
+    places     where a home may lie
+    addresses  addresses with passwords: parsed, and hidden in texts
+    log        structured log on standard error
+    faults     points at which tests kill a process
 
 Imports: fpm, fpm.features.
 """

@@ -12,15 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from fpm.store.addresses import hidden
+
 if TYPE_CHECKING:
     from fpm.store.settings import Settings
 
 context = structlog.contextvars.bound_contextvars
 
 
+_secrets: tuple[str, ...] = ()  # those of the settings in force
+
+
 def configure(settings: Settings) -> None:
-    """Set format and level at the start of a process."""
+    """Set format and level at the start of a process, and what no line may show."""
+    global _secrets  # noqa: PLW0603  a process has one log
+    _secrets = settings.secrets
     _configure(settings.log_format, settings.log_level)
+
+
+def without_secrets(text: str) -> str:
+    """A text for others to read: the secrets of the settings in force are hidden in it."""
+    return hidden(text, _secrets)
 
 
 def _configure(form: str, level: str) -> None:
@@ -33,7 +45,7 @@ def _configure(form: str, level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            renderer,
+            lambda *parts: without_secrets(renderer(*parts)),  # whatever a driver put into its exception
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fpm import calendar_overrides, markets
@@ -20,6 +20,7 @@ from fpm.errors import UsageError
 from fpm.features.factor_columns import factor_columns
 from fpm.markets import Market
 from fpm.schema import STREAM_NAME
+from fpm.store.addresses import database_address, secrets_of
 from fpm.walk_forward import PRESETS, FoldConfig
 
 # feature_store.yaml reads these: whoever runs the `feast` command by hand exports them, nothing here uses them
@@ -36,7 +37,9 @@ class Settings(BaseSettings):
     refused (see `fpm.store.ledger.stores.open_stores`).
     """
 
-    model_config = SettingsConfigDict(env_prefix="FPM_", frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = SettingsConfigDict(
+        env_prefix="FPM_", frozen=True, extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True
+    )
 
     home: Path = Field(default=Path(".fpm"), description="folder of the whole state")
     market: str = Field(
@@ -127,6 +130,14 @@ class Settings(BaseSettings):
         default="warning", description="least level of the log"
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _address_in_its_place(cls, value: object, field: ValidationInfo) -> object:
+        """An address in another setting would be shown with its password: as a folder, or as an unknown name."""
+        if isinstance(value, str) and "://" in value and field.field_name not in cls.secret_names():
+            raise ValueError("it is an address, which may hold a password: this setting takes none")
+        return value
+
     @field_validator("market")
     @classmethod
     def _existing_market(cls, name: str) -> str:
@@ -164,7 +175,7 @@ class Settings(BaseSettings):
     @field_validator("database_url", "reader_url")
     @classmethod
     def _connection(cls, secret: SecretStr | None) -> SecretStr | None:
-        """What libpq understands; the message never repeats the text, which holds a password."""
+        """An address that libpq understands, perhaps from a file; the refusal repeats nothing of it."""
         if secret is None:
             return None
         text = secret.get_secret_value().strip()
@@ -173,16 +184,9 @@ class Settings(BaseSettings):
             try:
                 text = calendar_overrides.small_text(path).strip()
             except (OSError, ValueError) as wrong:
-                raise ValueError(f"the file {path} cannot be read: {wrong}") from None
-        import psycopg.conninfo  # a tenth of a second, and only who has a server of their own needs it
-
-        try:
-            parts = psycopg.conninfo.conninfo_to_dict(text)
-        except psycopg.ProgrammingError:
-            parts = {}
-        if not parts:
-            raise ValueError("no connection string: write postgresql://USER:PASSWORD@HOST:PORT/NAME or file:PATH")
-        return SecretStr(text)
+                shown = "after file:" if "@" in text or "://" in text else str(path)
+                raise ValueError(f"there is no readable file {shown} ({type(wrong).__name__})") from None
+        return SecretStr(database_address(text))
 
     @field_validator("home", "calendar", "markets", "mandate", "inbox")
     @classmethod
@@ -205,6 +209,17 @@ class Settings(BaseSettings):
         ):
             raise ValueError(f"{self.inbox} holds the home {self.home} or is a folder of its state: use one of its own")
         return self
+
+    @classmethod
+    def secret_names(cls) -> tuple[str, ...]:
+        """The settings that hold a secret."""
+        return tuple(name for name, field in cls.model_fields.items() if SecretStr in get_args(field.annotation))
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no text for others may hold: secret settings, and the passwords in those that are addresses."""
+        values = [getattr(self, name) for name in self.secret_names()]
+        return tuple(text for value in values if value for text in secrets_of(value.get_secret_value()))
 
     @property
     def venue(self) -> Market:
@@ -260,14 +275,14 @@ def load_settings(options: Mapping[str, Any]) -> Settings:
     except ValidationError as wrong:
         faults = [
             f"FPM_{'.'.join(map(str, error['loc'])).upper()}: {error['msg'].removeprefix('Value error, ')}"
-            for error in wrong.errors()
+            for error in wrong.errors(include_input=False, include_context=False)
         ]
-        raise UsageError(
-            code="FPM-CFG-001",
-            wrong="; ".join(faults),
-            effect="nothing was done",
-            todo="correct the environment or the option",
-        ) from None
+    raise UsageError(  # after the block: the error of pydantic holds every value, and would be its context
+        code="FPM-CFG-001",
+        wrong="; ".join(faults),
+        effect="nothing was done",
+        todo="correct the environment or the option",
+    )
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:

@@ -17,6 +17,7 @@ from psycopg_pool import ConnectionPool
 
 from fpm.environment import environment_fingerprint
 from fpm.errors import TryLater, UsageError
+from fpm.store.addresses import hidden, sealed, secrets_of
 from fpm.store.lake.files import LakeFile, parse
 
 if TYPE_CHECKING:
@@ -80,6 +81,10 @@ class Ledger:
     def __repr__(self) -> str:
         return "Ledger()"  # the connection string holds a password
 
+    def _shown(self, text: str) -> str:
+        """A text for others to read, without the database's password."""
+        return hidden(text, secrets_of(self._dsn))
+
     def close(self) -> None:
         """Give all connections back to the server."""
         self._pool.close()
@@ -94,7 +99,7 @@ class Ledger:
             with self._pool.connection() as connection:
                 yield connection
         except psycopg.OperationalError as wrong:
-            raise _unanswered(wrong) from wrong
+            raise _unanswered(self._shown(str(wrong))) from sealed(wrong)
 
     def query(self, sql: LiteralString, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows that one statement returns."""
@@ -116,7 +121,7 @@ class Ledger:
         try:
             connection = psycopg.connect(self._dsn, autocommit=True, application_name=f"fpm {job} {partition}"[:63])
         except psycopg.OperationalError as wrong:
-            raise _unanswered(wrong) from wrong
+            raise _unanswered(self._shown(str(wrong))) from sealed(wrong)
         with connection:
             connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"{job}/{partition}",))
             yield connection
@@ -253,7 +258,7 @@ class Ledger:
         touched = self.execute(
             "UPDATE fpm.ledger SET status = %s, error = %s, finished_at = clock_timestamp() "
             "WHERE job = %s AND partition = %s AND attempt = %s AND (status = 'running' OR %s AND status = 'prepared')",
-            (status, message, attempt.job, attempt.partition, attempt.attempt, prepared),
+            (status, self._shown(message), attempt.job, attempt.partition, attempt.attempt, prepared),
         )
         return touched == 1
 
@@ -261,7 +266,7 @@ class Ledger:
         """Add a remark to an attempt that is no error; `fpm status` shows it."""
         self.execute(
             "UPDATE fpm.ledger SET note = %s WHERE job = %s AND partition = %s AND attempt = %s",
-            (words, attempt.job, attempt.partition, attempt.attempt),
+            (self._shown(words), attempt.job, attempt.partition, attempt.attempt),
         )
 
     def wait(self, job: str, partition: str, reason: str) -> None:
@@ -358,7 +363,7 @@ ON CONFLICT (path) DO UPDATE SET sha256 = excluded.sha256, rows = excluded.rows,
 """
 
 
-def _unanswered(wrong: Exception) -> TryLater:
+def _unanswered(wrong: str) -> TryLater:
     return TryLater(
         code="FPM-PG-075",
         wrong=f"the database did not answer: {wrong}",

@@ -22,6 +22,7 @@ from fpm.store.lake.files import Lake, empty, has_sha256, latest, table_of
 from fpm.store.ledger.ledger import Ledger
 from fpm.store.ledger.models import Model, Models
 from fpm.store.places import require_home
+from fpm.store.postgres.identity import pair, require_pair
 from fpm.store.postgres.migrate import bring_to_head
 from fpm.store.postgres.requirements import require_sound
 from fpm.store.postgres.server import ensure_server
@@ -262,7 +263,8 @@ def _require_same_hours(market: Market, ledger: Ledger) -> None:
 def open_stores(settings: Settings) -> Stores:
     """Start or find the database, migrate it, and open everything below `settings.home`.
 
-    The home's market and preset are in force; raises UsageError where the settings name others explicitly.
+    The home's market and preset are in force; raises UsageError where the settings name others explicitly, and where
+    the database is another home's or an empty one (`fpm.store.postgres.identity`).
     """
     if settings.preset not in PRESETS:
         raise UsageError(
@@ -274,7 +276,10 @@ def open_stores(settings: Settings) -> Stores:
     require_home(settings)
     server = ensure_server(settings)
     require_sound(server, fsync=settings.fsync)
+    paired = require_pair(settings, server)
     bring_to_head(settings, server)
+    if not paired:
+        pair(settings, server)
     ledger = Ledger(server.dsn)
     settings = _decided(settings, ledger)
     market = settings.venue

@@ -5,6 +5,7 @@ Begin at `server`.
     server       which database, and connections to it
     cluster      the embedded server: initialise, start, stop
     roles        owner, producer, reader
+    identity     one home, one database: compared at every start
     migrate      migrations, with Alembic
     requirements  what the user's own server must be
     binary_copy  frames as binary COPY

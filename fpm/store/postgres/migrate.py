@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from fpm.errors import TryLater, UsageError
+from fpm.store.addresses import sealed
 from fpm.store.postgres.server import Server, ensure_server
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def migrate(settings: Settings, revision: str = "head") -> None:
     from alembic.config import Config
 
     server = ensure_server(settings)
-    _refuse_newer(server)
+    _refuse_newer(revision_of(server))
     engine = sa.create_engine("postgresql+psycopg://", connect_args=server.parts, poolclass=sa.NullPool)
     config = Config()
     config.set_main_option("script_location", str(resources.files("migrations")))
@@ -49,10 +50,10 @@ def revision_of(server: Server) -> str | None:
     except psycopg.OperationalError as wrong:
         raise TryLater(
             code="FPM-PG-076",
-            wrong=f"the database does not answer: {wrong}",
+            wrong=f"the database does not answer: {server.words(wrong)}",
             effect="nothing was done",
             todo="see that FPM_DATABASE_URL is right and its server runs",
-        ) from wrong
+        ) from sealed(wrong)
 
 
 def newest_revision() -> str:
@@ -63,13 +64,13 @@ def newest_revision() -> str:
 
 def bring_to_head(settings: Settings, server: Server) -> None:
     """Migrate if the database is behind. Raises UsageError where it is ahead of this program."""
-    _refuse_newer(server)
-    if revision_of(server) != newest_revision():
+    revision = revision_of(server)
+    _refuse_newer(revision)
+    if revision != newest_revision():
         migrate(settings)
 
 
-def _refuse_newer(server: Server) -> None:
-    revision = revision_of(server)
+def _refuse_newer(revision: str | None) -> None:
     if revision is not None and revision > newest_revision():
         raise UsageError(
             code="FPM-PG-079",

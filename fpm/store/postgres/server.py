@@ -22,7 +22,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from fpm.errors import TryLater
+from fpm.store.addresses import SECRET_PARTS, hidden, sealed, secrets_of
 from fpm.store.postgres.cluster import UTC, Cluster
+from fpm.store.postgres.identity import require_new
 from fpm.store.postgres.roles import (
     LOGINS,
     READER_STATEMENT,
@@ -62,6 +64,16 @@ class Server:
         """The parts of the connection string: host, port, user, password, dbname and others."""
         return conninfo_to_dict(self.dsn)
 
+    @property
+    def name(self) -> str:
+        """Where the database is, for a person: its name, host and port."""
+        parts = {"host": "localhost", "port": 5432, **self.parts}
+        return f"{parts.get('dbname') or parts.get('user')} at {parts['host']}:{parts['port']}"
+
+    def words(self, error: Exception) -> str:
+        """What an error says, without anything secret."""
+        return hidden(str(error), (text for dsn in (self.dsn, *self.logins.values()) for text in secrets_of(dsn)))
+
     def for_role(self, role: Role) -> Server:
         """The same database for a role."""
         own = self.logins.get(role)
@@ -85,7 +97,8 @@ class Server:
 def ensure_server(settings: Settings) -> Server:
     """The user's server, or the embedded one, which is initialised and started as needed.
 
-    Raises TryLater where it does not start, FpmError where the wheel is not installed.
+    Raises TryLater where it does not start, FpmError where the wheel is not installed, UsageError where a home with
+    files or an identity has lost its database.
     """
     if settings.database_url is not None:
         logins = {"reader": settings.reader_url.get_secret_value()} if settings.reader_url else {}
@@ -97,6 +110,7 @@ def ensure_server(settings: Settings) -> Server:
         cluster = Cluster(settings)
         if not cluster.answers():
             if not (cluster.data / "PG_VERSION").exists():
+                require_new(settings)
                 cluster.initialise()
             cluster.start()
         dsn = cluster.dsn()
@@ -125,7 +139,7 @@ def directions(settings: Settings, role: Role) -> dict[str, Any]:
     parts = {
         name: value
         for name, value in server.for_role(role).parts.items()
-        if value is not None and name not in ("password", "sslpassword")
+        if value is not None and name not in SECRET_PARTS
     }
     file = None
     if server.embedded:
@@ -152,15 +166,16 @@ def _url(parts: Mapping[str, Any]) -> str:
 
 def connect(settings: Settings, role: Role = "owner") -> psycopg.Connection[tuple[Any, ...]]:
     """One connection to the database for one role. Raises TryLater where it does not answer."""
+    server = ensure_server(settings)
     try:
-        return psycopg.connect(ensure_server(settings).for_role(role).dsn, application_name="fpm")
+        return psycopg.connect(server.for_role(role).dsn, application_name="fpm")
     except psycopg.OperationalError as wrong:
         raise TryLater(
             code="FPM-PG-076",
-            wrong=f"the database does not answer: {wrong}",
+            wrong=f"the database does not answer: {server.words(wrong)}",
             effect="nothing was done",
             todo="see FPM_DATABASE_URL, or run `fpm setup`",
-        ) from wrong
+        ) from sealed(wrong)
 
 
 def stop_server(settings: Settings) -> bool:

@@ -22,13 +22,16 @@ import sqlalchemy as sa
 import yaml
 from feast import Entity, FeatureService, FeatureStore, FeatureView, RepoConfig
 from feast.infra.registry.sql import SqlRegistry
+from pydantic import SecretStr
 
 from fpm import sessions
 from fpm.errors import TryLater, UsageError
+from fpm.store.addresses import SECRET_PARTS, Hidden, hidden, sealed
 from fpm.store.frames.entities import Entities, entity_rows
 from fpm.store.frames.offline_store import LakeJob
 from fpm.store.online.answers import table_of
 from fpm.store.online.online_store import FpmOnlineStore
+from fpm.store.postgres.identity import require_same_identity
 from fpm.store.postgres.server import Server, ensure_server
 from fpm.two_clocks import EVENT, KNOWN_AT
 
@@ -45,13 +48,13 @@ PATIENCE = 0.8  # seconds that a reader waits for a connection before the server
 
 def feature_store(settings: Settings) -> FeatureStore:
     """Feast's own entry, configured for this deployment; see `opened` for one that closes its connections."""
-    server = ensure_server(settings)
+    server = _own_server(settings)
     return FeatureStore(config=RepoConfig(**_configured(settings, server, server), repo_path=settings.home))
 
 
 def serving_store(settings: Settings) -> FeatureStore:
     """Feast's entry for readers: one published session, no right to write anywhere, short waits for a connection."""
-    server = ensure_server(settings)
+    server = _own_server(settings)
     configured = _configured(settings, server.for_role("producer").read_only(), server.for_role("reader"))
     configured["registry"]["schema_mode"] = "verify"
     configured["online_store"] |= {"place": "serving", "patience": PATIENCE}
@@ -73,10 +76,10 @@ def opened(settings: Settings) -> Iterator[FeatureStore]:
     except (psycopg.OperationalError, sa.exc.OperationalError) as error:
         raise TryLater(
             code="FPM-PG-075",
-            wrong=f"the database did not answer: {error}",
+            wrong=f"the database did not answer: {hidden(str(error), settings.secrets)}",
             effect="nothing was changed",
             todo="see that Postgres runs (`fpm setup`), then run the same command again",
-        ) from error
+        ) from sealed(error)
 
 
 def apply(settings: Settings) -> list[str]:
@@ -219,8 +222,15 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+def _own_server(settings: Settings) -> Server:
+    """The home's database. Raises UsageError where it is another's, OperationalError where it does not answer."""
+    server = ensure_server(settings)
+    require_same_identity(settings, server)
+    return server
+
+
 def _configured(settings: Settings, registry: Server, online: Server) -> dict[str, Any]:
-    """feature_store.yaml with its names filled in."""
+    """feature_store.yaml with its names filled in; Feast shows its configuration, so passwords are hidden in it."""
     values = {
         "FPM_FEAST_REGISTRY": _registry(registry),
         "FPM_FEAST_LAKE": str(settings.lake),
@@ -228,17 +238,20 @@ def _configured(settings: Settings, registry: Server, online: Server) -> dict[st
     }
     text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
     configured: dict[str, Any] = _filled(yaml.safe_load(text), values)
+    secrets = {name: Hidden(registry.parts[name]) for name in SECRET_PARTS if registry.parts.get(name)}
+    configured["registry"]["sqlalchemy_config_kwargs"]["connect_args"] = secrets
+    configured["online_store"]["dsn"] = SecretStr(online.dsn)
     return configured
 
 
 def _registry(server: Server) -> str:
-    """The registry's address for SQLAlchemy: the same database, in a schema of its own."""
-    parts = dict(server.parts)
-    own = {name: parts.pop(key, None) for name, key in (("username", "user"), ("password", "password"))}
+    """The registry's address for SQLAlchemy: the same database, in a schema of its own; without what is secret."""
+    parts = {name: value for name, value in server.parts.items() if name not in SECRET_PARTS}
+    user = parts.pop("user", None)
     database = parts.pop("dbname", None)
     parts["options"] = f"{parts.get('options') or ''} -c search_path={REGISTRY_SCHEMA}".strip()
     query = {name: str(value) for name, value in parts.items() if value is not None}
-    url = sa.URL.create("postgresql+psycopg", database=database, query=query, **own)
+    url = sa.URL.create("postgresql+psycopg", username=user, database=database, query=query)
     return url.render_as_string(hide_password=False)
 
 

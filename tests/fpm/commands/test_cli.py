@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.shell import FPM
@@ -121,5 +122,10 @@ def test_an_empty_backfill_says_so_and_a_long_one_asks(tmp_path: Path, database_
         folder = tmp_path / "lake" / "daily_bars" / f"session={date(2021, 1, 1) + timedelta(days=number)}"
         folder.mkdir(parents=True)
         (folder / "part-0.parquet").touch()
+    with psycopg.connect(database_url) as connection:  # a database that knew of no attempt would be another home's
+        connection.execute(
+            "INSERT INTO fpm.ledger (job, partition, attempt, status, inputs_sha) VALUES ('bars', %s, 1, 'failed', '')",
+            ("2021-01-01",),
+        )
     long = fpm_command("backfill", "labels", "2021-01-01", "2023-01-01", **where)
     assert long.returncode == 2 and "502 sessions" in long.stderr and "--yes" in long.stderr

@@ -115,7 +115,7 @@ def test_night_by_night_and_all_at_once_give_the_same_bytes(stores: Stores, sett
         ingest(stores, *corrections[:count])
         backfill(mean_close, SESSIONS[2], SESSIONS[5], stores, lambda *_: None)
     night_by_night = lake_bytes(stores)
-    stores.ledger.execute("TRUNCATE fpm.ledger, fpm.files")
+    stores.ledger.execute("TRUNCATE fpm.ledger, fpm.files, fpm.deployment")  # as new, for a second home
     with opened(settings, home=tmp_path / "other") as other:
         ingest(other, *corrections)
         backfill(mean_close, SESSIONS[2], SESSIONS[5], other, lambda *_: None)
@@ -252,7 +252,7 @@ def test_workers_and_one_process_give_the_same_bytes(
     assert [outcome.status for outcome in alone] == ["published"] * 6 + ["waiting"]
     assert progress == [(number, 7, session) for number, session in enumerate(SESSIONS, 1)]
     expected = lake_bytes(stores)
-    stores.ledger.execute("TRUNCATE fpm.ledger, fpm.files")
+    stores.ledger.execute("TRUNCATE fpm.ledger, fpm.files, fpm.deployment")  # as new, for a second home
     with opened(settings, home=tmp_path / "other", workers=2, engine=engine) as other:
         ingest(other)
         mapped = backfill(mean_close, SESSIONS[0], SESSIONS[6], other, lambda *_: None)

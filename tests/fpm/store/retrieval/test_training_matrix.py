@@ -114,7 +114,7 @@ def test_batches_and_the_arrow_stream_are_the_frame(filled: Settings) -> None:
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_a_written_frame_is_the_frame_in_the_order_of_the_entities(
-    filled: Settings, stores: Stores, tmp_path: Path, shuffled: bool
+    stores: Stores, filled: Settings, tmp_path: Path, shuffled: bool
 ) -> None:
     """The file that `fpm frame` writes, and nothing else in the folder."""
     rows, counts = entities(shuffled=shuffled).filter(pl.col("symbol") != "X"), list[tuple[int, int]]()
