@@ -151,7 +151,7 @@ def run(session: date, stores: Stores) -> None:
         stores.write(table, session, pl.concat([empty(table), *(parts[place] for parts in models)]))
 
 
-def standing(session: date, stores: Stores) -> list[object]:
+def in_force(session: date, stores: Stores) -> list[object]:
     """What the desk says that the session's rows depend on, for the digest of the job's inputs."""
     return desk(session, stores).content()
 

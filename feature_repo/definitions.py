@@ -9,12 +9,16 @@ A source's path is the name of a lake table; the lake's root is in feature_store
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from feast.data_format import ParquetFormat
 from feast.types import Array, Bool, FeastType, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 from fpm import schema
+
+if TYPE_CHECKING:
+    from fpm.table import Table
 
 FEAST_TYPES: dict[str, FeastType] = {
     "float64": Float64,
@@ -45,7 +49,7 @@ def _field(name: str, kind: str) -> Field:
     return Field(name=name, dtype=FEAST_TYPES[kind])
 
 
-def _view(table: schema.Table, keys: tuple[str, ...], open_columns: tuple[str, ...] = ()) -> FeatureView:
+def _view(table: Table, keys: tuple[str, ...], open_columns: tuple[str, ...] = ()) -> FeatureView:
     """The view of a lake table: its columns, keyed by entities; the keys are fields, too."""
     columns = table.columns | dict.fromkeys(open_columns, "float32")
     return FeatureView(
@@ -71,9 +75,9 @@ daily_bars = _view(schema.DAILY_BARS, schema.DAILY_BARS.keys)
 daily_factors = _view(schema.DAILY_FACTORS_TABLE, schema.DAILY_FACTORS_TABLE.keys)
 fingerprints = _view(schema.FINGERPRINTS, schema.FINGERPRINTS.keys)
 scores = _view(schema.SCORES, schema.SCORES.keys)
-weights = _view(schema.WEIGHTS, schema.WEIGHTS.keys)
-orders = _view(schema.ORDERS, schema.ORDERS.keys)
-decisions = _view(schema.DECISIONS, schema.DECISIONS.keys)
+weights = _view(schema.TABLES["weights"], schema.TABLES["weights"].keys)
+orders = _view(schema.TABLES["orders"], schema.TABLES["orders"].keys)
+decisions = _view(schema.TABLES["decisions"], schema.TABLES["decisions"].keys)
 
 TRADITIONAL = [daily_bars[[*schema.SCORER_DAILY, "adj_factor"]], daily_factors]
 fingerprint_service = FeatureService(name="fingerprints", features=[fingerprints])

@@ -3,6 +3,8 @@
 The modules of this folder hold facts and operations that every room shares. Begin at `schema`.
 
     schema              tables, keys, columns, and the names of the 32 features
+    portfolio_tables    tables of the risk model, the decisions and the books
+    table               what a table of the lake is
     errors              error classes; each message says what is wrong, what was done, what to do
     markets             exchanges, their facts (`exchanges/*.toml`), and the grids of their bars
     sessions            markets, trading sessions, minute grids, cut-offs

@@ -1,12 +1,14 @@
 """Facts of the domain: tables, keys, columns, and the names of the 32 features.
 
-The module is data only. It imports nothing of ours, so that the Feast definitions and every
+The module is data only. It imports nothing but `table` and `portfolio_tables`, so that the Feast definitions and every
 other module can read it. Types are names (``float64``, ``string``, ``date``, …).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from fpm import portfolio_tables
+from fpm.portfolio_tables import PORTFOLIO_TABLES
+from fpm.table import Table
 
 FINGERPRINT_SIZE = 128
 FEATURE_COUNT = 32
@@ -152,28 +154,6 @@ DAILY_FACTORS = CLASSIC + ALPHA158
 SCORER_DAILY = ("open", "high", "low", "close", "volume", "turnover")
 
 
-@dataclass(frozen=True)
-class Table:
-    """One table of the lake: `keys` name what a row describes, `columns` (name -> type) what it says.
-
-    Every stored row also carries `event_timestamp` (the moment it describes) and
-    `created_timestamp` (the earliest moment it could have been known), both ``timestamp[us, UTC]``.
-    `by_vintage` tables have a `vintage=<id>/` folder above the session; `view`: a Feast view; `online`: published.
-    `by_session`: online, only the published session's rows stay. `ttl_days` is how long a value may be served after its
-    event. `open_columns`: more columns depend on the profile.
-    """
-
-    name: str
-    keys: tuple[str, ...]
-    columns: dict[str, str]
-    by_vintage: bool = False
-    view: bool = False
-    online: bool = False
-    by_session: bool = False
-    ttl_days: int = 10
-    open_columns: bool = field(default=False)
-
-
 MINUTE_BARS = Table(
     "minute_bars",
     ("symbol", "slot"),
@@ -253,137 +233,7 @@ SCORES = Table(
 STREAM_SCORES = Table(  # scores from outside, each stream under its owner's name
     "stream_scores", ("symbol", "stream"), {"symbol": "string", "stream": "string", "score": "float64"}
 )
-STYLES = ("size", "beta", "momentum", "residual_volatility", "liquidity", "nonlinear_size")
-EXPOSURES = Table(  # of a name at the close; `industry` as the risk model has it, `score` standardised
-    "exposures",
-    ("symbol",),
-    {"symbol": "string", "industry": "string", **dict.fromkeys((*STYLES, "score", "capitalisation"), "float64")},
-)
-FACTOR_RETURNS = Table("factor_returns", ("factor",), {"factor": "string", "return": "float64", "noise": "float64"})
-RESIDUALS = Table("residuals", ("symbol",), {"symbol": "string", "residual": "float64", "leverage": "float64"})
-COVARIANCE = Table(  # of factor returns, per session, at a decision of the index
-    "covariance",
-    ("index", "factor", "other"),
-    {**dict.fromkeys(("index", "factor", "other"), "string"), "value": "float64"},
-)
-SPECIFIC_VARIANCES = Table(
-    "specific_variances",
-    ("index", "symbol"),
-    {"index": "string", "symbol": "string", "specific_variance": "float64"},
-)
-DECISIONS = Table(  # `relaxed` and `shadow` are JSON, bound -> number
-    "decisions",
-    ("index",),
-    {
-        "index": "string",
-        "fill_session": "date",
-        "status": "string",
-        **dict.fromkeys(("tracking_error", "tracking_error_realised", "tracking_error_cap"), "float64"),
-        **dict.fromkeys(("active_cap", "industry_cap", "size_cap"), "float64"),
-        **dict.fromkeys(("style_cap", "members_floor", "turnover_cap"), "float64"),
-        "relaxed": "string",
-        "shadow": "string",
-        "objective": "float64",
-    },
-    view=True,
-    online=True,
-    by_session=True,
-)
-ORDERS = Table(  # of the session's decision, for the next one; reasons and pushes: fpm/portfolio/reasons.py
-    "orders",
-    ("symbol", "index"),
-    {
-        "symbol": "string",
-        "index": "string",
-        "fill_session": "date",
-        "side": "string",
-        "shares": "int64",
-        **dict.fromkeys(("close", "amount", "expected_cost", "expected_impact"), "float64"),
-        **dict.fromkeys(("reason", "bound"), "string"),
-        **dict.fromkeys(("score_push", "risk_push", "bound_push", "cash_push"), "float64"),
-    },
-    view=True,
-    online=True,
-    by_session=True,
-)
-TARGETS = Table(
-    "targets",
-    ("index", "symbol"),
-    {
-        "index": "string",
-        "symbol": "string",
-        **dict.fromkeys(("shares_held", "shares"), "int64"),
-        **dict.fromkeys(("close", "weight_held", "weight", "benchmark_weight", "score"), "float64"),
-        "tradable": "bool",
-        "industry": "string",
-        **dict.fromkeys(STYLES, "float64"),
-        "restriction": "string",
-    },
-)
-HOLDINGS = Table(
-    "holdings",
-    ("index", "symbol"),
-    {"index": "string", "symbol": "string", "shares": "int64", "price": "float64", "value": "float64"},
-)
-NAV = Table("nav", ("index",), {"index": "string", "cash": "float64", "nav": "float64", "benchmark_return": "float64"})
-TRADES = Table(
-    "trades",
-    ("index", "symbol", "side"),
-    {
-        **dict.fromkeys(("index", "symbol", "side"), "string"),
-        "shares": "int64",
-        **dict.fromkeys(("price", "amount", "cost"), "float64"),
-        "decided": "date",
-    },
-)
-ACTIONS = Table(
-    "actions",
-    ("index", "symbol", "kind"),
-    {
-        **dict.fromkeys(("index", "symbol", "kind"), "string"),
-        **dict.fromkeys(("shares_before", "shares_after"), "int64"),
-        "cash": "float64",
-    },
-)
-BLOCKED = Table(
-    "blocked",
-    ("index", "symbol", "side"),
-    {
-        **dict.fromkeys(("index", "symbol", "side"), "string"),
-        **dict.fromkeys(("ordered", "filled"), "int64"),
-        "reason": "string",
-    },
-)
-RISK_FORECASTS = Table(  # deviation and return of a session's test portfolios by the model of the decision `decided`
-    "risk_forecasts",
-    ("index", "kind", "portfolio"),
-    {
-        **dict.fromkeys(("index", "kind", "portfolio"), "string"),
-        "decided": "date",
-        **dict.fromkeys(("predicted", "realised"), "float64"),
-    },
-)
-RISK_TESTS = Table(  # fpm/risk/bias.py; where a figure is null, its reason says why
-    "risk_tests",
-    ("index", "kind"),
-    {
-        **dict.fromkeys(("index", "kind"), "string"),
-        "sessions": "int64",
-        **dict.fromkeys(("bias", "low", "high"), "float64"),
-        "inside": "bool",
-        "windows": "int64",
-        **dict.fromkeys(("share", "share_low", "share_high"), "float64"),
-        **dict.fromkeys(("reason", "share_reason"), "string"),
-    },
-)
-WEIGHTS = Table(
-    "weights",
-    ("symbol", "index"),
-    {"symbol": "string", "index": "string", "weight": "float64", "benchmark_weight": "float64"},
-    view=True,
-    online=True,
-)
-
+STYLES = portfolio_tables.STYLES
 TABLES = {
     table.name: table
     for table in (
@@ -400,22 +250,7 @@ TABLES = {
         LABELS,
         SCORES,
         STREAM_SCORES,
-        EXPOSURES,
-        FACTOR_RETURNS,
-        RESIDUALS,
-        COVARIANCE,
-        SPECIFIC_VARIANCES,
-        DECISIONS,
-        ORDERS,
-        TARGETS,
-        HOLDINGS,
-        NAV,
-        TRADES,
-        ACTIONS,
-        BLOCKED,
-        RISK_FORECASTS,
-        RISK_TESTS,
-        WEIGHTS,
+        *PORTFOLIO_TABLES,
     )
 }
 CLOCKS = ("event_timestamp", "created_timestamp")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from fpm.first_copies import Rule
     from fpm.markets import Market
-    from fpm.schema import Table
     from fpm.store.ledger.stores import Stores
+    from fpm.table import Table
 
 
 def last_session(moment: datetime, market: Market) -> date:

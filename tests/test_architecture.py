@@ -123,7 +123,7 @@ def test_the_outside_world_stays_in_the_store(path: Path) -> None:
 
 def test_feature_definitions_read_only_the_schema() -> None:
     own = {name for name in imported(ROOT / "feature_repo/definitions.py") if name.split(".")[0] in OURS}
-    assert own == {"fpm.schema"}
+    assert own == {"fpm.schema", "fpm.table"}
 
 
 def test_no_file_is_longer_than_a_reader_wants() -> None:

@@ -9,7 +9,7 @@ import polars as pl
 
 from consumers.questions.stock_days import require_session
 from fpm.errors import TryLater, UsageError
-from fpm.schema import CLOCKS, TABLES, Table
+from fpm.schema import CLOCKS, TABLES
 from fpm.store.lake.files import latest, parse
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fpm.store.ledger.stores import Stores
+    from fpm.table import Table
 
 EVENT, CREATED = CLOCKS
 SCORES = TABLES["scores"]

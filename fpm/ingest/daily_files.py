@@ -15,7 +15,7 @@ from fpm.ingest.quarantine import SLACK, Check, first_faults
 from fpm.ingest.stamps import sessions_of
 from fpm.ingest.time_spellings import NO_ORDER, Order
 from fpm.ingest.vendor_files import PARQUET, kind_of, refusal
-from fpm.schema import DAILY_BARS, INDEX_MEMBERS, PRICES, Table
+from fpm.schema import DAILY_BARS, INDEX_MEMBERS, PRICES
 from fpm.symbols import with_symbols
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fpm.markets import Market
+    from fpm.table import Table
 
 KINDS = {"float64": pl.Float64(), "bool": pl.Boolean(), "string": pl.String(), "date": pl.Date()}
 TRUTH = {"true": True, "false": False, "1": True, "0": False, None: None}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fpm.errors import FpmError, LookAhead
-from fpm.schema import CLOCKS, MINUTE_BARS, Table
+from fpm.schema import CLOCKS, MINUTE_BARS
 from fpm.sessions import close, moment
 from fpm.store.lake.files import CLOCK, canonical, latest, table_of
 from fpm.store.ledger.stores import Output, Stores
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from fpm.store.jobs.inputs import Job
+    from fpm.table import Table
 
 EVENT, CREATED = CLOCKS
 

@@ -53,7 +53,7 @@ class Job(Protocol):
 
     A job that computes with a model also has ``MODELS = ("encoder",)`` or ``("scorer",)``: the kinds whose model in
     force enters its digest and its knowledge time. ``FILES`` names the settings whose files it reads, ``SETTINGS``
-    those whose values it reads beside market, preset and seed. ``standing`` returns what else its result depends on, as
+    those whose values it reads beside market, preset and seed. ``in_force`` returns what else its result depends on, as
     known at the session's cut-off: lists in force, what a person said. ``FINAL = True``: what it wrote for a session
     that went online stands, whatever becomes known later.
     """
@@ -127,7 +127,7 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
         *_setting_values(job, stores.settings),
         *sorted((file.path, file.sha256) for file in files),
         *names,
-        *(job.standing(session, stores) if hasattr(job, "standing") else ()),
+        *(job.in_force(session, stores) if hasattr(job, "in_force") else ()),
     ]
     return Inputs(digest(content), (first, *sorted(later)), tuple(missing))
 

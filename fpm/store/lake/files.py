@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fpm.errors import InputRefused, StoreCorrupt, UsageError
-from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES, Table
+from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES
 from fpm.sessions import parse_session
 from fpm.store.lake.checksums import verified_columns, with_checksums
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
     from pathlib import Path
+
+    from fpm.table import Table
 
 PART = "part-0.parquet"
 TYPES: dict[str, pl.DataType] = {

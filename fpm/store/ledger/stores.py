@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fpm.markets import Market
-    from fpm.schema import Table
     from fpm.store.settings import Settings
+    from fpm.table import Table
 
 
 @dataclass(frozen=True)
