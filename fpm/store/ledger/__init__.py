@@ -3,6 +3,7 @@
 Begin at `stores`.
 
     ledger  attempts, current files, publications, locks
+    seals   what every file in the lake has to be; a lake that holds to it
     models  registered models and their files
     stores  tables by session, models and settings as known at one moment
 

@@ -219,11 +219,12 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _configured(settings: Settings, registry: Server, online: Server) -> dict[str, Any]:
-    """feature_store.yaml with its names filled in."""
+def _configured(settings: Settings, ledger: Server, online: Server) -> dict[str, Any]:
+    """feature_store.yaml with its names filled in; the registry lies in the ledger's database."""
     values = {
-        "FPM_FEAST_REGISTRY": _registry(registry),
+        "FPM_FEAST_REGISTRY": _registry(ledger),
         "FPM_FEAST_LAKE": str(settings.lake),
+        "FPM_FEAST_LEDGER": ledger.dsn,
         "FPM_FEAST_ONLINE": online.dsn,
     }
     text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
