@@ -15,6 +15,7 @@ Begin at `report`.
     explain_page    the page that shows it
     similar         the stock-days most like one
     replay          a night's scores again
+    integrity       lake, models and online rows against the ledger
     diff            what changed between two moments of knowledge
     leaks           the leak suite on a home's own tables
     leak_inputs     what the leak suite recomputes

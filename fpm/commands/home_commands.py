@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fpm.commands.arguments import Json, Role, UrlOnly
+from fpm.commands.arguments import Json, Role, UrlOnly, span
 from fpm.commands.console import home_settings, home_stores, show
 from fpm.sessions import parse_session
 
@@ -22,6 +22,29 @@ def status_command(session: Annotated[str | None, typer.Argument()] = None, as_j
 
     rows = status(home_stores(), parse_session(session) if session else None)
     show(rows if as_json else [{name: row[name] for name in row if name != "environment"} for row in rows], as_json)
+
+
+@commands.command("verify")
+def verify_command(
+    table: Annotated[str | None, typer.Argument(help="default: all, and the models")] = None,
+    first: Annotated[str | None, typer.Argument()] = None,
+    last: Annotated[str | None, typer.Argument()] = None,
+    as_json: Json = False,
+) -> None:
+    """Hash lake and models again, compare online rows with the lake; exit 1 where anything is not as recorded.
+
+    Every fault comes with what to run. FIRST alone is one session. Copied or restored files that are right are read
+    faster afterwards.
+    """
+    from consumers.questions.integrity import integrity
+    from fpm.progress import bar
+
+    sessions, stores = span(first, last or first) if first else None, home_stores()
+    with bar("verify") as progress:
+        answer = integrity(table, sessions, stores, progress)
+    show(answer.to_dict(), as_json)
+    if not answer.sound:
+        raise typer.Exit(1)
 
 
 @commands.command("jobs")
