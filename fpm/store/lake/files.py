@@ -13,6 +13,7 @@ import mmap
 import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -28,7 +29,6 @@ from fpm.store.lake.seals import identity_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
-    from pathlib import Path
 
     from fpm.store.lake.seals import Seals
 
@@ -212,7 +212,8 @@ def decode(path: Path, columns: Sequence[str] | None = None, seals: Seals | None
             if columns is None or len(columns) > _FEW:
                 content = stream.read()  # one copy costs less than the page faults of a whole file
                 return _decoded(memoryview(content), content, columns)
-            return _decoded(memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)), path, columns)
+            opened = Path(f"/proc/self/fd/{stream.fileno()}")  # by its path it might be another file by now
+            return _decoded(memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)), opened, columns)
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError) as wrong:
         if isinstance(wrong, FileNotFoundError):
             raise

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from consumers.questions import diff, integrity
 from consumers.questions.integrity import Fault
 from fpm.errors import StoreCorrupt, UsageError
 from fpm.sessions import close, cut_off
+from fpm.store.frames import point_in_time
 from fpm.store.frames.vector_archive import vector_archive
 from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores, open_stores
@@ -169,6 +171,26 @@ def test_a_file_that_nobody_published_is_refused(home: Stores, tmp_path: Path) -
     assert not (tmp_path / "out.parquet").exists()
     (fault,) = faults(home)
     assert fault.place == str(wednesday) and "does not know" in fault.wrong
+
+
+def test_publications_beside_a_reader_are_never_taken_for_forgeries(home: Stores) -> None:
+    rows = home.lake.decode(file_of(home, "scores"))
+    other = open_stores(home.settings)
+    with ThreadPoolExecutor(1) as writer:
+        publishing = writer.submit(
+            lambda: [
+                publish_frames("scores", TUESDAY, {"scores": rows.with_columns(pl.col("score") + number)}, other)
+                for number in range(1, 26)
+            ]
+        )
+        reads, symbols = 0, entities()
+        while not publishing.done() or reads < 10:
+            assert home.read("scores", TUESDAY).height == 36
+            assert point_in_time.window(home.lake, "scores", ["symbol"], None, None).height == 72
+            reads += 1
+    assert [outcome.status for outcome in publishing.result()] == ["published"] * 25
+    assert features.frame(home.settings, "scores", symbols)["score"].null_count() == 0
+    other.ledger.close()
 
 
 # --- verify -----------------------------------------------------------------------------------------------------------
