@@ -112,6 +112,7 @@ def prepare(folder: Path) -> dict[str, str]:
         "FPM_HOME": str(folder),
         "FPM_FEAST_REGISTRY": registry.render_as_string(hide_password=False),
         "FPM_FEAST_LAKE": str(settings.lake),
+        "FPM_FEAST_LEDGER": server.for_role("producer").dsn,
         "FPM_FEAST_ONLINE": server.for_role("reader").dsn,
     }
 

@@ -102,14 +102,21 @@ def _by_hand(setup: Setup, join: Callable[[pl.DataFrame, pl.DataFrame, list[str]
 
 
 def engine(setup: Setup) -> Callable[[], pl.DataFrame]:
-    """Return our engine without Feast: two clocks, verified page checksums."""
+    """Return our engine without Feast: two clocks, verified checksums, every file held to its seal."""
     import wide
 
     from fpm.store.frames import point_in_time
     from fpm.store.frames.entities import Question, Serving, check_columns, clocks
     from fpm.store.lake.files import Lake
+    from fpm.store.lake.seals import Seal, Seals, identity_of
 
-    entities, lake = setup.entities, Lake(setup.root / "lake", setup.root / "staging")
+    root = setup.root / "lake"
+
+    def seals(table: str, path: str | None) -> dict[str, Seal]:
+        paths = (root / table).rglob("*.parquet") if path is None else [root / path]
+        return {file.relative_to(root).as_posix(): Seal("", identity_of(file.stat())) for file in paths}
+
+    entities, lake = setup.entities, Lake(root, setup.root / "staging", Seals(root, seals))
     servings = [Serving("wide", {"symbol": "symbol"}, {name: name for name in wide.COLUMNS}, TTL)]
     if setup.fingerprints:
         keys = {"symbol": "symbol", "vintage": "vintage"}

@@ -22,6 +22,7 @@ Begin at `report`.
     similar         the stock-days most like one
     replay          a night's scores again
     replay_portfolio  its book, decision and orders again
+    integrity       lake, models and online rows against the ledger
     diff            what changed between two moments of knowledge
     leaks           the leak suite on a home's own tables
     leak_inputs     what the leak suite recomputes

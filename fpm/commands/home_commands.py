@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fpm.commands.arguments import Json, Role, UrlOnly, now
+from fpm.commands.arguments import Json, Role, UrlOnly, now, span
 from fpm.commands.console import home_settings, home_stores, show
 from fpm.sessions import parse_session
 
@@ -32,6 +32,29 @@ def status_command(session: Annotated[str | None, typer.Argument()] = None, as_j
         answer, is_red = of_session(parse_session(session), stores), False
     show(answer if as_json else compact(answer), as_json)
     raise typer.Exit(int(is_red))
+
+
+@commands.command("verify")
+def verify_command(
+    table: Annotated[str | None, typer.Argument(help="default: all, and the models")] = None,
+    first: Annotated[str | None, typer.Argument()] = None,
+    last: Annotated[str | None, typer.Argument()] = None,
+    as_json: Json = False,
+) -> None:
+    """Hash lake and models again, compare online rows with the lake; exit 1 where anything is not as recorded.
+
+    Every fault comes with what to run. FIRST alone is one session. Copied or restored files that are right are read
+    faster afterwards.
+    """
+    from consumers.questions.integrity import integrity
+    from fpm.progress import bar
+
+    sessions, stores = span(first, last or first) if first else None, home_stores()
+    with bar("verify") as progress:
+        answer = integrity(table, sessions, stores, progress)
+    show(answer.to_dict(), as_json)
+    if not answer.sound:
+        raise typer.Exit(1)
 
 
 @commands.command("jobs")

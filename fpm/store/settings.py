@@ -24,7 +24,7 @@ from fpm.store.addresses import database_address, secrets_of
 from fpm.walk_forward import PRESETS, FoldConfig
 
 # feature_store.yaml reads these: whoever runs the `feast` command by hand exports them, nothing here uses them
-FEAST_VARIABLES = ("FPM_FEAST_REGISTRY", "FPM_FEAST_LAKE", "FPM_FEAST_ONLINE")
+FEAST_VARIABLES = ("FPM_FEAST_REGISTRY", "FPM_FEAST_LAKE", "FPM_FEAST_LEDGER", "FPM_FEAST_ONLINE")
 
 
 REFERENCE = "file:"  # a secret that a file holds

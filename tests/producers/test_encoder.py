@@ -74,8 +74,7 @@ def test_history_rewritten_during_the_training_stops_it(filled: Stores) -> None:
         for session in SESSIONS[:5] if done == 6 and str(item) == "epoch 2" else ():
             file = filled.lake.root / filled.lake.relative("minute_features", session)
             stored = filled.lake.decode(file).with_columns(pl.col("close") * 2)
-            staged = filled.lake.stage("minute_features", stored, "rewritten", filled.settings.staging)
-            filled.lake.put(filled.settings.staging / staged.path, filled.lake.relative("minute_features", session))
+            publish_frames("minute_features", session, {"minute_features": stored}, filled)
 
     with pytest.raises(StoreCorrupt, match=r"features of 2024-01-0. have changed"):
         encoder.train(THROUGH, streaming, rewrite)

@@ -10,7 +10,9 @@ Feast finds the class by its dotted path in feature_store.yaml; the names must e
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +26,7 @@ from feast.infra.offline_stores.file_source import FileSource, SavedDatasetFileS
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel
+from pydantic import SecretStr
 
 from fpm.errors import UsageError
 from fpm.schema import CLOCKS, TABLES
@@ -40,6 +43,8 @@ from fpm.store.frames.entities import (
 )
 from fpm.store.frames.session_blocks import Block, session_blocks
 from fpm.store.lake.files import Lake
+from fpm.store.ledger.ledger import Ledger
+from fpm.store.ledger.seals import sealed_lake
 from fpm.two_clocks import EVENT, KNOWN_AT, newest_versions
 
 if TYPE_CHECKING:
@@ -53,14 +58,17 @@ if TYPE_CHECKING:
 
 
 class FpmOfflineStoreConfig(FeastConfigBaseModel):
-    """Where the lake is, and the second clock of entity rows that carry none.
+    """Where the lake and its ledger are, and the second clock of entity rows that carry none.
 
-    `lake`: the folder that holds one folder per table. `known_at`: the default of an entity row without that column;
-    "latest" is the convention of Feast's own stores, which sees corrections before they were made.
+    `lake`: the folder that holds one folder per table. `ledger`: the connection string of the database that knows its
+    files; without one (benchmarks, Feast's own tests) files are served that no ledger vouches for. `known_at`: the
+    default of an entity row without that column; "latest" is the convention of Feast's own stores, which sees
+    corrections before they were made.
     """
 
     type: Literal["fpm.store.frames.offline_store.FpmOfflineStore"] = "fpm.store.frames.offline_store.FpmOfflineStore"
     lake: str
+    ledger: SecretStr | None = None
     known_at: Literal["event_timestamp", "latest"] = "event_timestamp"
 
 
@@ -281,8 +289,16 @@ def _moment_column(entities: pl.DataFrame) -> str:
 
 
 def _lake(config: RepoConfig) -> Lake:
-    root = Path(config.offline_store.lake)
-    return Lake(root, root.parent / "staging")  # nothing is staged here
+    root, dsn = Path(config.offline_store.lake), config.offline_store.ledger
+    staging = root.parent / "staging"  # nothing is staged here
+    return (
+        Lake(root, staging) if dsn is None else sealed_lake(root, staging, _ledger(dsn.get_secret_value(), os.getpid()))
+    )
+
+
+@lru_cache(4)
+def _ledger(dsn: str, process: int) -> Ledger:  # noqa: ARG001  the cache's key: a forked process needs connections of its own
+    return Ledger(dsn)
 
 
 def _table(source: DataSource | None) -> str:

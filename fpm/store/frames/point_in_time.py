@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from fpm.errors import TryLater
 from fpm.schema import CLOCKS, TABLES
 from fpm.store.frames.entities import Question, Serving
-from fpm.store.lake.files import CLOCK, TYPES, Lake, decode
+from fpm.store.lake.files import CLOCK, TYPES, Lake
 from fpm.two_clocks import CREATED, EVENT, rows_in_parts
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Answers:
     `last_P` is the last entity row that each part answers.
     """
 
+    lake: Lake
     serving: Serving
     parts: list[_Part]
     row_N: Positions
@@ -131,7 +132,7 @@ def window(
     last = (end + ZONE_SLACK).date() if end else date.max
     paths = [path for _, path in lake.files(table, first, last)]
     names = list(dict.fromkeys([*columns, *CLOCKS]))
-    rows = pl.concat([no_rows(table, names), *_mapped(partial(_stored, table, names), paths)])
+    rows = pl.concat([no_rows(table, names), *_mapped(partial(_stored, lake, table, names), paths)])
     inside = [pl.col(EVENT) >= start] if start else []
     inside += [pl.col(EVENT) <= end] if end else []
     return rows.filter(*inside, pl.col(CREATED).is_not_null())
@@ -147,7 +148,7 @@ def answers(lake: Lake, question: Question) -> list[Answers]:
 
 def _answers(lake: Lake, rows: pl.DataFrame, clocks: pl.DataFrame, serving: Serving) -> Answers:
     paths, names = _paths_in_reach(lake, rows, clocks, serving), [*serving.keys, *CLOCKS]
-    versions_and_keys = _mapped(partial(_versioned, serving.table, names), paths)
+    versions_and_keys = _mapped(partial(_versioned, lake, serving.table, names), paths)
     versions, stored_keys = [version for version, _ in versions_and_keys], [keys for _, keys in versions_and_keys]
     kinds = _kinds(serving.table, serving.keys)
     entity_keys = clocks.with_columns(
@@ -161,7 +162,7 @@ def _answers(lake: Lake, rows: pl.DataFrame, clocks: pl.DataFrame, serving: Serv
     part_N = np.where(row_N == NONE, NONE, np.searchsorted(first_P, row_N, side="right") - 1)
     last_P = np.full(len(parts) + 1, NONE)  # its last element is for rows without an answer
     np.maximum.at(last_P, part_N, np.arange(len(part_N)))
-    return Answers(serving, parts, row_N, part_N, last_P)
+    return Answers(lake, serving, parts, row_N, part_N, last_P)
 
 
 def joined(rows: pl.DataFrame, day_N: Days, tables: Sequence[Answers], days: int) -> Iterator[pl.DataFrame]:
@@ -195,7 +196,7 @@ def _decode_needed(
         for number in np.unique(answers.part_N[first:last]).tolist()
         if number != NONE and number not in parts
     ]
-    values = _mapped(lambda part: _part_values(part[1].serving, part[1].parts[part[2]]), missing)
+    values = _mapped(lambda part: _part_values(part[1].lake, part[1].serving, part[1].parts[part[2]]), missing)
     for (parts, _, number), rows in zip(missing, values, strict=True):
         parts[number] = rows
 
@@ -227,18 +228,18 @@ def _is_whole(inside_M: Positions, rows: int) -> bool:
     return len(inside_M) == rows and bool((inside_M == np.arange(rows)).all())
 
 
-def _part_values(serving: Serving, part: _Part) -> pl.DataFrame:
+def _part_values(lake: Lake, serving: Serving, part: _Part) -> pl.DataFrame:
     """A part's columns under their served names. Raises PartitionReplaced."""
-    version, rows = _versioned(serving.table, list(serving.columns), part.path)
+    version, rows = _versioned(lake, serving.table, list(serving.columns), part.path)
     if version != part.version:
         raise PartitionReplaced
     return rows.rename(serving.columns)
 
 
-def _versioned(table: str, names: Sequence[str], path: Path) -> tuple[tuple[int, int, int], pl.DataFrame]:
+def _versioned(lake: Lake, table: str, names: Sequence[str], path: Path) -> tuple[tuple[int, int, int], pl.DataFrame]:
     """A file's version and columns. Raises PartitionReplaced where it was replaced or removed meanwhile."""
     try:
-        before, rows, after = _version(path), _stored(table, names, path), _version(path)
+        before, rows, after = _version(path), _stored(lake, table, names, path), _version(path)
     except FileNotFoundError as missing:
         raise PartitionReplaced from missing
     if after != before:
@@ -251,9 +252,9 @@ def _version(path: Path) -> tuple[int, int, int]:
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
-def _stored(table: str, names: Sequence[str], path: Path) -> pl.DataFrame:
+def _stored(lake: Lake, table: str, names: Sequence[str], path: Path) -> pl.DataFrame:
     """Columns of a file in their declared types, null where it lacks one."""
-    rows, kinds = decode(path, names), _kinds(table, names)
+    rows, kinds = lake.decode_once(path, names), _kinds(table, names)
     if dict(rows.schema) == kinds:
         return rows
     absent = [pl.lit(None, dtype=kind).alias(name) for name, kind in kinds.items() if name not in rows.schema]

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from fpm.errors import StoreCorrupt, TryLater
 from fpm.evaluation.analogues import Vectors, day_number
 from fpm.schema import FINGERPRINT_SIZE, FINGERPRINTS
-from fpm.store.lake.files import LakeFile, decode, parse, sha256_of, sync_folder
+from fpm.store.lake.files import Lake, LakeFile, parse, sha256_of, sync_folder
+from fpm.store.lake.seals import Seal, refusal
 from fpm.store.lake.small_files import write_whole
 
 if TYPE_CHECKING:
@@ -76,10 +77,7 @@ def vector_archive(vintage: str, stores: Stores) -> Vectors:
     """
     folder = stores.settings.home / "vectors" / vintage
     with stores.ledger.lock("vectors", vintage):
-        published = _published(vintage, stores)
-        contents = _contents(folder)
-        if contents is None or not _is_current(contents, published):
-            contents = _updated(folder, contents, published, stores.lake.root)
+        contents = _brought_up_to_date(folder, vintage, stores)
         if contents.rows == 0:
             raise TryLater(
                 code="FPM-VEC-075",
@@ -88,6 +86,19 @@ def vector_archive(vintage: str, stores: Stores) -> Vectors:
                 todo="run the job that writes them: fpm backfill fingerprints FIRST LAST",
             )
         return _mapped(folder, vintage, contents)
+
+
+def _brought_up_to_date(folder: Path, vintage: str, stores: Stores) -> Contents:
+    published, contents = _published(vintage, stores), _contents(folder)
+    if contents is not None and _is_current(contents, published):
+        return contents
+    try:
+        return _updated(folder, contents, published, stores.lake)
+    except (StoreCorrupt, FileNotFoundError):
+        again = _published(vintage, stores)
+        if again == published:
+            raise
+        return _updated(folder, contents, again, stores.lake)  # a partition was published anew meanwhile
 
 
 def _published(vintage: str, stores: Stores) -> dict[str, LakeFile]:
@@ -112,7 +123,7 @@ def _is_current(contents: Contents, published: dict[str, LakeFile]) -> bool:
     return archive == {path: file.sha256 for path, file in published.items()}
 
 
-def _updated(folder: Path, former: Contents | None, published: dict[str, LakeFile], lake: Path) -> Contents:
+def _updated(folder: Path, former: Contents | None, published: dict[str, LakeFile], lake: Lake) -> Contents:
     """Append what is new, or write a new generation; the caller holds the lock."""
     base = former or Contents(0, 0, (), ())
     live = tuple(part for part in base.parts if part.path in published and published[part.path].sha256 == part.sha256)
@@ -132,7 +143,7 @@ def _unused_generation(folder: Path) -> int:
     return 1 + max((int(path.name) for path in folder.glob("[0-9]*") if path.name.isdecimal()), default=0)
 
 
-def _appended(folder: Path, contents: Contents, files: Iterable[LakeFile], lake: Path) -> Contents:
+def _appended(folder: Path, contents: Contents, files: Iterable[LakeFile], lake: Lake) -> Contents:
     """The contents with the files' rows after their own; all of it is on the disk when this returns."""
     generation = folder / str(contents.generation)
     generation.mkdir(parents=True, exist_ok=True)
@@ -158,17 +169,13 @@ def _appended(folder: Path, contents: Contents, files: Iterable[LakeFile], lake:
     return Contents(contents.generation, rows, tuple(numbers), tuple(sorted(parts, key=lambda part: part.path)))
 
 
-def _verified(file: LakeFile, lake: Path) -> pl.DataFrame:
+def _verified(file: LakeFile, lake: Lake) -> pl.DataFrame:
     """All versions in a partition whose bytes are those of the ledger."""
-    path = lake / file.path
-    if not path.is_file() or sha256_of(path) != file.sha256:
-        raise StoreCorrupt(
-            code="FPM-LAKE-111",
-            wrong=f"{path} is not the file the ledger recorded",
-            effect="the archive stayed as it was",
-            todo="restore it from a backup, or delete it and run its job again",
-        )
-    frame = decode(path, ["symbol", "vintage", "fingerprint", "created_timestamp"])
+    path = lake.root / file.path
+    actual = sha256_of(path) if path.is_file() else None
+    if actual != file.sha256:
+        raise refusal(path, Seal(file.sha256), actual, "the archive stayed as it was")
+    frame = lake.decode_once(path, ["symbol", "vintage", "fingerprint", "created_timestamp"])
     _, vintage, _ = parse(file.path)
     if others := sorted(set(frame["vintage"].unique().to_list()) - {vintage}):
         raise StoreCorrupt(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from fpm.errors import TryLater
 from fpm.store.faults import faultpoint
 from fpm.store.lake.files import has_sha256
+from fpm.store.lake.seals import settled_identity
 from fpm.store.ledger.ledger import Attempt, Staged
 from fpm.store.log import context, log
 
@@ -129,12 +130,17 @@ def publish(partition: Partition, current: Attempt, files: Sequence[Staged], sto
         for staged in files:
             stores.lake.put(stores.lake.staging / staged.staging, staged.file.path)
             faultpoint("renamed")
-    stores.ledger.publish(current, files)
+    stores.ledger.publish(current, files, {} if same else _identities(files, stores))
     faultpoint("published")
     discard(files, stores)
     result = outcome(partition, "unchanged" if same else "published", files)
     log.info(result.status, rows=result.rows)
     return result
+
+
+def _identities(files: Sequence[Staged], stores: Stores) -> dict[str, str | None]:
+    """The identities of files that have just been put into the lake, by path."""
+    return {staged.file.path: settled_identity(stores.lake.root / staged.file.path) for staged in files}
 
 
 def outcome(partition: Partition, status: Literal["published", "unchanged"], files: Sequence[Staged]) -> Outcome:
@@ -173,7 +179,7 @@ def _finish(last: Attempt, stores: Stores) -> bool:
         else:
             stores.lake.sync(root / staged.file.path)  # the dead owner renamed it, perhaps not yet on the disk
         faultpoint("renamed")
-    stores.ledger.publish(last, last.files)
+    stores.ledger.publish(last, last.files, _identities(last.files, stores))
     faultpoint("published")
     discard(last.files, stores)
     return True

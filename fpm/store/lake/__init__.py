@@ -4,6 +4,7 @@ Begin at `files`.
 
     files         the partitions: read, stage, rename
     checksums     checksums by column, inside each file
+    seals         a file is the one that the ledger published, or it is refused
     small_files   small files that appear whole or not at all
     quarantine    refused rows and files
     inbox         deliveries that appear in a folder, and their way out of it

@@ -13,6 +13,7 @@ import mmap
 import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -23,12 +24,13 @@ from fpm.errors import InputRefused, StoreCorrupt, UsageError
 from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES
 from fpm.sessions import parse_session
 from fpm.store.lake.checksums import verified_columns, with_checksums
+from fpm.store.lake.seals import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
-    from pathlib import Path
 
+    from fpm.store.lake.seals import Seals
     from fpm.table import Table
 
 PART = "part-0.parquet"
@@ -181,20 +183,19 @@ def sync_folder(folder: Path) -> None:
 
 
 class DecodedFiles:
-    """A cache of decoded files, at most `limit` bytes. Its key has inode and mtime: a replaced file is another."""
+    """A cache of decoded files, at most `limit` bytes. Its key has the file's identity: a changed file is another."""
 
     def __init__(self, limit: int = _CACHE_BYTES) -> None:
         self._limit, self._size = limit, 0
         self._frames: OrderedDict[tuple[object, ...], pl.DataFrame] = OrderedDict()
 
-    def read(self, path: Path, columns: tuple[str, ...] | None) -> pl.DataFrame:
+    def read(self, path: Path, columns: tuple[str, ...] | None, seals: Seals | None = None) -> pl.DataFrame:
         """Columns of one file, without those that it lacks; None means all. Raises StoreCorrupt."""
-        stat = path.stat()
-        key = (str(path), stat.st_ino, stat.st_mtime_ns, columns)
+        key = (str(path), identity_of(path.stat()), columns)
         if key in self._frames:
             self._frames.move_to_end(key)
             return self._frames[key]
-        frame = decode(path, columns)
+        frame = decode(path, columns, seals)
         self._frames[key] = frame
         self._size += int(frame.estimated_size())
         while self._size > self._limit and len(self._frames) > 1:
@@ -202,14 +203,18 @@ class DecodedFiles:
         return frame
 
 
-def decode(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """Columns of one file, checksums verified, without those that it lacks; None means all. Raises StoreCorrupt."""
+def decode(path: Path, columns: Sequence[str] | None = None, seals: Seals | None = None) -> pl.DataFrame:
+    """Columns of one file, checksums verified, without those that it lacks; None means all.
+
+    Raises StoreCorrupt, also for a file that breaks its seal; without `seals` nothing but the checksums is looked at.
+    """
     try:
-        with path.open("rb") as stream:
+        with path.open("rb") if seals is None else seals.opened(path) as stream:
             if columns is None or len(columns) > _FEW:
                 content = stream.read()  # one copy costs less than the page faults of a whole file
                 return _decoded(memoryview(content), content, columns)
-            return _decoded(memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)), path, columns)
+            opened = Path(f"/proc/self/fd/{stream.fileno()}")  # by its path it might be another file by now
+            return _decoded(memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)), opened, columns)
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError) as wrong:
         if isinstance(wrong, FileNotFoundError):
             raise
@@ -237,10 +242,15 @@ def _present(columns: Sequence[str] | None, names: list[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Lake:
-    """The files under `root`; new ones are written under `staging`, and `put` renames them."""
+    """The files under `root`; new ones are written under `staging`, and `put` renames them.
+
+    What is read are files that the ledger published (`seals`). Without a ledger (None: benchmarks, tests of the store)
+    every file is read.
+    """
 
     root: Path
     staging: Path
+    seals: Seals | None = field(default=None, compare=False, repr=False)
     _decoded: DecodedFiles = field(default_factory=DecodedFiles, compare=False, repr=False)
 
     def relative(self, table: str, session: date, vintage: str | None = None) -> str:
@@ -279,8 +289,12 @@ class Lake:
         return [(day, path) for day, path in paths if path.exists()]
 
     def decode(self, path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """All versions in one file, through the cache."""
-        return self._decoded.read(path, None if columns is None else tuple(columns))
+        """All versions in one file, through the cache. Raises StoreCorrupt."""
+        return self._decoded.read(path, None if columns is None else tuple(columns), self.seals)
+
+    def decode_once(self, path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """All versions in one file that nobody will read again soon. Raises StoreCorrupt."""
+        return decode(path, columns, self.seals)
 
     def stage(self, table: str, frame: pl.DataFrame, relative: str, folder: Path) -> LakeFile:
         """Write a partition under `folder` (in staging) and force it to the disk; returns its description.

@@ -6,6 +6,7 @@ Begin at `stores`.
     leader        the one scheduler at work
     absences      sessions that nobody will ever deliver
     instructions  approvals and holds
+    seals         what every file in the lake has to be; a lake that holds to it
     models        registered models and their files
     stores        tables by session, models and settings as known at one moment
 

@@ -220,10 +220,13 @@ class Ledger:
         with self.transaction() as connection:
             self._advance(connection, attempt, "UPDATE fpm.ledger SET status = 'prepared', files = %s", (documents,))
 
-    def publish(self, attempt: Attempt, files: Sequence[Staged]) -> None:
+    def publish(
+        self, attempt: Attempt, files: Sequence[Staged], identities: Mapping[str, str | None] | None = None
+    ) -> None:
         """Set ``published``: the files are in the lake, and their hashes become the current ones, in one transaction.
 
-        Raises TryLater where a newer attempt has taken over.
+        `identities` (`fpm.store.lake.seals`) are those of the files that were put into the lake, by path; a file that
+        was there already keeps the one that it has. Raises TryLater where a newer attempt has taken over.
         """
         knowledge = sorted({moment for staged in files for moment in staged.file.knowledge})
         with self.transaction() as connection:
@@ -233,6 +236,7 @@ class Ledger:
                     _CURRENT,
                     {
                         **asdict(staged.file),
+                        "identity": (identities or {}).get(staged.file.path),
                         "knowledge": list(staged.file.knowledge),
                         "table": table,
                         "vintage": vintage,
@@ -355,11 +359,13 @@ _ATTEMPT: LiteralString = (
     "SELECT job, partition, attempt, status, inputs_sha, files, error, started_at, finished_at FROM fpm.ledger "
 )
 _CURRENT: LiteralString = """
-INSERT INTO fpm.files (path, "table", vintage, session, sha256, rows, knowledge, job, partition, attempt)
+INSERT INTO fpm.files AS old (path, "table", vintage, session, sha256, rows, knowledge, job, partition, attempt,
+    identity)
 VALUES (%(path)s, %(table)s, %(vintage)s, %(session)s, %(sha256)s, %(rows)s, %(knowledge)s,
-    %(job)s, %(partition)s, %(attempt)s)
+    %(job)s, %(partition)s, %(attempt)s, %(identity)s)
 ON CONFLICT (path) DO UPDATE SET sha256 = excluded.sha256, rows = excluded.rows, knowledge = excluded.knowledge,
-    job = excluded.job, partition = excluded.partition, attempt = excluded.attempt
+    job = excluded.job, partition = excluded.partition, attempt = excluded.attempt,
+    identity = coalesce(excluded.identity, CASE WHEN old.sha256 = excluded.sha256 THEN old.identity END)
 """
 
 

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fpm import identities, markets
-from fpm.errors import StoreCorrupt, TryLater, UsageError
+from fpm.errors import TryLater, UsageError
 from fpm.features.minute_features import PRESETS, Profile
 from fpm.identities import Naming
 from fpm.schema import CLOCKS, FEATURES, SYMBOLS
 from fpm.sessions import cut_off, require_order
-from fpm.store.lake.files import Lake, empty, has_sha256, latest, table_of
+from fpm.store.lake.files import Lake, empty, latest, sha256_of, table_of
+from fpm.store.lake.seals import Seal, refusal
 from fpm.store.ledger.ledger import Ledger
 from fpm.store.ledger.models import Model, Models
+from fpm.store.ledger.seals import sealed_lake
 from fpm.store.places import require_home
 from fpm.store.postgres.identity import pair, require_pair
 from fpm.store.postgres.migrate import bring_to_head
@@ -239,13 +241,9 @@ class Stores:
                 todo="run the job that writes it",
             )
         path = self.lake.root / relative
-        if not has_sha256(path, recorded.sha256):
-            raise StoreCorrupt(
-                code="FPM-LAKE-111",
-                wrong=f"{path} is not the file that the ledger recorded",
-                effect="nothing was changed",
-                todo="restore it from a backup, or delete it and run its job again",
-            )
+        actual = sha256_of(path) if path.is_file() else None
+        if actual != recorded.sha256:
+            raise refusal(path, Seal(recorded.sha256), actual, "nothing was changed")
 
 
 def _require_same_hours(market: Market, ledger: Ledger) -> None:
@@ -284,7 +282,7 @@ def open_stores(settings: Settings) -> Stores:
     settings = _decided(settings, ledger)
     market = settings.venue
     _require_same_hours(market, ledger)
-    lake = Lake(settings.lake, settings.staging)
+    lake = sealed_lake(settings.lake, settings.staging, ledger)
     return Stores(settings, market, lake, ledger, Models(settings.models, settings.staging, ledger, market))
 
 

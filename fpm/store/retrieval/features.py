@@ -229,18 +229,23 @@ def _own_server(settings: Settings) -> Server:
     return server
 
 
-def _configured(settings: Settings, registry: Server, online: Server) -> dict[str, Any]:
-    """feature_store.yaml with its names filled in; Feast shows its configuration, so passwords are hidden in it."""
+def _configured(settings: Settings, ledger: Server, online: Server) -> dict[str, Any]:
+    """feature_store.yaml with its names filled in; the registry lies in the ledger's database.
+
+    Feast shows its configuration, so passwords are hidden in it.
+    """
     values = {
-        "FPM_FEAST_REGISTRY": _registry(registry),
+        "FPM_FEAST_REGISTRY": _registry(ledger),
         "FPM_FEAST_LAKE": str(settings.lake),
+        "FPM_FEAST_LEDGER": ledger.dsn,
         "FPM_FEAST_ONLINE": online.dsn,
     }
     text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
     configured: dict[str, Any] = _filled(yaml.safe_load(text), values)
-    secrets = {name: Hidden(registry.parts[name]) for name in SECRET_PARTS if registry.parts.get(name)}
+    secrets = {name: Hidden(ledger.parts[name]) for name in SECRET_PARTS if ledger.parts.get(name)}
     configured["registry"]["sqlalchemy_config_kwargs"]["connect_args"] = secrets
     configured["online_store"]["dsn"] = SecretStr(online.dsn)
+    configured["offline_store"]["ledger"] = SecretStr(ledger.dsn)
     return configured
 
 

@@ -143,7 +143,7 @@ def test_a_vintage_belongs_to_tables_that_have_one(lake: Lake) -> None:
 
 
 def test_every_flipped_bit_is_noticed(stores: Stores) -> None:
-    """One bit of each sampled byte: `verify` always notices; half a file cannot be read."""
+    """One bit of each sampled byte: `verify` always notices; half a file is not read."""
     publish_frames("bars", SESSION, {"daily_bars": bars(SESSION, dict.fromkeys("ABCDEFGH", 1.0))}, stores)
     path = stores.lake.root / stores.lake.relative("daily_bars", SESSION)
     content = path.read_bytes()
@@ -155,8 +155,10 @@ def test_every_flipped_bit_is_noticed(stores: Stores) -> None:
         with pytest.raises(StoreCorrupt, match="FPM-LAKE-111"):
             stores.verify("daily_bars", SESSION)
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(StoreCorrupt, match="FPM-LAKE-110"):
+    with pytest.raises(StoreCorrupt, match="FPM-LAKE-111"):
         stores.read("daily_bars", SESSION)
+    with pytest.raises(StoreCorrupt, match="FPM-LAKE-110"):
+        Lake(stores.lake.root, stores.lake.staging).decode(path)
 
 
 def test_a_replaced_file_is_read_again_and_the_cache_stays_small(lake: Lake) -> None:

@@ -11,10 +11,10 @@ import pytest
 from fpm import sessions
 from fpm.errors import FpmError, InputRefused
 from fpm.schema import DAILY_FACTORS, FINGERPRINT_SIZE
-from fpm.store.lake.files import Lake
 from fpm.store.ledger.stores import Stores
 from fpm.store.retrieval import exports, features
 from fpm.store.settings import Settings
+from tests.lake_files import put
 
 CN = sessions.market("cn")
 FIRST, SECOND = sessions.next_sessions(CN, date(2024, 1, 4), 2)
@@ -26,23 +26,18 @@ CUT_OFF = sessions.cut_off(CN, SECOND)
 def filled(settings: Settings, stores: Stores) -> Stores:
     """Two sessions of A and B, B delisted after the first; fingerprints of two vintages."""
     features.apply(settings)
-    lake = Lake(settings.lake, settings.staging)
     for day, symbols in ((FIRST, ["A", "B"]), (SECOND, ["A"])):
         clocks = {"event_timestamp": sessions.close(CN, day), "created_timestamp": sessions.cut_off(CN, day)}
         keys = pl.DataFrame({"symbol": symbols}).with_columns(
             **{name: pl.lit(moment) for name, moment in clocks.items()}
         )
-        put(lake, "daily_bars", day, keys.with_columns(**{name: pl.lit(1.0) for name in ("open", "close", "volume")}))
-        put(lake, "daily_factors", day, keys.with_columns(**{name: pl.lit(0.5) for name in DAILY_FACTORS}))
+        bars = keys.with_columns(**{name: pl.lit(1.0) for name in ("open", "close", "volume")})
+        put(settings, "daily_bars", day, bars)
+        put(settings, "daily_factors", day, keys.with_columns(**{name: pl.lit(0.5) for name in DAILY_FACTORS}))
         vector = pl.lit([0.25] * FINGERPRINT_SIZE, dtype=pl.Array(pl.Float32, FINGERPRINT_SIZE)).alias("fingerprint")
         for vintage in ("v1", "v2"):
-            put(lake, "fingerprints", day, keys.with_columns(vector, vintage=pl.lit(vintage)), vintage)
+            put(settings, "fingerprints", day, keys.with_columns(vector, vintage=pl.lit(vintage)), vintage)
     return stores
-
-
-def put(lake: Lake, table: str, day: date, rows: pl.DataFrame, vintage: str | None = None) -> None:
-    relative = lake.relative(table, day, vintage)
-    lake.put(lake.staging / lake.stage(table, rows, relative, lake.staging).path, relative)
 
 
 def entities(**changes: object) -> pl.DataFrame:

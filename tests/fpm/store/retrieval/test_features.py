@@ -14,11 +14,11 @@ from pydantic import SecretStr
 from fpm import sessions
 from fpm.errors import TryLater, UsageError
 from fpm.schema import TABLES
-from fpm.store.lake.files import Lake
 from fpm.store.online.online_store import write_in
 from fpm.store.postgres.server import ensure_server
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
+from tests.lake_files import put
 
 CN = sessions.market("cn")
 FIRST, SECOND = date(2024, 1, 4), date(2024, 1, 5)
@@ -49,12 +49,6 @@ def rows(table: str, session: date, value: float, symbols: str = "AB", **keys: s
         event_timestamp=pl.lit(sessions.close(CN, session)),
         created_timestamp=pl.lit(sessions.cut_off(CN, session)),
     )
-
-
-def put(settings: Settings, table: str, session: date, frame: pl.DataFrame, vintage: str | None = None) -> None:
-    lake = Lake(settings.lake, settings.staging)
-    relative = lake.relative(table, session, vintage)
-    lake.put(lake.staging / lake.stage(table, frame, relative, lake.staging).path, relative)
 
 
 def test_apply_may_be_repeated_and_returns_the_declared_names(settings: Settings) -> None:

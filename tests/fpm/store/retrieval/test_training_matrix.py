@@ -13,11 +13,11 @@ import pytest
 from fpm import sessions
 from fpm.errors import UsageError
 from fpm.schema import DAILY_FACTORS, FINGERPRINT_SIZE
-from fpm.store.lake.files import Lake
 from fpm.store.ledger.stores import Stores
 from fpm.store.retrieval import exports, features
 from fpm.store.retrieval.training_matrix import training_matrix
 from fpm.store.settings import Settings
+from tests.lake_files import put
 
 CN = sessions.market("cn")
 SESSIONS = sessions.next_sessions(CN, date(2024, 1, 4), 5)
@@ -28,7 +28,7 @@ SYMBOLS = ["A", "B", "C"]
 def filled(settings: Settings) -> Settings:
     """Fingerprints, bars and factors of five sessions; C has no fingerprint, one factor is null."""
     features.apply(settings)
-    lake, rng = Lake(settings.lake, settings.staging), np.random.default_rng(7)
+    rng = np.random.default_rng(7)
     for day in SESSIONS:
         clocks = {
             "event_timestamp": pl.lit(sessions.close(CN, day)),
@@ -44,8 +44,7 @@ def filled(settings: Settings) -> Settings:
             "daily_bars": keys.with_columns(**bars),
         }
         for table, rows in tables.items():
-            relative = lake.relative(table, day, "v1" if table == "fingerprints" else None)
-            lake.put(lake.staging / lake.stage(table, rows, relative, lake.staging).path, relative)
+            put(settings, table, day, rows, "v1" if table == "fingerprints" else None)
     return settings
 
 
