@@ -18,10 +18,10 @@ NOTHING = {"symbol": pl.String, "weight": pl.Float64}
 
 
 class PriceHistory:
-    """Daily bars of a window, and the newest row of every symbol at any session of it, each computed once."""
+    """Daily bars of a window, prices to so many decimals; the newest row of every symbol at any session, once each."""
 
-    def __init__(self, bars: pl.DataFrame) -> None:
-        self.bars = bars
+    def __init__(self, bars: pl.DataFrame, decimals: int = 2) -> None:
+        self.bars, self.decimals = bars, decimals
         self._last: dict[date, pl.DataFrame] = {}
 
     @cached_property
@@ -39,7 +39,8 @@ class PriceHistory:
             known = max((day for day in self._last if day < session), default=None)
             span = pl.col("session") <= session
             since = span if known is None else span & (pl.col("session") > known)
-            self._last[session] = last_rows(self.bars.filter(since), None if known is None else self._last[known])
+            before = None if known is None else self._last[known]
+            self._last[session] = last_rows(self.bars.filter(since), before, self.decimals)
         return self._last[session]
 
 

@@ -22,7 +22,7 @@ from fpm.portfolio.costs import CENTS, flat
 from fpm.portfolio.decide import Dates, decide, stood
 from fpm.portfolio.fills import quotes
 from fpm.portfolio.instructions import AWAITING, HELD, KEPT
-from fpm.portfolio.mandate import Mandate, mandate_of, read_mandates
+from fpm.portfolio.mandate import Mandate, decimals_of, mandate_of, read_mandates
 from fpm.portfolio.restrictions import marked
 from fpm.portfolio.session import Decision, Evening, carried, step
 from fpm.risk.estimate import PRESETS, risk_model
@@ -177,7 +177,7 @@ def named_mandates(indices: Sequence[str], stores: Stores) -> list[Mandate]:
 
 def _default(index: str, market: Market) -> Mandate:
     """The mandate of an index on this exchange: its board lot, and costs of its own or a flat rate."""
-    mandate = replace(mandate_of(index), lot=market.exchange.lot)
+    mandate = replace(mandate_of(index), lot=market.exchange.lot, decimals=decimals_of(market.exchange.tick))
     return mandate if market.exchange.name == "cn" else replace(mandate, costs=flat(FLAT_COST))
 
 
@@ -189,7 +189,8 @@ def is_rebalance(market: Market, session: date) -> bool:
 # --- what is known ------------------------------------------------------------------------------------------------
 def _knowledge(session: date, stores: Stores) -> Knowledge:
     oldest = previous_sessions(stores.market, session, GONE_AFTER)[0]
-    history = PriceHistory(stores.read("daily_bars", oldest, session))
+    decimals = decimals_of(stores.market.exchange.tick)
+    history = PriceHistory(stores.read("daily_bars", oldest, session), decimals)
     first = previous_sessions(stores.market, session, SNAPSHOT_AGE + GAP)[0]
     members = stores.read("index_members", first, session, columns=["index", "symbol", "weight"])
     names = _names(session, history, stores)
@@ -211,7 +212,8 @@ def _names(session: date, history: PriceHistory, stores: Stores) -> pl.DataFrame
         value=traded.sum() / len(days), deviation=adjusted.pct_change().std().fill_null(0.02)
     )
     today = bars.filter(pl.col("session") == session)
-    quoted = quotes(today, today["symbol"].to_list())  # what fills ask, so that a decision and its orders agree
+    # what fills ask, so that a decision and its orders agree
+    quoted = quotes(today, today["symbol"].to_list(), history.decimals)
     trades = {name: quote for name, quote in quoted.items() if quote.fill is not None}
     gone = set(today.filter(pl.col("delist_date") <= session)["symbol"].to_list())
     rows = exposure.join(liquidity, on="symbol", how="left").sort("symbol")
@@ -342,7 +344,7 @@ def _orders(
         filled_in = said.filled_in(index, made, fills, as_delivered)
         if filled_in is None or filled_in > knowledge.session:
             return None, targets
-        targets = carried(targets, knowledge.history.bars, made, knowledge.session)
+        targets = carried(targets, knowledge.history.bars, made, knowledge.session, knowledge.history.decimals)
     if filled_in != knowledge.session:
         return None, None
     return Decision(made, targets, said.forbidden(index), said.withheld(index)), None

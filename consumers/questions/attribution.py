@@ -18,6 +18,7 @@ from fpm.portfolio.attribution import (
     linked,
 )
 from fpm.portfolio.book import closes, last_rows
+from fpm.portfolio.mandate import decimals_of
 from fpm.portfolio.session import asset_returns
 from fpm.risk.factor_returns import exposures, factor_names
 from fpm.risk.model import RiskModel
@@ -47,7 +48,7 @@ def daily_lines(index: str, first: date, last: date, stores: Stores) -> pl.DataF
     Weights are those at the close before. Orders that were not filled count as held until the next fills.
     """
     book = {table: _book(table, index, first, last, stores) for table in TABLES}
-    nav = book["nav"].sort("session")
+    nav, decimals = book["nav"].sort("session"), decimals_of(stores.market.exchange.tick)
     parts = [pl.DataFrame(schema=LINE_SCHEMA)]
     newest, lacking = _rows(nav["session"][0], stores) if nav.height else None, dict[str, float]()
     for before, today in pairwise(nav.iter_rows(named=True)):
@@ -58,7 +59,7 @@ def daily_lines(index: str, first: date, last: date, stores: Stores) -> pl.DataF
         day = _day(book, before, today, returns, lacking)
         parts.append(attribution(day, _model(before["session"], stores), _factor_returns(today["session"], stores)))
         newest, lacking = (
-            last_rows(bars.with_columns(session=pl.lit(today["session"])), newest),
+            last_rows(bars.with_columns(session=pl.lit(today["session"])), newest, decimals),
             grown(lacking, returns),
         )
     return pl.concat(parts)
@@ -71,7 +72,8 @@ def _book(table: str, index: str, first: date, last: date, stores: Stores) -> pl
 def _rows(session: date, stores: Stores) -> pl.DataFrame:
     """The newest row of every symbol up to a session: names that are halted in it have an older one."""
     days = [day for day in stores.sessions("daily_bars") if day <= session][-250:]
-    return last_rows(stores.read("daily_bars", days[0], days[-1]))
+    decimals = decimals_of(stores.market.exchange.tick)
+    return last_rows(stores.read("daily_bars", days[0], days[-1]), decimals=decimals)
 
 
 def _lacking(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from fpm.portfolio.book import cents, closes
+from fpm.portfolio.book import closes, worth
 from fpm.portfolio.costs import CENTS
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ def day_of(
     (`session.asset_returns`). `blocked`: symbol -> worth at that close of what the decision in force asked for and did
     not get (`blocked_worth`, then `grown`).
     """
-    worth, close, nav = before.nav / CENTS, closes(before.last), outcome.nav.row(0, named=True)
-    held = {symbol: count * cents(close[symbol]) / CENTS / worth for symbol, count in before.book.shares.items()}
-    lacking = {symbol: money / worth for symbol, money in (blocked or {}).items()}
+    value, close, nav = before.nav / CENTS, closes(before.last), outcome.nav.row(0, named=True)
+    held = {symbol: worth(count, close[symbol]) / CENTS / value for symbol, count in before.book.shares.items()}
+    lacking = {symbol: money / value for symbol, money in (blocked or {}).items()}
     total = float(benchmark["weight"].sum()) or 1.0
     base = {symbol: weight / total for symbol, weight in benchmark.select("symbol", "weight").iter_rows()}
     gain = dict(returns.select("symbol", "return").iter_rows())
@@ -92,9 +92,9 @@ def day_of(
     return Day(
         nav["session"],
         pl.DataFrame(rows, schema=NAME_SCHEMA, orient="row"),
-        nav["nav"] / worth - 1,
+        nav["nav"] / value - 1,
         nav["benchmark_return"],
-        float(outcome.trades["cost"].sum()) / worth,
+        float(outcome.trades["cost"].sum()) / value,
     )
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import date
 
-HALF_CENT = 0.005 + 1e-10
 SAME = 1e-6  # relative difference below which two prices or factors are the same
 TENTH = 10  # splits are announced per ten shares
 SPLIT = 1.095  # without share counts, a smaller ratio of close to reference is a dividend
@@ -51,7 +50,7 @@ class Book:
 
     def value(self, close: Mapping[str, float]) -> int:
         """Worth in cents at raw closes."""
-        return self.cash + sum(count * cents(close[symbol]) for symbol, count in self.shares.items())
+        return self.cash + sum(worth(count, close[symbol]) for symbol, count in self.shares.items())
 
     def changed(self, counts: Mapping[str, int], cash: int) -> Book:
         """The book with `counts` more shares of each symbol (fewer where negative) and `cash` more cents."""
@@ -91,6 +90,15 @@ def cents(price: float) -> int:
     return round(price * CENTS)
 
 
+def worth(count: float, price: float) -> int:
+    """Worth of shares in whole cents; a price may be finer than a cent.
+
+    >>> worth(1_000_000, 0.00001234), worth(300, 10.29)
+    (1234, 308700)
+    """
+    return round(count * price * CENTS)
+
+
 def book_of(holdings: pl.DataFrame, cash: float, known: frozenset[str]) -> Book:
     """The book of a table symbol, shares and an amount of cash; `known`: symbols that have ever had a close.
 
@@ -118,24 +126,24 @@ def book_of(holdings: pl.DataFrame, cash: float, known: frozenset[str]) -> Book:
     return Book({symbol: count for symbol, count in shares.items() if count}, cents(cash))
 
 
-def in_cents(daily: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `daily_bars` with prices to the cent: tables may hold them as float32."""
+def exact_prices(daily: pl.DataFrame, decimals: int = 2) -> pl.DataFrame:
+    """Rows of `daily_bars` with prices to so many decimals: tables may hold them as float32."""
     money = [name for name in MONEY if name in daily.columns]
-    return daily.with_columns(pl.col(money).cast(pl.Float64).round(2))
+    return daily.with_columns(pl.col(money).cast(pl.Float64).round(decimals))
 
 
 # --- what a symbol was before the session ------------------------------------------------------------------------
-def last_rows(daily: pl.DataFrame, before: pl.DataFrame | None = None) -> pl.DataFrame:
+def last_rows(daily: pl.DataFrame, before: pl.DataFrame | None = None, decimals: int = 2) -> pl.DataFrame:
     """The newest row of every symbol in `daily` (and in `before`, an earlier answer): `LAST_COLUMNS`.
 
-    Closes are in cents; rows without one do not count. Columns that `daily` lacks are null.
+    Closes have so many decimals; rows without one do not count. Columns that `daily` lacks are null.
     """
     types = {"session": pl.Date, "symbol": pl.String, "delist_date": pl.Date}
     columns = [
         (pl.col(name) if name in daily.columns else pl.lit(None)).cast(types.get(name, pl.Float64)).alias(name)
         for name in LAST_COLUMNS
     ]
-    rows = in_cents(daily).select(columns).filter(pl.col("close").is_finite() & (pl.col("close") > 0))
+    rows = exact_prices(daily, decimals).select(columns).filter(pl.col("close").is_finite() & (pl.col("close") > 0))
     both = rows if before is None else pl.concat([before.select(LAST_COLUMNS), rows])
     return both.sort("session").unique("symbol", keep="last", maintain_order=True).sort("symbol")
 
@@ -146,7 +154,7 @@ def closes(last: pl.DataFrame) -> dict[str, float]:
 
 
 # --- corporate actions ----------------------------------------------------------------------------------------------
-def entitlement(row: Mapping[str, object], before: Mapping[str, object]) -> Entitlement | None:
+def entitlement(row: Mapping[str, object], before: Mapping[str, object], decimals: int = 2) -> Entitlement | None:
     """What a share of `before` (the last row of its symbol) becomes in the session of `row`; None for nothing.
 
     Reads close (of `before`), pre_close (of `row`), adj_factor and total_shares (of both); all but the close may be
@@ -157,11 +165,12 @@ def entitlement(row: Mapping[str, object], before: Mapping[str, object]) -> Enti
     reference = _number(row.get("pre_close"))
     if close is None or (reference is None and growth is None):
         return None
-    close = round(close, 2)
-    reference = round(close / growth if reference is None and growth else reference or close, 2)
+    close = round(close, decimals)
+    reference = round(close / growth if reference is None and growth else reference or close, decimals)
     if reference <= 0:
         return None
-    exact = close / growth if growth and abs(close / growth - reference) <= HALF_CENT else reference
+    half = 0.5 * 10.0**-decimals + 1e-10
+    exact = close / growth if growth and abs(close / growth - reference) <= half else reference
     if isclose(reference, close, rel_tol=SAME) and exact > close * (1 - SAME):
         return None
     if reference > close:  # fewer, dearer shares
@@ -170,7 +179,7 @@ def entitlement(row: Mapping[str, object], before: Mapping[str, object]) -> Enti
     if ratio == 1:
         return Entitlement("cash", 1.0, close - exact, reference)
     rest = close - ratio * reference
-    if abs(rest) <= HALF_CENT * ratio:  # the reference price is rounded to the cent: no dividend
+    if abs(rest) <= half * ratio:  # the reference price is rounded to the cent: no dividend
         return Entitlement("split", ratio, 0.0, reference)
     if rest < 0:  # no such split at this reference price: as many shares as keep the worth
         return Entitlement("split", close / reference, 0.0, reference)
@@ -206,7 +215,9 @@ def action_of(symbol: str, held: int, change: Entitlement) -> Action:
     return Action(symbol, change.kind, held, after, cents(fraction + held * change.dividend))
 
 
-def entitlements(symbols: Collection[str], today: pl.DataFrame, last: pl.DataFrame) -> dict[str, Entitlement]:
+def entitlements(
+    symbols: Collection[str], today: pl.DataFrame, last: pl.DataFrame, decimals: int = 2
+) -> dict[str, Entitlement]:
     """Symbol -> entitlement in the session of `today`, against the last rows before it; only symbols with one."""
     keys = ["symbol", *(name for name in ENTITLES if name in today.columns)]
     rows = today.filter(pl.col("symbol").is_in(list(symbols))).select(keys)
@@ -218,14 +229,14 @@ def entitlements(symbols: Collection[str], today: pl.DataFrame, last: pl.DataFra
     for row in rows.iter_rows(named=True):
         before = {name: row.get(name + BEFORE, row[name]) for name in ("close", "adj_factor", "total_shares")}
         now = {name: row[name] for name in keys}
-        if change := entitlement(now, before):
+        if change := entitlement(now, before, decimals):
             changes[row["symbol"]] = change
     return changes
 
 
-def actions_of(book: Book, today: pl.DataFrame, last: pl.DataFrame) -> tuple[Action, ...]:
+def actions_of(book: Book, today: pl.DataFrame, last: pl.DataFrame, decimals: int = 2) -> tuple[Action, ...]:
     """Splits and dividends of the names held, from the session's rows and the last rows before it."""
-    changes = sorted(entitlements(book.shares, today, last).items())
+    changes = sorted(entitlements(book.shares, today, last, decimals).items())
     return tuple(action_of(symbol, book.shares[symbol], change) for symbol, change in changes)
 
 
@@ -249,7 +260,7 @@ def departures(
     left = last.filter(gone & pl.col("symbol").is_in(list(book.shares.keys() - present)))
     price = {**closes(left), **(terms or {})}
     counts = {symbol: book.shares[symbol] for symbol in left["symbol"].to_list()}
-    return tuple(Action(name, "delisted", held, 0, held * cents(price[name])) for name, held in counts.items())
+    return tuple(Action(name, "delisted", held, 0, worth(held, price[name])) for name, held in counts.items())
 
 
 def after_actions(book: Book, actions: tuple[Action, ...]) -> Book:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.portfolio.book import Action, Book, book_of, cents
+from fpm.portfolio.book import Action, Book, book_of, worth
 from fpm.schema import CASH
 
 if TYPE_CHECKING:
@@ -34,6 +34,6 @@ def differences(simulated: Book, real: Book, close: Mapping[str, float]) -> tupl
     for symbol in sorted(simulated.shares.keys() | real.shares.keys()):
         before, after = simulated.shares.get(symbol, 0), real.shares.get(symbol, 0)
         if before != after:
-            moves.append(Action(symbol, KIND, before, after, (before - after) * cents(close[symbol])))
+            moves.append(Action(symbol, KIND, before, after, worth(before - after, close[symbol])))
     rest = real.cash - simulated.cash - sum(move.cash for move in moves)
     return (*moves, Action(CASH, KIND, 0, 0, rest)) if rest else tuple(moves)

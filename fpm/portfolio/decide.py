@@ -60,7 +60,7 @@ def decide(mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataFrame
     bounds = bounds_of(mandate)
     active = limits_of(problem, bounds)["active"]
     price, shares = closes(evening.last), evening.book.shares
-    price_N = np.array([round(price.get(symbol, 0.0), 2) for symbol in problem.symbols])
+    price_N = np.array([price.get(symbol, 0.0) for symbol in problem.symbols])
     held_N = np.array([shares.get(symbol, 0) for symbol in problem.symbols], dtype=np.int64)
     own = replace(mandate, active=active)
     try:
@@ -99,7 +99,7 @@ def stood(
     own = replace(mandate, active=limits_of(problem, bounds_of(mandate))["active"])
     price, shares = closes(evening.last), evening.book.shares
     held_N = np.array([shares.get(symbol, 0) for symbol in problem.symbols], dtype=np.int64)
-    value_N = held_N * np.array([round(price.get(symbol, 0.0), 2) for symbol in problem.symbols])
+    value_N = held_N * np.array([price.get(symbol, 0.0) for symbol in problem.symbols])
     rows = _targets(mandate, dates, evening, names, held_N, problem)
     return Decided(rows, _decision(own, dates, status, problem, value_N, evening), refusal)
 
@@ -113,7 +113,7 @@ def bounds_of(mandate: Mandate) -> Bounds:
 def problem_of(mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataFrame, risk: RiskModel) -> Problem:
     """The optimiser's inputs: weights are those of the real book, trades are capped by what a session trades."""
     price, nav = closes(evening.last), evening.nav / CENTS
-    weight = {symbol: count * round(price[symbol], 2) / nav for symbol, count in evening.book.shares.items()}
+    weight = {symbol: count * price[symbol] / nav for symbol, count in evening.book.shares.items()}
     priced_N = np.array([symbol in price for symbol in names["symbol"]])
     buyable_N, sellable_N = (names[side].to_numpy().astype(bool) & priced_N for side in ("buyable", "sellable"))
     value_N = np.maximum(_numbers(names, "value"), 0.0)

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.portfolio.book import Book, cents
+from fpm.portfolio.book import Book, worth
 from fpm.portfolio.costs import Cost, cost_cents, cost_in_force
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
-CENT = 0.01  # by which the vwap may leave [low, high]
 LOCKED = 0.005 + 1e-6  # prices nearer to a limit are at it
 STAR, STAR_LEAST = "688", 200
 TRADE_SCHEMA = {
@@ -107,30 +106,31 @@ class Terms:
 
 
 # --- the session's prices -------------------------------------------------------------------------------------------
-def quote(row: Mapping[str, object]) -> Quote:
+def quote(row: Mapping[str, object], decimals: int = 2) -> Quote:
     """Quote of one `daily_bars` row, from the columns `QUOTED`."""
-    low, high, first = (_price(row.get(name)) for name in ("low", "high", "open"))
+    low, high, first = (_price(row.get(name), decimals) for name in ("low", "high", "open"))
     volume, amount = _number(row.get("volume"), 0.0), _number(row.get("amount"), 0.0)
-    upper, lower = _price(row.get("limit_up"), inf), _price(row.get("limit_down"), -inf)
+    upper, lower = _price(row.get("limit_up"), decimals, inf), _price(row.get("limit_down"), decimals, -inf)
     trades = volume > 0 and not row.get("suspended") and low > 0
     vwap = amount / volume if volume > 0 else 0.0
-    fill = round(vwap if low - CENT <= vwap <= high + CENT else first, 2)
+    step = 10.0**-decimals
+    fill = round(vwap if low - step <= vwap <= high + step else first, decimals)
     return Quote(fill if trades and fill > 0 else None, volume, low >= upper - LOCKED, high <= lower + LOCKED)
 
 
-def quotes(today: pl.DataFrame, symbols: Sequence[str]) -> dict[str, Quote]:
-    """Quotes of the symbols that have a row in the session."""
+def quotes(today: pl.DataFrame, symbols: Sequence[str], decimals: int = 2) -> dict[str, Quote]:
+    """Quotes of the symbols that have a row in the session; fills are rounded to `decimals`."""
     needed = [name for name in ("symbol", *QUOTED) if name in today.columns]
     rows = today.filter(pl.col("symbol").is_in(list(symbols))).select(needed)
-    return {row["symbol"]: quote(row) for row in rows.iter_rows(named=True)}
+    return {row["symbol"]: quote(row, decimals) for row in rows.iter_rows(named=True)}
 
 
 def _number(value: object, otherwise: float) -> float:
     return float(value) if isinstance(value, int | float) and isfinite(value) else otherwise
 
 
-def _price(value: object, otherwise: float = 0.0) -> float:
-    return round(_number(value, otherwise), 2) if value is not None else otherwise
+def _price(value: object, decimals: int, otherwise: float = 0.0) -> float:
+    return round(_number(value, otherwise), decimals) if value is not None else otherwise
 
 
 # --- how much of an order can be done -------------------------------------------------------------------------------
@@ -210,13 +210,13 @@ def fill(
 
 
 def _trade(symbol: str, side: str, count: int, price: float, cost: Cost) -> Trade:
-    amount = count * cents(price)
+    amount = worth(count, price)
     return Trade(symbol, side, count, price, amount, cost_cents(amount, cost))
 
 
 def _worthwhile(counts: Mapping[str, int], price: Mapping[str, float], cost: Cost) -> dict[str, int]:
     """Sales that bring at least what they cost: the least cost of a trade can exceed an odd lot's amount."""
-    amount = {symbol: count * cents(price[symbol]) for symbol, count in counts.items() if count}
+    amount = {symbol: worth(count, price[symbol]) for symbol, count in counts.items() if count}
     return {
         symbol: count if count and cost_cents(amount[symbol], cost) <= amount[symbol] else 0
         for symbol, count in counts.items()
@@ -232,7 +232,7 @@ def _affordable(
     """
 
     def spent(symbol: str, count: int) -> int:
-        amount = count * cents(price[symbol]) if count else 0
+        amount = worth(count, price[symbol]) if count else 0
         return amount + cost_cents(amount, cost) if count else 0
 
     needed = sum(spent(symbol, count) for symbol, count in counts.items())

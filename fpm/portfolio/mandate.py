@@ -45,6 +45,7 @@ RANGES: dict[str, tuple[float, float]] = {  # both ends belong to the range
     "capital": (1.0, 1e13),
     "participation": (1e-6, 1.0),
     "lot": (1, 1_000_000),
+    "decimals": (0, 12),
     "impact": (0.0, 10.0),
     "risk_aversion": (0.0, 1e6),
 }
@@ -59,8 +60,8 @@ class Mandate:
     `turnover`: most two-sided turnover of a rebalance. `tracking_error`: most per year. `cash`: most that lots leave.
     `participation`: most of a session's volume that a trade takes. `impact`: cost of a trade in daily volatilities at a
     whole session's volume, growing with the square root of its share.
-    `stream`: name of the scores. `approval`: whether a decision waits for a person before it is filled. `half_lives`:
-    of the index's risk model.
+    `decimals`: of a price at which a trade is booked. `stream`: name of the scores. `approval`: whether a decision
+    waits for a person before it is filled. `half_lives`: of the index's risk model.
     """
 
     index: str
@@ -75,6 +76,7 @@ class Mandate:
     capital: float = 1e8
     participation: float = 0.1
     lot: int = 100
+    decimals: int = 2
     costs: tuple[Cost, ...] = A_SHARE
     impact: float = 1.0
     risk_aversion: float = 50.0
@@ -83,6 +85,15 @@ class Mandate:
     stream: str = "dual"
     approval: bool = False
     half_lives: HalfLives = OF_THE_HOME
+
+
+def decimals_of(tick: float) -> int:
+    """Decimals of prices on an exchange with this tick; 8 where it has none of its own (0).
+
+    >>> decimals_of(0.01), decimals_of(0.05), decimals_of(0.0)
+    (2, 2, 8)
+    """
+    return next((places for places in range(2, 8) if tick * 10**places >= 1 - 1e-9), 8) if tick else 8
 
 
 def mandate_of(index: str) -> Mandate:

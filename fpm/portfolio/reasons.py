@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from fpm.portfolio.book import worth
 from fpm.portfolio.costs import CENTS, cost_cents, cost_in_force
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def order_frame(
     for name in np.flatnonzero(lots.share_N != held_N).tolist():
         change = int(lots.share_N[name] - held_N[name])
         sign, side, count, price = int(np.sign(change)), "buy" if change > 0 else "sell", abs(change), price_N[name]
-        amount = count * round(price * CENTS)
+        amount = worth(count, price)
         fee = cost_cents(amount, cost_in_force(costs, fill_session, side)) / CENTS
         weight = amount / CENTS / value
         impact = float(problem.impact_N[name]) * weight**1.5 * value

@@ -21,12 +21,12 @@ from fpm.portfolio.book import (
     action_frame,
     actions_of,
     after_actions,
-    cents,
     closes,
     departures,
     entitlements,
-    in_cents,
+    exact_prices,
     last_rows,
+    worth,
 )
 from fpm.portfolio.costs import CENTS
 from fpm.portfolio.fills import BLOCKED_SCHEMA, TRADE_SCHEMA, Blocked, Order, Terms, fill, quotes
@@ -110,16 +110,16 @@ def step(
     `today`: the session's `daily_bars` rows. `benchmark`: symbol and weight of the index at the previous close.
     `decision`: what is filled in this session, None for no trading. `silent_since`, `terms`: `book.departures`.
     """
-    today = in_cents(today)
-    actions = actions_of(before.book, today, before.last)
+    today = exact_prices(today, mandate.decimals)
+    actions = actions_of(before.book, today, before.last, mandate.decimals)
     actions += departures(before.book, session, today, before.last, silent_since, terms)
     book = after_actions(before.book, actions)
-    orders = orders_of(decision.targets, book, today, before.last) if decision else ()
+    orders = orders_of(decision.targets, book, today, before.last, mandate.decimals) if decision else ()
     orders, refused = permitted(orders, decision)
     rules = Terms(mandate.participation, mandate.lot, mandate.costs)
-    quoted = quotes(today, [order.symbol for order in orders])
+    quoted = quotes(today, [order.symbol for order in orders], mandate.decimals)
     book, trades, blocked = fill(book, orders, quoted, session, rules)
-    evening = Evening(book, last_rows(today, before.last))
+    evening = Evening(book, last_rows(today, before.last, mandate.decimals))
     head, decided = (mandate.index, session), decision.session if decision else None
     gain = benchmark_return(benchmark, today, before.last)
     return Step(
@@ -152,14 +152,16 @@ def step(
     )
 
 
-def orders_of(targets: pl.DataFrame, book: Book, today: pl.DataFrame, last: pl.DataFrame) -> tuple[Order, ...]:
+def orders_of(
+    targets: pl.DataFrame, book: Book, today: pl.DataFrame, last: pl.DataFrame, decimals: int = 2
+) -> tuple[Order, ...]:
     """Orders from the shares held to those of `targets` (symbol, shares); a symbol that it lacks stays.
 
     Targets are in shares of the decision's evening: a split since then splits them too. A name that has left the book
     and has no row in the session gets no order.
     """
     wanted = dict(targets.select("symbol", "shares").iter_rows())
-    changes, present = entitlements(wanted, today, last), set(today["symbol"].to_list())
+    changes, present = entitlements(wanted, today, last, decimals), set(today["symbol"].to_list())
     orders = []
     for symbol in sorted(wanted):
         count, held, change = wanted[symbol], book.shares.get(symbol, 0), changes.get(symbol)
@@ -183,7 +185,7 @@ def permitted(orders: tuple[Order, ...], decision: Decision | None) -> tuple[tup
     return tuple(order for order in orders if order not in reasons), refused
 
 
-def carried(targets: pl.DataFrame, bars: pl.DataFrame, made: date, session: date) -> pl.DataFrame:
+def carried(targets: pl.DataFrame, bars: pl.DataFrame, made: date, session: date, decimals: int = 2) -> pl.DataFrame:
     """Targets (symbol, shares) of the close of `made` in shares of the evening before `session`.
 
     `bars`: daily bars from before `made` on. Every split between the two sessions splits the targets, too.
@@ -191,8 +193,8 @@ def carried(targets: pl.DataFrame, bars: pl.DataFrame, made: date, session: date
     wanted = dict(targets.select("symbol", "shares").iter_rows())
     own = bars.filter(pl.col("symbol").is_in(list(wanted)), pl.col("session") < session)
     for day in own.filter(pl.col("session") > made)["session"].unique().sort().to_list():
-        before = last_rows(own.filter(pl.col("session") < day))
-        changes = entitlements(wanted, in_cents(own.filter(pl.col("session") == day)), before)
+        before = last_rows(own.filter(pl.col("session") < day), decimals=decimals)
+        changes = entitlements(wanted, exact_prices(own.filter(pl.col("session") == day), decimals), before, decimals)
         wanted |= {symbol: floor(wanted[symbol] * change.ratio + 1e-9) for symbol, change in changes.items()}
     return pl.DataFrame({"symbol": list(wanted), "shares": list(wanted.values())}, schema=TARGET_SCHEMA)
 
@@ -231,7 +233,7 @@ def holdings_frame(index: str, session: date, evening: Evening) -> pl.DataFrame:
     """Every name held at its last raw close."""
     close = closes(evening.last)
     rows = [
-        (index, session, symbol, count, close[symbol], count * cents(close[symbol]) / CENTS)
+        (index, session, symbol, count, close[symbol], worth(count, close[symbol]) / CENTS)
         for symbol, count in sorted(evening.book.shares.items())
     ]
     return pl.DataFrame(rows, schema=HOLDING_SCHEMA, orient="row")

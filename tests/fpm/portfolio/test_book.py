@@ -19,6 +19,7 @@ from fpm.portfolio.book import (
     entitlement,
     last_rows,
 )
+from fpm.portfolio.fills import quotes
 
 MONDAY, TUESDAY = date(2025, 6, 2), date(2025, 6, 3)
 
@@ -148,3 +149,21 @@ def test_holdings_given_by_a_person_are_taken_whole_or_refused_whole():
     with pytest.raises(InputRefused, match="FPM-PF-023") as refused:
         book_of(wrong, -0.01, frozenset("ABC"))
     assert all(text in str(refused.value) for text in ("cash is", "A is there twice", "B has", "C has", "Z has never"))
+
+
+def test_prices_far_below_a_cent_keep_their_worth() -> None:
+    """A coin at 0.00001234: with prices in cents it was worth nothing, and its return was anything."""
+    rows = daily([(MONDAY, "A", 0.00001234, 0.00001234, 1.0, None)])
+    last = last_rows(rows, decimals=8)
+    assert last["close"].to_list() == [0.00001234]
+    assert Book({"A": 10_000_000}, 5).value(dict(last.select("symbol", "close").iter_rows())) == 12_340 + 5
+    today = daily([(TUESDAY, "A", 0.00001357, 0.00001234, 1.0, None)])
+    assert actions_of(Book({"A": 100}, 0), today, last, 8) == ()
+    quoted = quotes(
+        today.with_columns(
+            open=pl.col("close"), high=pl.col("close"), low=pl.col("close"), volume=1e9, amount=13_570.0
+        ),
+        ["A"],
+        8,
+    )
+    assert quoted["A"].fill == 0.00001357
