@@ -208,10 +208,24 @@ def _least_slack(
         if answer.status not in ("Solved", "AlmostSolved"):
             break
         slack = answer.slack
+        if name == "active":
+            slack = slack | {name: _active_slack(problem, wide[name], weights_allowed, answer.weight_N)}
         wide[name] = wider(name, wide[name], _roomy(slack[name]))
         left.pop()
     # The solver may find no way further; its last answer meets the bounds with the slack it had then.
     return wide | {name: wider(name, limits[name], _roomy(slack.get(name, 0.0))) for name in left}
+
+
+def _active_slack(problem: Problem, width: float, weights_allowed: tuple[Floats, Floats], weight_N: Floats) -> float:
+    """By how much the active bound must be wider for weights (N,): a name at the end of its range needs nothing.
+
+    Slack itself says too little where a name's range does not reach its bound: there it begins at the range's end.
+    """
+    least_N, most_N = weights_allowed
+    active_N = weight_N - problem.benchmark_N
+    over_N = np.where(weight_N > least_N + TOLERANCE, active_N - width, 0.0)
+    under_N = np.where(weight_N < most_N - TOLERANCE, -active_N - width, 0.0)
+    return float(max(0.0, over_N.max(), under_N.max()))
 
 
 def _widened(
