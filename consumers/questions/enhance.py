@@ -84,7 +84,7 @@ def export(index: str, first: date, last: date, folder: Path, stores: Stores) ->
     frames["exposures"] = pl.concat([exposures(index, session, stores) for session in sessions], how="diagonal")
     covariance = stores.read("covariance", first, last).filter(pl.col("index") == index)
     frames["covariance"] = covariance.filter(pl.col("session").is_in(sessions)).select(
-        "index", "session", "factor", "other", "value"
+        "session", "factor", "other", "value"
     )
     frames["attribution"] = daily_lines(index, first, last, stores)
     for name, frame in frames.items():
@@ -93,11 +93,10 @@ def export(index: str, first: date, last: date, folder: Path, stores: Stores) ->
 
 
 def exposures(index: str, session: date, stores: Stores) -> pl.DataFrame:
-    """index, session, symbol, specific_variance and one column a factor of the index's risk model at a decision."""
+    """session, symbol, specific_variance and one column a factor of the index's risk model at a decision."""
     covariance, specific = (
         stores.read(table, session).filter(pl.col("index") == index) for table in ("covariance", "specific_variances")
     )
     factors = covariance["factor"].unique(maintain_order=True).to_list()
     rows = stores.read("exposures", session).join(specific.select("symbol", "specific_variance"), on="symbol")
-    head = (pl.lit(index).alias("index"), pl.lit(session).alias("session"))
-    return rows.select(*head, "symbol", "specific_variance", **exposure_columns(factors))
+    return rows.select(pl.lit(session).alias("session"), "symbol", "specific_variance", **exposure_columns(factors))

@@ -41,8 +41,8 @@ def evidence(names: pl.DataFrame, factors: pl.DataFrame, residuals: pl.DataFrame
     history = stored_history(factors, residuals, sessions, names["symbol"].to_list(), order)
     place = {name: number for number, name in enumerate(industries)}
     industry_N = np.array([place[name] for name in names["industry"].to_list()], dtype=np.int64)
-    score_N = names["score"].cast(pl.Float64).to_numpy()
-    exposure_NK = exposures(names.select(STYLES).to_numpy(), industry_N, industries, score_N)
+    score_N = np.nan_to_num(names["score"].cast(pl.Float64).to_numpy())  # standardised already: again, it is another
+    exposure_NK = np.hstack([exposures(names.select(STYLES).to_numpy(), industry_N, industries), score_N[:, None]])
     return Evidence(history, exposure_NK, names["capitalisation"].to_numpy())
 
 

@@ -78,6 +78,7 @@ def audit(book: Stores, last: date, folder: Path) -> str:
     answer = subprocess.run(
         [sys.executable, str(AUDITOR), "audit", *files], cwd=folder, capture_output=True, text=True, check=False
     )
+    assert "Traceback" not in answer.stderr, answer.stderr
     assert "NAV to the cent on every session: 0" in answer.stdout, answer.stdout + answer.stderr
     return "\n".join(line for line in answer.stdout.splitlines() if "FAIL" in line and SMALL_SAMPLE not in line)
 

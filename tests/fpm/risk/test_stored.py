@@ -20,7 +20,7 @@ def market():
     """The panel, its scores, its history, and the last session's rows of `exposures`."""
     daily = daily_rows(SESSIONS, SYMBOLS)
     panel = market_panel(daily, days(SESSIONS), sorted(daily["symbol"].unique()))
-    score_TN = np.random.default_rng(3).standard_normal(panel.return_TN.shape)
+    score_TN = np.random.default_rng(3).standard_t(2, panel.return_TN.shape)  # tails, so that standardising twice shows
     last = SESSIONS - 1
     ((_, style_NS),) = style_walk(panel, last, last + 1)
     exposure_NK = session_exposures(panel, last, style_NS, score_TN, factor_names(panel.industries, score=True))
