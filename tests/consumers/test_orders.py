@@ -78,20 +78,11 @@ def test_feast_reads_orders_and_decisions(stores: Stores) -> None:
     assert then["status"].to_list() == [served("decisions", stores)["status"][0]]
 
 
-def test_a_corrected_score_changes_the_decision_and_the_night_keeps_its_own(stores: Stores) -> None:
-    """Two clocks: as known at the cut-off the orders are those that were published that night."""
-    lake = SmallLake()
-    lake.fill(stores, MONDAY, MONDAY)
-    compute(stores, MONDAY, MONDAY)
-    run_job(publish, MONDAY, stores)
+def test_a_corrected_score_changes_a_decision_that_nobody_was_served(stores: Stores) -> None:
+    """Two clocks: as known at the cut-off the orders are those of that night."""
+    before = decided(stores)
+    later = correct_scores(stores, before[0])
     night = cut_off(stores.market, MONDAY)
-    before = stores.read("orders", MONDAY), stores.read("decisions", MONDAY)
-    later = datetime(2024, 12, 4, 12, tzinfo=UTC)
-    scores = lake.scores(MONDAY).with_columns(event_timestamp=pl.lit(before[0]["event_timestamp"][0]))
-    old = scores.with_columns(created_timestamp=pl.lit(night))
-    new = scores.with_columns(score=-pl.col("score"), created_timestamp=pl.lit(later))
-    put("scores", MONDAY, {"scores": pl.concat([old, new])}, stores)
-    compute(stores, MONDAY, MONDAY)
     assert stores.read("orders", MONDAY, known_at=night).equals(before[0])
     assert stores.read("decisions", MONDAY, known_at=night).equals(before[1])
     now = stores.read("decisions", MONDAY)
@@ -100,6 +91,35 @@ def test_a_corrected_score_changes_the_decision_and_the_night_keeps_its_own(stor
     run_job(publish, MONDAY, stores)
     assert served("decisions", stores)["objective"].item() == now["objective"].item()
     assert all(view.equal for view in parity.check(MONDAY, stores))
+
+
+def test_a_decision_that_was_served_stands(stores: Stores) -> None:
+    before = decided(stores)
+    run_job(publish, MONDAY, stores)
+    correct_scores(stores, before[0])
+    assert stores.read("orders", MONDAY).equals(before[0])
+    assert stores.read("decisions", MONDAY).equals(before[1])
+    run_job(publish, MONDAY, stores)
+    assert served("decisions", stores)["objective"].item() == before[1]["objective"].item()
+    assert all(view.equal for view in parity.check(MONDAY, stores))
+
+
+def decided(stores: Stores) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Orders and decision of a Monday."""
+    SmallLake().fill(stores, MONDAY, MONDAY)
+    compute(stores, MONDAY, MONDAY)
+    return stores.read("orders", MONDAY), stores.read("decisions", MONDAY)
+
+
+def correct_scores(stores: Stores, orders: pl.DataFrame) -> datetime:
+    """Deliver the opposite scores two days later and compute again; the moment of that knowledge."""
+    later = datetime(2024, 12, 4, 12, tzinfo=UTC)
+    scores = SmallLake().scores(MONDAY).with_columns(event_timestamp=pl.lit(orders["event_timestamp"][0]))
+    old = scores.with_columns(created_timestamp=pl.lit(cut_off(stores.market, MONDAY)))
+    new = scores.with_columns(score=-pl.col("score"), created_timestamp=pl.lit(later))
+    put("scores", MONDAY, {"scores": pl.concat([old, new])}, stores)
+    compute(stores, MONDAY, MONDAY)
+    return later
 
 
 @pytest.fixture
