@@ -68,7 +68,7 @@ def begin(stores: Stores, now: datetime) -> None:
 
 def night(session: date, stores: Stores, now: datetime) -> Night:
     """The state of one session's night."""
-    if session in stores.sessions(BARS):
+    if stores.lake.files(BARS, session, session):
         return _with_bars(session, stores, now)
     limit = cut_off(stores.market, session)
     reason = absences(stores.ledger).get(session)
@@ -156,7 +156,7 @@ def _attempt(session: date, stores: Stores, stop: Callable[[], bool]) -> list[di
 def declare_absent(session: date, reason: str, declared_by: str, stores: Stores) -> dict[str, Any]:
     """Record that a session will never be delivered. Raises UsageError for a day without trading or one with bars."""
     require_session(session, stores)
-    if session in stores.sessions(BARS):
+    if stores.lake.files(BARS, session, session):
         raise UsageError(
             code="FPM-NGT-002",
             wrong=f"{session} has minute bars",

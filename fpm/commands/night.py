@@ -114,20 +114,24 @@ def open_steps(session: date, stores: Stores) -> list[str]:
 
 
 def _has_ended(step: Step, stores: Stores) -> bool:
-    """Whether the ledger holds a result of the step from the inputs that it has now.
+    """Whether the step's last attempt has a result from the inputs that it has now: one that failed since is open.
 
     A former vintage that refuses has ended: the night went on without it.
     """
     stores = stores.for_vintage(step.vintage) if step.vintage else stores
-    job = jobs.job(step.job)
-    before = last_published(Partition(step.job, step.session, stores.vintage), stores)
+    job, partition = jobs.job(step.job), Partition(step.job, step.session, stores.vintage)
+    last, before = stores.ledger.latest(step.job, partition.name), last_published(partition, stores)
+    if step.optional and last is not None and last.status == "failed":
+        return True
     if before is None:
-        last = stores.ledger.latest(step.job, Partition(step.job, step.session, stores.vintage).name)
-        return step.optional and last is not None and last.status == "failed"
+        return False
     if runner.stands(job, step.session, stores):
         return True
     try:
-        return before.inputs_sha == inputs_of(job, step.session, stores).digest
+        return (
+            not runner.failed_since(job, partition, stores)
+            and before.inputs_sha == inputs_of(job, step.session, stores).digest
+        )
     except FpmError:
         return False
 

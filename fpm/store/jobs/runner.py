@@ -49,13 +49,20 @@ def run_job(job: Job, session: date, stores: Stores) -> Outcome:
     with ownership(partition, stores):
         inputs = _ready_inputs(job, partition, stores)
         before = last_published(partition, stores)
-        if before is not None and (before.inputs_sha == inputs.digest or stands(job, session, stores)):
+        same = before is not None and before.inputs_sha == inputs.digest and not failed_since(job, partition, stores)
+        if before is not None and (same or stands(job, session, stores)):
             if not job.WRITES:
                 _repeat(job, partition, inputs, stores)
             return outcome(partition, "unchanged", before.files)
         with attempt(partition, inputs.digest, stores) as current:
             files = stage(partition, history_of(job, session, stores, inputs.moments), stores)
             return publish(partition, current, files, stores)
+
+
+def failed_since(job: Job, partition: Partition, stores: Stores) -> bool:
+    """Whether a job that writes outside the lake failed after it had ended: its next success is an attempt, too."""
+    last = stores.ledger.latest(partition.job, partition.name)
+    return not job.WRITES and last is not None and last.status != "published"
 
 
 def stands(job: Job, session: date, stores: Stores) -> bool:

@@ -136,6 +136,17 @@ def test_a_night_is_due_until_its_last_step_has_ended(home: Stores, days: list[d
         assert connection.execute("SELECT count(*) FROM serving.scores WHERE score = 99").fetchone() == (0,)
 
 
+def test_a_step_that_failed_after_it_had_ended_is_open_again_and_red(home: Stores, days: list[date]) -> None:
+    session = days[-1]
+    ended = home.ledger.latest("derivation", session.isoformat())
+    assert ended is not None
+    home.ledger.fail(home.ledger.begin("derivation", session.isoformat(), ended.inputs_sha), "failed", "another number")
+    newest = agenda(home, cut_off(home.market, session))[-1]
+    assert (newest.state, newest.open, newest.why) == ("red", ("derivation",), "derivation: another number")
+    _, rest = _wake(home, session)
+    assert [night.state for night in rest] == []
+
+
 def test_a_correction_is_followed_from_features_to_publication_and_no_decision_is_made_again(
     home: Stores, days: list[date]
 ) -> None:
