@@ -69,8 +69,8 @@ def figures(rows: pl.DataFrame, indices: Sequence[str], config: BiasConfig) -> p
     for index in indices:
         for kind in KINDS:
             own = rows.filter(pl.col("index") == index, pl.col("kind") == kind)
-            found = bias(z_values(own), config)
-            tests.append({"index": index, "kind": kind, **asdict(found), "inside": found.inside})
+            figures = bias(z_values(own), config)
+            tests.append({"index": index, "kind": kind, **asdict(figures), "inside": figures.inside})
     return pl.DataFrame(tests, schema_overrides=_TYPES) if tests else pl.DataFrame(schema=_TYPES)
 
 

@@ -40,8 +40,8 @@ def scaled_sessions(bars: pl.DataFrame, closes: pl.DataFrame) -> pl.DataFrame:
     days = days.with_columns(scale.alias("exponent"), pl.col("before").is_not_null().alias("comparable"))
     scaled = pl.col("exponent") != 0
     usual = (scaled.sum() > MOST * pl.col("comparable").sum()).over("session")
-    found = days.filter(scaled & usual)
-    return found.select(*KEYS, pl.lit(10.0).pow(pl.col("exponent")).alias("scale"), "before", "first").sort(KEYS)
+    factors = days.filter(scaled & usual)
+    return factors.select(*KEYS, pl.lit(10.0).pow(pl.col("exponent")).alias("scale"), "before", "first").sort(KEYS)
 
 
 def scale_faults(bars: pl.DataFrame, scaled: pl.DataFrame) -> pl.DataFrame:

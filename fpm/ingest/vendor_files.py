@@ -135,10 +135,10 @@ def check_sum(path: Path) -> None:
         with path.open("rb") as stream:
             own = file_digest(stream, kind).hexdigest()
         if not words or words[0].lower() != own:
-            told = words[0][:16] if words else "nothing"
+            stated = words[0][:16] if words else "nothing"
             raise refusal(
                 path,
                 code="FPM-IN-003",
-                wrong=f"its {kind} is {own[:16]}…, {note.name} says {told}…",
+                wrong=f"its {kind} is {own[:16]}…, {note.name} says {stated}…",
                 todo="fetch the file and its checksum again",
             )

@@ -139,17 +139,17 @@ def tile(standing: Standing) -> dict[str, str]:
 
 def notes(standing: Standing) -> list[str]:
     """Warnings: no weights, bounds that gave way, orders that were not filled, names that leave the market."""
-    found = []
+    remarks = []
     if standing.decision and standing.decision["status"] == "kept":
-        found.append("No weights could be computed: the book stays as it is. The night's log says why.")
+        remarks.append("No weights could be computed: the book stays as it is. The night's log says why.")
     if relaxed := morning_tables.relaxations(standing.decision):
         words = ", ".join(f"{name} by {number(excess, 4)}" for name, excess in relaxed.items())
-        found.append(f"Bounds that could not be met together gave way: {words}.")
+        remarks.append(f"Bounds that could not be met together gave way: {words}.")
     if height := standing.frames["blocked"].height:
-        found.append(f"{height} of this session's orders were not filled whole.")
+        remarks.append(f"{height} of this session's orders were not filled whole.")
     if gone := standing.frames["actions"].filter(pl.col("kind") == "delisted")["symbol"].to_list():
-        found.append(f"Delisted, paid out at the last price: {', '.join(sorted(gone))}.")
-    return found
+        remarks.append(f"Delisted, paid out at the last price: {', '.join(sorted(gone))}.")
+    return remarks
 
 
 def sections(standing: Standing) -> list[tuple[str, list[Part]]]:

@@ -44,11 +44,11 @@ def steps(config: RiskConfig, scored: bool = True) -> list[Step]:
     """Every switch of the settings, each half-life halved; without scores the score is none of them."""
     config = config if scored else replace(config, score=False)
     ways = {name: other for name, other in switched(config).items() if hasattr(config, name)}
-    found = [
+    single = [
         Step(name, bool(getattr(config, name)), other) for name, other in ways.items() if scored or name != "score"
     ]
     shorter = {name: getattr(config, name) / 2 for name in HALF_LIVES}
-    return found + [
+    return single + [
         Step(f"{name} half-life {value:g}", is_on=False, other=replace(config, **{name: value}))
         for name, value in shorter.items()
     ]

@@ -22,6 +22,7 @@ from fpm.store.postgres.server import Server, ensure_server, stop_server
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
 from tests.fpm.store.small_bars import ingest
+from tests.small_chain import fresh_database
 
 Fpm = Callable[..., subprocess.CompletedProcess[str]]
 FIRST, SECOND, HERE, THERE = "1" * 32, "2" * 32, "/srv/one", "/srv/two"
@@ -30,11 +31,8 @@ FIRST, SECOND, HERE, THERE = "1" * 32, "2" * 32, "/srv/one", "/srv/two"
 @pytest.fixture
 def empty_url(postgres_server: Server) -> Iterator[str]:
     """A second database, migrated and empty."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
-        yield make_conninfo(postgres_server.dsn, dbname=name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with fresh_database(postgres_server) as url:
+        yield url
 
 
 @pytest.fixture
