@@ -57,6 +57,42 @@ def verify_command(
         raise typer.Exit(1)
 
 
+@commands.command("backup")
+def backup_command(
+    folder: Annotated[Path, typer.Argument(help="a folder that does not exist yet, or an unfinished backup's")],
+    as_json: Json = False,
+) -> None:
+    """Copy home and database as of one moment, while nights may run, and hash every copy again."""
+    from fpm.progress import bar
+    from fpm.store.backups.backup import back_up
+    from fpm.store.postgres.server import ensure_server
+
+    settings = home_stores().settings
+    with bar("backup") as progress:
+        whole = back_up(settings, ensure_server(settings), folder.absolute(), progress)
+    show({"backup": str(folder), **whole.summary()}, as_json)
+
+
+@commands.command("restore")
+def restore_command(
+    folder: Annotated[Path, typer.Argument(help="a folder that `fpm backup` finished")],
+    check: Annotated[bool, typer.Option("--check", help="hash the backup and restore nothing")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make the home FPM_HOME, which must not exist yet, and its database from a backup."""
+    from fpm.progress import bar
+    from fpm.store.backups.restore import checked, restore
+    from fpm.store.ledger.stores import open_stores
+    from fpm.store.retrieval import features
+
+    settings = home_settings()
+    with bar("restore") as progress:
+        whole = checked(folder, progress) if check else restore(folder, settings, progress)
+    if not check:
+        features.apply(open_stores(settings).settings)
+    show({"checked" if check else "home": str(folder if check else settings.home), **whole.summary()}, as_json)
+
+
 @commands.command("jobs")
 def jobs_command(as_json: Json = False) -> None:
     """The jobs, in nightly order, with what they read and write."""

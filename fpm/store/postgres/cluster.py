@@ -219,7 +219,7 @@ class Cluster:
         user = SERVER_UID if self._as_root else None
         with (self.home / "log").open("ab") as output, self._handle(folder) as (name, handles):
             process = subprocess.run(
-                [str(_programs(self._as_root) / program), "-D", name, *arguments],
+                [str(programs(self._as_root) / program), "-D", name, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -262,7 +262,7 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _programs(as_root: bool) -> Path:
+def programs(as_root: bool) -> Path:
     """Folder of PostgreSQL's programs; a copy where the server's user cannot enter root's virtual environment.
 
     Raises FpmError where the wheel is not installed.

@@ -78,7 +78,7 @@ def _give_passwords(owner_dsn: str, pg: Path, logins: list[Login]) -> None:
         return
     with psycopg.connect(owner_dsn, application_name="fpm") as connection:
         for login in LOGINS:
-            _ensure_role(connection, login)
+            ensure_role(connection, login)
         connection.execute(RESTRICTIONS)
         for login in logins:
             name, password = f"fpm_{login}", secrets.token_hex(24)
@@ -90,7 +90,7 @@ def _give_passwords(owner_dsn: str, pg: Path, logins: list[Login]) -> None:
     log.info("new passwords", logins=logins)
 
 
-def _ensure_role(connection: psycopg.Connection[tuple[object, ...]], login: Login) -> None:
+def ensure_role(connection: psycopg.Connection[tuple[object, ...]], login: Login) -> None:
     """Create the role where no migration did so yet."""
     name = f"fpm_{login}"
     if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone() is None:
