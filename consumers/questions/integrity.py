@@ -1,4 +1,7 @@
-"""Whether lake, models and online rows are what the ledger recorded: every byte is read, in pieces."""
+"""Whether lake, models and online rows are what the ledger recorded, and the ledger what its journal says.
+
+Every byte is read, in pieces.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from fpm.errors import FpmError
 from fpm.schema import SYMBOLS, TABLES
 from fpm.store.lake.files import RAW, parse, sha256_of, table_of
 from fpm.store.lake.seals import identity_of, settled_identity
+from fpm.store.ledger.journal import breaches
 from fpm.store.ledger.models import PURGE
 from fpm.store.ledger.seals import keep_identities, recorded_seals
 from fpm.store.online.publication import published_session
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fpm.progress import Progress
+    from fpm.store.ledger.journal import Head
     from fpm.store.ledger.stores import Stores
 
 Span = tuple[date, date]
@@ -39,12 +44,16 @@ class Fault:
 
 @dataclass(frozen=True)
 class Integrity:
-    """What was read (`files` and `bytes` of lake and models, rows online) and its faults."""
+    """What was read (`files` and `bytes` of lake and models, rows online) and its faults.
+
+    `head`: of the ledger's journal; None where a table alone was asked for.
+    """
 
     files: int
     bytes: int
     online_rows: int
     faults: tuple[Fault, ...]
+    head: str | None = None
 
     @property
     def sound(self) -> bool:
@@ -67,10 +76,13 @@ class _Recorded:
     identity: str | None = None
 
 
-def integrity(table: str | None, span: Span | None, stores: Stores, progress: Progress) -> Integrity:
+def integrity(
+    table: str | None, span: Span | None, stores: Stores, progress: Progress, known: Head | None = None
+) -> Integrity:
     """Read again what the ledger recorded, and say what differs.
 
-    `table`: that table alone, without models (None: all, and the models). `span`: first and last session (None: all).
+    `table`: that table alone, without models and journal (None: all). `span`: first and last session (None: all).
+    `known`: a head of the ledger's journal that somebody kept.
     A file that is sound and was copied or restored since its publication gets its identity recorded anew, so that
     readers need not hash it. Raises UsageError for an unknown table.
     """
@@ -90,7 +102,15 @@ def integrity(table: str | None, span: Span | None, stores: Stores, progress: Pr
     faults += _unknown_files(tables, span, stores)
     faults += [] if table else _unknown_model_files(stores)
     rows, online = _online(tables, span, stores)
-    return Integrity(len(recorded), size, rows, (*faults, *online))
+    head, past = (None, []) if table else _journal(stores, known)
+    return Integrity(len(recorded), size, rows, (*faults, *online, *past), head)
+
+
+def _journal(stores: Stores, known: Head | None) -> tuple[str, list[Fault]]:
+    """The head of the ledger's journal, and where the ledger contradicts it."""
+    head, wrong = breaches(stores.ledger, known)
+    todo = "find out who may write to the database as its owner; restore the last backup whose head is in the chain"
+    return str(head), [Fault(breach.place, breach.wrong, todo) for breach in wrong]
 
 
 def _judged(file: _Recorded, stores: Stores) -> tuple[Fault | None, int, str | None]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fpm.errors import UsageError
 from fpm.sessions import UTC, parse_session, require_order
+
+if TYPE_CHECKING:
+    from fpm.store.ledger.journal import Head
 
 Session = Annotated[str, typer.Argument(help="a session, e.g. 2026-01-05")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
@@ -80,6 +83,23 @@ def span(first: str, last: str) -> tuple[date, date]:
             todo="give a session that has closed",
         )
     return start, end
+
+
+def journal_head(text: str | None) -> Head | None:
+    """A head of the ledger's journal. Raises UsageError for a text that is none."""
+    from fpm.store.ledger.journal import parse_head
+
+    if text is None:
+        return None
+    head = parse_head(text)
+    if head is None:
+        raise UsageError(
+            code="FPM-CFG-072",
+            wrong=f"{text!r} is no head of a journal",
+            effect="nothing was done",
+            todo="give NUMBER:SHA256 as `fpm verify` or `fpm backup` printed it",
+        )
+    return head
 
 
 def require_all(*words: str | None) -> tuple[str, ...]:

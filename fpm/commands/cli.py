@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from fpm.commands import home_commands, pipeline_commands, question_commands, report_commands
+from fpm.commands import home_commands, model_commands, pipeline_commands, question_commands, report_commands
 from fpm.errors import FpmError
 
 INTERRUPTED = 130
@@ -28,6 +28,7 @@ app = typer.Typer(
 for group in (pipeline_commands, question_commands, report_commands, home_commands):
     app.add_typer(group.commands)
 app.add_typer(pipeline_commands.train, name="train")
+app.add_typer(model_commands.models, name="models")
 
 
 def main() -> None:

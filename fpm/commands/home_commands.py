@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fpm.commands.arguments import Json, Role, UrlOnly, now, span
+from fpm.commands.arguments import Json, Role, UrlOnly, journal_head, now, span
 from fpm.commands.console import home_settings, home_stores, show
 from fpm.sessions import parse_session
 
@@ -39,9 +39,12 @@ def verify_command(
     table: Annotated[str | None, typer.Argument(help="default: all, and the models")] = None,
     first: Annotated[str | None, typer.Argument()] = None,
     last: Annotated[str | None, typer.Argument()] = None,
+    head: Annotated[
+        str | None, typer.Option(help="of the journal, as an earlier verify or backup named it: must be in the chain")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Hash lake and models again, compare online rows with the lake; exit 1 where anything is not as recorded.
+    """Hash lake, models and the ledger's journal again, compare online rows with the lake; exit 1 if one is wrong.
 
     Every fault comes with what to run. FIRST alone is one session. Copied or restored files that are right are read
     faster afterwards.
@@ -49,9 +52,10 @@ def verify_command(
     from consumers.questions.integrity import integrity
     from fpm.progress import bar
 
-    sessions, stores = span(first, last or first) if first else None, home_stores()
+    sessions, known = span(first, last or first) if first else None, journal_head(head)
+    stores = home_stores()
     with bar("verify") as progress:
-        answer = integrity(table, sessions, stores, progress)
+        answer = integrity(table, sessions, stores, progress, known)
     show(answer.to_dict(), as_json)
     if not answer.sound:
         raise typer.Exit(1)

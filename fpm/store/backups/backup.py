@@ -16,6 +16,7 @@ from fpm.errors import StoreCorrupt, TryLater, UsageError
 from fpm.store.backups import database, manifest
 from fpm.store.backups.manifest import DATABASE, HOME, Copy, Manifest
 from fpm.store.lake.files import has_sha256, sha256_of, write_durably
+from fpm.store.ledger.journal import head_of
 from fpm.store.postgres.identity import FILE as IDENTITY
 from fpm.store.postgres.identity import FILES as LAKE_FILES
 
@@ -43,13 +44,14 @@ SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), (SELE
 
 @dataclass(frozen=True)
 class Content:
-    """What a snapshot says: its moment, the database's revision, and the digests that a file may have, by its path.
+    """What a snapshot says: its moment, the database's revision, the journal's head, and the digests of files by path.
 
     A path is below the home. A prepared attempt may have renamed its file already, so there may be two digests.
     """
 
     moment: str
     revision: str
+    head: str
     files: Mapping[str, frozenset[str]]
 
 
@@ -84,6 +86,7 @@ def back_up(settings: Settings, server: Server, folder: Path, progress: Progress
         content.moment,
         identity,
         content.revision,
+        content.head,
         version("fpm"),
         sha256_of(folder / DATABASE),
         tuple(sorted(copies, key=lambda copy: copy.path)),
@@ -122,6 +125,7 @@ def _content(connection: psycopg.Connection[tuple[Any, ...]]) -> Content:
     return Content(
         str(row[0]),
         str(row[1]),
+        str(head_of(connection)),
         {
             path: frozenset(values)
             for path, values in sorted(digests.items())

@@ -35,21 +35,29 @@ class Copy:
 class Manifest:
     """A whole backup: `moment` (UTC, ISO) of the database's snapshot, the home's `identity`, the database's `revision`.
 
+    `head` is that of the ledger's journal (`fpm verify --head`).
+
     `database` is the sha256 of the dump; `files` are in the order of their paths.
     """
 
     moment: str
     identity: str
     revision: str
+    head: str
     program: str
     database: str
     files: tuple[Copy, ...]
     format: int = FORMAT
 
     def summary(self) -> dict[str, str | int]:
-        """The whole in a few words: moment, identity, revision, program, number and bytes of the home's files."""
-        about = {"moment": self.moment, "identity": self.identity, "revision": self.revision, "program": self.program}
-        return {**about, "files": len(self.files), "bytes": sum(copy.size for copy in self.files)}
+        """The whole in a few words: moment, identity, revision, head, program, number and bytes of the home's files."""
+        about = {"moment": self.moment, "identity": self.identity, "revision": self.revision, "head": self.head}
+        return {
+            **about,
+            "program": self.program,
+            "files": len(self.files),
+            "bytes": sum(copy.size for copy in self.files),
+        }
 
 
 def write(folder: Path, manifest: Manifest) -> None:

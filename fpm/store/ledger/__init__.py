@@ -6,8 +6,10 @@ Begin at `stores`.
     leader        the one scheduler at work
     absences      sessions that nobody will ever deliver
     instructions  approvals and holds
+    journal       a chain of hashes over every change of the ledger; overrides of a person
     seals         what every file in the lake has to be; a lake that holds to it
     models        registered models and their files
+    rollbacks     former models in force again, from a session on
     stores        tables by session, models and settings as known at one moment
 
 Imports: fpm, fpm.features, fpm.portfolio, fpm.store, fpm.store.lake, fpm.store.postgres.

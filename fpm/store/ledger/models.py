@@ -166,6 +166,8 @@ class Models:
     def in_force(self, kind: str, session: date) -> Model:
         """The newest promoted model that may serve `session`: born by its cut-off, trained before the purge.
 
+        A model that a rollback excludes from that session on (`fpm.store.ledger.rollbacks`) serves it no more.
+
         Raises TryLater where there is none, StoreCorrupt where its files are damaged.
         """
         return self._verified(self._in_force_row(kind, session))
@@ -181,9 +183,11 @@ class Models:
     def _in_force_row(self, kind: str, session: date) -> tuple[Any, ...]:
         purged = [*previous_sessions(self.market, session, PURGE[kind]), session][0]
         rows = self.ledger.query(
-            _SELECT + "WHERE kind = %s AND status = 'promoted' AND born <= %s AND through < %s "
-            "ORDER BY born DESC, saved_at DESC, id DESC LIMIT 1",
-            (kind, cut_off(self.market, session), purged),
+            _SELECT
+            + "WHERE kind = %s AND status = 'promoted' AND born <= %s AND through < %s "
+            + _NOT_EXCLUDED
+            + "ORDER BY born DESC, saved_at DESC, id DESC LIMIT 1",
+            (kind, cut_off(self.market, session), purged, session),
         )
         if not rows:
             raise TryLater(
@@ -213,6 +217,15 @@ class Models:
 
 
 _SELECT = "SELECT kind, id, born, through, status, manifest, files FROM fpm.models "
+# a scorer of an excluded vintage is excluded with it, also one that was trained later
+_NOT_EXCLUDED = """
+AND NOT EXISTS (
+    SELECT FROM (
+        SELECT DISTINCT ON (kind) excluded FROM fpm.rollbacks WHERE first <= %s ORDER BY kind, id DESC
+    ) AS back
+    WHERE models.id = ANY(back.excluded) OR models.manifest ->> 'vintage' = ANY(back.excluded)
+)
+"""
 
 
 def canonical_json(content: object) -> bytes:
