@@ -20,6 +20,7 @@ Begin at `cli`.
     inbox              what is complete in the inbox is taken in
     night              the steps of a night
     agenda             which nights are owed, due, late
+    upgrade            what a newer program would do to an older home
     schedule           the clock
     training           models trained fold by fold
     status             what ran

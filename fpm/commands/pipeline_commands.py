@@ -36,15 +36,30 @@ LONG_BACKFILL = 500
 
 @commands.command("setup")
 def setup_command(
-    market: Market = None, bar: Bar = None, preset: Preset = None, rotate: Rotate = False, as_json: Json = False
+    market: Market = None,
+    bar: Bar = None,
+    preset: Preset = None,
+    rotate: Rotate = False,
+    plan_only: Annotated[bool, typer.Option("--plan", help="say what an upgrade would do, and do nothing")] = False,
+    upgrade: Annotated[bool, typer.Option("--upgrade", help="migrate an older home, let its nights run")] = False,
+    as_json: Json = False,
 ) -> None:
     """Start Postgres, migrate it, apply the feature definitions. Safe to repeat."""
+    from getpass import getuser
+
+    from fpm.commands.upgrade import plan, this_program
     from fpm.store.http.token import renew_token
+    from fpm.store.ledger.programs import confirm, confirmed
     from fpm.store.ledger.stores import open_stores
     from fpm.store.postgres.server import renew_passwords
     from fpm.store.retrieval import features
 
-    stores = open_stores(home_settings(market, preset, bar))
+    if plan_only:
+        show(plan(home_settings(market, preset, bar)), as_json)
+        return
+    stores = open_stores(home_settings(market, preset, bar), upgrade=upgrade)
+    if upgrade or confirmed(stores.ledger) is None:
+        confirm(this_program(), getuser(), stores.ledger)
     for name, value in (("market", market or bar), ("preset", preset)):
         if value:
             stores.ledger.decide(name, getattr(stores.settings, name))

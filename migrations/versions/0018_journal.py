@@ -1,4 +1,4 @@
-"""The journal: every change of the ledger as a row that holds the hash of the row before; overrides and rollbacks.
+"""The journal: every change of the ledger, chained by hashes; overrides, rollbacks, confirmed programs.
 
 The trigger runs at the end of a transaction, so that the journal's head is locked for its last moment only.
 
@@ -13,7 +13,17 @@ down_revision = "0012"
 branch_labels = None
 depends_on = None
 
-JOURNALED = ("ledger", "publications", "models", "deployment", "absences", "instructions", "overrides", "rollbacks")
+JOURNALED = (
+    "ledger",
+    "publications",
+    "models",
+    "deployment",
+    "absences",
+    "instructions",
+    "overrides",
+    "rollbacks",
+    "programs",
+)
 
 TABLES = """
 CREATE TABLE fpm.overrides (
@@ -39,6 +49,14 @@ CREATE TABLE fpm.rollbacks (
 );
 COMMENT ON TABLE fpm.rollbacks IS 'from `first` on, `excluded` models serve no session; the last row of a kind counts';
 CREATE TRIGGER unchanged BEFORE UPDATE OR DELETE ON fpm.rollbacks FOR EACH ROW EXECUTE FUNCTION fpm.refuse_change();
+CREATE TABLE fpm.programs (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    version text NOT NULL,
+    code jsonb NOT NULL,
+    "by" text NOT NULL CHECK ("by" <> ''),
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE fpm.programs IS 'versions that the nights may run with, and the digest of each job''s code';
 CREATE TABLE fpm.journal (
     id bigint PRIMARY KEY,
     moment text NOT NULL,
@@ -55,7 +73,7 @@ CREATE TABLE fpm.journal_head (
     hash text NOT NULL
 );
 INSERT INTO fpm.journal_head (id, hash) VALUES (0, repeat('0', 64));
-GRANT SELECT, INSERT ON fpm.overrides, fpm.rollbacks TO fpm_producer;
+GRANT SELECT, INSERT ON fpm.overrides, fpm.rollbacks, fpm.programs TO fpm_producer;
 GRANT SELECT ON fpm.journal, fpm.journal_head TO fpm_producer;
 CREATE FUNCTION fpm.enter(relation text, change text, content jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET timezone = 'UTC' AS $$
@@ -101,4 +119,4 @@ def downgrade() -> None:
     for name in JOURNALED:
         run(f"DROP TRIGGER journaled ON fpm.{name}")
     run("DROP FUNCTION fpm.journaled(); DROP FUNCTION fpm.enter(text, text, jsonb)")
-    run("DROP TABLE fpm.journal, fpm.journal_head, fpm.overrides, fpm.rollbacks")
+    run("DROP TABLE fpm.journal, fpm.journal_head, fpm.overrides, fpm.rollbacks, fpm.programs")

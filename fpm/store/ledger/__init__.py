@@ -9,6 +9,7 @@ Begin at `stores`.
     journal       a chain of hashes over every change of the ledger; overrides of a person
     seals         what every file in the lake has to be; a lake that holds to it
     models        registered models and their files
+    programs      versions of the program that the nights may run with
     rollbacks     former models in force again, from a session on
     stores        tables by session, models and settings as known at one moment
 

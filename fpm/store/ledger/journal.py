@@ -31,6 +31,7 @@ KEYS = {
     "instructions": ("id",),
     "overrides": ("id",),
     "rollbacks": ("id",),
+    "programs": ("id",),
 }
 _ENTRIES: LiteralString = "SELECT id, moment, relation, change, login, content, hash FROM fpm.journal ORDER BY id"
 _ROWS: dict[str, LiteralString] = {
@@ -42,6 +43,7 @@ _ROWS: dict[str, LiteralString] = {
     "instructions": "SELECT to_jsonb(held)::text FROM fpm.instructions AS held",
     "overrides": "SELECT to_jsonb(held)::text FROM fpm.overrides AS held",
     "rollbacks": "SELECT to_jsonb(held)::text FROM fpm.rollbacks AS held",
+    "programs": "SELECT to_jsonb(held)::text FROM fpm.programs AS held",
 }
 _FILES: LiteralString = """
 SELECT path FROM fpm.files AS held WHERE NOT EXISTS (

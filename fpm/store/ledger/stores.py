@@ -258,8 +258,10 @@ def _require_same_hours(market: Market, ledger: Ledger) -> None:
         )
 
 
-def open_stores(settings: Settings) -> Stores:
+def open_stores(settings: Settings, *, upgrade: bool = False) -> Stores:
     """Start or find the database, migrate it, and open everything below `settings.home`.
+
+    A home of an older version is migrated only with `upgrade`.
 
     The home's market and preset are in force; raises UsageError where the settings name others explicitly, and where
     the database is another home's or an empty one (`fpm.store.postgres.identity`).
@@ -275,7 +277,7 @@ def open_stores(settings: Settings) -> Stores:
     server = ensure_server(settings)
     require_sound(server, fsync=settings.fsync)
     paired = require_pair(settings, server)
-    bring_to_head(settings, server)
+    bring_to_head(settings, server, upgrade=upgrade)
     if not paired:
         pair(settings, server)
     ledger = Ledger(server.dsn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -62,12 +63,34 @@ def newest_revision() -> str:
     return max(path.name[:4] for path in revisions if path.name[:4].isdigit())
 
 
-def bring_to_head(settings: Settings, server: Server) -> None:
-    """Migrate if the database is behind. Raises UsageError where it is ahead of this program."""
+def bring_to_head(settings: Settings, server: Server, *, upgrade: bool = False) -> None:
+    """Migrate a new database, and an older one if somebody confirmed it (`upgrade`).
+
+    Raises UsageError where it is ahead of this program, or older and not confirmed.
+    """
     revision = revision_of(server)
     _refuse_newer(revision)
+    if revision is not None and revision < newest_revision() and not upgrade:
+        raise UsageError(
+            code="FPM-PG-087",
+            wrong=f"an older version of fpm made this home: its database is at revision {revision}, this version makes "
+            f"it {newest_revision()}",
+            effect="nothing was changed",
+            todo="read `fpm setup --plan`, then run `fpm setup --upgrade`",
+        )
     if revision != newest_revision():
         migrate(settings)
+
+
+def pending(revision: str | None) -> list[tuple[str, str]]:
+    """The migrations after a revision, in order, each with the first sentence of what it says about itself."""
+    folder = resources.files("migrations").joinpath("versions")
+    texts = {path.name[:4]: path.read_text() for path in folder.iterdir() if path.name[:4].isdigit()}
+    return [
+        (number, " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split()))
+        for number, text in sorted(texts.items())
+        if number > (revision or "")
+    ]
 
 
 def _refuse_newer(revision: str | None) -> None:
