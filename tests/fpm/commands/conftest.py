@@ -1,3 +1,5 @@
 """Commands run in this process."""
 
-from tests.consumers.questions.conftest import command as command
+from tests.consumers.questions.conftest import command
+
+__all__ = ["command"]
