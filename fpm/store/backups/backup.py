@@ -119,7 +119,7 @@ def _content(connection: psycopg.Connection[tuple[Any, ...]]) -> Content:
     assert row is not None, "a query without FROM has one row"
     digests: dict[str, set[str]] = {}
     for root, query in (("lake", LAKE_FILES), ("models", MODEL_FILES)):
-        for path, digest in connection.execute(query):  # type: ignore[arg-type]  # both are literals
+        for path, digest in connection.execute(query):
             digests.setdefault(f"{root}/{path}", set()).add(str(digest))
     published = {f"lake/{path}" for (path,) in connection.execute("SELECT path FROM fpm.files")}
     return Content(

@@ -92,7 +92,7 @@ def test_while_a_night_publishes_the_backup_is_one_of_its_moments(
 def test_a_file_published_between_snapshot_and_copy_costs_a_second_snapshot(
     home: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copied, corrected = backup._copied, []
+    copied, corrected = backup._copied, list[Path]()
 
     def after_a_correction(source: Path, target: Path) -> str | None:
         if not corrected and "scores" in str(source):
