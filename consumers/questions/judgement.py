@@ -162,7 +162,7 @@ def known_sessions(table: str, stores: Stores) -> list[date]:
 
 def oracle_file(stores: Stores) -> Path:
     """The file in which the synthetic exchange leaves its oracle."""
-    return stores.settings.home / "synthetic" / "oracle.parquet"
+    return stores.settings.home / "synthetic" / "answers" / "oracle.parquet"
 
 
 def _oracle(path: Path) -> pl.DataFrame | None:

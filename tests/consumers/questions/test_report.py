@@ -70,7 +70,7 @@ def test_the_page_and_its_twin_are_written_with_the_same_bytes_again(lake, store
 
 
 def test_beside_the_oracle_where_the_exchange_left_one(lake, stores):
-    folder = stores.settings.home / "synthetic"
+    folder = stores.settings.home / "synthetic" / "answers"
     folder.mkdir(parents=True)
     answers = pl.concat(
         lake.labels(session).select(
