@@ -59,7 +59,9 @@ def _of_encoder(manifest: Mapping[str, Any]) -> Sequence[str] | None:
 def _in_order(trained: Sequence[str] | None, given: Sequence[str]) -> str:
     if trained is None or list(trained) == list(given):
         return ""
-    missing, extra = ([name for name in one if name not in other] for one, other in ((trained, given), (given, trained)))
+    missing, extra = (
+        [name for name in one if name not in other] for one, other in ((trained, given), (given, trained))
+    )
     return _words(missing, extra) if missing or extra else "the same features in another order"
 
 

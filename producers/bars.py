@@ -162,7 +162,9 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     policy, live = daily_policy(delivery, stores), stores.ledger.first_published(PUBLISH)
     first_published = live and live[0]
     names = _references(delivery.symbols, read_symbols, arrival, report, stores)
-    symbols.take(names, arrival.known_at, first_published, stores, stated=arrival.known_at_stated, words=report.accepted)
+    symbols.take(
+        names, arrival.known_at, first_published, stores, stated=arrival.known_at_stated, words=report.accepted
+    )
     lists = _references(delivery.restrictions, read_restrictions, arrival, report, stores)
     restrictions.take(lists, arrival.known_at, first_published, stores, stated=arrival.known_at_stated)
     universe, listings = Universe(stores), Listings(symbols_of(tables["daily_bars"]), stores)
@@ -176,7 +178,8 @@ def finish(references: References, intake: Intake) -> None:
     if intake.tables["daily_bars"]:
         decide(intake.stores, daily_bars=FROM_VENDOR)
     agreed_alone(_other_sessions(intake), intake.daily_tables, intake.report, intake.stores)
-    _publish_other_sessions(intake)
+    for session in sorted(_other_sessions(intake)):
+        publish_session(session, None, "", intake)
     keep_faults(intake.daily_tables, intake.stores)
     intake.report.universe += intake.listings.findings
     _receive(references, intake)
@@ -382,13 +385,8 @@ def _events(name: str, session: date, market: Market) -> pl.Expr:
     return pl.col("slot").replace_strict(list(range(len(ends))), ends, return_dtype=CLOCK)
 
 
-def _publish_other_sessions(intake: Intake) -> None:
-    """Daily and index-member rows of sessions without bars in this delivery."""
-    for session in sorted(_other_sessions(intake)):
-        publish_session(session, None, "", intake)
-
-
 def _other_sessions(intake: Intake) -> set[date]:
+    """Sessions of daily and index-member rows without bars in this delivery."""
     return {session for by in intake.tables.values() for session in by} - intake.report.touched
 
 

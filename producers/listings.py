@@ -18,7 +18,7 @@ from fpm.ingest.quarantine import FAULT_COLUMNS, Check, first_faults
 from fpm.universe import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import date
 
     from fpm.ingest.vendor_bars import Combined
@@ -33,8 +33,8 @@ UNKNOWN = "FPM-IN-181"
 class Listings:
     """Whom the reference data of a home and of one delivery knows.
 
-    `delivered`: session -> symbols of the delivery's daily rows; `stores` None: a new home. `unknown`: symbols that were
-    looked for in vain; `findings`: those that were named, by session.
+    `delivered`: session -> symbols of the delivery's daily rows; `named`: symbols of its table `symbols`; `stores`
+    None: a new home. `unknown`: symbols that were looked for in vain; `findings`: those that were named, by session.
     """
 
     delivered: Mapping[date, frozenset[str]]
@@ -83,13 +83,21 @@ class Listings:
             if self.stores:
                 elsewhere |= left.intersection(self.stores.identities()["symbol"].to_list())
             missing = left - elsewhere
-            for session in reversed(self.stores.sessions(DAILY)) if self.stores else ():
-                if not missing:
-                    break
-                missing -= set(self.stores.read(DAILY, session, columns=["symbol"])["symbol"].to_list())
+            if self.stores:
+                missing = without_daily_row(missing, self.stores)
             self.unknown |= missing
             self.known |= left - missing
         return symbols & self.unknown
+
+
+def without_daily_row(symbols: Iterable[str], stores: Stores) -> set[str]:
+    """Those of `symbols` without a daily bar in any session; the newest sessions have nearly all."""
+    left = set(symbols)
+    for session in reversed(stores.sessions(DAILY)):
+        if not left:
+            break
+        left -= set(stores.read(DAILY, session, columns=["symbol"])["symbol"].to_list())
+    return left
 
 
 def stranger_faults(bars: pl.DataFrame, strangers: pl.DataFrame) -> pl.DataFrame:

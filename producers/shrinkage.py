@@ -44,7 +44,9 @@ class Shrinkage:
     def words(self) -> str:
         """Both numbers, and the two sessions."""
         when = f" at {self.session}" if self.session else ""
-        return f"{self.name}{when}: {self.before} at {self.since} -> {self.after}, {1 - self.after / self.before:.0%} less"
+        return (
+            f"{self.name}{when}: {self.before} at {self.since} -> {self.after}, {1 - self.after / self.before:.0%} less"
+        )
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ def publish_snapshot(
 ) -> bool:
     """Publish one snapshot (the columns of `table`) under the table's name as job; False where it was known before.
 
-    `words` are noted in the ledger. Rows of the partition that the snapshot lacks get a version without values; so do all rows of the snapshot before
-    where a list became empty, because a file without rows would say nothing.
+    `words` are noted in the ledger. Rows of the partition that the snapshot lacks get a version without values; so do
+    all rows of the snapshot before where a list became empty, because a file without rows would say nothing.
     """
     partition, limit = Partition(table.name, session), cut_off(stores.market, session)
     with ownership(partition, stores):

@@ -219,8 +219,8 @@ def delivery(
 def write(config: ExchangeConfig, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
     """Write the exchange as vendor files; `exchange.json` names its configuration and whether it is complete.
 
-    What no vendor has, the oracle, lies in a folder of its own, which no ingest of `folder` reads (`ORACLE`). An exchange
-    without minutes also writes the oracle's scores as somebody's own, `scores.parquet`.
+    What no vendor has, the oracle, lies in a folder of its own, which no ingest of `folder` reads (`ORACLE`).
+    An exchange without minutes also writes the oracle's scores as somebody's own, `scores.parquet`.
     A complete folder of the same configuration stays untouched; an interrupted one is completed with the same bytes.
     Every file appears whole, by rename. `progress` gets (sessions written, all sessions) after every session.
     Raises UsageError if the folder holds anything else.

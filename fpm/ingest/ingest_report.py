@@ -33,9 +33,9 @@ class IngestReport:
 
     Rows count minute bars of accepted files. `amended`: stored rows of which one cell was wrong, by code; `exceptions`:
     symbol-sessions in other units than their file, and converted daily tables. `disagreements`: symbol-sessions whose
-    daily row and minutes differ, in words; `universe`: what is said of symbols by session (`fpm.universe`), such as who
-    is absent; `accepted`: by session, whose word let a smaller universe in. `missing_minutes`: absent ones, where vendors deliver every
-    minute.
+    daily row and minutes differ, in words; `universe`: what is said of symbols by session (`fpm.universe`), such as
+    who is absent; `accepted`: by session, whose word let a smaller universe in. `missing_minutes`: absent ones, where
+    vendors deliver every minute.
     Of the `touched` sessions `changed` got new or revised rows, `unchanged` had these values before. `skipped` files
     were ingested before; `sessions` counts theirs too. `reference` counts the rows of other tables,
     `reference_faults` their bad rows by table and code; `streams`: rows and sessions of the scores from outside.

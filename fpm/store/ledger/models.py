@@ -198,7 +198,9 @@ class Models:
             words = self._misfit(model)
             if not words:
                 for misfit, difference in misfits:
-                    log.error("passed over", why=str(feature_schema.refusal(kind, misfit, difference, f"{model.id} serves")))
+                    log.error(
+                        "passed over", why=str(feature_schema.refusal(kind, misfit, difference, f"{model.id} serves"))
+                    )
                 return rows[0]
             misfits.append((model.id, words))
         if misfits:

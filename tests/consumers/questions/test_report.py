@@ -146,8 +146,8 @@ def test_a_rename_changes_no_figure(lake, stores):
             put("labels", session, {"labels": renamed(lake.labels(session), old, new)}, stores)
     assert report.evaluate(stores)["streams"] != expected, "without a table the old name ends and another one begins"
     spans = [(old, date(2010, 1, 4), date(2024, 12, 10), "x"), (new, day, None, "x")]
-    table = pl.DataFrame(spans, schema=["symbol", "first", "last", "identity"], orient="row")
-    put("symbols", stores.sessions("scores")[0], {"symbols": table}, stores)
+    companies = pl.DataFrame(spans, schema=["symbol", "first", "last", "identity"], orient="row")
+    put("symbols", stores.sessions("scores")[0], {"symbols": companies}, stores)
     assert report.evaluate(stores)["streams"] == expected
 
 

@@ -284,7 +284,10 @@ def test_files_follow_the_input_contract(tmp_path: Path) -> None:
     assert pl.read_parquet(tmp_path / ORACLE).columns == ["symbol", "session", *SOURCES]
     delivery = find([tmp_path])
     assert sorted(delivery.bars) == minutes and not delivery.refused
-    assert [path.name for path in (*delivery.daily, *delivery.members)] == ["daily_bars.parquet", "index_members.parquet"]
+    assert [path.name for path in (*delivery.daily, *delivery.members)] == [
+        "daily_bars.parquet",
+        "index_members.parquet",
+    ]
     known_at = json.loads((tmp_path / "corrections" / "known_at.json").read_bytes())
     for name, moment in known_at.items():
         assert (tmp_path / "corrections" / name).exists()
