@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import subprocess
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from getpass import getuser
 from pathlib import Path
 
 import polars as pl
@@ -133,3 +136,23 @@ def test_a_market_that_starts_small_and_history_before_it_are_not_stopped(tmp_pa
     assert not take(tmp_path / "history", known, daily_bars=before).refused
     grown = pl.concat([daily(TUESDAY, NAMES), daily(WEDNESDAY, [*NAMES, "600900.SH"])])
     assert not take(tmp_path / "grown", known, daily_bars=grown).refused
+
+
+def test_the_command_stops_and_goes_on(
+    tmp_path: Path, database_url: str, fpm_command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    where = {"FPM_HOME": str(tmp_path / "home"), "FPM_DATABASE_URL": database_url}
+    path = tmp_path / "daily_bars.parquet"
+    daily(MONDAY, NAMES).write_parquet(path)
+    first = fpm_command("ingest", str(path), "--market", "cn", "--preset", "tiny", "--json", **where)
+    assert first.returncode == 0 and "accepted" not in json.loads(first.stdout), first.stderr
+    daily(TUESDAY, NAMES[:30]).write_parquet(path)
+    second = fpm_command("ingest", str(path), "--json", **where)
+    assert second.returncode == 1 and "40 at 2026-01-05 -> 30" in second.stderr
+    third = fpm_command("ingest", "--accept-universe", str(path), "--json", **where)
+    assert third.returncode == 0, third.stderr
+    report = json.loads(third.stdout)
+    (said,) = report["accepted"]
+    assert said.startswith(f"universe accepted by {getuser()} at ")
+    (absent,) = report["universe"]
+    assert (absent["session"], absent["code"], absent["count"]) == (str(TUESDAY), "FPM-IN-180", 10)
