@@ -15,7 +15,7 @@ import polars as pl
 from fpm.universe import COLUMNS, Finding, delisted, excused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from fpm.store.ledger.stores import Stores
@@ -39,20 +39,23 @@ class Universe:
 
         Nothing is set aside here: an absent symbol has no rows, a delisted one keeps its own.
         """
+        tables = [table for table in (MINUTES, DAILY) if table in frames]
+        for table in tables:
+            self.symbols[table, session] = frozenset(frames[table]["symbol"].unique().to_list())
         absent = Finding(
             session,
             code="FPM-IN-180",
             wrong="absent all day, neither halted nor delisted: a publication counts them as missing",
-            symbols=tuple(self._absent(session, frames)),
+            symbols=tuple(self._absent(tables[0], session, frames)) if tables else (),
         )
-        findings = [absent, *(self._against_reference(session, frames) if given else ())]
-        self._add(session, frames)
+        findings = [absent, *(self._against_reference(session, frames) if given and tables else ())]
+        self._move_on(session, tables)
         return [finding for finding in findings if finding.symbols]
 
     def _against_reference(self, session: date, frames: Mapping[str, pl.DataFrame]) -> list[Finding]:
         """Minutes without a daily row where the session has daily rows, and what trades after its delisting."""
         daily, before = self._daily(session, frames), self._daily(self._before(DAILY, session), {})
-        minutes, listed = self._symbols(MINUTES, session, frames), frozenset(daily["symbol"].to_list())
+        minutes, listed = self._symbols(MINUTES, session), frozenset(daily["symbol"].to_list())
         traded = minutes | frozenset(daily.filter(pl.col("volume") > 0)["symbol"].to_list())
         gone = delisted(session - timedelta(days=1), daily, before)
         return [
@@ -70,16 +73,15 @@ class Universe:
             ),
         ]
 
-    def _absent(self, session: date, frames: Mapping[str, pl.DataFrame]) -> list[str]:
+    def _absent(self, table: str, session: date, frames: Mapping[str, pl.DataFrame]) -> list[str]:
         """Symbols of the stored session before `session` that it lacks, not halted, delisted or renamed; sorted.
 
-        `frames`: the session's tables as published; its minutes are compared, its daily rows where it has no minutes.
+        `table` is compared: minutes, or daily rows where the session got no minutes.
         """
-        table = next((name for name in (MINUTES, DAILY) if name in frames), None)
-        last = self._before(table, session) if table else None
-        if table is None or last is None:
+        last = self._before(table, session)
+        if last is None:
             return []
-        before, present = self._symbols(table, last, {}), self._symbols(table, session, frames)
+        before, present = self._symbols(table, last), self._symbols(table, session)
         if before <= present:
             return []
         absent = self._names(before, last, session) - present
@@ -91,15 +93,14 @@ class Universe:
         return frozenset(self.stores.named(session).under_names(rows)["symbol"].to_list())
 
     # --- what is stored, and what this ingest adds ------------------------------------------------------------------
-    def _add(self, session: date, frames: Mapping[str, pl.DataFrame]) -> None:
-        for table in (MINUTES, DAILY):
-            if table in frames:
-                present = self._symbols(table, session, frames)
-                self.symbols = {key: old for key, old in self.symbols.items() if key[0] != table}
-                self.symbols[table, session] = present
-                days = self._days(table)
-                if session not in days[bisect_left(days, session) :][:1]:
-                    insort(days, session)
+    def _move_on(self, session: date, tables: Sequence[str]) -> None:
+        """The session's symbols in place of earlier ones, its day among the stored."""
+        for table in tables:
+            others = {key: names for key, names in self.symbols.items() if key[0] != table}
+            self.symbols = {**others, (table, session): self.symbols[table, session]}
+            days = self._days(table)
+            if session not in days[bisect_left(days, session) :][:1]:
+                insort(days, session)
 
     def _days(self, table: str) -> list[date]:
         return self.sessions.setdefault(table, self.stores.sessions(table))
@@ -109,10 +110,8 @@ class Universe:
         position = bisect_left(days, session)
         return days[position - 1] if position else None
 
-    def _symbols(self, table: str, session: date, frames: Mapping[str, pl.DataFrame]) -> frozenset[str]:
-        """Symbols of a table's session: of the frames, or as stored."""
-        if table in frames:
-            return frozenset(frames[table]["symbol"].unique().to_list())
+    def _symbols(self, table: str, session: date) -> frozenset[str]:
+        """Symbols of a table's session; empty where it has none."""
         names = self.symbols.get((table, session))
         if names is None and session in self._days(table):
             names = frozenset(self.stores.read(table, session, columns=("symbol",))["symbol"].unique().to_list())
