@@ -20,6 +20,7 @@ from fpm.store.lake.files import empty
 from fpm.store.ledger.ledger import Publication
 from fpm.store.log import log
 from fpm.store.online.publication import former_vintage, publish_online, published_session
+from fpm.universe import COLUMNS, excused
 
 if TYPE_CHECKING:
     from datetime import date
@@ -158,7 +159,8 @@ def _refuse_shrunken(session: date, scores: pl.DataFrame, stores: Stores) -> Non
     if not earlier:
         return
     last, config = max(earlier), PRESETS[stores.settings.preset]
-    expected = _scored(standing("scores", stores.read("scores", last))) - _excused(session, last, stores)
+    today, before = (stores.read("daily_bars", day, columns=COLUMNS) for day in (session, last))
+    expected = _scored(standing("scores", stores.read("scores", last))) - excused(session, today, before)
     lost = sorted(expected - _scored(scores))
     share = 1 - len(lost) / max(1, len(expected))
     if share < config.universe:
@@ -177,15 +179,6 @@ def _scored(scores: pl.DataFrame) -> set[str]:
     """Symbols with a score in every stream."""
     counts = scores.drop_nulls("score").group_by("symbol").agg(pl.col("stream").n_unique())
     return set(counts.filter(pl.col("stream") == len(STREAMS))["symbol"].to_list())
-
-
-def _excused(session: date, last: date, stores: Stores) -> set[str]:
-    """Symbols that are halted at the session, or delisted by it as the daily rows of either session say."""
-    columns = ["symbol", "volume", "suspended", "delist_date"]
-    today, before = (stores.read("daily_bars", day, columns=columns) for day in (session, last))
-    halted = today.filter(pl.col("suspended").fill_null(False) | (pl.col("volume") == 0).fill_null(False))
-    gone = pl.concat([today, before]).filter((pl.col("delist_date") <= session).fill_null(False))
-    return {*halted["symbol"].to_list(), *gone["symbol"].to_list()}
 
 
 def _empty_share(factors: pl.DataFrame, traded: set[str]) -> float:

@@ -8,6 +8,7 @@ import polars as pl
 
 from fpm import walk_forward
 from fpm.errors import ModelRefused
+from fpm.feature_schema import require_same
 from fpm.nn.checkpoint import from_bytes
 from fpm.nn.scorer import streams
 from fpm.nn.scorer.network import PRESETS, ScorerConfig
@@ -75,6 +76,7 @@ def _require_unseen(model: Model, session: date, stores: Stores) -> None:
 
 
 def _require_fitting(model: Model, stores: Stores) -> None:
+    require_same(model.kind, model.id, model.manifest, stores.profile.name, "no score was written")
     in_force = {"profile": stores.profile.hash, "look_back": PRESETS[stores.settings.preset].look_back}
     trained = {"profile": model.manifest["profile"], "look_back": model.manifest["config"]["look_back"]}
     if trained != in_force:

@@ -12,6 +12,8 @@ The modules of this folder hold facts and operations that every room shares. Beg
     first_copies        from when the first copy of a session is known
     symbols             one canonical symbol for every spelling of a code
     identities          who a symbol is: one company through renames, two companies of one ticker apart
+    universe            which symbols a session should have, and whether a list shrank
+    feature_schema      the features that a model reads beside those that a home has
     two_clocks          the row that answers "the value at t, as known at k"
     walk_forward        folds with purge and embargo, as data
     cross_section       winsorising, z-scores, ranks and correlations across the symbols of a session

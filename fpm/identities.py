@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DAY = pl.duration(days=1)
+APART = "~"  # between symbol and identity in the name of a company that has none; no symbol contains it
 EVER, ALWAYS = pl.lit(date.min), pl.lit(date.max)
 SCHEMA = {"symbol": pl.String, "first": pl.Date, "last": pl.Date, "identity": pl.String}
 NO_TABLE = pl.DataFrame(schema=SCHEMA)
@@ -47,10 +48,10 @@ def renames(table: pl.DataFrame, session: date) -> pl.DataFrame:
     holders = intervals.filter(pl.lit(session).is_between("first", "last"))
     names = holders.select("identity", name="symbol")
     own = intervals.join(names, on="identity", how="left", maintain_order="left").with_columns(
-        company=pl.format("{}~{}", _last_symbol(session), "identity")
+        company=pl.format(f"{{}}{APART}{{}}", _last_symbol(session), "identity")
     )
     gaps = _gaps(intervals).join(holders, on="symbol", how="semi", maintain_order="left")
-    nobody = gaps.with_columns(name=pl.lit(None, pl.String), company=pl.format("{}~", "symbol"))
+    nobody = gaps.with_columns(name=pl.lit(None, pl.String), company=pl.format(f"{{}}{APART}", "symbol"))
     spans = pl.concat([part.select("symbol", "first", "last", "name", "company") for part in (own, nobody)])
     return spans.filter(pl.col("name").ne_missing(pl.col("symbol"))).sort("symbol", "first")
 

@@ -12,7 +12,9 @@
     custody          ingest of real books
     snapshots        a list in force from when it is known
     previous_closes  each symbol's last close before a session
-    universe         symbols that a session lacks and the one before has
+    universe         what is said of a session's symbols: absent, without a daily row, delisted
+    listings         minutes of symbols that no reference data knows
+    shrinkage        a universe that lost names since the last one known: stopped, or accepted
     ticks            ingest of Level-2 ticks
     session_totals   each symbol's totals of a session
     minute_features  the 32 features of every minute

@@ -40,7 +40,15 @@ from fpm.store.lake.files import CLOCK, latest, parse
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
 from producers import custody, restrictions, stream_scores, symbols
-from producers.daily_tables import DailyTables, agreed, agreed_alone, keep_faults, stored_minutes
+from producers.daily_tables import (
+    DailyTables,
+    agreed,
+    agreed_alone,
+    by_session,
+    keep_faults,
+    stored_minutes,
+    symbols_of,
+)
 from producers.decisions import (
     FROM_MINUTES,
     FROM_VENDOR,
@@ -51,7 +59,9 @@ from producers.decisions import (
     stated_words,
     words,
 )
+from producers.listings import UNKNOWN, Listings
 from producers.previous_closes import in_scale, previous_closes
+from producers.shrinkage import Acceptance, unshrunken
 from producers.snapshots import last_session
 from producers.universe import Universe
 
@@ -74,7 +84,7 @@ class Arrival:
     """Moments of one delivery, both aware: corrections are known from `known_at`, bars after `now` are refused.
 
     `stated`: the caller's words about the files. `known_at_stated`: somebody states `known_at`; else it is the call's.
-    `stream`: the name of the scores in files that do not say it.
+    `stream`: the name of the scores in files that do not say it. `acceptance`: of a universe that shrank.
     """
 
     known_at: datetime
@@ -82,6 +92,7 @@ class Arrival:
     stated: Stated = NOTHING
     known_at_stated: bool = False
     stream: str | None = None
+    acceptance: Acceptance | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,7 @@ class Intake:
     daily: str
     daily_tables: DailyTables
     universe: Universe
+    listings: Listings
     first_published: date | None
     order: Order = NO_ORDER
     scores: Sequence[ReferenceRows] = ()
@@ -144,17 +156,20 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     report = IngestReport(stated=words(arrival.stated))
     refuse(delivery.refused, report, stores)
     members = _members(delivery, arrival, report, stores)
-    references = (_references(delivery.daily, read_daily, report, stores), members)
-    tables = {name: _by_session(files) for name, files in zip(WRITES[1:], references, strict=True)}
+    references = (_references(delivery.daily, read_daily, arrival, report, stores), members)
+    tables = {name: by_session(files) for name, files in zip(WRITES[1:], references, strict=True)}
     daily_tables = DailyTables(references[0], tables["daily_bars"])
     policy, live = daily_policy(delivery, stores), stores.ledger.first_published(PUBLISH)
     first_published = live and live[0]
-    names = _references(delivery.symbols, read_symbols, report, stores)
-    symbols.take(names, arrival.known_at, first_published, stores, stated=arrival.known_at_stated)
-    lists = _references(delivery.restrictions, read_restrictions, report, stores)
+    names = _references(delivery.symbols, read_symbols, arrival, report, stores)
+    symbols.take(
+        names, arrival.known_at, first_published, stores, stated=arrival.known_at_stated, words=report.accepted
+    )
+    lists = _references(delivery.restrictions, read_restrictions, arrival, report, stores)
     restrictions.take(lists, arrival.known_at, first_published, stores, stated=arrival.known_at_stated)
-    intake = Intake(arrival, stores, report, tables, policy, daily_tables, Universe(stores), first_published)
-    books = _references(delivery.holdings, read_custody, report, stores)
+    universe, listings = Universe(stores), Listings(symbols_of(tables["daily_bars"]), stores)
+    intake = Intake(arrival, stores, report, tables, policy, daily_tables, universe, listings, first_published)
+    books = _references(delivery.holdings, read_custody, arrival, report, stores)
     return replace(intake, scores=_scores(delivery.scores, arrival, report, stores), books=books), references
 
 
@@ -163,8 +178,10 @@ def finish(references: References, intake: Intake) -> None:
     if intake.tables["daily_bars"]:
         decide(intake.stores, daily_bars=FROM_VENDOR)
     agreed_alone(_other_sessions(intake), intake.daily_tables, intake.report, intake.stores)
-    _publish_other_sessions(intake)
+    for session in sorted(_other_sessions(intake)):
+        publish_session(session, None, "", intake)
     keep_faults(intake.daily_tables, intake.stores)
+    intake.report.universe += intake.listings.findings
     _receive(references, intake)
     arrival = stream_scores.Arrival(intake.arrival.known_at, intake.arrival.known_at_stated, intake.first_published)
     stream_scores.take(intake.scores, arrival, intake.stores, intake.report, intake.arrival.stream)
@@ -189,19 +206,25 @@ def _ingested_before(path: Path, report: IngestReport, stores: Stores, stream: s
 Reader = Callable[[Path, Market, Order], ReferenceRows]
 
 
-def _references(paths: Sequence[Path], read: Reader, report: IngestReport, stores: Stores) -> list[ReferenceRows]:
+def _references(
+    paths: Sequence[Path], read: Reader, arrival: Arrival, report: IngestReport, stores: Stores
+) -> list[ReferenceRows]:
     """Rows of files of another table that are new; bad rows and bad files go to quarantine."""
-    files = _read_new(paths, read, report, stores)
-    for file in files:
-        _account(file, report, stores)
-    return files
+    return _accounted(_read_new(paths, read, report, stores), arrival, report, stores)
 
 
-def _account(file: ReferenceRows, report: IngestReport, stores: Stores) -> None:
-    report.add_reference(file.table, file.rows_in, file.quarantined, file.deduplicated)
-    report.add_faults(file.table, file.quarantined)
-    report.add_conversions(file.path.name, file.conversions)
-    keep_rows(stores.settings.quarantine, file.table, file.quarantined, file.sha256)
+def _accounted(
+    files: Sequence[ReferenceRows], arrival: Arrival, report: IngestReport, stores: Stores
+) -> list[ReferenceRows]:
+    """The files without those of a universe that shrank and that nobody accepted; bad rows are counted and kept."""
+    whole, shrunken = unshrunken(files, arrival.acceptance, report, stores)
+    refuse(shrunken, report, stores)
+    for file in whole:
+        report.add_reference(file.table, file.rows_in, file.quarantined, file.deduplicated)
+        report.add_faults(file.table, file.quarantined)
+        report.add_conversions(file.path.name, file.conversions)
+        keep_rows(stores.settings.quarantine, file.table, file.quarantined, file.sha256)
+    return whole
 
 
 def _read_new(
@@ -225,23 +248,12 @@ def _members(delivery: Delivery, arrival: Arrival, report: IngestReport, stores:
     files += _read_new(delivery.intervals, intervals, report, stores)
     single, refused = without_repeated_snapshots(files)
     refuse(refused, report, stores)
-    for file in single:
-        _account(file, report, stores)
-    return single
+    return _accounted(single, arrival, report, stores)
 
 
 def _scores(paths: Sequence[Path], arrival: Arrival, report: IngestReport, stores: Stores) -> list[ReferenceRows]:
     read = partial(read_scores, now=arrival.now, stream=arrival.stream)
     return _read_new(paths, read, report, stores, arrival.stream)
-
-
-def _by_session(files: Sequence[ReferenceRows]) -> dict[date, pl.DataFrame]:
-    if not files:
-        return {}
-    frames = [file.frame.with_columns(pl.lit(number, pl.UInt16).alias("source")) for number, file in enumerate(files)]
-    rows = pl.concat(frames, how="diagonal")
-    parts = rows.partition_by("session", as_dict=True, include_key=False, maintain_order=True)
-    return {session: part for (session,), part in parts.items()}
 
 
 def _bars(paths: Sequence[Path], intake: Intake) -> None:
@@ -255,6 +267,7 @@ def _bars(paths: Sequence[Path], intake: Intake) -> None:
     combined = in_scale(combine(parsed, market, stored_minutes(parsed, stores)), arrival.stated, stores)
     if intake.daily == FROM_VENDOR:
         combined = agreed(combined, intake.daily_tables, intake.report, stores)
+        combined = intake.listings.without_strangers(combined)
     for number, bar_file in enumerate(parsed):
         _quarantine(number, bar_file, combined, intake)
     intake.report.add_batch(parsed, combined, missing_minutes(combined.frame, market))
@@ -268,11 +281,11 @@ def _bars(paths: Sequence[Path], intake: Intake) -> None:
         decide(stores, daily_bars=intake.daily, conventions=conventions, **words(arrival.stated))
     for (session,), bars in rows.items():
         publish_session(session, bars, source, intake)
-    disagreeing = set(combined.quarantined.filter(pl.col("reason_code") == CODE)["source"].to_list())
+    waiting = set(combined.quarantined.filter(pl.col("reason_code").is_in([CODE, UNKNOWN]))["source"].to_list())
     for number, bar_file in enumerate(parsed):
         sessions = combined.frame.filter(pl.col("source") == number)["session"].unique().to_list()
         stored = bool(sessions) or combined.copies["source"].eq(number).any()
-        if stored and number not in disagreeing:  # the others' faults are said again the next time
+        if stored and number not in waiting:  # the others' rows are judged again the next time
             keep_receipt(NAME, bar_file.path, bar_file.report.sha256, sessions, stores)
 
 
@@ -320,13 +333,12 @@ def publish_session(session: date, bars: pl.DataFrame | None, source: str, intak
         limit = cut_off(stores.market, session)
         frames = _frames(session, bars, Moments(limit, known_from(rule, limit, arrival), arrival, recorded), intake)
         first_copy = not frames.keys() <= recorded.keys()
-        if first_copy:
-            stores.ledger.note(this_attempt, NOTES[rule])
+        if words := [*([NOTES[rule]] if first_copy else []), *intake.report.accepted.get(session, [])]:
+            stores.ledger.note(this_attempt, "; ".join(words))
         outputs = [Output(table, session, None, frame) for table, frame in frames.items()]
         outcome = publish(partition, this_attempt, stage(partition, outputs, stores), stores)
     intake.report.add_outcome(session, outcome.status)
-    if missing := intake.universe.missing(session, frames):
-        intake.report.missing_symbols[session] = missing
+    intake.report.universe += intake.universe.findings(session, frames, given=intake.daily == FROM_VENDOR)
     if first_copy:
         intake.report.add_first_copy(rule)
 
@@ -373,13 +385,8 @@ def _events(name: str, session: date, market: Market) -> pl.Expr:
     return pl.col("slot").replace_strict(list(range(len(ends))), ends, return_dtype=CLOCK)
 
 
-def _publish_other_sessions(intake: Intake) -> None:
-    """Daily and index-member rows of sessions without bars in this delivery."""
-    for session in sorted(_other_sessions(intake)):
-        publish_session(session, None, "", intake)
-
-
 def _other_sessions(intake: Intake) -> set[date]:
+    """Sessions of daily and index-member rows without bars in this delivery."""
     return {session for by in intake.tables.values() for session in by} - intake.report.touched
 
 

@@ -14,7 +14,7 @@ from fpm.ingest.agreement import CODE, KEYS, day_totals, disagreements, minute_f
 from fpm.store.lake.quarantine import keep_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -46,6 +46,21 @@ class DailyTables:
     def disagreeing(self) -> set[Path]:
         """Files with a row that disagrees."""
         return {self.files[number].path for part in self.faults for number in part["source"].unique().to_list()}
+
+
+def by_session(files: Sequence[ReferenceRows]) -> dict[date, pl.DataFrame]:
+    """The rows of all files by session, with `PLACE`."""
+    if not files:
+        return {}
+    frames = [file.frame.with_columns(pl.lit(number, pl.UInt16).alias("source")) for number, file in enumerate(files)]
+    rows = pl.concat(frames, how="diagonal")
+    parts = rows.partition_by("session", as_dict=True, include_key=False, maintain_order=True)
+    return {session: part for (session,), part in parts.items()}
+
+
+def symbols_of(rows: Mapping[date, pl.DataFrame]) -> dict[date, frozenset[str]]:
+    """The symbols of every session."""
+    return {session: frozenset(part["symbol"].to_list()) for session, part in rows.items()}
 
 
 def agreed(combined: Combined, tables: DailyTables, report: IngestReport, stores: Stores) -> Combined:

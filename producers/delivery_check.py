@@ -24,12 +24,22 @@ from fpm.ingest.score_files import read_scores
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.vendor_bars import combine
 from fpm.ingest.vendor_files import digest
-from fpm.schema import OPTIONAL_FLOWS
+from fpm.schema import DAILY_BARS, OPTIONAL_FLOWS, SYMBOLS
 from fpm.store.jobs.receipts import sessions_ingested
 from producers import custody, stream_scores
-from producers.daily_tables import stored_minutes
-from producers.decisions import daily_policy, profile_of, remembered, stated_words, words
+from producers.daily_tables import by_session, stored_minutes, symbols_of
+from producers.decisions import (
+    FROM_MINUTES,
+    FROM_VENDOR,
+    daily_policy,
+    profile_of,
+    remembered,
+    stated_words,
+    words,
+)
+from producers.listings import Listings
 from producers.previous_closes import in_scale
+from producers.shrinkage import shrinkages, stopped
 from producers.snapshots import last_session
 
 if TYPE_CHECKING:
@@ -108,10 +118,9 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     Raises UsageError for a path that is no delivery, and for words or a daily table that do not fit the home.
     """
     delivery, stores = find(paths), home.stores
-    stated = arrival.stated
+    stated, policy = arrival.stated, FROM_VENDOR if delivery.daily else FROM_MINUTES
     if stores:
-        stated = stated_words(stated, stores)
-        daily_policy(delivery, stores)
+        stated, policy = stated_words(stated, stores), daily_policy(delivery, stores)
     answer = DeliveryCheck(home.market.name, stated=words(stated))
     answer.profile = stores.ledger.deployment().get("profile", "") if stores else ""
     fallback = remembered(stores) if stores else None
@@ -124,6 +133,7 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
         ((delivery.symbols, read_symbols), (delivery.restrictions, read_restrictions), (delivery.holdings, books)),
     )
     delivered: set[str] = set()
+    references: list[ReferenceRows] = []
     for readers in tables:
         rows = [file for paths, read in readers for file in _read(paths, read, answer, home)]
         if readers is tables[0]:
@@ -131,7 +141,13 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
         if readers is tables[1]:
             rows, refused = without_repeated_snapshots(rows)
             answer.files += [_refused(file) for file in refused]
+        if stores and arrival.acceptance is None:
+            refused = [file for own in _by_table(rows) for file in stopped(own, shrinkages(own, stores))]
+            answer.files += [_refused(file) for file in refused]
+            rows = [file for file in rows if file.path not in {each.path for each in refused}]
+        references += rows
         answer.files += [_reference(file) for file in rows]
+    listings = _listings(references, stores)
     new = list(_new(delivery.bars, answer, stores))
     order = order_in(new)
     groups = batches(new, order)
@@ -143,6 +159,7 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
             continue
         combined = combine(parsed, home.market, stored_minutes(parsed, stores) if stores else None)
         combined = in_scale(combined, stated, stores) if stores else combined
+        combined = listings.without_strangers(combined) if policy == FROM_VENDOR else combined
         answer.files += [_bar_file(number, file, combined) for number, file in enumerate(parsed)]
         delivered.update(combined.frame["symbol"].unique().to_list())
         if combined.frame.height:  # an ingest decides these with the first rows that it stores
@@ -167,6 +184,17 @@ def _read(
         except FpmError as refusal:
             answer.files.append(_refused(Refused(path, refusal)))
     return files
+
+
+def _by_table(files: Sequence[ReferenceRows]) -> list[list[ReferenceRows]]:
+    return [[file for file in files if file.table == name] for name in dict.fromkeys(file.table for file in files)]
+
+
+def _listings(references: Sequence[ReferenceRows], stores: Stores | None) -> Listings:
+    """Whom the delivery's daily rows and symbols, and the home, know."""
+    daily, names = ([file for file in references if file.table == name] for name in (DAILY_BARS.name, SYMBOLS.name))
+    named = frozenset(symbol for file in names for symbol in file.frame["symbol"].to_list())
+    return Listings(symbols_of(by_session(daily)), stores, named)
 
 
 def _new(

@@ -274,6 +274,7 @@ def _manifest(inputs: EncoderInputs, digest: str, result: PretrainingResult) -> 
         "inputs": digest,
         "profile": inputs.profile.name,
         "profile_hash": inputs.profile.hash,
+        "features": list(inputs.profile.features),
         "seed": inputs.config.fit.seed,
         "versions": versions() | {"code": code_digest(__file__)},
         "machine": machine(),

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from fpm.errors import ModelRefused
+from fpm.feature_schema import require_same
 from fpm.features.minute_features import from_frame
 from fpm.nn.encoder import canaries, vintage
 from fpm.nn.fit import deterministic
@@ -58,6 +59,7 @@ def fingerprints(encoder: Vintage, symbols: tuple[str, ...], x_STF: np.ndarray, 
 
 
 def _require_profile(model: Model, stores: Stores) -> None:
+    require_same(model.kind, model.id, model.manifest, stores.profile.name, "no fingerprint was written")
     trained_on = model.manifest["profile_hash"]
     if trained_on != stores.profile.hash:
         raise ModelRefused(

@@ -15,6 +15,7 @@ from fpm.store.lake.files import CLOCK, TYPES, latest
 from fpm.store.ledger.stores import Output
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date, datetime
 
     from fpm.first_copies import Rule
@@ -30,12 +31,18 @@ def last_session(moment: datetime, market: Market) -> date:
 
 
 def publish_snapshot(
-    table: Table, session: date, rows: pl.DataFrame, rule: Rule, arrival: datetime, stores: Stores
+    table: Table,
+    session: date,
+    rows: pl.DataFrame,
+    rule: Rule,
+    arrival: datetime,
+    stores: Stores,
+    words: Sequence[str] = (),
 ) -> bool:
     """Publish one snapshot (the columns of `table`) under the table's name as job; False where it was known before.
 
-    Rows of the partition that the snapshot lacks get a version without values; so do all rows of the snapshot before
-    where a list became empty, because a file without rows would say nothing.
+    `words` are noted in the ledger. Rows of the partition that the snapshot lacks get a version without values; so do
+    all rows of the snapshot before where a list became empty, because a file without rows would say nothing.
     """
     partition, limit = Partition(table.name, session), cut_off(stores.market, session)
     with ownership(partition, stores):
@@ -50,8 +57,8 @@ def publish_snapshot(
         incoming = snapshot.with_columns(event_timestamp=pl.lit(close(stores.market, session), dtype=CLOCK))
         frame = revise(stored, incoming, table.keys, moment, moment)
         with attempt(partition, "", stores) as this_attempt:
-            if stored is None:
-                stores.ledger.note(this_attempt, NOTES[rule])
+            if remarks := [*([NOTES[rule]] if stored is None else []), *words]:
+                stores.ledger.note(this_attempt, "; ".join(remarks))
             output = Output(table.name, session, None, frame)
             publish(partition, this_attempt, stage(partition, [output], stores), stores)
     return True

@@ -23,6 +23,7 @@ from fpm.store.jobs.receipts import keep_receipt
 from fpm.store.lake.files import CLOCK, latest
 from fpm.store.lake.quarantine import keep_rows
 from fpm.store.ledger.stores import Output
+from producers.listings import without_daily_row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -59,23 +60,11 @@ def judged(files: Sequence[ReferenceRows], delivered: Collection[str], stores: S
     files disagree, sessions whose scores tell no symbol from another. Equal rows of several files count once.
     """
     wanted = {symbol for file in files for symbol in file.frame["symbol"].unique().to_list()} - set(delivered)
-    unknown = _never_seen(wanted, stores)
+    unknown = sorted(without_daily_row(wanted, stores) if stores else wanted)
     files = [_set_aside(file, _unknown(file.frame, unknown)) for file in files]
     files = _agreed(files)
     flat = _flat(files, stores)
     return [_set_aside(file, _flat_faults(file.frame, flat)) for file in files]
-
-
-def _never_seen(symbols: set[str], stores: Stores | None) -> list[str]:
-    """Those of `symbols` without a daily bar in any session; the newest sessions have nearly all."""
-    if stores is None:
-        return sorted(symbols)
-    left = set(symbols)
-    for session in reversed(stores.sessions("daily_bars")):
-        if not left:
-            break
-        left -= set(stores.read("daily_bars", session, columns=["symbol"])["symbol"].to_list())
-    return sorted(left)
 
 
 def _unknown(rows: pl.DataFrame, symbols: Sequence[str]) -> pl.DataFrame:

@@ -34,6 +34,7 @@ from fpm.ticks.tape import STREAMS, UNITS, TickRules, sid_of, symbol_of
 from producers.bars import NAME, Arrival, Intake, begin, finish, publish_session, refuse
 from producers.daily_tables import disagreeing
 from producers.decisions import FROM_VENDOR, decide, decide_profile
+from producers.listings import stranger_faults
 from producers.previous_closes import previous_closes
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def _bars(
 
 
 def _complete(session: date, bars: pl.DataFrame, faulty: pl.DataFrame, delivery: TickDelivery) -> pl.DataFrame:
-    """Bars without symbol-sessions that lack too many minutes or disagree with the daily table.
+    """Bars without symbol-sessions that lack too many minutes or disagree with the daily table, or of unknown symbols.
 
     These and the `faulty` rows go to quarantine.
     """
@@ -278,6 +279,9 @@ def _complete(session: date, bars: pl.DataFrame, faulty: pl.DataFrame, delivery:
         differing = disagreeing(complete, intake.daily_tables, intake.report, intake.stores)
         holes = pl.concat([holes, minute_faults(complete, differing).select(holes.columns)])
         complete = complete.join(differing, on=["session", "symbol"], how="anti", maintain_order="left")
+        strangers = intake.listings.strangers(complete)
+        holes = pl.concat([holes, stranger_faults(complete, strangers).select(holes.columns)])
+        complete = complete.join(strangers, on=["session", "symbol"], how="anti", maintain_order="left")
     hollow = keyed.join(holes.select("row", "reason_code", "reason"), on="row", how="inner").drop("row", "source")
     faulty_bars = faulty.with_columns(symbol_of(pl.col("sid")), pl.lit(session).alias("session"))
     quarantined = pl.concat([hollow, faulty_bars.select(hollow.columns)])
@@ -295,12 +299,15 @@ def _complete(session: date, bars: pl.DataFrame, faulty: pl.DataFrame, delivery:
 
 
 def _store_outcome(delivery: TickDelivery, published: Sequence[date]) -> None:
-    """Refused files and bad records go to quarantine, records as the vendor wrote them; other files get receipts."""
+    """Refused files and bad records go to quarantine, records as the vendor wrote them; other files get receipts.
+
+    None gets one while minutes of an unknown symbol wait: the same files bring them once it is known.
+    """
     report, folder = delivery.intake.report, delivery.intake.stores.settings.quarantine
     refuse(delivery.refused, report, delivery.intake.stores)
     for number, parts in sorted(delivery.faults.items()):
         if parts:
             file = delivery.files[number]
             keep_rows(folder, file.stream, original_rows(file, pl.concat(parts)), digest(file.path))
-    for file in delivery.accepted if published else []:
+    for file in delivery.accepted if published and not delivery.intake.listings.findings else []:
         keep_receipt(NAME, file.path, digest(file.path), published, delivery.intake.stores)

@@ -45,8 +45,10 @@ def contributions(index: str, first: date, last: date, stores: Stores) -> pl.Dat
 def daily_lines(index: str, first: date, last: date, stores: Stores) -> pl.DataFrame:
     """session, group, line, contribution of every session after the first close; a session's lines sum to its excess.
 
-    Weights are those at the close before. Orders that were not filled count as held until the next fills.
+    Weights are those at the close before. Orders that were not filled count as held until the next fills. A company
+    has one symbol throughout, so that what is held on the eve of a rename has a return on its day.
     """
+    stores = stores.named_apart(last)
     book = {table: _book(table, index, first, last, stores) for table in TABLES}
     nav, decimals = book["nav"].sort("session"), decimals_of(stores.market.exchange.tick)
     parts = [pl.DataFrame(schema=LINE_SCHEMA)]

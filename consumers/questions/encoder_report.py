@@ -117,8 +117,9 @@ def _sessions(stores: Stores) -> list[date]:
 
 
 def _rows(stores: Stores) -> Rows:
-    """The newest sessions, newest first, with the same symbols in each: evenly spaced among those of the newest."""
+    """The newest sessions, newest first, with the same companies in each: evenly spaced among those of the newest."""
     sessions, profile = _sessions(stores), stores.profile
+    stores = stores.named_apart(sessions[-1])
     sample: set[str] = set()
     symbols: list[str] = []
     days: list[date] = []

@@ -20,6 +20,7 @@ from consumers.questions.stock_days import (
     traded_symbols,
 )
 from fpm.errors import ModelRefused, TryLater, UsageError
+from fpm.feature_schema import require_same
 from fpm.features.intraday_statistics import intraday_statistics
 from fpm.features.minute_features import from_frame
 from fpm.nn.encoder import vintage as vintages
@@ -202,6 +203,7 @@ def encoder_model(vintage: str | None, session: date, stores: Stores, effect: st
                 todo=f"did you mean {near[0]}?" if near else f"there are {', '.join(vintages_here) or 'none'}",
             )
         model = stores.models.load("encoder", vintage)
+    require_same(model.kind, model.id, model.manifest, stores.profile.name, effect)
     if model.manifest["profile_hash"] != stores.profile.hash:
         raise ModelRefused(
             code="FPM-ML-067",

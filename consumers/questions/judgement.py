@@ -115,7 +115,10 @@ def _portfolios_alone(stores: Stores) -> ReportData:
 
 
 def read_evidence(stores: Stores) -> Evidence:
-    """The evidence as known to the stores. Raises TryLater where nothing was scored."""
+    """The evidence as known to the stores, every company under one symbol throughout: its last one.
+
+    Raises TryLater where nothing was scored.
+    """
     trials = max(1, len(provenance.tried_settings(stores)))
     sessions = known_sessions("scores", stores)
     if not sessions:
@@ -127,6 +130,7 @@ def read_evidence(stores: Stores) -> Evidence:
         )
     first, last = sessions[0], sessions[-1]
     after = [session for session in stores.sessions("daily_bars") if session > last][:SESSIONS_AFTER]
+    stores = stores.named_apart(max([last, *after]))  # lags, groups and their turnover follow a company, not a code
     scores = stores.read_served(
         "scores", first, last, columns=["symbol", "stream", "score", "spread", "vintage", "model"]
     )
@@ -137,7 +141,7 @@ def read_evidence(stores: Stores) -> Evidence:
         stores.read("labels", first, last, columns=["symbol", "label"]),
         daily,
         surroundings(daily, factors, trials),
-        _oracle(oracle_file(stores)),
+        _oracle(stores),
     )
 
 
@@ -162,11 +166,12 @@ def known_sessions(table: str, stores: Stores) -> list[date]:
 
 def oracle_file(stores: Stores) -> Path:
     """The file in which the synthetic exchange leaves its oracle."""
-    return stores.settings.home / "synthetic" / "oracle.parquet"
+    return stores.settings.home / "synthetic" / "answers" / "oracle.parquet"
 
 
-def _oracle(path: Path) -> pl.DataFrame | None:
-    return pl.read_parquet(path) if path.is_file() else None
+def _oracle(stores: Stores) -> pl.DataFrame | None:
+    path = oracle_file(stores)
+    return stores.under_names(pl.read_parquet(path)) if path.is_file() else None
 
 
 def stream_figures(evidence: Evidence, config: EvaluationConfig) -> dict[str, Figures]:

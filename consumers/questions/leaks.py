@@ -204,7 +204,7 @@ class Home:
 
     def _columns(self) -> Iterator[tuple[str, pl.DataFrame]]:
         """Every factor and every stream as scores, by name."""
-        factors = self.stores.read("daily_factors", self.scored[0], self.scored[-1])
+        factors = self._named.read("daily_factors", self.scored[0], self.scored[-1])
         for name in DAILY_FACTORS:
             yield f"daily_factors.{name}", factors.select("session", "symbol", score=name).drop_nulls()
         for name in STREAMS:
@@ -216,24 +216,24 @@ class Home:
         folds = [(self._between(*fold.train), self._served_by(fold.model)) for fold in self._folds]
         if not folds:
             return None
-        features = self.stores.read("daily_factors", min(fold.train[0] for fold in self._folds), self.scored[-1])
+        features = self._named.read("daily_factors", min(fold.train[0] for fold in self._folds), self.scored[-1])
         return leak_scores.ridge(features, DAILY_FACTORS, folds)
 
     @cached_property
     def _labels(self) -> pl.DataFrame:
         first = min([self.scored[0], *(fold.train[0] for fold in self._folds)])
-        return self.stores.read("labels", first, self.scored[-1], columns=["symbol", "label"]).drop_nulls()
+        return self._named.read("labels", first, self.scored[-1], columns=["symbol", "label"]).drop_nulls()
 
     @cached_property
     def _scores(self) -> pl.DataFrame:
-        return self.stores.read_served("scores", self.scored[0], self.scored[-1])
+        return self._named.read_served("scores", self.scored[0], self.scored[-1])
 
     @cached_property
     def _closes(self) -> pl.DataFrame:
         bars = [day for day in self.stores.sessions("daily_bars") if day >= self.scored[0]]
         last = [day for day in bars if day > self.scored[-1]][: leak_scores.LAGS]
         columns = ["symbol", "close", "adj_factor"]
-        daily = self.stores.read("daily_bars", bars[0], max([self.scored[-1], *last]), columns=columns)
+        daily = self._named.read("daily_bars", bars[0], max([self.scored[-1], *last]), columns=columns)
         return daily.select("session", "symbol", close=pl.col("close") * pl.col("adj_factor"))
 
     # --- records ---------------------------------------------------------------------------------------------------
@@ -282,10 +282,11 @@ class Home:
 
     def survivors(self) -> Iterator[Finding | None]:
         """Every symbol with bars has factors, to its last session; every member of an index has bars."""
-        daily = self._rows("daily_bars")
-        members = self._read("index_members", ["symbol"]).filter(~pl.col("symbol").is_in(daily["symbol"].unique()))
+        rows = {name: self._read(name, ["symbol"]) for name in ("daily_factors", "daily_bars", "index_members")}
+        daily, members = rows["daily_bars"], rows["index_members"]
+        members = members.filter(~pl.col("symbol").is_in(daily["symbol"].unique().implode()))
         for table, universe in (("daily_factors", daily), ("daily_bars", members)):
-            yield leak_records.survivors(table, self._rows(table), universe.select("session", "symbol").unique())
+            yield leak_records.survivors(table, rows[table], universe.select("session", "symbol").unique())
 
     # --- the suite itself --------------------------------------------------------------------------------------------
     def planted(self) -> Iterator[Finding | None]:
@@ -323,8 +324,13 @@ class Home:
         ]
         return pl.concat(parts) if parts else self._read(table, list(columns))
 
+    @cached_property
+    def _named(self) -> Stores:
+        """The home with one symbol for every company: what compares sessions must not take a rename for an end."""
+        return self.stores.named_apart(self.stores.sessions("daily_bars")[-1])
+
     def _read(self, table: str, columns: list[str]) -> pl.DataFrame:
-        return self.stores.read(table, self.scored[0], self.scored[-1], columns=columns)
+        return self._named.read(table, self.scored[0], self.scored[-1], columns=columns)
 
     def _earliest(self, table: str, session: date, first_known: Mapping[str, Moments]) -> datetime:
         """The earliest moment at which a row of a session may be known."""

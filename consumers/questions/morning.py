@@ -10,6 +10,7 @@ from consumers.questions.attribution import contributions
 from consumers.questions.enhance import index_performance
 from consumers.questions.stock_days import require_session
 from fpm.errors import TryLater
+from fpm.identities import APART
 from fpm.report import morning as page
 from fpm.schema import STYLES
 from fpm.store.lake.small_files import write_whole
@@ -57,8 +58,8 @@ def gather(session: date, stores: Stores) -> page.Morning:
 
 
 def standing(index: str, session: date, stores: Stores) -> page.Standing:
-    """One index's portfolio on the evening of a session."""
-    first = stores.sessions("weights")[0]
+    """One index's portfolio on the evening of a session, what came before under the names of that evening."""
+    first, stores = stores.sessions("weights")[0], stores.named_apart(session)
     decisions = _rows("decisions", index, first, session, stores).drop_nulls("status").sort("session")
     today, before = (decisions.filter(part) for part in (pl.col("session") == session, pl.col("session") < session))
     last = before.row(-1, named=True) if before.height else None
@@ -79,7 +80,7 @@ def standing(index: str, session: date, stores: Stores) -> page.Standing:
         frames,
         nav=_last_row(nav, session),
         entered=sorted(now - then),
-        left=sorted(then - now),
+        left=sorted(symbol.split(APART)[0] for symbol in then - now),
         halted=_halted(frames["holdings"], session, stores),
         performance=index_performance(index, first, session, stores) if nav.height else None,
         exposures=exposure_rows(targets),

@@ -35,6 +35,9 @@ StreamName = Annotated[
     str | None, typer.Option("--stream", help="name of scores whose file does not say it; default: the file's stem")
 ]
 CheckOnly = Annotated[bool, typer.Option("--check", help="say what would go in and what not, and store nothing")]
+AcceptUniverse = Annotated[
+    bool, typer.Option("--accept-universe", help="take a daily table, index or symbols table that lost over 5 % of it")
+]
 Rotate = Annotated[bool, typer.Option("--rotate", help="new passwords for the database's roles and a new HTTP token")]
 Role = Annotated[Literal["owner", "producer", "reader"], typer.Option(help="whose rights")]
 UrlOnly = Annotated[bool, typer.Option("--url", help="the URL alone, for the shell")]

@@ -104,7 +104,7 @@ def _history(raw: Path, stores: Stores) -> tuple[date, date]:
     """Ingest the exchange's files; its first and last session."""
     from producers import bars
 
-    oracle = pl.read_parquet(raw / "oracle.parquet", columns=["session"])
+    oracle = pl.read_parquet(raw / simulate.ORACLE, columns=["session"])
     first, last = oracle["session"].min(), oracle["session"].max()
     assert isinstance(first, date) and isinstance(last, date)
     arrival = cut_off(stores.market, last)

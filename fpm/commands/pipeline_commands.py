@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fpm.commands.arguments import (
+    AcceptUniverse,
     Bar,
     CheckOnly,
     Json,
@@ -81,6 +82,7 @@ def ingest_command(
     prices: Prices = None,
     stamp_side: StampSide = None,
     stream: StreamName = None,
+    accept_universe: AcceptUniverse = False,
     check: CheckOnly = False,
     as_json: Json = False,
 ) -> None:
@@ -88,16 +90,20 @@ def ingest_command(
 
     What files cannot show can be said; the home remembers it. --check exits 1 where anything would be refused.
     """
+    from getpass import getuser
+
     from fpm.commands.delivery import Request, check_delivery, ingest_delivery
     from fpm.ingest.score_files import require_stream_name
     from fpm.ingest.units import Stated
     from producers.bars import Arrival
+    from producers.shrinkage import Acceptance
 
     start, stated = now(), Stated(stamp_side, volume_unit, prices)
     if stream is not None:
         require_stream_name(stream)
     moments = moment(known_at) if known_at else start, start
-    arrival = Arrival(*moments, stated, known_at_stated=known_at is not None, stream=stream)
+    acceptance = Acceptance(getuser(), start) if accept_universe else None
+    arrival = Arrival(*moments, stated, known_at_stated=known_at is not None, stream=stream, acceptance=acceptance)
     request = Request(paths, arrival, level2, market, preset)
     if not check:
         report = ingest_delivery(request)

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from fpm.exchange.tape import TickTables
 
 MARKET = market("cn")
+ORACLE = "answers/oracle.parquet"  # beside a delivery, not in it: no vendor knows the answer
 INDEX_REVIEW = 60  # sessions between two reviews of the indices
 SPOILED_SYMBOLS = 3
 CORRECTION_DELAY = 2  # sessions between a late or wrong delivery and its correction
@@ -218,6 +219,7 @@ def delivery(
 def write(config: ExchangeConfig, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
     """Write the exchange as vendor files; `exchange.json` names its configuration and whether it is complete.
 
+    What no vendor has, the oracle, lies in a folder of its own, which no ingest of `folder` reads (`ORACLE`).
     An exchange without minutes also writes the oracle's scores as somebody's own, `scores.parquet`.
     A complete folder of the same configuration stays untouched; an interrupted one is completed with the same bytes.
     Every file appears whole, by rename. `progress` gets (sessions written, all sessions) after every session.
@@ -249,8 +251,10 @@ def write(config: ExchangeConfig, folder: Path, progress: Callable[[int, int], N
         answers.append(tables.oracle)
         if progress is not None:
             progress(done, config.sessions)
-    for table, frames in (("daily_bars", daily), ("index_members", members), ("oracle", answers)):
+    for table, frames in (("daily_bars", daily), ("index_members", members)):
         _write_whole(folder / f"{table}.parquet", _parquet(pl.concat(frames)))
+    (folder / ORACLE).parent.mkdir(exist_ok=True)
+    _write_whole(folder / ORACLE, _parquet(pl.concat(answers)))
     if config.daily:
         scores = pl.concat(answers).select("symbol", "session", score="combined", stream=pl.lit("oracle"))
         _write_whole(folder / "scores.parquet", _parquet(scores))
@@ -275,7 +279,7 @@ def _is_complete(folder: Path, settings: dict[str, object]) -> bool:
             effect="nothing was written",
             todo="name an empty folder, or remove this one yourself",
         )
-    return manifest is not None and bool(manifest.get("complete"))
+    return manifest is not None and bool(manifest.get("complete")) and (folder / ORACLE).is_file()
 
 
 def _manifest(path: Path) -> dict[str, object]:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from fpm.ingest.balance import Counts
     from fpm.ingest.deliveries import Refused
     from fpm.ingest.vendor_bars import Combined, FileReport, Parsed
+    from fpm.universe import Finding
 
+SHRUNKEN = "FPM-IN-184"  # a universe that lost symbols since the last one known
 SHOWN = 20  # items of a list that the report's JSON shows
 
 
@@ -31,8 +33,9 @@ class IngestReport:
 
     Rows count minute bars of accepted files. `amended`: stored rows of which one cell was wrong, by code; `exceptions`:
     symbol-sessions in other units than their file, and converted daily tables. `disagreements`: symbol-sessions whose
-    daily row and minutes differ, in words; `missing_symbols`: session -> symbols of the session before that it
-    lacks, neither suspended nor delisted. `missing_minutes`: absent ones, where vendors deliver every minute.
+    daily row and minutes differ, in words; `universe`: what is said of symbols by session (`fpm.universe`), such as
+    who is absent; `accepted`: by session, whose word let a smaller universe in. `missing_minutes`: absent ones, where
+    vendors deliver every minute.
     Of the `touched` sessions `changed` got new or revised rows, `unchanged` had these values before. `skipped` files
     were ingested before; `sessions` counts theirs too. `reference` counts the rows of other tables,
     `reference_faults` their bad rows by table and code; `streams`: rows and sessions of the scores from outside.
@@ -57,7 +60,8 @@ class IngestReport:
     amended: Counter[str] = field(default_factory=Counter)
     exceptions: list[str] = field(default_factory=list)
     disagreements: list[str] = field(default_factory=list)
-    missing_symbols: dict[date, list[str]] = field(default_factory=dict)
+    universe: list[Finding] = field(default_factory=list)
+    accepted: dict[date | None, list[str]] = field(default_factory=dict)
     nans: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
     refused: list[dict[str, str]] = field(default_factory=list)
@@ -127,7 +131,14 @@ class IngestReport:
             self.example = f"row {row}: {code} {reason}"
 
     def require_content(self) -> None:
-        """Raises InputRefused where nothing was stored and nothing had been before: the exit code is not 0 then."""
+        """Raises InputRefused where nothing was stored and nothing had been before, or where a universe shrank.
+
+        The exit code is not 0 then, though other files of the delivery may be in.
+        """
+        shrunken = next((file for file in self.refused if file["code"] == SHRUNKEN), None)
+        if shrunken is not None:
+            effect = "its file was not read in, the other files of the delivery were"
+            raise InputRefused(code=SHRUNKEN, wrong=shrunken["wrong"], effect=effect, todo=shrunken["todo"])
         if self.sessions or any(counts["rows_out"] for counts in self.reference.values()):
             return
         if self.refused:
@@ -233,10 +244,17 @@ class IngestReport:
             "amended": dict(sorted(self.amended.items())),
             "exceptions": self.exceptions,
             "disagreements": _capped(self.disagreements),
-            "missing_symbols": {
-                str(day): {"count": len(symbols), "symbols": _capped(symbols)}
-                for day, symbols in sorted(self.missing_symbols.items())
-            },
+            "universe": [
+                {
+                    "session": str(finding.session),
+                    "code": finding.code,
+                    "wrong": finding.wrong,
+                    "count": len(finding.symbols),
+                    "symbols": _capped(finding.symbols),
+                }
+                for finding in sorted(self.universe, key=lambda finding: (finding.session, finding.code))
+            ],
+            **({"accepted": [words for own in self.accepted.values() for words in own]} if self.accepted else {}),
             "nans": self.nans,
             "refused": self.refused,
             "files": self.files,

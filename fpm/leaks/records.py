@@ -63,11 +63,12 @@ def early_first_copies(copies: Sequence[FirstCopy], live: tuple[date, datetime] 
     """No first copy of raw data claims to be known before the ledger saw it arrive.
 
     `live`: the session that the home published before any other, and when it did. History in bulk is free: sessions up
-    to that one, and whatever was loaded before it; so is a copy whose rule is `stated`.
+    to that one, and whatever was loaded before it; so is a copy whose rule begins with `stated`.
     """
     if live is None:
         return None
-    late = [copy for copy in copies if copy.session > live[0] and copy.began > live[1] and copy.rule != stated]
+    arrived = [copy for copy in copies if not (copy.rule or "").startswith(stated)]
+    late = [copy for copy in arrived if copy.session > live[0] and copy.began > live[1]]
     for copy in sorted(late, key=lambda copy: (copy.session, copy.table)):
         if copy.known_at < copy.began:
             explanation = f"the first copy claims to be known at {copy.known_at}, its ingest began at {copy.began}"

@@ -149,6 +149,19 @@ def test_a_scorer_of_another_profile_is_refused(filled: tuple[Stores, list[date]
         scores._require_fitting(model, stores)
 
 
+def test_a_newer_scorer_of_other_features_leaves_the_old_one_scoring(filled: tuple[Stores, list[date]]) -> None:
+    stores, days = filled
+    old = stores.models.load("scorer", scorer.train(days[THROUGH], VINTAGE, stores, silent))
+    other = {**old.manifest, "features": {**old.manifest["features"], "traditional": ["beauty"]}}
+    files = {"weights.safetensors": old.files()["weights.safetensors"]}
+    through = days[THROUGH + 1]
+    newer = stores.models.save("scorer", "newer", files, other, cut_off(stores.market, through), through, "promoted")
+    assert run_job(scores, days[SESSIONS - 1], stores).status == "published"
+    assert set(read_scores(stores, days[SESSIONS - 1])["model"]) == {old.id}
+    with pytest.raises(ModelRefused, match=r"FPM-ML-340 .*scorer newer .*missing here beauty"):
+        scores._require_fitting(newer, stores)
+
+
 def test_without_labels_the_scorer_in_force_stays(filled: tuple[Stores, list[date]]) -> None:
     stores, days = filled
     model = scorer.train(days[THROUGH], VINTAGE, stores, silent)

@@ -8,6 +8,7 @@ import pytest
 
 from fpm.ingest.ingest_report import IngestReport
 from fpm.store.ledger.stores import Stores
+from fpm.universe import Finding
 from producers.bars import Arrival, ingest
 from tests.tape import FIRST, SYMBOLS, tape, write
 
@@ -177,19 +178,24 @@ def test_a_suspended_row_is_not_compared(tmp_path: Path, stores: Stores) -> None
 
 
 # --- a universe that shrinks ------------------------------------------------------------------------------------
+def absent(report: IngestReport) -> dict[date, tuple[str, ...]]:
+    return {finding.session: finding.symbols for finding in report.universe if finding.code == "FPM-IN-180"}
+
+
 def test_symbols_that_vanish_are_named_by_session(tmp_path: Path, stores: Stores) -> None:
     deliver(tmp_path, None, FIRST)
     write(tape("cn", NEXT).filter(pl.col("symbol") != BAD), tmp_path / "minute_bars" / f"{NEXT}.parquet")
     report = take(tmp_path, stores)
-    assert report.missing_symbols == {NEXT: [BAD]}
-    assert report.to_dict()["missing_symbols"] == {str(NEXT): {"count": 1, "symbols": [BAD]}}
+    assert absent(report) == {NEXT: (BAD,)}
+    (line,) = report.to_dict()["universe"]
+    assert (line["session"], line["code"], line["count"], line["symbols"]) == (str(NEXT), "FPM-IN-180", 1, [BAD])
 
 
 def test_the_last_stored_session_counts_as_the_one_before(tmp_path: Path, stores: Stores) -> None:
     take(deliver(tmp_path / "first", None, FIRST), stores)
     few = tape("cn", date(2026, 1, 8)).filter(pl.col("symbol") == BAD)
     report = take(write(few, tmp_path / "later.parquet"), stores)
-    assert report.missing_symbols == {date(2026, 1, 8): ["000001.SZ", "600519.SH"]}
+    assert absent(report) == {date(2026, 1, 8): ("000001.SZ", "600519.SH")}
 
 
 @pytest.mark.parametrize("reason", ["suspended", "delisted"])
@@ -205,16 +211,16 @@ def test_suspended_and_delisted_symbols_are_not_missing(reason: str, tmp_path: P
         daily = daily.with_columns(delist_date=date_of).filter(~gone)
     deliver(tmp_path, daily, FIRST)
     write(tape("cn", NEXT).filter(pl.col("symbol") != BAD), tmp_path / "minute_bars" / f"{NEXT}.parquet")
-    assert take(tmp_path, stores).missing_symbols == {}
+    assert absent(take(tmp_path, stores)) == {}
 
 
 def test_a_universe_of_daily_rows_alone_is_watched_too(tmp_path: Path, stores: Stores) -> None:
     daily = table(FIRST, NEXT).filter((pl.col("symbol") != BAD) | (pl.col("session") == FIRST))
     report = take(write(daily, tmp_path / "daily_bars.parquet"), stores)
-    assert report.missing_symbols == {NEXT: [BAD]}
+    assert absent(report) == {NEXT: (BAD,)}
 
 
 def test_long_lists_are_capped_with_their_count() -> None:
-    report = IngestReport(missing_symbols={FIRST: [f"{number:06d}.SZ" for number in range(50)]})
-    shown = report.to_dict()["missing_symbols"][str(FIRST)]
+    names = tuple(f"{number:06d}.SZ" for number in range(50))
+    (shown,) = IngestReport(universe=[Finding(FIRST, "FPM-IN-180", "absent", names)]).to_dict()["universe"]
     assert (shown["count"], len(shown["symbols"]), shown["symbols"][-1]) == (50, 21, "and 30 more")

@@ -208,4 +208,6 @@ def test_a_renamed_symbol_is_not_missing(tmp_path: Path, settings: Settings) -> 
     stores = open_stores(settings.model_copy(update={"market": "us"}))
     report = take(folder, stores)
     stores.ledger.close()
-    assert report.missing_symbols == {SESSIONS[9]: ["META.US"]}
+    assert [(each.session, each.code, each.symbols) for each in report.universe] == [
+        (SESSIONS[9], "FPM-IN-180", ("META.US",))
+    ]

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.types.json import Jsonb
 
+from fpm import feature_schema
 from fpm.errors import ModelRefused, StoreCorrupt, TryLater
 from fpm.sessions import cut_off, previous_sessions
 from fpm.store.lake.files import has_sha256, sync_folder, write_durably
+from fpm.store.log import log
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -166,9 +168,10 @@ class Models:
     def in_force(self, kind: str, session: date) -> Model:
         """The newest promoted model that may serve `session`: born by its cut-off, trained before the purge.
 
-        A model that a rollback excludes from that session on (`fpm.store.ledger.rollbacks`) serves it no more.
-
-        Raises TryLater where there is none, StoreCorrupt where its files are damaged.
+        A model that a rollback excludes from that session on (`fpm.store.ledger.rollbacks`) serves it no more. One that
+        reads other features than the home has is passed over, so that the model before it goes on.
+        Raises TryLater where there is none, ModelRefused where none reads the home's features, StoreCorrupt where its
+        files are damaged.
         """
         return self._verified(self._in_force_row(kind, session))
 
@@ -181,22 +184,47 @@ class Models:
         return self._model(self._in_force_row(kind, session))
 
     def _in_force_row(self, kind: str, session: date) -> tuple[Any, ...]:
+        """The newest row that may serve and reads the home's features; a newer one of another schema is passed over.
+
+        Raises TryLater where no model may serve, ModelRefused where each is of another schema, with the newest's names.
+        """
         purged = [*previous_sessions(self.market, session, PURGE[kind]), session][0]
-        rows = self.ledger.query(
+        misfits: list[tuple[str, str]] = []
+        while rows := self.ledger.query(
             _SELECT
             + "WHERE kind = %s AND status = 'promoted' AND born <= %s AND through < %s "
             + _NOT_EXCLUDED
-            + "ORDER BY born DESC, saved_at DESC, id DESC LIMIT 1",
-            (kind, cut_off(self.market, session), purged, session),
+            + "ORDER BY born DESC, saved_at DESC, id DESC LIMIT 1 OFFSET %s",
+            (kind, cut_off(self.market, session), purged, session, len(misfits)),
+        ):
+            model = self._model(rows[0])
+            words = self._misfit(model)
+            if not words:
+                for misfit, difference in misfits:
+                    log.error(
+                        "passed over", why=str(feature_schema.refusal(kind, misfit, difference, f"{model.id} serves"))
+                    )
+                return rows[0]
+            misfits.append((model.id, words))
+        if misfits:
+            raise feature_schema.refusal(kind, *misfits[0], "nothing was computed, what was scored stays")
+        raise TryLater(
+            code="FPM-ML-304",
+            wrong=f"no promoted {kind} may serve {session}",
+            effect="nothing was computed",
+            todo=f"train one: fpm train {kind} --through an earlier session (before {purged})",
         )
-        if not rows:
-            raise TryLater(
-                code="FPM-ML-304",
-                wrong=f"no promoted {kind} may serve {session}",
-                effect="nothing was computed",
-                todo=f"train one: fpm train {kind} --through an earlier session (before {purged})",
-            )
-        return rows[0]
+
+    def _misfit(self, model: Model) -> str:
+        """How the features of a model, or of a scorer's encoder, differ from the home's; "" where they do not."""
+        profile = self.ledger.deployment().get("profile")
+        words = feature_schema.difference(model.kind, model.manifest, profile)
+        vintage = model.manifest.get("vintage")
+        if words or model.kind != "scorer" or vintage is None:
+            return words
+        rows = self.ledger.query(_SELECT + "WHERE kind = 'encoder' AND id = %s", (vintage,))
+        words = feature_schema.difference("encoder", rows[0][5], profile) if rows else ""
+        return f"its encoder {vintage}: {words}" if words else ""
 
     def _verified(self, row: tuple[Any, ...]) -> Model:
         model = self._model(row)

@@ -70,7 +70,7 @@ def test_the_page_and_its_twin_are_written_with_the_same_bytes_again(lake, store
 
 
 def test_beside_the_oracle_where_the_exchange_left_one(lake, stores):
-    folder = stores.settings.home / "synthetic"
+    folder = stores.settings.home / "synthetic" / "answers"
     folder.mkdir(parents=True)
     answers = pl.concat(
         lake.labels(session).select(
@@ -133,3 +133,23 @@ def unlabelled(lake, stores) -> list[float]:
 def test_before_anything_was_scored(stores):
     with pytest.raises(TryLater, match="FPM-REP-075"):
         report.evaluate(stores)
+
+
+# --- companies ------------------------------------------------------------------------------------------------------
+def test_a_rename_changes_no_figure(lake, stores):
+    expected = report.evaluate(stores)["streams"]
+    old, new, day = lake.names[-1], "600099.SH", date(2024, 12, 11)
+    for session in (each for each in stores.sessions("scores") if each >= day):
+        for job, table in (("bars", "daily_bars"), ("scores", "scores"), ("daily_factors", "daily_factors")):
+            put(job, session, {table: renamed(getattr(lake, table)(session), old, new)}, stores)
+        if session in stores.sessions("labels"):
+            put("labels", session, {"labels": renamed(lake.labels(session), old, new)}, stores)
+    assert report.evaluate(stores)["streams"] != expected, "without a table the old name ends and another one begins"
+    spans = [(old, date(2010, 1, 4), date(2024, 12, 10), "x"), (new, day, None, "x")]
+    companies = pl.DataFrame(spans, schema=["symbol", "first", "last", "identity"], orient="row")
+    put("symbols", stores.sessions("scores")[0], {"symbols": companies}, stores)
+    assert report.evaluate(stores)["streams"] == expected
+
+
+def renamed(rows, old, new):
+    return rows.with_columns(pl.col("symbol").replace(old, new))

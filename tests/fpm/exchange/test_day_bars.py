@@ -11,7 +11,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from fpm.errors import UsageError
-from fpm.exchange.simulate import YEARS, ExchangeConfig, simulate, write
+from fpm.exchange.simulate import ORACLE, YEARS, ExchangeConfig, simulate, write
+from fpm.ingest.deliveries import find
 
 CONFIG = ExchangeConfig(
     symbols=100, sessions=90, spoiled_every=0, daily=True, events=replace(YEARS, dividend=1 / 50, delisting=1 / 2_000)
@@ -68,12 +69,14 @@ def test_the_delivery_is_daily_tables_and_scores_alone(tmp_path: Path) -> None:
     config = replace(CONFIG, symbols=6, sessions=5)
     write(config, tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {f"{table}.parquet" for table in ("daily_bars", "index_members", "oracle", "scores")} | {
-        "exchange.json"
-    }
+    tables = {f"{table}.parquet" for table in ("daily_bars", "index_members", "scores")}
+    assert names == {*tables, "answers", "exchange.json"}
+    delivery = find([tmp_path])
+    assert not delivery.bars and not delivery.refused, "whoever ingests the folder is not shown the answer"
+    assert {path.name for path in (*delivery.daily, *delivery.members, *delivery.scores)} == tables
     scores = pl.read_parquet(tmp_path / "scores.parquet")
     assert scores["stream"].unique().to_list() == ["oracle"]
-    assert scores["score"].equals(pl.read_parquet(tmp_path / "oracle.parquet")["combined"])
+    assert scores["score"].equals(pl.read_parquet(tmp_path / ORACLE)["combined"])
 
 
 def test_minutes_that_do_not_exist_have_no_ticks() -> None:

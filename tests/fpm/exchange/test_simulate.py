@@ -16,8 +16,9 @@ from polars.testing import assert_frame_equal
 from scipy.stats import spearmanr
 
 from fpm.errors import UsageError
-from fpm.exchange.simulate import PRESETS, ExchangeConfig, simulate, write
+from fpm.exchange.simulate import ORACLE, PRESETS, ExchangeConfig, simulate, write
 from fpm.exchange.tables import SessionTables
+from fpm.ingest.deliveries import find
 from fpm.schema import INDICES
 from fpm.sessions import cut_off, market
 
@@ -278,9 +279,15 @@ def test_files_follow_the_input_contract(tmp_path: Path) -> None:
     assert len(minutes) == 16
     schema = pl.read_parquet_schema(minutes[0])
     assert schema["minute"] == pl.Datetime("us") and minutes[0].stem == "2024-01-02"
-    for table in ("daily_bars", "index_members", "oracle"):
+    for table in ("daily_bars", "index_members", "answers/oracle"):
         assert pl.read_parquet_schema(tmp_path / f"{table}.parquet")["session"] == pl.Date
-    assert pl.read_parquet(tmp_path / "oracle.parquet").columns == ["symbol", "session", *SOURCES]
+    assert pl.read_parquet(tmp_path / ORACLE).columns == ["symbol", "session", *SOURCES]
+    delivery = find([tmp_path])
+    assert sorted(delivery.bars) == minutes and not delivery.refused
+    assert [path.name for path in (*delivery.daily, *delivery.members)] == [
+        "daily_bars.parquet",
+        "index_members.parquet",
+    ]
     known_at = json.loads((tmp_path / "corrections" / "known_at.json").read_bytes())
     for name, moment in known_at.items():
         assert (tmp_path / "corrections" / name).exists()

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from fpm.errors import ModelRefused, StoreCorrupt, TryLater
+from fpm.schema import FEATURES
 from fpm.sessions import cut_off
 from fpm.store.ledger.models import Model
 from fpm.store.ledger.stores import Stores
@@ -104,3 +105,33 @@ def test_unknown_names_are_refused(stores: Stores) -> None:
         save(stores, kind="oracle")
     with pytest.raises(ModelRefused, match="FPM-ML-301"):
         save(stores, status="perhaps")
+
+
+# --- another feature schema -------------------------------------------------------------------------------------
+def with_manifest(stores: Stores, kind: str, name: str, through: date, **manifest: object) -> Model:
+    files = {"weights.safetensors": name.encode()}
+    return stores.models.save(kind, name, files, dict(manifest), cut_off(CN, through), through, "promoted")
+
+
+def test_the_old_model_goes_on_where_a_newer_one_reads_other_features(
+    stores: Stores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stores.decide_profile("bar_32")
+    ours = list(FEATURES["bar_32"])
+    with_manifest(stores, "encoder", "old", THROUGH, features=ours)
+    with_manifest(stores, "encoder", "new", date(2026, 1, 7), features=[*ours[1:], "tomorrow"])
+    day = date(2026, 1, 22)
+    assert stores.models.in_force("encoder", day).id == stores.models.record_in_force("encoder", day).id == "old"
+    assert f"encoder new is of another feature schema: missing here tomorrow, extra here {ours[0]}" in (
+        capsys.readouterr().err
+    )
+    with_manifest(stores, "scorer", "reads old", date(2026, 1, 8), vintage="old")
+    with_manifest(stores, "scorer", "reads new", date(2026, 1, 9), vintage="new")
+    with_manifest(stores, "scorer", "reads beauty", date(2026, 1, 12), features={"traditional": ["beauty"]})
+    assert stores.models.in_force("scorer", day).id == "reads old"
+
+
+def test_without_a_model_of_these_features_the_newest_is_refused_by_name(stores: Stores) -> None:
+    with_manifest(stores, "scorer", "one", THROUGH, features={"traditional": ["beauty"]})
+    with pytest.raises(ModelRefused, match=r"FPM-ML-340 .*scorer one .*stream traditional: missing here beauty"):
+        stores.models.in_force("scorer", date(2026, 1, 7))
