@@ -12,6 +12,7 @@
     custody          ingest of real books
     snapshots        a list in force from when it is known
     previous_closes  each symbol's last close before a session
+    whole_sessions   whether a session's minutes are there, over the market
     universe         symbols that a session lacks and the one before has
     ticks            ingest of Level-2 ticks
     session_totals   each symbol's totals of a session

@@ -241,6 +241,21 @@ def absent_command(
     show(declare_absent(parse_session(session), reason, by or getuser(), home_stores()), as_json)
 
 
+@commands.command("accept")
+def accept_command(
+    session: Session,
+    reason: Annotated[str, typer.Option(help="why, for the record")],
+    by: Annotated[str | None, typer.Option(help="who says so; default: the login")] = None,
+    as_json: Json = False,
+) -> None:
+    """Take a session's bars for all that will ever come, although a part of it is missing: its night runs."""
+    from getpass import getuser
+
+    from fpm.commands.agenda import accept_session
+
+    show(accept_session(parse_session(session), reason, by or getuser(), home_stores()), as_json)
+
+
 @commands.command("schedule")
 def schedule_command(
     every: Annotated[int, typer.Option(min=1, help="minutes between two looks at the ledger")] = 5,

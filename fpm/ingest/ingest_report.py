@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fpm.ingest.deliveries import Refused
     from fpm.ingest.vendor_bars import Combined, FileReport, Parsed
 
+INCOMPLETE = "FPM-NGT-020"  # the code under which the night refuses such a session
 SHOWN = 20  # items of a list that the report's JSON shows
 
 
@@ -32,7 +33,8 @@ class IngestReport:
     Rows count minute bars of accepted files. `amended`: stored rows of which one cell was wrong, by code; `exceptions`:
     symbol-sessions in other units than their file, and converted daily tables. `disagreements`: symbol-sessions whose
     daily row and minutes differ, in words; `missing_symbols`: session -> symbols of the session before that it
-    lacks, neither suspended nor delisted. `missing_minutes`: absent ones, where vendors deliver every minute.
+    lacks, neither suspended nor delisted; `incomplete_sessions`: session -> what is missing over the market, in words.
+    `missing_minutes`: absent ones, where vendors deliver every minute.
     Of the `touched` sessions `changed` got new or revised rows, `unchanged` had these values before. `skipped` files
     were ingested before; `sessions` counts theirs too. `reference` counts the rows of other tables,
     `reference_faults` their bad rows by table and code; `streams`: rows and sessions of the scores from outside.
@@ -58,6 +60,7 @@ class IngestReport:
     exceptions: list[str] = field(default_factory=list)
     disagreements: list[str] = field(default_factory=list)
     missing_symbols: dict[date, list[str]] = field(default_factory=dict)
+    incomplete_sessions: dict[date, str] = field(default_factory=dict)
     nans: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
     refused: list[dict[str, str]] = field(default_factory=list)
@@ -93,6 +96,13 @@ class IngestReport:
         self.touched.add(session)
         self.changed += status == "published"
         self.unchanged += status == "unchanged"
+
+    def add_wholeness(self, session: date, fault: str | None) -> None:
+        """Note what a session lacks over the market; None: it is whole now."""
+        if fault is None:
+            self.incomplete_sessions.pop(session, None)
+        else:
+            self.incomplete_sessions[session] = f"{INCOMPLETE}  {fault}"
 
     def add_batch(self, files: Sequence[Parsed], combined: Combined, missing: int) -> None:
         """Count one batch of accepted files. Raises FpmError where a row is lost, or counted twice."""
@@ -237,6 +247,11 @@ class IngestReport:
                 str(day): {"count": len(symbols), "symbols": _capped(symbols)}
                 for day, symbols in sorted(self.missing_symbols.items())
             },
+            **(
+                {"incomplete_sessions": {str(day): text for day, text in sorted(self.incomplete_sessions.items())}}
+                if self.incomplete_sessions
+                else {}
+            ),
             "nans": self.nans,
             "refused": self.refused,
             "files": self.files,
