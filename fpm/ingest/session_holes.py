@@ -188,7 +188,7 @@ def words(found: Hole, market: Market, session: date) -> str:
 
     >>> from datetime import date
     >>> from fpm.sessions import market
-    >>> words(Hole("end", 231, 240, 1.0, 0.0), market("cn"), date(2026, 1, 5))
+    >>> words(Hole("end", 231, 241, 1.0, 0.0), market("cn"), date(2026, 1, 5))
     'its last minutes are missing: all symbols have no row from 14:50 to 15:00'
     """
     slots = session_slots(market, session)
