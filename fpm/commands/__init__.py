@@ -19,6 +19,7 @@ Begin at `cli`.
     inbox              what is complete in the inbox is taken in
     night              the steps of a night
     agenda             which nights are owed, due, late
+    alerts             what turned red is told, once
     schedule           the clock
     training           models trained fold by fold
     status             what ran

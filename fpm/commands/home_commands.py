@@ -34,6 +34,21 @@ def status_command(session: Annotated[str | None, typer.Argument()] = None, as_j
     raise typer.Exit(int(is_red))
 
 
+@commands.command("alerts")
+def alerts_command(
+    test: Annotated[bool, typer.Option("--test", help="send a trial message through every channel")] = False,
+    as_json: Json = False,
+) -> None:
+    """The newest alerts and whether they were delivered; exit 1 where a trial message was not."""
+    from fpm.commands.alerts import trial
+    from fpm.store.ledger.alerts import recent
+
+    stores = home_stores()
+    rows = trial(stores, now().date()) if test else recent(stores.ledger)
+    show(rows, as_json)
+    raise typer.Exit(int(test and not all(row["delivered"] for row in rows)))
+
+
 @commands.command("verify")
 def verify_command(
     table: Annotated[str | None, typer.Argument(help="default: all, and the models")] = None,

@@ -213,14 +213,21 @@ def nightly_command(
     Without a session: every night that is due. Exit 1 where a night is red (failed, unfinished after its hours, or no
     bars at the cut-off), 75 where one still waits.
     """
-    from fpm.commands import agenda
-    from fpm.commands.night import nightly
+    from fpm.commands import agenda, alerts
+    from fpm.commands.night import nightly, require_session
 
     stores = home_stores()
     if session:
-        show(nightly(parse_session(session), stores), as_json)
+        day = parse_session(session)
+        require_session(day, stores)
+        try:
+            rows = nightly(day, stores)
+        finally:
+            alerts.watch_session(day, stores, now())
+        show(rows, as_json)
         return
     rows, rest = agenda.run_due(stores, now())
+    alerts.watch(rest, stores, now())
     show(rows, as_json)
     if error := agenda.refusal(rest):
         raise error

@@ -103,7 +103,9 @@ def test_a_person_accepts_what_will_never_come(home: Stores, days: list[date]) -
         accept_session(days[2], "by mistake", "somebody", home)
 
 
-def test_a_home_that_runs_no_nights_is_never_late(stores: Stores, source: Path, days: list[date], tmp_path: Path) -> None:
+def test_a_home_that_runs_no_nights_is_never_late(
+    stores: Stores, source: Path, days: list[date], tmp_path: Path
+) -> None:
     deliver(source, tmp_path / "cut", days[3], stores, until=time(14, 50))
     assert state(stores, days[3]) == "awaited"
     begin(stores, cut_off(stores.market, days[3]))

@@ -6,6 +6,7 @@ Begin at `stores`.
     leader        the one scheduler at work
     absences      sessions that nobody will ever deliver
     holes         sessions whose bars are not whole, and those accepted as they are
+    alerts        messages to people, and their delivery
     instructions  approvals and holds
     seals         what every file in the lake has to be; a lake that holds to it
     models        registered models and their files
