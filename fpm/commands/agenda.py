@@ -16,6 +16,7 @@ from fpm.errors import FpmError, TryLater, UsageError
 from fpm.sessions import close, cut_off, next_sessions, previous_sessions, sessions_between
 from fpm.store.ledger.absences import absences, declare
 from fpm.store.ledger.holes import accept
+from fpm.store.ledger.vitals import record_nights
 from fpm.store.log import log
 from producers import whole_sessions
 
@@ -150,12 +151,16 @@ def run_due(
     Returns a row a step, and the nights that are not green after it.
     """
     begin(stores, now)
-    open_before = [each for each in agenda(stores, now) if each.state not in ("green", "absent")]
+    before = agenda(stores, now)
+    open_before = [each for each in before if each.state not in ("green", "absent")]
     rows: list[dict[str, Any]] = []
     for each in open_before:
         if each.open and cut_off(stores.market, each.session) <= now:
             rows += _attempt(each.session, stores, stop)
     after = [night(each.session, stores, now) for each in open_before]
+    closed = [each for each in before if each.state in ("green", "absent")]
+    seen = [(each.session, each.state, each.open, each.since, each.why) for each in (*closed, *after)]
+    record_nights(seen, now, stores.ledger)
     return rows, [each for each in after if each.state != "green"]
 
 

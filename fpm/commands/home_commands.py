@@ -34,6 +34,18 @@ def status_command(session: Annotated[str | None, typer.Argument()] = None, as_j
     raise typer.Exit(int(is_red))
 
 
+@commands.command("metrics")
+def metrics_command(as_json: Json = False) -> None:
+    """The home's figures as Prometheus text, as /metrics of `fpm serve` gives them."""
+    from fpm.store.online.metrics import QUERY, exposition
+
+    rows = home_stores().ledger.query(QUERY)
+    if as_json:
+        show([{"name": name, "labels": labels, "value": value} for name, labels, value in rows], as_json)
+    else:
+        typer.echo(exposition(rows).decode(), nl=False)
+
+
 @commands.command("alerts")
 def alerts_command(
     test: Annotated[bool, typer.Option("--test", help="send a trial message through every channel")] = False,
