@@ -20,6 +20,7 @@ Begin at `cli`.
     night              the steps of a night
     agenda             which nights are owed, due, late
     alerts             what turned red is told, once
+    lineage            finished attempts are told to a lineage server
     schedule           the clock
     training           models trained fold by fold
     status             what ran

@@ -61,6 +61,14 @@ def alerts_command(
     raise typer.Exit(int(test and not all(row["delivered"] for row in rows)))
 
 
+@commands.command("lineage")
+def lineage_command(as_json: Json = False) -> None:
+    """Send finished attempts to FPM_LINEAGE as OpenLineage events, as every night does; those sent before are not."""
+    from fpm.commands.lineage import send
+
+    show({"attempts": send(home_stores())}, as_json)
+
+
 @commands.command("verify")
 def verify_command(
     table: Annotated[str | None, typer.Argument(help="default: all, and the models")] = None,

@@ -213,7 +213,7 @@ def nightly_command(
     Without a session: every night that is due. Exit 1 where a night is red (failed, unfinished after its hours, or no
     bars at the cut-off), 75 where one still waits.
     """
-    from fpm.commands import agenda, alerts
+    from fpm.commands import agenda, alerts, lineage
     from fpm.commands.night import nightly, require_session
 
     stores = home_stores()
@@ -224,10 +224,12 @@ def nightly_command(
             rows = nightly(day, stores)
         finally:
             alerts.watch_session(day, stores, now())
+            lineage.watch(stores)
         show(rows, as_json)
         return
     rows, rest = agenda.run_due(stores, now())
     alerts.watch(rest, stores, now())
+    lineage.watch(stores)
     show(rows, as_json)
     if error := agenda.refusal(rest):
         raise error

@@ -131,6 +131,10 @@ class Settings(BaseSettings):
     alert_command: str | None = Field(
         default=None, description="command that is told the same as JSON on its standard input; no shell, 10 s"
     )
+    lineage: SecretStr | None = Field(
+        default=None,
+        description="where finished attempts go as OpenLineage events: a file of JSON lines, or the address of a server",
+    )
     log_format: Literal["console", "json"] = Field(
         default="console", description="text for people or JSON for machines"
     )
@@ -195,6 +199,14 @@ class Settings(BaseSettings):
         text = "" if secret is None else secret.get_secret_value().strip()
         return SecretStr(web_address(_referenced(text))) if text else None
 
+    @field_validator("lineage")
+    @classmethod
+    def _lineage_target(cls, secret: SecretStr | None) -> SecretStr | None:
+        """A server's address, perhaps from a file, or the path of a file; an empty variable is none."""
+        text = "" if secret is None else _referenced(secret.get_secret_value().strip())
+        target = web_address(text) if "://" in text else str(Path(text).expanduser().absolute())
+        return SecretStr(target) if text else None
+
     @field_validator("home", "calendar", "markets", "mandate", "inbox")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
@@ -226,7 +238,8 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """What no text for others may hold: secret settings, and the passwords in those that are addresses."""
         values = [getattr(self, name) for name in self.secret_names()]
-        return tuple(text for value in values if value for text in secrets_of(value.get_secret_value()))
+        texts = [value.get_secret_value() for value in values if value]
+        return tuple(part for text in texts if not text.startswith("/") for part in secrets_of(text))  # a path is none
 
     @property
     def venue(self) -> Market:

@@ -45,6 +45,15 @@ CREATE TABLE fpm.vitals (
     PRIMARY KEY (name, labels, session)
 );
 COMMENT ON TABLE fpm.vitals IS 'figures of a session that no scrape should compute: nulls, quarantine, RankIC, drift';
+CREATE TABLE fpm.lineage (
+    job text NOT NULL,
+    partition text NOT NULL,
+    attempt integer NOT NULL,
+    sent_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (job, partition, attempt)
+);
+COMMENT ON TABLE fpm.lineage IS 'attempts whose lineage events were sent';
+GRANT SELECT, INSERT ON fpm.lineage TO fpm_producer;
 GRANT SELECT, INSERT, UPDATE ON fpm.alerts TO fpm_producer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON fpm.nights, fpm.vitals TO fpm_producer;
 """
@@ -108,4 +117,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them."""
-    op.get_bind().exec_driver_sql("DROP VIEW serving.metrics; DROP TABLE fpm.alerts, fpm.nights, fpm.vitals")
+    op.get_bind().exec_driver_sql("DROP VIEW serving.metrics; DROP TABLE fpm.alerts, fpm.nights, fpm.vitals, fpm.lineage")

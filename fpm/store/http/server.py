@@ -48,6 +48,7 @@ def serve(settings: Settings, host: str, port: int, insecure: bool, announce: Ca
             ws="none",
             lifespan="on",
             log_level="warning",
+            **({"log_config": None} if settings.log_format == "json" else {}),
             access_log=False,
             server_header=False,
             h11_max_incomplete_event_size=LONGEST_HEADERS,

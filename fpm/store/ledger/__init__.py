@@ -8,6 +8,7 @@ Begin at `stores`.
     holes         sessions whose bars are not whole, and those accepted as they are
     alerts        messages to people, and their delivery
     vitals        figures for those who watch, nights as last seen
+    lineage       finished attempts as OpenLineage events
     instructions  approvals and holds
     seals         what every file in the lake has to be; a lake that holds to it
     models        registered models and their files
