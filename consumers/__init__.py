@@ -17,8 +17,18 @@
     vitals          figures of the session for those who watch
     neighbours      the published fingerprints under the online index
 
-Imports: fpm, fpm.evaluation, fpm.features, fpm.nn, fpm.nn.encoder, fpm.nn.scorer, fpm.portfolio, fpm.risk, fpm.store, fpm.store.jobs,
-fpm.store.lake, fpm.store.ledger, fpm.store.online, fpm.store.retrieval.
+Imports: fpm, fpm.evaluation, fpm.features, fpm.nn, fpm.nn.encoder, fpm.nn.scorer, fpm.portfolio, fpm.risk, fpm.store,
+fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online, fpm.store.retrieval.
 """
 
-JOBS = ("scores", "factor_returns", "portfolio", "risk_tests", "publish", "parity", "derivation", "neighbours", "vitals")
+JOBS = (
+    "scores",
+    "factor_returns",
+    "portfolio",
+    "risk_tests",
+    "publish",
+    "parity",
+    "derivation",
+    "neighbours",
+    "vitals",
+)

@@ -1,4 +1,4 @@
-"""Whether a stored session is whole over the market: judged at its ingest, and again where its bars or hours changed."""
+"""Whether a stored session is whole over the market: judged at ingest, and again where its bars or hours changed."""
 
 from __future__ import annotations
 

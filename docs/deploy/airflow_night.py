@@ -4,8 +4,8 @@ Exit 75 (a night waits for its inputs) skips this look, exit 1 (a night is red) 
 comes anyway, and what had ended stays. Set FPM_HOME and the other variables in the worker's environment.
 """
 
-from datetime import UTC, datetime, timedelta
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 from airflow.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk import dag, task
@@ -18,11 +18,11 @@ from airflow.sdk import dag, task
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=6),
 )
-def fpm_night():
+def fpm_night() -> None:
     """Every night that is due."""
 
     @task
-    def nightly():
+    def nightly() -> None:
         look = subprocess.run(["fpm", "nightly", "--json"], capture_output=True, text=True, check=False)
         print(look.stdout)
         if look.returncode == 75:

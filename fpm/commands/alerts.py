@@ -55,7 +55,7 @@ def watch_session(session: date, stores: Stores, now: datetime) -> None:
 
 
 def _alerts(channel: str, nights: Sequence[Night], stores: Stores, now: datetime) -> dict[str, Alert]:
-    """The messages by finding; a night that nobody looked at is looked at where the channel last heard that it is red."""
+    """The messages by finding; a night that is red by a channel's newest message is looked at, too."""
     known = {each.session: each for each in nights}
     told = [parse_session(finding.removeprefix(NIGHT)) for finding in standing(channel, stores.ledger)]
     known |= {session: night(session, stores, now) for session in told if session not in known}

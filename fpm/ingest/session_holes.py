@@ -38,7 +38,8 @@ DELISTED = 0.02  # share of a market's symbols that may be gone from one session
 USED = 0.02  # share of rows below which a slot is not expected at all: calls that a vendor leaves out
 
 Place = Literal["beginning", "middle", "end", "whole"]
-Floats, Flags = NDArray[np.float64], NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

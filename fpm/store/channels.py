@@ -1,7 +1,7 @@
 """Documents to other programs: JSON by POST to a webhook, or on the standard input of a command.
 
-Both have a time limit that nobody at the other end can stretch, and say what went wrong without any part of the address:
-a webhook's path is its password.
+Both have a time limit that nobody at the other end can stretch, and say what went wrong without any part of the
+address: a webhook's path is its password.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     )
     lineage: SecretStr | None = Field(
         default=None,
-        description="where finished attempts go as OpenLineage events: a file of JSON lines, or the address of a server",
+        description="where finished attempts go as OpenLineage events: a file of JSON lines, or a server's address",
     )
     log_format: Literal["console", "json"] = Field(
         default="console", description="text for people or JSON for machines"

@@ -117,4 +117,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them."""
-    op.get_bind().exec_driver_sql("DROP VIEW serving.metrics; DROP TABLE fpm.alerts, fpm.nights, fpm.vitals, fpm.lineage")
+    op.get_bind().exec_driver_sql(
+        "DROP VIEW serving.metrics; DROP TABLE fpm.alerts, fpm.nights, fpm.vitals, fpm.lineage"
+    )

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 import numpy as np
 import polars as pl
 import pytest
-from pydantic import SecretStr
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 from scipy.stats import spearmanr
 
 from consumers import factor_returns, portfolio, publish, risk_tests, vitals
@@ -77,7 +77,9 @@ def test_counts_are_those_of_the_tables(home: Stores) -> None:
     own = figures(home)
     assert own["universe_symbols", "daily_bars"] == own["universe_symbols", "scores"] == 30
     assert own["quarantined_rows_sum", ""] == 3
-    assert own["quarantined_rows", "FPM-IN-021,minute_bars"] == 2 or own["quarantined_rows", "minute_bars,FPM-IN-021"] == 2
+    assert (
+        own["quarantined_rows", "FPM-IN-021,minute_bars"] == 2 or own["quarantined_rows", "minute_bars,FPM-IN-021"] == 2
+    )
     bars = home.lake.decode(home.lake.files("daily_bars", LAST, LAST)[0][1])
     cells = bars.height * bars.width
     assert own["null_share", "daily_bars"] == pytest.approx(sum(bars.null_count().row(0)) / cells)
@@ -123,7 +125,9 @@ def test_the_exposition_is_whole_cheap_and_open_to_a_reader(home: Stores) -> Non
         "fpm_tracking_error_realised",  # three sessions realise nothing yet
         *HELP.keys() & {f"fpm_risk_{name}" for name in vitals.RISK} - families.keys(),  # too few windows yet
     }
-    sample = {(each.name, *sorted(each.labels.values())): each.value for one in families.values() for each in one.samples}
+    sample = {
+        (each.name, *sorted(each.labels.values())): each.value for one in families.values() for each in one.samples
+    }
     assert sample["fpm_nights", "red"] == 1 and sample["fpm_open_steps",] == 2
     assert sample["fpm_served_symbols", "dual"] == 30
     assert sample["fpm_alerts_undelivered",] == 1

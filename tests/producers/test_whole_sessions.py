@@ -1,6 +1,5 @@
-"""A session cut before its close: said at ingest, red in the night until its rest comes, the calendar or a person says."""
+"""A session cut before its close: said at ingest, red until its rest comes or somebody says why."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, time
 from pathlib import Path
@@ -35,7 +34,7 @@ def days(source: Path) -> list[date]:
 
 
 @pytest.fixture
-def home(stores: Stores, source: Path, days: list[date], tmp_path: Path) -> Iterator[Stores]:
+def home(stores: Stores, source: Path, days: list[date], tmp_path: Path) -> Stores:
     """Three whole sessions, and a fourth that ends at 14:50; the home runs its nights since the second."""
     for day in days[:3]:
         assert deliver(source, tmp_path / f"{day}", day, stores).incomplete_sessions == {}
@@ -43,7 +42,7 @@ def home(stores: Stores, source: Path, days: list[date], tmp_path: Path) -> Iter
     report = deliver(source, tmp_path / "cut", days[3], stores, until=time(14, 50))
     assert report.incomplete_sessions == {days[3]: f"FPM-NGT-020  {CUT}"}
     assert report.to_dict()["incomplete_sessions"] == {str(days[3]): f"FPM-NGT-020  {CUT}"}
-    yield stores
+    return stores
 
 
 def deliver(source: Path, target: Path, day: date, stores: Stores, until: time | None = None) -> IngestReport:

@@ -1,7 +1,7 @@
 """Ledger rows as OpenLineage events (spec 2-0-2): who read and wrote which table, when, with which bytes.
 
-One finished attempt gives two events, START and COMPLETE, FAIL or ABORT, under one run id that follows from the attempt:
-what is sent twice is the same event, and a receiver keeps one.
+One finished attempt gives two events, START and COMPLETE, FAIL or ABORT, under one run id that follows from the
+attempt: what is sent twice is the same event, and a receiver keeps one.
 """
 
 from __future__ import annotations
@@ -70,9 +70,7 @@ def events(run: Run, reads: Sequence[str], namespace: str) -> list[dict[str, Any
         "fpm_attempt": _facet(None, partition=run.partition, attempt=run.attempt, environment=run.environment or ""),
     }
     if run.error is not None:
-        facets["errorMessage"] = _facet(
-            "1-0-1/ErrorMessageRunFacet", message=run.error, programmingLanguage="Python"
-        )
+        facets["errorMessage"] = _facet("1-0-1/ErrorMessageRunFacet", message=run.error, programmingLanguage="Python")
     shared = {
         "run": {"runId": str(uuid5(NAMESPACE_URL, key)), "facets": facets},
         "job": {"namespace": namespace, "name": run.job, "facets": {"jobType": _job_type()}},
@@ -97,9 +95,7 @@ def _output(table: str, files: Sequence[Mapping[str, Any]], namespace: str) -> d
         "name": table,
         "facets": {"version": _facet("1-0-1/DatasetVersionDatasetFacet", datasetVersion=files[-1]["sha256"])},
         "outputFacets": {
-            "outputStatistics": _facet(
-                "1-0-2/OutputStatisticsOutputDatasetFacet", rowCount=rows, fileCount=len(files)
-            )
+            "outputStatistics": _facet("1-0-2/OutputStatisticsOutputDatasetFacet", rowCount=rows, fileCount=len(files))
         },
     }
 

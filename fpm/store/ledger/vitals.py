@@ -1,4 +1,4 @@
-"""Figures of a session for those who watch, and the nights as the newest look saw them: rows behind `serving.metrics`."""
+"""Figures of a session, and the nights as the newest look saw them: rows behind `serving.metrics`."""
 
 from __future__ import annotations
 

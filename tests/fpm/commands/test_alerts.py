@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def told(stores: Stores, tmp_path: Path) -> tuple[Stores, Path, Path]:
     return replace(stores, settings=stores.settings.model_copy(update={"alert_command": command})), out, broken
 
 
-def messages(out: Path) -> list[dict[str, object]]:
+def messages(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
 
 
@@ -52,7 +53,7 @@ def test_a_finding_is_told_once_another_cause_again_and_the_recovery_once(told: 
         watch([night], stores, NOW)
     said = messages(out)
     assert [each["state"] for each in said] == ["red", "red", "recovered", "red", "recovered"]
-    assert [each["id"] for each in said] == sorted(each["id"] for each in said)  # type: ignore[type-var]
+    assert [each["id"] for each in said] == sorted(each["id"] for each in said)
     assert said[0]["text"] == (
         f"fpm cn: the night of {DAY} is red: parity: 3 values differ - fpm nightly --session {DAY}"
     )

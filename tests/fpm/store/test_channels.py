@@ -48,7 +48,7 @@ def webhook() -> Iterator[str]:
     Webhook.received.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
     server.daemon_threads = True
-    server.handle_error = lambda *_: None  # a client that leaves is no error here
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that leaves is no error here
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/{SECRET}"

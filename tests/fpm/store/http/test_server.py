@@ -118,7 +118,8 @@ def test_the_metrics_stand_behind_the_same_token(server: Running) -> None:
     families = {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
     connection.close()
     assert answer.status == 200 and answer.getheader("content-type").startswith("text/plain; version=0.0.4")
-    assert {each.labels["stream"]: each.value for each in families["fpm_served_symbols"].samples}["dual"] == LAKE.symbols
+    symbols = {each.labels["stream"]: each.value for each in families["fpm_served_symbols"].samples}
+    assert symbols["dual"] == LAKE.symbols
     assert families["fpm_served_stale_days"].samples[0].value > 300
 
 

@@ -1,4 +1,4 @@
-"""Ledger rows as OpenLineage events: the shape of the specification, the same event for the same attempt, no row lost."""
+"""Ledger rows as OpenLineage events: the shape of the specification, no attempt lost."""
 
 import json
 from collections.abc import Iterator
