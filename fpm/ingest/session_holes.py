@@ -3,7 +3,7 @@
 One symbol without rows is its own affair; a stretch of slots that a part of the market lacks is a delivery's fault, or
 the exchange closed and the calendar does not know. A stretch is judged by its symbols: the share A of them without a
 row in it, beside the share E that earlier sessions let expect. It is a hole where A is far above E, and where so many
-empty symbols would come by chance once in a million (Chernoff: P <= exp(-n KL(A, E)); Hoeffding 1963, theorem 1).
+empty symbols would come by chance in one session of a million (P <= exp(-n KL(A, E)): Hoeffding 1963, theorem 1).
 
 Letters in array names: S symbols, N stored slots of the market.
 """
@@ -31,8 +31,8 @@ VERSION = 1  # raise when the judgement changes: sessions are then judged again
 HISTORY = 5  # sessions before, of which each slot's usual share of rows is taken
 DENSE = 0.9  # share of rows from which a vendor delivers every minute of almost every symbol
 # A - E of a hole: quiet markets leave sparse slots empty, too; limits and calls keep a part of a market from trading
-EXCESS = {"dense": 0.2, "sparse": 0.5, "traded": 0.8}
-EVIDENCE = log(1e6)
+EXCESS = {"dense": 0.2, "sparse": 0.4, "traded": 0.8}
+EVIDENCE = log(1e6)  # and once more by the number of slots at which a hole could begin
 DEPTHS = (0.5, 0.9)  # of the usual rows: where a few symbols lack the afternoon, its end may be missing for all
 DELISTED = 0.02  # share of a market's symbols that may be gone from one session to the next
 USED = 0.02  # share of rows below which a slot is not expected at all: calls that a vendor leaves out
@@ -169,7 +169,7 @@ def _judged(present_SN: Flags, expected_N: Floats, run: tuple[int, int], rarest:
     chance_SN = np.minimum(expected_N[inside_N][None, :] * usual_S[:, None], 1 - rarest)
     expected = float(np.exp(np.log1p(-chance_SN).sum(axis=1)).mean())
     share = float((~present_SN[:, inside_N].any(axis=1)).mean())
-    if len(present_SN) * _divergence(share, expected) < EVIDENCE:
+    if len(present_SN) * _divergence(share, expected) < EVIDENCE + log(len(expected_N)):
         return None
     end = len(expected_N) - 1
     place: Place = "whole" if run == (0, end) else "end" if last == end else "beginning" if first == 0 else "middle"
