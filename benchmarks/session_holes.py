@@ -1,8 +1,8 @@
 """How many sessions of a real panel are judged not whole, and which planted cuts are missed.
 
-`python benchmarks/session_holes.py FOLDER MARKET [--stamp start]`: bars (symbol, datetime, volume) as the vendor has them,
-each session beside the five whole ones before it. Planted into every session: its last ten minutes (or last bar), its first,
-ten in the middle, and the last ten of half the symbols.
+`python benchmarks/session_holes.py FOLDER MARKET [--stamp start]`: bars (symbol, datetime, volume) as the vendor has
+them, each session beside the five whole ones before it. Planted into every whole session: its last ten minutes (or last
+bar), its first, ten in the middle, and the last ten of half the symbols.
 """
 
 import argparse

@@ -5,6 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from fpm.errors import FpmError
 from fpm.ingest.session_holes import HISTORY, VERSION, hole, presence, words
 from fpm.sessions import previous_sessions, session_slots
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from fpm.ingest.session_holes import Presence
+    from fpm.markets import Market
     from fpm.store.ledger.stores import Stores
 
 BARS, COLUMNS = "minute_bars", ("symbol", "slot", "volume")
@@ -58,6 +61,34 @@ def advice(session: date) -> str:
         f"fpm ingest PATH with the rest; where the exchange closed early, a line in FPM_CALENDAR (early HH:MM); "
         f"where no more will come: fpm accept {session} --reason TEXT"
     )
+
+
+def of_delivery(
+    bars: pl.DataFrame, home: Stores | None, market: Market, before: dict[date, Presence]
+) -> dict[date, str]:
+    """Sessions of bars that are not stored yet (session, symbol, slot, volume) and what they lack, in words.
+
+    `before`: whole sessions of the same delivery, to which this adds its own; a home's are taken where there are none.
+    Rows that the home has of a session count as delivered.
+    """
+    faults = {}
+    for (session,), rows in sorted(bars.partition_by("session", as_dict=True).items()):
+        own = rows.select(pl.col("symbol").cast(pl.String), "slot", pl.col("volume").cast(pl.Float64))
+        if home is not None and home.lake.files(BARS, session, session):
+            stored = home.as_delivered().read(BARS, session, columns=COLUMNS).select(COLUMNS)
+            own = pl.concat([stored, own]).unique(["symbol", "slot"], keep="last")
+        today = presence(own, market, session)
+        earlier = [before[day] for day in sorted(before) if day < session][-HISTORY:]
+        if not earlier and home is not None:
+            earlier = _before(session, home)
+        found = hole(today, earlier, market)
+        if found is None:
+            before[session] = today
+            for day in sorted(before)[:-HISTORY]:
+                del before[day]
+        else:
+            faults[session] = words(found, market, session)
+    return faults
 
 
 def _content(session: date, stores: Stores) -> str | None:

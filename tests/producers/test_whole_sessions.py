@@ -15,7 +15,7 @@ from fpm.exchange import simulate
 from fpm.ingest.ingest_report import IngestReport
 from fpm.sessions import cut_off
 from fpm.store.ledger.stores import Stores
-from producers import bars, whole_sessions
+from producers import bars, delivery_check, whole_sessions
 from tests.small_chain import quiet
 
 CUT = "its last minutes are missing: all symbols have no row from 14:50 to 15:00"
@@ -39,6 +39,8 @@ def home(stores: Stores, source: Path, days: list[date], tmp_path: Path) -> Stor
     for day in days[:3]:
         assert deliver(source, tmp_path / f"{day}", day, stores).incomplete_sessions == {}
     stores.ledger.decide("nights_since", days[2].isoformat())
+    checked = check(source, tmp_path / "checked", days[3], stores)
+    assert checked.incomplete == {days[3]: CUT} and checked.to_dict()["incomplete_sessions"]
     report = deliver(source, tmp_path / "cut", days[3], stores, until=time(14, 50))
     assert report.incomplete_sessions == {days[3]: f"FPM-NGT-020  {CUT}"}
     assert report.to_dict()["incomplete_sessions"] == {str(days[3]): f"FPM-NGT-020  {CUT}"}
@@ -53,6 +55,16 @@ def deliver(source: Path, target: Path, day: date, stores: Stores, until: time |
     rows.write_parquet(target / "minute_bars" / f"{day}.parquet")
     arrival = cut_off(stores.market, day)
     return bars.ingest([target], bars.Arrival(known_at=arrival, now=arrival), stores, quiet)
+
+
+def check(source: Path, target: Path, day: date, stores: Stores) -> delivery_check.DeliveryCheck:
+    (target / "minute_bars").mkdir(parents=True)
+    rows = pl.read_parquet(source / "minute_bars" / f"{day}.parquet")
+    rows = rows.filter(pl.col("minute") <= datetime.combine(day, time(14, 50)))
+    rows.write_parquet(target / "minute_bars" / f"{day}.parquet")
+    arrival = cut_off(stores.market, day)
+    home = delivery_check.Home(stores.market, stores)
+    return delivery_check.check([target], bars.Arrival(known_at=arrival, now=arrival), home, quiet)
 
 
 def state(stores: Stores, day: date) -> str:
