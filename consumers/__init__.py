@@ -14,10 +14,21 @@
     publish         the session online, all views in one transaction
     parity          online equals offline, or the night is red
     derivation      a sample of the session derived again from raw bars
+    vitals          figures of the session for those who watch
     neighbours      the published fingerprints under the online index
 
-Imports: fpm, fpm.features, fpm.nn, fpm.nn.encoder, fpm.nn.scorer, fpm.portfolio, fpm.risk, fpm.store, fpm.store.jobs,
-fpm.store.lake, fpm.store.ledger, fpm.store.online, fpm.store.retrieval.
+Imports: fpm, fpm.evaluation, fpm.features, fpm.nn, fpm.nn.encoder, fpm.nn.scorer, fpm.portfolio, fpm.risk, fpm.store,
+fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online, fpm.store.retrieval.
 """
 
-JOBS = ("scores", "factor_returns", "portfolio", "risk_tests", "publish", "parity", "derivation", "neighbours")
+JOBS = (
+    "scores",
+    "factor_returns",
+    "portfolio",
+    "risk_tests",
+    "publish",
+    "parity",
+    "derivation",
+    "neighbours",
+    "vitals",
+)

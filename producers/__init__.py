@@ -12,6 +12,7 @@
     custody          ingest of real books
     snapshots        a list in force from when it is known
     previous_closes  each symbol's last close before a session
+    whole_sessions   whether a session's minutes are there, over the market
     universe         what is said of a session's symbols: absent, without a daily row, delisted
     listings         minutes of symbols that no reference data knows
     shrinkage        a universe that lost names since the last one known: stopped, or accepted

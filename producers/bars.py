@@ -39,7 +39,7 @@ from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
 from fpm.store.lake.files import CLOCK, latest, parse
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
-from producers import custody, restrictions, stream_scores, symbols
+from producers import custody, restrictions, stream_scores, symbols, whole_sessions
 from producers.daily_tables import (
     DailyTables,
     agreed,
@@ -338,6 +338,8 @@ def publish_session(session: date, bars: pl.DataFrame | None, source: str, intak
         outputs = [Output(table, session, None, frame) for table, frame in frames.items()]
         outcome = publish(partition, this_attempt, stage(partition, outputs, stores), stores)
     intake.report.add_outcome(session, outcome.status)
+    if bars is not None:
+        intake.report.add_wholeness(session, whole_sessions.fault(session, stores))
     intake.report.universe += intake.universe.findings(session, frames, given=intake.daily == FROM_VENDOR)
     if first_copy:
         intake.report.add_first_copy(rule)

@@ -18,6 +18,7 @@ from fpm.ingest.bar_files import order_in
 from fpm.ingest.custody_files import read_custody
 from fpm.ingest.daily_files import read_daily, read_members
 from fpm.ingest.deliveries import Refused, batches, find, read_all, without_repeated_snapshots
+from fpm.ingest.ingest_report import INCOMPLETE
 from fpm.ingest.member_intervals import read_intervals
 from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.score_files import read_scores
@@ -26,7 +27,7 @@ from fpm.ingest.vendor_bars import combine
 from fpm.ingest.vendor_files import digest
 from fpm.schema import DAILY_BARS, OPTIONAL_FLOWS, SYMBOLS
 from fpm.store.jobs.receipts import sessions_ingested
-from producers import custody, stream_scores
+from producers import custody, stream_scores, whole_sessions
 from producers.daily_tables import by_session, stored_minutes, symbols_of
 from producers.decisions import (
     FROM_MINUTES,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from fpm.ingest.conventions import Conventions
     from fpm.ingest.daily_files import ReferenceRows
+    from fpm.ingest.session_holes import Presence
     from fpm.ingest.time_spellings import Order
     from fpm.ingest.vendor_bars import Combined, Parsed
     from fpm.markets import Market
@@ -72,6 +74,8 @@ class Home:
 class DeliveryCheck:
     """The answer: `files`, one record each; `stated`: the caller's words, of this call or an earlier one.
 
+    `incomplete`: sessions whose night would not run, and what they lack over the market.
+
     `profile`: the feature profile of the home after this delivery.
     """
 
@@ -79,6 +83,7 @@ class DeliveryCheck:
     profile: str = ""
     stated: dict[str, str] = field(default_factory=dict)
     files: list[dict[str, Any]] = field(default_factory=list)
+    incomplete: dict[date, str] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
@@ -99,6 +104,11 @@ class DeliveryCheck:
             **{name: sum(file.get(name, 0) for file in self.files) for name in ("rows_in", "rows_out", "deduplicated")},
             **{kind: dict(sorted(by_code.items())) for kind, by_code in faults.items()},
             **({"stated": self.stated} if self.stated else {}),
+            **(
+                {"incomplete_sessions": {str(day): f"{INCOMPLETE}  {text}" for day, text in self.incomplete.items()}}
+                if self.incomplete
+                else {}
+            ),
             "files": self.files,
         }
 
@@ -151,6 +161,7 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     new = list(_new(delivery.bars, answer, stores))
     order = order_in(new)
     groups = batches(new, order)
+    whole: dict[date, Presence] = {}
     for done, group in enumerate(groups):
         progress(done, len(groups), group[0].name)
         parsed, refused = read_all(group, home.market, arrival.now, fallback, stated, order)
@@ -162,6 +173,7 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
         combined = listings.without_strangers(combined) if policy == FROM_VENDOR else combined
         answer.files += [_bar_file(number, file, combined) for number, file in enumerate(parsed)]
         delivered.update(combined.frame["symbol"].unique().to_list())
+        answer.incomplete |= whole_sessions.of_delivery(combined.frame, stores, home.market, whole)
         if combined.frame.height:  # an ingest decides these with the first rows that it stores
             fallback = fallback or parsed[0].report.conventions
             answer.profile = answer.profile or profile_of(_flows(combined.frame))

@@ -21,6 +21,8 @@ Begin at `cli`.
     night              the steps of a night
     agenda             which nights are owed, due, late
     upgrade            what a newer program would do to an older home
+    alerts             what turned red is told, once
+    lineage            finished attempts are told to a lineage server
     schedule           the clock
     training           models trained fold by fold
     status             what ran

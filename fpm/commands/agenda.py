@@ -16,7 +16,10 @@ from fpm.commands.upgrade import require_confirmed
 from fpm.errors import FpmError, TryLater, UsageError
 from fpm.sessions import close, cut_off, next_sessions, previous_sessions, sessions_between
 from fpm.store.ledger.absences import absences, declare
+from fpm.store.ledger.holes import accept
+from fpm.store.ledger.vitals import record_nights
 from fpm.store.log import log
+from producers import whole_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +89,9 @@ def _with_bars(session: date, stores: Stores, now: datetime) -> Night:
     Only a home that runs its nights is ever late: another one is somebody's research.
     """
     limit = cut_off(stores.market, session)
+    fault = whole_sessions.standing(session, stores)
+    if fault is not None:
+        return _incomplete(session, fault, stores, now)
     pending = tuple(open_steps(session, stores))
     if not pending:
         return Night(session, "green", limit)
@@ -93,6 +99,19 @@ def _with_bars(session: date, stores: Stores, now: datetime) -> Night:
     is_over = SINCE in stores.ledger.deployment() and now > limit + timedelta(hours=stores.settings.night_hours)
     late = status == "failed" or is_over
     return Night(session, "red" if late else "due", limit, pending, why, f"fpm nightly --session {session}")
+
+
+def _incomplete(session: date, fault: str, stores: Stores, now: datetime) -> Night:
+    """The state of a night whose bars are not whole: as if the rest of them had not come."""
+    is_late = SINCE in stores.ledger.deployment() and cut_off(stores.market, session) <= now
+    why = f"the bars are not whole: {fault}"
+    return Night(
+        session,
+        "red" if is_late else "awaited",
+        close(stores.market, session),
+        why=why,
+        todo=whole_sessions.advice(session),
+    )
 
 
 def _reason(session: date, pending: tuple[str, ...], stores: Stores) -> tuple[str, str]:
@@ -135,12 +154,16 @@ def run_due(
     """
     require_confirmed(stores)
     begin(stores, now)
-    open_before = [each for each in agenda(stores, now) if each.state not in ("green", "absent")]
+    before = agenda(stores, now)
+    open_before = [each for each in before if each.state not in ("green", "absent")]
     rows: list[dict[str, Any]] = []
     for each in open_before:
         if each.open and cut_off(stores.market, each.session) <= now:
             rows += _attempt(each.session, stores, stop)
     after = [night(each.session, stores, now) for each in open_before]
+    closed = [each for each in before if each.state in ("green", "absent")]
+    seen = [(each.session, each.state, each.open, each.since, each.why) for each in (*closed, *after)]
+    record_nights(seen, now, stores.ledger)
     return rows, [each for each in after if each.state != "green"]
 
 
@@ -168,6 +191,21 @@ def declare_absent(session: date, reason: str, declared_by: str, stores: Stores)
         )
     added = declare(session, reason, declared_by, stores.ledger)
     return {"session": str(session), "reason": absences(stores.ledger)[session], "recorded": added}
+
+
+def accept_session(session: date, reason: str, accepted_by: str, stores: Stores) -> dict[str, Any]:
+    """Record that a session's bars are all that will come. Raises UsageError where nothing is missing of them."""
+    require_session(session, stores)
+    fault = whole_sessions.fault(session, stores)
+    if fault is None:
+        raise UsageError(
+            code="FPM-NGT-021",
+            wrong=f"{session} has no bars, or whole ones",
+            effect="nothing was recorded",
+            todo="accept a session that `fpm status` says is not whole; one without bars: fpm absent",
+        )
+    added = accept(session, reason, accepted_by, stores.ledger)
+    return {"session": str(session), "accepted": fault, "reason": reason, "recorded": added}
 
 
 def refusal(nights: list[Night]) -> FpmError | None:

@@ -34,6 +34,41 @@ def status_command(session: Annotated[str | None, typer.Argument()] = None, as_j
     raise typer.Exit(int(is_red))
 
 
+@commands.command("metrics")
+def metrics_command(as_json: Json = False) -> None:
+    """The home's figures as Prometheus text, as /metrics of `fpm serve` gives them."""
+    from fpm.store.online.metrics import QUERY, exposition
+
+    rows = home_stores().ledger.query(QUERY)
+    if as_json:
+        show([{"name": name, "labels": labels, "value": value} for name, labels, value in rows], as_json)
+    else:
+        typer.echo(exposition(rows).decode(), nl=False)
+
+
+@commands.command("alerts")
+def alerts_command(
+    test: Annotated[bool, typer.Option("--test", help="send a trial message through every channel")] = False,
+    as_json: Json = False,
+) -> None:
+    """The newest alerts and whether they were delivered; exit 1 where a trial message was not."""
+    from fpm.commands.alerts import trial
+    from fpm.store.ledger.alerts import recent
+
+    stores = home_stores()
+    rows = trial(stores, now().date()) if test else recent(stores.ledger)
+    show(rows, as_json)
+    raise typer.Exit(int(test and not all(row["delivered"] for row in rows)))
+
+
+@commands.command("lineage")
+def lineage_command(as_json: Json = False) -> None:
+    """Send finished attempts to FPM_LINEAGE as OpenLineage events, as every night does; those sent before are not."""
+    from fpm.commands.lineage import send
+
+    show({"attempts": send(home_stores())}, as_json)
+
+
 @commands.command("verify")
 def verify_command(
     table: Annotated[str | None, typer.Argument(help="default: all, and the models")] = None,

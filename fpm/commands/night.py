@@ -19,6 +19,7 @@ from fpm.store.jobs.publishing import Partition, last_published
 from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
 from fpm.store.online.publication import former_vintage
+from producers import whole_sessions
 from producers.labels import AHEAD
 
 
@@ -66,9 +67,13 @@ def night_steps(session: date, stores: Stores) -> list[Step]:
 def nightly(session: date, stores: Stores, stop: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:
     """Run every step of a session's night; one row a step with the ledger's status. `stop` ends it between two jobs.
 
-    Raises UsageError for a day without trading, TryLater where an input or a model is missing, or where it is stopped.
+    Raises UsageError for a day without trading, TryLater where an input or a model is missing, or where it is stopped,
+    FpmError where the session's bars are not whole.
     """
     require_session(session, stores)
+    fault = whole_sessions.standing(session, stores)
+    if fault is not None:
+        raise whole_sessions.refusal(session, fault)
     window = _look_back(session, stores)
     rows = []
     for step in night_steps(session, stores):

@@ -234,14 +234,23 @@ def nightly_command(
     Without a session: every night that is due. Exit 1 where a night is red (failed, unfinished after its hours, or no
     bars at the cut-off), 75 where one still waits.
     """
-    from fpm.commands import agenda
-    from fpm.commands.night import nightly
+    from fpm.commands import agenda, alerts, lineage
+    from fpm.commands.night import nightly, require_session
 
     stores = home_stores()
     if session:
-        show(nightly(parse_session(session), stores), as_json)
+        day = parse_session(session)
+        require_session(day, stores)
+        try:
+            rows = nightly(day, stores)
+        finally:
+            alerts.watch_session(day, stores, now())
+            lineage.watch(stores)
+        show(rows, as_json)
         return
     rows, rest = agenda.run_due(stores, now())
+    alerts.watch(rest, stores, now())
+    lineage.watch(stores)
     show(rows, as_json)
     if error := agenda.refusal(rest):
         raise error
@@ -260,6 +269,21 @@ def absent_command(
     from fpm.commands.agenda import declare_absent
 
     show(declare_absent(parse_session(session), reason, by or getuser(), home_stores()), as_json)
+
+
+@commands.command("accept")
+def accept_command(
+    session: Session,
+    reason: Annotated[str, typer.Option(help="why, for the record")],
+    by: Annotated[str | None, typer.Option(help="who says so; default: the login")] = None,
+    as_json: Json = False,
+) -> None:
+    """Take a session's bars for all that will ever come, although a part of it is missing: its night runs."""
+    from getpass import getuser
+
+    from fpm.commands.agenda import accept_session
+
+    show(accept_session(parse_session(session), reason, by or getuser(), home_stores()), as_json)
 
 
 @commands.command("schedule")

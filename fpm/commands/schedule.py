@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from threading import Event, current_thread, main_thread
 from typing import TYPE_CHECKING
 
-from fpm.commands import agenda
+from fpm.commands import agenda, alerts, lineage
 from fpm.errors import FpmError, TryLater
 from fpm.sessions import calendar_end
 from fpm.store.ledger.leader import leadership
@@ -116,6 +116,8 @@ def tick(stores: Stores, now: datetime, stop: Callable[[], bool] = lambda: False
             _empty_inbox(stores, now)
         _warn_of_calendar_end(stores, now)
         _, rest = agenda.run_due(stores, now, stop)
+        alerts.watch(rest, stores, now)
+        lineage.watch(stores)
         for night in rest:
             (log.error if night.state == "red" else log.info)(night.state, session=str(night.session), why=night.why)
         return True

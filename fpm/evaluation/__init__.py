@@ -13,6 +13,7 @@ Begin at `evaluate`.
     execution  execution bases, and names that could be bought
     neutral    residuals of scores on industries and styles
     analogues  the most similar stock-days and their outcomes
+    drift      today's vectors beside those of a training window
     peers      a ridge regression and LightGBM on the scorer's inputs
 
 Imports: fpm, fpm.features.

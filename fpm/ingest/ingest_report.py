@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fpm.universe import Finding
 
 SHRUNKEN = "FPM-IN-184"  # a universe that lost symbols since the last one known
+INCOMPLETE = "FPM-NGT-020"  # the code under which the night refuses such a session
 SHOWN = 20  # items of a list that the report's JSON shows
 
 
@@ -62,6 +63,7 @@ class IngestReport:
     disagreements: list[str] = field(default_factory=list)
     universe: list[Finding] = field(default_factory=list)
     accepted: dict[date | None, list[str]] = field(default_factory=dict)
+    incomplete_sessions: dict[date, str] = field(default_factory=dict)
     nans: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
     refused: list[dict[str, str]] = field(default_factory=list)
@@ -97,6 +99,13 @@ class IngestReport:
         self.touched.add(session)
         self.changed += status == "published"
         self.unchanged += status == "unchanged"
+
+    def add_wholeness(self, session: date, fault: str | None) -> None:
+        """Note what a session lacks over the market; None: it is whole now."""
+        if fault is None:
+            self.incomplete_sessions.pop(session, None)
+        else:
+            self.incomplete_sessions[session] = f"{INCOMPLETE}  {fault}"
 
     def add_batch(self, files: Sequence[Parsed], combined: Combined, missing: int) -> None:
         """Count one batch of accepted files. Raises FpmError where a row is lost, or counted twice."""
@@ -255,6 +264,11 @@ class IngestReport:
                 for finding in sorted(self.universe, key=lambda finding: (finding.session, finding.code))
             ],
             **({"accepted": [words for own in self.accepted.values() for words in own]} if self.accepted else {}),
+            **(
+                {"incomplete_sessions": {str(day): text for day, text in sorted(self.incomplete_sessions.items())}}
+                if self.incomplete_sessions
+                else {}
+            ),
             "nans": self.nans,
             "refused": self.refused,
             "files": self.files,

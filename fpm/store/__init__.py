@@ -5,6 +5,7 @@ This folder holds what its rooms share. Begin at `ledger/stores`, then `jobs/run
     settings   the deployment, read from the environment
     places     where a home may lie
     addresses  addresses with passwords: parsed, and hidden in texts
+    channels   documents to webhooks and commands
     log        structured log on standard error
     faults     points at which tests kill a process
 

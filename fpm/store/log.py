@@ -28,6 +28,7 @@ def configure(settings: Settings) -> None:
     global _secrets  # noqa: PLW0603  a process has one log
     _secrets = settings.secrets
     _configure(settings.log_format, settings.log_level)
+    _take_libraries(settings.log_format == "json")
 
 
 def without_secrets(text: str) -> str:
@@ -51,6 +52,22 @@ def _configure(form: str, level: str) -> None:
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+class _Library(logging.Handler):
+    """Lines of libraries (uvicorn, APScheduler, Feast) as lines of ours, so that every line has one form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = {"library": record.name, "exc_info": record.exc_info} if record.exc_info else {"library": record.name}
+        log.log(record.levelno, record.getMessage(), **line)
+
+
+def _take_libraries(is_machine: bool) -> None:
+    """Libraries write through our log where a machine reads it; else as they like."""
+    root = logging.getLogger()
+    root.handlers = [each for each in root.handlers if not isinstance(each, _Library)]
+    if is_machine:
+        root.addHandler(_Library(logging.WARNING))
 
 
 _configure("console", "info")  # structlog's default is standard output, which belongs to the answers of commands

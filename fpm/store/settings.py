@@ -21,6 +21,7 @@ from fpm.features.factor_columns import factor_columns
 from fpm.markets import Market
 from fpm.schema import STREAM_NAME
 from fpm.store.addresses import database_address, secrets_of
+from fpm.store.channels import web_address
 from fpm.walk_forward import PRESETS, FoldConfig
 
 # feature_store.yaml reads these: whoever runs the `feast` command by hand exports them, nothing here uses them
@@ -123,6 +124,17 @@ class Settings(BaseSettings):
     fsync: bool = Field(
         default=True, description="0 only for a test's database server: it can lose everything with the machine"
     )
+    alert_url: SecretStr | None = Field(
+        default=None,
+        description="webhook that is told by POST when a night turns red and when it recovers, or `file:PATH`",
+    )
+    alert_command: str | None = Field(
+        default=None, description="command that is told the same as JSON on its standard input; no shell, 10 s"
+    )
+    lineage: SecretStr | None = Field(
+        default=None,
+        description="where finished attempts go as OpenLineage events: a file of JSON lines, or a server's address",
+    )
     log_format: Literal["console", "json"] = Field(
         default="console", description="text for people or JSON for machines"
     )
@@ -178,15 +190,22 @@ class Settings(BaseSettings):
         """An address that libpq understands, perhaps from a file; the refusal repeats nothing of it."""
         if secret is None:
             return None
-        text = secret.get_secret_value().strip()
-        if text.startswith(REFERENCE):
-            path = Path(text.removeprefix(REFERENCE)).expanduser()
-            try:
-                text = calendar_overrides.small_text(path).strip()
-            except (OSError, ValueError) as wrong:
-                shown = "after file:" if "@" in text or "://" in text else str(path)
-                raise ValueError(f"there is no readable file {shown} ({type(wrong).__name__})") from None
-        return SecretStr(database_address(text))
+        return SecretStr(database_address(_referenced(secret.get_secret_value().strip())))
+
+    @field_validator("alert_url")
+    @classmethod
+    def _webhook(cls, secret: SecretStr | None) -> SecretStr | None:
+        """An address of a webhook, perhaps from a file; an empty variable is none."""
+        text = "" if secret is None else secret.get_secret_value().strip()
+        return SecretStr(web_address(_referenced(text))) if text else None
+
+    @field_validator("lineage")
+    @classmethod
+    def _lineage_target(cls, secret: SecretStr | None) -> SecretStr | None:
+        """A server's address, perhaps from a file, or the path of a file; an empty variable is none."""
+        text = "" if secret is None else _referenced(secret.get_secret_value().strip())
+        target = web_address(text) if "://" in text else str(Path(text).expanduser().absolute())
+        return SecretStr(target) if text else None
 
     @field_validator("home", "calendar", "markets", "mandate", "inbox")
     @classmethod
@@ -219,7 +238,8 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """What no text for others may hold: secret settings, and the passwords in those that are addresses."""
         values = [getattr(self, name) for name in self.secret_names()]
-        return tuple(text for value in values if value for text in secrets_of(value.get_secret_value()))
+        texts = [value.get_secret_value() for value in values if value]
+        return tuple(part for text in texts if not text.startswith("/") for part in secrets_of(text))  # a path is none
 
     @property
     def venue(self) -> Market:
@@ -261,6 +281,18 @@ class Settings(BaseSettings):
     def pg(self) -> Path:
         """Folder of the embedded server."""
         return self.home / "pg"
+
+
+def _referenced(text: str) -> str:
+    """The text, or that of the file it names. Raises ValueError where there is none; what may be secret is not said."""
+    if not text.startswith(REFERENCE):
+        return text
+    path = Path(text.removeprefix(REFERENCE)).expanduser()
+    try:
+        return calendar_overrides.small_text(path).strip()
+    except (OSError, ValueError) as wrong:
+        shown = "after file:" if "@" in text or "://" in text else str(path)
+        raise ValueError(f"there is no readable file {shown} ({type(wrong).__name__})") from None
 
 
 def load_settings(options: Mapping[str, Any]) -> Settings:

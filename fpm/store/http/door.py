@@ -29,6 +29,7 @@ from fpm.schema import TABLES
 from fpm.store.http.requests import Catalogue, RequestRefused, checked
 from fpm.store.http.token import ensure_token, is_token
 from fpm.store.log import log
+from fpm.store.online.metrics import CONTENT_TYPE, QUERY, exposition
 from fpm.store.online.online_store import check
 from fpm.store.postgres.server import ensure_server
 from fpm.store.retrieval.features import PATIENCE, serving_store
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     from fpm.store.settings import Settings
 
 READ, HEALTH = "/get-online-features", "/health"
-METHODS = {READ: "POST", HEALTH: "GET"}
+METRICS = "/metrics"
+METHODS = {READ: "POST", HEALTH: "GET", METRICS: "GET"}
 LONGEST_BODY = 1_000_000  # bytes
 BODY_SECONDS = 10.0  # for the whole body to arrive
 CATALOGUE_SECONDS = 60.0  # as long as Feast's own registry cache
@@ -59,7 +61,7 @@ ORDER BY session DESC, id DESC LIMIT 1
 
 @dataclass(frozen=True)
 class Answer:
-    """A response; the content is always JSON."""
+    """A response; the content is JSON, but for the metrics."""
 
     status: int
     content: bytes
@@ -123,6 +125,8 @@ class Door:
         try:
             self._authorise(scope)
             _admit(scope, self._closed_paths)
+            if scope["path"] == METRICS:
+                return await asyncio.to_thread(self._metrics)
             fresh = _requires_fresh(scope)
             if scope["path"] == HEALTH:
                 return _health(await asyncio.to_thread(self._newest, fresh))
@@ -198,6 +202,12 @@ class Door:
         await self._feast({**scope, "headers": headers, "query_string": b""}, receive, send)
         return status, b"".join(parts)
 
+    def _metrics(self) -> Answer:
+        """The figures for Prometheus: a reader's own view, so this door needs no other right."""
+        with self._pool.connection() as connection:
+            rows = connection.execute(QUERY).fetchall()
+        return Answer(200, exposition(rows), {"content-type": CONTENT_TYPE})
+
     def _newest(self, fresh: bool) -> Published:
         """The newest publication. Raises RequestRefused where there is none, or where it must be `fresh` and is not."""
         with self._pool.connection() as connection:
@@ -260,7 +270,7 @@ def _requires_fresh(scope: Scope) -> bool:
 
 
 def _admit(scope: Scope, closed_paths: set[str]) -> None:
-    """Let through two endpoints, one method each. Raises RequestRefused."""
+    """Let through three endpoints, one method each. Raises RequestRefused."""
     path, method = scope["path"], scope["method"]
     if path in closed_paths:
         raise RequestRefused(403, code="FPM-HTTP-081", wrong="this server only reads", todo=f"use POST {READ}")

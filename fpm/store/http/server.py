@@ -11,6 +11,7 @@ import fpm.store.retrieval.quick_feast  # noqa: F401  before all others that imp
 # isort: split
 import uvicorn
 from feast.infra.registry.sql import FeastRegistrySchemaError
+from uvicorn.config import LOGGING_CONFIG
 
 from fpm.errors import TryLater, UsageError
 from fpm.store.http.door import Door
@@ -48,6 +49,7 @@ def serve(settings: Settings, host: str, port: int, insecure: bool, announce: Ca
             ws="none",
             lifespan="on",
             log_level="warning",
+            log_config=None if settings.log_format == "json" else LOGGING_CONFIG,
             access_log=False,
             server_header=False,
             h11_max_incomplete_event_size=LONGEST_HEADERS,

@@ -25,6 +25,7 @@ from fpm.store.jobs.publishing import (
 )
 from fpm.store.jobs.workers import results
 from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.log import configure, context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -189,6 +190,13 @@ def _in_worker(
 ) -> tuple[str, tuple[Staged, ...]]:
     """Digest and staged files of a session; no files where it waits for inputs or is already published."""
     job: Job = import_module(module)
+    with context(job=job.NAME, session=str(session)):
+        return _computed(job, session, settings, vintage, owner)
+
+
+def _computed(
+    job: Job, session: date, settings: Settings, vintage: str | None, owner: int
+) -> tuple[str, tuple[Staged, ...]]:
     stores, partition = _worker_stores(settings).for_vintage(vintage), Partition(job.NAME, session, vintage)
     try:
         inputs = inputs_of(job, session, stores)
@@ -202,6 +210,7 @@ def _in_worker(
 
 @lru_cache(maxsize=1)
 def _worker_stores(settings: Settings) -> Stores:
+    configure(settings)
     return open_stores(settings)
 
 

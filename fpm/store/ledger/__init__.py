@@ -5,6 +5,10 @@ Begin at `stores`.
     ledger        attempts, current files, publications, locks
     leader        the one scheduler at work
     absences      sessions that nobody will ever deliver
+    holes         sessions whose bars are not whole, and those accepted as they are
+    alerts        messages to people, and their delivery
+    vitals        figures for those who watch, nights as last seen
+    lineage       finished attempts as OpenLineage events
     instructions  approvals and holds
     journal       a chain of hashes over every change of the ledger; overrides of a person
     seals         what every file in the lake has to be; a lake that holds to it

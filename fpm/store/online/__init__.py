@@ -7,6 +7,7 @@ Begin at `publication`.
     online_store  Feast's online store over these tables
     answers       Feast's online answer as protobuf bytes
     engine        Feast's materialisation, in Arrow
+    metrics       the figures of `serving.metrics` as Prometheus text
     neighbours    the nearest published fingerprints
 
 Imports: fpm, fpm.store.ledger, fpm.store.postgres.

@@ -189,7 +189,7 @@ def test_an_address_in_another_setting_is_refused_and_not_repeated(
 def test_every_setting_that_may_hold_a_secret_is_one() -> None:
     words = ("url", "token", "hook", "secret", "password", "key", "login", "credential")
     named = {name for name in Settings.model_fields if any(word in name for word in words)}
-    assert named == set(Settings.secret_names()) == {"database_url", "reader_url"}
+    assert {*named, "lineage"} == set(Settings.secret_names()) == {"alert_url", "database_url", "lineage", "reader_url"}
 
 
 COMMANDS = [("jobs", "--json"), ("status", "--json"), ("setup",), ("connection", "--json"), ("serve", "--port", "0")]

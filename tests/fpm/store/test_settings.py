@@ -1,6 +1,7 @@
 """Settings: from the environment, absolute, immutable; secrets do not print; the log is on standard error."""
 
 import json
+import logging
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -77,6 +78,23 @@ def test_the_log_is_lines_of_json_on_standard_error_with_its_context(capsys: pyt
         "attempt": 2,
         "rows": 3,
     }
+
+
+def test_a_librarys_line_has_the_form_of_ours_and_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(load_settings({"log_format": "json", "alert_url": "https://hooks.example/hush-T0ken"}))
+    with context(job="labels"):
+        logging.getLogger("some.library").warning("%s for https://hooks.example/hush-T0ken", "refused")
+        logging.getLogger("some.library").info("not shown")
+    configure(Settings())
+    logging.getLogger("some.library").warning("as it likes")
+    (text,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("{"))
+    line = json.loads(text)
+    assert (line["event"], line["level"], line["library"], line["job"]) == (
+        "refused for ***",
+        "warning",
+        "some.library",
+        "labels",
+    )
 
 
 @pytest.mark.parametrize(

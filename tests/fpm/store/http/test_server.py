@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from fpm import sessions
 from fpm.errors import TryLater, UsageError
@@ -104,6 +105,22 @@ def test_values_and_the_publication_they_are_of(server: Running) -> None:
     assert headers["x-fpm-session"] == str(TUESDAY) and headers["x-fpm-vintage"] == VINTAGE
     assert headers["x-fpm-model"] == SCORER and int(headers["x-fpm-stale-days"]) > 300
     assert headers["x-fpm-published-at"].endswith("+00:00") and headers["cache-control"] == "no-store"
+
+
+def test_the_metrics_stand_behind_the_same_token(server: Running) -> None:
+    status, _, _ = server.ask("GET", "/metrics", token="guessed")
+    assert status == 401
+    assert server.ask("POST", "/metrics", b"")[0] == 405
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    token = token_file(server.settings).read_text().strip()
+    connection.request("GET", "/metrics", headers={"authorization": f"Bearer {token}"})
+    answer = connection.getresponse()
+    families = {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
+    connection.close()
+    assert answer.status == 200 and answer.getheader("content-type").startswith("text/plain; version=0.0.4")
+    symbols = {each.labels["stream"]: each.value for each in families["fpm_served_symbols"].samples}
+    assert symbols["dual"] == LAKE.symbols
+    assert families["fpm_served_stale_days"].samples[0].value > 300
 
 
 def test_an_unknown_stock_is_not_found_and_sql_is_data(server: Running) -> None:
