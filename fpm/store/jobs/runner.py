@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from fpm.store.jobs.publishing import (
 )
 from fpm.store.jobs.workers import results
 from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -178,7 +178,9 @@ def _parallel(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Ou
     from joblib import delayed
 
     module: str = job.__name__  # type: ignore[attr-defined]
-    calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, os.getpid()) for session in sessions]
+    calls = [
+        delayed(_in_worker)(module, session, stores.settings, stores.vintage, world().process()) for session in sessions
+    ]
     for session, (content, files) in zip(sessions, results(calls, stores.settings), strict=True):
         yield _publish(job, session, content, files, stores) if files else _run_or_wait(job, session, stores)
 
