@@ -21,6 +21,7 @@ class Line(psycopg.Connection):
     """A real connection. `client` hears of every round trip; `stuck` is called while a lock is held by another."""
 
     client: Client | None = None
+    waits_for_none = False  # the statement takes no lock that another may hold: psycopg's own loop is faster
     is_free = False  # then only the unwinding code of a dead client may touch it
     stuck: Callable[[int], bool]
 
@@ -34,6 +35,8 @@ class Line(psycopg.Connection):
             except BaseException:
                 gen.close()
                 raise
+        if self.waits_for_none:
+            return super().wait(gen, 1.0)
         handle = self.pgconn.socket
         try:
             state = next(gen)
@@ -100,8 +103,14 @@ class Client:
         self._here("query")
 
     def execute(self, query: Any, *values: Any) -> Any:
-        self._writes |= not (isinstance(query, str) and query.lstrip().startswith("SELECT"))
-        return self._alive().execute(query, *values)
+        only_reads = isinstance(query, str) and query.lstrip().startswith("SELECT")
+        self._writes |= not only_reads
+        line = self._alive()
+        line.waits_for_none = only_reads and "_lock" not in query and "FOR UPDATE" not in query
+        try:
+            return line.execute(query, *values)
+        finally:
+            line.waits_for_none = False
 
     def cursor(self, **options: Any) -> Any:
         self._writes |= not options  # the store reads by a binary cursor

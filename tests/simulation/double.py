@@ -164,6 +164,14 @@ class Double:
         for lease in [each for each in self.leases if each.left is not None]:
             self._release(lease)
 
+    def end(self) -> None:
+        """The week is over: nothing of it may disturb the next one."""
+        self.changed = lambda: None
+        for actor in list(self.turns.actors):
+            self.turns.kill(actor)
+        for lease in list(self.leases):
+            self._release(lease)
+
     # --- World: time and processes ------------------------------------------------------------------
     def now(self) -> datetime:
         return self.clock
