@@ -7,7 +7,7 @@ they will never come. A home owes the nights since its first publication; older 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -137,8 +137,14 @@ def run_due(
     for each in open_before:
         if each.open and cut_off(stores.market, each.session) <= now:
             rows += _attempt(each.session, stores, stop)
-    after = [night(each.session, stores, now) for each in open_before]
+    after = [_or_red(night(each.session, stores, now), rows) for each in open_before]
     return rows, [each for each in after if each.state != "green"]
+
+
+def _or_red(after: Night, rows: list[dict[str, Any]]) -> Night:
+    """The night, red where it failed in a way that the ledger does not know of."""
+    own = [row for row in rows if row["session"] == str(after.session) and row["status"] == "failed" and "why" in row]
+    return replace(after, state="red", why=str(own[-1]["why"])) if own and after.state == "due" else after
 
 
 def _attempt(session: date, stores: Stores, stop: Callable[[], bool]) -> list[dict[str, Any]]:
@@ -149,6 +155,10 @@ def _attempt(session: date, stores: Stores, stop: Callable[[], bool]) -> list[di
         later = isinstance(error, TryLater)
         (log.info if later else log.error)("not done", session=str(session), why=str(error))
         return [{"job": "", "session": str(session), "status": "waiting" if later else "failed", "why": str(error)}]
+    except Exception as error:  # noqa: BLE001  a bug or a full disk met in one night delays no other
+        why = f"{type(error).__name__}: {error}"
+        log.error("not done", session=str(session), why=why, exc_info=not isinstance(error, OSError))
+        return [{"job": "", "session": str(session), "status": "failed", "why": why}]
     log.info("night done", session=str(session))
     return rows
 

@@ -128,6 +128,8 @@ class Double:
     def power_cut(self) -> None:
         """The machine stops: processes and connections end, and of the files only what was forced to the disk is sure."""
         self._note("power")
+        for lease in self.leases:
+            lease.client.lost = True
         running = self.turns.running
         for actor in list(self.turns.actors):
             if actor is not running:
@@ -253,6 +255,7 @@ class Double:
     def _stuck(self, backend: int) -> bool:
         """Whether a statement waits for a lock; then others have had a turn."""
         actor = self.turns.running
+        self._linger()  # the lock may be a dead client's
         if not self.server.is_blocked(backend):
             return False
         if actor is None:

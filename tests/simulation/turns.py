@@ -36,7 +36,7 @@ class Actor:
         except Killed:
             pass
         except BaseException as error:  # noqa: BLE001  the week judges it
-            self.error = error
+            self.error = None if self.dead else error
         self.ended = True
         self._back.release()
 

@@ -326,8 +326,8 @@ class Lake:
         self.sync(target)
 
     def sync(self, target: Path) -> None:
-        """Force a rename, and every folder that it needed, to the disk."""
+        """Force a rename, and every folder that it needed, the lake's own included, to the disk."""
         for folder in target.parents:
             sync_folder(folder)
-            if folder == self.root:
+            if folder == self.root.parent:
                 break
