@@ -15,6 +15,7 @@ from fpm.commands.night import nightly, open_steps, require_session
 from fpm.errors import FpmError, TryLater, UsageError
 from fpm.sessions import close, cut_off, next_sessions, previous_sessions, sessions_between
 from fpm.store.ledger.absences import absences, declare
+from fpm.store.ledger.glance import Glance
 from fpm.store.log import log
 
 if TYPE_CHECKING:
@@ -49,13 +50,18 @@ def agenda(stores: Stores, now: datetime) -> list[Night]:
     Sessions with bars since the first publication, and every session that closed since the home runs its nights. A home
     that never published owes the night of its newest session with bars: history is a matter of `walk-forward`.
     """
-    reach = stores.settings.corrections_back
+    reach, stores = stores.settings.corrections_back, _at_a_glance(stores)
     ready = [session for session in stores.sessions(BARS) if cut_off(stores.market, session) <= now][-reach:]
     first = stores.ledger.first_published("publish")
     own = [session for session in ready if first and session >= first[0]] if first else ready[-1:]
     since = stores.ledger.deployment().get(SINCE)
     expected = [session for session in _closed(stores, now) if since and session.isoformat() >= since]
     return [night(session, stores, now) for session in sorted({*own, *expected})[-reach:]]
+
+
+def _at_a_glance(stores: Stores) -> Stores:
+    """The same stores for one look: twenty nights of fourteen jobs ask much the same."""
+    return replace(stores, ledger=Glance(stores.ledger))
 
 
 def begin(stores: Stores, now: datetime) -> None:
@@ -137,7 +143,8 @@ def run_due(
     for each in open_before:
         if each.open and cut_off(stores.market, each.session) <= now:
             rows += _attempt(each.session, stores, stop)
-    after = [_or_red(night(each.session, stores, now), rows) for each in open_before]
+    look = _at_a_glance(stores)
+    after = [_or_red(night(each.session, look, now), rows) for each in open_before]
     return rows, [each for each in after if each.state != "green"]
 
 

@@ -4,6 +4,7 @@ Begin at `stores`.
 
     ledger        attempts, current files, publications, locks
     leader        the one scheduler at work
+    glance        a ledger for one look: every query is asked once
     absences      sessions that nobody will ever deliver
     instructions  approvals and holds
     seals         what every file in the lake has to be; a lake that holds to it
