@@ -68,13 +68,11 @@ class Server:
     def give_back(self, dsn: str, line: Line) -> None:
         """End its transaction and its locks, as the end of a session does."""
         line.client = None
-        if line.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE or line.closed:  # it waits for a lock
+        if line.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:  # psycopg's state is a dead client's
             self.watch.execute("SELECT pg_terminate_backend(%s, 5000)", (line.pgconn.backend_pid,))
             line.close()
             return
-        was_autocommit = line.autocommit
-        line.rollback()
-        if was_autocommit:  # only such a one has locks that outlive a transaction
+        if line.autocommit:  # only such a one has locks that outlive a transaction
             line.execute("SELECT pg_advisory_unlock_all()")
         line.is_free = True
         self._free[dsn].append(line)
