@@ -84,8 +84,8 @@ def frames(delivery: Delivery, stores: Stores) -> dict[str, pl.DataFrame]:
     minutes, days = [], []
     for version, moment in enumerate(delivery.known):
         for symbol in SYMBOLS if version == 0 else SYMBOLS[:1]:
-            for slot in (0, 1):
-                minutes.append((symbol, slot, _price(delivery.session, symbol, slot, version), event, moment))
+            prices = [_price(delivery.session, symbol, slot, version) for slot in (0, 1)]
+            minutes += [(symbol, slot, price, event, moment) for slot, price in enumerate(prices)]
             days.append((symbol, _price(delivery.session, symbol, 2, version), event, moment))
     return {
         "minute_bars": pl.DataFrame(minutes, schema=["symbol", "slot", "close", *CLOCKS], orient="row"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -144,7 +144,7 @@ class Client:
     def close(self) -> None:
         self._end(self)
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

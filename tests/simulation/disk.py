@@ -38,7 +38,7 @@ class Disk:
         self._unsafe.add(path)
 
     def fsync(self, handle: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        path = Path(f"/proc/self/fd/{handle}").readlink()
         if path.is_dir():
             self._entries = [entry for entry in self._entries if entry.folder != path]
         self._unsafe.discard(path)

@@ -7,7 +7,6 @@ COMMIT, with or without COMMIT's effect), a dead client's lock stays for a while
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -126,7 +125,7 @@ class Double:
         self.changed()
 
     def power_cut(self) -> None:
-        """The machine stops: processes and connections end, and of the files only what was forced to the disk is sure."""
+        """The machine stops: processes and connections end; of the files only what was forced to the disk is sure."""
         self._note("power")
         for lease in self.leases:
             lease.client.lost = True

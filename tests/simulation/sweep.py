@@ -7,8 +7,6 @@ import resource
 import sys
 from pathlib import Path
 
-import psycopg
-
 from tests.simulation import mutations, week
 from tests.simulation.place import opened
 from tests.simulation.turns import Violation

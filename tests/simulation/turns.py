@@ -9,11 +9,11 @@ from random import Random
 MOST_STEPS = 200_000  # no week needs a tenth of it
 
 
-class Killed(BaseException):  # noqa: N818  what happens to the process, no error of it
+class Killed(BaseException):
     """SIGKILL: no handler of the killed code does anything, because the world no longer answers it."""
 
 
-class Violation(AssertionError):  # noqa: N818
+class Violation(AssertionError):
     """An invariant does not hold."""
 
 

@@ -27,8 +27,12 @@ def numbers(table: str, column: str, session: date, back: int, stores: Stores) -
     texts: dict[str, list[str]] = {}
     for day, symbol, value in rows.iter_rows():
         texts.setdefault(symbol, []).append(f"{day} {value}")
-    cells = {symbol: int(sha256("\n".join(lines).encode()).hexdigest()[:8], 16) / 2**32 for symbol, lines in texts.items()}
-    return pl.DataFrame({"symbol": list(cells), "number": list(cells.values())}, schema={"symbol": pl.String, "number": pl.Float64})
+    cells = {
+        symbol: int(sha256("\n".join(lines).encode()).hexdigest()[:8], 16) / 2**32 for symbol, lines in texts.items()
+    }
+    return pl.DataFrame(
+        {"symbol": list(cells), "number": list(cells.values())}, schema={"symbol": pl.String, "number": pl.Float64}
+    )
 
 
 def digest(scores: pl.DataFrame) -> str:
