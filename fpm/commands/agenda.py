@@ -7,7 +7,7 @@ they will never come. A home owes the nights since its first publication; older 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from fpm.commands.upgrade import require_confirmed
 from fpm.errors import FpmError, TryLater, UsageError
 from fpm.sessions import close, cut_off, next_sessions, previous_sessions, sessions_between
 from fpm.store.ledger.absences import absences, declare
+from fpm.store.ledger.glance import Glance
 from fpm.store.ledger.holes import accept
 from fpm.store.ledger.vitals import record_nights
 from fpm.store.log import log
@@ -53,13 +54,18 @@ def agenda(stores: Stores, now: datetime) -> list[Night]:
     Sessions with bars since the first publication, and every session that closed since the home runs its nights. A home
     that never published owes the night of its newest session with bars: history is a matter of `walk-forward`.
     """
-    reach = stores.settings.corrections_back
+    reach, stores = stores.settings.corrections_back, _at_a_glance(stores)
     ready = [session for session in stores.sessions(BARS) if cut_off(stores.market, session) <= now][-reach:]
     first = stores.ledger.first_published("publish")
     own = [session for session in ready if first and session >= first[0]] if first else ready[-1:]
     since = stores.ledger.deployment().get(SINCE)
     expected = [session for session in _closed(stores, now) if since and session.isoformat() >= since]
     return [night(session, stores, now) for session in sorted({*own, *expected})[-reach:]]
+
+
+def _at_a_glance(stores: Stores) -> Stores:
+    """The same stores for one look: twenty nights of fourteen jobs ask much the same."""
+    return replace(stores, ledger=Glance(stores.ledger))
 
 
 def begin(stores: Stores, now: datetime) -> None:
@@ -160,11 +166,18 @@ def run_due(
     for each in open_before:
         if each.open and cut_off(stores.market, each.session) <= now:
             rows += _attempt(each.session, stores, stop)
-    after = [night(each.session, stores, now) for each in open_before]
+    look = _at_a_glance(stores)
+    after = [_or_red(night(each.session, look, now), rows) for each in open_before]
     closed = [each for each in before if each.state in ("green", "absent")]
     seen = [(each.session, each.state, each.open, each.since, each.why) for each in (*closed, *after)]
     record_nights(seen, now, stores.ledger)
     return rows, [each for each in after if each.state != "green"]
+
+
+def _or_red(after: Night, rows: list[dict[str, Any]]) -> Night:
+    """The night, red where it failed in a way that the ledger does not know of."""
+    own = [row for row in rows if row["session"] == str(after.session) and row["status"] == "failed" and "why" in row]
+    return replace(after, state="red", why=str(own[-1]["why"])) if own and after.state == "due" else after
 
 
 def _attempt(session: date, stores: Stores, stop: Callable[[], bool]) -> list[dict[str, Any]]:
@@ -175,6 +188,10 @@ def _attempt(session: date, stores: Stores, stop: Callable[[], bool]) -> list[di
         later = isinstance(error, TryLater)
         (log.info if later else log.error)("not done", session=str(session), why=str(error))
         return [{"job": "", "session": str(session), "status": "waiting" if later else "failed", "why": str(error)}]
+    except Exception as error:  # noqa: BLE001  a bug or a full disk met in one night delays no other
+        why = f"{type(error).__name__}: {error}"
+        log.error("not done", session=str(session), why=why, exc_info=not isinstance(error, OSError))
+        return [{"job": "", "session": str(session), "status": "failed", "why": why}]
     log.info("night done", session=str(session))
     return rows
 

@@ -9,6 +9,7 @@ import typer
 
 from fpm.errors import UsageError
 from fpm.sessions import UTC, parse_session, require_order
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from fpm.store.ledger.journal import Head
@@ -45,7 +46,7 @@ UrlOnly = Annotated[bool, typer.Option("--url", help="the URL alone, for the she
 
 def now() -> datetime:
     """The wall clock; it enters the program here and nowhere else."""
-    return datetime.now(UTC)
+    return world().now()
 
 
 def moment(text: str) -> datetime:

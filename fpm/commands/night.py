@@ -125,9 +125,11 @@ def _has_ended(step: Step, stores: Stores) -> bool:
     """
     stores = stores.for_vintage(step.vintage) if step.vintage else stores
     job, partition = jobs.job(step.job), Partition(step.job, step.session, stores.vintage)
-    last, before = stores.ledger.latest(step.job, partition.name), last_published(partition, stores)
-    if step.optional and last is not None and last.status == "failed":
-        return True
+    if step.optional:
+        last = stores.ledger.latest(step.job, partition.name)
+        if last is not None and last.status == "failed":
+            return True
+    before = last_published(partition, stores)
     if before is None:
         return False
     if runner.stands(job, step.session, stores):

@@ -16,6 +16,7 @@ from fpm.store.ledger.leader import leadership
 from fpm.store.ledger.stores import Stores
 from fpm.store.log import configure, log
 from fpm.store.postgres.server import ensure_server
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -39,7 +40,7 @@ def serve(stores: Stores, clock: Callable[[], datetime], every_minutes: int, sto
         lambda: look.at(clock(), ending),
         "interval",
         seconds=POLL_SECONDS,
-        next_run_time=datetime.now().astimezone(),
+        next_run_time=world().now(),
         coalesce=True,
         max_instances=1,
         misfire_grace_time=None,

@@ -8,6 +8,7 @@ This folder holds what its rooms share. Begin at `ledger/stores`, then `jobs/run
     channels   documents to webhooks and commands
     log        structured log on standard error
     faults     points at which tests kill a process
+    world      files, database, processes and time, for which a simulation can stand in
 
 Imports: fpm, fpm.features.
 """

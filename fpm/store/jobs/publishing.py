@@ -8,8 +8,6 @@ the same bytes.
 
 from __future__ import annotations
 
-import os
-import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,6 +20,7 @@ from fpm.store.lake.files import has_sha256
 from fpm.store.lake.seals import settled_identity
 from fpm.store.ledger.ledger import Attempt, Staged
 from fpm.store.log import context, log
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,9 +105,9 @@ def stage(
     partition: Partition, outputs: Sequence[Output], stores: Stores, owner: int | None = None
 ) -> tuple[Staged, ...]:
     """Write every frame into the staging folder of the process `owner` (None: this one), forced to the disk."""
-    name = partition.staging(owner or os.getpid())
+    name = partition.staging(owner or world().process())
     folder = stores.lake.staging / name
-    shutil.rmtree(folder, ignore_errors=True)
+    world().remove_tree(folder)
     files = []
     for output in outputs:
         relative = stores.lake.relative(output.table, output.session, output.vintage)
@@ -153,7 +152,7 @@ def outcome(partition: Partition, status: Literal["published", "unchanged"], fil
 def discard(files: Sequence[Staged], stores: Stores) -> None:
     """Remove the staging folders of files that are no longer needed."""
     for job, folder in {tuple(staged.staging.split("/")[:2]) for staged in files}:
-        shutil.rmtree(stores.lake.staging / job / folder, ignore_errors=True)
+        world().remove_tree(stores.lake.staging / job / folder)
 
 
 def _recover(partition: Partition, stores: Stores) -> None:
@@ -189,18 +188,8 @@ def _remove_dead_staging(partition: Partition, stores: Stores) -> None:
     """Remove staging folders of ended processes; another machine's processes must not share this home."""
     prefix = Path(partition.staging(0)).stem
     for folder in (stores.lake.staging / partition.job).glob(f"{prefix}.*"):
-        if not _is_alive(int(folder.suffix[1:])):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        if not world().is_alive(int(folder.suffix[1:])):
+            world().remove_tree(folder)
 
 
 def _give_up(partition: Partition, current: Attempt, wrong: BaseException, stores: Stores) -> None:
@@ -208,7 +197,7 @@ def _give_up(partition: Partition, current: Attempt, wrong: BaseException, store
     status: Literal["waiting", "failed"] = "waiting" if isinstance(wrong, TryLater) else "failed"
     try:
         if stores.ledger.fail(current, status, f"{type(wrong).__name__}: {wrong}"):
-            shutil.rmtree(stores.lake.staging / partition.staging(os.getpid()), ignore_errors=True)
+            world().remove_tree(stores.lake.staging / partition.staging(world().process()))
     except TryLater as later:
         log.warning("the ledger did not answer", why=str(later))
     (log.info if status == "waiting" else log.error)(status, error=str(wrong))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from fpm.store.jobs.publishing import (
 from fpm.store.jobs.workers import results
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.log import configure, context
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,8 +62,10 @@ def run_job(job: Job, session: date, stores: Stores) -> Outcome:
 
 def failed_since(job: Job, partition: Partition, stores: Stores) -> bool:
     """Whether a job that writes outside the lake failed after it had ended: its next success is an attempt, too."""
+    if job.WRITES:
+        return False
     last = stores.ledger.latest(partition.job, partition.name)
-    return not job.WRITES and last is not None and last.status != "published"
+    return last is not None and last.status != "published"
 
 
 def stands(job: Job, session: date, stores: Stores) -> bool:
@@ -179,7 +181,9 @@ def _parallel(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Ou
     from joblib import delayed
 
     module: str = job.__name__  # type: ignore[attr-defined]
-    calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, os.getpid()) for session in sessions]
+    calls = [
+        delayed(_in_worker)(module, session, stores.settings, stores.vintage, world().process()) for session in sessions
+    ]
     for session, (content, files) in zip(sessions, results(calls, stores.settings), strict=True):
         yield _publish(job, session, content, files, stores) if files else _run_or_wait(job, session, stores)
 

@@ -25,6 +25,7 @@ from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES
 from fpm.sessions import parse_session
 from fpm.store.lake.checksums import verified_columns, with_checksums
 from fpm.store.lake.seals import identity_of
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,18 +167,18 @@ def has_sha256(path: Path, sha256: str) -> bool:
 
 def write_durably(path: Path, content: bytes | memoryview) -> None:
     """Write a new file, with the folders it needs, and force it to the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
+    world().make_folder(path.parent)
+    with world().create(path) as stream:
         stream.write(content)
         stream.flush()
-        os.fsync(stream.fileno())
+        world().fsync(stream.fileno())
 
 
 def sync_folder(folder: Path) -> None:
     """Force a folder's entries (a rename, a new file) to the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        world().fsync(handle)
     finally:
         os.close(handle)
 
@@ -320,13 +321,13 @@ class Lake:
     def put(self, staged: Path, relative: str) -> None:
         """Publish one staged file by rename; it is durable when this returns."""
         target = self.root / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staged.rename(target)
+        world().make_folder(target.parent)
+        world().rename(staged, target)
         self.sync(target)
 
     def sync(self, target: Path) -> None:
-        """Force a rename, and every folder that it needed, to the disk."""
+        """Force a rename, and every folder that it needed, the lake's own included, to the disk."""
         for folder in target.parents:
             sync_folder(folder)
-            if folder == self.root:
+            if folder == self.root.parent:
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fpm.store.lake.files import sync_folder, write_durably
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,14 +15,14 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write or replace one file by rename; file and folder survive a power cut."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     write_durably(unfinished, content)
-    unfinished.rename(path)
+    world().rename(unfinished, path)
     sync_folder(path.parent)
 
 
 def write_secret(path: Path, content: bytes) -> None:
     """Like `write_whole`; from its first byte on only the owner can read the file."""
     unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    world().unlink(unfinished)
+    world().make_folder(unfinished.parent)
     unfinished.touch(mode=0o600)
     write_whole(path, content)

@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal, LiteralString
 
 import psycopg
 from psycopg.types.json import Jsonb
-from psycopg_pool import ConnectionPool
 
 from fpm.environment import environment_fingerprint
 from fpm.errors import TryLater, UsageError
 from fpm.store.addresses import hidden, sealed, secrets_of
 from fpm.store.lake.files import LakeFile, parse
+from fpm.store.world import Connection, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Status = Literal["running", "prepared", "published", "failed", "waiting"]
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -68,15 +67,7 @@ class Ledger:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._pool: ConnectionPool[Connection] = ConnectionPool(
-            dsn,
-            min_size=0,
-            max_size=8,
-            timeout=30,
-            open=True,
-            check=ConnectionPool.check_connection,
-            kwargs={"autocommit": False, "application_name": "fpm"},
-        )
+        self._pool = world().connections(dsn)
 
     def __repr__(self) -> str:
         return "Ledger()"  # the connection string holds a password
@@ -119,7 +110,7 @@ class Ledger:
         The lock belongs to a connection of its own, so a killed owner never leaves it behind.
         """
         try:
-            connection = psycopg.connect(self._dsn, autocommit=True, application_name=f"fpm {job} {partition}"[:63])
+            connection = world().connect(self._dsn, autocommit=True, application_name=f"fpm {job} {partition}"[:63])
         except psycopg.OperationalError as wrong:
             raise _unanswered(self._shown(str(wrong))) from sealed(wrong)
         with connection:

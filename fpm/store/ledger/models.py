@@ -7,7 +7,6 @@ of its last training or validation session), so its results are never known befo
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from fpm.errors import ModelRefused, StoreCorrupt, TryLater
 from fpm.sessions import cut_off, previous_sessions
 from fpm.store.lake.files import has_sha256, sync_folder, write_durably
 from fpm.store.log import log
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -107,13 +107,13 @@ class Models:
         A folder without a registered row is what a killed save left; it is replaced.
         """
         staging = self.staging / "models" / target.parent.name / target.name
-        shutil.rmtree(staging, ignore_errors=True)
+        world().remove_tree(staging)
         for name, content in contents.items():
             write_durably(staging / name, content)
         sync_folder(staging)
-        shutil.rmtree(target, ignore_errors=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging.rename(target)
+        world().remove_tree(target)
+        world().make_folder(target.parent)
+        world().rename(staging, target)
         for folder in (target.parent, self.root, self.root.parent):
             sync_folder(folder)
 

@@ -7,7 +7,6 @@ made before there were identities gets one where its files are those that the le
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 from collections import defaultdict
@@ -21,6 +20,7 @@ import psycopg
 from fpm.errors import FpmError, StoreCorrupt, TryLater, UsageError
 from fpm.store.addresses import sealed
 from fpm.store.lake.files import PART, has_sha256, sync_folder, write_durably
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -154,7 +154,7 @@ def require_pair(settings: Settings, server: Server) -> bool:
     Raises UsageError where they do not belong together, TryLater where the database does not answer.
     """
     try:
-        with closing(psycopg.connect(server.dsn, autocommit=True, application_name="fpm")) as connection:
+        with closing(world().connect(server.dsn, autocommit=True, application_name="fpm")) as connection:
             home, database = _checked(settings, server, connection)
     except psycopg.OperationalError as wrong:
         raise TryLater(
@@ -175,7 +175,7 @@ def pair(settings: Settings, server: Server) -> None:
     The home's file comes first: a database with an identity always has a home with the same one, so another home
     without any is a second one. Killed in between, the next start goes on.
     """
-    with psycopg.connect(server.dsn, application_name="fpm") as connection:
+    with world().connect(server.dsn, application_name="fpm") as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         home, database = _checked(settings, server, connection)
         number = home.identity or _written(settings.home / FILE, database.identity or secrets.token_hex(16))
@@ -196,7 +196,7 @@ def require_same_identity(settings: Settings, server: Server) -> None:
     if (settings.home, server.name) in _COMPARED:
         return
     home = Home(settings.home, _number(settings.home / FILE), filled=False)
-    with closing(psycopg.connect(server.dsn, autocommit=True, application_name="fpm")) as connection:
+    with closing(world().connect(server.dsn, autocommit=True, application_name="fpm")) as connection:
         database = database_of(server, connection)
     if home.identity != database.identity:
         raise _strangers(home, database)
@@ -261,8 +261,8 @@ def _written(path: Path, number: str) -> str:
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     write_durably(unfinished, f"{number}\n".encode())
     with suppress(FileExistsError):
-        os.link(unfinished, path)
-    unfinished.unlink()
+        world().link(unfinished, path)
+    world().unlink(unfinished)
     sync_folder(path.parent)
     return _number(path) or number
 

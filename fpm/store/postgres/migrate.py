@@ -11,6 +11,7 @@ import psycopg
 from fpm.errors import TryLater, UsageError
 from fpm.store.addresses import sealed
 from fpm.store.postgres.server import Server, ensure_server
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from fpm.store.settings import Settings
@@ -43,7 +44,7 @@ def migrate(settings: Settings, revision: str = "head") -> None:
 def revision_of(server: Server) -> str | None:
     """The database's revision, None before the first migration. Raises TryLater where it does not answer."""
     try:
-        with psycopg.connect(server.dsn, application_name="fpm") as connection:
+        with world().connect(server.dsn, application_name="fpm") as connection:
             if connection.execute("SELECT to_regclass('fpm.migration')").fetchone() == (None,):
                 return None
             row = connection.execute("SELECT version_num FROM fpm.migration").fetchone()

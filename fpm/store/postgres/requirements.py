@@ -8,6 +8,7 @@ import psycopg
 
 from fpm.errors import UsageError
 from fpm.store.log import log
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,7 @@ def require_sound(server: Server, *, fsync: bool = True) -> None:
     if server.embedded:
         return
     try:
-        with psycopg.connect(server.dsn, application_name="fpm", connect_timeout=10) as connection:
+        with world().connect(server.dsn, application_name="fpm", connect_timeout=10) as connection:
             rows = connection.execute(
                 "SELECT name, setting, source FROM pg_settings WHERE name = ANY(%s)", (list(NAMES),)
             ).fetchall()

@@ -34,6 +34,7 @@ from fpm.store.postgres.roles import (
     repair_logins,
     rotate_logins,
 )
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -168,7 +169,7 @@ def connect(settings: Settings, role: Role = "owner") -> psycopg.Connection[tupl
     """One connection to the database for one role. Raises TryLater where it does not answer."""
     server = ensure_server(settings)
     try:
-        return psycopg.connect(server.for_role(role).dsn, application_name="fpm")
+        return world().connect(server.for_role(role).dsn, application_name="fpm")
     except psycopg.OperationalError as wrong:
         raise TryLater(
             code="FPM-PG-076",

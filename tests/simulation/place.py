@@ -1,0 +1,74 @@
+"""Where weeks run: one embedded server without fsync, two databases, one folder."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import structlog
+from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
+
+from fpm.sessions import cut_off
+from fpm.store.postgres import server as postgres
+from fpm.store.postgres.migrate import migrate
+from fpm.store.settings import Settings
+from tests.simulation.database import Server
+from tests.simulation.week import CN, SESSIONS, Place
+
+SCORER = "INSERT INTO fpm.models (kind, id, born, through, status, manifest, files) VALUES "
+BORN = cut_off(CN, SESSIONS[0]).replace(year=2025)
+
+
+@contextmanager
+def opened(server: postgres.Server | None = None) -> Iterator[Place]:
+    """A place of its own, or one on a server that runs and is migrated."""
+    folder = Path(tempfile.mkdtemp(prefix="fpm-weeks-"))
+    own = None
+    try:
+        if server is None:
+            own = Settings(home=folder / "server", fsync=False)
+            server = postgres.ensure_server(own)
+            migrate(own)
+        with _databases(server.dsn) as (dsn, other), _silence():
+            (folder / "weeks").mkdir()
+            watcher = Server(dsn)
+            yield Place(folder / "weeks", dsn, other, watcher)
+            watcher.close()
+    finally:
+        if own is not None:
+            postgres.stop_server(own)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _databases(dsn: str) -> Iterator[tuple[str, str]]:
+    """The home's database with a scorer in force, and another one as it is after `fpm setup`."""
+    names = [f"{Path(tempfile.mktemp(prefix='weeks_')).name}_{number}".lower() for number in (1, 2)]
+    with psycopg.connect(dsn, dbname="postgres", autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
+        first, second = (make_conninfo(dsn, dbname=name) for name in names)
+        with psycopg.connect(first) as home:
+            home.execute(
+                SCORER + "('scorer', 'm', %s, %s, 'promoted', %s, '{}')", (BORN, BORN.date(), Jsonb({"vintage": "v"}))
+            )
+        yield first, second
+        for name in names:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Weeks log thousands of expected errors."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
