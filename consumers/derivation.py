@@ -2,7 +2,8 @@
 
 A random few symbols per night go from raw minutes and raw days through the same formulas as the whole market did:
 session totals, minute features, fingerprint, daily factors; as known at the session's cut-off, and once more as last
-known where a correction came. The scales use the stored totals of earlier sessions.
+known where a correction came. The scales use the stored totals of earlier sessions. Decisions are
+derived again where they are made: here a session is red whose decision a second solver contradicts.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import numpy as np
 import polars as pl
 
 from consumers.publish import served_models, standing
-from fpm.errors import StoreCorrupt
+from fpm.errors import FpmError, StoreCorrupt
 from fpm.features import daily_factors as factors
 from fpm.features.bars import grid
 from fpm.features.minute_features import PRESETS, by_symbol, from_frame, minute_features, raw_features, standardise
 from fpm.features.session_totals import MEDIAN_INPUTS, scales, session_totals, slot_median
 from fpm.nn.encoder.vintage import load
 from fpm.nn.fit import deterministic
+from fpm.portfolio.second_solver import ACCEPTED, DIFFERS
 from fpm.schema import CLOCKS, TABLES
 from fpm.sessions import cut_off, previous_sessions
 from fpm.store.jobs.inputs import Window
@@ -41,6 +43,7 @@ READS = {
     "fingerprints": Window(),
     "daily_factors": Window(),
     "scores": Window(),  # name the published vintage
+    "decisions": Window(required=False),
 }
 WRITES = ()
 MODELS = ("scorer",)
@@ -49,7 +52,12 @@ EVENT, CREATED = CLOCKS
 
 
 def run(session: date, stores: Stores) -> None:
-    """Derive the sample again. Raises StoreCorrupt at the first table, symbol and column that differs."""
+    """Derive the sample again.
+
+    Raises FpmError for a decision that the second solver contradicts, StoreCorrupt at the first table, symbol and
+    column that differs.
+    """
+    refuse_contradicted(stores.read("decisions", session, session).drop_nulls("status"))
     vintage, _ = served_models(session, stores.as_of(None))
     moments = _moments(session, vintage, stores.as_of(None))
     for known_at in moments:
@@ -61,6 +69,22 @@ def run(session: date, stores: Stores) -> None:
             if difference:
                 raise _not_derivable(session, known_at, difference)
     log.info("sample derived again", session=session.isoformat(), symbols=len(symbols), moments=len(moments))
+
+
+def refuse_contradicted(decisions: pl.DataFrame) -> None:
+    """Raise FpmError for decisions whose objective a second solver contradicts."""
+    if "second_solver" not in decisions.columns:  # of a version that had none
+        return
+    contradicted = decisions.filter(pl.col("second_solver") == DIFFERS).sort("session", "index")
+    if contradicted.height:
+        rows = contradicted.select("index", "session", "second_difference").iter_rows()
+        named = ", ".join(f"{index} on {session} by {gap:.2g}" for index, session, gap in rows)
+        raise FpmError(
+            code="FPM-PF-095",
+            wrong=f"a second solver finds another objective: {named} (relative, {ACCEPTED:g} is accepted)",
+            effect="the decision stands as it was made; its row says second_solver = differs",
+            todo="hold the index (fpm enhance --hold INDEX --reason ...) and report the session's inputs as a bug",
+        )
 
 
 def sample(session: date, stores: Stores, count: int = SYMBOLS) -> list[str]:

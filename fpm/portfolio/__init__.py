@@ -13,6 +13,7 @@ Begin at `decide`.
     sifting      the program over the whole market at the price of the names that matter
     duals        prices of the bounds at an optimum, name by name
     solve        weights within the bounds, or the bounds that conflict and the least slack
+    second_solver a decision's optimum found again by another solver, on a sample
     lots         whole lots, bounds measured after rounding
     lot_search   single lots, moved until no bound is broken that lots can keep
     costs        dated rows of a rate and a least amount per side, to the cent

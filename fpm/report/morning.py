@@ -145,6 +145,9 @@ def notes(standing: Standing) -> list[str]:
     if relaxed := morning_tables.relaxations(standing.decision):
         words = ", ".join(f"{name} by {number(excess, 4)}" for name, excess in relaxed.items())
         remarks.append(f"Bounds that could not be met together gave way: {words}.")
+    if standing.decision and standing.decision.get("second_solver") == "differs":
+        gap = standing.decision["second_difference"]
+        remarks.append(f"A second solver finds another objective: a relative difference of {gap:.1e}.")
     if height := standing.frames["blocked"].height:
         remarks.append(f"{height} of this session's orders were not filled whole.")
     if gone := standing.frames["actions"].filter(pl.col("kind") == "delisted")["symbol"].to_list():

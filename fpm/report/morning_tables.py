@@ -67,8 +67,17 @@ def decision(standing: Standing) -> Table:
         ("of the book's value", percent(amount / value, 1) if value else ABSENT),
         ("expected cost", number(cost, 0)),
         ("of the book's value", f"{number(cost / value / BASIS_POINT, 1)} bp" if value else ABSENT),
+        ("second solver", _second(own)),
     ]
     return Table(("figure", "value"), [Row(cells) for cells in rows])
+
+
+def _second(own: Mapping[str, Any]) -> str:
+    """What the second solver says of the decision; a dash outside the sample."""
+    verdict, gap = own.get("second_solver"), own.get("second_difference")
+    if not verdict:
+        return ABSENT
+    return verdict if gap is None else f"{verdict}, {gap:.0e}"
 
 
 def by_reason(rows: pl.DataFrame) -> Table:

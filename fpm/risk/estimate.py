@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpm.risk.covariance import eigenfactor_adjusted, factor_covariance, regime_multiplier, surprise
+from fpm.risk.covariance import eigenfactor_adjusted, factor_covariance, regime_multiplier, serial_ratio, surprise
 from fpm.risk.factor_returns import COUNTRY, INDUSTRY, SCORE, factor_names
 from fpm.risk.history import FactorHistory, factor_history, session_exposures, style_walk
 from fpm.risk.model import RiskModel
@@ -35,6 +35,7 @@ class RiskConfig:
     `window`, `specific_window`: sessions read. `volatility`, `correlation`, `specific`: half-lives. `seasoned`: returns
     before a name enters a regression. `few`, `enough`: residuals up to which a name's specific variance is structural,
     and from which it is its own. `minimum`: sessions of factor returns from which the prior no longer counts.
+    `horizon`: sessions that a forecast is of; variances are per session, above 1 with the serial correlation of returns.
     Switches: `leverage` correction of the residuals, estimation `noise` taken off, the `score` as a factor;
     `newey_west` lags, `eigenfactor` draws, `regime` half-life and specific `shrinkage`, 0 for off.
     """
@@ -48,6 +49,7 @@ class RiskConfig:
     few: int = 10
     enough: int = 63
     minimum: int = 63
+    horizon: int = 1
     leverage: bool = True
     noise: bool = True
     score: bool = True
@@ -136,7 +138,8 @@ def _factor_covariance(history: FactorHistory, config: RiskConfig) -> Floats:
         return np.diag(prior_K)
     noise_TK = history.noise_TK if config.noise else None
     half_lives = (config.volatility, config.correlation)
-    covariance_KK = factor_covariance(history.return_TK, noise_TK, half_lives, config.newey_west)
+    lags = max(config.newey_west, config.horizon - 1)
+    covariance_KK = factor_covariance(history.return_TK, noise_TK, half_lives, lags)
     unknown_K = ~(np.diag(covariance_KK) > 0)
     covariance_KK = np.where(unknown_K[:, None] | unknown_K, np.diag(prior_K), covariance_KK)
     if config.eigenfactor:
@@ -161,6 +164,8 @@ def _specific_variance(history: FactorHistory, trait_NS: Floats, cap_N: Floats, 
         variance_N = variance_N * regime_multiplier(
             surprise(residual_TN, config.specific, config.minimum), config.regime
         )
+    if config.horizon > 1:
+        variance_N = variance_N * serial_ratio(residual_TN, config.specific, config.horizon)
     return variance_N
 
 
