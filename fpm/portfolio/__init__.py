@@ -22,6 +22,7 @@ Begin at `decide`.
     reasons      orders of a decision: expected cost, and the term that speaks for each
     session      one session of one portfolio, the rows of a decision
     attribution  where an excess return came from: factors, specific, costs, blocked trades
+    attribution_walk the same of many sessions at once
     performance  the six figures of the report
 
 Imports: fpm, fpm.evaluation, fpm.risk.

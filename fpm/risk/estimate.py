@@ -35,7 +35,8 @@ class RiskConfig:
     `window`, `specific_window`: sessions read. `volatility`, `correlation`, `specific`: half-lives. `seasoned`: returns
     before a name enters a regression. `few`, `enough`: residuals up to which a name's specific variance is structural,
     and from which it is its own. `minimum`: sessions of factor returns from which the prior no longer counts.
-    `horizon`: sessions that a forecast is of; variances are per session, above 1 with the serial correlation of returns.
+    `horizon`: sessions that a forecast is of; variances are per session, specific ones with the residuals' serial
+    correlation where it is above 1.
     Switches: `leverage` correction of the residuals, estimation `noise` taken off, the `score` as a factor;
     `newey_west` lags, `eigenfactor` draws, `regime` half-life and specific `shrinkage`, 0 for off.
     """
@@ -55,7 +56,7 @@ class RiskConfig:
     score: bool = True
     newey_west: int = 0
     eigenfactor: int = 0
-    regime: float = 10.0
+    regime: float = 5.0
     shrinkage: float = 0.05
     seed: int = 0
 
@@ -138,8 +139,7 @@ def _factor_covariance(history: FactorHistory, config: RiskConfig) -> Floats:
         return np.diag(prior_K)
     noise_TK = history.noise_TK if config.noise else None
     half_lives = (config.volatility, config.correlation)
-    lags = max(config.newey_west, config.horizon - 1)
-    covariance_KK = factor_covariance(history.return_TK, noise_TK, half_lives, lags)
+    covariance_KK = factor_covariance(history.return_TK, noise_TK, half_lives, config.newey_west)
     unknown_K = ~(np.diag(covariance_KK) > 0)
     covariance_KK = np.where(unknown_K[:, None] | unknown_K, np.diag(prior_K), covariance_KK)
     if config.eigenfactor:
@@ -178,7 +178,7 @@ def switched(config: RiskConfig) -> dict[str, RiskConfig]:
         "score": {"score": not config.score},
         "newey_west": {"newey_west": 0 if config.newey_west else 2},
         "eigenfactor": {"eigenfactor": 0 if config.eigenfactor else 100},
-        "regime": {"regime": 0.0 if config.regime else 10.0},
+        "regime": {"regime": 0.0 if config.regime else 5.0},
         "shrinkage": {"shrinkage": 0.0 if config.shrinkage else 0.05},
         "half-lives 42 / 126 / 42": {"volatility": 42.0, "correlation": 126.0, "specific": 42.0},
     }
