@@ -40,7 +40,8 @@ class Standing:
     session's decision; `targets_before`: of the one before. `trades`, `blocked`, `actions`, `holdings`: of this
     session. `ordered`: the orders that this session filled. `entered`, `left`: members since the decision before.
     `halted`: names held that did not trade. `nav`: this session's row, or None. `exposures`: session, kind (style,
-    industry), name, active. `attribution`: group, line, contribution, over `attributed` sessions.
+    industry), name, active. `attribution`: group, line, contribution, over `attributed` sessions. `periods`: period,
+    group, contribution.
     """
 
     index: str
@@ -55,6 +56,7 @@ class Standing:
     performance: Performance | None = None
     exposures: pl.DataFrame = field(default_factory=pl.DataFrame)
     attribution: pl.DataFrame = field(default_factory=pl.DataFrame)
+    periods: pl.DataFrame = field(default_factory=pl.DataFrame)
     attributed: int = 0
     sessions_per_year: int = 252
 
@@ -251,6 +253,9 @@ def _exposures(standing: Standing) -> Iterator[Part]:
 
 
 def _origin(standing: Standing) -> Iterator[Part]:
-    span = f"The last {standing.attributed} sessions, linked over time: the lines sum to the excess."
-    yield Part("By group", span, morning_tables.by_group(standing.attribution), wide=False)
+    span = (
+        f"All {standing.attributed} sessions. Within a column contributions are linked over time: they sum to the "
+        "column's excess, return less the index's return."
+    )
+    yield Part("By group", span, morning_tables.by_group(standing.attribution, standing.periods))
     yield Part("Largest lines", "", morning_tables.largest_lines(standing.attribution), wide=False)
