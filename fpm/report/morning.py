@@ -254,7 +254,7 @@ def _exposures(standing: Standing) -> Iterator[Part]:
 
 def _origin(standing: Standing) -> Iterator[Part]:
     span = (
-        f"All {standing.attributed} sessions. Within a column contributions are linked over time: they sum to the "
+        f"All {number(standing.attributed, 0)} sessions. Within a column contributions are linked over time: they sum to the "
         "column's excess, return less the index's return."
     )
     yield Part("By group", span, morning_tables.by_group(standing.attribution, standing.periods))
