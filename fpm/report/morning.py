@@ -254,8 +254,8 @@ def _exposures(standing: Standing) -> Iterator[Part]:
 
 def _origin(standing: Standing) -> Iterator[Part]:
     span = (
-        f"All {number(standing.attributed, 0)} sessions. Within a column contributions are linked over time: they sum to the "
-        "column's excess, return less the index's return."
+        f"All {number(standing.attributed, 0)} sessions. Within a column contributions are linked over time: they sum "
+        "to the column's excess, return less the index's return."
     )
     yield Part("By group", span, morning_tables.by_group(standing.attribution, standing.periods))
     yield Part("Largest lines", "", morning_tables.largest_lines(standing.attribution), wide=False)
