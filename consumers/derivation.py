@@ -14,14 +14,14 @@ import numpy as np
 import polars as pl
 
 from consumers.publish import served_models, standing
-from fpm.errors import FpmError, StoreCorrupt
+from fpm.errors import StoreCorrupt
 from fpm.features import daily_factors as factors
 from fpm.features.bars import grid
 from fpm.features.minute_features import PRESETS, by_symbol, from_frame, minute_features, raw_features, standardise
 from fpm.features.session_totals import MEDIAN_INPUTS, scales, session_totals, slot_median
 from fpm.nn.encoder.vintage import load
 from fpm.nn.fit import deterministic
-from fpm.portfolio.second_solver import ACCEPTED, DIFFERS
+from fpm.portfolio.second_solver import refuse_contradicted
 from fpm.schema import CLOCKS, TABLES
 from fpm.sessions import cut_off, previous_sessions
 from fpm.store.jobs.inputs import Window
@@ -69,22 +69,6 @@ def run(session: date, stores: Stores) -> None:
             if difference:
                 raise _not_derivable(session, known_at, difference)
     log.info("sample derived again", session=session.isoformat(), symbols=len(symbols), moments=len(moments))
-
-
-def refuse_contradicted(decisions: pl.DataFrame) -> None:
-    """Raise FpmError for decisions whose objective a second solver contradicts."""
-    if "second_solver" not in decisions.columns:  # of a version that had none
-        return
-    contradicted = decisions.filter(pl.col("second_solver") == DIFFERS).sort("session", "index")
-    if contradicted.height:
-        rows = contradicted.select("index", "session", "second_difference").iter_rows()
-        named = ", ".join(f"{index} on {session} by {gap:.2g}" for index, session, gap in rows)
-        raise FpmError(
-            code="FPM-PF-095",
-            wrong=f"a second solver finds another objective: {named} (relative, {ACCEPTED:g} is accepted)",
-            effect="the decision stands as it was made; its row says second_solver = differs",
-            todo="hold the index (fpm enhance --hold INDEX --reason ...) and report the session's inputs as a bug",
-        )
 
 
 def sample(session: date, stores: Stores, count: int = SYMBOLS) -> list[str]:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from consumers import factor_returns, portfolio, risk_tests
-from consumers.derivation import refuse_contradicted
 from consumers.questions.attribution import contributions, daily_lines
 from consumers.questions.walk_needs import no_scores, require_inputs, stream_in_use, unknown_index
 from consumers.streams import stream_of
 from fpm.portfolio.performance import Performance, PerformanceConfig, performance
-from fpm.portfolio.second_solver import SILENT
+from fpm.portfolio.second_solver import SILENT, refuse_contradicted
 from fpm.risk.estimate import PRESETS
 from fpm.risk.stored import exposure_columns
 from fpm.sessions import previous_sessions

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 import numpy as np
+import polars as pl
 import scipy.sparse as sp
 
+from fpm.errors import FpmError
 from fpm.portfolio import program
 from fpm.portfolio.solve import TOLERANCE, excesses
 
@@ -84,3 +86,19 @@ def solved(whole: ConeProgram, start: Optimum | None = None) -> Floats | None:
     if answer["info"]["status"] != "solved":
         return None
     return whole.weights(np.asarray(answer["x"], dtype=np.float64))
+
+
+def refuse_contradicted(decisions: pl.DataFrame) -> None:
+    """Raise FpmError for decisions (rows of the table) whose objective the second solver contradicts."""
+    if "second_solver" not in decisions.columns:  # of a version that had none
+        return
+    contradicted = decisions.filter(pl.col("second_solver") == DIFFERS).sort("session", "index")
+    if contradicted.height:
+        rows = contradicted.select("index", "session", "second_difference").iter_rows()
+        named = ", ".join(f"{index} on {session} by {gap:.2g}" for index, session, gap in rows)
+        raise FpmError(
+            code="FPM-PF-095",
+            wrong=f"a second solver finds another objective: {named} (relative, {ACCEPTED:g} is accepted)",
+            effect="the decision stands as it was made; its row says second_solver = differs",
+            todo="hold the index (fpm enhance --hold INDEX --reason ...) and report the session's inputs as a bug",
+        )
