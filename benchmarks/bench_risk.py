@@ -1,12 +1,13 @@
 """Whether the risk model's forecasts come true on real daily bars or a synthetic exchange's, and what it costs.
 
 Run `python benchmarks/bench_risk.py [DATA] [--exchange SYMBOLS SESSIONS] [--settings NAME …] [--symbols 500 1800]`;
-without DATA and --exchange the cost alone is measured. The exchange's score is its oracle's, and there is one table of
-all its sessions: nothing was chosen on them. DATA holds `daily.parquet` (symbol, date, close, volume, suspect) and
-`sectors.parquet` (symbol, gics_sector). Dollar volume stands for size. The score is the reversal of 20 sessions.
-Defaults were chosen on the first half of the sessions; the second half is the report. A value is followed by `*` where
-it lies outside the 95 % band that a perfect model shows with the same sessions, tails and portfolios. The floor of the
-cost: the same market's plain N x N covariance of 252 sessions.
+without DATA and --exchange the cost alone is measured. The exchange's score is its oracle's, its tables are daily ones
+(`fpm simulate --daily`), and there is one table of all its sessions: nothing was chosen on them. DATA holds
+`daily.parquet` (symbol, date, close, volume, suspect) and `sectors.parquet` (symbol, gics_sector). Dollar volume stands
+for size. The score is the reversal of 20 sessions. Defaults were chosen on the first half of the sessions; the second
+half is the report, and both together stand below. A value is followed by `*` where it lies outside the 95 % band that a
+perfect model shows with the same sessions, tails and portfolios. The floor of the cost: the same market's plain N x N
+covariance of 252 sessions.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def reversal(panel: MarketPanel) -> np.ndarray:
 def exchange_panel(symbols: int, sessions: int) -> tuple[MarketPanel, np.ndarray]:
     """A synthetic exchange's market, and the scores that know what drives its returns."""
     daily, oracles = [], []
-    for tables in simulate(ExchangeConfig(symbols=symbols, sessions=sessions, spoiled_every=0)):
+    for tables in simulate(ExchangeConfig(symbols=symbols, sessions=sessions, daily=True)):
         daily.append(tables.daily_bars.with_columns(session=pl.lit(tables.session)))
         oracles.append(tables.oracle.with_columns(session=pl.lit(tables.session)))
     bars, oracle = pl.concat(daily), pl.concat(oracles)
@@ -72,7 +73,8 @@ def exchange_panel(symbols: int, sessions: int) -> tuple[MarketPanel, np.ndarray
 
 def halves(panel: MarketPanel) -> dict[str, tuple[int, int]]:
     middle = (START + len(panel.sessions)) // 2
-    return {"first half": (START, middle), "second half": (middle, len(panel.sessions))}
+    last = len(panel.sessions)
+    return {"first half": (START, middle), "second half": (middle, last), "both halves": (START, last)}
 
 
 def forecasts(panel: MarketPanel, score_TN: np.ndarray, spans: dict[str, tuple[int, int]], names: list[str]) -> None:

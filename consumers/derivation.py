@@ -2,7 +2,8 @@
 
 A random few symbols per night go from raw minutes and raw days through the same formulas as the whole market did:
 session totals, minute features, fingerprint, daily factors; as known at the session's cut-off, and once more as last
-known where a correction came. The scales use the stored totals of earlier sessions.
+known where a correction came. The scales use the stored totals of earlier sessions. Decisions are
+derived again where they are made: here a session is red whose decision a second solver contradicts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fpm.features.minute_features import PRESETS, by_symbol, from_frame, minute_
 from fpm.features.session_totals import MEDIAN_INPUTS, scales, session_totals, slot_median
 from fpm.nn.encoder.vintage import load
 from fpm.nn.fit import deterministic
+from fpm.portfolio.second_solver import refuse_contradicted
 from fpm.schema import CLOCKS, TABLES
 from fpm.sessions import cut_off, previous_sessions
 from fpm.store.jobs.inputs import Window
@@ -41,6 +43,7 @@ READS = {
     "fingerprints": Window(),
     "daily_factors": Window(),
     "scores": Window(),  # name the published vintage
+    "decisions": Window(required=False),
 }
 WRITES = ()
 MODELS = ("scorer",)
@@ -49,7 +52,12 @@ EVENT, CREATED = CLOCKS
 
 
 def run(session: date, stores: Stores) -> None:
-    """Derive the sample again. Raises StoreCorrupt at the first table, symbol and column that differs."""
+    """Derive the sample again.
+
+    Raises FpmError for a decision that the second solver contradicts, StoreCorrupt at the first table, symbol and
+    column that differs.
+    """
+    refuse_contradicted(stores.read("decisions", session, session).drop_nulls("status"))
     vintage, _ = served_models(session, stores.as_of(None))
     moments = _moments(session, vintage, stores.as_of(None))
     for known_at in moments:

@@ -24,6 +24,7 @@ from fpm.portfolio.fills import quotes
 from fpm.portfolio.instructions import AWAITING, HELD, KEPT
 from fpm.portfolio.mandate import Mandate, decimals_of, mandate_of, read_mandates
 from fpm.portfolio.restrictions import marked
+from fpm.portfolio.second_solver import DIFFERS
 from fpm.portfolio.session import Decision, Evening, carried, step
 from fpm.risk.estimate import PRESETS, risk_model
 from fpm.risk.factor_returns import standard_score
@@ -372,6 +373,8 @@ def _log(day: Day) -> None:
         return
     row = day.decided.decision.row(0, named=True)
     note = {"index": day.mandate.index, "relaxed": row["relaxed"], "shadow": row["shadow"]}
+    if row["second_solver"] == DIFFERS:
+        log.error("a second solver finds another objective", difference=row["second_difference"], **note)
     if row["status"] == HELD:
         log.warning("the index is held, the book stays", reason=day.decided.refusal, **note)
     elif row["status"] == AWAITING:

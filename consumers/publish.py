@@ -108,7 +108,8 @@ def offline_views(session: date, vintage: str, stores: Stores) -> dict[str, pl.D
 
 def _offline(view: str, session: date, vintage: str | None, stores: Stores) -> pl.DataFrame:
     rows = stores.read(view, session, vintage=vintage)
-    return standing(view, rows.select(*TABLES[view].columns, *CLOCKS))
+    younger = [pl.lit(None).alias(name) for name in TABLES[view].columns if name not in rows.columns]
+    return standing(view, rows.with_columns(younger).select(*TABLES[view].columns, *CLOCKS))
 
 
 def with_fingerprints(session: date, former: str | None, stores: Stores) -> str | None:

@@ -22,7 +22,7 @@ SPECIFIC_VARIANCES = Table(
     ("index", "symbol"),
     {"index": "string", "symbol": "string", "specific_variance": "float64"},
 )
-DECISIONS = Table(  # `relaxed` and `shadow` are JSON, bound -> number
+DECISIONS = Table(  # `relaxed` and `shadow` are JSON, bound -> number; second_solver: fpm/portfolio/second_solver.py
     "decisions",
     ("index",),
     {
@@ -35,6 +35,8 @@ DECISIONS = Table(  # `relaxed` and `shadow` are JSON, bound -> number
         "relaxed": "string",
         "shadow": "string",
         "objective": "float64",
+        "second_solver": "string",
+        "second_difference": "float64",
     },
     view=True,
     online=True,

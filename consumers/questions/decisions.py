@@ -45,6 +45,7 @@ def _row(cells: Mapping[str, Any], instructions: Sequence[Instruction], stores: 
         "cap": cells["tracking_error_cap"],
         "turnover": float((own["weight"] - own["weight_held"]).abs().sum()),
         "relaxed": json.loads(cells["relaxed"] or "{}"),
+        "second_solver": cells.get("second_solver"),
         "said": _said(cells, own, instructions, stores),
     }
 

@@ -11,6 +11,7 @@ from consumers.questions.attribution import contributions, daily_lines
 from consumers.questions.walk_needs import no_scores, require_inputs, stream_in_use, unknown_index
 from consumers.streams import stream_of
 from fpm.portfolio.performance import Performance, PerformanceConfig, performance
+from fpm.portfolio.second_solver import SILENT, refuse_contradicted
 from fpm.risk.estimate import PRESETS
 from fpm.risk.stored import exposure_columns
 from fpm.sessions import previous_sessions
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 BOOK_TABLES = ("decisions", "targets", "trades", "holdings", "nav", "actions")  # of one index, as exported
+SECOND = ("second_solver", "second_difference")
 CLOCKS = ("event_timestamp", "created_timestamp")
 
 
@@ -31,13 +33,16 @@ def enhance(index: str, first: date, last: date, stores: Stores, progress: Progr
     """Write decisions, fills, marks and forecast tests of the sessions from `first` to `last`; the figures, no curve.
 
     The risk model's evidence of the sessions before is computed where it is absent. Raises UsageError where the home
-    has no such index or stream, TryLater where bars, snapshots or scores are missing: before the walk begins.
+    has no such index or stream, TryLater where bars, snapshots or scores are missing: before the walk begins. Raises
+    FpmError where a second solver contradicts a decision: the walk is then written.
     """
     without = require_inputs(index, first, last, stores)
     oldest = previous_sessions(stores.market, first, PRESETS[stores.settings.preset].window)[0]
     runner.backfill(factor_returns, oldest, last, stores, progress)
     runner.backfill(portfolio, first, last, stores, progress)
     runner.backfill(risk_tests, first, last, stores, progress)
+    decisions = stores.read("decisions", first, last).filter(pl.col("index") == index).drop_nulls("status")
+    refuse_contradicted(decisions)
     figures = index_performance(index, first, last, stores).to_dict()
     groups = contributions(index, first, last, stores).group_by("group", maintain_order=True)
     return {
@@ -47,8 +52,17 @@ def enhance(index: str, first: date, last: date, stores: Stores, progress: Progr
         "stream": stream_in_use(index, stores),
         **({"sessions_without_scores": len(without)} if without else {}),
         **{name: value for name, value in figures.items() if name != "curve"},
+        "second_solver": second_opinions(decisions),
         "attribution": dict(groups.agg(pl.col("contribution").sum()).iter_rows()),
     }
+
+
+def second_opinions(decisions: pl.DataFrame) -> dict[str, Any]:
+    """Of how many decisions a second solver was asked, to how many it found no optimum, the largest difference."""
+    absent = [] if "second_solver" in decisions.columns else [pl.lit(None).alias(name) for name in SECOND]
+    asked = decisions.with_columns(absent).filter(pl.col("second_solver").is_not_null())
+    silent = asked.filter(pl.col("second_solver") == SILENT).height
+    return {"asked": asked.height, "no_answer": silent, "largest_difference": asked["second_difference"].max()}
 
 
 def index_performance(index: str, first: date, last: date, stores: Stores) -> Performance:

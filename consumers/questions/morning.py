@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from consumers.questions.attribution import contributions
+from consumers.questions.attribution import daily_lines, daily_returns
 from consumers.questions.enhance import index_performance
 from consumers.questions.stock_days import require_session
 from fpm.errors import TryLater
 from fpm.identities import APART
+from fpm.portfolio.attribution import linked, linked_by_period
 from fpm.report import morning as page
 from fpm.schema import STYLES
 from fpm.store.lake.small_files import write_whole
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 PAGE, TEXT = "morning.html", "morning.md"
-ATTRIBUTED = 250  # sessions whose excess is taken apart: a home of many years would read for minutes
 TODAY = ("orders", "trades", "blocked", "actions", "holdings", "targets")  # tables of the session itself
 
 
@@ -71,7 +71,8 @@ def standing(index: str, session: date, stores: Stores) -> page.Standing:
     frames["targets_before"] = targets.filter(pl.col("session") == made) if last else targets.clear()
     nav = _rows("nav", index, first, session, stores).drop_nulls("nav").sort("session")
     now, then = (_members(index, day, stores) for day in (session, made))
-    attributed = nav.tail(ATTRIBUTED)
+    lines = daily_lines(index, first, session, stores)
+    returns = daily_returns(index, first, session, stores)
     return page.Standing(
         index,
         session,
@@ -84,8 +85,9 @@ def standing(index: str, session: date, stores: Stores) -> page.Standing:
         halted=_halted(frames["holdings"], session, stores),
         performance=index_performance(index, first, session, stores) if nav.height else None,
         exposures=exposure_rows(targets),
-        attribution=_attribution(index, attributed, stores),
-        attributed=max(0, attributed.height - 1),
+        attribution=linked(lines, returns),
+        periods=linked_by_period(lines, returns),
+        attributed=returns.height,
         sessions_per_year=stores.market.sessions_per_year,
     )
 
@@ -137,12 +139,6 @@ def _halted(holdings: pl.DataFrame, session: date, stores: Stores) -> list[str]:
     bars = stores.read("daily_bars", session, columns=["symbol", "volume", "suspended"])
     traded = bars.filter((pl.col("volume") > 0) & ~pl.col("suspended").fill_null(False))["symbol"].to_list()
     return sorted(set(holdings["symbol"].to_list()) - set(traded))
-
-
-def _attribution(index: str, nav: pl.DataFrame, stores: Stores) -> pl.DataFrame:
-    if nav.height < 2:
-        return pl.DataFrame(schema={"group": pl.String, "line": pl.String, "contribution": pl.Float64})
-    return contributions(index, nav["session"][0], nav["session"][-1], stores)
 
 
 def _none(wrong: str) -> TryLater:

@@ -13,6 +13,7 @@ Begin at `decide`.
     sifting      the program over the whole market at the price of the names that matter
     duals        prices of the bounds at an optimum, name by name
     solve        weights within the bounds, or the bounds that conflict and the least slack
+    second_solver a decision's optimum found again by another solver, on a sample
     lots         whole lots, bounds measured after rounding
     lot_search   single lots, moved until no bound is broken that lots can keep
     costs        dated rows of a rate and a least amount per side, to the cent
@@ -21,6 +22,7 @@ Begin at `decide`.
     reasons      orders of a decision: expected cost, and the term that speaks for each
     session      one session of one portfolio, the rows of a decision
     attribution  where an excess return came from: factors, specific, costs, blocked trades
+    attribution_walk the same of many sessions at once
     performance  the six figures of the report
 
 Imports: fpm, fpm.evaluation, fpm.risk.

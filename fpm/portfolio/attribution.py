@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fpm.risk.model import RiskModel
 
 COUNTRY, SCORE, INDUSTRY = "country", "score", "industry:"
+MONTHS = 12  # up to which periods are months
 CASH = "cash"  # Brinson's group of what is not invested
 LINE_SCHEMA = {"session": pl.Date, "group": pl.String, "line": pl.String, "contribution": pl.Float64}
 NAME_SCHEMA = {
@@ -181,6 +182,21 @@ def linked(lines: pl.DataFrame, returns: pl.DataFrame) -> pl.DataFrame:
     joined = lines.join(weights, on="session", how="inner")
     total = (pl.col("contribution") * pl.col("factor")).sum().alias("contribution")
     return joined.group_by("group", "line", maintain_order=True).agg(total)
+
+
+def linked_by_period(lines: pl.DataFrame, returns: pl.DataFrame) -> pl.DataFrame:
+    """period, group, contribution: as `linked`, within every calendar year, or month where all lies within twelve.
+
+    A period's groups sum to its own compounded return less the benchmark's, so periods do not add up to the whole.
+    """
+    months = returns["session"].dt.strftime("%Y-%m").n_unique()
+    shape = "%Y-%m" if months <= MONTHS else "%Y"
+    parts = [pl.DataFrame(schema={"period": pl.String, "group": pl.String, "contribution": pl.Float64})]
+    period = pl.col("session").dt.strftime(shape)
+    for (name,), own in returns.group_by(period, maintain_order=True):
+        groups = linked(lines.filter(period == name), own).group_by("group", maintain_order=True)
+        parts.append(groups.agg(pl.col("contribution").sum()).select(pl.lit(name).alias("period"), pl.all()))
+    return pl.concat(parts)
 
 
 # --- Brinson ------------------------------------------------------------------------------------------------------

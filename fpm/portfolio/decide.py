@@ -18,6 +18,7 @@ from fpm.portfolio.instructions import KEPT
 from fpm.portfolio.lots import optimise_lots
 from fpm.portfolio.problem import Bounds, Problem, limits_of
 from fpm.portfolio.reasons import ORDER_SCHEMA, order_frame
+from fpm.portfolio.second_solver import is_sampled, second_solution
 from fpm.portfolio.session import decision_frame, targets_frame
 from fpm.schema import STYLES
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from fpm.panels import Floats
+    from fpm.portfolio.lots import LotSolution
     from fpm.portfolio.mandate import Mandate
     from fpm.portfolio.session import Evening
     from fpm.risk.model import RiskModel
@@ -78,7 +80,7 @@ def decide(mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataFrame
         solution.objective,
         solution.relaxed,
         solution.shadow,
-    )
+    ).with_columns(_second(mandate, dates, lots))
     orders = order_frame(
         mandate.index, dates.fill_session, problem, lots, held_N, price_N, evening.nav / CENTS, mandate.costs
     )
@@ -101,7 +103,24 @@ def stood(
     held_N = np.array([shares.get(symbol, 0) for symbol in problem.symbols], dtype=np.int64)
     value_N = held_N * np.array([price.get(symbol, 0.0) for symbol in problem.symbols])
     rows = _targets(mandate, dates, evening, names, held_N, problem)
-    return Decided(rows, _decision(own, dates, status, problem, value_N, evening), refusal)
+    decision = _decision(own, dates, status, problem, value_N, evening)
+    return Decided(rows, decision.with_columns(_second_columns()), refusal)
+
+
+def _second(mandate: Mandate, dates: Dates, lots: LotSolution) -> list[pl.Expr]:
+    """What a second solver says of the weights before rounding; null for a decision outside the sample."""
+    exact = lots.exact
+    if exact.within is None or not is_sampled(mandate.index, dates.session, mandate.second_solver):
+        return _second_columns()
+    second = second_solution(lots.problem, exact.within, exact.weight_N)
+    return _second_columns(second.verdict, second.difference)
+
+
+def _second_columns(verdict: str | None = None, difference: float | None = None) -> list[pl.Expr]:
+    return [
+        pl.lit(verdict, dtype=pl.String).alias("second_solver"),
+        pl.lit(difference, dtype=pl.Float64).alias("second_difference"),
+    ]
 
 
 def bounds_of(mandate: Mandate) -> Bounds:

@@ -39,11 +39,15 @@ NEAR = 1e-6  # of a share: a solver's weight this near below a whole lot is the 
 
 @dataclass(frozen=True)
 class LotSolution:
-    """Shares (N,) to hold, and the solution that their weights are; `exact`: the weights before rounding."""
+    """Shares (N,) to hold, and the solution that their weights are; `exact`: the weights before rounding.
+
+    `problem`: the rebalance that `exact` solves, its weights held those of the shares held.
+    """
 
     share_N: Shares
     solution: Solution
     exact: Solution
+    problem: Problem
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def optimise_lots(
     least_N, most_N = _share_range(problem, rules, unit_N, goal["active"])
     rounded_N = _best(problem, goal, exact, _Grid(rules, unit_N, least_N, most_N))
     result = solution(problem, limits, rounded_N * unit_N, exact.shadow, exact.conflict)
-    return LotSolution(rounded_N, result, exact)
+    return LotSolution(rounded_N, result, exact, problem)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ RANGES: dict[str, tuple[float, float]] = {  # both ends belong to the range
     "decimals": (0, 12),
     "impact": (0.0, 10.0),
     "risk_aversion": (0.0, 1e6),
+    "second_solver": (0, 10_000),
 }
 
 
@@ -61,7 +62,8 @@ class Mandate:
     `participation`: most of a session's volume that a trade takes. `impact`: cost of a trade in daily volatilities at a
     whole session's volume, growing with the square root of its share.
     `decimals`: of a price at which a trade is booked. `stream`: name of the scores. `approval`: whether a decision
-    waits for a person before it is filled. `half_lives`: of the index's risk model.
+    waits for a person before it is filled. `half_lives`: of the index's risk model. `second_solver`: one decision of so
+    many is solved again by another solver, 0 none.
     """
 
     index: str
@@ -85,6 +87,7 @@ class Mandate:
     stream: str = "dual"
     approval: bool = False
     half_lives: HalfLives = OF_THE_HOME
+    second_solver: int = 20
 
 
 def decimals_of(tick: float) -> int:

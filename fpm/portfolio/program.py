@@ -1,6 +1,6 @@
-"""A rebalance as a cone program for Clarabel (Goulart and Chen 2024, arXiv 2405.12762).
+"""A rebalance as a cone program, and its solution by Clarabel (Goulart and Chen 2024, arXiv 2405.12762).
 
-Maximise score less risk less cost, or minimise the slack of soft bounds. Clarabel's form: minimise ½xᵀPx + qᵀx subject
+Maximise score less risk less cost, or minimise the slack of soft bounds. The form: minimise ½xᵀPx + qᵀx subject
 to Ax + s = b, s in cones; what x holds is said in `rows`. Shapes: N candidates, F free names, K factors, G exposures, B
 names that may go both ways.
 """
@@ -24,9 +24,48 @@ if TYPE_CHECKING:
 
 
 KINDS = ("w", "y", "e", "d", "t", "v")  # of variables; every other column is the slack of a bound
+FAILED = "exception"  # status where the solver raised
 CERTAIN = ("Solved", "PrimalInfeasible")  # answers that need no second attempt
 ALWAYS = {"verbose": False, "direct_solve_method": "qdldl"}  # one thread: the same answer on every machine
 ATTEMPTS: tuple[dict[str, Any], ...] = ({}, {"equilibrate_enable": False}, {"max_step_fraction": 0.9})
+
+
+@dataclass(frozen=True)
+class ConeProgram:
+    """Minimise ½xᵀPx + qᵀx subject to Ax + s = b.
+
+    `quadratic`: upper triangle of P. `linear`: q. `matrix`, `value`: A and b. Of s the first `equal` numbers are 0, the
+    next `nonnegative` are not negative, and the rest lies in second-order cones of the sizes `cones`, in turn.
+    """
+
+    rows: Rows
+    parts: Parts
+    soft: Mapping[str, float]
+    tracking: list[tuple[sp.csr_matrix, Floats]]
+    quadratic: sp.csc_matrix
+    linear: Floats
+    matrix: sp.csc_matrix
+    value: Floats
+    equal: int
+    nonnegative: int
+    cones: list[int]
+
+    def weights(self, x: Floats) -> Floats:
+        """Weights (N,) of a solution x, within the range of every name."""
+        weight_N = self.parts.fixed_N.copy()
+        own = x[self.rows.columns["w"]]
+        weight_N[self.parts.free_F] = np.clip(own, self.parts.least_F, self.parts.most_F)
+        return weight_N
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Clarabel's solution x, slack s and dual z of a program; `status` is its own."""
+
+    status: str
+    x: Floats
+    s: Floats
+    z: Floats
 
 
 @dataclass(frozen=True)
@@ -57,6 +96,20 @@ def solve(
     `weights_allowed`: least and largest weight (N,), (N,), which no slack widens. Without `soft` the objective is the
     problem's; with it (bound -> weight) it is the least weighted slack.
     """
+    program = assembled(problem, limits, weights_allowed, soft)
+    found = optimum(program)
+    if found.status.startswith(FAILED):
+        return Answer(found.status, problem.weight_N, {}, {}, np.zeros(len(problem.symbols)))
+    return _answer(program, found)
+
+
+def assembled(
+    problem: Problem,
+    limits: Mapping[str, float],
+    weights_allowed: tuple[Floats, Floats],
+    soft: Mapping[str, float] | None = None,
+) -> ConeProgram:
+    """The program of `solve`."""
     least_N, most_N = weights_allowed
     free_F = np.flatnonzero(most_N > least_N)
     fixed_N = np.where(most_N > least_N, 0.0, least_N)
@@ -66,9 +119,23 @@ def solve(
     _exposures(rows, parts)
     _names(rows, parts, limits)
     _groups(rows, parts, limits)
-    cones = _tracking(rows, parts, limits)
-    impact = _impact(rows, parts)
-    return _clarabel(rows, parts, cones, impact, soft)
+    tracking = _tracking(rows, parts, limits)
+    blocks = [*rows.zero, *rows.nonnegative, *tracking, *_impact(rows, parts)]
+    quadratic, linear = _objective(rows, parts, soft)
+    cone = sum(len(value) for _, value in tracking)
+    return ConeProgram(
+        rows,
+        parts,
+        soft,
+        tracking,
+        quadratic,
+        linear,
+        sp.vstack([block for block, _ in blocks], format="csc"),
+        np.concatenate([value for _, value in blocks]),
+        sum(len(value) for _, value in rows.zero),
+        sum(len(value) for _, value in rows.nonnegative),
+        [*([cone] if cone else []), *[3] * (2 * len(parts.impact_T))],
+    )
 
 
 def _exposures(rows: Rows, parts: Parts) -> None:
@@ -231,57 +298,44 @@ def _objective(rows: Rows, parts: Parts, soft: Mapping[str, float]) -> tuple[sp.
     return quadratic, cost_vector
 
 
-def _clarabel(
-    rows: Rows,
-    parts: Parts,
-    tracking: list[tuple[sp.csr_matrix, Floats]],
-    impact: list[tuple[sp.csr_matrix, Floats]],
-    soft: Mapping[str, float],
-) -> Answer:
-    """Solve and read the answer by name."""
+def optimum(program: ConeProgram) -> Optimum:
+    """Clarabel's solution; one that it is not sure of is tried again by the ways of `ATTEMPTS`."""
     import clarabel
 
-    blocks = [*rows.zero, *rows.nonnegative, *tracking, *impact]
-    matrix = sp.vstack([block for block, _ in blocks], format="csc")
-    value = np.concatenate([value for _, value in blocks])
-    equal = sum(len(value) for _, value in rows.zero)
-    length = sum(len(value) for _, value in rows.nonnegative)
-    cone = sum(len(value) for _, value in tracking)
-    cones = [clarabel.ZeroConeT(equal), clarabel.NonnegativeConeT(length)]
-    cones += [clarabel.SecondOrderConeT(cone)] if cone else []
-    cones += [clarabel.SecondOrderConeT(3)] * (2 * len(parts.impact_T))
-    quadratic, linear = _objective(rows, parts, soft)
+    cones = [clarabel.ZeroConeT(program.equal), clarabel.NonnegativeConeT(program.nonnegative)]
+    cones += [clarabel.SecondOrderConeT(size) for size in program.cones]
+    terms = (program.quadratic, program.linear, program.matrix, program.value, cones)
     for attempt in ATTEMPTS:
         settings = clarabel.DefaultSettings()
         for name, choice in {**ALWAYS, **attempt}.items():
             setattr(settings, name, choice)
         try:
-            raw = clarabel.DefaultSolver(quadratic, linear, matrix, value, cones, settings).solve()
+            raw = clarabel.DefaultSolver(*terms, settings).solve()
         except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
-            return Answer(f"exception {error}", parts.problem.weight_N, {}, {}, np.zeros(len(parts.fixed_N)))
+            return Optimum(f"{FAILED} {error}", np.empty(0), np.empty(0), np.empty(0))
         if str(raw.status) in CERTAIN:
             break
-    return _answer(rows, parts, raw, equal, tracking, soft)
+    return Optimum(str(raw.status), np.array(raw.x), np.array(raw.s), np.array(raw.z))
 
 
-def _answer(
-    rows: Rows, parts: Parts, raw: Any, equal: int, tracking: list[tuple[Any, Floats]], soft: Mapping[str, float]
-) -> Answer:
-    x, z = np.array(raw.x), np.array(raw.z)
-    weight_N = parts.fixed_N.copy()
-    weight_N[parts.free_F] = np.clip(x[rows.columns["w"]], parts.least_F, parts.most_F)
+def _answer(program: ConeProgram, found: Optimum) -> Answer:
+    """The solution by name."""
+    rows, parts, tracking, equal = program.rows, program.parts, program.tracking, program.equal
+    x, z = found.x, found.z
     names = [*rows.bounds, *("tracking_error" for _ in tracking)]
-    blocks = blocks_of(names, [*rows.nonnegative, *tracking], np.array(raw.z)[equal:])
+    blocks = blocks_of(names, [*rows.nonnegative, *tracking], z[equal:])
     dual = {"tracking_error": 0.0}
     for name, _, own in blocks[: len(rows.bounds) + 1]:  # of the tracking cone, its head
         if name and name != BUDGET:
             dual[name] = dual.get(name, 0.0) + float(own.sum())
-    slack = {name: max(0.0, float(x[rows.columns[name]][0])) for name in soft}
-    status = str(raw.status) if np.isfinite(x).all() else "NaN"
+    slack = {name: max(0.0, float(x[rows.columns[name]][0])) for name in program.soft}
+    status = found.status if np.isfinite(x).all() else "NaN"
     exposure = {"e": parts.exposure_GN, "y": parts.problem.risk.exposure_NK.T}
     budget = sum(float(own.sum()) for name, _, own in blocks if name == BUDGET)
     first_N = _first_units(parts, z[:equal], budget, dual)
-    return Answer(status, weight_N, slack, dual, first_N, prices(blocks, rows.columns, exposure, parts.free_F))
+    return Answer(
+        status, program.weights(x), slack, dual, first_N, prices(blocks, rows.columns, exposure, parts.free_F)
+    )
 
 
 def _first_units(parts: Parts, defined_z: Floats, budget: float, dual: Mapping[str, float]) -> Floats:

@@ -42,6 +42,7 @@ class Solution:
     active bound of names whose permitted range does not reach it (locked names among them, which `relaxed` leaves out).
     `conflict`: the first irreducible set of bounds that cannot be met together. `shadow`: bound -> gain in the
     objective per unit of slack. `status`: "optimal" or "relaxed". `prices`: `shadow` name by name, and cash's.
+    `within`: the bounds of the program whose optimum the weights are, slack included; None where none was solved.
     """
 
     weight_N: Floats
@@ -56,6 +57,7 @@ class Solution:
     shadow: dict[str, float]
     status: str
     prices: Prices | None = None
+    within: Mapping[str, float] | None = None
 
 
 def optimise(problem: Problem, bounds: Bounds) -> Solution:
@@ -76,15 +78,16 @@ def solve(problem: Problem, limits: Mapping[str, float], weights_allowed: tuple[
         return solution(problem, limits, least_N, {}, ())
     answer = sifting.solve(problem, limits, weights_allowed)
     if answer.status == "Solved":
-        return replace(solution(problem, limits, answer.weight_N, answer.dual, ()), prices=answer.prices)
+        return replace(solution(problem, limits, answer.weight_N, answer.dual, ()), prices=answer.prices, within=limits)
     soft: list[str] = []
     first: tuple[str, ...] = ()
     while names := conflict(problem, _without(limits, soft), weights_allowed):
         first = first or names
         soft.append(min(names, key=LADDER.index))
     wide = _least_slack(problem, limits, weights_allowed, soft)
-    answer = _widened(problem, limits, wide, weights_allowed)
-    return replace(solution(problem, limits, answer.weight_N, answer.dual, first), prices=answer.prices)
+    answer, within = _widened(problem, limits, wide, weights_allowed)
+    found = solution(problem, limits, answer.weight_N, answer.dual, first)
+    return replace(found, prices=answer.prices, within=within)
 
 
 def conflict(problem: Problem, limits: Mapping[str, float], weights_allowed: tuple[Floats, Floats]) -> tuple[str, ...]:
@@ -233,14 +236,14 @@ def _widened(
     limits: Mapping[str, float],
     wide: Mapping[str, float],
     weights_allowed: tuple[Floats, Floats],
-) -> Answer:
-    """Answer within the bounds `wide`, which are widened a little more where the solver finds no interior."""
+) -> tuple[Answer, dict[str, float]]:
+    """Answer within the bounds `wide`, and these: widened a little more where the solver finds no interior."""
     changed = [name for name in wide if wide[name] != limits[name]] or list(wide)
     for margin in (0.0, *MARGINS):
         looser = {name: wider(name, limit, margin if name in changed else 0.0) for name, limit in wide.items()}
         answer = sifting.solve(problem, looser, weights_allowed)
         if answer.status == "Solved":
-            return answer
+            return answer, looser
     raise _failure(answer)
 
 

@@ -40,7 +40,8 @@ class Standing:
     session's decision; `targets_before`: of the one before. `trades`, `blocked`, `actions`, `holdings`: of this
     session. `ordered`: the orders that this session filled. `entered`, `left`: members since the decision before.
     `halted`: names held that did not trade. `nav`: this session's row, or None. `exposures`: session, kind (style,
-    industry), name, active. `attribution`: group, line, contribution, over `attributed` sessions.
+    industry), name, active. `attribution`: group, line, contribution, over `attributed` sessions. `periods`: period,
+    group, contribution.
     """
 
     index: str
@@ -55,6 +56,7 @@ class Standing:
     performance: Performance | None = None
     exposures: pl.DataFrame = field(default_factory=pl.DataFrame)
     attribution: pl.DataFrame = field(default_factory=pl.DataFrame)
+    periods: pl.DataFrame = field(default_factory=pl.DataFrame)
     attributed: int = 0
     sessions_per_year: int = 252
 
@@ -145,6 +147,9 @@ def notes(standing: Standing) -> list[str]:
     if relaxed := morning_tables.relaxations(standing.decision):
         words = ", ".join(f"{name} by {number(excess, 4)}" for name, excess in relaxed.items())
         remarks.append(f"Bounds that could not be met together gave way: {words}.")
+    if standing.decision and standing.decision.get("second_solver") == "differs":
+        gap = standing.decision["second_difference"]
+        remarks.append(f"A second solver finds another objective: a relative difference of {gap:.1e}.")
     if height := standing.frames["blocked"].height:
         remarks.append(f"{height} of this session's orders were not filled whole.")
     if gone := standing.frames["actions"].filter(pl.col("kind") == "delisted")["symbol"].to_list():
@@ -248,6 +253,9 @@ def _exposures(standing: Standing) -> Iterator[Part]:
 
 
 def _origin(standing: Standing) -> Iterator[Part]:
-    span = f"The last {standing.attributed} sessions, linked over time: the lines sum to the excess."
-    yield Part("By group", span, morning_tables.by_group(standing.attribution), wide=False)
+    span = (
+        f"All {number(standing.attributed, 0)} sessions. Within a column contributions are linked over time: they sum "
+        "to the column's excess, return less the index's return."
+    )
+    yield Part("By group", span, morning_tables.by_group(standing.attribution, standing.periods))
     yield Part("Largest lines", "", morning_tables.largest_lines(standing.attribution), wide=False)

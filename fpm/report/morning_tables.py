@@ -67,8 +67,17 @@ def decision(standing: Standing) -> Table:
         ("of the book's value", percent(amount / value, 1) if value else ABSENT),
         ("expected cost", number(cost, 0)),
         ("of the book's value", f"{number(cost / value / BASIS_POINT, 1)} bp" if value else ABSENT),
+        ("second solver", _second(own)),
     ]
     return Table(("figure", "value"), [Row(cells) for cells in rows])
+
+
+def _second(own: Mapping[str, Any]) -> str:
+    """What the second solver says of the decision; a dash outside the sample."""
+    verdict, gap = own.get("second_solver"), own.get("second_difference")
+    if not verdict:
+        return ABSENT
+    return verdict if gap is None else f"{verdict}, {gap:.0e}"
 
 
 def by_reason(rows: pl.DataFrame) -> Table:
@@ -265,13 +274,18 @@ def exposures(standing: Standing) -> Table:
     return Table(("factor", "kind", "active", "limit"), cells, words=(0, 1))
 
 
-def by_group(rows: pl.DataFrame) -> Table:
-    """Contributions by group, and their sum."""
+def by_group(rows: pl.DataFrame, periods: pl.DataFrame) -> Table:
+    """Contributions by group, of the whole walk and of every period, and their sums."""
     if rows.is_empty():
-        return Table(("group", "contribution"), [])
-    groups = rows.group_by("group", maintain_order=True).agg(pl.col("contribution").sum())
-    cells = [Row((row["group"], _signed(row["contribution"]))) for row in groups.to_dicts()]
-    return Table(("group", "contribution"), [*cells, Row(("excess", _signed(_sum(rows, "contribution"))))])
+        return Table(("group", "all"), [])
+    columns = {"all": rows, **{name: own for (name,), own in periods.group_by("period", maintain_order=True)}}
+    sums = {
+        name: dict(own.group_by("group").agg(pl.col("contribution").sum()).iter_rows()) for name, own in columns.items()
+    }
+    groups = rows["group"].unique(maintain_order=True).to_list()
+    cells = [Row((group, *(_signed(own.get(group)) for own in sums.values()))) for group in groups]
+    total = Row(("excess", *(_signed(sum(own.values())) for own in sums.values())))
+    return Table(("group", *columns), [*cells, total])
 
 
 def largest_lines(rows: pl.DataFrame) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +35,8 @@ def ablation(
     """Figures of `forecast_test` for each setting: (setting, horizon, family, figure, value, low, high, …).
 
     `configs`: settings by name (`estimate.switched` turns each switch of one the other way). `span`: numbers of the
-    first session forecast and of the one after the last. Other arguments as in `span_rows`.
+    first session forecast and of the one after the last. `horizons`: each is forecast by the model of this horizon.
+    Other arguments as in `span_rows`.
     """
     histories: dict[tuple[bool, int], FactorHistory] = {}
     frames = []
@@ -43,8 +45,9 @@ def ablation(
         key = (scored, config.seasoned)
         if key not in histories:
             histories[key] = factor_history(panel, score_TN if scored else None, config.seasoned)
-        rows = span_rows(panel, histories[key], score_TN, config, span, seed, eligible_TN)
         for horizon in horizons:
+            own = replace(config, horizon=horizon)
+            rows = span_rows(panel, histories[key], score_TN, own, span, seed, eligible_TN)
             keys = (pl.lit(name).alias("setting"), pl.lit(horizon).alias("horizon"))
             frames.append(forecast_test(rows, horizon, seed=seed).select(*keys, pl.all()))
     return pl.concat(frames)

@@ -127,6 +127,27 @@ def surprise(x_TN: Floats, half_life: float, start: int) -> Floats:
     return out_T
 
 
+def serial_ratio(x_TN: Floats, half_life: float, horizon: int) -> float:
+    """Variance of returns over `horizon` sessions, over `horizon` times that of one: one ratio for all columns.
+
+    1 + 2 Σ_l (1 - l / horizon) r_l, whose weights are Newey and West's with horizon - 1 lags, and Lo and MacKinlay's
+    (1988, "Stock market prices do not follow random walks"). The r_l are pooled over the columns, each scaled by its
+    own variance, because a name's own serial correlation is mostly noise. At least 1: the bounce of closes between bid
+    and ask looks like returns that come back, and is no reason to expect less risk.
+    """
+    decay_T1 = half_life_weights(len(x_TN), half_life)[::-1, None]
+    variance_N = ewma_mean(np.square(x_TN), half_life)
+    scale_N = np.divide(1.0, np.sqrt(variance_N), out=np.zeros_like(variance_N), where=variance_N > 0)
+    scaled_TN = np.nan_to_num(x_TN) * scale_N
+    ratio = 1.0
+    for lag in range(1, min(horizon, len(x_TN))):
+        pair_TN = np.isfinite(x_TN[lag:]) & np.isfinite(x_TN[:-lag])
+        total = float((decay_T1[lag:] * pair_TN).sum())
+        product = float((decay_T1[lag:] * scaled_TN[lag:] * scaled_TN[:-lag]).sum())
+        ratio += 2 * (1 - lag / horizon) * product / total if total > 0 else 0.0
+    return max(ratio, 1.0)
+
+
 def _correlation(moment_KK: Floats) -> Floats:
     """Moments over the deviations of their diagonal; 1 on the diagonal and 0 elsewhere where a variance is 0."""
     deviation_K = np.sqrt(np.maximum(np.diag(moment_KK), 0.0))

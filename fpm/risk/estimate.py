@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpm.risk.covariance import eigenfactor_adjusted, factor_covariance, regime_multiplier, surprise
+from fpm.risk.covariance import eigenfactor_adjusted, factor_covariance, regime_multiplier, serial_ratio, surprise
 from fpm.risk.factor_returns import COUNTRY, INDUSTRY, SCORE, factor_names
 from fpm.risk.history import FactorHistory, factor_history, session_exposures, style_walk
 from fpm.risk.model import RiskModel
@@ -35,6 +35,8 @@ class RiskConfig:
     `window`, `specific_window`: sessions read. `volatility`, `correlation`, `specific`: half-lives. `seasoned`: returns
     before a name enters a regression. `few`, `enough`: residuals up to which a name's specific variance is structural,
     and from which it is its own. `minimum`: sessions of factor returns from which the prior no longer counts.
+    `horizon`: sessions that a forecast is of; variances are per session, specific ones with the residuals' serial
+    correlation where it is above 1.
     Switches: `leverage` correction of the residuals, estimation `noise` taken off, the `score` as a factor;
     `newey_west` lags, `eigenfactor` draws, `regime` half-life and specific `shrinkage`, 0 for off.
     """
@@ -48,12 +50,13 @@ class RiskConfig:
     few: int = 10
     enough: int = 63
     minimum: int = 63
+    horizon: int = 1
     leverage: bool = True
     noise: bool = True
     score: bool = True
     newey_west: int = 0
     eigenfactor: int = 0
-    regime: float = 10.0
+    regime: float = 5.0
     shrinkage: float = 0.05
     seed: int = 0
 
@@ -161,6 +164,8 @@ def _specific_variance(history: FactorHistory, trait_NS: Floats, cap_N: Floats, 
         variance_N = variance_N * regime_multiplier(
             surprise(residual_TN, config.specific, config.minimum), config.regime
         )
+    if config.horizon > 1:
+        variance_N = variance_N * serial_ratio(residual_TN, config.specific, config.horizon)
     return variance_N
 
 
@@ -173,7 +178,7 @@ def switched(config: RiskConfig) -> dict[str, RiskConfig]:
         "score": {"score": not config.score},
         "newey_west": {"newey_west": 0 if config.newey_west else 2},
         "eigenfactor": {"eigenfactor": 0 if config.eigenfactor else 100},
-        "regime": {"regime": 0.0 if config.regime else 10.0},
+        "regime": {"regime": 0.0 if config.regime else 5.0},
         "shrinkage": {"shrinkage": 0.0 if config.shrinkage else 0.05},
         "half-lives 42 / 126 / 42": {"volatility": 42.0, "correlation": 126.0, "specific": 42.0},
     }

@@ -165,11 +165,11 @@ def forecast_test(
     """Figures of every family: (family, figure, value, low, high, inside, portfolios, observations).
 
     `rows`: of consecutive sessions, as `night_rows`. `horizon`: sessions of a forecast; above 1 the first
-    session's variance, times `horizon`, stands against the sum of the returns, over overlapping windows. Figures:
-    `bias`, `variance_ratio`, `mrad` (mean |B - 1| over windows of 12 observations), `q` (z² - ln z²), `share_in_band`
-    (windows of `year` sessions with |B - 1| ≤ √(2/n), n their independent observations), `mahalanobis`. A family's
-    value is the mean over its portfolios. `low`, `high`: 95 % band of a perfect model (see `perfect_bands`); null for
-    `mahalanobis` and where there are no observations.
+    session's variance (by a model of that horizon), times `horizon`, stands against the sum of the returns, over
+    overlapping windows. Figures: `bias`, `variance_ratio`, `mrad` (mean |B - 1| over windows of 12 observations), `q`
+    (z² - ln z²), `share_in_band` (windows of `year` sessions with |B - 1| ≤ √(2/n), n their independent observations),
+    `mahalanobis`. A family's value is the mean over its portfolios. `low`, `high`: 95 % band of a perfect model (see
+    `perfect_bands`); null for `mahalanobis` and where there are no observations.
     """
     frames = []
     for family in [name for name in FAMILIES if name in rows["family"].unique().to_list()]:

@@ -13,8 +13,9 @@ import pytest
 
 from consumers.questions.attribution import contributions, daily_lines
 from consumers.questions.enhance import enhance, export
-from fpm.errors import TryLater, UsageError
+from fpm.errors import FpmError, TryLater, UsageError
 from fpm.portfolio.costs import A_SHARE, cost_table
+from fpm.portfolio.second_solver import refuse_contradicted
 from fpm.store.ledger.stores import Stores, open_stores
 from producers.bars import Arrival, ingest
 from tests.consumers.small_lake import LAST, SmallLake, put
@@ -113,3 +114,19 @@ def test_an_outsider_walks_a_real_book_under_restrictions_again(book: Stores, tm
     assert book.read("actions", date(2024, 12, 5))["kind"].unique().to_list() == ["book"]
     assert names[4] not in book.read("holdings", last)["symbol"].to_list()
     assert audit(book, last, tmp_path) == ""
+
+
+def test_a_second_solver_agrees_with_every_decision_and_a_contradiction_is_red(book: Stores, tmp_path: Path) -> None:
+    (tmp_path / "mandate.toml").write_text("[CSI300]\nsecond_solver = 1\n")
+    own = open_stores(book.settings.model_copy(update={"mandate": tmp_path / "mandate.toml"}))
+    told = enhance("CSI300", MONDAY, date(2024, 12, 9), own, quiet)["second_solver"]
+    decisions = own.read("decisions", MONDAY, date(2024, 12, 9))
+    own.ledger.close()
+    assert decisions["second_solver"].to_list() == ["agrees"] * 2
+    assert told == {"asked": 2, "no_answer": 0, "largest_difference": decisions["second_difference"].max()}
+    assert 0 <= told["largest_difference"] <= 1e-7
+    refuse_contradicted(decisions)
+    wrong = decisions.with_columns(second_solver=pl.lit("differs"), second_difference=pl.lit(3e-5))
+    with pytest.raises(FpmError, match=r"FPM-PF-095 .*CSI300 on 2024-12-02 by 3e-05"):
+        refuse_contradicted(wrong)
+    refuse_contradicted(wrong.drop("second_solver", "second_difference"))  # rows of a version that had neither

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,7 @@ from fpm.portfolio.attribution import (
     group_of,
     grown,
     linked,
+    linked_by_period,
 )
 from fpm.portfolio.book import Book, cents, closes, last_rows
 from fpm.portfolio.mandate import Mandate
@@ -189,3 +190,29 @@ def test_brinson_sums_to_the_active_return_with_cash_and_one_sided_industries():
     told = brinson(pl.DataFrame(rows, schema=columns, orient="row"))
     total = told.select("allocation", "selection", "interaction").to_numpy().sum()
     assert total == pytest.approx(0.5 * 0.04 + 0.2 * 0.03 - (0.3 * 0.04 - 0.7 * 0.01), abs=1e-15)
+
+
+def test_every_year_sums_to_its_own_excess_and_a_short_walk_has_months():
+    generator = np.random.default_rng(2)
+    sessions = [date(2023, 6, 1) + timedelta(days=7 * week) for week in range(80)]
+    own_T, base_T = generator.normal(0, 0.02, (2, 80))
+    share_T = generator.uniform(0, 1, 80)
+    gap_T = own_T - base_T
+    rows = [
+        (session, "style", "beta", gap * share) for session, gap, share in zip(sessions, gap_T, share_T, strict=True)
+    ]
+    rows += [
+        (session, "costs", "costs", gap * (1 - share))
+        for (session, *_), gap, share in zip(rows, gap_T, share_T, strict=True)
+    ]
+    told = pl.DataFrame(rows, schema=["session", "group", "line", "contribution"], orient="row")
+    returns = pl.DataFrame({"session": sessions, "portfolio_return": own_T, "benchmark_return": base_T})
+    by_year = linked_by_period(told, returns)
+    assert by_year["period"].unique(maintain_order=True).to_list() == ["2023", "2024"]
+    for year in (2023, 2024):
+        inside = np.array([session.year == year for session in sessions])
+        excess = np.prod(1 + own_T[inside]) - np.prod(1 + base_T[inside])
+        assert by_year.filter(period=str(year))["contribution"].sum() == pytest.approx(excess, abs=1e-10)
+    few = linked_by_period(told.filter(pl.col("session") < date(2024, 1, 1)), returns.head(31))
+    assert few["period"].unique(maintain_order=True).to_list() == [f"2023-{month:02d}" for month in range(6, 13)]
+    assert linked_by_period(told.clear(), returns.clear()).is_empty()

@@ -141,7 +141,7 @@ def test_orders_have_their_cost_to_the_cent() -> None:
     problem = replace(four_names([0.4, 0.0, -0.4, 0.1], [0.2] * 4), impact_N=np.full(4, 0.02))
     exact = Solution(np.array([0.21, 0.2, 0.1, 0.2]), 0.0, 0.0, 0.0, 0.0, 0.0, {}, {}, (), {}, "optimal")
     price_N, held_N = np.array([10.0, 20.0, 33.33, 5.0]), np.array([20_000, 10_000, 6_000, 40_000])
-    lots = LotSolution(held_N + np.array([1_000, 0, -3_000, 0]), exact, exact)
+    lots = LotSolution(held_N + np.array([1_000, 0, -3_000, 0]), exact, exact, problem)
     rows = order_frame("X", FILL, problem, lots, held_N, price_N, 1e6, COSTS)
     assert rows["symbol"].to_list() == ["A", "C"] and rows["side"].to_list() == ["buy", "sell"]
     assert rows["shares"].to_list() == [1_000, 3_000] and rows["amount"].to_list() == [10_000.0, 99_990.0]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
+from typing import Any
 
+import cvxpy
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +16,9 @@ from fpm.errors import FpmError
 from fpm.portfolio.problem import Bounds, limits_of
 from fpm.portfolio.solve import conflict, excesses, optimise, solve
 from fpm.risk.model import RiskModel
-from tests.fpm.portfolio.instances import instance
+from tests.fpm.portfolio.instances import cvxpy_problem, instance
+
+cp: Any = cvxpy
 
 LOOSE = Bounds(active=1, industry=1, size=9, style=9, members=0, turnover=2, tracking_error=9, cash=0.5)
 
@@ -198,3 +203,54 @@ def test_books_that_participation_keeps_far_from_the_index_are_solved_and_what_g
     broken = {name for name, excess in excesses(problem, limits, solution.weight_N).items() if excess > 1e-5}
     assert broken == {name for name, excess in solution.relaxed.items() if excess > 1e-5}
     assert solution.relaxed
+
+
+def feasible_by_another_solver(problem, bounds, names) -> bool:
+    """Whether the bounds of these names alone can be met: cvxpy's formulation, the least violation by its solver."""
+    reference, _, limits = cvxpy_problem(problem, bounds)
+    dropped = {id(one) for name, group in limits.items() if name not in names for one in group}
+    kept = [one for one in reference.constraints if id(one) not in dropped]
+    answer = cp.Problem(cp.Minimize(0), kept)
+    answer.solve(solver="CLARABEL")
+    assert answer.status in (cp.OPTIMAL, cp.INFEASIBLE)
+    return answer.status == cp.OPTIMAL
+
+
+SUBSETS = ("turnover", "size", "beta", "industry", "tracking_error", "members", "active", "cash left")
+CONTRADICTORY = Bounds(active=0.02, active_share=0, industry=0.004, size=0.02, style=0.05, turnover=0.02, cash=0.002)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_conflict_is_a_smallest_set_by_trying_every_subset(seed: int) -> None:
+    """Ten names, eight bounds, 256 subsets: the named set cannot be met, and without any one of its bounds it can.
+
+    Irreducible is what the filter promises; how far the named set is from the fewest bounds that conflict is asserted
+    too: on these instances it is one of the fewest, or at most one bound larger.
+    """
+    base = instance(10, seed)
+    weight_N = np.random.default_rng([seed, 7]).dirichlet(np.full(10, 0.5)) * 0.9
+    styles = {name: base.style[name] for name in ("size", "beta")}
+    all_N = np.ones(10, dtype=bool)
+    problem = replace(base, weight_N=weight_N, style=styles, tradable_N=all_N, buyable_N=all_N, sellable_N=all_N)
+    limits = limits_of(problem, CONTRADICTORY)
+    assert set(limits) == set(SUBSETS)
+    named = conflict(problem, limits, problem.range_2N)
+    feasible: dict[frozenset[str], bool] = {}
+
+    def can_be_met(names: frozenset[str]) -> bool:
+        # what a subset of an impossible set's superset cannot do need not be asked again
+        if names not in feasible:
+            if any(not known and other <= names for other, known in feasible.items()):
+                feasible[names] = False
+            elif any(known and names <= other for other, known in feasible.items()):
+                feasible[names] = True
+            else:
+                feasible[names] = feasible_by_another_solver(problem, CONTRADICTORY, names)
+        return feasible[names]
+
+    every = [frozenset(names) for size in range(len(SUBSETS) + 1) for names in combinations(SUBSETS, size)]
+    conflicts = [names for names in every if not can_be_met(names)]
+    smallest = [names for names in conflicts if not any(other < names for other in conflicts)]
+    assert smallest, "the instance has no conflict to find"
+    assert frozenset(named) in smallest
+    assert len(named) <= min(map(len, smallest)) + 1

@@ -12,6 +12,7 @@ from fpm.risk.covariance import (
     factor_covariance,
     newey_west,
     regime_multiplier,
+    serial_ratio,
     surprise,
 )
 from tests.fpm.risk.market import known_market
@@ -135,3 +136,17 @@ def test_estimates_of_a_known_market_converge():
     np.testing.assert_allclose(
         found_KK / np.outer(scale_K, scale_K), market.covariance_KK / np.outer(scale_K, scale_K), atol=0.03
     )
+
+
+def test_the_serial_ratio_is_that_of_an_autoregression():
+    """AR(1) of coefficient 0.1: the variance of five sessions is 5 + 2 Σ (5 - l) 0.1^l times that of one, over five."""
+    random = np.random.default_rng(3)
+    x_TN = random.standard_normal((2000, 60)) * np.linspace(0.5, 3, 60)
+    for t in range(1, len(x_TN)):
+        x_TN[t] += 0.1 * x_TN[t - 1]
+    expected = 1 + 2 * sum((1 - lag / 5) * 0.1**lag for lag in range(1, 5))
+    x_TN[random.random(x_TN.shape) < 0.05] = np.nan
+    assert serial_ratio(x_TN, 1e6, 5) == pytest.approx(expected, abs=0.01)
+    assert serial_ratio(x_TN, 1e6, 1) == 1.0
+    assert serial_ratio(x_TN[:1], 84, 5) == 1.0 and serial_ratio(np.full((9, 2), np.nan), 84, 5) == 1.0
+    assert serial_ratio(-x_TN * np.where(np.arange(2000) % 2, 1, -1)[:, None], 1e6, 5) == 1.0  # returns that come back

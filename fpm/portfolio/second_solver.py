@@ -1,0 +1,104 @@
+"""A decision's optimum found again by a second solver, SCS.
+
+O'Donoghue 2021, "Operator splitting for a homogeneous embedding of the linear complementarity problem", SIAM Journal on
+Optimization 31. It shares no code and no method with Clarabel: that one follows a path through the interior, this one
+projects and corrects in turns. It gets the whole program, without `sifting`, and begins at Clarabel's point: from
+nothing it needs minutes for a thousand names with impact. From there it ends at once where that is the optimum by its
+own residuals, and moves away where not. Shapes: N candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from fpm.errors import FpmError
+from fpm.portfolio import program
+from fpm.portfolio.solve import TOLERANCE, excesses
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from fpm.panels import Floats
+    from fpm.portfolio.problem import Problem
+    from fpm.portfolio.program import ConeProgram, Optimum
+
+AGREES, DIFFERS, SILENT = "agrees", "differs", "no answer"
+ACCEPTED = 1e-7  # relative difference of the objectives, of the same optimum by two solvers
+UNIT = 0.1  # least objective that a difference is relative to: a book that stands still has one near 0
+ACCURACY = 1e-9  # of SCS, absolute and relative
+ITERATIONS = 20_000  # no limit of time: the same answer on every machine
+
+
+@dataclass(frozen=True)
+class SecondSolution:
+    """What the second solver says of weights: `AGREES`, `DIFFERS`, or `SILENT` where it came to no optimum.
+
+    `difference`: |objective of the weights - objective of its own| over the larger, NaN where it is silent.
+    """
+
+    verdict: str
+    difference: float
+
+
+def is_sampled(index: str, session: date, every: int) -> bool:
+    """Whether the decision of a session is one of `every` in the sample: by its name alone; 0: none is, 1: all are.
+
+    >>> from datetime import date
+    >>> is_sampled("CSI300", date(2024, 1, 5), 0), is_sampled("CSI300", date(2024, 1, 5), 1)
+    (False, True)
+    """
+    return every > 0 and crc32(f"{index} {session.isoformat()}".encode()) % every == 0
+
+
+def second_solution(problem: Problem, limits: Mapping[str, float], weight_N: Floats) -> SecondSolution:
+    """The second solver's word on weights (N,) as the optimum of a problem within the bounds `limits`.
+
+    Its own weights count where they keep the bounds, whatever rows the program had for them.
+    """
+    whole = program.assembled(problem, limits, problem.range_2N)
+    found = solved(whole, program.optimum(whole))
+    if found is None or max(excesses(problem, limits, found).values(), default=0.0) > TOLERANCE:
+        return SecondSolution(SILENT, float("nan"))
+    first, second = problem.objective(weight_N), problem.objective(found)
+    difference = abs(first - second) / max(abs(first), abs(second), UNIT)
+    return SecondSolution(AGREES if difference <= ACCEPTED else DIFFERS, difference)
+
+
+def solved(whole: ConeProgram, start: Optimum | None = None) -> Floats | None:
+    """SCS's weights (N,) of a program; None where it finds no optimum. `start`: where it begins, by default at 0."""
+    import scs
+
+    quadratic = sp.csc_matrix(whole.quadratic)
+    terms = {"P": quadratic, "A": whole.matrix, "b": whole.value, "c": whole.linear}
+    cones = {"z": whole.equal, "l": whole.nonnegative, "q": whole.cones}
+    settings = {"eps_abs": ACCURACY, "eps_rel": ACCURACY, "max_iters": ITERATIONS, "verbose": False}
+    solver = scs.SCS(terms, cones, **settings)
+    is_known = start is not None and np.isfinite(start.x).all() and len(start.x) == len(whole.linear)
+    begin = {"x": start.x, "y": start.z, "s": start.s} if start is not None and is_known else {}
+    answer = solver.solve(warm_start=bool(begin), **begin)
+    if answer["info"]["status"] != "solved":
+        return None
+    return whole.weights(np.asarray(answer["x"], dtype=np.float64))
+
+
+def refuse_contradicted(decisions: pl.DataFrame) -> None:
+    """Raise FpmError for decisions (rows of the table) whose objective the second solver contradicts."""
+    if "second_solver" not in decisions.columns:  # of a version that had none
+        return
+    contradicted = decisions.filter(pl.col("second_solver") == DIFFERS).sort("session", "index")
+    if contradicted.height:
+        rows = contradicted.select("index", "session", "second_difference").iter_rows()
+        named = ", ".join(f"{index} on {session} by {gap:.2g}" for index, session, gap in rows)
+        raise FpmError(
+            code="FPM-PF-095",
+            wrong=f"a second solver finds another objective: {named} (relative, {ACCEPTED:g} is accepted)",
+            effect="the decision stands as it was made; its row says second_solver = differs",
+            todo="hold the index (fpm enhance --hold INDEX --reason ...) and report the session's inputs as a bug",
+        )

@@ -1,0 +1,99 @@
+"""The second solver agrees with optima, contradicts what is none, and leaves a bad start behind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from fpm.portfolio import program, sifting
+from fpm.portfolio.lots import optimise_lots
+from fpm.portfolio.problem import Bounds, limits_of
+from fpm.portfolio.second_solver import ACCEPTED, AGREES, DIFFERS, UNIT, is_sampled, second_solution, solved
+from tests.fpm.portfolio.instances import instance
+
+WIDE = Bounds(active=0.03, active_share=0.0, industry=0.05, size=0.4, style=1.0, tracking_error=0.06)
+TIGHT = Bounds(active=0.02, active_share=0.0, industry=0.015, size=0.1, style=0.3, tracking_error=0.025, turnover=0.4)
+KINDS = ((WIDE, 0.0), (TIGHT, 0.0), (TIGHT, 0.05))  # a quadratic program, a cone that binds, 3/2-power impact too
+
+
+def from_nothing_both_solvers_agree(seed: int) -> None:
+    bounds, impact = KINDS[seed % 3]
+    problem = instance(40, seed, impact)
+    limits = limits_of(problem, bounds)
+    first = program.solve(problem, limits, problem.range_2N)
+    second_N = solved(program.assembled(problem, limits, problem.range_2N))
+    if first.status == "PrimalInfeasible":
+        assert second_N is None
+        return
+    assert first.status == "Solved"
+    assert second_N is not None
+    one, other = problem.objective(first.weight_N), problem.objective(second_N)
+    assert abs(one - other) <= ACCEPTED * max(abs(one), UNIT)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_from_nothing_both_solvers_agree(seed: int) -> None:
+    from_nothing_both_solvers_agree(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12, 212))
+def test_from_nothing_both_solvers_agree_on_many(seed: int) -> None:
+    from_nothing_both_solvers_agree(seed)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_loss_of_a_millionth_is_contradicted_by_that_much(seed: int) -> None:
+    """Weights between the optimum and the book held are allowed and worth less; how much is the objective's word."""
+    bounds, impact = KINDS[seed]
+    problem = instance(40, seed, impact)
+    limits = limits_of(problem, bounds)
+    best_N = sifting.solve(problem, limits, problem.range_2N).weight_N
+    second = second_solution(problem, limits, best_N)
+    assert (second.verdict, second.difference) == (AGREES, pytest.approx(0, abs=ACCEPTED))
+    for share in (0.999, 0.9):
+        worse_N = share * best_N + (1 - share) * problem.weight_N
+        best, worse = problem.objective(best_N), problem.objective(worse_N)
+        loss = (best - worse) / max(abs(best), abs(worse), UNIT)
+        assert loss > 1e-6
+        contradicted = second_solution(problem, limits, worse_N)
+        assert (contradicted.verdict, contradicted.difference) == (DIFFERS, pytest.approx(loss, rel=0.05))
+
+
+def test_a_bad_start_is_left_behind() -> None:
+    """It begins at the optimum of other scores: what it ends with is that of its own."""
+    problem = instance(40, 2, 0.05)
+    limits = limits_of(problem, TIGHT)
+    other = replace(problem, score_N=-problem.score_N)
+    start = program.optimum(program.assembled(other, limits, other.range_2N))
+    found_N = solved(program.assembled(problem, limits, problem.range_2N), start)
+    best = problem.objective(program.solve(problem, limits, problem.range_2N).weight_N)
+    assert found_N is not None
+    assert problem.objective(found_N) == pytest.approx(best, rel=ACCEPTED)
+    assert problem.objective(program.solve(other, limits, other.range_2N).weight_N) < best - 0.1
+
+
+@pytest.mark.parametrize("turnover", [0.3, 0.001])
+def test_a_decision_with_lots_is_checked_within_the_bounds_it_was_solved_in(turnover: float) -> None:
+    """With the smaller turnover bounds give way: the program then is the one with slack."""
+    problem = instance(60, 3, 0.02)
+    price_N = np.full(60, 10.0)
+    share_N = (problem.weight_N * 1e7 / 10 / 100).astype(np.int64) * 100
+    bounds = replace(TIGHT, turnover=turnover, cash=0.003)
+    lots = optimise_lots(problem, bounds, price_N, 1e7, share_N)
+    assert (lots.exact.status == "relaxed") == (turnover < 0.1)
+    assert lots.exact.within is not None
+    second = second_solution(lots.problem, lots.exact.within, lots.exact.weight_N)
+    assert (second.verdict, second.difference <= ACCEPTED) == (AGREES, True)
+
+
+def test_the_sample_is_its_share_of_the_decisions_and_the_same_again() -> None:
+    weeks = [date(2015, 1, 2) + timedelta(weeks=week) for week in range(2000)]
+    sampled = [week for week in weeks if is_sampled("CSI300", week, 20)]
+    assert 70 < len(sampled) < 130  # of Binomial(2000, 1/20) all but one in 400
+    assert sampled == [week for week in weeks if is_sampled("CSI300", week, 20)]
+    assert sampled != [week for week in weeks if is_sampled("CSI500", week, 20)]
+    assert not any(is_sampled("CSI300", week, 0) for week in weeks)
