@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fpm.allocation import memory_reuse
 from fpm.errors import TryLater
 from fpm.sessions import cut_off, require_order, sessions_between
+from fpm.store.jobs.freshness import Freshness, stands
 from fpm.store.jobs.history import history_of
 from fpm.store.jobs.inputs import Inputs, Job, Window, digest, inputs_of
 from fpm.store.jobs.publishing import (
@@ -63,11 +64,6 @@ def failed_since(job: Job, partition: Partition, stores: Stores) -> bool:
     """Whether a job that writes outside the lake failed after it had ended: its next success is an attempt, too."""
     last = stores.ledger.latest(partition.job, partition.name)
     return not job.WRITES and last is not None and last.status != "published"
-
-
-def stands(job: Job, session: date, stores: Stores) -> bool:
-    """Whether what the job wrote for the session is never done again: a decision that went online."""
-    return bool(getattr(job, "FINAL", False)) and bool(stores.ledger.publications(session))
 
 
 def _repeat(job: Job, partition: Partition, inputs: Inputs, stores: Stores) -> None:
@@ -139,7 +135,7 @@ def backfill(job: Job, first: date, last: date, stores: Stores, progress: Progre
     """
     sessions = _sessions(first, last, stores)
     serial = stores.settings.workers == 1 or bool(set(job.READS) & set(job.WRITES)) or not job.WRITES
-    runs = (_run_or_wait(job, session, stores) for session in sessions) if serial else _parallel(job, sessions, stores)
+    runs = (_in_order if serial else _parallel)(job, sessions, stores)
     outcomes: list[Outcome] = []
     for outcome_of_session in runs:
         outcomes.append(outcome_of_session)
@@ -161,6 +157,22 @@ def _sessions(first: date, last: date, stores: Stores) -> list[date]:
     return sessions
 
 
+def _in_order(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Outcome]:
+    """One session after the other: what has nothing to do by the ledger, and after it some runs.
+
+    A run may change the inputs of later sessions, so the ledger is asked anew: after one run, then two, four and so on.
+    """
+    place, runs = 0, 1
+    while place < len(sessions):
+        fresh = Freshness(job, sessions[place:], stores)
+        while place < len(sessions) and (unchanged := fresh.unchanged(sessions[place])):
+            yield unchanged
+            place += 1
+        for session in sessions[place : place + runs]:
+            yield _run_or_wait(job, session, stores)
+        place, runs = place + runs, 2 * runs
+
+
 def _run_or_wait(job: Job, session: date, stores: Stores) -> Outcome:
     try:
         return run_job(job, session, stores)
@@ -178,8 +190,16 @@ def _parallel(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Ou
     from joblib import delayed
 
     module: str = job.__name__  # type: ignore[attr-defined]
-    calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, os.getpid()) for session in sessions]
-    for session, (content, files) in zip(sessions, results(calls, stores.settings), strict=True):
+    fresh = Freshness(job, sessions, stores)
+    unchanged = {session: fresh.unchanged(session) for session in sessions}
+    todo = [session for session, outcome_now in unchanged.items() if outcome_now is None]
+    calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, os.getpid()) for session in todo]
+    staged = iter(results(calls, stores.settings) if calls else ())
+    for session in sessions:
+        if outcome_now := unchanged[session]:
+            yield outcome_now
+            continue
+        content, files = next(staged)
         yield _publish(job, session, content, files, stores) if files else _run_or_wait(job, session, stores)
 
 

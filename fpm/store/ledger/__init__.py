@@ -3,6 +3,7 @@
 Begin at `stores`.
 
     ledger        attempts, current files, publications, locks
+    memory        the same ledger, each question asked once
     leader        the one scheduler at work
     absences      sessions that nobody will ever deliver
     instructions  approvals and holds
