@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from fpm.errors import FpmError
+from fpm.store.jobs.code_cache import keep_digests, kept_digests
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -46,7 +47,14 @@ def code_digest(file: str | None) -> str:
 
     The plumbing is left out (see `PLUMBING`). Raises FpmError where modules import each other in a circle.
     """
-    return "" if file is None else _sources().digest(Path(file))
+    if file is None:
+        return ""
+    root, name = Path(__file__).parents[3], Path(file).resolve().as_posix()
+    known = kept_digests(root, PACKAGES)
+    if name not in known:
+        known[name] = _sources().digest(Path(file))
+        keep_digests(root, PACKAGES, known)
+    return known[name]
 
 
 @cache
