@@ -8,21 +8,22 @@ restrictions, approvals and holds are those of `desk`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from consumers.benchmark import EVERY_NAME, PriceHistory, benchmark
+from consumers.benchmark import PriceHistory, benchmark
 from consumers.desk import GAP, desk, morning, words
+from consumers.mandates import SNAPSHOT_AGE, mandates
 from consumers.order_history import REALISED, orders_since, tracking_error_realised
 from consumers.streams import portfolios_read_scores, portfolios_read_stream_scores, stream_rows
 from fpm.portfolio.book import Book, action_frame, cents, closes, last_rows
-from fpm.portfolio.costs import CENTS, flat
+from fpm.portfolio.costs import CENTS
 from fpm.portfolio.decide import Dates, decide, stood
 from fpm.portfolio.fills import quotes
 from fpm.portfolio.instructions import AWAITING, HELD, KEPT
-from fpm.portfolio.mandate import Mandate, decimals_of, mandate_of, read_mandates
+from fpm.portfolio.mandate import decimals_of
 from fpm.portfolio.restrictions import marked
 from fpm.portfolio.session import Decision, Evening, carried, step
 from fpm.risk.estimate import PRESETS, risk_model
@@ -35,7 +36,7 @@ from fpm.store.lake.files import TYPES
 from fpm.store.log import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from datetime import date
 
     from consumers.desk import Desk
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from fpm.portfolio.book import Action
     from fpm.portfolio.decide import Decided
     from fpm.portfolio.instructions import Instruction
+    from fpm.portfolio.mandate import Mandate
     from fpm.portfolio.session import Step
     from fpm.risk.estimate import RiskConfig
     from fpm.risk.half_lives import HalfLives
@@ -51,10 +53,8 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
     from fpm.store.settings import Settings
 
-SNAPSHOT_AGE = 30  # sessions within which the last index snapshot must lie
 GONE_AFTER = 250  # a name without a bar for so many sessions leaves the book at its last price
 LIQUIDITY = 20  # sessions whose mean traded value bounds a trade
-FLAT_COST = 0.0015  # of each side, where the exchange's own rates are not known
 
 
 def _risk_window(settings: Settings) -> int:
@@ -159,26 +159,6 @@ def in_force(session: date, stores: Stores) -> list[object]:
 def empty(table: str) -> pl.DataFrame:
     """A table of the lake without a row."""
     return pl.DataFrame(schema={name: TYPES[kind] for name, kind in TABLES[table].columns.items()})
-
-
-def mandates(members: pl.DataFrame, stores: Stores) -> list[Mandate]:
-    """The mandate of every index that the home has members of, or of `EVERY_NAME`."""
-    return named_mandates(sorted(members["index"].unique().to_list()) or [EVERY_NAME], stores)
-
-
-def named_mandates(indices: Sequence[str], stores: Stores) -> list[Mandate]:
-    """The mandates of indices: the operator's file, else the defaults; a stream of the settings comes before theirs."""
-    default = partial(_default, market=stores.market)
-    own = read_mandates(stores.settings.mandate, default) if stores.settings.mandate else {}
-    named = [own.get(index) or default(index) for index in indices]
-    stream = stores.settings.stream
-    return [replace(mandate, stream=stream) for mandate in named] if stream else named
-
-
-def _default(index: str, market: Market) -> Mandate:
-    """The mandate of an index on this exchange: its board lot, and costs of its own or a flat rate."""
-    mandate = replace(mandate_of(index), lot=market.exchange.lot, decimals=decimals_of(market.exchange.tick))
-    return mandate if market.exchange.name == "cn" else replace(mandate, costs=flat(FLAT_COST))
 
 
 def is_rebalance(market: Market, session: date) -> bool:

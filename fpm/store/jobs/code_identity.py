@@ -26,8 +26,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
+from fpm.bytecode_cache import keep, kept
 from fpm.errors import FpmError
-from fpm.store.jobs.code_cache import keep_digests, kept_digests
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -49,12 +49,24 @@ def code_digest(file: str | None) -> str:
     """
     if file is None:
         return ""
-    root, name = Path(__file__).parents[3], Path(file).resolve().as_posix()
-    known = kept_digests(root, PACKAGES)
+    name = Path(file).resolve().as_posix()
+    known = kept("code_identity", _all_sources()) or {}
     if name not in known:
         known[name] = _sources().digest(Path(file))
-        keep_digests(root, PACKAGES, known)
-    return known[name]
+        keep("code_identity", _all_sources(), known)
+    digest: str = known[name]
+    return digest
+
+
+@cache
+def _all_sources() -> str:
+    """Digest of the bytes of every source when it is first asked for; to read them as syntax takes far longer."""
+    root, content = Path(__file__).parents[3], sha256()
+    for path in sorted(path for package in PACKAGES for path in (root / package).rglob("*.py")):
+        source = path.read_bytes()
+        content.update(f"{path} {len(source)}\n".encode())
+        content.update(source)
+    return content.hexdigest()
 
 
 @cache

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
-    from fpm.store.jobs.inputs import Job, Published
+    from fpm.store.jobs.inputs import Inputs, Job, Published
     from fpm.store.ledger.ledger import Attempt
     from fpm.store.ledger.stores import Stores
 
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 def stands(job: Job, session: date, stores: Stores) -> bool:
     """Whether what the job wrote for the session is never done again: a decision that went online."""
     return bool(getattr(job, "FINAL", False)) and bool(stores.ledger.publications(session))
+
+
+def lack(inputs: Inputs, partition: Partition) -> TryLater | None:
+    """What a partition waits for; None where every input is there."""
+    if not inputs.missing:
+        return None
+    return TryLater(
+        code="FPM-JOB-075",
+        wrong=f"{partition.job} {partition.name} waits for {', '.join(inputs.missing[:5])}",
+        effect="nothing was computed",
+        todo="run the jobs that write them (`fpm jobs`), then this one again",
+    )
 
 
 class Freshness:
@@ -37,39 +49,36 @@ class Freshness:
     def __init__(self, job: Job, sessions: Sequence[date], stores: Stores) -> None:
         self._job, self._sessions, self._stores = job, sessions, remembered(stores)
 
-    def unchanged(self, session: date) -> Outcome | None:
-        """The outcome of a session that has nothing to do; None where the runner has to look at it."""
-        partition = self._partition(session)
-        last = self._published.get(partition.name)
-        if last is None or not self._is_current(last, session):
+    def settled(self, session: date) -> Outcome | None:
+        """The outcome of a session that has nothing to do, or still waits; None where the runner has to look at it."""
+        partition = Partition(self._job.NAME, session, self._stores.vintage)
+        last = self._attempts.get(partition.name)
+        if last is None:
             return None
-        if not all((self._stores.lake.root / staged.file.path).is_file() for staged in last.files):
-            return None
-        return outcome(partition, "unchanged", last.files)
-
-    def _partition(self, session: date) -> Partition:
-        return Partition(self._job.NAME, session, self._stores.vintage)
-
-    def _is_current(self, last: Attempt, session: date) -> bool:
         try:
             inputs = inputs_of(self._job, session, self._stores, self._files)
         except TryLater:
-            return False
+            return None
+        if later := lack(inputs, partition):
+            waits = last.status == "waiting" and last.error == str(later)
+            return Outcome(session, "waiting", reason=str(later)) if waits else None
         same = inputs.digest == last.inputs_sha or stands(self._job, session, self._stores)
-        return same and not inputs.missing
+        is_there = last.status == "published" and all(
+            (self._stores.lake.root / staged.file.path).is_file() for staged in last.files
+        )
+        return outcome(partition, "unchanged", last.files) if same and is_there else None
 
     @cached_property
-    def _published(self) -> Mapping[str, Attempt]:
-        """Last attempts that published, by partition; none of jobs that run every time or left something staged."""
+    def _attempts(self) -> Mapping[str, Attempt]:
+        """Last attempts that ended, by partition; none of jobs that run every time, or where something is staged."""
         if not self._job.WRITES:
             return {}
-        names = [self._partition(session).name for session in self._sessions]
-        last = self._stores.ledger.latest_of_each(self._job.NAME, names)
+        names = [Partition(self._job.NAME, session, self._stores.vintage).name for session in self._sessions]
         staged = {folder.stem for folder in (self._stores.lake.staging / self._job.NAME).glob("*")}
         return {
             name: attempt
-            for name, attempt in last.items()
-            if attempt.status == "published" and name.replace("/", "_") not in staged
+            for name, attempt in self._stores.ledger.latest_of_each(self._job.NAME, names).items()
+            if attempt.status in ("published", "waiting") and name.replace("/", "_") not in staged
         }
 
     @cached_property

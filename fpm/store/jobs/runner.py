@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fpm.allocation import memory_reuse
 from fpm.errors import TryLater
 from fpm.sessions import cut_off, require_order, sessions_between
-from fpm.store.jobs.freshness import Freshness, stands
+from fpm.store.jobs.freshness import Freshness, lack, stands
 from fpm.store.jobs.history import history_of
 from fpm.store.jobs.inputs import Inputs, Job, Window, digest, inputs_of
 from fpm.store.jobs.publishing import (
@@ -79,21 +79,12 @@ def _ready_inputs(job: Job, partition: Partition, stores: Stores) -> Inputs:
     """The job's inputs. Raises TryLater where something is missing, which the ledger records."""
     try:
         inputs = inputs_of(job, partition.session, stores)
-        _require_all(inputs, partition)
+        if later := lack(inputs, partition):
+            raise later
     except TryLater as later:
         stores.ledger.wait(partition.job, partition.name, str(later))
         raise
     return inputs
-
-
-def _require_all(inputs: Inputs, partition: Partition) -> None:
-    if inputs.missing:
-        raise TryLater(
-            code="FPM-JOB-075",
-            wrong=f"{partition.job} {partition.name} waits for {', '.join(inputs.missing[:5])}",
-            effect="nothing was computed",
-            todo="run the jobs that write them (`fpm jobs`), then this one again",
-        )
 
 
 def publish_frames(name: str, session: date, frames: Mapping[str, pl.DataFrame], stores: Stores) -> Outcome:
@@ -143,6 +134,13 @@ def backfill(job: Job, first: date, last: date, stores: Stores, progress: Progre
     return outcomes
 
 
+def is_settled(job: Job, first: date, last: date, stores: Stores) -> bool:
+    """Whether a backfill of these sessions has nothing to do."""
+    sessions = _sessions(first, last, stores)
+    fresh = Freshness(job, sessions, stores)
+    return all(fresh.settled(session) for session in sessions)
+
+
 def _sessions(first: date, last: date, stores: Stores) -> list[date]:
     require_order(first, last)
     raw = {session for table in ("minute_bars", "daily_bars") for session in stores.sessions(table)}
@@ -165,8 +163,8 @@ def _in_order(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Ou
     place, runs = 0, 1
     while place < len(sessions):
         fresh = Freshness(job, sessions[place:], stores)
-        while place < len(sessions) and (unchanged := fresh.unchanged(sessions[place])):
-            yield unchanged
+        while place < len(sessions) and (settled := fresh.settled(sessions[place])):
+            yield settled
             place += 1
         for session in sessions[place : place + runs]:
             yield _run_or_wait(job, session, stores)
@@ -191,13 +189,13 @@ def _parallel(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Ou
 
     module: str = job.__name__  # type: ignore[attr-defined]
     fresh = Freshness(job, sessions, stores)
-    unchanged = {session: fresh.unchanged(session) for session in sessions}
-    todo = [session for session, outcome_now in unchanged.items() if outcome_now is None]
+    settled = {session: fresh.settled(session) for session in sessions}
+    todo = [session for session, known in settled.items() if known is None]
     calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, os.getpid()) for session in todo]
     staged = iter(results(calls, stores.settings) if calls else ())
     for session in sessions:
-        if outcome_now := unchanged[session]:
-            yield outcome_now
+        if known := settled[session]:
+            yield known
             continue
         content, files = next(staged)
         yield _publish(job, session, content, files, stores) if files else _run_or_wait(job, session, stores)
