@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 GONE_AFTER = 250  # a name without a bar for so many sessions leaves the book at its last price
 LIQUIDITY = 20  # sessions whose mean traded value bounds a trade
+LIQUIDITY_COLUMNS = ("session", "symbol", "close", "adj_factor", "volume", "amount")
 
 
 def _risk_window(settings: Settings) -> int:
@@ -186,7 +187,8 @@ def _names(session: date, history: PriceHistory, stores: Stores) -> pl.DataFrame
     exposure = stores.read("exposures", session)
     bars, days = history.bars, history.sessions[-LIQUIDITY:]
     adjusted = pl.col("close") * pl.col("adj_factor").fill_null(1.0)
-    recent = bars.filter(pl.col("session").is_in(days)).sort("session")
+    needed = [name for name in LIQUIDITY_COLUMNS if name in bars.columns]
+    recent = bars.select(needed).filter(pl.col("session").is_in(days)).sort("session")
     traded = pl.col("amount").fill_null(pl.col("close") * pl.col("volume")).fill_null(0.0)  # as `market_panel` has it
     liquidity = recent.group_by("symbol").agg(
         value=traded.sum() / len(days), deviation=adjusted.pct_change().std().fill_null(0.02)

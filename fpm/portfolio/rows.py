@@ -132,7 +132,7 @@ class Parts:
         rest_N = self.fixed_N - problem.benchmark_N
         rest_N[free_F] = 0.0
         impact_F = problem.impact_N[free_F]
-        names, matrix_GN = _exposure_rows(problem)
+        names, matrix_GN = problem.exposure_rows
         kept = {
             "held_F": held_F,
             "sign_F": sign_F,
@@ -167,13 +167,6 @@ class Parts:
     def impact_scale(self) -> float:
         """Trade that counts as one in the power cones: their numbers would be tiny otherwise."""
         return 1.0 / max(10, len(self.free_F))
-
-
-def _exposure_rows(problem: Problem) -> tuple[tuple[str, ...], Any]:
-    """Bound and weights (G, N) of every active exposure that is bounded."""
-    names = (*("industry" for _ in problem.industries), *problem.style)
-    styles = [sp.csr_matrix(value[None, :]) for value in problem.style.values()]
-    return names, sp.vstack([sp.csr_matrix(problem.industry_IN), *styles], format="csc")
 
 
 def columns_of(parts: Parts, soft: Mapping[str, float]) -> tuple[dict[str, slice], int]:
