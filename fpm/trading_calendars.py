@@ -6,7 +6,6 @@ command does. So what it said is kept for the day: tomorrow it reaches one day f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, time
 from functools import cache
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from fpm.bytecode_cache import keep, kept
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
 
     from fpm.calendar_overrides import Segments

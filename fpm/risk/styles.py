@@ -124,7 +124,7 @@ def orthogonal(y_TN: Floats, regressors: Sequence[Floats], weight_TN: Floats) ->
 
 
 def _recent(panel: MarketPanel, first: int) -> tuple[Floats, Floats, int]:
-    """Returns (T, N) and the market's (T, 1) that a year's windows of the sessions from `first` on read, and its row."""
+    """Returns (T, N) and the market's (T, 1) that a year's windows from session `first` on read, and its new number."""
     unread = max(0, first - YEAR + 1)
     return panel.return_TN[unread:], panel.market_T()[unread:, None], first - unread
 
