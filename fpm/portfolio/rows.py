@@ -61,13 +61,17 @@ class Entries:
 
     def pulled(self, x_R: Floats, width: int) -> Floats:
         """The transpose times x."""
-        return np.bincount(self.column_E, weights=self.value_E * x_R[self.row_E], minlength=width)
+        pulled = np.bincount(self.column_E, weights=self.value_E * x_R[self.row_E], minlength=width)
+        return np.asarray(pulled, dtype=np.float64)
 
 
 def together(parts: Sequence[Entries]) -> Entries:
     """The entries of all parts."""
-    names = ("row_E", "column_E", "value_E")
-    return Entries(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    return Entries(
+        np.concatenate([part.row_E for part in parts]),
+        np.concatenate([part.column_E for part in parts]),
+        np.concatenate([part.value_E for part in parts]),
+    )
 
 
 def stacked(parts: Sequence[tuple[Entries, Floats]], width: int) -> sp.csc_matrix:
@@ -93,7 +97,7 @@ class Rows:
         """(count, width) matrix with `parts` at their columns."""
         rows = np.arange(count)
         pieces = [Entries.of(part).moved(rows, self.columns[name].start) for name, part in parts.items()]
-        return together([Entries(*(np.empty(0, kind) for kind in (np.intp, np.intp, np.float64))), *pieces])
+        return together([Entries(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)), *pieces])
 
     def equal(self, parts: Mapping[str, Any], value: Floats) -> None:
         """Rows parts · x = value."""

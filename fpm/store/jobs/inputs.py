@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fpm import identities
 from fpm.schema import TABLES
@@ -103,7 +103,7 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
     begin, end = _bounds(session, sessions)
     published = published or published_files(job, begin, end, stores)
     absent = absences(stores.ledger)
-    files: list[LakeFile] = []
+    files: list[Recorded] = []
     missing: list[str] = []
     first = max([cut_off(stores.market, end), *(model.born for model in models)])
     for table, window in reads.items():
@@ -116,7 +116,9 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
                 missing.append(f"{table} {day}")
             if window.required and day >= session:  # a look-back without a late session was served as it was
                 first = max([first, *_first_known(partition)])
-    later = {moment for file in files for moment in file.knowledge if moment > first}
+    since = first.timestamp()  # moments of two time zones take long to compare, and a window has a thousand files
+    fresh = (file for _, newest, file in files if newest > since)
+    later = {moment for file in fresh for moment in file.knowledge if moment > first}
     names = _names(session, begin, end, first, stores) if published.names_change else []
     later |= {moment for moment, _ in names if moment > first}
     head = [
@@ -130,7 +132,7 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
         *_setting_values(job, stores.settings),
     ]
     tail = [*names, *(job.in_force(session, stores) if hasattr(job, "in_force") else ())]
-    lines = sorted(published.lines[file.path] for file in files)
+    lines = sorted(line for line, _, _ in files)
     return Inputs(_digest([*map(repr, head), *lines, *map(repr, tail)]), (first, *sorted(later)), tuple(missing))
 
 
@@ -181,9 +183,9 @@ def _names_change(begin: date, end: date, stores: Stores) -> bool:
     return any(len(identities.in_motion(table, begin, end)) for table in snapshots)
 
 
-def _first_known(partition: Sequence[LakeFile]) -> list[datetime]:
+def _first_known(partition: Sequence[Recorded]) -> list[datetime]:
     """From when the first rows of a partition are known, under any vintage; empty where it has no rows."""
-    return sorted(moment for file in partition for moment in file.knowledge)[:1]
+    return sorted(moment for _, _, file in partition for moment in file.knowledge)[:1]
 
 
 def _deployment(stores: Stores) -> tuple[str, ...]:
@@ -216,20 +218,28 @@ def published_files(job: Job, first: date, last: date, stores: Stores) -> Publis
     return Published(stores, tables, first, last)
 
 
+class Recorded(NamedTuple):
+    """A published file with its line of a digest, and the POSIX time at which its newest rows became known."""
+
+    line: str
+    newest: float
+    file: LakeFile
+
+
 class Published:
-    """The published files of some tables in a range of sessions; `lines`: each file's line of a digest, by path."""
+    """The published files of some tables in a range of sessions."""
 
     def __init__(self, stores: Stores, tables: Sequence[str], first: date, last: date) -> None:
         self._first_sessions = stores.ledger.first_sessions(tables)
-        self._files: dict[tuple[str, date], dict[str | None, LakeFile]] = {}
-        self.lines: dict[str, str] = {}
+        self._files: dict[tuple[str, date], dict[str | None, Recorded]] = {}
         for file in stores.ledger.current(tables, first, last).values():
             table, vintage, session = parse(file.path)
-            self._files.setdefault((table, session), {})[vintage] = file
-            self.lines[file.path] = repr((file.path, file.sha256))
+            newest = max((moment.timestamp() for moment in file.knowledge), default=float("-inf"))
+            recorded = Recorded(repr((file.path, file.sha256)), newest, file)
+            self._files.setdefault((table, session), {})[vintage] = recorded
         self.names_change = _names_change(first, last, stores)
 
-    def files(self, table: str, vintage: str | None, session: date) -> list[LakeFile]:
+    def files(self, table: str, vintage: str | None, session: date) -> list[Recorded]:
         """The partition's file; for a `by_vintage` table without a vintage in force one file a vintage."""
         files = self._files.get((table, session))
         if files is None:
