@@ -7,6 +7,7 @@
     scores          every stream's scores of a session
     factor_returns  the risk model's evidence: exposures, factor returns, residuals
     portfolio       index-enhanced weights
+    mandates        the mandates in force
     benchmark       an index's weights at a session
     desk            what a person says about a session's portfolios
     order_history   reasons of the past and the tracking error realised, for a decision's rows

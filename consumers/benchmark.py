@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.portfolio.book import last_rows
+from fpm.portfolio.book import LAST_COLUMNS, last_rows
 from fpm.portfolio.session import asset_returns
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ class PriceHistory:
         """Sessions with bars, in order."""
         return self.bars["session"].unique().sort().to_list()
 
+    @cached_property
+    def _priced(self) -> pl.DataFrame:
+        """The columns that `last_rows` reads, in one piece: a window of bars has one for every session."""
+        return self.bars.select(name for name in LAST_COLUMNS if name in self.bars.columns).rechunk()
+
     def before(self, session: date) -> date | None:
         """The newest session with bars before one; None where there is none."""
         return max((day for day in self.sessions if day < session), default=None)
@@ -40,7 +45,7 @@ class PriceHistory:
             span = pl.col("session") <= session
             since = span if known is None else span & (pl.col("session") > known)
             before = None if known is None else self._last[known]
-            self._last[session] = last_rows(self.bars.filter(since), before, self.decimals)
+            self._last[session] = last_rows(self._priced.filter(since), before, self.decimals)
         return self._last[session]
 
 

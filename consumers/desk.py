@@ -105,7 +105,7 @@ def desk(session: date, stores: Stores) -> Desk:
     for moment, day in ((opening(market, session), session), (limit, following)):
         rows = stores.as_of(moment).named(session).snapshot("restrictions")
         spans = pl.col("first") <= day, (pl.col("last") >= day).fill_null(True)
-        lists.append(rows.filter(*spans).sort("symbol", "index", "first"))
+        lists.append(rows.filter(*spans).sort("symbol", "index", "first") if len(rows) else rows)
     return Desk(market, session, tuple(own), *lists)
 
 

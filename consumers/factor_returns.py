@@ -12,7 +12,7 @@ from fpm.panels import pivot
 from fpm.risk.estimate import PRESETS
 from fpm.risk.factor_returns import standard_score
 from fpm.risk.history import factor_history, factor_rows, residual_rows, style_walk
-from fpm.risk.market_panel import MarketPanel, market_panel
+from fpm.risk.market_panel import INPUTS, MarketPanel, market_panel
 from fpm.risk.styles import HISTORY
 from fpm.schema import STYLES
 from fpm.sessions import previous_sessions
@@ -37,7 +37,7 @@ WRITES = ("factor_returns", "residuals", "exposures")
 def run(session: date, stores: Stores) -> None:
     """Write the session's regression on the exposures of the evening before, and its own exposures."""
     sessions = [*previous_sessions(stores.market, session, HISTORY), session]
-    daily = stores.read("daily_bars", sessions[0], session)
+    daily = stores.read("daily_bars", sessions[0], session, columns=["symbol", "industry", *INPUTS])
     known = daily["session"].unique().sort().to_list()
     panel = market_panel(daily, known, sorted(daily["symbol"].unique().to_list()))
     score_TN = _scores(panel, stores)

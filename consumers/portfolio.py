@@ -8,21 +8,22 @@ restrictions, approvals and holds are those of `desk`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from consumers.benchmark import EVERY_NAME, PriceHistory, benchmark
+from consumers.benchmark import PriceHistory, benchmark
 from consumers.desk import GAP, desk, morning, words
+from consumers.mandates import SNAPSHOT_AGE, mandates
 from consumers.order_history import REALISED, orders_since, tracking_error_realised
 from consumers.streams import portfolios_read_scores, portfolios_read_stream_scores, stream_rows
 from fpm.portfolio.book import Book, action_frame, cents, closes, last_rows
-from fpm.portfolio.costs import CENTS, flat
+from fpm.portfolio.costs import CENTS
 from fpm.portfolio.decide import Dates, decide, stood
 from fpm.portfolio.fills import quotes
 from fpm.portfolio.instructions import AWAITING, HELD, KEPT
-from fpm.portfolio.mandate import Mandate, decimals_of, mandate_of, read_mandates
+from fpm.portfolio.mandate import decimals_of
 from fpm.portfolio.restrictions import marked
 from fpm.portfolio.second_solver import DIFFERS
 from fpm.portfolio.session import Decision, Evening, carried, step
@@ -36,7 +37,7 @@ from fpm.store.lake.files import TYPES
 from fpm.store.log import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from datetime import date
 
     from consumers.desk import Desk
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from fpm.portfolio.book import Action
     from fpm.portfolio.decide import Decided
     from fpm.portfolio.instructions import Instruction
+    from fpm.portfolio.mandate import Mandate
     from fpm.portfolio.session import Step
     from fpm.risk.estimate import RiskConfig
     from fpm.risk.half_lives import HalfLives
@@ -52,10 +54,9 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
     from fpm.store.settings import Settings
 
-SNAPSHOT_AGE = 30  # sessions within which the last index snapshot must lie
 GONE_AFTER = 250  # a name without a bar for so many sessions leaves the book at its last price
 LIQUIDITY = 20  # sessions whose mean traded value bounds a trade
-FLAT_COST = 0.0015  # of each side, where the exchange's own rates are not known
+LIQUIDITY_COLUMNS = ("session", "symbol", "close", "adj_factor", "volume", "amount")
 
 
 def _risk_window(settings: Settings) -> int:
@@ -162,26 +163,6 @@ def empty(table: str) -> pl.DataFrame:
     return pl.DataFrame(schema={name: TYPES[kind] for name, kind in TABLES[table].columns.items()})
 
 
-def mandates(members: pl.DataFrame, stores: Stores) -> list[Mandate]:
-    """The mandate of every index that the home has members of, or of `EVERY_NAME`."""
-    return named_mandates(sorted(members["index"].unique().to_list()) or [EVERY_NAME], stores)
-
-
-def named_mandates(indices: Sequence[str], stores: Stores) -> list[Mandate]:
-    """The mandates of indices: the operator's file, else the defaults; a stream of the settings comes before theirs."""
-    default = partial(_default, market=stores.market)
-    own = read_mandates(stores.settings.mandate, default) if stores.settings.mandate else {}
-    named = [own.get(index) or default(index) for index in indices]
-    stream = stores.settings.stream
-    return [replace(mandate, stream=stream) for mandate in named] if stream else named
-
-
-def _default(index: str, market: Market) -> Mandate:
-    """The mandate of an index on this exchange: its board lot, and costs of its own or a flat rate."""
-    mandate = replace(mandate_of(index), lot=market.exchange.lot, decimals=decimals_of(market.exchange.tick))
-    return mandate if market.exchange.name == "cn" else replace(mandate, costs=flat(FLAT_COST))
-
-
 def is_rebalance(market: Market, session: date) -> bool:
     """Whether the calendar's next session lies in another ISO week."""
     return next_sessions(market, session, 1)[0].isocalendar()[:2] != session.isocalendar()[:2]
@@ -207,7 +188,8 @@ def _names(session: date, history: PriceHistory, stores: Stores) -> pl.DataFrame
     exposure = stores.read("exposures", session)
     bars, days = history.bars, history.sessions[-LIQUIDITY:]
     adjusted = pl.col("close") * pl.col("adj_factor").fill_null(1.0)
-    recent = bars.filter(pl.col("session").is_in(days)).sort("session")
+    needed = [name for name in LIQUIDITY_COLUMNS if name in bars.columns]
+    recent = bars.select(needed).filter(pl.col("session").is_in(days)).sort("session")
     traded = pl.col("amount").fill_null(pl.col("close") * pl.col("volume")).fill_null(0.0)  # as `market_panel` has it
     liquidity = recent.group_by("symbol").agg(
         value=traded.sum() / len(days), deviation=adjusted.pct_change().std().fill_null(0.02)

@@ -59,7 +59,7 @@ def run(session: date, stores: Stores) -> None:
     before = stores.read("risk_forecasts", oldest[0], oldest[-1], columns=READ).drop_nulls("predicted")
     rows = pl.concat([before.select(READ), tonight.select(READ)])
     stores.write("risk_forecasts", session, tonight)
-    indices = in_force(session, stores)["index"].to_list()
+    indices = newest_decisions(session, stores)["index"].to_list()
     stores.write("risk_tests", session, figures(rows, indices, config))
 
 
@@ -85,7 +85,7 @@ _TYPES = {
 # --- one night ----------------------------------------------------------------------------------------------------
 def forecasts(session: date, config: BiasConfig, stores: Stores) -> pl.DataFrame:
     """Rows of `risk_forecasts` of the session, with it: every kind of every index whose decision is in force."""
-    newest = in_force(session, stores)
+    newest = newest_decisions(session, stores)
     head = (pl.lit(session).alias("session"), pl.col("index"))
     frames = [pl.DataFrame(schema={"session": pl.Date, "index": pl.String, **SCHEMA})]
     if newest.is_empty():
@@ -102,7 +102,7 @@ def forecasts(session: date, config: BiasConfig, stores: Stores) -> pl.DataFrame
     return pl.concat(frames)
 
 
-def in_force(session: date, stores: Stores) -> pl.DataFrame:
+def newest_decisions(session: date, stores: Stores) -> pl.DataFrame:
     """The newest decision of every index before the session, at most `GAP` sessions old."""
     return _decisions(session, stores).unique("index", keep="last", maintain_order=True).sort("index")
 

@@ -8,6 +8,7 @@ The modules of this folder hold facts and operations that every room shares. Beg
     errors              error classes; each message says what is wrong, what was done, what to do
     markets             exchanges, their facts (`exchanges/*.toml`), and the grids of their bars
     sessions            markets, trading sessions, minute grids, cut-offs
+    trading_calendars   sessions and hours of an exchange, as the calendar library has them
     calendar_overrides  sessions that an exchange announced after the calendar library was made
     first_copies        from when the first copy of a session is known
     symbols             one canonical symbol for every spelling of a code
@@ -20,6 +21,7 @@ The modules of this folder hold facts and operations that every room shares. Beg
     panels              long frames as dense panels of sessions by symbols
     environment         versions and processor that numbers may depend on, and their fingerprint
     progress            progress of long stages
+    bytecode_cache      facts that take long to work out, kept from run to run
     allocation          freed memory that stays with the process until a block ends
     __main__            `python -m fpm`: the command line
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass, field, fields, replace
-from datetime import date, time, timedelta
+from datetime import date, timedelta
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from fpm.calendar_overrides import shown, small_text
 from fpm.errors import UsageError
+from fpm.trading_calendars import trading_calendar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -325,29 +326,6 @@ def _file_refused(wrong: str) -> UsageError:
 
 
 # --- grids -------------------------------------------------------------------------------------------------------
-@cache
-def _calendar_hours(calendar: str) -> tuple[str, Segments]:
-    """Time zone and hours of an ordinary session as the calendar has them now, in minutes from its midnight."""
-    import exchange_calendars
-
-    library = exchange_calendars.get_calendar(calendar)
-    start = _latest(library.open_times) + library.open_offset * DAY
-    end = _latest(library.close_times) + library.close_offset * DAY
-    pause = library.break_start_times and library.break_start_times[-1][1]
-    if not pause:
-        return str(library.tz), ((start, end),)
-    resume = library.break_end_times[-1][1]
-    return str(library.tz), ((start, _minutes(pause)), (_minutes(resume), end))
-
-
-def _latest(times: Iterable[tuple[object, time]]) -> int:
-    return _minutes(list(times)[-1][1])
-
-
-def _minutes(moment: time) -> int:
-    return moment.hour * 60 + moment.minute
-
-
 def of_exchange(exchange: Exchange, minutes: int) -> Market:
     """The market of an exchange at a bar length. A stretch that no whole number of bars fills ends with a shorter one.
 
@@ -356,7 +334,8 @@ def of_exchange(exchange: Exchange, minutes: int) -> Market:
     """
     if minutes not in BARS:
         raise _bar_refused(f"{minutes}m", exchange.name)
-    timezone, segments = _calendar_hours(exchange.calendar) if exchange.calendar else ("UTC", WHOLE_DAY)
+    own = trading_calendar(exchange.calendar) if exchange.calendar else None
+    timezone, segments = (own.timezone, own.ordinary) if own else ("UTC", WHOLE_DAY)
     name = exchange.name + (str(minutes) if minutes > 1 else "")
     market = Market(
         name,

@@ -10,12 +10,13 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from fpm import markets
 from fpm.calendar_overrides import Override, Segments, amend
 from fpm.errors import UsageError
+from fpm.trading_calendars import trading_calendar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,33 +109,8 @@ def _calendar(market: Market) -> tuple[tuple[date, ...], Mapping[date, Segments]
 def _with_overrides(
     name: str, ordinary: Segments, overrides: tuple[Override, ...]
 ) -> tuple[tuple[date, ...], Mapping[date, Segments]]:
-    return amend(*_schedule(name, ordinary), ordinary, overrides)
-
-
-@lru_cache(maxsize=16)
-def _schedule(name: str, ordinary: Segments) -> tuple[tuple[date, ...], dict[date, Segments]]:
-    """Sessions of a calendar, and the hours of those that are not `ordinary`, in minutes from their midnight."""
-    import exchange_calendars
-    import numpy as np
-
-    calendar = exchange_calendars.get_calendar(name)
-    midnights = calendar.sessions
-
-    def minutes(stamps: Any) -> np.ndarray:
-        local = stamps.dt.tz_convert(calendar.tz).dt.tz_localize(None)
-        after: np.ndarray = ((local - midnights).dt.total_seconds() / 60).to_numpy()
-        return after
-
-    columns = np.column_stack(
-        [minutes(stamps) for stamps in (calendar.opens, calendar.break_starts, calendar.break_ends, calendar.closes)]
-    )
-    special = {}
-    for stamp, (opens, pause, resume, closes) in zip(midnights, columns, strict=True):
-        pairs = ((opens, closes),) if np.isnan(pause) else ((opens, pause), (resume, closes))
-        hours = tuple((round(start), round(end)) for start, end in pairs)
-        if hours != ordinary:
-            special[stamp.date()] = hours
-    return tuple(stamp.date() for stamp in midnights), special
+    own = trading_calendar(name)
+    return amend(own.sessions, own.other_than(ordinary), ordinary, overrides)
 
 
 def sessions_between(of: Market, first: date, last: date) -> list[date]:

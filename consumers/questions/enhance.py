@@ -6,26 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from consumers import factor_returns, portfolio, risk_tests
-from consumers.questions.attribution import contributions, daily_lines
 from consumers.questions.walk_needs import no_scores, require_inputs, stream_in_use, unknown_index
 from consumers.streams import stream_of
-from fpm.portfolio.performance import Performance, PerformanceConfig, performance
-from fpm.portfolio.second_solver import SILENT, refuse_contradicted
-from fpm.risk.estimate import PRESETS
-from fpm.risk.stored import exposure_columns
 from fpm.sessions import previous_sessions
-from fpm.store.jobs import runner
+from fpm.store.jobs import answers
 
 if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
+    from fpm.portfolio.performance import Performance
     from fpm.progress import Progress
     from fpm.store.ledger.stores import Stores
 
 BOOK_TABLES = ("decisions", "targets", "trades", "holdings", "nav", "actions")  # of one index, as exported
 SECOND = ("second_solver", "second_difference")
+READ = (  # what the figures are computed from
+    *("nav", "trades", "blocked", "holdings", "weights", "daily_bars", "exposures", "factor_returns"),
+    *("decisions", "scores", "stream_scores"),
+)
 CLOCKS = ("event_timestamp", "created_timestamp")
 
 
@@ -36,11 +35,53 @@ def enhance(index: str, first: date, last: date, stores: Stores, progress: Progr
     has no such index or stream, TryLater where bars, snapshots or scores are missing: before the walk begins. Raises
     FpmError where a second solver contradicts a decision: the walk is then written.
     """
+    question = ("enhance", index, str(first), str(last))
+    if answers.is_kept(question, stores):
+        before = answers.kept(question, _content(index, last, stores), stores)
+        if before is not None and _is_walked(first, last, stores):
+            return before
     without = require_inputs(index, first, last, stores)
-    oldest = previous_sessions(stores.market, first, PRESETS[stores.settings.preset].window)[0]
-    runner.backfill(factor_returns, oldest, last, stores, progress)
+    _walk(first, last, stores, progress)
+    answer = _figures(index, first, last, without, stores)
+    answers.keep(question, _content(index, last, stores), answer, stores)
+    return answer
+
+
+def _content(index: str, last: date, stores: Stores) -> str:
+    """Digest of everything that the figures depend on."""
+    beside = [index, stream_in_use(index, stores), stream_of(stores.settings)]
+    return answers.content_of(__file__, READ, last, beside, stores)
+
+
+def _walk(first: date, last: date, stores: Stores, progress: Progress) -> None:
+    from consumers import factor_returns, portfolio, risk_tests  # after the refusals, which need none of it
+    from fpm.store.jobs import runner
+
+    runner.backfill(factor_returns, _oldest(first, stores), last, stores, progress)
     runner.backfill(portfolio, first, last, stores, progress)
     runner.backfill(risk_tests, first, last, stores, progress)
+
+
+def _is_walked(first: date, last: date, stores: Stores) -> bool:
+    """Whether the walk has nothing to do."""
+    from consumers import factor_returns, portfolio, risk_tests
+    from fpm.store.jobs import runner
+
+    spans = {factor_returns: _oldest(first, stores), portfolio: first, risk_tests: first}
+    return all(runner.is_settled(job, begin, last, stores) for job, begin in spans.items())
+
+
+def _oldest(first: date, stores: Stores) -> date:
+    """The first session of the risk model's evidence."""
+    from fpm.risk.estimate import PRESETS
+
+    return previous_sessions(stores.market, first, PRESETS[stores.settings.preset].window)[0]
+
+
+def _figures(index: str, first: date, last: date, without: list[date], stores: Stores) -> dict[str, Any]:
+    from consumers.questions.attribution import contributions
+    from fpm.portfolio.second_solver import refuse_contradicted
+
     decisions = stores.read("decisions", first, last).filter(pl.col("index") == index).drop_nulls("status")
     refuse_contradicted(decisions)
     figures = index_performance(index, first, last, stores).to_dict()
@@ -59,6 +100,8 @@ def enhance(index: str, first: date, last: date, stores: Stores, progress: Progr
 
 def second_opinions(decisions: pl.DataFrame) -> dict[str, Any]:
     """Of how many decisions a second solver was asked, to how many it found no optimum, the largest difference."""
+    from fpm.portfolio.second_solver import SILENT
+
     absent = [] if "second_solver" in decisions.columns else [pl.lit(None).alias(name) for name in SECOND]
     asked = decisions.with_columns(absent).filter(pl.col("second_solver").is_not_null())
     silent = asked.filter(pl.col("second_solver") == SILENT).height
@@ -70,6 +113,8 @@ def index_performance(index: str, first: date, last: date, stores: Stores) -> Pe
 
     Raises TryLater where there is no portfolio, UsageError where there is none of this index.
     """
+    from fpm.portfolio.performance import PerformanceConfig, performance
+
     nav = stores.read_served("nav", first, last)
     if nav.is_empty():
         raise no_scores(stream_of(stores.settings), first, last, stores)
@@ -92,6 +137,8 @@ def export(index: str, first: date, last: date, folder: Path, stores: Stores) ->
 
     Columns: docs/portfolios.md. `exposures` and `covariance` are those of the decisions' sessions.
     """
+    from consumers.questions.attribution import daily_lines
+
     folder.mkdir(parents=True, exist_ok=True)
     frames = {table: stores.read(table, first, last).filter(pl.col("index") == index) for table in BOOK_TABLES}
     sessions = frames["decisions"]["session"].unique().sort().to_list()
@@ -108,6 +155,8 @@ def export(index: str, first: date, last: date, folder: Path, stores: Stores) ->
 
 def exposures(index: str, session: date, stores: Stores) -> pl.DataFrame:
     """session, symbol, specific_variance and one column a factor of the index's risk model at a decision."""
+    from fpm.risk.stored import exposure_columns
+
     covariance, specific = (
         stores.read(table, session).filter(pl.col("index") == index) for table in ("covariance", "specific_variances")
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from consumers import portfolio
 from consumers.benchmark import EVERY_NAME
 from consumers.desk import GAP
+from consumers.mandates import SNAPSHOT_AGE, named_mandates
 from consumers.streams import require_stream, scored_sessions, streams_there, table_of_stream
 from fpm.errors import TryLater, UsageError
 from fpm.schema import SCORES
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fpm.store.ledger.stores import Stores
 
-REACH = portfolio.SNAPSHOT_AGE + GAP  # sessions back in which a snapshot must lie
+REACH = SNAPSHOT_AGE + GAP  # sessions back in which a snapshot must lie
 
 
 def require_inputs(index: str, first: date, last: date, stores: Stores) -> list[date]:
@@ -42,7 +42,7 @@ def require_inputs(index: str, first: date, last: date, stores: Stores) -> list[
 
 def stream_in_use(index: str, stores: Stores) -> str:
     """The stream of an index's portfolio: the setting's, else the mandate's."""
-    [mandate] = portfolio.named_mandates([index], stores)
+    [mandate] = named_mandates([index], stores)
     return mandate.stream
 
 

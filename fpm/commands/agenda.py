@@ -16,8 +16,8 @@ from fpm.commands.upgrade import require_confirmed
 from fpm.errors import FpmError, TryLater, UsageError
 from fpm.sessions import close, cut_off, next_sessions, previous_sessions, sessions_between
 from fpm.store.ledger.absences import absences, declare
-from fpm.store.ledger.glance import Glance
 from fpm.store.ledger.holes import accept
+from fpm.store.ledger.memory import remembered
 from fpm.store.ledger.vitals import record_nights
 from fpm.store.log import log
 from producers import whole_sessions
@@ -54,18 +54,13 @@ def agenda(stores: Stores, now: datetime) -> list[Night]:
     Sessions with bars since the first publication, and every session that closed since the home runs its nights. A home
     that never published owes the night of its newest session with bars: history is a matter of `walk-forward`.
     """
-    reach, stores = stores.settings.corrections_back, _at_a_glance(stores)
+    reach, stores = stores.settings.corrections_back, remembered(stores)  # twenty nights ask much the same
     ready = [session for session in stores.sessions(BARS) if cut_off(stores.market, session) <= now][-reach:]
     first = stores.ledger.first_published("publish")
     own = [session for session in ready if first and session >= first[0]] if first else ready[-1:]
     since = stores.ledger.deployment().get(SINCE)
     expected = [session for session in _closed(stores, now) if since and session.isoformat() >= since]
     return [night(session, stores, now) for session in sorted({*own, *expected})[-reach:]]
-
-
-def _at_a_glance(stores: Stores) -> Stores:
-    """The same stores for one look: twenty nights of fourteen jobs ask much the same."""
-    return replace(stores, ledger=Glance(stores.ledger))
 
 
 def begin(stores: Stores, now: datetime) -> None:
@@ -166,7 +161,7 @@ def run_due(
     for each in open_before:
         if each.open and cut_off(stores.market, each.session) <= now:
             rows += _attempt(each.session, stores, stop)
-    look = _at_a_glance(stores)
+    look = remembered(stores)
     after = [_or_red(night(each.session, look, now), rows) for each in open_before]
     closed = [each for each in before if each.state in ("green", "absent")]
     seen = [(each.session, each.state, each.open, each.since, each.why) for each in (*closed, *after)]

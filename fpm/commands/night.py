@@ -14,6 +14,7 @@ from fpm.commands import jobs
 from fpm.errors import FpmError, ModelRefused, StoreCorrupt, TryLater, UsageError
 from fpm.sessions import is_session, previous_sessions
 from fpm.store.jobs import runner
+from fpm.store.jobs.freshness import stands
 from fpm.store.jobs.inputs import inputs_of
 from fpm.store.jobs.publishing import Partition, last_published
 from fpm.store.ledger.stores import Stores
@@ -132,7 +133,7 @@ def _has_ended(step: Step, stores: Stores) -> bool:
     before = last_published(partition, stores)
     if before is None:
         return False
-    if runner.stands(job, step.session, stores):
+    if stands(job, step.session, stores):
         return True
     try:
         return (

@@ -150,7 +150,7 @@ def last_rows(daily: pl.DataFrame, before: pl.DataFrame | None = None, decimals:
 
 def closes(last: pl.DataFrame) -> dict[str, float]:
     """Symbol -> last raw close."""
-    return dict(last.select("symbol", "close").iter_rows())
+    return dict(zip(last["symbol"].to_list(), last["close"].to_list(), strict=True))
 
 
 # --- corporate actions ----------------------------------------------------------------------------------------------

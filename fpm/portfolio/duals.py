@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fpm.panels import Floats
+    from fpm.portfolio.rows import Entries
 
 BUDGET = "budget"  # what is invested and paid is at most the value: a row without slack, no bound of the ladder
 CASH = (BUDGET, "cash left")
-Block = tuple[str, Any, "Floats"]  # bound, its rows of A (R, columns), their duals (R,)
+Block = tuple[str, "Entries", "Floats"]  # bound, its rows of A (R, columns), their duals (R,)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Prices:
     bounds: dict[str, Floats]
 
 
-def blocks_of(names: Sequence[str], rows: Sequence[tuple[Any, Floats]], dual: Floats) -> list[Block]:
+def blocks_of(names: Sequence[str], rows: Sequence[tuple[Entries, Floats]], dual: Floats) -> list[Block]:
     """The blocks of rows (A, b) with their bounds' names and duals; `dual` begins at the first block's."""
     ends = np.cumsum([len(value) for _, value in rows])
     parts = np.split(dual, ends)[: len(rows)]
@@ -52,9 +53,10 @@ def prices(
     """
     cash = sum(float(dual.sum()) * (1 if name == BUDGET else -1) for name, _, dual in blocks if name in CASH)
     bounds: dict[str, Floats] = {}
+    width = max(place.stop for place in columns.values())
     for name, rows, dual in blocks:
         if name and name not in CASH:
-            bounds[name] = bounds.get(name, 0.0) + _uses(rows.T @ dual, columns, exposure, free_F)
+            bounds[name] = bounds.get(name, 0.0) + _uses(rows.pulled(dual, width), columns, exposure, free_F)
     return Prices(cash, bounds)
 
 

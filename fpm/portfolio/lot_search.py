@@ -195,10 +195,12 @@ def _single(search: Search, steps: Steps, share_N: Shares) -> Shares | None:
     name_M, step_M = _reachable(search, steps, share_N)
     if len(name_M) == 0:
         return None
-    broken_M, loss_M = search.moves(share_N, name_M, step_M)
-    best = int(np.lexsort((loss_M, broken_M))[0])
-    if not _better((float(broken_M[best]), float(loss_M[best])), search.merit(share_N)):
+    # the first move is none: what the shares are worth now
+    broken_M, loss_M = search.moves(share_N, np.concatenate([[0], name_M]), np.concatenate([[0], step_M]))
+    best = 1 + int(np.lexsort((loss_M[1:], broken_M[1:]))[0])
+    if not _better((float(broken_M[best]), float(loss_M[best])), (float(broken_M[0]), float(loss_M[0]))):
         return None
+    best -= 1
     return _moved(share_N, int(name_M[best]), int(step_M[best]))
 
 

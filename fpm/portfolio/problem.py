@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.sparse as sp
 
 from fpm.errors import FpmError
 
@@ -108,6 +109,13 @@ class Problem:
         """Membership (0 or 1) in every industry."""
         label_N = np.where(self.industry_N == "", UNCLASSIFIED, self.industry_N)
         return np.asarray(label_N[None, :] == np.array(self.industries)[:, None], dtype=np.float64)
+
+    @cached_property
+    def exposure_rows(self) -> tuple[tuple[str, ...], sp.csc_matrix]:
+        """Bound and weights (G, N) of every active exposure that is bounded."""
+        names = (*("industry" for _ in self.industries), *self.style)
+        styles = [sp.csr_matrix(value[None, :]) for value in self.style.values()]
+        return names, sp.vstack([sp.csr_matrix(self.industry_IN), *styles], format="csc")
 
     def tracking_error(self, weight_N: Floats) -> float:
         """Yearly tracking error of weights (N,), predicted by the risk model."""

@@ -14,12 +14,73 @@ import numpy as np
 import scipy.sparse as sp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from fpm.panels import Floats
     from fpm.portfolio.problem import Problem
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A sparse matrix (count, width) as rows, columns and values of its entries (E,), at most one a cell.
+
+    scipy's own matrices cost a tenth of a millisecond each, and a program has hundreds of small ones.
+    """
+
+    row_E: NDArray[np.intp]
+    column_E: NDArray[np.intp]
+    value_E: Floats
+
+    @classmethod
+    def of(cls, part: Any) -> Entries:
+        """The entries of a dense or a sparse matrix that are not 0."""
+        if isinstance(part, Entries):
+            return part
+        if isinstance(part, np.ndarray):
+            row_E, column_E = part.nonzero()
+            return cls(row_E, column_E, part[row_E, column_E])
+        cells = part.tocoo()
+        return cls(cells.row, cells.col, cells.data)
+
+    @classmethod
+    def single(cls, column_R: NDArray[np.intp], value: Floats | float) -> Entries:
+        """One entry in every row, at the column given; none where the value is 0."""
+        row_R, value_R = np.arange(len(column_R)), np.broadcast_to(np.float64(value), len(column_R))
+        kept_R = value_R != 0
+        return cls(row_R[kept_R], column_R[kept_R], value_R[kept_R])
+
+    def times(self, factor: float) -> Entries:
+        """Every value times a number."""
+        return Entries(self.row_E, self.column_E, factor * self.value_E)
+
+    def moved(self, rows: NDArray[np.intp], columns: int = 0) -> Entries:
+        """Row r at row rows[r], every column so many further right."""
+        return Entries(rows[self.row_E], self.column_E + columns, self.value_E)
+
+    def pulled(self, x_R: Floats, width: int) -> Floats:
+        """The transpose times x."""
+        pulled = np.bincount(self.column_E, weights=self.value_E * x_R[self.row_E], minlength=width)
+        return np.asarray(pulled, dtype=np.float64)
+
+
+def together(parts: Sequence[Entries]) -> Entries:
+    """The entries of all parts."""
+    return Entries(
+        np.concatenate([part.row_E for part in parts]),
+        np.concatenate([part.column_E for part in parts]),
+        np.concatenate([part.value_E for part in parts]),
+    )
+
+
+def stacked(parts: Sequence[tuple[Entries, Floats]], width: int) -> sp.csc_matrix:
+    """The parts of rows (A, b), one below the other, as one matrix."""
+    ends = np.cumsum([len(value) for _, value in parts])
+    whole = together(
+        [part.moved(np.arange(end - len(value), end)) for (part, value), end in zip(parts, ends, strict=True)]
+    )
+    return sp.csc_matrix((whole.value_E, (whole.row_E, whole.column_E)), shape=(int(ends[-1]), width))
 
 
 @dataclass
@@ -28,18 +89,15 @@ class Rows:
 
     columns: dict[str, slice]
     width: int
-    zero: list[tuple[sp.csr_matrix, Floats]] = field(default_factory=list)
-    nonnegative: list[tuple[sp.csr_matrix, Floats]] = field(default_factory=list)
+    zero: list[tuple[Entries, Floats]] = field(default_factory=list)
+    nonnegative: list[tuple[Entries, Floats]] = field(default_factory=list)
     bounds: list[str] = field(default_factory=list)  # the bound of every nonnegative block, "" for none
 
-    def block(self, parts: Mapping[str, Any], count: int) -> sp.csr_matrix:
+    def block(self, parts: Mapping[str, Any], count: int) -> Entries:
         """(count, width) matrix with `parts` at their columns."""
-        pieces = []
-        for name, place in self.columns.items():
-            size = place.stop - place.start
-            if size:
-                pieces.append(sp.csr_matrix(parts[name]) if name in parts else sp.csr_matrix((count, size)))
-        return sp.hstack(pieces, format="csr")
+        rows = np.arange(count)
+        pieces = [Entries.of(part).moved(rows, self.columns[name].start) for name, part in parts.items()]
+        return together([Entries(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)), *pieces])
 
     def equal(self, parts: Mapping[str, Any], value: Floats) -> None:
         """Rows parts · x = value."""
@@ -78,7 +136,7 @@ class Parts:
         rest_N = self.fixed_N - problem.benchmark_N
         rest_N[free_F] = 0.0
         impact_F = problem.impact_N[free_F]
-        names, matrix_GN = _exposure_rows(problem)
+        names, matrix_GN = problem.exposure_rows
         kept = {
             "held_F": held_F,
             "sign_F": sign_F,
@@ -113,13 +171,6 @@ class Parts:
     def impact_scale(self) -> float:
         """Trade that counts as one in the power cones: their numbers would be tiny otherwise."""
         return 1.0 / max(10, len(self.free_F))
-
-
-def _exposure_rows(problem: Problem) -> tuple[tuple[str, ...], Any]:
-    """Bound and weights (G, N) of every active exposure that is bounded."""
-    names = (*("industry" for _ in problem.industries), *problem.style)
-    styles = [sp.csr_matrix(value[None, :]) for value in problem.style.values()]
-    return names, sp.vstack([sp.csr_matrix(problem.industry_IN), *styles], format="csc")
 
 
 def columns_of(parts: Parts, soft: Mapping[str, float]) -> tuple[dict[str, slice], int]:

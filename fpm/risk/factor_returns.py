@@ -19,8 +19,8 @@ from fpm.schema import STYLES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fpm.panels import Floats
-    from fpm.risk.market_panel import Bools, Integers
+    from fpm.panels import Floats, Integers
+    from fpm.risk.market_panel import Bools
 
 COUNTRY, SCORE, INDUSTRY = "country", "score", "industry:"
 DETERMINED = 0.9  # leverage above which a name sets its factor's return itself and its residual says nothing

@@ -6,20 +6,22 @@ Shapes: T sessions, N symbols, W sessions of a window.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fpm.panels import Floats, pivots
+from fpm.panels import Floats, Integers, cells
+from fpm.panels import panel as panel_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
 Bools = NDArray[np.bool_]
-Integers = NDArray[np.int64]
 
 UNCLASSIFIED = "unclassified"  # the industry of every name that was never classified
 INPUTS = ("close", "adj_factor", "volume", "amount", "turnover", "float_shares", "total_shares", "suspended")
@@ -49,11 +51,21 @@ class MarketPanel:
 
     def market_T(self) -> Floats:  # noqa: N802  shape in the name
         """Return of the market (T,), weighted by the sizes of the session before; 0 where nothing trades."""
+        return self._market_T
+
+    @cached_property
+    def _market_T(self) -> Floats:  # noqa: N802  shape in the name
         before_TN = np.nan_to_num(np.concatenate([self.cap_TN[:1], self.cap_TN[:-1]]))
         weight_TN = np.where(np.isfinite(self.return_TN), before_TN, 0.0)
         total_T = weight_TN.sum(axis=1)
         gain_T = (weight_TN * np.nan_to_num(self.return_TN)).sum(axis=1)
         return np.where(total_T > 0, gain_T / np.where(total_T > 0, total_T, 1.0), 0.0)
+
+    @cached_property
+    def log_excess_TN(self) -> Floats:  # noqa: N802  shape in the name
+        """Log returns less the market's (T, N), NaN without a trade."""
+        market_T1 = np.log1p(np.maximum(self.market_T(), -0.99))[:, None]
+        return np.asarray(np.log1p(np.maximum(self.return_TN, -0.99)) - market_T1, dtype=np.float64)
 
     def between(self, first: int, last: int) -> MarketPanel:
         """Sessions number `first` to `last` - 1, with what earlier ones established (size, industry, age)."""
@@ -69,10 +81,11 @@ def market_panel(daily: pl.DataFrame, sessions: Sequence[date], symbols: Sequenc
     of `DOLLAR_WINDOW` sessions, scaled by the session's median ratio of size to amount of the names that have both.
     Turnover is the column of that name, else amount over size. Amount is the column, else close x volume.
     """
-    have = [name for name in INPUTS if name in daily.columns]
-    raw = pivots(daily, have, sessions, symbols)
-    shape = (len(sessions), len(symbols))
-    x = {name: raw.get(name, np.full(shape, np.nan)) for name in INPUTS}
+    shape, cell_R = (len(sessions), len(symbols)), cells(daily, sessions, symbols)
+    x = {
+        name: panel_of(daily[name], cell_R, shape) if name in daily.columns else np.full(shape, np.nan)
+        for name in INPUTS
+    }
     adjust_TN = np.where(np.isfinite(x["adj_factor"]), x["adj_factor"], 1.0)
     traded_TN = (x["suspended"] != 1) & (x["close"] > 0) & ~(x["volume"] <= 0)
     close_TN = carried(np.where(traded_TN, x["close"] * adjust_TN, np.nan))
@@ -83,7 +96,7 @@ def market_panel(daily: pl.DataFrame, sessions: Sequence[date], symbols: Sequenc
     cap_TN, proxy_TN = _size(x, amount_TN)
     own_TN = np.divide(amount_TN, cap_TN, out=np.full(shape, np.nan), where=cap_TN > 0)
     turnover_TN = np.where(traded_TN & np.isfinite(x["turnover"]), x["turnover"], own_TN)
-    codes_TN, industries = _industries(daily, sessions, symbols)
+    codes_TN, industries = _industries(daily, cell_R, shape)
     age_TN = np.cumsum(np.isfinite(return_TN), axis=0)
     return MarketPanel(
         tuple(sessions), tuple(symbols), return_TN, cap_TN, proxy_TN, turnover_TN, codes_TN, industries, age_TN
@@ -95,27 +108,32 @@ def weighted_sums(x_TN: Floats, weight_W: Floats, first: int = 0) -> Floats:
 
     Banded matrix products in blocks, so that a row depends on its own W sessions alone and no error accumulates.
     """
-    filled_TN = np.nan_to_num(x_TN)
     width, block = len(weight_W), max(32, len(weight_W))
+    unread = max(0, first - width + 1)  # rows that no sum reads
+    filled_TN = np.nan_to_num(x_TN[unread:])
     sums = np.empty((len(x_TN) - first, x_TN.shape[1]))
     for start in range(first, len(x_TN), block):
         stop, oldest = min(start + block, len(x_TN)), max(0, start - width + 1)
         lag = np.arange(start, stop)[:, None] - np.arange(oldest, stop)[None, :]
         band = np.where((lag >= 0) & (lag < width), weight_W[np.clip(lag, 0, width - 1)], 0.0)
-        sums[start - first : stop - first] = band @ filled_TN[oldest:stop]
+        sums[start - first : stop - first] = band @ filled_TN[oldest - unread : stop - unread]
     return sums
 
 
 def carried(x_TN: Floats) -> Floats:
     """The last finite value at or before each session; NaN before the first."""
-    row_TN = np.where(np.isfinite(x_TN), np.arange(len(x_TN))[:, None], 0)
-    return np.take_along_axis(x_TN, np.maximum.accumulate(row_TN, axis=0), axis=0) if len(x_TN) else x_TN
+    carried_TN = x_TN.copy()
+    for before_N, now_N in pairwise(carried_TN):
+        np.copyto(now_N, before_N, where=~np.isfinite(now_N))
+    return carried_TN
 
 
 def _size(x: dict[str, Floats], amount_TN: Floats) -> tuple[Floats, Bools]:
     """Size (T, N), and whether traded amount stands for it."""
     shares_TN = np.where(x["float_shares"] > 0, x["float_shares"], x["total_shares"])
     known_TN = carried(np.where((shares_TN > 0) & (x["close"] > 0), x["close"] * shares_TN, np.nan))
+    if not (np.isnan(known_TN) & np.isfinite(amount_TN)).any():  # wherever there is an amount there is a size
+        return known_TN, np.zeros(known_TN.shape, dtype=bool)
     ones_W = np.ones(DOLLAR_WINDOW)
     count_TN = weighted_sums(np.isfinite(amount_TN).astype(float), ones_W)
     traded_TN = weighted_sums(amount_TN, ones_W) / np.maximum(count_TN, 1)
@@ -128,16 +146,13 @@ def _size(x: dict[str, Floats], amount_TN: Floats) -> tuple[Floats, Bools]:
     return np.where(proxy_TN, traded_TN * scale_T1, known_TN), proxy_TN
 
 
-def _industries(
-    daily: pl.DataFrame, sessions: Sequence[date], symbols: Sequence[str]
-) -> tuple[Integers, tuple[str, ...]]:
+def _industries(daily: pl.DataFrame, cell_R: Integers, shape: tuple[int, int]) -> tuple[Integers, tuple[str, ...]]:
     """Industry of every session and symbol as a position in the sorted names, and these names."""
     if "industry" not in daily.columns:
-        return np.zeros((len(sessions), len(symbols)), np.int64), (UNCLASSIFIED,)
-    rows = daily.select("session", "symbol", "industry").filter(pl.col("industry").fill_null("") != "")
-    names = sorted({UNCLASSIFIED, *rows["industry"].unique().to_list()})
-    codes = rows.with_columns(pl.col("industry").cast(pl.Enum(names)).to_physical().alias("code"))
-    code_TN = carried(pivots(codes, ["code"], sessions, symbols)["code"])
+        return np.zeros(shape, np.int64), (UNCLASSIFIED,)
+    said = daily["industry"].cast(pl.String)
+    names = sorted({UNCLASSIFIED, *said.unique().drop_nulls().to_list()} - {""})
+    code_TN = carried(panel_of(said.cast(pl.Enum(names), strict=False).to_physical(), cell_R, shape))
     return np.where(np.isfinite(code_TN), np.nan_to_num(code_TN), names.index(UNCLASSIFIED)).astype(np.int64), tuple(
         names
     )

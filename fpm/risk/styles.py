@@ -76,8 +76,8 @@ def market_regression(panel: MarketPanel, first: int = 0) -> tuple[Floats, Float
     Weighted least squares over 252 sessions, half-life 63, over each name's own sessions; NaN below `MINIMUM` returns.
     """
     weight_W = half_life_weights(YEAR, BETA_HALF_LIFE)
-    known_TN = np.isfinite(panel.return_TN)
-    own_TN, market_T1 = np.nan_to_num(panel.return_TN), panel.market_T()[:, None]
+    return_TN, market_T1, first = _recent(panel, first)
+    known_TN, own_TN = np.isfinite(return_TN), np.nan_to_num(return_TN)
 
     def mean(x_TN: Floats) -> Floats:
         return weighted_sums(x_TN, weight_W, first) / total_TN
@@ -96,12 +96,12 @@ def momentum(panel: MarketPanel, first: int = 0) -> Floats:
     """RSTR: weighted sum of log returns beyond the market's, 504 sessions, half-life 126, ending 21 sessions ago."""
     weight_W = half_life_weights(MOMENTUM_WINDOW, MOMENTUM_HALF_LIFE)
     lagged_W = np.concatenate([np.zeros(MOMENTUM_LAG), weight_W])
-    return np.where(panel.age_TN[first:] > MOMENTUM_LAG, weighted_sums(_log_excess(panel), lagged_W, first), np.nan)
+    return np.where(panel.age_TN[first:] > MOMENTUM_LAG, weighted_sums(panel.log_excess_TN, lagged_W, first), np.nan)
 
 
 def cumulative_range(panel: MarketPanel, first: int = 0) -> Floats:
     """CMRA: range of the cumulative log return beyond the market's over the last 1, 2 … 12 months of 21 sessions."""
-    total_TN = np.cumsum(np.nan_to_num(_log_excess(panel)), axis=0)
+    total_TN = np.cumsum(np.nan_to_num(panel.log_excess_TN), axis=0)
     rows = np.arange(first, len(total_TN))
     highest = np.full((len(rows), total_TN.shape[1]), -np.inf)
     lowest = -highest
@@ -123,17 +123,17 @@ def orthogonal(y_TN: Floats, regressors: Sequence[Floats], weight_TN: Floats) ->
     return y_TN - (x_TNR @ slope_TR1)[:, :, 0]
 
 
-def _log_excess(panel: MarketPanel) -> Floats:
-    """Log returns less the market's (T, N), NaN without a trade."""
-    market_T1 = np.log1p(np.maximum(panel.market_T(), -0.99))[:, None]
-    return np.asarray(np.log1p(np.maximum(panel.return_TN, -0.99)) - market_T1, dtype=np.float64)
+def _recent(panel: MarketPanel, first: int) -> tuple[Floats, Floats, int]:
+    """Returns (T, N) and the market's (T, 1) that a year's windows from session `first` on read, and its new number."""
+    unread = max(0, first - YEAR + 1)
+    return panel.return_TN[unread:], panel.market_T()[unread:, None], first - unread
 
 
 def _deviation(panel: MarketPanel, first: int) -> Floats:
     """DASTD: standard deviation of returns beyond the market's, 252 sessions, half-life 42."""
     weight_W = half_life_weights(YEAR, DEVIATION_HALF_LIFE)
-    known_TN = np.isfinite(panel.return_TN)
-    excess_TN = np.nan_to_num(panel.return_TN - panel.market_T()[:, None])
+    return_TN, market_T1, first = _recent(panel, first)
+    known_TN, excess_TN = np.isfinite(return_TN), np.nan_to_num(return_TN - market_T1)
     total = np.maximum(weighted_sums(known_TN.astype(float), weight_W, first), 1e-300)
     mean = weighted_sums(excess_TN, weight_W, first) / total
     variance = weighted_sums(excess_TN**2, weight_W, first) / total - mean**2
@@ -142,9 +142,10 @@ def _deviation(panel: MarketPanel, first: int) -> Floats:
 
 def _log_turnover(panel: MarketPanel, window: int, first: int) -> Floats:
     """Log of the mean turnover of a session over the window, over the sessions since the first bar; NaN without any."""
-    known_TN = np.isfinite(panel.turnover_TN)
-    count = weighted_sums(known_TN.astype(float), np.ones(window), first)
-    mean = weighted_sums(panel.turnover_TN, np.ones(window), first) / np.maximum(count, 1)
+    unread = max(0, first - window + 1)
+    turnover_TN, first = panel.turnover_TN[unread:], first - unread
+    count = weighted_sums(np.isfinite(turnover_TN).astype(float), np.ones(window), first)
+    mean = weighted_sums(turnover_TN, np.ones(window), first) / np.maximum(count, 1)
     with np.errstate(divide="ignore"):
         return np.where(mean > 0, np.log(mean), np.nan)
 

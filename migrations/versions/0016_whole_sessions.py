@@ -1,13 +1,13 @@
 """Whether a session's bars are whole: what was judged of them, and what a person accepted as all that will come.
 
 Revision ID: 0016
-Revises: 0012
+Revises: 0015
 """
 
 from alembic import op
 
 revision = "0016"
-down_revision = "0012"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 

@@ -3,13 +3,13 @@
 The trigger runs at the end of a transaction, so that the journal's head is locked for its last moment only.
 
 Revision ID: 0018
-Revises: 0012
+Revises: 0017
 """
 
 from alembic import op
 
 revision = "0018"
-down_revision = "0012"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 

@@ -5,7 +5,9 @@ Begin at `runner`.
     runner         one job for one session, or for many
     inputs         the digest of everything that a result depends on
     code_identity  the digest of what computes
+    freshness      which sessions have nothing to do, asked of the ledger at once
     history        the versions of a partition, moment by moment
+    answers        answers kept until what they were computed from changes
     publishing     how a partition becomes visible; recovery after a kill
     workers        local processes or a Ray cluster
     receipts       vendor files that were ingested

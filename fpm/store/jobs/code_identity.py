@@ -26,6 +26,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
+from fpm.bytecode_cache import keep, kept
 from fpm.errors import FpmError
 
 if TYPE_CHECKING:
@@ -46,7 +47,26 @@ def code_digest(file: str | None) -> str:
 
     The plumbing is left out (see `PLUMBING`). Raises FpmError where modules import each other in a circle.
     """
-    return "" if file is None else _sources().digest(Path(file))
+    if file is None:
+        return ""
+    name = Path(file).resolve().as_posix()
+    known = kept("code_identity", _all_sources()) or {}
+    if name not in known:
+        known[name] = _sources().digest(Path(file))
+        keep("code_identity", _all_sources(), known)
+    digest: str = known[name]
+    return digest
+
+
+@cache
+def _all_sources() -> str:
+    """Digest of the bytes of every source when it is first asked for; to read them as syntax takes far longer."""
+    root, content = Path(__file__).parents[3], sha256()
+    for path in sorted(path for package in PACKAGES for path in (root / package).rglob("*.py")):
+        source = path.read_bytes()
+        content.update(f"{path} {len(source)}\n".encode())
+        content.update(source)
+    return content.hexdigest()
 
 
 @cache

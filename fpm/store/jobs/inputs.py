@@ -7,10 +7,10 @@ ledger records its fingerprint (`fpm.environment`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fpm import identities
 from fpm.schema import TABLES
@@ -89,20 +89,23 @@ class Inputs:
     missing: tuple[str, ...]
 
 
-def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
-    """The inputs of a job at a session. Raises TryLater where a model is missing."""
+def inputs_of(job: Job, session: date, stores: Stores, published: Published | None = None) -> Inputs:
+    """The inputs of a job at a session. Raises TryLater where a model is missing.
+
+    `published`: the files of `span_of` the session, for who asks for many sessions at once; None asks the ledger.
+    """
     models = [_model(kind, session, stores) for kind in getattr(job, "MODELS", ())]
     vintage = stores.vintage or next(
         (model.manifest["vintage"] for model in models if "vintage" in model.manifest), None
     )
     reads = windows(job, stores.settings)
     sessions = {table: _sessions(window, session, stores) for table, window in reads.items()}
-    span = [session, *(day for days in sessions.values() for day in days)]
-    published = _Published(stores, sorted({*reads, *RAW}), min(span), max(span))
+    begin, end = _bounds(session, sessions)
+    published = published or published_files(job, begin, end, stores)
     absent = absences(stores.ledger)
-    files: list[LakeFile] = []
+    files: list[Recorded] = []
     missing: list[str] = []
-    first = max([cut_off(stores.market, max(span)), *(model.born for model in models)])
+    first = max([cut_off(stores.market, end), *(model.born for model in models)])
     for table, window in reads.items():
         for day in sessions[table]:
             partition = published.files(table, vintage, day)
@@ -113,10 +116,12 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
                 missing.append(f"{table} {day}")
             if window.required and day >= session:  # a look-back without a late session was served as it was
                 first = max([first, *_first_known(partition)])
-    later = {moment for file in files for moment in file.knowledge if moment > first}
-    names = _names(session, min(span), max(span), first, stores)
+    since = first.timestamp()  # moments of two time zones take long to compare, and a window has a thousand files
+    fresh = (file for _, newest, file in files if newest > since)
+    later = {moment for file in fresh for moment in file.knowledge if moment > first}
+    names = _names(session, begin, end, first, stores) if published.names_change else []
     later |= {moment for moment, _ in names if moment > first}
-    content = [
+    head = [
         RUNNER,
         job.NAME,
         code_digest(getattr(job, "__file__", None)),
@@ -125,11 +130,22 @@ def inputs_of(job: Job, session: date, stores: Stores) -> Inputs:
         *((model.kind, model.id) for model in models),
         *_setting_files(job, stores.settings),
         *_setting_values(job, stores.settings),
-        *sorted((file.path, file.sha256) for file in files),
-        *names,
-        *(job.in_force(session, stores) if hasattr(job, "in_force") else ()),
     ]
-    return Inputs(digest(content), (first, *sorted(later)), tuple(missing))
+    tail = [*names, *(job.in_force(session, stores) if hasattr(job, "in_force") else ())]
+    lines = sorted(line for line, _, _ in files)
+    return Inputs(_digest([*map(repr, head), *lines, *map(repr, tail)]), (first, *sorted(later)), tuple(missing))
+
+
+def span_of(job: Job, session: date, stores: Stores) -> tuple[date, date]:
+    """The first and the last session that a job reads at a session."""
+    reads = windows(job, stores.settings)
+    return _bounds(session, {table: _sessions(window, session, stores) for table, window in reads.items()})
+
+
+def _bounds(session: date, sessions: Mapping[str, Sequence[date]]) -> tuple[date, date]:
+    """The first and the last of a session and the sessions of its windows, each of which is in order."""
+    ends = [session, *(day for days in sessions.values() if days for day in (days[0], days[-1]))]
+    return min(ends), max(ends)
 
 
 def windows(job: Job, settings: Settings) -> dict[str, Window]:
@@ -161,9 +177,15 @@ def _names(
     return changes
 
 
-def _first_known(partition: Sequence[LakeFile]) -> list[datetime]:
+def _names_change(begin: date, end: date, stores: Stores) -> bool:
+    """Whether the table `symbols`, in any of its versions, changes a name in these days."""
+    snapshots = (stores.as_of(moment).identities() for moment in stores.identity_moments())
+    return any(len(identities.in_motion(table, begin, end)) for table in snapshots)
+
+
+def _first_known(partition: Sequence[Recorded]) -> list[datetime]:
     """From when the first rows of a partition are known, under any vintage; empty where it has no rows."""
-    return sorted(moment for file in partition for moment in file.knowledge)[:1]
+    return sorted(moment for _, _, file in partition for moment in file.knowledge)[:1]
 
 
 def _deployment(stores: Stores) -> tuple[str, ...]:
@@ -190,21 +212,40 @@ def _model(kind: str, session: date, stores: Stores) -> Model:
     return stores.models.record_in_force(kind, session)
 
 
-class _Published:
+def published_files(job: Job, first: date, last: date, stores: Stores) -> Published:
+    """The published files of the tables that a job reads, from `first` to `last`."""
+    tables = sorted({*windows(job, stores.settings), *RAW})
+    return Published(stores, tables, first, last)
+
+
+class Recorded(NamedTuple):
+    """A published file with its line of a digest, and the POSIX time at which its newest rows became known."""
+
+    line: str
+    newest: float
+    file: LakeFile
+
+
+class Published:
     """The published files of some tables in a range of sessions."""
 
     def __init__(self, stores: Stores, tables: Sequence[str], first: date, last: date) -> None:
         self._first_sessions = stores.ledger.first_sessions(tables)
-        self._files: dict[tuple[str, date], dict[str | None, LakeFile]] = {}
+        self._files: dict[tuple[str, date], dict[str | None, Recorded]] = {}
         for file in stores.ledger.current(tables, first, last).values():
             table, vintage, session = parse(file.path)
-            self._files.setdefault((table, session), {})[vintage] = file
+            newest = max((moment.timestamp() for moment in file.knowledge), default=float("-inf"))
+            recorded = Recorded(repr((file.path, file.sha256)), newest, file)
+            self._files.setdefault((table, session), {})[vintage] = recorded
+        self.names_change = _names_change(first, last, stores)
 
-    def files(self, table: str, vintage: str | None, session: date) -> list[LakeFile]:
+    def files(self, table: str, vintage: str | None, session: date) -> list[Recorded]:
         """The partition's file; for a `by_vintage` table without a vintage in force one file a vintage."""
-        files = self._files.get((table, session), {})
+        files = self._files.get((table, session))
+        if files is None:
+            return []
         if vintage is None or not TABLES[table].by_vintage:
-            return [files[key] for key in sorted(files, key=str)]
+            return [files[key] for key in sorted(files, key=str)] if len(files) > 1 else [*files.values()]
         return [files[vintage]] if vintage in files else []
 
     def expected(self, table: str, vintage: str | None, session: date) -> bool:
@@ -232,4 +273,8 @@ def _span(span: Span, stores: Stores) -> int:
 
 def digest(content: Sequence[object]) -> str:
     """Hex sha256 of values by their `repr`."""
-    return sha256("\n".join(map(repr, content)).encode()).hexdigest()
+    return _digest(map(repr, content))
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return sha256("\n".join(lines).encode()).hexdigest()

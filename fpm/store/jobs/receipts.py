@@ -32,7 +32,7 @@ def sessions_ingested(sha256: str, stores: Stores) -> list[date] | None:
         job = str(receipt["job"])
     except (ValueError, KeyError, TypeError):
         return None  # a damaged receipt is none: reading the file again changes nothing
-    published = stores.ledger.published_attempts(job, [str(day) for day in days])
+    published = stores.ledger.latest_of_each(job, [str(day) for day in days], "published")
     files = [stores.lake.root / staged.file.path for attempt in published.values() for staged in attempt.files]
     if len(published) < len(days) or not all(file.is_file() for file in files):
         return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fpm.allocation import memory_reuse
 from fpm.errors import TryLater
 from fpm.sessions import cut_off, require_order, sessions_between
+from fpm.store.jobs.freshness import Freshness, lack, stands
 from fpm.store.jobs.history import history_of
 from fpm.store.jobs.inputs import Inputs, Job, Window, digest, inputs_of
 from fpm.store.jobs.publishing import (
@@ -68,11 +69,6 @@ def failed_since(job: Job, partition: Partition, stores: Stores) -> bool:
     return last is not None and last.status != "published"
 
 
-def stands(job: Job, session: date, stores: Stores) -> bool:
-    """Whether what the job wrote for the session is never done again: a decision that went online."""
-    return bool(getattr(job, "FINAL", False)) and bool(stores.ledger.publications(session))
-
-
 def _repeat(job: Job, partition: Partition, inputs: Inputs, stores: Stores) -> None:
     """Run a job that writes outside the lake with unchanged inputs; only a failure becomes an attempt of its own."""
     try:
@@ -86,21 +82,12 @@ def _ready_inputs(job: Job, partition: Partition, stores: Stores) -> Inputs:
     """The job's inputs. Raises TryLater where something is missing, which the ledger records."""
     try:
         inputs = inputs_of(job, partition.session, stores)
-        _require_all(inputs, partition)
+        if later := lack(inputs, partition):
+            raise later
     except TryLater as later:
         stores.ledger.wait(partition.job, partition.name, str(later))
         raise
     return inputs
-
-
-def _require_all(inputs: Inputs, partition: Partition) -> None:
-    if inputs.missing:
-        raise TryLater(
-            code="FPM-JOB-075",
-            wrong=f"{partition.job} {partition.name} waits for {', '.join(inputs.missing[:5])}",
-            effect="nothing was computed",
-            todo="run the jobs that write them (`fpm jobs`), then this one again",
-        )
 
 
 def publish_frames(name: str, session: date, frames: Mapping[str, pl.DataFrame], stores: Stores) -> Outcome:
@@ -142,12 +129,19 @@ def backfill(job: Job, first: date, last: date, stores: Stores, progress: Progre
     """
     sessions = _sessions(first, last, stores)
     serial = stores.settings.workers == 1 or bool(set(job.READS) & set(job.WRITES)) or not job.WRITES
-    runs = (_run_or_wait(job, session, stores) for session in sessions) if serial else _parallel(job, sessions, stores)
+    runs = (_in_order if serial else _parallel)(job, sessions, stores)
     outcomes: list[Outcome] = []
     for outcome_of_session in runs:
         outcomes.append(outcome_of_session)
         progress(len(outcomes), len(sessions), outcome_of_session.session)
     return outcomes
+
+
+def is_settled(job: Job, first: date, last: date, stores: Stores) -> bool:
+    """Whether a backfill of these sessions has nothing to do."""
+    sessions = _sessions(first, last, stores)
+    fresh = Freshness(job, sessions, stores)
+    return all(fresh.settled(session) for session in sessions)
 
 
 def _sessions(first: date, last: date, stores: Stores) -> list[date]:
@@ -162,6 +156,22 @@ def _sessions(first: date, last: date, stores: Stores) -> list[date]:
             todo="ingest them: fpm ingest PATH",
         )
     return sessions
+
+
+def _in_order(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Outcome]:
+    """One session after the other: what has nothing to do by the ledger, and after it some runs.
+
+    A run may change the inputs of later sessions, so the ledger is asked anew: after one run, then two, four and so on.
+    """
+    place, runs = 0, 1
+    while place < len(sessions):
+        fresh = Freshness(job, sessions[place:], stores)
+        while place < len(sessions) and (settled := fresh.settled(sessions[place])):
+            yield settled
+            place += 1
+        for session in sessions[place : place + runs]:
+            yield _run_or_wait(job, session, stores)
+        place, runs = place + runs, 2 * runs
 
 
 def _run_or_wait(job: Job, session: date, stores: Stores) -> Outcome:
@@ -181,10 +191,19 @@ def _parallel(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Ou
     from joblib import delayed
 
     module: str = job.__name__  # type: ignore[attr-defined]
-    calls = [
-        delayed(_in_worker)(module, session, stores.settings, stores.vintage, world().process()) for session in sessions
+    fresh = Freshness(job, sessions, stores)
+    settled = {session: fresh.settled(session) for session in sessions}
+    todo = [session for session, known in settled.items() if known is None]
+    owner = world().process()
+    calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, owner) for session in todo]
+        delayed(_in_worker)(module, session, stores.settings, stores.vintage, world().process()) for session in todo
     ]
-    for session, (content, files) in zip(sessions, results(calls, stores.settings), strict=True):
+    staged = iter(results(calls, stores.settings) if calls else ())
+    for session in sessions:
+        if known := settled[session]:
+            yield known
+            continue
+        content, files = next(staged)
         yield _publish(job, session, content, files, stores) if files else _run_or_wait(job, session, stores)
 
 

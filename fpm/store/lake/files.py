@@ -13,6 +13,7 @@ import mmap
 import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +30,12 @@ from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date, datetime
+    from datetime import datetime
 
     from fpm.store.lake.seals import Seals
     from fpm.table import Table
 
-PART = "part-0.parquet"
+PART, SESSION = "part-0.parquet", "session="
 TYPES: dict[str, pl.DataType] = {
     "float64": pl.Float64(),
     "float32": pl.Float32(),
@@ -241,6 +242,14 @@ def _present(columns: Sequence[str] | None, names: list[str]) -> list[str]:
     return names if columns is None else [name for name in columns if name in set(names)]
 
 
+def _names_in(folder: str) -> list[str]:
+    """Names in a folder; none where there is no such folder."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208  a night lists long folders a dozen times: no objects
+    except FileNotFoundError:
+        return []
+
+
 @dataclass(frozen=True)
 class Lake:
     """The files under `root`; new ones are written under `staging`, and `put` renames them.
@@ -273,21 +282,25 @@ class Lake:
 
     def sessions(self, table: str, vintage: str | None = None) -> list[date]:
         """Sessions of a table in the lake, in order; of a `by_vintage` table those of one vintage, or of any."""
-        table_of(table)
-        folder = self.root / table
-        below = folder / f"vintage={vintage}" if vintage else folder
-        paths = [*below.glob(f"session=*/{PART}"), *([] if vintage else folder.glob(f"vintage=*/session=*/{PART}"))]
-        return sorted({parse_session(path.parent.name.removeprefix("session=")) for path in paths})
+        return sorted({day for day, _ in self._stored(table, date.min, date.max, vintage)})
 
     def files(self, table: str, first: date, last: date, vintage: str | None = None) -> list[tuple[date, Path]]:
         """Existing files of a table from `first` to `last`, both inclusive, by session, then vintage."""
-        vintages: Sequence[str | None] = [None]
-        if table_of(table).by_vintage:
-            vintages = [vintage] if vintage else self.vintages(table)
-        # one session is looked up by its path: a ten-year folder has thousands of entries
-        sessions = [first] if first == last else [day for day in self.sessions(table, vintage) if first <= day <= last]
-        paths = [(day, self.root / self.relative(table, day, name)) for day in sessions for name in vintages]
-        return [(day, path) for day, path in paths if path.exists()]
+        if first == last:  # looked up by its path: a ten-year folder has thousands of entries
+            vintages = [vintage] if vintage or not table_of(table).by_vintage else self.vintages(table)
+            paths = [self.root / self.relative(table, first, name) for name in vintages]
+            return [(first, path) for path in paths if path.exists()]
+        return self._stored(table, first, last, vintage)
+
+    def _stored(self, table: str, first: date, last: date, vintage: str | None) -> list[tuple[date, Path]]:
+        """`files` of a span. Names of folders are compared as text: a night reads a dozen spans of long tables."""
+        low, high = (f"{SESSION}{day.isoformat()}" for day in (first, last))
+        below = [""] if not table_of(table).by_vintage else [f"vintage={name}/" for name in self.vintages(table)]
+        below = [f"vintage={vintage}/"] if vintage else below
+        folder = f"{self.root}/{table}/"
+        names = sorted((name, place) for place in below for name in _names_in(folder + place) if low <= name <= high)
+        paths = [(name, Path(f"{folder}{place}{name}/{PART}")) for name, place in names]
+        return [(parse_session(name.removeprefix(SESSION)), path) for name, path in paths if path.exists()]
 
     def decode(self, path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """All versions in one file, through the cache. Raises StoreCorrupt."""

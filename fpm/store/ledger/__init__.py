@@ -3,8 +3,8 @@
 Begin at `stores`.
 
     ledger        attempts, current files, publications, locks
+    memory        the same ledger, each question asked once
     leader        the one scheduler at work
-    glance        a ledger for one look: every query is asked once
     absences      sessions that nobody will ever deliver
     holes         sessions whose bars are not whole, and those accepted as they are
     alerts        messages to people, and their delivery

@@ -131,13 +131,12 @@ class Ledger:
         )
         return _attempt(rows[0]) if rows else None
 
-    def published_attempts(self, job: str, partitions: Sequence[str]) -> dict[str, Attempt]:
-        """The last published attempt of each partition that has one."""
+    def latest_of_each(self, job: str, partitions: Sequence[str], *statuses: Status) -> dict[str, Attempt]:
+        """`latest` of many partitions in one question, of those that have one."""
         rows = self.query(
-            "SELECT DISTINCT ON (partition) "
-            + _ATTEMPT.removeprefix("SELECT ")
-            + "WHERE job = %s AND partition = ANY(%s) AND status = 'published' ORDER BY partition, attempt DESC",
-            (job, list(partitions)),
+            "SELECT DISTINCT ON (partition) " + _ATTEMPT.removeprefix("SELECT ") + "WHERE job = %s AND "
+            "partition = ANY(%s) AND (%s OR status = ANY(%s)) ORDER BY partition, attempt DESC",
+            (job, list(partitions), not statuses, list(statuses)),
         )
         return {attempt.partition: attempt for attempt in map(_attempt, rows)}
 

@@ -10,6 +10,7 @@ from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from fpm import identities, markets
@@ -158,20 +159,32 @@ class Stores:
             )
         stored = None if columns is None else [name for name in columns if name != "session"]
         needed = None if stored is None else list(dict.fromkeys((*declared.keys, *CLOCKS, *stored)))
-        frames = [
-            self._on_day(declared, session, latest(declared, self.lake.decode(path, needed), known_at or self.known_at))
-            for session, path in files
-        ]
-        if not frames:
-            frames = [empty(declared).select(pl.lit(first).alias("session"), pl.all())]
-        whole = pl.concat(frames, how="diagonal")
+        moment = known_at or self.known_at
+        rows = [(session, latest(declared, self.lake.decode(path, needed), moment)) for session, path in files]
+        if not rows:
+            rows = [(first, empty(declared))]
+        whole = self._on_days(declared, rows)
         if columns is None:
             return whole
         return whole.select("session", *[name for name in stored or () if name in whole.columns])
 
+    def _on_days(self, table: Table, rows: list[tuple[date, pl.DataFrame]]) -> pl.DataFrame:
+        """`_on_day` of several sessions, one below the other."""
+        if self._is_renamed(table):
+            return pl.concat([self._on_day(table, session, part) for session, part in rows], how="diagonal")
+        counts = np.array([part.height for _, part in rows])
+        days = pl.Series("session", np.repeat(np.array([session for session, _ in rows], "datetime64[D]"), counts))
+        ends = np.cumsum(counts).tolist()  # in pieces like those of the other columns, which are not copied
+        pieces = [days.slice(end - part.height, part.height) for end, (_, part) in zip(ends, rows, strict=True)]
+        whole = pl.concat([part for _, part in rows], how="diagonal")
+        return whole.clone().insert_column(0, pl.concat(pieces))  # the only part is the cache's own frame
+
+    def _is_renamed(self, table: Table) -> bool:
+        return "symbol" in table.keys and table.name != SYMBOLS.name and len(self.renames) > 0
+
     def _on_day(self, table: Table, session: date, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows of one session with their `session`, under the names of `naming`."""
-        if "symbol" in table.keys and table.name != SYMBOLS.name and len(self.renames):
+        if self._is_renamed(table):
             rows = identities.on_day(rows, session, self.renames, (*table.keys, *CLOCKS))
         return rows.select(pl.lit(session).alias("session"), pl.all())
 

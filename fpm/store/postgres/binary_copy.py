@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import chain, groupby, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +43,8 @@ def encode(frame: pl.DataFrame, types: dict[str, str]) -> bytes:
     for text, run in groupby(types.items(), key=lambda column: column[1] == "text"):
         kinds = dict(run)
         parts += map(_texts, frame.select(*kinds)) if text else [_records(frame, kinds)]
-    return b"".join([HEADER, *(part for row in zip(*parts, strict=True) for part in (fields, *row)), TRAILER])
+    rows = zip(repeat(fields, len(frame)), *parts, strict=True)
+    return b"".join([HEADER, *chain.from_iterable(rows), TRAILER])
 
 
 def floats_of(cells: bytes) -> NDArray[np.float32]:
@@ -61,8 +62,9 @@ def floats_of(cells: bytes) -> NDArray[np.float32]:
 
 def _texts(column: pl.Series) -> list[bytes]:
     """Each text as its length (int32) and its bytes."""
-    encoded = (None if text is None else text.encode() for text in column.to_list())
-    return [NULL if text is None else struct.pack(">i", len(text)) + text for text in encoded]
+    texts = column.to_list()
+    cells = {text: struct.pack(">i", len(text.encode())) + text.encode() for text in set(texts) - {None}}
+    return [cells.get(text, NULL) for text in texts]  # a vintage is the same in every row
 
 
 def _records(frame: pl.DataFrame, types: dict[str, str]) -> list[bytes]:

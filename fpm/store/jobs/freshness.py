@@ -1,0 +1,87 @@
+"""Which sessions of a job stand as they are: published, with the inputs, models and code that they would have now.
+
+One session at a time the runner takes a lock and asks a dozen questions. Here the ledger is asked once for all of them,
+and what is left of an unchanged session is one digest.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from fpm.errors import TryLater
+from fpm.store.jobs.inputs import inputs_of, published_files, span_of
+from fpm.store.jobs.publishing import Outcome, Partition, outcome
+from fpm.store.ledger.memory import remembered
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
+    from fpm.store.jobs.inputs import Inputs, Job, Published
+    from fpm.store.ledger.ledger import Attempt
+    from fpm.store.ledger.stores import Stores
+
+
+def stands(job: Job, session: date, stores: Stores) -> bool:
+    """Whether what the job wrote for the session is never done again: a decision that went online."""
+    return bool(getattr(job, "FINAL", False)) and bool(stores.ledger.publications(session))
+
+
+def lack(inputs: Inputs, partition: Partition) -> TryLater | None:
+    """What a partition waits for; None where every input is there."""
+    if not inputs.missing:
+        return None
+    return TryLater(
+        code="FPM-JOB-075",
+        wrong=f"{partition.job} {partition.name} waits for {', '.join(inputs.missing[:5])}",
+        effect="nothing was computed",
+        todo="run the jobs that write them (`fpm jobs`), then this one again",
+    )
+
+
+class Freshness:
+    """What the ledger says of a job's sessions, at the moment of its first question.
+
+    A session that a run changes since, or whose inputs a run changes, is judged by what was before.
+    """
+
+    def __init__(self, job: Job, sessions: Sequence[date], stores: Stores) -> None:
+        self._job, self._sessions, self._stores = job, sessions, remembered(stores)
+
+    def settled(self, session: date) -> Outcome | None:
+        """The outcome of a session that has nothing to do, or still waits; None where the runner has to look at it."""
+        partition = Partition(self._job.NAME, session, self._stores.vintage)
+        last = self._attempts.get(partition.name)
+        if last is None:
+            return None
+        try:
+            inputs = inputs_of(self._job, session, self._stores, self._files)
+        except TryLater:
+            return None
+        if later := lack(inputs, partition):
+            waits = last.status == "waiting" and last.error == str(later)
+            return Outcome(session, "waiting", reason=str(later)) if waits else None
+        same = inputs.digest == last.inputs_sha or stands(self._job, session, self._stores)
+        is_there = last.status == "published" and all(
+            (self._stores.lake.root / staged.file.path).is_file() for staged in last.files
+        )
+        return outcome(partition, "unchanged", last.files) if same and is_there else None
+
+    @cached_property
+    def _attempts(self) -> Mapping[str, Attempt]:
+        """Last attempts that ended, by partition; none of jobs that run every time, or where something is staged."""
+        if not self._job.WRITES:
+            return {}
+        names = [Partition(self._job.NAME, session, self._stores.vintage).name for session in self._sessions]
+        staged = {folder.stem for folder in (self._stores.lake.staging / self._job.NAME).glob("*")}
+        return {
+            name: attempt
+            for name, attempt in self._stores.ledger.latest_of_each(self._job.NAME, names).items()
+            if attempt.status in ("published", "waiting") and name.replace("/", "_") not in staged
+        }
+
+    @cached_property
+    def _files(self) -> Published:
+        ends = [span_of(self._job, session, self._stores) for session in (self._sessions[0], self._sessions[-1])]
+        return published_files(self._job, ends[0][0], ends[-1][1], self._stores)
