@@ -40,7 +40,15 @@ from fpm.store.lake.files import CLOCK, latest, parse
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
 from producers import custody, restrictions, stream_scores, symbols
-from producers.daily_tables import DailyTables, agreed, agreed_alone, keep_faults, stored_minutes
+from producers.daily_tables import (
+    DailyTables,
+    agreed,
+    agreed_alone,
+    by_session,
+    keep_faults,
+    stored_minutes,
+    take_out_alike,
+)
 from producers.decisions import (
     FROM_MINUTES,
     FROM_VENDOR,
@@ -51,7 +59,7 @@ from producers.decisions import (
     stated_words,
     words,
 )
-from producers.previous_closes import in_scale, previous_closes
+from producers.previous_closes import beside_closes, previous_closes
 from producers.snapshots import last_session
 from producers.universe import Universe
 
@@ -145,7 +153,7 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     refuse(delivery.refused, report, stores)
     members = _members(delivery, arrival, report, stores)
     references = (_references(delivery.daily, read_daily, report, stores), members)
-    tables = {name: _by_session(files) for name, files in zip(WRITES[1:], references, strict=True)}
+    tables = {name: by_session(files) for name, files in zip(WRITES[1:], references, strict=True)}
     daily_tables = DailyTables(references[0], tables["daily_bars"])
     policy, live = daily_policy(delivery, stores), stores.ledger.first_published(PUBLISH)
     first_published = live and live[0]
@@ -235,15 +243,6 @@ def _scores(paths: Sequence[Path], arrival: Arrival, report: IngestReport, store
     return _read_new(paths, read, report, stores, arrival.stream)
 
 
-def _by_session(files: Sequence[ReferenceRows]) -> dict[date, pl.DataFrame]:
-    if not files:
-        return {}
-    frames = [file.frame.with_columns(pl.lit(number, pl.UInt16).alias("source")) for number, file in enumerate(files)]
-    rows = pl.concat(frames, how="diagonal")
-    parts = rows.partition_by("session", as_dict=True, include_key=False, maintain_order=True)
-    return {session: part for (session,), part in parts.items()}
-
-
 def _bars(paths: Sequence[Path], intake: Intake) -> None:
     """One batch of bar files: read, check, publish session by session."""
     stores, market = intake.stores, intake.stores.market
@@ -252,7 +251,11 @@ def _bars(paths: Sequence[Path], intake: Intake) -> None:
     refuse(refused, intake.report, stores)
     if not parsed:
         return
-    combined = in_scale(combine(parsed, market, stored_minutes(parsed, stores)), arrival.stated, stores)
+    combined = combine(parsed, market, stored_minutes(parsed, stores))
+    compared = beside_closes(combined, arrival.stated, stores, intake.daily_tables.rows)
+    intake.report.add_falls(compared.falls)
+    take_out_alike(combined.frame, compared.faults, intake.daily_tables, intake.report, stores)
+    combined = compared.combined
     if intake.daily == FROM_VENDOR:
         combined = agreed(combined, intake.daily_tables, intake.report, stores)
     for number, bar_file in enumerate(parsed):

@@ -31,7 +31,8 @@ class IngestReport:
 
     Rows count minute bars of accepted files. `amended`: stored rows of which one cell was wrong, by code; `exceptions`:
     symbol-sessions in other units than their file, and converted daily tables. `disagreements`: symbol-sessions whose
-    daily row and minutes differ, in words; `missing_symbols`: session -> symbols of the session before that it
+    daily row and minutes differ, in words; `falls`: stored ones below the price limit, seen from the close before, that
+    may be ex-dates (`price_jumps`); `missing_symbols`: session -> symbols of the session before that it
     lacks, neither suspended nor delisted. `missing_minutes`: absent ones, where vendors deliver every minute.
     Of the `touched` sessions `changed` got new or revised rows, `unchanged` had these values before. `skipped` files
     were ingested before; `sessions` counts theirs too. `reference` counts the rows of other tables,
@@ -57,6 +58,7 @@ class IngestReport:
     amended: Counter[str] = field(default_factory=Counter)
     exceptions: list[str] = field(default_factory=list)
     disagreements: list[str] = field(default_factory=list)
+    falls: list[str] = field(default_factory=list)
     missing_symbols: dict[date, list[str]] = field(default_factory=dict)
     nans: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
@@ -213,6 +215,10 @@ class IngestReport:
         if daily_rows:
             self.add_refused_rows("daily_bars", daily_rows)
 
+    def add_falls(self, falls: pl.DataFrame) -> None:
+        """List symbol-sessions (session, symbol, reason) that are stored and may be an ex-date or wrong."""
+        self.falls += falls_in_words(falls)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: sets sorted and counted, sessions as first, last and number."""
         sessions = sorted(self.sessions)
@@ -232,9 +238,10 @@ class IngestReport:
             "missing_minutes": self.missing_minutes,
             "amended": dict(sorted(self.amended.items())),
             "exceptions": self.exceptions,
-            "disagreements": _capped(self.disagreements),
+            "disagreements": capped(self.disagreements),
+            **({"falls_beyond_limit": capped(self.falls)} if self.falls else {}),
             "missing_symbols": {
-                str(day): {"count": len(symbols), "symbols": _capped(symbols)}
+                str(day): {"count": len(symbols), "symbols": capped(symbols)}
                 for day, symbols in sorted(self.missing_symbols.items())
             },
             "nans": self.nans,
@@ -255,6 +262,11 @@ class IngestReport:
         }
 
 
-def _capped(texts: Sequence[str]) -> list[str]:
+def capped(texts: Sequence[str]) -> list[str]:
     """The first `SHOWN` texts, and how many more there are."""
     return [*texts[:SHOWN], *([f"and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else [])]
+
+
+def falls_in_words(falls: pl.DataFrame) -> list[str]:
+    """Symbol-sessions (session, symbol, reason) as text."""
+    return [f"{session} {symbol}: {reason}" for session, symbol, reason in falls.iter_rows()]
