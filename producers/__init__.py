@@ -14,6 +14,7 @@
     previous_closes  each symbol's last close before a session
     universe         symbols that a session lacks and the one before has
     ticks            ingest of Level-2 ticks
+    tick_snapshots   snapshots of a delivery of ticks, judged
     session_totals   each symbol's totals of a session
     minute_features  the 32 features of every minute
     daily_factors    the traditional factors
