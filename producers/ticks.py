@@ -271,7 +271,12 @@ def _bars(
     checked = session_faults(symbols, symbol_sequences, gaps, verdicts, RULE)
     odd = delivery.odd.filter(pl.col("session") == session).drop("session")
     odd = pl.concat([_spoilt(session, symbols, delivery), odd.join(symbols, on="sid", how="semi")])
-    faults = pl.concat([delivery.buckets.too_large(session), checked, odd])
+    large = delivery.buckets.too_large(session)
+    delivery.intake.report.exceptions += [  # it may have no minute that could go to quarantine
+        f"{session} {symbol}: {code} {reason}"
+        for symbol, code, reason in large.select(symbol_of(pl.col("sid")), "reason_code", "reason").iter_rows()
+    ]
+    faults = pl.concat([large, checked, odd])
     faults = faults.unique("sid", keep="first", maintain_order=True)
     delivery.account.add_session(session, symbols, gaps, verdicts, faults)
     market = delivery.intake.stores.market

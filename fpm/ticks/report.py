@@ -109,7 +109,7 @@ class TickAccount:
                 self.regimes[regime(exchange, session, streams_of(symbols, exchange))] += 1
         self.counts["without_orders"] += int((~symbols["has_orders"]).sum())
         self.symbol_sessions.update(
-            {"made": symbols.height - faults.height, **Counter(faults["reason_code"].to_list())}
+            {"made": symbols.join(faults, on="sid", how="anti").height, **Counter(faults["reason_code"].to_list())}
         )
         self.reconciled.update(verdicts["verdict"].to_list())
         self.channels.update({"judged": gaps["share"].count(), "not_judged": gaps["share"].null_count()})

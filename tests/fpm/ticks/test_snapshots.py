@@ -1,6 +1,6 @@
 """Snapshots: the counters of the close are totals, a counter that runs back is not believed (RELIABILITY 40)."""
 
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def test_case_40_from_the_row_that_runs_back_to_the_next_valid_one(order: int) -
 
 def test_case_40_each_symbol_and_session_has_counters_of_its_own() -> None:
     rows = [snapshot("10:00:00", 100), snapshot("10:00:01", 50, SZ)]
-    rows.append({**snapshot("09:30:00", 10), "time": datetime(2023, 2, 2, 9, 30)})
+    rows.append({**snapshot("09:30:00", 10), "time": at("09:30:00", date(2023, 2, 2))})
     rows.append(snapshot("10:00:02", None))  # unknown, not behind
     assert read(rows)["reason_code"].null_count() == 4
 
