@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from fpm.errors import UsageError
 from fpm.ingest.columns import Synonyms, resolve
-from fpm.ingest.decoder import DECODED, decode, parts
-from fpm.ingest.table_files import UNREADABLE, check_size, check_texts, footer, header_of, unreadable
+from fpm.ingest.decoder import DECODED, decode, parts, too_large
+from fpm.ingest.table_files import UNREADABLE, check_size, check_texts, footer, header_of, row_width, unreadable
 from fpm.ingest.vendor_files import PARQUET, check_content, check_regular, kind_of, refusal
 from fpm.ticks.depth import synonyms
 from fpm.ticks.tape import MERGED, ORDERS, TRADES
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 SNAPSHOTS, TOTALS = "snapshots", "totals"
 BATCH = 1 << 20  # rows
+MOST_RATIO = (
+    200  # bytes decoded over bytes of the file: times and numbers differ in every record, real ones have 3 to 6
+)
 WIDE = 8  # a snapshot's row has the columns of this many records
 
 SYNONYMS: Synonyms = {
@@ -153,6 +156,7 @@ def footer_of(path: Path) -> tuple[dict[str, Any], pl.DataFrame]:
     header = header_of(path)
     with footer(path) as parquet:
         schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+        width = row_width(path, parquet, [name for name in header if not pa.types.is_nested(schema.field(name).type)])
     if not rows:
         raise refusal(path, code="FPM-IN-001", wrong="file has no rows", todo="ask the vendor for the file again")
     stream = stream_of(path)
@@ -166,6 +170,7 @@ def footer_of(path: Path) -> tuple[dict[str, Any], pl.DataFrame]:
     _check_schemas(path, header)
     names = resolve(path, header, REQUIRED[stream], OPTIONAL.get(stream, ()), SYNONYMS, RANKED)
     _check_types(path, schema, names)
+    _check_ratio(path, rows * width)
     ignored = [name for name in header if name not in names.values()]
     return {"stream": stream, "rows": rows, "names": names, "ignored": ignored}, pl.DataFrame()
 
@@ -183,6 +188,14 @@ def _check_schemas(path: Path, header: Sequence[str]) -> None:
             code="FPM-IN-147",
             wrong=f"columns of {both}: two schemas in one file",
             todo="give each exchange's records as files of their own",
+        )
+
+
+def _check_ratio(path: Path, size: int) -> None:
+    """Refuse a file (RES-144) that decodes to far more than real records do; a real one may be of any size."""
+    if size > DECODED and size > MOST_RATIO * path.stat().st_size:
+        raise too_large(
+            path, f"{path.stat().st_size >> 10} KB that decode to {size >> 20} MB, {MOST_RATIO} times as much at most"
         )
 
 
