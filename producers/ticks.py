@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 BUCKET = 2_000_000  # records of a bucket, on average; four times that is the working set of one computation
 MOST_BUCKETS = 4096
 RULE = TickRules()
+SPOILT, SPOILT_BY = "FPM-IN-190", "more than 1 % bad records"
 NO_HOLES = pl.DataFrame(schema={"row": pl.UInt32, "reason_code": pl.String, "reason": pl.String})
 
 
@@ -297,8 +298,8 @@ def _spoilt(session: date, symbols: pl.DataFrame, delivery: TickDelivery) -> pl.
     bad = [(sid, count) for (day, sid), count in sorted(delivery.bad.items()) if day == session]
     counts = pl.DataFrame(bad, schema={"sid": pl.Int32, "bad": pl.Int64}, orient="row")
     many = symbols.join(counts, on="sid").filter(pl.col("bad") > RULE.spoilt * (pl.col("records") + pl.col("bad")))
-    reason = pl.format("{} bad records beside {} good ones", "bad", "records")
-    return many.select("sid", pl.lit("FPM-IN-190").alias("reason_code"), reason.alias("reason"))
+    reason = pl.format(f"{SPOILT_BY}: {{}} beside {{}} good ones", "bad", "records")
+    return many.select("sid", pl.lit(SPOILT).alias("reason_code"), reason.alias("reason"))
 
 
 def _complete(session: date, bars: pl.DataFrame, faulty: pl.DataFrame, delivery: TickDelivery) -> pl.DataFrame:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fpm.markets import Market
 
-CODE = "FPM-IN-185"
+CODE, WRONG = "FPM-IN-185", "beyond the price limit of its board"
 KEYS = ("session", "symbol")
 SLACK = 0.01  # relative; a close from minutes lies up to 0.5 % beside the official one that limits are made from
 WINDOW = 8  # sessions before, that tell whether a symbol is traded at all
@@ -137,14 +137,14 @@ def _verdict(
     reference, factor = before[-1][1:] if before else (day["pre_close"], None)
     if not reference or age > MOST_AGE:
         return "", ""
-    high, low, percent = day["high"], day["low"], f"the limit is {share:.0%}"
+    high, low, percent = day["high"], day["low"], f"it is {share:.0%}"
     if high * (1 - share) > (low * (1 + share) + 2 * tick) * (1 + SLACK):
-        return f"prices from {low:.10g} to {high:.10g} in one session: {percent}", ""
+        return f"{WRONG}: prices from {low:.10g} to {high:.10g} in one session: {percent}", ""
     told = factor is not None and day["factor"] is not None
     acted = told and factor != day["factor"]
     if high > reference * (1 + share) ** age * (1 + SLACK) + tick and not acted:
-        return f"a price of {high:.10g} after a close of {reference:.10g}: {percent}", ""
+        return f"{WRONG}: a price of {high:.10g} after a close of {reference:.10g}: {percent}", ""
     if low < reference * (1 - share) ** age * (1 - SLACK) - tick and not acted:
-        text = f"a price of {low:.10g} after a close of {reference:.10g}: {percent}"
-        return (text, "") if told else ("", f"{text}; an ex-date, or wrong prices: no adjustment factor says which")
+        text = f"{WRONG}: a price of {low:.10g} after a close of {reference:.10g}: {percent}"
+        return (text, "") if told else ("", f"{text}, or an ex-date: no adjustment factor says which")
     return "", ""

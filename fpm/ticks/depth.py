@@ -50,24 +50,39 @@ def depth_checks(columns: Collection[str]) -> list[Check]:
     checks = []
     if {"bid_price1", "ask_price1"} <= set(columns):
         crossed = _there("bid_price1") & _there("ask_price1") & (pl.col("bid_price1") >= pl.col("ask_price1"))
-        wrong = "crossed book: bid {bid_price1}, ask {ask_price1}"
-        checks.append(Check(code="FPM-IN-186", condition=trading & crossed, wrong=wrong))
+        checks.append(
+            Check(
+                code="FPM-IN-186",
+                condition=trading & crossed,
+                wrong="crossed book: bid {bid_price1}, ask {ask_price1}",
+            )
+        )
     for side in BOOK_SIDES:
         levels = [level for level in range(1, LEVELS + 1) if f"{side}_price{level}" in columns]
         for before, level in pairwise(levels):
             near, far = f"{side}_price{before}", f"{side}_price{level}"
             behind = pl.col(far) < pl.col(near) if side == "bid" else pl.col(far) > pl.col(near)
-            disorder = trading & _there(near) & _there(far) & ~behind
-            wrong = f"{side} level {level} ({{{far}}}) does not lie behind level {before} ({{{near}}})"
-            checks.append(Check(code="FPM-IN-187", condition=disorder, wrong=wrong))
-            wrong = f"{side} level {level} is there, level {before} is empty"
-            gap = trading & ~_there(near) & _there(far)
-            checks.append(Check(code="FPM-IN-187", condition=gap, wrong=wrong))
-        for level in (level for level in levels if f"{side}_qty{level}" in columns):
-            size = f"{side}_qty{level}"
-            hollow = trading & ~_there(f"{side}_price{level}") & _there(size)
-            wrong = f"{side} level {level} has the size {{{size}}} and no price"
-            checks.append(Check(code="FPM-IN-187", condition=hollow, wrong=wrong))
+            checks += [
+                Check(
+                    code="FPM-IN-187",
+                    condition=trading & _there(near) & _there(far) & ~behind,
+                    wrong=f"{side} level {level} ({{{far}}}) does not lie behind level {before} ({{{near}}})",
+                ),
+                Check(
+                    code="FPM-IN-187",
+                    condition=trading & ~_there(near) & _there(far),
+                    wrong=f"{side} level {level} is there, level {before} is empty",
+                ),
+            ]
+        checks += [
+            Check(
+                code="FPM-IN-187",
+                condition=trading & ~_there(f"{side}_price{level}") & _there(f"{side}_qty{level}"),
+                wrong=f"{side} level {level} has the size {{{side}_qty{level}}} and no price",
+            )
+            for level in levels
+            if f"{side}_qty{level}" in columns
+        ]
     return checks
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 COUNTERS = ("volume", "amount", "trades")
 CUMULATIVE = tuple(f"cum_{name}" for name in COUNTERS)
 CENT = UNITS // 100
+BACK, RUNS_BACK = "FPM-IN-189", "a counter runs back"
+MANY, MANY_ODD = "FPM-IN-188", "more than 1 % of its snapshots are odd"
 MOST_ODD = 0.01  # share of a symbol-session's snapshots that may be odd
 TOTALS = {"session": pl.Date, "sid": pl.Int32, "volume": pl.Int64, "amount": pl.Int64, "trades": pl.Int64}
 ODD = pl.Schema({"session": pl.Date, "sid": pl.Int32, "reason_code": pl.String, "reason": pl.String})
@@ -90,14 +92,14 @@ def judged(rows: pl.DataFrame) -> pl.DataFrame:
     reason = pl.coalesce(
         pl.when((pl.col(name) < pl.col(f"highest_{name}")) & counted).then(
             pl.format(
-                f"{name} {{}} runs back from {{}}",
+                f"{RUNS_BACK}: {name} {{}} after {{}}",
                 *(pl.col(each) / _unit(name) for each in (f"{name}", f"highest_{name}")),
             )
         )
         for name in CUMULATIVE
     )
     back = ordered.with_columns(reason.alias("back"))
-    code = pl.when(pl.col("back").is_not_null()).then(pl.lit("FPM-IN-189")).otherwise("reason_code")
+    code = pl.when(pl.col("back").is_not_null()).then(pl.lit(BACK)).otherwise("reason_code")
     return back.with_columns(code.alias("reason_code"), pl.coalesce("reason", "back").alias("reason")).select(
         rows.columns
     )
@@ -122,5 +124,5 @@ def odd_sessions(rows: pl.DataFrame) -> pl.DataFrame:
         pl.len().alias("all"), odd.sum().alias("odd"), pl.col("reason").drop_nulls().first().alias("example")
     )
     many = counts.filter(pl.col("odd") > MOST_ODD * pl.col("all"))
-    reason = pl.format("{} of its {} snapshots are odd, e.g. {}", "odd", "all", "example")
-    return many.select("session", "sid", pl.lit("FPM-IN-188").alias("reason_code"), reason.alias("reason")).cast(ODD)
+    reason = pl.format(f"{MANY_ODD}: {{}} of {{}}, e.g. {{}}", "odd", "all", "example")
+    return many.select("session", "sid", pl.lit(MANY).alias("reason_code"), reason.alias("reason")).cast(ODD)

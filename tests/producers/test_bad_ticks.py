@@ -242,7 +242,7 @@ def test_cases_36_above_one_percent_of_odd_snapshots_the_session_is_set_aside(tm
     assert report.ticks["symbol_sessions"] == {"made": 0, "FPM-IN-188": 1}
     assert report.quarantined == {"FPM-IN-188": 242}
     assert not stores.sessions("minute_bars")
-    assert "6 of its 476 snapshots are odd, e.g. crossed book" in quarantined(stores, "minute_bars")["reason"][0]
+    assert "snapshots are odd: 6 of 476, e.g. crossed book" in quarantined(stores, "minute_bars")["reason"][0]
 
 
 def test_a_symbol_with_snapshots_alone_costs_nobody_anything(tmp_path: Path, stores: Stores) -> None:
@@ -322,7 +322,7 @@ def test_a_symbol_that_loses_more_than_one_percent_of_its_records_is_set_aside(
         assert report.ticks["symbol_sessions"] == {"made": 1}
     else:
         assert report.ticks["symbol_sessions"] == {"made": 0, "FPM-IN-190": 1}
-        assert "20 bad records beside 456 good ones" in quarantined(stores, "minute_bars")["reason"][0]
+        assert "more than 1 % bad records: 20 beside 456 good ones" in quarantined(stores, "minute_bars")["reason"][0]
 
 
 # --- prices and schemas -----------------------------------------------------------------------------------------

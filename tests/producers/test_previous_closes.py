@@ -112,7 +112,9 @@ def test_case_25_a_fall_without_factors_stays_and_the_report_names_it(tmp_path: 
     report = take(write(scaled(WEEK[5], 0.7, symbols=1), tmp_path / "next.parquet"), stores)
     assert not report.quarantined
     (text,) = report.to_dict()["falls_beyond_limit"]
-    assert text.startswith(f"{WEEK[5]} 600000.SH: a price of ") and "ex-date" in text
+    assert (
+        text.startswith(f"{WEEK[5]} 600000.SH: beyond the price limit of its board: a price of ") and "ex-date" in text
+    )
 
 
 def test_case_25_adjusted_prices_are_not_judged(tmp_path: Path, stores: Stores) -> None:

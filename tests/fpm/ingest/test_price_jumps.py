@@ -58,7 +58,7 @@ def test_case_25_each_board_has_its_own_limit(symbol: str, day: date, highest: f
     assert judged(bars((day, 10.5, highest), symbol=symbol), before).faults.is_empty()
     (row,) = judged(bars((day, 10.5, beyond), symbol=symbol), before).faults.rows()
     assert row[:2] == (day, symbol)
-    assert f"a price of {beyond:.10g} after a close of 10: the limit is" in row[2]
+    assert f"a price of {beyond:.10g} after a close of 10: it is " in row[2]
 
 
 def test_case_25_special_treatment_halves_the_limit_where_the_table_says_so() -> None:
@@ -105,7 +105,7 @@ def test_case_25_two_prices_of_one_session_are_never_further_apart_than_the_limi
     ex_date = facts(adj_factor=4.5)
     assert judged(bars((DAY, 6.0, 7.3)), closes(factor=3.0), ex_date).faults.is_empty()
     (row,) = judged(bars((DAY, 6.0, 7.5)), closes(factor=3.0), ex_date).faults.rows()
-    assert row[2] == "prices from 6 to 7.5 in one session: the limit is 10%"
+    assert row[2] == "beyond the price limit of its board: prices from 6 to 7.5 in one session: it is 10%"
 
 
 def test_case_25_what_is_set_aside_is_no_close_before() -> None:

@@ -44,7 +44,7 @@ def test_case_40_from_the_row_that_runs_back_to_the_next_valid_one(order: int) -
     odd = read(rows[::order]).filter(pl.col("reason_code").is_not_null()).sort("time")
     assert odd["cum_volume"].to_list() == [150, 190, 199]
     assert odd["reason_code"].unique().to_list() == ["FPM-IN-189"]
-    assert odd["reason"][0] == "cum_volume 150.0 runs back from 200.0"
+    assert odd["reason"][0] == "a counter runs back: cum_volume 150.0 after 200.0"
 
 
 def test_case_40_each_symbol_and_session_has_counters_of_its_own() -> None:
@@ -71,7 +71,10 @@ def test_case_36_above_one_percent_the_symbol_session_is_odd(crossed: int, odd: 
     assert sessions.height == odd
     if odd:
         assert sessions["reason_code"].to_list() == ["FPM-IN-188"]
-        assert sessions["reason"][0] == "2 of its 100 snapshots are odd, e.g. crossed book: bid 10.0, ask 10.0"
+        assert (
+            sessions["reason"][0]
+            == "more than 1 % of its snapshots are odd: 2 of 100, e.g. crossed book: bid 10.0, ask 10.0"
+        )
 
 
 @pytest.mark.skipif(not SAMPLE.is_file(), reason="the project's sample is not beside this checkout")
