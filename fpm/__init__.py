@@ -7,6 +7,7 @@ The modules of this folder hold facts and operations that every room shares. Beg
     table               what a table of the lake is
     errors              error classes; each message says what is wrong, what was done, what to do
     markets             exchanges, their facts (`exchanges/*.toml`), and the grids of their bars
+    price_limits        how far a price may lie from the reference of its session, by board
     sessions            markets, trading sessions, minute grids, cut-offs
     trading_calendars   sessions and hours of an exchange, as the calendar library has them
     calendar_overrides  sessions that an exchange announced after the calendar library was made

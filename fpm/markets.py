@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from fpm.calendar_overrides import shown, small_text
 from fpm.errors import UsageError
+from fpm.price_limits import Limit, limits_of
 from fpm.trading_calendars import trading_calendar
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Exchange:
     `adjusts`: splits and dividends exist, so prices may be adjusted for them.
     `every_minute`: vendors deliver a row for every minute, so an absent row is a lost one.
     `max_missing`: share of a session's minutes that a symbol may lack before its session is set aside.
-    `codes`: the regular expression of a code without its suffix.
+    `codes`: the regular expression of a code without its suffix. `limits`: `fpm.price_limits`, none where none hold.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Exchange:
     every_minute: bool = False
     max_missing: float = 0.25
     codes: str = CODES
+    limits: tuple[Limit, ...] = ()
     cut_off: str = "20:00"
     sessions_per_year: int = 252
     sources: tuple[str, ...] = ()
@@ -293,10 +295,11 @@ def _exchange(name: str, section: Any, faults: list[str]) -> Exchange:
             typed[key] = value
     faults += [f"[{name}] lacks {key}" for key in ("calendar", "suffix") if key not in section]
     faults += _value_faults(name, typed)
+    limits = limits_of(name, section.get("limits", []), faults)
     if faults:
         return Exchange(name, "", "")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in section.items()}
-    return Exchange(name, **values)
+    return Exchange(name, **{**values, "limits": limits})
 
 
 def _value_faults(name: str, section: Mapping[str, Any]) -> Iterable[str]:

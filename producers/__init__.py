@@ -17,6 +17,7 @@
     listings         minutes of symbols that no reference data knows
     shrinkage        a universe that lost names since the last one known: stopped, or accepted
     ticks            ingest of Level-2 ticks
+    tick_snapshots   snapshots of a delivery of ticks, judged
     session_totals   each symbol's totals of a session
     minute_features  the 32 features of every minute
     daily_factors    the traditional factors

@@ -48,6 +48,7 @@ from producers.daily_tables import (
     keep_faults,
     stored_minutes,
     symbols_of,
+    take_out_alike,
 )
 from producers.decisions import (
     FROM_MINUTES,
@@ -60,7 +61,7 @@ from producers.decisions import (
     words,
 )
 from producers.listings import UNKNOWN, Listings
-from producers.previous_closes import in_scale, previous_closes
+from producers.previous_closes import beside_closes, previous_closes
 from producers.shrinkage import Acceptance, unshrunken
 from producers.snapshots import last_session
 from producers.universe import Universe
@@ -264,7 +265,11 @@ def _bars(paths: Sequence[Path], intake: Intake) -> None:
     refuse(refused, intake.report, stores)
     if not parsed:
         return
-    combined = in_scale(combine(parsed, market, stored_minutes(parsed, stores)), arrival.stated, stores)
+    combined = combine(parsed, market, stored_minutes(parsed, stores))
+    compared = beside_closes(combined, arrival.stated, stores, intake.daily_tables.rows)
+    intake.report.add_falls(compared.falls)
+    take_out_alike(combined.frame, compared.faults, intake.daily_tables, intake.report, stores)
+    combined = compared.combined
     if intake.daily == FROM_VENDOR:
         combined = agreed(combined, intake.daily_tables, intake.report, stores)
         combined = intake.listings.without_strangers(combined)
@@ -291,12 +296,8 @@ def _bars(paths: Sequence[Path], intake: Intake) -> None:
 
 def _quarantine(number: int, file: Parsed, combined: Combined, intake: Intake) -> None:
     """All faults of one file, with the rows as the vendor wrote them."""
-    across = (
-        pl.concat([combined.quarantined, combined.amended])
-        .filter(pl.col("source") == number)
-        .select(file.quarantined.columns)
-    )
-    faults = pl.concat([file.quarantined, across])
+    across = pl.concat([combined.quarantined, combined.amended]).filter(pl.col("source") == number)
+    faults = pl.concat([file.quarantined, across.select(file.quarantined.columns)])
     if faults.height:
         rows = original_rows(file.path, faults, intake.order)
         keep_rows(intake.stores.settings.quarantine, "minute_bars", rows, file.report.sha256)

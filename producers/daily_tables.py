@@ -6,6 +6,7 @@ Both sides may come with the delivery or stand in the lake; only rows of the del
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -15,7 +16,6 @@ from fpm.store.lake.quarantine import keep_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import date
     from pathlib import Path
 
     from fpm.ingest.daily_files import ReferenceRows
@@ -69,6 +69,27 @@ def agreed(combined: Combined, tables: DailyTables, report: IngestReport, stores
     faults = minute_faults(combined.frame, differing)
     frame = combined.frame.join(differing, on=KEYS, how="anti", maintain_order="left")
     return replace(combined, frame=frame, quarantined=pl.concat([combined.quarantined, faults]))
+
+
+def take_out_alike(
+    bars: pl.DataFrame, faults: pl.DataFrame, tables: DailyTables, report: IngestReport, stores: Stores
+) -> None:
+    """Take out the daily rows that say the same as minutes which were set aside for their prices.
+
+    `faults`: session, symbol, reason_code, reason, of symbol-sessions in `bars`. A daily row that disagrees with them
+    stays: it may be right.
+    """
+    faults = faults.filter(pl.col("session").is_in(list(tables.rows)))
+    if faults.is_empty():
+        return
+    minutes = bars.join(faults, on=KEYS, how="semi").select(MINUTE_COLUMNS)
+    daily = _delivered(faults["session"].unique().sort().to_list(), tables)
+    differing = (
+        NO_DIFFERENCE if daily is None else disagreements(daily, day_totals(minutes, stores.market), stores.market)
+    )
+    alike = faults.join(differing, on=KEYS, how="anti", maintain_order="left").partition_by("session", as_dict=True)
+    if rows := sum(_take_out(day, part, tables) for (day,), part in alike.items() if isinstance(day, date)):
+        report.add_refused_rows(TABLE, rows)
 
 
 def disagreeing(bars: pl.DataFrame, tables: DailyTables, report: IngestReport, stores: Stores) -> pl.DataFrame:
@@ -132,7 +153,7 @@ def _set_aside(
     rows = 0
     for (day,), part in differing.partition_by("session", as_dict=True).items():
         if day in tables.rows:
-            rows += _take_out(day, part, tables)
+            rows += _take_out(day, part.with_columns(reason_code=pl.lit(CODE)), tables)
     report.add_disagreements(differing, rows)
     return differing
 
@@ -165,10 +186,10 @@ def _by_source(rows: pl.DataFrame) -> list[tuple[tuple[object, ...], pl.DataFram
 
 
 def _take_out(day: date, differing: pl.DataFrame, tables: DailyTables) -> int:
-    """Remove a session's daily rows that disagree and note them as faults; returns their number."""
+    """Remove a session's daily rows (symbol, reason_code, reason) and note them as faults; returns their number."""
     rows = tables.rows[day]
     bad = rows.join(differing, on="symbol", how="inner", maintain_order="left")
-    place = bad.select(*PLACE, pl.lit(day).alias("session"), pl.lit(CODE).alias("reason_code"), "reason")
+    place = bad.select(*PLACE, pl.lit(day).alias("session"), "reason_code", "reason")
     tables.faults.append(place)
     left = rows.join(differing, on="symbol", how="anti", maintain_order="left")
     if left.height:

@@ -18,7 +18,7 @@ from fpm.ingest.bar_files import order_in
 from fpm.ingest.custody_files import read_custody
 from fpm.ingest.daily_files import read_daily, read_members
 from fpm.ingest.deliveries import Refused, batches, find, read_all, without_repeated_snapshots
-from fpm.ingest.ingest_report import INCOMPLETE
+from fpm.ingest.ingest_report import INCOMPLETE, capped, falls_in_words
 from fpm.ingest.member_intervals import read_intervals
 from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.score_files import read_scores
@@ -39,7 +39,7 @@ from producers.decisions import (
     words,
 )
 from producers.listings import Listings
-from producers.previous_closes import in_scale
+from producers.previous_closes import beside_closes
 from producers.shrinkage import shrinkages, stopped
 from producers.snapshots import last_session
 
@@ -76,7 +76,7 @@ class DeliveryCheck:
 
     `incomplete`: sessions whose night would not run, and what they lack over the market.
 
-    `profile`: the feature profile of the home after this delivery.
+    `profile`: the feature profile of the home after this delivery. `falls`: see `IngestReport`.
     """
 
     market: str
@@ -84,6 +84,7 @@ class DeliveryCheck:
     stated: dict[str, str] = field(default_factory=dict)
     files: list[dict[str, Any]] = field(default_factory=list)
     incomplete: dict[date, str] = field(default_factory=dict)
+    falls: list[str] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
@@ -103,6 +104,7 @@ class DeliveryCheck:
             "goes_in": {state: counts[state] for state in (WHOLE, IN_PART, REFUSED, BEFORE) if counts[state]},
             **{name: sum(file.get(name, 0) for file in self.files) for name in ("rows_in", "rows_out", "deduplicated")},
             **{kind: dict(sorted(by_code.items())) for kind, by_code in faults.items()},
+            **({"falls_beyond_limit": capped(self.falls)} if self.falls else {}),
             **({"stated": self.stated} if self.stated else {}),
             **(
                 {"incomplete_sessions": {str(day): f"{INCOMPLETE}  {text}" for day, text in self.incomplete.items()}}
@@ -147,6 +149,7 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     for readers in tables:
         rows = [file for paths, read in readers for file in _read(paths, read, answer, home)]
         if readers is tables[0]:
+            daily = by_session(rows)
             delivered.update(symbol for file in rows for symbol in file.frame["symbol"].unique().to_list())
         if readers is tables[1]:
             rows, refused = without_repeated_snapshots(rows)
@@ -169,7 +172,10 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
         if not parsed:
             continue
         combined = combine(parsed, home.market, stored_minutes(parsed, stores) if stores else None)
-        combined = in_scale(combined, stated, stores) if stores else combined
+        if stores:
+            compared = beside_closes(combined, stated, stores, daily)
+            combined = compared.combined
+            answer.falls += falls_in_words(compared.falls)
         combined = listings.without_strangers(combined) if policy == FROM_VENDOR else combined
         answer.files += [_bar_file(number, file, combined) for number, file in enumerate(parsed)]
         delivered.update(combined.frame["symbol"].unique().to_list())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -18,24 +19,26 @@ from fpm.errors import FpmError, UsageError
 from fpm.first_copies import known_from, rule_of
 from fpm.ingest.agreement import minute_faults
 from fpm.ingest.deliveries import NAMED_TABLES, Refused, delivery_of, plain_files
-from fpm.ingest.quarantine import incomplete, missing_minutes
+from fpm.ingest.quarantine import FAULT_COLUMNS, incomplete, missing_minutes
 from fpm.ingest.vendor_files import digest, refusal
 from fpm.sessions import cut_off
 from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
 from fpm.store.lake.quarantine import keep_rows
 from fpm.store.lake.tick_buckets import Buckets
-from fpm.ticks.files import TickFile, batches, find, open_file, original_rows
+from fpm.ticks.files import SNAPSHOTS, TOTALS, TickFile, batches, find, open_file, original_rows
 from fpm.ticks.minute_flows import REFERENCES, Minutes, minute_flows, observed, references, session_faults, to_bars
 from fpm.ticks.reconciliation import reconcile, totals
 from fpm.ticks.records import records
 from fpm.ticks.report import TickAccount
 from fpm.ticks.sequence import channel_gaps
+from fpm.ticks.snapshots import ODD
 from fpm.ticks.tape import STREAMS, UNITS, TickRules, sid_of, symbol_of
 from producers.bars import NAME, Arrival, Intake, begin, finish, publish_session, refuse
-from producers.daily_tables import disagreeing
+from producers.daily_tables import disagreeing, take_out_alike
 from producers.decisions import FROM_VENDOR, decide, decide_profile
 from producers.listings import stranger_faults
-from producers.previous_closes import previous_closes
+from producers.previous_closes import close_faults, previous_closes
+from producers.tick_snapshots import judge_snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 BUCKET = 2_000_000  # records of a bucket, on average; four times that is the working set of one computation
 MOST_BUCKETS = 4096
 RULE = TickRules()
+SPOILT, SPOILT_BY = "FPM-IN-190", "more than 1 % bad records"
 NO_HOLES = pl.DataFrame(schema={"row": pl.UInt32, "reason_code": pl.String, "reason": pl.String})
 
 
@@ -55,17 +59,21 @@ NO_HOLES = pl.DataFrame(schema={"row": pl.UInt32, "reason_code": pl.String, "rea
 class TickDelivery:
     """One delivery in progress.
 
-    `files`: a file's position is its number. `buckets`: their records by session and symbol. `faults`: bad rows by file
-    number. `source`: digest of the content of all accepted files.
+    `files`: a file's position is its number. `buckets`: their records by session and symbol; `snapshots` likewise.
+    `faults`: bad rows by file number, `bad`: their count by session and symbol. `odd`: symbol-sessions with too many
+    odd snapshots. `source`: digest of the content of all accepted files.
     """
 
     intake: Intake
     files: list[TickFile]
     buckets: Buckets
+    snapshots: Buckets
     account: TickAccount = field(default_factory=TickAccount)
     faults: dict[int, list[pl.DataFrame]] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
     source: str = ""
+    bad: Counter[tuple[date, int]] = field(default_factory=Counter)
+    odd: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ODD))
 
     @property
     def accepted(self) -> list[TickFile]:
@@ -130,13 +138,17 @@ def _open_delivery(streams: Sequence[Path], named: Sequence[Path], intake: Intak
             files.append(open_file(path))
         except FpmError as error:
             refused.append(Refused(path, error))
-    rows = sum(file.rows for file in files if file.stream in STREAMS)
+    counts = [
+        min(MOST_BUCKETS, sum(file.rows for file in files if file.stream in streams) // BUCKET + 1)
+        for streams in (STREAMS, (SNAPSHOTS,))
+    ]
     folder = intake.stores.lake.staging / "ticks"
     for old in folder.glob("*"):
         if not Path("/proc", old.name).exists():  # left behind by a killed ingest
             shutil.rmtree(old, ignore_errors=True)
-    count = min(MOST_BUCKETS, rows // BUCKET + 1)
-    return TickDelivery(intake, files, Buckets(folder / str(os.getpid()), count, RULE.most_rows), refused=refused)
+    own = folder / str(os.getpid())
+    records, snapshots = Buckets(own, counts[0], RULE.most_rows), Buckets(own / SNAPSHOTS, counts[1], RULE.most_rows)
+    return TickDelivery(intake, files, records, snapshots, refused=refused)
 
 
 def _scatter(delivery: TickDelivery, progress: Progress) -> None:
@@ -158,10 +170,11 @@ def _scatter(delivery: TickDelivery, progress: Progress) -> None:
 def _scatter_file(number: int, file: TickFile, delivery: TickDelivery) -> None:
     """Put one file's records into the buckets. Raises InputRefused 150 where it has more bad rows than a sound file."""
     market, now = delivery.intake.stores.market, delivery.intake.arrival.now
-    bad, counts = [], []
+    bad, counts, spoilt = [], [], []
     for batch in batches(file):
         part = records(batch, file, number, market, now)
         delivery.buckets.add(part.tape, str(number))
+        spoilt.append(part.bad)
         bad.append(part.faults)
         counts.append((batch.height, part.status, part.faults.select("reason_code")))
         count = sum(faults.height for faults in bad)
@@ -173,6 +186,8 @@ def _scatter_file(number: int, file: TickFile, delivery: TickDelivery) -> None:
                 wrong=f"{count} bad rows, e.g. row {example['row']}: {example['reason_code']} {example['reason']}",
                 todo="repair the file; a sound one has few bad rows",
             )
+    for session, sid, rows in pl.concat(spoilt).iter_rows():
+        delivery.bad[session, sid] += rows
     for rows, status, faults in counts:
         delivery.account.add_batch(rows, status, faults)
     delivery.faults[number] = [faults for faults in bad if faults.height]
@@ -181,14 +196,20 @@ def _scatter_file(number: int, file: TickFile, delivery: TickDelivery) -> None:
 
 
 def _totals(delivery: TickDelivery) -> pl.DataFrame:
-    """The exchange's totals; an unreadable file of them is refused like any other."""
-    parts = []
-    for file in (file for file in delivery.files if file.stream not in STREAMS):
+    """The exchange's totals, of tables and of judged snapshots; an unreadable file is refused like any other."""
+    market, parts = delivery.intake.stores.market, []
+    for file in (file for file in delivery.files if file.stream == TOTALS):
         try:
-            parts.append(totals([file], delivery.intake.stores.market))
+            parts.append(totals([file], market))
         except FpmError as error:
             delivery.refused.append(Refused(file.path, error))
-    return pl.concat([*parts, totals([], delivery.intake.stores.market)]).unique()
+    snapshots = judge_snapshots(
+        delivery.files, delivery.snapshots, delivery.account, market, delivery.intake.arrival.now
+    )
+    delivery.refused += snapshots.refused
+    delivery.faults.update(snapshots.faults)
+    delivery.odd = snapshots.odd
+    return pl.concat([*parts, snapshots.totals, totals([], market)]).unique()
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------
@@ -250,7 +271,15 @@ def _bars(
     gaps = channel_gaps(pl.concat([part.sequences for part in parts]), RULE)
     verdicts = reconcile(symbols, exchange_totals, session)
     checked = session_faults(symbols, symbol_sequences, gaps, verdicts, RULE)
-    faults = pl.concat([delivery.buckets.too_large(session), checked]).unique("sid", keep="first", maintain_order=True)
+    odd = delivery.odd.filter(pl.col("session") == session).drop("session")
+    odd = pl.concat([_spoilt(session, symbols, delivery), odd.join(symbols, on="sid", how="semi")])
+    large = delivery.buckets.too_large(session)
+    delivery.intake.report.exceptions += [  # it may have no minute that could go to quarantine
+        f"{session} {symbol}: {code} {reason}"
+        for symbol, code, reason in large.select(symbol_of(pl.col("sid")), "reason_code", "reason").iter_rows()
+    ]
+    faults = pl.concat([large, checked, odd])
+    faults = faults.unique("sid", keep="first", maintain_order=True)
     delivery.account.add_session(session, symbols, gaps, verdicts, faults)
     market = delivery.intake.stores.market
     rows = pl.concat([observed(part.rows, symbols, market, RULE) for part in parts])
@@ -265,6 +294,15 @@ def _bars(
     return complete
 
 
+def _spoilt(session: date, symbols: pl.DataFrame, delivery: TickDelivery) -> pl.DataFrame:
+    """sid, reason_code, reason of symbols with more bad records than sound ones have: their minutes would be wrong."""
+    bad = [(sid, count) for (day, sid), count in sorted(delivery.bad.items()) if day == session]
+    counts = pl.DataFrame(bad, schema={"sid": pl.Int32, "bad": pl.Int64}, orient="row")
+    many = symbols.join(counts, on="sid").filter(pl.col("bad") > RULE.spoilt * (pl.col("records") + pl.col("bad")))
+    reason = pl.format(f"{SPOILT_BY}: {{}} beside {{}} good ones", "bad", "records")
+    return many.select("sid", pl.lit(SPOILT).alias("reason_code"), reason.alias("reason"))
+
+
 def _complete(session: date, bars: pl.DataFrame, faulty: pl.DataFrame, delivery: TickDelivery) -> pl.DataFrame:
     """Bars without symbol-sessions that lack too many minutes or disagree with the daily table, or of unknown symbols.
 
@@ -275,6 +313,13 @@ def _complete(session: date, bars: pl.DataFrame, faulty: pl.DataFrame, delivery:
         "row"
     )
     complete, holes = incomplete(keyed, market, keyed.clear()) if bars.height else (keyed, NO_HOLES)
+    beside, falls = close_faults(complete, intake.arrival.stated, intake.stores, intake.daily_tables.rows)
+    intake.report.add_falls(falls)
+    if beside.height:
+        take_out_alike(complete, beside, intake.daily_tables, intake.report, intake.stores)
+        rows = complete.join(beside, on=["session", "symbol"], how="inner", maintain_order="left")
+        holes = pl.concat([holes, rows.select(FAULT_COLUMNS).select(holes.columns)])
+        complete = complete.join(beside, on=["session", "symbol"], how="anti", maintain_order="left")
     if intake.daily == FROM_VENDOR and complete.height:
         differing = disagreeing(complete, intake.daily_tables, intake.report, intake.stores)
         holes = pl.concat([holes, minute_faults(complete, differing).select(holes.columns)])

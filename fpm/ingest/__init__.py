@@ -24,6 +24,7 @@ Begin at `vendor_bars`.
     stamp_side     the side of a bar that its stamp names, by every edge of the session
     units          unit of volume and price basis, by symbol and session
     scales         prices that look scaled beside the close before
+    price_jumps    prices that the limits of their board do not allow
     conventions    stamp side, calls, unit of volume and price basis of one file
     slots          bars in the slots of their sessions
     vendor_bars    one file of bars as rows of the lake; several files together

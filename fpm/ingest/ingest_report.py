@@ -34,7 +34,8 @@ class IngestReport:
 
     Rows count minute bars of accepted files. `amended`: stored rows of which one cell was wrong, by code; `exceptions`:
     symbol-sessions in other units than their file, and converted daily tables. `disagreements`: symbol-sessions whose
-    daily row and minutes differ, in words; `universe`: what is said of symbols by session (`fpm.universe`), such as
+    daily row and minutes differ, in words; `falls`: stored ones below the price limit, seen from the close before, that
+    may be ex-dates (`price_jumps`); `universe`: what is said of symbols by session (`fpm.universe`), such as
     who is absent; `accepted`: by session, whose word let a smaller universe in. `missing_minutes`: absent ones, where
     vendors deliver every minute.
     Of the `touched` sessions `changed` got new or revised rows, `unchanged` had these values before. `skipped` files
@@ -61,6 +62,7 @@ class IngestReport:
     amended: Counter[str] = field(default_factory=Counter)
     exceptions: list[str] = field(default_factory=list)
     disagreements: list[str] = field(default_factory=list)
+    falls: list[str] = field(default_factory=list)
     universe: list[Finding] = field(default_factory=list)
     accepted: dict[date | None, list[str]] = field(default_factory=dict)
     incomplete_sessions: dict[date, str] = field(default_factory=dict)
@@ -233,6 +235,10 @@ class IngestReport:
         if daily_rows:
             self.add_refused_rows("daily_bars", daily_rows)
 
+    def add_falls(self, falls: pl.DataFrame) -> None:
+        """List symbol-sessions (session, symbol, reason) that are stored and may be an ex-date or wrong."""
+        self.falls += falls_in_words(falls)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: sets sorted and counted, sessions as first, last and number."""
         sessions = sorted(self.sessions)
@@ -252,14 +258,15 @@ class IngestReport:
             "missing_minutes": self.missing_minutes,
             "amended": dict(sorted(self.amended.items())),
             "exceptions": self.exceptions,
-            "disagreements": _capped(self.disagreements),
+            "disagreements": capped(self.disagreements),
+            **({"falls_beyond_limit": capped(self.falls)} if self.falls else {}),
             "universe": [
                 {
                     "session": str(finding.session),
                     "code": finding.code,
                     "wrong": finding.wrong,
                     "count": len(finding.symbols),
-                    "symbols": _capped(finding.symbols),
+                    "symbols": capped(finding.symbols),
                 }
                 for finding in sorted(self.universe, key=lambda finding: (finding.session, finding.code))
             ],
@@ -287,6 +294,11 @@ class IngestReport:
         }
 
 
-def _capped(texts: Sequence[str]) -> list[str]:
+def capped(texts: Sequence[str]) -> list[str]:
     """The first `SHOWN` texts, and how many more there are."""
     return [*texts[:SHOWN], *([f"and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else [])]
+
+
+def falls_in_words(falls: pl.DataFrame) -> list[str]:
+    """Symbol-sessions (session, symbol, reason) as text."""
+    return [f"{session} {symbol}: {reason}" for session, symbol, reason in falls.iter_rows()]

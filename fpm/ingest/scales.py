@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import polars as pl
 
-from fpm.ingest.quarantine import FAULT_COLUMNS
-
 CODE, WRONG = "FPM-IN-146", "looks scaled beside the close before"
 EXPONENTS = (2.0, 3.0, 4.0)
 WIDTH = 0.15  # of the decimal logarithm: a first price within 1.4 times of the scaled close before
@@ -44,11 +42,8 @@ def scaled_sessions(bars: pl.DataFrame, closes: pl.DataFrame) -> pl.DataFrame:
     return factors.select(*KEYS, pl.lit(10.0).pow(pl.col("exponent")).alias("scale"), "before", "first").sort(KEYS)
 
 
-def scale_faults(bars: pl.DataFrame, scaled: pl.DataFrame) -> pl.DataFrame:
-    """The faults (`quarantine.FAULT_COLUMNS`) of all rows of these symbol-sessions (`scaled_sessions`)."""
+def scale_faults(scaled: pl.DataFrame) -> pl.DataFrame:
+    """session, symbol, reason_code, reason of the symbol-sessions that look scaled (`scaled_sessions`)."""
     words = f"{WRONG}, by {{}}: the first price is {{}}, that close {{}}"
     reason = pl.format(words, pl.col("scale"), pl.col("first"), pl.col("before"))
-    rows = bars.with_columns(pl.col("symbol").cast(pl.String)).join(
-        scaled.select(*KEYS, reason.alias("reason")), on=KEYS, how="inner", maintain_order="left"
-    )
-    return rows.with_columns(pl.lit(CODE).alias("reason_code")).select(FAULT_COLUMNS)
+    return scaled.select(*KEYS, pl.lit(CODE).alias("reason_code"), reason.alias("reason"))

@@ -115,6 +115,17 @@ def check_size(path: Path, parquet: pq.ParquetFile, columns: Sequence[str], most
 
     A column that is no plain value is refused by its type (008).
     """
+    width = row_width(path, parquet, columns)
+    size = parquet.metadata.num_rows * width
+    if size > most:
+        raise too_large(
+            path,
+            f"{parquet.metadata.num_rows} rows of {width} bytes are {size >> 20} MB, at most {most >> 20} are taken",
+        )
+
+
+def row_width(path: Path, parquet: pq.ParquetFile, columns: Sequence[str]) -> int:
+    """Bytes of a row's `columns` in memory, without the letters of texts. Raises InputRefused 008: no plain value."""
     width = 0
     for name in columns:
         kind = parquet.schema_arrow.field(name).type
@@ -126,12 +137,7 @@ def check_size(path: Path, parquet: pq.ParquetFile, columns: Sequence[str], most
                 todo="write it as one plain table",
             )
         width += max(kind.bit_width // 8, 1) if pa.types.is_primitive(kind) else _VIEW
-    size = parquet.metadata.num_rows * width
-    if size > most:
-        raise too_large(
-            path,
-            f"{parquet.metadata.num_rows} rows of {width} bytes are {size >> 20} MB, at most {most >> 20} are taken",
-        )
+    return width
 
 
 def unreadable(path: Path, part: str, error: BaseException) -> Exception:

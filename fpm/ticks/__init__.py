@@ -11,6 +11,8 @@ Begin at `minute_flows`.
     events          trades with their aggressor, orders, cancels
     flows           events as minute bars with every flow leg
     minute_flows    one session of some symbols, from tape to minute flows
+    snapshots       the exchange's counters, and which of them are odd
+    depth           books that no exchange shows
     reconciliation  sums of the trades against the exchange's totals
     report          the account of a delivery of ticks
 

@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from fpm.errors import UsageError
 from fpm.ingest.columns import Synonyms, resolve
-from fpm.ingest.decoder import DECODED, decode, parts
-from fpm.ingest.table_files import UNREADABLE, check_size, check_texts, footer, header_of, unreadable
+from fpm.ingest.decoder import DECODED, decode, parts, too_large
+from fpm.ingest.table_files import UNREADABLE, check_size, check_texts, footer, header_of, row_width, unreadable
 from fpm.ingest.vendor_files import PARQUET, check_content, check_regular, kind_of, refusal
+from fpm.ticks.depth import synonyms
 from fpm.ticks.tape import MERGED, ORDERS, TRADES
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 SNAPSHOTS, TOTALS = "snapshots", "totals"
 BATCH = 1 << 20  # rows
+MOST_RATIO = (
+    200  # bytes decoded over bytes of the file: times and numbers differ in every record, real ones have 3 to 6
+)
+WIDE = 8  # a snapshot's row has the columns of this many records
 
 SYNONYMS: Synonyms = {
     "symbol": ("SecurityID", "ts_code", "code", "ticker"),
@@ -43,6 +48,8 @@ SYNONYMS: Synonyms = {
     "session": ("trade_date", "date"),
     "amount": ("turnover", "Turnover"),
     "trades": ("trade_count", "TradNumber"),
+    "phase": ("TradingPhaseCode", "InstrumentStatus"),
+    **synonyms(),
 }
 RANKED = ("seq",)  # of BizIndex and TradeIndex the first: it orders trades among orders
 _KEYS = ("symbol", "time", "price", "volume", "seq")
@@ -53,8 +60,19 @@ REQUIRED = {
     SNAPSHOTS: ("symbol", "time", "cum_volume", "cum_amount", "cum_trades"),
     TOTALS: ("symbol", "session", "volume", "amount", "trades"),
 }
-OPTIONAL = {TRADES: ("side", "exec_type", "channel"), ORDERS: ("order_type", "channel"), MERGED: ("channel",)}
-NUMBERS = ("price", "volume", "cum_volume", "cum_amount", "cum_trades", "amount", "trades")
+BOOK = tuple(synonyms())
+OPTIONAL = {
+    TRADES: ("side", "exec_type", "channel"),
+    ORDERS: ("order_type", "channel"),
+    MERGED: ("channel",),
+    SNAPSHOTS: ("phase", *BOOK),
+}
+# Words of one exchange's own files: a file with both kinds of one column is two files.
+OWN_WORDS = {
+    "Shanghai": ("TradeBuyNo", "TradeSellNo", "TradeBSFlag", "TickBSFlag", "BizIndex", "TradeIndex", "OrderIndex"),
+    "Shenzhen": ("BidApplSeqNum", "OfferApplSeqNum", "ExecType", "ApplSeqNum"),
+}
+NUMBERS = (*BOOK, "price", "volume", "cum_volume", "cum_amount", "cum_trades", "amount", "trades")
 WHOLE = ("seq", "channel", "buy_order", "sell_order", "order_no")
 
 
@@ -138,6 +156,7 @@ def footer_of(path: Path) -> tuple[dict[str, Any], pl.DataFrame]:
     header = header_of(path)
     with footer(path) as parquet:
         schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+        width = row_width(path, parquet, [name for name in header if not pa.types.is_nested(schema.field(name).type)])
     if not rows:
         raise refusal(path, code="FPM-IN-001", wrong="file has no rows", todo="ask the vendor for the file again")
     stream = stream_of(path)
@@ -148,10 +167,36 @@ def footer_of(path: Path) -> tuple[dict[str, Any], pl.DataFrame]:
             wrong="its name says no stream",
             todo=f"begin it with one of {', '.join(REQUIRED)}",
         )
+    _check_schemas(path, header)
     names = resolve(path, header, REQUIRED[stream], OPTIONAL.get(stream, ()), SYNONYMS, RANKED)
     _check_types(path, schema, names)
+    _check_ratio(path, rows * width)
     ignored = [name for name in header if name not in names.values()]
     return {"stream": stream, "rows": rows, "names": names, "ignored": ignored}, pl.DataFrame()
+
+
+def _check_schemas(path: Path, header: Sequence[str]) -> None:
+    """Refuse a file (147) with one column under the names of both exchanges: their records, one below the other."""
+    words = {exchange: [word for word in own if word in header] for exchange, own in OWN_WORDS.items()}
+    meanings = [
+        {name for name, others in SYNONYMS.items() if set(own) & set(others)} - set(RANKED) for own in words.values()
+    ]
+    if meanings[0] & meanings[1]:
+        both = " and ".join(f"{exchange} ({', '.join(own)})" for exchange, own in words.items())
+        raise refusal(
+            path,
+            code="FPM-IN-147",
+            wrong=f"columns of {both}: two schemas in one file",
+            todo="give each exchange's records as files of their own",
+        )
+
+
+def _check_ratio(path: Path, size: int) -> None:
+    """Refuse a file (RES-144) that decodes to far more than real records do; a real one may be of any size."""
+    if size > DECODED and size > MOST_RATIO * path.stat().st_size:
+        raise too_large(
+            path, f"{path.stat().st_size >> 10} KB that decode to {size >> 20} MB, {MOST_RATIO} times as much at most"
+        )
 
 
 def _check_types(path: Path, schema: pa.Schema, names: dict[str, str]) -> None:
@@ -191,7 +236,8 @@ def batches(file: TickFile) -> Iterator[pl.DataFrame]:
     Raises InputRefused 003 where the data cannot be decoded.
     """
     back, done = {original: name for name, original in file.names.items()}, 0
-    for _, frame in parts("fpm.ticks.files:batches_of", file.path, columns=list(back), rows=BATCH):
+    rows = BATCH // WIDE if file.stream == SNAPSHOTS else BATCH
+    for _, frame in parts("fpm.ticks.files:batches_of", file.path, columns=list(back), rows=rows):
         yield frame.rename(back).with_columns(pl.int_range(done, done + pl.len(), dtype=pl.UInt32).alias("row"))
         done += frame.height
 

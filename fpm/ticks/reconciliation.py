@@ -1,6 +1,6 @@
 """Reconciliation: the sums of the trades against the exchange's own totals, to the share, the cent and the trade.
 
-Totals come from a vendor's table of them, or from the counters of snapshots that reach the close.
+Totals come from a vendor's table of them, or from snapshots that reach the close (`snapshots`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from fpm.symbols import with_symbols
-from fpm.ticks.files import SNAPSHOTS, TickFile, batches
-from fpm.ticks.tape import EXCHANGES, UNITS, milliseconds, sid_of
+from fpm.ticks.files import TickFile, batches
+from fpm.ticks.snapshots import CENT, COUNTERS, TOTALS
+from fpm.ticks.tape import EXCHANGES, UNITS, sid_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,35 +20,11 @@ if TYPE_CHECKING:
 
     from fpm.markets import Market
 
-COUNTERS = ("volume", "amount", "trades")
-CENT = UNITS // 100
-TOTALS = {"session": pl.Date, "sid": pl.Int32, "volume": pl.Int64, "amount": pl.Int64, "trades": pl.Int64}
-
 
 def totals(files: Iterable[TickFile], market: Market) -> pl.DataFrame:
-    """session, sid, volume (shares), amount (1/10,000), trades: one row a symbol-session, from all `files`.
-
-    Snapshots count only where the symbol's last one is of 15:00 or later: earlier counters are no totals. Counters only
-    grow, so the largest is the last. Two files that disagree give both rows.
-    """
-    parts = [_of_snapshots(file, market) if file.stream == SNAPSHOTS else _of_table(file, market) for file in files]
+    """`TOTALS`: one row a symbol-session, from all files of totals. Two files that disagree give both rows."""
+    parts = [_typed(pl.concat(list(batches(file))), market) for file in files]
     return pl.concat([*parts, pl.DataFrame(schema=TOTALS)]).unique().sort("session", "sid")
-
-
-def _of_snapshots(file: TickFile, market: Market) -> pl.DataFrame:
-    highest = pl.DataFrame()
-    for batch in batches(file):
-        day = pl.col("time").dt.date().alias("session")
-        columns = [f"cum_{name}" for name in COUNTERS]
-        part = pl.concat([highest, batch.select("symbol", day, "time", *columns)], how="diagonal_relaxed")
-        highest = part.group_by("symbol", "session").agg(pl.col("time").max(), pl.col(columns).max())
-    at_close = pl.col("time").dt.hour().cast(pl.Int32) * 3_600_000 >= milliseconds(15, 0)
-    final = highest.filter(at_close).rename({f"cum_{name}": name for name in COUNTERS})
-    return _typed(final, market)
-
-
-def _of_table(file: TickFile, market: Market) -> pl.DataFrame:
-    return _typed(pl.concat(list(batches(file))), market)
 
 
 def _typed(rows: pl.DataFrame, market: Market) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fpm.ingest.balance import OUT_OF_SESSION
 from fpm.ingest.quarantine import Check, first_faults
 from fpm.ingest.stamps import local_times, session_in_name, sessions_of
 from fpm.ingest.vendor_files import refusal
@@ -53,11 +54,15 @@ HIGHEST = 100_000.0  # currency a share; no A-share ever traded above 3,000
 
 @dataclass(frozen=True)
 class Records:
-    """`tape` (columns of `TAPE`, and session), `faults` (`FAULTS`), and the count of records of trading status."""
+    """`tape` (columns of `TAPE`, and session), `faults` (`FAULTS`), and the count of records of trading status.
+
+    `bad`: session, sid, len: the faults that cost a symbol's session a record.
+    """
 
     tape: pl.DataFrame
     faults: pl.DataFrame
     status: int
+    bad: pl.DataFrame
 
 
 def records(batch: pl.DataFrame, file: TickFile, number: int, market: Market, now: datetime) -> Records:
@@ -66,9 +71,8 @@ def records(batch: pl.DataFrame, file: TickFile, number: int, market: Market, no
     Raises InputRefused: 006 a missing column that an exchange in the file needs, 028 times in the future, 147 two
     schemas, CAL-001 beyond the calendar.
     """
-    rows = _with_exchange(batch, market)
-    _check_exchanges(rows, file)
-    timed = _timed(rows, file, market, now)
+    timed = placed(batch, file, market, now)
+    _check_exchanges(timed, file)
     kinds = timed.with_columns(_kind(file).alias("kind"), _side(file).alias("side"), *_numbers(timed, file))
     events = kinds.filter(pl.col("kind").ne_missing(STATUS)) if file.stream != TRADES else kinds
     slotted = events.with_columns(
@@ -79,11 +83,22 @@ def records(batch: pl.DataFrame, file: TickFile, number: int, market: Market, no
     constants = {"stream": STREAMS.index(file.stream), "file": number}
     tape = good.with_columns(sid_of(pl.col("symbol")), *(pl.lit(v).alias(k) for k, v in constants.items()))
     ready = tape.select("session", *(pl.col(name).cast(kind) for name, kind in TAPE.items()))
-    return Records(ready, faults, kinds.height - events.height)
+    return Records(ready, faults, kinds.height - events.height, _bad(slotted, faults))
 
 
-def _with_exchange(batch: pl.DataFrame, market: Market) -> pl.DataFrame:
-    return with_symbols(batch, market).with_columns(pl.col("symbol").str.slice(7).alias("exchange"))
+def _bad(rows: pl.DataFrame, faults: pl.DataFrame) -> pl.DataFrame:
+    lost = faults.filter(~pl.col("reason_code").is_in([*OUT_OF_SESSION, "FPM-IN-149"])).select("row")
+    own = rows.filter(pl.col("symbol").is_not_null()).join(lost, on="row", how="semi")
+    return own.group_by("session", sid_of(pl.col("symbol"))).len().cast({"len": pl.Int64})
+
+
+def placed(batch: pl.DataFrame, file: TickFile, market: Market, now: datetime) -> pl.DataFrame:
+    """Adds `symbol` in canonical form, `exchange`, `session` and `time` (milliseconds of the day), exchange-local."""
+    rows = with_symbols(batch, market).with_columns(pl.col("symbol").str.slice(7).alias("exchange"))
+    moment = local_times(file.path, rows["time"], market, now)
+    day = moment.dt.date().alias("session")
+    since = moment.dt.epoch("ms") - day.cast(pl.Datetime("ms")).dt.epoch("ms")
+    return rows.with_columns(day, since.cast(pl.Int32).alias("time"))
 
 
 def _check_exchanges(batch: pl.DataFrame, file: TickFile) -> None:
@@ -105,14 +120,6 @@ def _check_exchanges(batch: pl.DataFrame, file: TickFile) -> None:
                 wrong=f"missing column {column}, which {stream} of {exchange} need",
                 todo="add the column under this name",
             )
-
-
-def _timed(batch: pl.DataFrame, file: TickFile, market: Market, now: datetime) -> pl.DataFrame:
-    """`session` and `time` (milliseconds of the day), exchange-local."""
-    moment = local_times(file.path, batch["time"], market, now)
-    day = moment.dt.date().alias("session")
-    since = moment.dt.epoch("ms") - day.cast(pl.Datetime("ms")).dt.epoch("ms")
-    return batch.with_columns(day, since.cast(pl.Int32).alias("time"))
 
 
 def _kind(file: TickFile) -> pl.Expr:
@@ -191,10 +198,10 @@ def _faults(rows: pl.DataFrame, sessions: list[date]) -> pl.DataFrame:
         "price {}, volume {}, buy order {}, sell order {}",
         *(pl.col(name).cast(pl.String).fill_null("empty") for name in ("price", "volume", "buy", "sell")),
     )
-    return first_faults(rows, [*_place_checks(sessions), *_value_checks()], cells=cells).cast(FAULTS)
+    return first_faults(rows, [*place_checks(sessions), *_value_checks()], cells=cells).cast(FAULTS)
 
 
-def _place_checks(sessions: list[date]) -> list[Check]:
+def place_checks(sessions: list[date]) -> list[Check]:
     """Symbol, exchange and day of a record."""
     session = pl.col("session")
     return [

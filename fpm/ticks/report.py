@@ -31,7 +31,8 @@ class TickAccount:
     `reconciled` counts symbol-sessions by the exchange's totals: equal, differs, untold (no totals). `channels`: judged
     for gaps or not (an excerpt shows nothing); `worst_share` of their numbers is missing. `counts`: `unknown` trades
     with an order that has no submission, `unvalued` orders and cancels without a price, `backwards` records behind the
-    clock, symbol-sessions `without_orders`, whose order legs are unavailable.
+    clock, symbol-sessions `without_orders`, whose order legs are unavailable. `snapshots`: in = used + those in
+    quarantine, by code. `missing`: numbers that judged channels lack.
     """
 
     records: Counter[str] = field(default_factory=Counter)
@@ -41,7 +42,9 @@ class TickAccount:
     reconciled: Counter[str] = field(default_factory=Counter)
     channels: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
+    snapshots: Counter[str] = field(default_factory=Counter)
     worst_share: float = 0.0
+    missing: int = 0
     totals_without_ticks: int = 0
     ignored: list[str] = field(default_factory=list)
 
@@ -76,16 +79,26 @@ class TickAccount:
         """Take the records of symbol-sessions that lack too many minutes from the used ones."""
         self.records.update({"set_aside": records, "used": -records})
 
+    def add_snapshots(self, rows: int, faults: pl.DataFrame, used: int) -> None:
+        """Count snapshots: rows of a file, or those judged."""
+        self.snapshots.update({"in": rows, "used": used})
+        self.snapshots.update(faults["reason_code"].to_list())
+
     def check(self) -> None:
-        """Raises FpmError where records are lost, or counted twice."""
-        parts = {name: self.records[name] for name in OUTCOMES} | {"quarantined": sum(self.quarantined.values())}
-        if self.records["in"] != sum(parts.values()):
-            raise FpmError(
-                code="FPM-IN-201",
-                wrong=f"{self.records['in']} records in, but {sum(parts.values())} accounted for: {parts}",
-                effect="the report is not written; what was stored is whole",
-                todo="this is a fault of fpm: report it with the files",
-            )
+        """Raises FpmError where records or snapshots are lost, or counted twice."""
+        records = {name: self.records[name] for name in OUTCOMES} | {"quarantined": sum(self.quarantined.values())}
+        snapshots = {name: count for name, count in self.snapshots.items() if name != "in"}
+        for kind, rows, parts in (
+            ("records", self.records["in"], records),
+            ("snapshots", self.snapshots["in"], snapshots),
+        ):
+            if rows != sum(parts.values()):
+                raise FpmError(
+                    code="FPM-IN-201",
+                    wrong=f"{rows} {kind} in, but {sum(parts.values())} accounted for: {parts}",
+                    effect="the report is not written; what was stored is whole",
+                    todo="this is a fault of fpm: report it with the files",
+                )
 
     def add_session(
         self, session: date, symbols: pl.DataFrame, gaps: pl.DataFrame, verdicts: pl.DataFrame, faults: pl.DataFrame
@@ -96,10 +109,12 @@ class TickAccount:
                 self.regimes[regime(exchange, session, streams_of(symbols, exchange))] += 1
         self.counts["without_orders"] += int((~symbols["has_orders"]).sum())
         self.symbol_sessions.update(
-            {"made": symbols.height - faults.height, **Counter(faults["reason_code"].to_list())}
+            {"made": symbols.join(faults, on="sid", how="anti").height, **Counter(faults["reason_code"].to_list())}
         )
         self.reconciled.update(verdicts["verdict"].to_list())
         self.channels.update({"judged": gaps["share"].count(), "not_judged": gaps["share"].null_count()})
+        judged = gaps.filter(pl.col("share").is_not_null())
+        self.missing += int((judged["expected"].cast(pl.Int64) - judged["records"].cast(pl.Int64)).sum())
         worst = gaps["share"].max()
         self.worst_share = max(self.worst_share, worst if isinstance(worst, float) else 0.0)
 
@@ -113,10 +128,15 @@ class TickAccount:
             "symbol_sessions": dict(sorted(self.symbol_sessions.items())),
             "reconciled": dict(sorted(self.reconciled.items())),
             "totals_without_ticks": self.totals_without_ticks,
-            "channels": {**dict(sorted(self.channels.items())), "worst_share_missing": round(self.worst_share, 6)},
+            "channels": {
+                **dict(sorted(self.channels.items())),
+                "missing": self.missing,
+                "worst_share_missing": round(self.worst_share, 6),
+            },
             "unknown_orders": self.counts["unknown"],
             "unvalued": self.counts["unvalued"],
             "clock_backwards": self.counts["backwards"],
             "without_orders": self.counts["without_orders"],
+            **({"snapshots": dict(sorted(self.snapshots.items()))} if self.snapshots else {}),
             "files_ignored": self.ignored,
         }

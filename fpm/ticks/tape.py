@@ -64,7 +64,8 @@ class TickRules:
     call prints up to 15:00:01.06. `edge`: seconds before a minute's end that the feed's last record may lie, for the
     minute to be whole. `backwards`: records that run back by more seconds in sequence order are counted;
     `reset`: by more than these, the sequence begins again. `bad`: share of a file's rows, beyond the first `few`, that
-    may be bad. `most_rows`: records of one symbol-session.
+    may be bad; `spoilt`: the same of a symbol-session's records. `most_rows`: records
+    of one symbol-session; each takes 340 bytes while its minutes are made.
     """
 
     xl: float = 1_000_000.0
@@ -78,7 +79,8 @@ class TickRules:
     reset: int = 60
     bad: float = 0.005
     few: int = 1000
-    most_rows: int = 50_000_000
+    spoilt: float = 0.01
+    most_rows: int = 10_000_000
 
 
 def sid_of(symbol: pl.Expr) -> pl.Expr:

@@ -9,12 +9,13 @@ import pytest
 
 from fpm.errors import InputRefused, UsageError
 from fpm.features.bars import grid
+from fpm.sessions import previous_sessions
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
 from fpm.ticks.tape import TickRules
 from producers import ticks
 from producers.bars import Arrival
-from tests.fpm.ticks.tiny_ticks import CN, DAY, SH, SZ, frame, trade
+from tests.fpm.ticks.tiny_ticks import CN, DAY, SH, SZ, at, frame, trade
 from tests.producers.small_ticks import NOW, bars, deliver, ingest, session_ticks
 
 
@@ -182,3 +183,172 @@ def test_the_bytes_do_not_depend_on_buckets_batches_or_the_order_of_rows(
     again = ingest([deliver(tmp_path / "shuffled", **shuffled)], stores)
     assert (again.changed, again.unchanged) == (0, 1)
     assert stores.read("minute_bars", DAY).equals(plain)
+
+
+# --- snapshots --------------------------------------------------------------------------------------------------
+def snapshots(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """The exchange's counters after every trade, beside a book of two levels."""
+    trades = tables["trades"].sort("time", "seq")
+    return trades.select(
+        "symbol",
+        "time",
+        cum_volume=pl.col("volume").cum_sum(),
+        cum_amount=(pl.col("volume") * pl.col("price")).cum_sum().round(2),
+        cum_trades=pl.int_range(1, pl.len() + 1),
+        bid_price1=pl.lit(10.0),
+        bid_qty1=pl.lit(100),
+        bid_price2=pl.lit(9.99),
+        bid_qty2=pl.lit(100),
+        ask_price1=pl.lit(10.01),
+        ask_qty1=pl.lit(100),
+    )
+
+
+def changed(table: pl.DataFrame, rows: range, **cells: object) -> pl.DataFrame:
+    here = pl.int_range(pl.len()).is_in(list(rows))
+    return table.with_columns(
+        pl.when(here).then(pl.lit(cell)).otherwise(name).alias(name) for name, cell in cells.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "code"),
+    [
+        ({"ask_price1": 10.0}, "FPM-IN-186"),
+        ({"bid_price2": 10.0}, "FPM-IN-187"),
+        ({"bid_price1": 0.0}, "FPM-IN-187"),
+        ({"cum_volume": 1}, "FPM-IN-189"),
+        ({"symbol": "no code"}, "FPM-IN-031"),
+    ],
+)
+def test_cases_36_37_40_a_few_odd_snapshots_go_to_quarantine_and_the_session_stays(
+    tmp_path: Path, stores: Stores, cells: dict[str, object], code: str
+) -> None:
+    tables = whole()
+    table = changed(snapshots(tables), range(100, 104), **cells)
+    report = ingest([deliver(tmp_path / "in", **tables, snapshots=table)], stores)
+    assert report.ticks["snapshots"] == {code: 4, "in": table.height, "used": table.height - 4}
+    assert report.ticks["symbol_sessions"] == {"made": 1}
+    assert report.ticks["reconciled"] == {"equal": 1}
+    rows = quarantined(stores, "snapshots").sort("row")
+    assert (rows["row"].to_list(), rows["reason_code"].unique().to_list()) == ([100, 101, 102, 103], [code])
+    assert rows.select(*cells).row(0) == tuple(cells.values())  # as the vendor wrote them
+
+
+def test_cases_36_above_one_percent_of_odd_snapshots_the_session_is_set_aside(tmp_path: Path, stores: Stores) -> None:
+    tables = whole()
+    table = changed(snapshots(tables), range(100, 106), ask_price1=10.0)
+    report = ingest([deliver(tmp_path / "in", **tables, snapshots=table)], stores)
+    assert report.ticks["symbol_sessions"] == {"made": 0, "FPM-IN-188": 1}
+    assert report.quarantined == {"FPM-IN-188": 242}
+    assert not stores.sessions("minute_bars")
+    assert "snapshots are odd: 6 of 476, e.g. crossed book" in quarantined(stores, "minute_bars")["reason"][0]
+
+
+def test_a_symbol_with_snapshots_alone_costs_nobody_anything(tmp_path: Path, stores: Stores) -> None:
+    tables = whole()
+    table = pl.concat(
+        [snapshots(tables), changed(snapshots(tables), range(50), ask_price1=9.0, symbol="600001.SH")[:50]]
+    )
+    report = ingest([deliver(tmp_path / "in", **tables, snapshots=table)], stores)
+    assert report.ticks["symbol_sessions"] == {"made": 1}
+    assert report.ticks["snapshots"]["FPM-IN-186"] == 49  # the first is of the call
+
+
+# --- sequences, clocks, sizes -----------------------------------------------------------------------------------
+def test_case_41_thousands_of_records_of_one_moment_keep_their_sequence(tmp_path: Path, stores: Stores) -> None:
+    """The vendor cut every time to the minute, and the file is shuffled: numbers order the records, never times."""
+    tables = whole()
+    wide = pl.col("seq") * 10_000  # room for the burst
+    cut = {name: table.with_columns(pl.col("time").dt.truncate("1m"), wide) for name, table in tables.items()}
+    before = tables["trades"].filter(pl.col("time") <= at("10:00:00"))["seq"].max()
+    assert isinstance(before, int)
+    burst = [
+        trade("10:00:00", 10 + n % 7 / 100, 100, 80_000 + n, 90_000 + n, before * 10_000 + 1 + n, side="B")
+        for n in range(5_000)
+    ]
+    cut["trades"] = with_rows(cut["trades"], "trades", *burst).sample(fraction=1.0, shuffle=True, seed=3)
+    report = ingest([deliver(tmp_path / "in", **cut)], stores)
+    assert report.ticks["symbol_sessions"] == {"made": 1}
+    (row,) = bars(stores, DAY, SH).filter(pl.col("slot") == 31).to_dicts()
+    plain = tables["trades"].filter(pl.col("time").dt.truncate("1m") == at("10:00:00")).sort("seq")
+    assert plain.height == 2  # of 10:00:00 before the burst, of 10:00:30 after it
+    assert row["open"] == plain["price"][0] and row["close"] == plain["price"][1]
+    assert row["volume"] == plain["volume"].sum() + 500_000
+
+
+@pytest.mark.parametrize(("seconds", "counted", "enters"), [(2, 0, True), (30, 1, True), (90, 1, False)])
+def test_case_41_a_clock_that_runs_back_is_counted_and_far_back_the_sequence_begins_again(
+    tmp_path: Path, stores: Stores, seconds: int, counted: int, enters: bool
+) -> None:
+    tables = whole()
+    one = tables["trades"]["seq"].sort()[200]
+    late = pl.when(pl.col("seq") == one).then(pl.col("time").dt.offset_by(f"-{seconds + 30}s")).otherwise("time")
+    trades = tables["trades"].with_columns(late.alias("time"))  # the one before is 30 seconds earlier
+    report = ingest([deliver(tmp_path / "in", trades=trades)], stores)
+    assert report.ticks["clock_backwards"] == counted
+    assert report.ticks["symbol_sessions"].get("made", 0) == int(enters)
+
+
+def test_case_43_a_symbol_fifty_times_the_others_is_made_alone_and_over_the_cap_set_aside(
+    tmp_path: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = whole()["trades"]
+    large = pl.concat([one.with_columns(seq=pl.col("seq") + 200_000 * copy) for copy in range(50)])
+    large = large.with_columns(symbol=pl.lit("600001.SH"), channel=pl.lit(2, pl.Int64)).sort("time", "seq")
+    large = large.with_columns(seq=pl.int_range(1, pl.len() + 1))
+    folder = deliver(tmp_path / "in", trades=pl.concat([one, large], how="vertical_relaxed"))
+    monkeypatch.setattr(ticks, "BUCKET", 2_000)  # twelve buckets
+    report = ingest([folder], stores)
+    assert report.ticks["symbol_sessions"] == {"made": 2}
+    assert bars(stores, DAY, "600001.SH")["volume"].sum() == 50 * one["volume"].sum()
+    monkeypatch.setattr(ticks, "RULE", TickRules(most_rows=10_000))
+    other = deliver(tmp_path / "other", trades=pl.read_parquet(folder / "trades.parquet").reverse())
+    again = ingest([other], stores)
+    assert again.ticks["records"]["too_many"] + again.ticks["records"]["set_aside"] == large.height
+    assert again.ticks["symbol_sessions"]["made"] == 1
+    assert again.exceptions == [f"{DAY} 600001.SH: FPM-RES-143 {large.height} records, more than 10000"]
+
+
+@pytest.mark.parametrize("bad", [4, 20])
+def test_a_symbol_that_loses_more_than_one_percent_of_its_records_is_set_aside(
+    tmp_path: Path, stores: Stores, bad: int
+) -> None:
+    """Case 46 in part: prices times 10,000 lie beyond the highest one for some trades of a cheap stock."""
+    tables = whole()
+    wrong = pl.when(pl.int_range(pl.len()) < bad).then(-1).otherwise("volume").alias("volume")
+    report = ingest([deliver(tmp_path / "in", trades=tables["trades"].with_columns(wrong))], stores)
+    if bad == 4:
+        assert report.ticks["symbol_sessions"] == {"made": 1}
+    else:
+        assert report.ticks["symbol_sessions"] == {"made": 0, "FPM-IN-190": 1}
+        assert "more than 1 % bad records: 20 beside 456 good ones" in quarantined(stores, "minute_bars")["reason"][0]
+
+
+# --- prices and schemas -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("factor", "code"), [(100.0, "FPM-IN-146"), (1_000.0, "FPM-IN-146"), (1.4, "FPM-IN-185")])
+def test_cases_25_and_46_ticks_beside_the_closes_before(
+    tmp_path: Path, stores: Stores, factor: float, code: str
+) -> None:
+    days = previous_sessions(CN, DAY, 5)
+    for number, day in enumerate(days):
+        ingest([deliver(tmp_path / str(day), **session_ticks(day, number))], stores)
+    dear = whole()["trades"].with_columns((pl.col("price") * factor).round(2))
+    report = ingest([deliver(tmp_path / "in", trades=dear)], stores)
+    assert report.quarantined == {code: 242}
+    assert stores.sessions("minute_bars") == days
+    assert report.ticks["records"]["set_aside"] == dear.height
+
+
+def test_case_47_columns_of_both_exchanges_in_one_file_are_named(tmp_path: Path, stores: Stores) -> None:
+    one = whole()["trades"]
+    shanghai = one.rename({"buy_order": "TradeBuyNo", "sell_order": "TradeSellNo", "side": "TradeBSFlag"})
+    shenzhen = one.with_columns(symbol=pl.lit(SZ), exec_type=pl.lit("F"))
+    shenzhen = shenzhen.rename({"buy_order": "BidApplSeqNum", "sell_order": "OfferApplSeqNum"}).drop("side")
+    both = pl.concat([shanghai.drop("exec_type"), shenzhen], how="diagonal")
+    report = ingest([deliver(tmp_path / "in", trades=both)], stores)
+    ((file,)) = report.refused
+    assert file["code"] == "FPM-IN-147"
+    assert (
+        "Shanghai (TradeBuyNo, TradeSellNo, TradeBSFlag) and Shenzhen (BidApplSeqNum, OfferApplSeqNum)" in file["wrong"]
+    )

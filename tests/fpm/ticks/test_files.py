@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fpm.errors import InputRefused, UsageError
@@ -131,3 +133,24 @@ def test_orders_need_their_own_columns(tmp_path: Path) -> None:
     assert open_file(write(tmp_path / "orders.parquet", orders)).stream == "orders"
     with pytest.raises(InputRefused, match="order_no"):
         open_file(write(tmp_path / "orders.parquet", orders.drop("order_no")))
+
+
+def test_case_44_a_file_that_decodes_to_far_more_than_records_do(tmp_path: Path) -> None:
+    one = pl.concat([TRADES[:1]] * 1_000_000).to_arrow(compat_level=pl.CompatLevel.oldest())
+    with pq.ParquetWriter(tmp_path / "trades.parquet", one.schema, compression="zstd") as sink:
+        for _ in range(9):
+            sink.write_table(one)
+    assert (tmp_path / "trades.parquet").stat().st_size < 1 << 20
+    with pytest.raises(InputRefused, match=r"FPM-RES-144 .* KB that decode to \d+ MB"):
+        open_file(tmp_path / "trades.parquet")
+
+
+def test_case_45_deep_nesting_in_a_column_that_nobody_reads(tmp_path: Path) -> None:
+    deep = pa.float64()
+    for _ in range(200):
+        deep = pa.list_(deep)
+    table = TRADES.to_arrow(compat_level=pl.CompatLevel.oldest())
+    table = table.append_column("more", pa.array([None] * table.num_rows, deep))
+    pq.write_table(table, tmp_path / "trades.parquet")
+    with pytest.raises(InputRefused, match=r"FPM-IN-003 .*too deeply nested"):
+        open_file(tmp_path / "trades.parquet")

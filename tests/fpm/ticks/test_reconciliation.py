@@ -1,6 +1,5 @@
 """Totals to the share, the cent and the trade: tolerance is zero."""
 
-from datetime import datetime, time
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +8,7 @@ import pytest
 from fpm.ticks.files import open_file
 from fpm.ticks.reconciliation import reconcile, totals
 from fpm.ticks.tape import sid_of
-from tests.fpm.ticks.tiny_ticks import CN, DAY, SH, SZ
+from tests.fpm.ticks.tiny_ticks import CN, DAY, SH
 
 SUMS = {"volume": 300, "amount": 3_003_456, "trades": 3, "after_volume": 50, "after_amount": 500_000, "after_trades": 1}
 
@@ -48,19 +47,3 @@ def test_without_totals_nothing_is_claimed(tmp_path: Path) -> None:
 def test_two_totals_that_disagree_do_not_spoil_an_equal_pair_but_never_pass_alone(tmp_path: Path) -> None:
     both = pl.concat([exchange_totals(tmp_path), exchange_totals(tmp_path, volume=400)])
     assert verdict(both)[0] == "differs"
-
-
-def test_only_counters_of_the_close_are_totals(tmp_path: Path) -> None:
-    def snapshot(symbol: str, hour: int, volume: int) -> dict[str, object]:
-        return {
-            "symbol": symbol,
-            "time": datetime.combine(DAY, time(hour)),
-            "cum_volume": volume,
-            "cum_amount": 10.0 * volume,
-            "cum_trades": 1.0,
-        }
-
-    rows = [snapshot(SH, 10, 100), snapshot(SH, 15, 300), snapshot(SH, 14, 200), snapshot(SZ, 10, 100)]
-    pl.DataFrame(rows).write_parquet(tmp_path / "snapshots.parquet")
-    counters = totals([open_file(tmp_path / "snapshots.parquet")], CN)
-    assert counters.select("session", "volume", "amount", "trades").rows() == [(DAY, 300, 30_000_000, 1)]
