@@ -12,18 +12,21 @@ from fpm.commands.demo import refuse_other_bars
 from fpm.errors import UsageError
 from fpm.ingest.units import Stated
 from fpm.progress import bar
+from fpm.store.ledger.journal import override
 from producers import bars, delivery_check, ticks
 
 if TYPE_CHECKING:
     from fpm.ingest.ingest_report import IngestReport
+    from fpm.store.ledger.ledger import Ledger
 
 
 @dataclass(frozen=True)
 class Request:
-    """One call of `fpm ingest`. `level2`: ticks instead of bars."""
+    """One call of `fpm ingest`, by a person. `level2`: ticks instead of bars."""
 
     paths: Sequence[Path]
     arrival: bars.Arrival
+    by: str
     level2: bool = False
     market: str | None = None
     preset: str | None = None
@@ -35,9 +38,19 @@ def ingest_delivery(request: Request) -> IngestReport:
         raise _bars_only("--volume-unit, --prices and --stamp-side")
     stores = delivery_stores(request.market, request.preset)
     refuse_other_bars(request.paths, stores)
+    _record_overrides(request, stores.ledger)
     ingest = ticks.ingest if request.level2 else bars.ingest
     with bar("ingest") as progress:
         return ingest(request.paths, request.arrival, stores, progress)
+
+
+def _record_overrides(request: Request, ledger: Ledger) -> None:
+    """Rows about words against a rule: from when the files are known, that a smaller universe is right."""
+    names, arrival = ", ".join(str(path) for path in request.paths), request.arrival
+    if arrival.known_at_stated:
+        override("known-at", names, f"known from {arrival.known_at.isoformat()}", request.by, ledger)
+    if arrival.acceptance is not None:
+        override("accept-universe", names, "", request.by, ledger)
 
 
 def check_delivery(request: Request) -> delivery_check.DeliveryCheck:

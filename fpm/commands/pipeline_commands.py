@@ -102,9 +102,10 @@ def ingest_command(
     if stream is not None:
         require_stream_name(stream)
     moments = moment(known_at) if known_at else start, start
-    acceptance = Acceptance(getuser(), start) if accept_universe else None
+    by = getuser()
+    acceptance = Acceptance(by, start) if accept_universe else None
     arrival = Arrival(*moments, stated, known_at_stated=known_at is not None, stream=stream, acceptance=acceptance)
-    request = Request(paths, arrival, level2, market, preset)
+    request = Request(paths, arrival, by, level2, market, preset)
     if not check:
         report = ingest_delivery(request)
         show(report.to_dict(), as_json)
