@@ -192,7 +192,7 @@ def _parallel(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Ou
     settled = {session: fresh.settled(session) for session in sessions}
     todo = [session for session, known in settled.items() if known is None]
     calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, os.getpid()) for session in todo]
-    staged = iter(results(calls, stores.settings) if calls else ())
+    staged: Iterator[tuple[str, tuple[Staged, ...]]] = iter(results(calls, stores.settings) if calls else ())
     for session in sessions:
         if known := settled[session]:
             yield known
