@@ -196,7 +196,7 @@ def _parallel(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Ou
     todo = [session for session, known in settled.items() if known is None]
     owner = world().process()
     calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, owner) for session in todo]
-    staged = iter(results(calls, stores.settings) if calls else ())
+    staged: Iterator[tuple[str, tuple[Staged, ...]]] = iter(results(calls, stores.settings) if calls else ())
     for session in sessions:
         if known := settled[session]:
             yield known

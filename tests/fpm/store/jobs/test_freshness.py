@@ -1,5 +1,7 @@
 """Sessions that have nothing to do, asked of the ledger at once: the same outcomes as one run after the other."""
 
+from datetime import date
+
 from fpm.store.jobs import runner
 from fpm.store.jobs.freshness import Freshness
 from fpm.store.jobs.runner import backfill, run_job
@@ -51,7 +53,8 @@ def test_a_session_that_waits_still_waits_for_the_same_inputs(stores: Stores) ->
 
 def test_a_job_that_writes_outside_the_lake_is_never_settled(stores: Stores) -> None:
     ingest(stores)
-    job, calls = counted(WRITES=(), run=lambda session, stores: calls.append(session))
+    calls: list[date] = []
+    job, _ = counted(WRITES=(), run=lambda session, stores: calls.append(session))
     backfill(job, SPAN[0], SPAN[0], stores, quiet)
     assert Freshness(job, SPAN, stores).settled(SPAN[0]) is None
     backfill(job, SPAN[0], SPAN[0], stores, quiet)
