@@ -71,7 +71,7 @@ def test_all_sessions_at_once_are_the_sessions_one_by_one() -> None:
 
 def test_without_sessions_there_are_no_lines() -> None:
     day, exposure, gains = one_day(FIRST, np.random.default_rng(1))
-    empty = [frame.select(pl.lit(FIRST).alias("session"), pl.all()).clear() for frame in (day.names, exposure)]
+    names, known = (frame.select(pl.lit(FIRST).alias("session"), pl.all()).clear() for frame in (day.names, exposure))
     days = {"session": pl.Date, **dict.fromkeys(("portfolio_return", "benchmark_return", "cost"), pl.Float64)}
     factors = pl.DataFrame({"session": [FIRST] * len(gains), "factor": list(gains), "return": list(gains.values())})
-    assert walk_lines(pl.DataFrame(schema=days), *empty, factors.clear()).is_empty()
+    assert walk_lines(pl.DataFrame(schema=days), names, known, factors.clear()).is_empty()
