@@ -6,7 +6,8 @@ The modules of this folder hold facts and operations that every room shares. Beg
     portfolio_tables    tables of the risk model, the decisions and the books
     table               what a table of the lake is
     errors              error classes; each message says what is wrong, what was done, what to do
-    markets             exchanges, their facts (`exchanges/*.toml`), and the grids of their bars
+    exchange_facts      what no calendar knows of an exchange (`exchanges/*.toml`, `FPM_MARKETS`)
+    markets             the grids of an exchange's bars
     sessions            markets, trading sessions, minute grids, cut-offs
     calendar_overrides  sessions that an exchange announced after the calendar library was made
     first_copies        from when the first copy of a session is known
@@ -17,6 +18,7 @@ The modules of this folder hold facts and operations that every room shares. Beg
     cross_section       winsorising, z-scores, ranks and correlations across the symbols of a session
     panels              long frames as dense panels of sessions by symbols
     environment         versions and processor that numbers may depend on, and their fingerprint
+    json_documents      documents of JSON, or a ValueError
     progress            progress of long stages
     allocation          freed memory that stays with the process until a block ends
     __main__            `python -m fpm`: the command line

@@ -11,7 +11,8 @@ import pytest
 
 from fpm.calendar_overrides import Override
 from fpm.errors import UsageError
-from fpm.markets import BARS, named, read_exchanges, with_bar
+from fpm.exchange_facts import read_exchanges
+from fpm.markets import BARS, named, with_bar
 from fpm.sessions import hours, is_session, market, session_slots
 
 

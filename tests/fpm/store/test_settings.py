@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from fpm.errors import UsageError
-from fpm.markets import read_exchanges
+from fpm.exchange_facts import read_exchanges
 from fpm.portfolio.mandate import read_mandates
 from fpm.store.log import configure, context, log
 from fpm.store.settings import Settings, load_settings
