@@ -23,7 +23,7 @@ from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.score_files import read_scores
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.vendor_bars import combine
-from fpm.ingest.vendor_files import digest
+from fpm.ingest.vendor_files import digest, name_of
 from fpm.schema import OPTIONAL_FLOWS
 from fpm.store.jobs.receipts import sessions_ingested
 from producers import custody, stream_scores
@@ -62,13 +62,15 @@ class Home:
 class DeliveryCheck:
     """The answer: `files`, one record each; `stated`: the caller's words, of this call or an earlier one.
 
-    `profile`: the feature profile of the home after this delivery.
+    `profile`: the feature profile of the home after this delivery. `passed_over`: names in the delivered folders that
+    nobody looks into.
     """
 
     market: str
     profile: str = ""
     stated: dict[str, str] = field(default_factory=dict)
     files: list[dict[str, Any]] = field(default_factory=list)
+    passed_over: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -89,6 +91,7 @@ class DeliveryCheck:
             **{name: sum(file.get(name, 0) for file in self.files) for name in ("rows_in", "rows_out", "deduplicated")},
             **{kind: dict(sorted(by_code.items())) for kind, by_code in faults.items()},
             **({"stated": self.stated} if self.stated else {}),
+            **({"passed_over": list(self.passed_over)} if self.passed_over else {}),
             "files": self.files,
         }
 
@@ -112,7 +115,7 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     if stores:
         stated = stated_words(stated, stores)
         daily_policy(delivery, stores)
-    answer = DeliveryCheck(home.market.name, stated=words(stated))
+    answer = DeliveryCheck(home.market.name, stated=words(stated), passed_over=delivery.passed_over)
     answer.profile = stores.ledger.deployment().get("profile", "") if stores else ""
     fallback = remembered(stores) if stores else None
     answer.files += [_refused(file) for file in delivery.refused]
@@ -136,7 +139,7 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     order = order_in(new)
     groups = batches(new, order)
     for done, group in enumerate(groups):
-        progress(done, len(groups), group[0].name)
+        progress(done, len(groups), name_of(group[0]))
         parsed, refused = read_all(group, home.market, arrival.now, fallback, stated, order)
         answer.files += [_refused(file) for file in refused]
         if not parsed:
@@ -189,7 +192,7 @@ def _flows(bars: pl.DataFrame) -> set[str]:
 def _refused(file: Refused) -> dict[str, Any]:
     refusal = file.refusal
     return {
-        "file": file.path.name,
+        "file": name_of(file.path),
         "goes_in": REFUSED,
         "code": refusal.code,
         "wrong": refusal.wrong,
