@@ -273,8 +273,11 @@ def operator_readers(folder: Path) -> list[Reader]:
         "markets.toml": ((*facts, *calls), own_exchanges),
         "mandate.toml": ((*bounds, *costs), read_mandates),
         "settings.txt": (
-            ("HOME=/nowhere/.fpm", "MARKET=cn15", "PRESET=tiny", "THREADS=2", "SEED=7", "FACTORS=classic",
-             "STREAM=dual", "TRAINING_MEMORY=1.5", "NIGHT_HOURS=5", "DATABASE_URL=postgresql://u@h/d", "FSYNC=1"), settings,
+            (
+                "HOME=/nowhere/.fpm", "MARKET=cn15", "PRESET=tiny", "THREADS=2", "SEED=7", "FACTORS=classic",
+                "STREAM=dual", "TRAINING_MEMORY=1.5", "NIGHT_HOURS=5", "DATABASE_URL=postgresql://u@h/d", "FSYNC=1",
+            ),
+            settings,
         ),
     }  # fmt: skip
     sealed = passport.seal({"deployment": {"market": "cn"}, "figures": {"dual": [0.1, None, 3]}})
