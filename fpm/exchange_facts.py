@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import warnings
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from functools import cache
@@ -155,8 +156,9 @@ def _value_faults(name: str, section: Mapping[str, Any]) -> Iterable[str]:
             yield f"[{name}] {key} is {shown(section[key])}, not from {low:g} to {high:g}"
     yield from _list_faults(name, section)
     try:
-        re.compile(str(section.get("codes", "")))
-    except (re.error, OverflowError, RecursionError) as wrong:
+        with warnings.catch_warnings(action="error"):  # what another Python would read otherwise
+            re.compile(str(section.get("codes", "")))
+    except (re.error, OverflowError, RecursionError, FutureWarning, DeprecationWarning) as wrong:
         yield f"[{name}] codes is no regular expression: {wrong}"
 
 

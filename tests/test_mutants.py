@@ -76,4 +76,4 @@ def test_fifty_thousand_mutants(name: str, every_reader: dict[str, Reader], tmp_
     """Each reader its share, in a test of its own: a run that was stopped goes on with `-k` or `--failed-first`."""
     counts = damaged(every_reader[name], math.ceil(MANY / len(NAMES)), tmp_path)
     print(name, dict(counts.most_common()))
-    assert len(counts) > 1
+    assert counts["read"]

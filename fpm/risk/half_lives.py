@@ -46,7 +46,7 @@ def faults(value: Any) -> Iterator[str]:
     for key, number in value.items():
         if key not in KEYS:
             yield f"has the unknown key {key}"
-        elif isinstance(number, bool) or not isinstance(number, int | float) or number != number:  # nan
+        elif isinstance(number, bool) or not isinstance(number, int | float):
             yield f"{key} is {shown(number)}, no number"
-        elif not low <= number <= high:
+        elif not low <= number <= high:  # nan is in no range
             yield f"{key} is {shown(number)}, not from {low:g} to {high:g}"

@@ -100,7 +100,7 @@ def test_an_invalid_line_is_named(tmp_path: Path, lines: list[str], message: str
 @pytest.mark.parametrize("kind", ["early 09:00", "late 15:30", "hours 18:00-19:00", "hours 11:40-12:40"])
 def test_a_session_without_a_minute_of_the_market_is_refused(kind: str, tmp_path: Path) -> None:
     path = file(tmp_path, f'2024-09-19,"{kind}",{NOTICE}')
-    with pytest.raises(UsageError, match=f"FPM-CAL-003.*'{kind}' of 2024-09-19 does not lie within the market's hours"):
+    with pytest.raises(UsageError, match=f"FPM-CAL-003.*'{kind}' of 2024-09-19 does not lie within the market's 09:30"):
         _ = Settings(home=tmp_path, market="cn", calendar=path).venue
 
 

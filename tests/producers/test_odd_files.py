@@ -104,10 +104,10 @@ def test_what_is_no_delivery_is_refused_in_words(name: str, odd: Path, stores: S
 
 
 def test_checksums_and_hidden_names_are_no_surprise(tmp_path: Path, stores: Stores) -> None:
-    path = write(tape("cn"), tmp_path / "minute_bars" / "bars.parquet")
+    path = write(tape("cn"), tmp_path / "bars" / "minute_bars" / "bars.parquet")
     for name in ("minute_bars/others.md5", ".done", "minute_bars/.part.csv"):
-        (tmp_path / name).touch()
-    assert take(stores, tmp_path).passed_over == ()
+        (tmp_path / "bars" / name).touch()
+    assert take(stores, tmp_path / "bars").passed_over == ()
     assert name_of(path) == "bars.parquet"
 
 

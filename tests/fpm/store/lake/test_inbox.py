@@ -98,7 +98,8 @@ def test_a_file_shows_that_more_has_to_come(inbox: Inbox, name: str, content: by
 @pytest.mark.parametrize(
     "content",
     [
-        b"[1]", b'{"bars.csv": 5}', b'{"bars.csv": ["SIGNATURE", "x"]}', b'{"bars.csv": ["SIGNATURE", 5]}', b"[" * 100_000,
+        b"[1]", b'{"bars.csv": 5}', b'{"bars.csv": ["SIGNATURE", "x"]}', b'{"bars.csv": ["SIGNATURE", 5]}',
+        b"[" * 100_000,
         b'{"bars.csv": ["SIGNATURE", "2026-01-01T00:00:00"]}', b"\xff",
     ],
 )  # fmt: skip
