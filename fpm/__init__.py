@@ -6,7 +6,8 @@ The modules of this folder hold facts and operations that every room shares. Beg
     portfolio_tables    tables of the risk model, the decisions and the books
     table               what a table of the lake is
     errors              error classes; each message says what is wrong, what was done, what to do
-    markets             exchanges, their facts (`exchanges/*.toml`), and the grids of their bars
+    exchange_facts      what no calendar knows of an exchange (`exchanges/*.toml`, `FPM_MARKETS`)
+    markets             the grids of an exchange's bars
     price_limits        how far a price may lie from the reference of its session, by board
     sessions            markets, trading sessions, minute grids, cut-offs
     trading_calendars   sessions and hours of an exchange, as the calendar library has them
@@ -21,6 +22,7 @@ The modules of this folder hold facts and operations that every room shares. Beg
     cross_section       winsorising, z-scores, ranks and correlations across the symbols of a session
     panels              long frames as dense panels of sessions by symbols
     environment         versions and processor that numbers may depend on, and their fingerprint
+    json_documents      documents of JSON, or a ValueError
     progress            progress of long stages
     bytecode_cache      facts that take long to work out, kept from run to run
     allocation          freed memory that stays with the process until a block ends

@@ -79,6 +79,26 @@ def read(path: Path) -> tuple[Override, ...]:
     return tuple(sorted(overrides, key=lambda override: (override.day, override.kind)))
 
 
+def within(overrides: Sequence[Override], ordinary: Segments) -> tuple[Override, ...]:
+    """The overrides, whose hours lie within the ordinary ones: a session is stored in the market's grid.
+
+    Raises UsageError for a session that would begin earlier, end later, or have no minute at all.
+    """
+    for override in overrides:
+        if override.kind in ("closed", "through"):
+            continue
+        own = override.hours(ordinary)
+        overlapping = [
+            sum(max(0, min(end, stop) - max(start, first)) for first, stop in ordinary) for start, end in own
+        ]
+        if not own or own[0][0] < ordinary[0][0] or own[-1][1] > ordinary[-1][1] or not all(overlapping):
+            shown_hours = ", ".join(
+                f"{start // 60:02d}:{start % 60:02d}-{end // 60:02d}:{end % 60:02d}" for start, end in ordinary
+            )
+            raise _refusal(f"{override.kind!r} of {override.day} does not lie within the market's {shown_hours}")
+    return tuple(overrides)
+
+
 def small_text(path: Path) -> str:
     """The text of a file that a person writes: a plain one, in UTF-8, of at most `MOST_TEXT` bytes.
 
@@ -141,6 +161,10 @@ def _override(line: Mapping[str, str | None], where: str) -> Override:
         raise _refusal(f"{where}: more than {len(COLUMNS)} cells")
     if kind not in ("closed", "through") and not TRADES.fullmatch(kind):
         raise _refusal(f"{where}: {kind[:40]!r} is no kind")
+    if kind.startswith("hours") and (stretches := sum(Override(day, kind, "").hours(()), ())) != tuple(
+        sorted(set(stretches))
+    ):
+        raise _refusal(f"{where}: the hours {kind[6:46]!r} overlap, or end before they begin")
     if not source:
         raise _refusal(f"{where}: the source is empty")
     return Override(day, kind, source)

@@ -8,69 +8,26 @@ without a file has the defaults of `Exchange`.
 from __future__ import annotations
 
 import re
-import tomllib
-from dataclasses import dataclass, field, fields, replace
-from datetime import date, timedelta
-from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from fpm.calendar_overrides import shown, small_text
 from fpm.errors import UsageError
-from fpm.price_limits import Limit, limits_of
+from fpm.exchange_facts import Exchange, file_refused, shipped
 from fpm.trading_calendars import trading_calendar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from fpm.calendar_overrides import Override, Segments
 
 BARS = (1, 3, 5, 10, 15, 30, 60)  # minutes a bar may cover
 DAY = 1440
 WHOLE_DAY = ((0, DAY),)
-NAME = re.compile(r"(?P<exchange>24/5|24/7|[A-Za-z_]+)(?P<minutes>\d*)")
-BAR = re.compile(r"(?P<count>\d{1,4}) ?(?P<unit>m|min|minutes|h|)")
-CODES = "[0-9A-Z][0-9A-Z&._-]*"
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """Facts of one exchange that its calendar lacks; times are local, `HH:MM`.
-
-    `calendar`: name in exchange_calendars, "" for a venue that never closes (UTC day as session).
-    `opening_call`, `closing_call`: label of the bar that holds a call auction alone, where vendors deliver it as one;
-    `closing_call_begins`: the continuous auction ends there; `closing_call_since`: symbol suffix -> first day of the
-    closing call, before which the last bar was continuous.
-    `lot`: shares of a board lot; `volume_unit`: shares | lots where every vendor means that, "" where vendors differ.
-    `tick`: smallest price step where one holds for all symbols, 0 otherwise. `whole_shares`: no fraction trades.
-    `adjusts`: splits and dividends exist, so prices may be adjusted for them.
-    `every_minute`: vendors deliver a row for every minute, so an absent row is a lost one.
-    `max_missing`: share of a session's minutes that a symbol may lack before its session is set aside.
-    `codes`: the regular expression of a code without its suffix. `limits`: `fpm.price_limits`, none where none hold.
-    """
-
-    name: str
-    calendar: str
-    suffix: str
-    currency: str = ""
-    opening_call: str = ""
-    closing_call: str = ""
-    closing_call_begins: str = ""
-    closing_call_since: Mapping[str, date] = field(default_factory=dict)
-    lot: int = 1
-    volume_unit: str = ""
-    tick: float = 0.0
-    whole_shares: bool = True
-    adjusts: bool = True
-    every_minute: bool = False
-    max_missing: float = 0.25
-    codes: str = CODES
-    limits: tuple[Limit, ...] = ()
-    cut_off: str = "20:00"
-    sessions_per_year: int = 252
-    sources: tuple[str, ...] = ()
+CALLS = ("opening_call", "closing_call", "closing_call_begins")
+NAME = re.compile(r"(?P<exchange>24/5|24/7|[A-Za-z_]+)(?P<minutes>[0-9]{0,4})")
+BAR = re.compile(r"(?P<count>[0-9]{1,4}) ?(?P<unit>m|min|minutes|h|)")
 
 
 @dataclass(frozen=True)
@@ -153,7 +110,7 @@ def minute_of(text: str) -> int:
 def named(name: str, own: Mapping[str, Exchange] | None = None) -> Market:
     """The market of a name: an exchange or calendar, followed by the minutes of a bar where it is not one.
 
-    `own`: the operator's exchanges by name (`read_exchanges`), before those of the package.
+    `own`: the operator's exchanges by name (`exchange_facts.read_exchanges`), before those of the package.
     Raises UsageError for an unknown name or a bar length outside `BARS`.
 
     >>> named("cn15").slots[:3]  # a bar ends at 09:45, 10:00, 10:15
@@ -229,111 +186,12 @@ def exchange_of(name: str, own: Mapping[str, Exchange]) -> Exchange | None:
     return replace(facts, name=name)
 
 
-@cache
-def shipped() -> dict[str, Exchange]:
-    """The exchanges whose facts come with the package, by name."""
-    folder = resources.files("fpm").joinpath("exchanges")
-    files = sorted((path for path in folder.iterdir() if path.name.endswith(".toml")), key=lambda path: path.name)
-    return {
-        name: each for path in files for name, each in _exchanges(path.read_text(encoding="utf-8"), path.name).items()
-    }
-
-
-def read_exchanges(path: Path) -> dict[str, Exchange]:
-    """The operator's exchanges: one TOML section each, named as on the command line.
-
-    Raises UsageError for a file that is not there or a section that is not understood; every fault is named.
-    """
-    try:
-        text = small_text(path)
-    except (OSError, ValueError) as wrong:
-        raise _file_refused(f"{path}: {wrong}") from None
-    own = _exchanges(text, str(path))
-    import exchange_calendars
-
-    names = {"", *exchange_calendars.get_calendar_names(include_aliases=True)}
-    if unknown := [
-        f"[{name}] calendar is {shown(each.calendar)}, none of exchange_calendars"
-        for name, each in own.items()
-        if each.calendar not in names
-    ]:
-        raise _file_refused(f"{path}: {'; '.join(unknown)}")
-    return own
-
-
-def _exchanges(text: str, where: str) -> dict[str, Exchange]:
-    try:
-        sections = tomllib.loads(text)
-    except (ValueError, RecursionError) as wrong:
-        raise _file_refused(f"{where}: {wrong}") from None
-    faults: list[str] = []
-    exchanges = {name: _exchange(name, section, faults) for name, section in sections.items()}
-    if faults:
-        raise _file_refused(f"{where}: {'; '.join(faults)}")
-    return exchanges
-
-
-def _exchange(name: str, section: Any, faults: list[str]) -> Exchange:
-    """One section; what is wrong with it is added to `faults`."""
-    kinds: dict[str, tuple[type, ...]] = {
-        each.name: {"int": (int,), "float": (float, int), "bool": (bool,), "str": (str,)}.get(
-            str(each.type), (list, dict)
-        )
-        for each in fields(Exchange)
-        if each.name != "name"
-    }
-    if not isinstance(section, dict) or not re.fullmatch(r"[A-Za-z_]+", name):
-        faults.append(f"{name} is not a section named by letters")
-        return Exchange(name, "", "")
-    typed = {}
-    for key, value in section.items():
-        if key not in kinds:
-            faults.append(f"[{name}] has the unknown key {key}")
-        elif not isinstance(value, kinds[key]) or (isinstance(value, bool) and bool not in kinds[key]):
-            faults.append(f"[{name}] {key} is {shown(value)}")
-        else:
-            typed[key] = value
-    faults += [f"[{name}] lacks {key}" for key in ("calendar", "suffix") if key not in section]
-    faults += _value_faults(name, typed)
-    limits = limits_of(name, section.get("limits", []), faults)
-    if faults:
-        return Exchange(name, "", "")
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in section.items()}
-    return Exchange(name, **{**values, "limits": limits})
-
-
-def _value_faults(name: str, section: Mapping[str, Any]) -> Iterable[str]:
-    times = ("opening_call", "closing_call", "closing_call_begins", "cut_off")
-    for key in times:
-        if section.get(key) and not re.fullmatch(r"\d\d:[0-5]\d", str(section[key])):
-            yield f"[{name}] {key} is {shown(section[key])}, not HH:MM"
-    if section.get("volume_unit", "") not in ("", "shares", "lots"):
-        yield f"[{name}] volume_unit is {shown(section['volume_unit'])}, not shares or lots"
-    if not re.fullmatch(r"[A-Z0-9]{1,8}", str(section.get("suffix", "A"))):
-        yield f"[{name}] suffix is {shown(section['suffix'])}, not letters and digits"
-    if section.get("lot", 1) < 1 or section.get("tick", 0) < 0 or not 0 <= section.get("max_missing", 0) <= 1:
-        yield f"[{name}] lot, tick or max_missing is out of range"
-    try:
-        re.compile(str(section.get("codes", "")))
-    except (re.error, OverflowError, RecursionError) as wrong:
-        yield f"[{name}] codes is no regular expression: {wrong}"
-
-
-def _file_refused(wrong: str) -> UsageError:
-    return UsageError(
-        code="FPM-CFG-015",
-        wrong=f"markets: {wrong}",
-        effect="nothing was done",
-        todo="write one section an exchange with the keys of fpm/markets.py: Exchange (docs/markets.md)",
-    )
-
-
 # --- grids -------------------------------------------------------------------------------------------------------
 def of_exchange(exchange: Exchange, minutes: int) -> Market:
     """The market of an exchange at a bar length. A stretch that no whole number of bars fills ends with a shorter one.
 
     At one minute a call that has a label of its own has a slot of its own, before or after the continuous ones.
-    Raises UsageError for a bar length outside `BARS`.
+    Raises UsageError for a bar length outside `BARS`, or for calls that lie within the hours.
     """
     if minutes not in BARS:
         raise _bar_refused(f"{minutes}m", exchange.name)
@@ -357,8 +215,21 @@ def of_exchange(exchange: Exchange, minutes: int) -> Market:
     ends = tuple(min(end, last) for first, last in segments for end in range(first + minutes, last + minutes, minutes))
     opening, closing = market.opening_call, market.closing_call
     slots = (*(() if opening is None else (opening,)), *ends, *(() if closing is None else (closing,)))
+    begins = market.closing_call_begins
+    inside = begins is None or (segments[-1][0] < begins <= ends[-1] and slots[-1] - begins < len(ends))
+    if not inside or list(slots) != sorted(slots):
+        raise _calls_refused(market)
     return replace(
         market, slots=slots, views=_views(len(ends), opening is not None, closing, market), default_view=str(len(ends))
+    )
+
+
+def _calls_refused(market: Market) -> UsageError:
+    exchange = market.exchange
+    calls = ", ".join(f"{key} {getattr(exchange, key)}" for key in CALLS if getattr(exchange, key))
+    return file_refused(
+        f"[{exchange.name}] has {calls} beside the hours {market.hours}: the opening call lies before them, the "
+        "closing call after them, and it begins within the last stretch"
     )
 
 

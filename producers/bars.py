@@ -30,7 +30,7 @@ from fpm.ingest.score_files import read_scores
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.time_spellings import NO_ORDER, Order
 from fpm.ingest.vendor_bars import Combined, Parsed, combine, original_rows
-from fpm.ingest.vendor_files import digest
+from fpm.ingest.vendor_files import digest, name_of
 from fpm.markets import Market
 from fpm.schema import TABLES
 from fpm.sessions import UTC, close, cut_off, moment
@@ -138,7 +138,7 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
     intake = replace(intake, order=order_in(paths))
     groups = batches(paths, intake.order)
     for done, group in enumerate(groups):
-        progress(done, len(groups), group[0].name)
+        progress(done, len(groups), name_of(group[0]))
         _bars(group, intake)
     finish(references, intake)
     progress(len(groups), len(groups), "done")
@@ -154,7 +154,7 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     Raises UsageError where the home remembers other words.
     """
     arrival = replace(arrival, stated=stated_words(arrival.stated, stores))
-    report = IngestReport(stated=words(arrival.stated))
+    report = IngestReport(stated=words(arrival.stated), passed_over=delivery.passed_over)
     refuse(delivery.refused, report, stores)
     members = _members(delivery, arrival, report, stores)
     references = (_references(delivery.daily, read_daily, arrival, report, stores), members)

@@ -24,7 +24,7 @@ from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.score_files import read_scores
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.vendor_bars import combine
-from fpm.ingest.vendor_files import digest
+from fpm.ingest.vendor_files import digest, name_of
 from fpm.schema import DAILY_BARS, OPTIONAL_FLOWS, SYMBOLS
 from fpm.store.jobs.receipts import sessions_ingested
 from producers import custody, stream_scores, whole_sessions
@@ -74,7 +74,8 @@ class Home:
 class DeliveryCheck:
     """The answer: `files`, one record each; `stated`: the caller's words, of this call or an earlier one.
 
-    `incomplete`: sessions whose night would not run, and what they lack over the market.
+    `incomplete`: sessions whose night would not run, and what they lack over the market. `passed_over`: names in the
+    delivered folders that nobody looks into.
 
     `profile`: the feature profile of the home after this delivery. `falls`: see `IngestReport`.
     """
@@ -85,6 +86,7 @@ class DeliveryCheck:
     files: list[dict[str, Any]] = field(default_factory=list)
     incomplete: dict[date, str] = field(default_factory=dict)
     falls: list[str] = field(default_factory=list)
+    passed_over: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -106,6 +108,7 @@ class DeliveryCheck:
             **{kind: dict(sorted(by_code.items())) for kind, by_code in faults.items()},
             **({"falls_beyond_limit": capped(self.falls)} if self.falls else {}),
             **({"stated": self.stated} if self.stated else {}),
+            **({"passed_over": list(self.passed_over)} if self.passed_over else {}),
             **(
                 {"incomplete_sessions": {str(day): f"{INCOMPLETE}  {text}" for day, text in self.incomplete.items()}}
                 if self.incomplete
@@ -133,7 +136,7 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     stated, policy = arrival.stated, FROM_VENDOR if delivery.daily else FROM_MINUTES
     if stores:
         stated, policy = stated_words(stated, stores), daily_policy(delivery, stores)
-    answer = DeliveryCheck(home.market.name, stated=words(stated))
+    answer = DeliveryCheck(home.market.name, stated=words(stated), passed_over=delivery.passed_over)
     answer.profile = stores.ledger.deployment().get("profile", "") if stores else ""
     fallback = remembered(stores) if stores else None
     answer.files += [_refused(file) for file in delivery.refused]
@@ -166,7 +169,7 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     groups = batches(new, order)
     whole: dict[date, Presence] = {}
     for done, group in enumerate(groups):
-        progress(done, len(groups), group[0].name)
+        progress(done, len(groups), name_of(group[0]))
         parsed, refused = read_all(group, home.market, arrival.now, fallback, stated, order)
         answer.files += [_refused(file) for file in refused]
         if not parsed:
@@ -235,7 +238,7 @@ def _flows(bars: pl.DataFrame) -> set[str]:
 def _refused(file: Refused) -> dict[str, Any]:
     refusal = file.refusal
     return {
-        "file": file.path.name,
+        "file": name_of(file.path),
         "goes_in": REFUSED,
         "code": refusal.code,
         "wrong": refusal.wrong,

@@ -20,7 +20,7 @@ from fpm.first_copies import known_from, rule_of
 from fpm.ingest.agreement import minute_faults
 from fpm.ingest.deliveries import NAMED_TABLES, Refused, delivery_of, plain_files
 from fpm.ingest.quarantine import FAULT_COLUMNS, incomplete, missing_minutes
-from fpm.ingest.vendor_files import digest, refusal
+from fpm.ingest.vendor_files import digest, name_of, refusal
 from fpm.sessions import cut_off
 from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
 from fpm.store.lake.quarantine import keep_rows
@@ -103,7 +103,7 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
         finish(reference_files, intake)
         return intake.report
     delivery = _open_delivery(streams, paths, intake)
-    delivery.account.ignored = [path.name for path in others if path.stem not in tables]
+    delivery.account.ignored = [name_of(path) for path in others if path.stem not in tables]
     try:
         _scatter(delivery, progress)
         published = _publish_sessions(delivery, _totals(delivery), progress)

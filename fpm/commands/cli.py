@@ -1,6 +1,7 @@
 """The command line. Names and outputs are a contract: other programs drive them.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 75 try later, 130 interrupted (run it again to resume).
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 75 try later, 130 interrupted (run it again to resume). SIGTERM
+ends a command at once, 143 to a shell; what it had not published is begun again by the next run.
 Commands parse, call one function and show its answer; heavy imports stay inside, so that `--help` is instant.
 """
 

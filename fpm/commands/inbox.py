@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fpm.commands.demo import refuse_other_bars
 from fpm.errors import FpmError, InputRefused, TryLater, UsageError
 from fpm.ingest.deliveries import NAMED_TABLES, find
+from fpm.ingest.vendor_files import name_of
 from fpm.store.lake.inbox import QUIET, REFUSED, STALLED, TAKEN, Inbox, Waiting
 from fpm.store.log import log
 from producers import bars
@@ -45,7 +46,7 @@ class Verdict:
         if self.report is None:
             assert self.error is not None
             return [_record(self.error)]
-        names = {file.name for file in delivery.files}
+        names = {name_of(file) for file in delivery.files}
         refused = [refusal for refusal in self.report.refused if refusal["file"] in names]
         bars_in = [counts for counts in self.report.files if counts["file"] in names]
         stored = any(counts["stored"] + counts["deduplicated"] for counts in bars_in) or not bars_in

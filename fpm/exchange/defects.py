@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from fpm.markets import shipped
+from fpm.exchange_facts import shipped
 from fpm.schema import OPTIONAL_FLOWS, PRICES
 
 if TYPE_CHECKING:

@@ -50,6 +50,7 @@ from fpm.exchange.tables import (
     style_columns,
 )
 from fpm.exchange.tape import with_ticks
+from fpm.json_documents import from_json
 from fpm.sessions import cut_off, market, next_sessions
 
 if TYPE_CHECKING:
@@ -285,7 +286,7 @@ def _is_complete(folder: Path, settings: dict[str, object]) -> bool:
 def _manifest(path: Path) -> dict[str, object]:
     """What a manifest says; a damaged one says nothing, so that its folder is another exchange's."""
     try:
-        content = json.loads(path.read_bytes())
+        content = from_json(path.read_bytes())
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}

@@ -86,6 +86,7 @@ class Child:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
+                process_group=0,  # Ctrl-C in a terminal is the parent's: a child that it ends looks like a bad file
             )
         self.socket, self.closed, self._base = ours, False, (0, 0.0)
         self.socket.settimeout(WAIT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -14,10 +14,20 @@ from fpm.ingest.bar_files import read_file
 from fpm.ingest.conventions import NOTHING
 from fpm.ingest.member_intervals import FILE_OF_INDEX
 from fpm.ingest.stamps import beyond_years
-from fpm.ingest.table_kinds import DAILY, HOLDINGS, INTERVALS, MEMBERS, RESTRICTIONS, SCORES, SYMBOLS, kind_of_table
+from fpm.ingest.table_kinds import (
+    BARS,
+    DAILY,
+    HOLDINGS,
+    INTERVALS,
+    MEMBERS,
+    RESTRICTIONS,
+    SCORES,
+    SYMBOLS,
+    kind_of_table,
+)
 from fpm.ingest.time_spellings import NO_ORDER, Order
 from fpm.ingest.vendor_bars import Parsed, read_bars
-from fpm.ingest.vendor_files import KINDS, check_regular, digest, kind_of, refusal
+from fpm.ingest.vendor_files import KINDS, SUMS, check_regular, digest, kind_of, name_of, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +52,7 @@ FIELDS = {  # of a delivery, by the kind of its files
 
 @dataclass(frozen=True)
 class Delivery:
-    """The files of one call, in order of path."""
+    """The files of one call, in order of path; `passed_over`: names in its folders that nobody looks into."""
 
     bars: tuple[Path, ...]
     daily: tuple[Path, ...]
@@ -53,6 +63,7 @@ class Delivery:
     scores: tuple[Path, ...] = ()
     holdings: tuple[Path, ...] = ()
     restrictions: tuple[Path, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,26 @@ def find(paths: Sequence[Path]) -> Delivery:
     plain, refused = plain_files(everything)
     kinds = {file: kind_of_table(file) for file in sorted(plain)}
     tables = {name: tuple(file for file, kind in kinds.items() if kind == name) for name in FIELDS}
-    return delivery_of(tuple(file for file, kind in kinds.items() if kind not in FIELDS), tables, tuple(refused))
+    bars = tuple(file for file, kind in kinds.items() if kind not in FIELDS)
+    others = _passed_over(paths, {file for _, file in everything})
+    return replace(delivery_of(bars, tables, tuple(refused)), passed_over=others)
+
+
+def _passed_over(paths: Sequence[Path], files: set[Path]) -> tuple[str, ...]:
+    """Names of what lies in the delivered folders and is none of `files`: workbooks, archives, folders of other days.
+
+    Hidden names, checksums and the mark of a complete delivery are left out.
+    """
+    bars = [path / BARS for path in paths]
+    folders = [folder for folder in dict.fromkeys([*paths, *bars]) if folder.is_dir()]
+    entries = (entry for folder in folders for entry in folder.iterdir() if entry not in files and entry not in bars)
+    return tuple(
+        sorted(
+            f"{name_of(entry)}{'/' if entry.is_dir() else ''}"
+            for entry in entries
+            if not entry.name.startswith(".") and entry.suffix not in (*SUMS, ".done")
+        )
+    )
 
 
 def delivery_of(
@@ -107,7 +137,7 @@ def plain_files(files: Sequence[tuple[Path, Path]]) -> tuple[list[Path], list[Re
 def _below(path: Path) -> list[Path]:
     if kind_of(path) and not path.is_dir() and (path.exists() or path.is_symlink()):
         return [path]
-    inner = path / "minute_bars"
+    inner = path / BARS
     files = _tables(inner) + [file for file in _tables(path) if _is_named(file)]
     if path.is_dir() and not inner.is_dir():
         files = _tables(path)

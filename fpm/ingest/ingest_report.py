@@ -11,6 +11,7 @@ import polars as pl
 from fpm.errors import InputRefused
 from fpm.first_copies import NOTES
 from fpm.ingest import balance
+from fpm.ingest.vendor_files import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,8 @@ class IngestReport:
     were ingested before; `sessions` counts theirs too. `reference` counts the rows of other tables,
     `reference_faults` their bad rows by table and code; `streams`: rows and sessions of the scores from outside.
     `knowledge`: sessions with a first copy, by the rule that says from when it is known (`fpm.first_copies`).
-    `unavailable`: flows of the profile that no file has. `stated`: the caller's words about the files, of this call or
+    `passed_over`: names in the delivered folders that nobody looked into. `unavailable`: flows of the profile that no
+    file has. `stated`: the caller's words about the files, of this call or
     an earlier one. `ticks`: the account of Level-2 records (`fpm.ticks.report`).
     `files` and `balance` account for every row by file and by session (`fpm.ingest.balance`); `lost` names the sessions
     of which rows came and none was stored, with the reasons; `example` is one bad row of the last batch with any.
@@ -71,6 +73,7 @@ class IngestReport:
     refused: list[dict[str, str]] = field(default_factory=list)
     conventions: dict[str, list[str]] = field(default_factory=dict)
     synonyms: dict[str, str] = field(default_factory=dict)
+    passed_over: tuple[str, ...] = ()
     ignored: set[str] = field(default_factory=set)
     derived: set[str] = field(default_factory=set)
     unavailable: set[str] = field(default_factory=set)
@@ -182,7 +185,12 @@ class IngestReport:
     def add_refused(self, refused: Sequence[Refused]) -> None:
         """List files refused whole."""
         self.refused += [
-            {"file": file.path.name, "code": file.refusal.code, "wrong": file.refusal.wrong, "todo": file.refusal.todo}
+            {
+                "file": name_of(file.path),
+                "code": file.refusal.code,
+                "wrong": file.refusal.wrong,
+                "todo": file.refusal.todo,
+            }
             for file in refused
         ]
 
@@ -278,6 +286,7 @@ class IngestReport:
             ),
             "nans": self.nans,
             "refused": self.refused,
+            **({"passed_over": capped(self.passed_over)} if self.passed_over else {}),
             "files": self.files,
             "lost": self.lost,
             "conventions": {text: f"{len(files)} files, first {files[0]}" for text, files in self.conventions.items()},

@@ -16,7 +16,7 @@ import polars as pl
 from fpm.errors import InputRefused
 
 if TYPE_CHECKING:
-    from fpm.markets import Exchange
+    from fpm.exchange_facts import Exchange
 
 RATIO = 0.1  # amount / (volume x price) within this of 1 or of a lot
 IN_RANGE = 0.95  # share of a symbol-session's bars whose average price lies in [low, high]

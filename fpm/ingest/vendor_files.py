@@ -24,13 +24,28 @@ PACKED = {
     b"\xd0\xcf": "an Excel workbook",
 }
 SUMS = {".sha256": "sha256", ".CHECKSUM": "sha256", ".sha512": "sha512", ".sha1": "sha1", ".md5": "md5"}
+LONGEST_NAME = 255  # bytes of a file's name, on every usual file system
 MAGIC = b"PAR1"  # a Parquet file begins and ends with it: https://parquet.apache.org/docs/file-format/
+
+
+def name_of(path: Path) -> str:
+    r"""A file's name as one line of text: control characters, and bytes that are no UTF-8, as escapes.
+
+    >>> from pathlib import Path
+    >>> name_of(Path("a\nb.csv"))
+    'a\\nb.csv'
+    """
+    text = os.fsencode(path.name).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def refusal(path: Path, *, code: str, wrong: str, todo: str) -> InputRefused:
     """The refusal of one whole file, for the caller to raise."""
     return InputRefused(
-        code=code, wrong=f"{path.name}: {wrong}", effect="the file is refused whole, nothing of it is stored", todo=todo
+        code=code,
+        wrong=f"{name_of(path)}: {wrong}",
+        effect="the file is refused whole, nothing of it is stored",
+        todo=todo,
     )
 
 
@@ -47,8 +62,15 @@ def kind_of(path: Path) -> str:
 def check_regular(path: Path, folder: Path | None = None) -> None:
     """Refuse what is no plain file: a folder, a device, a pipe, a link that leads nowhere or out of `folder`.
 
-    Raises InputRefused 005.
+    Raises InputRefused 005; 195 a name that no report could repeat.
     """
+    if name_of(path) != path.name:
+        raise refusal(
+            path,
+            code="FPM-IN-195",
+            wrong="its name holds control characters, or bytes that are no UTF-8",
+            todo="rename it in plain letters",
+        )
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -128,7 +150,7 @@ def check_sum(path: Path) -> None:
     """
     for ending, kind in SUMS.items():
         note = path.with_name(path.name + ending)
-        if not note.is_file():
+        if len(os.fsencode(note.name)) > LONGEST_NAME or not note.is_file():
             continue
         with note.open("rb") as stream:
             words = stream.read(1 << 16).decode("utf-8-sig", "replace").split()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpm.errors import InputRefused
 from fpm.evaluation.figures import Figures
+from fpm.json_documents import from_json
 from fpm.report.data import ReportData, plain
 from fpm.report.figure_text import ABSENT
 
@@ -49,7 +50,7 @@ def unseal(document: bytes) -> dict[str, Any]:
     Raises InputRefused where it is no JSON object, has another schema, or was changed after it was sealed.
     """
     try:
-        body = json.loads(document)
+        body = from_json(document)
     except ValueError as error:
         raise _refused(code="FPM-PASS-001", wrong=f"the file is no JSON: {error}") from error
     if not isinstance(body, dict) or body.get("schema") != SCHEMA:

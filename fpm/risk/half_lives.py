@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from math import isfinite
 from typing import TYPE_CHECKING, Any
+
+from fpm.calendar_overrides import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,13 +40,13 @@ def half_lives(value: Any) -> HalfLives:
 def faults(value: Any) -> Iterator[str]:
     """What is wrong with a table of half-lives, a text each."""
     if not isinstance(value, dict):
-        yield f"is {value!r}, no table of {', '.join(KEYS)}"
+        yield f"is {shown(value)}, no table of {', '.join(KEYS)}"
         return
     low, high = RANGE
     for key, number in value.items():
         if key not in KEYS:
             yield f"has the unknown key {key}"
-        elif isinstance(number, bool) or not isinstance(number, int | float) or not isfinite(number):
-            yield f"{key} is {number!r}, no number"
-        elif not low <= number <= high:
-            yield f"{key} is {number!r}, not from {low:g} to {high:g}"
+        elif isinstance(number, bool) or not isinstance(number, int | float):
+            yield f"{key} is {shown(number)}, no number"
+        elif not low <= number <= high:  # nan is in no range
+            yield f"{key} is {shown(number)}, not from {low:g} to {high:g}"

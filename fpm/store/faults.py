@@ -2,7 +2,7 @@
 
 With ``FPM_FAULT=renamed:2`` the process sends itself SIGKILL when it reaches `faultpoint("renamed")` for the second
 time. As with a power cut or the out-of-memory killer, no handler runs. ``FPM_FAULT=*:7`` kills at the seventh point,
-whatever its name. The variable is read at every point.
+whatever its name; ``FPM_FAULT=renamed:2:SIGINT`` sends another signal. The variable is read at every point.
 """
 
 from __future__ import annotations
@@ -21,6 +21,6 @@ def faultpoint(name: str) -> None:
     if not fault:
         return
     _passed.update((name, "*"))
-    point, _, count = fault.partition(":")
+    point, count, number = (*fault.split(":"), "", "")[:3]
     if _passed[point] == int(count or 1) and point in (name, "*"):
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.Signals[number or "SIGKILL"])

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fpm import calendar_overrides, markets
 from fpm.errors import UsageError
+from fpm.exchange_facts import read_exchanges, shipped
 from fpm.features.factor_columns import factor_columns
 from fpm.markets import Market
 from fpm.schema import STREAM_NAME
@@ -89,7 +90,7 @@ class Settings(BaseSettings):
     engine: Literal["processes", "ray"] = Field(
         default="processes", description="where workers run: local processes, or a Ray cluster (extra `ray`)"
     )
-    seed: int = Field(default=0, description="added to the seeds of models and samples")
+    seed: int = Field(default=0, ge=0, lt=1 << 31, description="added to the seeds of models and samples")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="device on which models are trained")
     precision: Literal["float32", "bfloat16"] | None = Field(
         default=None, description="precision of the products in a training; default: bfloat16 on a GPU, else float32"
@@ -106,6 +107,7 @@ class Settings(BaseSettings):
     training_memory: float = Field(
         default=2.0,
         ge=0,
+        allow_inf_nan=False,
         description="gigabytes of an encoder's sessions that stay in memory; the result does not depend on it",
     )
     align: bool = Field(
@@ -154,16 +156,14 @@ class Settings(BaseSettings):
     @classmethod
     def _existing_market(cls, name: str) -> str:
         if not markets.NAME.fullmatch(name):
-            raise ValueError(f"no market {name!r}; use one of {', '.join(markets.shipped())}, or a calendar's name")
+            raise ValueError(f"no market {name!r}; use one of {', '.join(shipped())}, or a calendar's name")
         return name
 
     @model_validator(mode="after")
     def _existing_exchange(self) -> Settings:
-        own = markets.read_exchanges(self.markets) if self.markets else {}
+        own = read_exchanges(self.markets) if self.markets else {}
         if markets.exchange_of(markets.exchange_name(self.market), own) is None:
-            raise ValueError(
-                f"no market {self.market!r}; use one of {', '.join((*own, *markets.shipped()))}, or a calendar"
-            )
+            raise ValueError(f"no market {self.market!r}; use one of {', '.join((*own, *shipped()))}, or a calendar")
         return self
 
     @field_validator("factors")
@@ -204,14 +204,14 @@ class Settings(BaseSettings):
     def _lineage_target(cls, secret: SecretStr | None) -> SecretStr | None:
         """A server's address, perhaps from a file, or the path of a file; an empty variable is none."""
         text = "" if secret is None else _referenced(secret.get_secret_value().strip())
-        target = web_address(text) if "://" in text else str(Path(text).expanduser().absolute())
+        target = web_address(text) if "://" in text else str(_at_home(Path(text)).absolute())
         return SecretStr(target) if text else None
 
     @field_validator("home", "calendar", "markets", "mandate", "inbox")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         """Absolute from the start: a worker process may have another working directory."""
-        return path and path.expanduser().absolute()
+        return path and _at_home(path).absolute()
 
     @model_validator(mode="after")
     def _reader_of_own_server(self) -> Settings:
@@ -244,8 +244,11 @@ class Settings(BaseSettings):
     @property
     def venue(self) -> Market:
         """The market with the sessions of `calendar`. Raises UsageError for a file that cannot be read as one."""
-        named = markets.named(self.market, markets.read_exchanges(self.markets) if self.markets else {})
-        return replace(named, overrides=calendar_overrides.read(self.calendar)) if self.calendar else named
+        named = markets.named(self.market, read_exchanges(self.markets) if self.markets else {})
+        if self.calendar is None:
+            return named
+        overrides = calendar_overrides.read(self.calendar)
+        return replace(named, overrides=calendar_overrides.within(overrides, named.segments))
 
     @property
     def folds(self) -> FoldConfig:
@@ -287,12 +290,22 @@ def _referenced(text: str) -> str:
     """The text, or that of the file it names. Raises ValueError where there is none; what may be secret is not said."""
     if not text.startswith(REFERENCE):
         return text
-    path = Path(text.removeprefix(REFERENCE)).expanduser()
+    path = Path(text.removeprefix(REFERENCE))
     try:
-        return calendar_overrides.small_text(path).strip()
+        return calendar_overrides.small_text(_at_home(path)).strip()
     except (OSError, ValueError) as wrong:
         shown = "after file:" if "@" in text or "://" in text else str(path)
         raise ValueError(f"there is no readable file {shown} ({type(wrong).__name__})") from None
+
+
+def _at_home(path: Path) -> Path:
+    """`~` and `~name` as their folders. Raises ValueError for a name that nobody has, or a path with a NUL."""
+    if "\0" in str(path):
+        raise ValueError("a path holds no NUL")
+    try:
+        return path.expanduser()
+    except RuntimeError as wrong:
+        raise ValueError(f"{path.parts[0]}: {wrong}") from None
 
 
 def load_settings(options: Mapping[str, Any]) -> Settings:

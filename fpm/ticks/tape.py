@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.markets import shipped
+from fpm.exchange_facts import shipped
 
 if TYPE_CHECKING:
     from fpm.markets import Market

@@ -86,12 +86,22 @@ def test_a_typhoon_and_a_half_day_in_the_middle_of_the_calendar(tmp_path: Path) 
         (["2024-09-18,shut,x"], "line 2: 'shut' is no kind"),
         (["2024-09-18,early 25:00,x"], "'early 25:00' is no kind"),
         (["2024-09-18,closed,"], "the source is empty"),
+        (['2024-09-18,"hours 11:00-09:30",x'], "line 2: the hours '11:00-09:30' overlap, or end before they begin"),
+        (['2024-09-18,"hours 10:00-10:00",x'], "line 2: the hours '10:00-10:00' overlap"),
+        (['2024-09-18,"hours 09:30-10:30,10:00-11:00",x'], "line 2: the hours '09:30-10:30,10:00-11:00' overlap"),
         (["2024-09-18,closed,x", "2024-09-18,open,y"], "two lines about 2024-09-18"),
     ],
 )
 def test_an_invalid_line_is_named(tmp_path: Path, lines: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=rf"FPM-CAL-003.*{message}"):
         read(file(tmp_path, *lines))
+
+
+@pytest.mark.parametrize("kind", ["early 09:00", "late 15:30", "hours 18:00-19:00", "hours 11:40-12:40"])
+def test_a_session_without_a_minute_of_the_market_is_refused(kind: str, tmp_path: Path) -> None:
+    path = file(tmp_path, f'2024-09-19,"{kind}",{NOTICE}')
+    with pytest.raises(UsageError, match=f"FPM-CAL-003.*'{kind}' of 2024-09-19 does not lie within the market's 09:30"):
+        _ = Settings(home=tmp_path, market="cn", calendar=path).venue
 
 
 def test_a_missing_file_and_other_columns_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from fpm.calendar_overrides import Override
 from fpm.errors import UsageError
-from fpm.markets import BARS, named, read_exchanges, with_bar
+from fpm.exchange_facts import read_exchanges
+from fpm.markets import BARS, named, with_bar
 from fpm.sessions import hours, is_session, market, session_slots
 
 
@@ -196,7 +197,14 @@ def test_an_exchange_of_ones_own(tmp_path: Path) -> None:
         (f'[dark]\n{OWN}cut_off = "8 pm"\n', r"\[dark\] cut_off is '8 pm', not HH:MM"),
         (f'[dark]\n{OWN}volume_unit = "grams"\n', r"volume_unit is 'grams', not shares or lots"),
         (f'[dark]\n{OWN}codes = "["\n', r"codes is no regular expression"),
-        (f"[dark]\n{OWN}lot = 0\n", r"lot, tick or max_missing is out of range"),
+        (f"[dark]\n{OWN}lot = 0\n", r"\[dark\] lot is 0, not from 1 to"),
+        (f"[dark]\n{OWN}lot = 1{'0' * 400}\n", r"\[dark\] lot is 10000"),
+        (f"[dark]\n{OWN}tick = nan\n", r"\[dark\] tick is nan"),
+        (f"[dark]\n{OWN}sessions_per_year = 0\n", r"\[dark\] sessions_per_year is 0"),
+        (f'[dark]\n{OWN}cut_off = "99:00"\n', r"\[dark\] cut_off is '99:00', not HH:MM"),
+        (f"[dark]\n{OWN}sources = {{a = 1}}\n", r"\[dark\] sources is .*no list of texts"),
+        (f"[dark]\n{OWN}closing_call_since = []\n", r"\[dark\] closing_call_since is \[\]"),
+        (f'[dark]\n{OWN}closing_call_since = {{SH = "x"}}\n', r"\[dark\] closing_call_since 'SH' is 'x', no day"),
         (f"[dark2]\n{OWN}", "dark2 is not a section named by letters"),
         ("dark = 3\n", "dark is not a section"),
         ("[dark\n", "markets.toml: "),
@@ -205,6 +213,22 @@ def test_an_exchange_of_ones_own(tmp_path: Path) -> None:
 def test_a_fault_of_the_file_is_named(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"FPM-CFG-015 .*{words}"):
         exchanges(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        'opening_call = "12:00"',
+        'closing_call = "15:59"',
+        'closing_call = "16:00"\nclosing_call_begins = "17:00"',
+        'closing_call = "23:59"\nclosing_call_begins = "09:31"',
+    ],
+)
+def test_calls_within_the_hours_are_refused(calls: str, tmp_path: Path) -> None:
+    path = tmp_path / "markets.toml"
+    path.write_text(f"[dark]\n{OWN}{calls}\n")
+    with pytest.raises(UsageError, match=r"FPM-CFG-015 .*\[dark\] has .* beside the hours 09:30-16:00"):
+        named("dark", read_exchanges(path))
 
 
 def test_all_faults_are_named_at_once(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from fpm.errors import UsageError
-from fpm.markets import read_exchanges
+from fpm.exchange_facts import read_exchanges
 from fpm.price_limits import Limit, with_limits
 
 SECTION = '[th]\ncalendar = "XBKK"\nsuffix = "BK"\n'

@@ -11,7 +11,6 @@ after it.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from fpm.errors import StoreCorrupt, TryLater
 from fpm.evaluation.analogues import Vectors, day_number
+from fpm.json_documents import sealed, unsealed
 from fpm.schema import FINGERPRINT_SIZE, FINGERPRINTS
 from fpm.store.lake.files import Lake, LakeFile, parse, sha256_of, sync_folder
 from fpm.store.lake.seals import Seal, refusal
@@ -106,12 +106,17 @@ def _published(vintage: str, stores: Stores) -> dict[str, LakeFile]:
     return {path: files[path] for path in sorted(files) if parse(path)[1] == vintage}
 
 
+def statement(contents: Contents) -> bytes:
+    """The statement as it is written."""
+    return sealed(asdict(contents))
+
+
 def _contents(folder: Path) -> Contents | None:
     """The statement; None where there is none, or where the files are shorter than it says."""
     try:
-        statement = json.loads((folder / STATEMENT).read_bytes())
-        parts = tuple(Part(**part) for part in statement["parts"])
-        contents = Contents(int(statement["generation"]), int(statement["rows"]), tuple(statement["symbols"]), parts)
+        values = unsealed((folder / STATEMENT).read_bytes())
+        parts = tuple(Part(**part) for part in values["parts"])
+        contents = Contents(int(values["generation"]), int(values["rows"]), tuple(values["symbols"]), parts)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     whole = all(_size(_file(folder, contents.generation, name)) >= contents.rows * _width(name) for name in COLUMNS)
@@ -132,7 +137,7 @@ def _updated(folder: Path, former: Contents | None, published: dict[str, LakeFil
     live_paths = {part.path for part in live}
     new_files = [file for path, file in published.items() if path not in live_paths]
     contents = _appended(folder, Contents(base.generation, base.rows, base.symbols, live), new_files, lake)
-    write_whole(folder / STATEMENT, json.dumps(asdict(contents), separators=(",", ":")).encode())
+    write_whole(folder / STATEMENT, statement(contents))
     for other in folder.iterdir():
         if other.is_dir() and other.name != str(contents.generation):
             shutil.rmtree(other, ignore_errors=True)  # a reader that mapped it keeps its pages

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date
 from typing import TYPE_CHECKING
 
+from fpm.json_documents import sealed, unsealed
 from fpm.store.lake.small_files import write_whole
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def keep_receipt(job: str, source: Path, sha256: str, sessions: Sequence[date], stores: Stores) -> None:
     """Record that every row of a file is published, under the digest of the file's bytes."""
-    content = json.dumps({"job": job, "file": source.name, "sessions": [str(day) for day in sorted(sessions)]})
-    write_whole(_receipt(sha256, stores), content.encode())
+    receipt = {"job": job, "file": source.name, "sessions": [str(day) for day in sorted(sessions)]}
+    write_whole(_receipt(sha256, stores), sealed(receipt))
 
 
 def sessions_ingested(sha256: str, stores: Stores) -> list[date] | None:
@@ -27,7 +27,7 @@ def sessions_ingested(sha256: str, stores: Stores) -> list[date] | None:
     if not path.is_file():
         return None
     try:
-        receipt = json.loads(path.read_bytes())
+        receipt = unsealed(path.read_bytes())
         days = [date.fromisoformat(text) for text in receipt["sessions"]]
         job = str(receipt["job"])
     except (ValueError, KeyError, TypeError):

@@ -22,7 +22,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpm.errors import UsageError
+from fpm.errors import StoreCorrupt, UsageError
+from fpm.json_documents import from_json, sealed, unsealed
 from fpm.store.faults import faultpoint
 from fpm.store.lake.files import sha256_of, sync_folder
 from fpm.store.lake.small_files import write_whole
@@ -122,22 +123,23 @@ class Inbox:
 
     def since(self, deliveries: Sequence[Waiting], now: datetime) -> dict[Path, datetime]:
         """Since when each delivery has looked as it does now, by this and the earlier looks, which are remembered."""
-        before = self._remembered()
-        looks: dict[str, tuple[str, str]] = {}
+        before = self._remembered(now)
+        looks: dict[str, tuple[str, datetime]] = {}
         for delivery in deliveries:
             signature = sha256(repr(delivery.signature).encode("utf-8", "surrogateescape")).hexdigest()
-            earlier, moment = before.get(delivery.name, ("", ""))
-            same = earlier == signature and datetime.fromisoformat(moment) <= now
-            looks[delivery.name] = (signature, moment if same else now.isoformat())
+            earlier, moment = before.get(delivery.name, ("", now))
+            looks[delivery.name] = (signature, moment if earlier == signature and moment <= now else now)
         if looks != before:
-            write_whole(self.memory, json.dumps(looks).encode())
-        return {delivery.path: datetime.fromisoformat(looks[delivery.name][1]) for delivery in deliveries}
+            texts = {name: (signature, moment.isoformat()) for name, (signature, moment) in looks.items()}
+            write_whole(self.memory, json.dumps(texts).encode())
+        return {delivery.path: looks[delivery.name][1] for delivery in deliveries}
 
-    def _remembered(self) -> dict[str, tuple[str, str]]:
+    def _remembered(self, now: datetime) -> dict[str, tuple[str, datetime]]:
         try:
-            looks = json.loads(self.memory.read_bytes())
-            return {str(name): (str(signature), str(moment)) for name, (signature, moment) in looks.items()}
-        except (FileNotFoundError, ValueError, AttributeError):  # a lost memory costs one more look
+            looks = from_json(self.memory.read_bytes())
+            moments = {name: (text, datetime.fromisoformat(moment)) for name, (text, moment) in looks.items()}
+            return {name: (text, moment) for name, (text, moment) in moments.items() if moment <= now}
+        except (FileNotFoundError, ValueError, TypeError, AttributeError):  # a lost memory costs one more look
             return {}
 
     def settle(self, delivery: Waiting, verdict: str, account: Mapping[str, Any], now: datetime) -> Path | None:
@@ -150,7 +152,8 @@ class Inbox:
         record = {"file": delivery.name, "kept_as": _text(name), **account}
         exact = {"source": os.fsencode(delivery.path.name).hex(), "target": os.fsencode(name).hex()}
         pending = folder / f".{_label(name)}{REPORT}"
-        write_whole(pending, json.dumps({"moves": exact, **record}, indent=1, default=str).encode())
+        plain = json.loads(json.dumps({"moves": exact, **record}, default=str))
+        write_whole(pending, sealed(plain, indent=1))
         faultpoint("inbox_reported")
         return self._finish(pending)
 
@@ -170,8 +173,14 @@ class Inbox:
         return [report for report in reports if report is not None]
 
     def _finish(self, pending: Path) -> Path | None:
-        """Finish the move that a hidden report describes; None where the delivery is no longer the one it is about."""
-        record = json.loads(pending.read_bytes())
+        """Finish the move that a hidden report describes; None where the delivery is no longer the one it is about.
+
+        Raises StoreCorrupt where the report is not as it was written.
+        """
+        try:
+            record = unsealed(pending.read_bytes())
+        except ValueError as wrong:
+            raise _damaged(pending, wrong) from None
         names = {key: os.fsdecode(bytes.fromhex(value)) for key, value in record.pop("moves").items()}
         source, target = self.root / names["source"], pending.parent / names["target"]
         delivery = _look(source, marked=False)
@@ -192,6 +201,15 @@ class Inbox:
         sync_folder(pending.parent)
         faultpoint("inbox_settled")
         return report
+
+
+def _damaged(pending: Path, wrong: ValueError) -> StoreCorrupt:
+    return StoreCorrupt(
+        code="FPM-IN-194",
+        wrong=f"{pending}, the report of a delivery that was being moved, is damaged: {wrong}",
+        effect="nothing more was moved",
+        todo="delete it: a delivery that still lies in the inbox is looked at again, one that was taken is known",
+    )
 
 
 # --- looking --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from typing import TYPE_CHECKING
 
 from fpm.store.lake.small_files import write_whole
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from fpm.errors import FpmError
 
 NO_SESSION = "none"
+LONG_NAME = 200  # bytes of a file's name
 
 
 def keep_rows(folder: Path, table: str, rows: pl.DataFrame, sha256: str) -> None:
@@ -35,6 +37,8 @@ def keep_rows(folder: Path, table: str, rows: pl.DataFrame, sha256: str) -> None
 
 def keep_refusal(folder: Path, source: Path, sha256: str, refusal: FpmError) -> None:
     """Write a note about a file that was refused whole; the file itself stays where it is."""
-    note = {"file": source.name, "sha256": sha256, "code": refusal.code, "wrong": refusal.wrong, "todo": refusal.todo}
+    name = os.fsencode(source.name).decode("utf-8", "backslashreplace")
+    note = {"file": name, "sha256": sha256, "code": refusal.code, "wrong": refusal.wrong, "todo": refusal.todo}
     content = json.dumps(note, indent=1, ensure_ascii=False).encode()
-    write_whole(folder / "files" / f"{source.name}-{sha256[:12]}.json", content)
+    label = name.encode()[:LONG_NAME].decode(errors="ignore")  # leaves room for the rest
+    write_whole(folder / "files" / f"{label}-{sha256[:12]}.json", content)

@@ -60,7 +60,7 @@ class Cluster:
     # --- where things are ---------------------------------------------------------------------------
     def dsn(self, database: str = DATABASE) -> str:
         """Connection string of one of the cluster's databases; it holds the password."""
-        password = (self.home / "password").read_text().strip()
+        password = (self.home / "password").read_text(errors="replace").strip()
         return make_conninfo(
             "", host=str(self._socket_folder()), port=PORT, user=OWNER, password=password, dbname=database, options=UTC
         )
@@ -76,7 +76,9 @@ class Cluster:
             run.mkdir(mode=0o700, exist_ok=True)
             return run
         note = self.home / "run-at"
-        noted, home = [*note.read_text().splitlines(), str(self.home)][:2] if note.exists() else ("", "")
+        noted, home = (
+            [*note.read_text(errors="replace").splitlines(), str(self.home)][:2] if note.exists() else ("", "")
+        )
         if noted and home == str(self.home):
             with suppress(FileExistsError):
                 Path(noted).mkdir(mode=0o700)

@@ -53,7 +53,7 @@ def passfile(pg: Path, login: Login) -> Path:
 
 def login_dsn(owner_dsn: str, pg: Path, login: Login) -> str:
     """The connection string of a login with its own password, on the owner's server."""
-    password = passfile(pg, login).read_text().strip().rpartition(":")[2]
+    password = passfile(pg, login).read_text(errors="replace").strip().rpartition(":")[2]
     return make_conninfo(owner_dsn, user=f"fpm_{login}", password=password)
 
 

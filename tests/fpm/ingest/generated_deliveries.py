@@ -229,7 +229,7 @@ def _extended(delivery: Delivery, own: Hours, late: int) -> list[tuple[int, int,
     venue, random = VENUES[delivery.venue], np.random.default_rng(delivery.seed + own[-1][1])
     assert venue.extended
     first = own[0][0] - (own[0][0] - venue.extended[0]) // venue.step * venue.step
-    stretches = ((first, own[0][0]), (own[-1][1], venue.extended[1]))
+    stretches = ((first, own[0][0]), (own[-1][1] + venue.pause // venue.step * venue.step, venue.extended[1]))
     starts = [start for first, stop in stretches for start in range(first, stop, venue.step)]
     return [(start + late, -1, 0.05) for start in starts if random.random() < delivery.extended]
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fpm import calendar_overrides, markets
+from fpm import calendar_overrides, exchange_facts
 from fpm.errors import FpmError, InputRefused, UsageError
 from fpm.ingest import decoder
 from fpm.ingest.bar_files import read_file
@@ -191,14 +191,14 @@ def test_a_calendar_of_millions_of_lines_and_one_of_ten_thousand(tmp_path: Path)
 def test_a_broken_calendar_or_market_file_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
-    for read in (calendar_overrides.read, markets.read_exchanges):
+    for read in (calendar_overrides.read, exchange_facts.read_exchanges):
         with pytest.raises(FpmError, match=str(path)):
             read(path)
     with pytest.raises(FpmError, match="no plain file"):
-        markets.read_exchanges(tmp_path)
+        exchange_facts.read_exchanges(tmp_path)
 
 
 def test_a_toml_that_nests_without_end(tmp_path: Path) -> None:
     (tmp_path / "markets.toml").write_text("a = " + "[" * 100_000)
     with pytest.raises(UsageError, match="FPM-CFG-015"):
-        markets.read_exchanges(tmp_path / "markets.toml")
+        exchange_facts.read_exchanges(tmp_path / "markets.toml")

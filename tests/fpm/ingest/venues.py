@@ -14,7 +14,8 @@ class Venue:
     """One market's facts. `weeks`: runs of sessions; `special`: hours of the sessions that have their own.
 
     `opening`, `closing`: labels of the calls that have slots of their own; `silent`: END labels without trades before
-    the closing call; `continuous_until`: suffix -> the closing call's first day.
+    the closing call; `continuous_until`: suffix -> the closing call's first day. `extended`: bars outside the session
+    may lie between these minutes, after the close from `pause` minutes on.
     """
 
     zone: str
@@ -31,6 +32,7 @@ class Venue:
     units: tuple[str, ...] = ("shares",)
     needs_amount: bool = False
     extended: tuple[int, int] | None = None
+    pause: int = 0
 
 
 def _days(*texts: str) -> tuple[date, ...]:
@@ -44,6 +46,8 @@ CHINA = {
     "units": ("shares", "lots"),
     "needs_amount": True,
     "weeks": (_days("2018-08-16", "2018-08-17", "2018-08-20"), _days("2025-04-28", "2025-04-29", "2025-04-30")),
+    "extended": (570, 930),  # fixed-price trading after hours, 15:05 to 15:30
+    "pause": 5,
 }
 AMERICA = {
     "zone": "America/New_York",
@@ -63,6 +67,8 @@ INDIA = {
     "symbols": ("TCS.NS", "M&M.NS", "BAJAJ-AUTO.NS"),
     "weeks": (_days("2024-10-31", "2024-11-04"), _days("2025-02-03", "2025-02-04", "2025-02-05", "2025-02-06")),
     "tick": 0.05,
+    "extended": (540, 960),  # pre-open from 09:00, closing session from 15:40
+    "pause": 10,
 }
 COINS = {
     "zone": "UTC",
@@ -91,6 +97,7 @@ VENUES = {
         dict.fromkeys(_days("2024-12-24", "2024-12-31"), ((570, 720),)),
         units=("shares", "lots"),
         needs_amount=True,
+        extended=(540, 970),  # pre-opening and closing auction
     ),
     "XTKS": Venue(
         "Asia/Tokyo",

@@ -98,8 +98,12 @@ FAULTS = {
     "[X]\nhalf_lives = {volatility = '84'}": "volatility is '84', no number",
     "[X]\nhalf_lives = {volatility = true}": "no number",
     "[X]\nhalf_lives = {correlation = 4.9}": "not from 5 to 1000",
-    "[X]\nhalf_lives = {specific = nan}": "no number",
+    "[X]\nhalf_lives = {specific = nan}": "not from 5 to 1000",
     "[X]\nhalf_lives = {specific = 1001}": "not from 5 to 1000",
+    f"[X]\ncapital = 1{'0' * 400}": "not from 1 to",
+    f"[X]\nlot = 1{'0' * 400}": "not from 1 to",
+    f"[X]\nhalf_lives = {{specific = 1{'0' * 400}}}": "not from 5 to 1000",
+    "[X]\nhalf_lives = {specific = 'postgresql://u:hush@h'}": "looks like a secret",
     "[X]\n[X]": "X",
     "[X": "mandates",
 }

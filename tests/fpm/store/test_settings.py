@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from fpm.errors import UsageError
-from fpm.markets import read_exchanges
+from fpm.exchange_facts import read_exchanges
 from fpm.portfolio.mandate import read_mandates
 from fpm.store.log import configure, context, log
 from fpm.store.settings import Settings, load_settings
@@ -142,3 +142,19 @@ def test_cases_57_and_58_a_file_of_settings_is_plain_small_and_no_place_for_secr
 def test_case_57_a_device_is_no_file_of_settings() -> None:
     with pytest.raises(UsageError, match="it is no plain file"):
         read_exchanges(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize("name", ["HOME", "CALENDAR", "MARKETS", "MANDATE", "INBOX", "DATABASE_URL"])
+def test_a_home_of_nobody_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"FPM_{name}", "file:~nosuchuser/x" if name == "DATABASE_URL" else "~nosuchuser/x")
+    with pytest.raises(UsageError, match=f"FPM-CFG-001 .*FPM_{name}: "):
+        load_settings({})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("SEED", "-1"), ("SEED", "9" * 400), ("TRAINING_MEMORY", "inf"), ("MARKET", "cn" + "9" * 5000)]
+)
+def test_a_number_beyond_reason_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"FPM_{name}", value)
+    with pytest.raises(UsageError, match=f"FPM-CFG-001 .*FPM_{name}: "):
+        load_settings({})

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fpm.errors import UsageError
+from fpm.errors import StoreCorrupt, UsageError
+from fpm.json_documents import sealed
 from fpm.store.lake.inbox import FAULTPOINTS, QUIET, REPORT, TAKEN, Inbox, Waiting
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -92,6 +93,34 @@ def test_a_file_shows_that_more_has_to_come(inbox: Inbox, name: str, content: by
     deliver(inbox, name, content)
     (delivery,) = inbox.waiting()
     assert delivery.half_written() is half
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[1]", b'{"bars.csv": 5}', b'{"bars.csv": ["SIGNATURE", "x"]}', b'{"bars.csv": ["SIGNATURE", 5]}',
+        b"[" * 100_000,
+        b'{"bars.csv": ["SIGNATURE", "2026-01-01T00:00:00"]}', b"\xff",
+    ],
+)  # fmt: skip
+def test_a_damaged_memory_costs_one_more_look(content: bytes, inbox: Inbox) -> None:
+    path = deliver(inbox, "bars.csv")
+    inbox.since(inbox.waiting(), NOW)
+    ((signature, _),) = json.loads(inbox.memory.read_bytes()).values()
+    inbox.memory.write_bytes(content.replace(b"SIGNATURE", signature.encode()))
+    assert inbox.since(inbox.waiting(), NOW + QUIET) == {path: NOW + QUIET}
+
+
+def test_a_damaged_report_of_a_move_moves_nothing(inbox: Inbox) -> None:
+    path = deliver(inbox, "bars.csv")
+    (delivery,) = inbox.waiting()
+    report = settled(inbox, delivery)
+    pending = report.with_name(f".{report.name}")
+    for content in (b"", b"[" * 100_000, report.read_bytes(), sealed({"moves": {}}).replace(b"moves", b"Moves")):
+        pending.write_bytes(content)
+        with pytest.raises(StoreCorrupt, match="FPM-IN-194"):
+            inbox.recover()
+    assert not path.exists() and (report.parent / "bars.csv").exists()
 
 
 def test_an_empty_folder_is_half_written(inbox: Inbox) -> None:

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from fpm import markets, sessions
+from fpm import sessions
 from fpm.errors import InputRefused, UsageError
+from fpm.exchange_facts import shipped
 from fpm.store.online import tables
 from fpm.store.online.tables import OnlineTable, creation, online_table
 from fpm.store.postgres.binary_copy import floats_of
@@ -200,7 +201,7 @@ def test_a_server_in_another_zone_stores_the_same_moment(database_url: str) -> N
     assert row == (EVENT.replace(tzinfo=None), date(2024, 1, 5))
 
 
-@pytest.mark.parametrize("name", list(markets.shipped()))
+@pytest.mark.parametrize("name", list(shipped()))
 def test_the_database_derives_every_markets_session(connection: Connection, name: str) -> None:
     for day in (date(2024, 1, 5), date(2024, 7, 31)):
         frame = scores(("A", 1.0), event=sessions.close(sessions.market(name), day), known_at=KNOWN_AT + 300 * DAY)
