@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import date, datetime
 from hashlib import sha256
@@ -35,7 +36,7 @@ class Invariants:
 
     def __init__(self, lake: Path, watch: psycopg.Connection[Any]) -> None:
         self._lake, self._watch = lake, watch
-        self._hashes: dict[tuple[Path, int, int, int], str] = {}
+        self._hashes: dict[tuple[str, int, int, int], str] = {}
         self._newest: tuple[date, datetime] | None = None
         self.checks = 0
 
@@ -55,7 +56,7 @@ class Invariants:
                 coming.setdefault(path, set()).add(digest)
             else:
                 current[path] = digest
-        visible = {path.relative_to(self._lake).as_posix(): self._hash(path) for path in self._lake.rglob("*.*")}
+        visible = self._visible()
         for path, digest in visible.items():
             if not FILE.fullmatch(path):
                 raise Violation(f"I9: {path} is no file of the lake")
@@ -65,11 +66,17 @@ class Invariants:
             if visible.get(path) != digest and visible.get(path) not in coming.get(path, ()):
                 raise Violation(f"I2: {path} is published and {'other' if path in visible else 'no'} bytes are there")
 
-    def _hash(self, path: Path) -> str:
-        stat = path.stat()
+    def _visible(self) -> dict[str, str]:
+        """sha256 of every file in the lake by its path."""
+        begin = len(str(self._lake)) + 1
+        paths = [f"{folder}/{name}" for folder, _, names in os.walk(self._lake) for name in names]
+        return {path[begin:]: self._hash(path) for path in paths}
+
+    def _hash(self, path: str) -> str:
+        stat = os.stat(path)
         key = (path, stat.st_ino, stat.st_ctime_ns, stat.st_size)
         if key not in self._hashes:
-            self._hashes[key] = sha256(path.read_bytes()).hexdigest()
+            self._hashes[key] = sha256(Path(path).read_bytes()).hexdigest()
         return self._hashes[key]
 
     def _online(self) -> None:
@@ -86,6 +93,6 @@ class Invariants:
     def bytes(self) -> dict[str, str]:
         """sha256 of every visible file, and of the rows online."""
         self.check()
-        files = {path.relative_to(self._lake).as_posix(): self._hash(path) for path in sorted(self._lake.rglob("*.*"))}
+        files = self._visible()
         row = self._watch.execute(ONLINE).fetchone()
         return files | {"online": repr(row and row[:4])}

@@ -329,7 +329,11 @@ class Week:
         }
 
     def _quiescent(self, content: dict[str, str]) -> None:
+<<<<<<< HEAD
         """Another look changes nothing (I5); nothing is left in staging (I9), on the server (I10), no secret (I11)."""
+=======
+        """Another look changes nothing (I5), leaves nothing in staging (I9) or on the server (I10), no secret (I11)."""
+>>>>>>> w-h
         before = self._published()
         self._moment_without_faults()
         if self.invariants.bytes() != content or self._published() != before:

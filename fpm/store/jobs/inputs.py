@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fpm import identities
-from fpm.schema import TABLES
+from fpm.schema import SYMBOLS, TABLES
 from fpm.sessions import cut_off, next_sessions, previous_sessions
 from fpm.store.jobs.code_identity import code_digest
 from fpm.store.lake.files import LakeFile, parse
@@ -161,7 +161,7 @@ def _names(
     Without the table, or where no company of it changes its name in these days, nothing. So a delivery of the table
     computes the sessions again that it means, and no others.
     """
-    if begin == end:
+    if begin == end or not stores.sessions(SYMBOLS.name):
         return []
     later = [moment for moment in stores.identity_moments() if moment > first_known]
     table = identities.NO_TABLE
