@@ -28,6 +28,7 @@ Begin at `cli`.
     status             what ran
     demo               the whole chain on the synthetic exchange
 
-Imports: consumers, consumers.questions, fpm, fpm.exchange, fpm.ingest, fpm.nn.scorer, fpm.store, fpm.store.http,
-fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online, fpm.store.postgres, fpm.store.retrieval, producers.
+Imports: consumers, consumers.questions, fpm, fpm.exchange, fpm.ingest, fpm.nn.scorer, fpm.store, fpm.store.backups,
+fpm.store.http, fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online, fpm.store.postgres,
+fpm.store.retrieval, producers.
 """
