@@ -28,5 +28,5 @@ The modules of this folder hold facts and operations that every room shares. Beg
     allocation          freed memory that stays with the process until a block ends
     __main__            `python -m fpm`: the command line
 
-Imports: fpm.commands.
+Imports: fpm.
 """
