@@ -2,14 +2,13 @@
 
 import signal
 import sys
+from runpy import run_module
 
 
 def main() -> None:
     """The command line. Ctrl-C before it begins or after it has ended is no traceback either."""
     try:
-        from fpm.commands.cli import main as command_line
-
-        command_line()
+        run_module("fpm.commands.cli", run_name="__main__")
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
