@@ -7,8 +7,8 @@ comes anyway, and what had ended stays. Set FPM_HOME and the other variables in 
 import subprocess
 from datetime import UTC, datetime, timedelta
 
-from airflow.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 
 @dag(

@@ -44,6 +44,7 @@ CREATE TABLE fpm.vitals (
     computed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (name, labels, session)
 );
+CREATE INDEX vitals_session ON fpm.vitals (session);
 COMMENT ON TABLE fpm.vitals IS 'figures of a session that no scrape should compute: nulls, quarantine, RankIC, drift';
 CREATE TABLE fpm.lineage (
     job text NOT NULL,
@@ -64,9 +65,12 @@ CREATE VIEW serving.metrics AS
 WITH newest AS (
     SELECT DISTINCT ON (job) job, started_at, finished_at,
            (SELECT coalesce(sum((file ->> 'rows')::bigint), 0) FROM jsonb_array_elements(files) AS file) AS rows
-    FROM fpm.ledger WHERE status = 'published' ORDER BY job, finished_at DESC
+    FROM (SELECT job, max(finished_at) AS finished_at FROM fpm.ledger WHERE status = 'published' GROUP BY job) AS last
+    JOIN fpm.ledger USING (job, finished_at) ORDER BY job
 ), stored AS (
-    SELECT DISTINCT ON ("table") "table", session, rows FROM fpm.files ORDER BY "table", session DESC, path
+    SELECT "table", session, sum(rows) AS rows
+    FROM (SELECT "table", max(session) AS session FROM fpm.files GROUP BY "table") AS last
+    JOIN fpm.files USING ("table", session) GROUP BY "table", session
 ), served AS (
     SELECT session, published_at FROM fpm.publications ORDER BY session DESC, id DESC LIMIT 1
 ), seen AS (
