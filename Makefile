@@ -55,8 +55,9 @@ real: $(VENV)/.installed-dev  ## the chain on real bars: make real DATA=folder
 	@test -n "$(DATA)" || { echo "usage: make real DATA=folder-with-us_equity_1min_2018-and-crypto_1min_usdm_perp"; exit 2; }
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash benchmarks/real.sh "$(DATA)"
 
-stress: $(VENV)/.installed-dev  ## the slow suites: long kill sweeps
+stress: $(VENV)/.installed-dev  ## the slow suites: long kill sweeps, 10,000 simulated weeks (.weeks.jsonl: those done)
 	$(BIN)/pytest -m slow
+	$(BIN)/python -m tests.simulation.sweep 1 10000 .weeks.jsonl
 
 bench: $(VENV)/.installed-dev  ## every figure under benchmarks/, as a ratio in one run
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -354,16 +354,19 @@ OWN = "database = (SELECT oid FROM pg_database WHERE datname = current_database(
 IDENTITY = "INSERT INTO fpm.deployment (key, value) VALUES ('identity', %s)"
 
 
-def run(seed: int, place: Place, say: Callable[[str], None] = lambda _: None) -> Week:
-    """A disturbed week that ends with the bytes of the undisturbed one. Raises Violation."""
+def expected(seed: int, place: Place) -> dict[str, str]:
+    """The bytes of the undisturbed week of the seed's scenario."""
     shape = seed % SCENARIOS
     if shape not in place.expected:
         place.expected[shape] = Week(seed, place).run(calm=True)
-    week = Week(seed, place, say)
+    return place.expected[shape]
+
+
+def run(seed: int, place: Place, say: Callable[[str], None] = lambda _: None) -> Week:
+    """A disturbed week that ends with the bytes of the undisturbed one. Raises Violation."""
+    undisturbed, week = expected(seed, place), Week(seed, place, say)
     content = week.run()
-    if content != place.expected[shape]:
-        other = [
-            path for path in {*content, *place.expected[shape]} if content.get(path) != place.expected[shape].get(path)
-        ]
-        raise Violation(f"other bytes than the undisturbed week: {sorted(other)}")
+    other = sorted(path for path in {*content, *undisturbed} if content.get(path) != undisturbed.get(path))
+    if other:
+        raise Violation(f"other bytes than the undisturbed week: {other}")
     return week
