@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_QUIET := --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
+WEEKS ?= 10000
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint lock coverage real stress bench feast-universal release-check clean
@@ -55,8 +56,9 @@ real: $(VENV)/.installed-dev  ## the chain on real bars: make real DATA=folder
 	@test -n "$(DATA)" || { echo "usage: make real DATA=folder-with-us_equity_1min_2018-and-crypto_1min_usdm_perp"; exit 2; }
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash benchmarks/real.sh "$(DATA)"
 
-stress: $(VENV)/.installed-dev  ## the slow suites: long kill sweeps
+stress: $(VENV)/.installed-dev  ## the slow suites: long kill sweeps, simulated weeks: make stress [WEEKS=10000] (.weeks.jsonl: those done)
 	$(BIN)/pytest -m slow
+	$(BIN)/python -m tests.simulation.sweep 1 $(WEEKS) .weeks.jsonl
 
 bench: $(VENV)/.installed-dev  ## every figure under benchmarks/, as a ratio in one run
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
@@ -76,4 +78,4 @@ release-check:  ## every target and every command of the docs, from a fresh clon
 	@DATA="$(DATA)" FEAST="$(FEAST)" PYTHON="$(PYTHON)" .ci/release-check
 
 clean:  ## remove the environment and the caches, never a store
-	rm -rf $(VENV) .venv-feast build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-feast build dist *.egg-info .weeks.jsonl .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,10 +10,12 @@ from tests.simulation.turns import Violation
 
 def main() -> int:
     seed, planted = int(sys.argv[1]), sys.argv[2:]
-    with opened() as place, mutations.planted(*planted):
+    with opened() as place:
         begun = time.process_time()
         try:
-            done = week.run(seed, place, print)
+            week.expected(seed, place)  # of the sound product
+            with mutations.planted(*planted):
+                done = week.run(seed, place, print)
         except Violation as violation:
             print(f"seed {seed}: {violation}")
             return 1

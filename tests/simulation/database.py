@@ -25,7 +25,7 @@ class Line(psycopg.Connection):
     is_free = False  # then only the unwinding code of a dead client may touch it
     stuck: Callable[[int], bool]
 
-    def wait(self, gen: Generator[Any, Any, Any], interval: float = 0.0) -> Any:
+    def wait(self, gen: Generator[Any, Any, Any], interval: float = 0.0, timeout: float | None = None) -> Any:
         if self.is_free:
             gen.close()
             raise psycopg.OperationalError("the connection is closed")
@@ -36,7 +36,7 @@ class Line(psycopg.Connection):
                 gen.close()
                 raise
         if self.waits_for_none:
-            return super().wait(gen, 1.0)
+            return super().wait(gen)
         handle = self.pgconn.socket
         try:
             state = next(gen)

@@ -152,6 +152,8 @@ class Double:
                 self._release(lease)
 
     def _release(self, lease: Lease) -> None:
+        if lease not in self.leases:  # a slow server: another point has released it meanwhile
+            return
         self.leases.remove(lease)
         lease.client.lost = True
         self.server.give_back(lease.dsn, lease.client.line)

@@ -73,7 +73,7 @@ class Invariants:
         return {path[begin:]: self._hash(path) for path in paths}
 
     def _hash(self, path: str) -> str:
-        stat = os.stat(path)
+        stat = Path(path).stat()
         key = (path, stat.st_ino, stat.st_ctime_ns, stat.st_size)
         if key not in self._hashes:
             self._hashes[key] = sha256(Path(path).read_bytes()).hexdigest()

@@ -1,6 +1,6 @@
 """Faults planted into the product, each to be found by some week: the eight of RELIABILITY.md (G5), and six that were.
 
-A plant replaces a function of the product for the length of a block. `FOUND_BY` names the first seed that finds it.
+A plant replaces a function of the product for the length of a block.
 """
 
 from __future__ import annotations
@@ -187,7 +187,8 @@ def clock_dies_of_a_refusal(plant: Plant) -> None:
 
 
 Plant = Callable[[Any, str, Any], object]
-PLANTS: tuple[Callable[[Plant], None], ...] = (
+Fault = Callable[[Plant], None]
+PLANTS: tuple[Fault, ...] = (
     no_fsync,
     in_place_write,
     ledger_before_rename,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import current_thread, main_thread
 
 import psycopg
 import structlog
@@ -30,6 +33,8 @@ def opened(server: postgres.Server | None = None) -> Iterator[Place]:
     """A place of its own, or one on a server that runs and is migrated."""
     folder = Path(tempfile.mkdtemp(prefix="fpm-weeks-"))
     own = None
+    if current_thread() is main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server ends with us
     try:
         if server is None:
             own = Settings(home=folder / "server", fsync=False)

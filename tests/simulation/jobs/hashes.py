@@ -15,7 +15,7 @@ BROKEN: dict[date, str] = {}  # sessions whose totals fail for ever, with the ki
 def broken(session: date) -> None:
     kind = BROKEN.get(session)
     if kind == "refused":
-        raise InputRefused(code="FPM-SIM-002", wrong=f"{session} is broken", effect="nothing", todo="nothing")
+        raise InputRefused(code="FPM-WLD-002", wrong=f"{session} is broken", effect="nothing", todo="nothing")
     if kind == "bug":
         raise KeyError(session)
 

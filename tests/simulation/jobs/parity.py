@@ -19,4 +19,4 @@ def run(session: date, stores: Stores) -> None:
         return
     offline = stores.as_of(None).read("scores", session).select(*TABLES["scores"].columns, *CLOCKS)
     if digest(offline) != digest(served("scores", stores)):
-        raise StoreCorrupt(code="FPM-SIM-001", wrong=f"online differs at {session}", effect="nothing", todo="look")
+        raise StoreCorrupt(code="FPM-WLD-001", wrong=f"online differs at {session}", effect="nothing", todo="look")
