@@ -40,6 +40,7 @@ from fpm.store.lake.files import CLOCK, latest, parse
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
 from producers import custody, restrictions, stream_scores, symbols
+from producers.capitalisations import weighed
 from producers.daily_tables import DailyTables, agreed, agreed_alone, keep_faults, stored_minutes
 from producers.decisions import (
     FROM_MINUTES,
@@ -143,8 +144,8 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     arrival = replace(arrival, stated=stated_words(arrival.stated, stores))
     report = IngestReport(stated=words(arrival.stated))
     refuse(delivery.refused, report, stores)
-    members = _members(delivery, arrival, report, stores)
-    references = (_references(delivery.daily, read_daily, report, stores), members)
+    daily = _references(delivery.daily, read_daily, report, stores)
+    references = (daily, _members(delivery, daily, arrival, report, stores))
     tables = {name: _by_session(files) for name, files in zip(WRITES[1:], references, strict=True)}
     daily_tables = DailyTables(references[0], tables["daily_bars"])
     policy, live = daily_policy(delivery, stores), stores.ledger.first_published(PUBLISH)
@@ -218,11 +219,13 @@ def _read_new(
     return files
 
 
-def _members(delivery: Delivery, arrival: Arrival, report: IngestReport, stores: Stores) -> list[ReferenceRows]:
+def _members(
+    delivery: Delivery, daily: Sequence[ReferenceRows], arrival: Arrival, report: IngestReport, stores: Stores
+) -> list[ReferenceRows]:
     """Snapshots of indices, delivered as such or as intervals; an index's session in two files costs the later one."""
     intervals = partial(read_intervals, through=last_session(arrival.now, stores.market))
     files = _read_new(delivery.members, read_members, report, stores)
-    files += _read_new(delivery.intervals, intervals, report, stores)
+    files += weighed(_read_new(delivery.intervals, intervals, report, stores), daily, stores)
     single, refused = without_repeated_snapshots(files)
     refuse(refused, report, stores)
     for file in single:

@@ -27,6 +27,7 @@ from fpm.ingest.vendor_files import digest
 from fpm.schema import OPTIONAL_FLOWS
 from fpm.store.jobs.receipts import sessions_ingested
 from producers import custody, stream_scores
+from producers.capitalisations import weighed
 from producers.daily_tables import stored_minutes
 from producers.decisions import daily_policy, profile_of, remembered, stated_words, words
 from producers.previous_closes import in_scale
@@ -124,12 +125,14 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
         ((delivery.symbols, read_symbols), (delivery.restrictions, read_restrictions), (delivery.holdings, books)),
     )
     delivered: set[str] = set()
+    daily: list[ReferenceRows] = []
     for readers in tables:
         rows = [file for paths, read in readers for file in _read(paths, read, answer, home)]
         if readers is tables[0]:
+            daily = rows
             delivered.update(symbol for file in rows for symbol in file.frame["symbol"].unique().to_list())
         if readers is tables[1]:
-            rows, refused = without_repeated_snapshots(rows)
+            rows, refused = without_repeated_snapshots(weighed(rows, daily, stores))
             answer.files += [_refused(file) for file in refused]
         answer.files += [_reference(file) for file in rows]
     new = list(_new(delivery.bars, answer, stores))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from consumers.publish import standing
 from fpm.portfolio.attribution import (
     LINE_SCHEMA,
     NAME_SCHEMA,
@@ -35,7 +36,7 @@ TABLES = ("nav", "holdings", "trades", "blocked", "weights")
 
 def contributions(index: str, first: date, last: date, stores: Stores) -> pl.DataFrame:
     """group, line, contribution over all sessions of the index's book, which sum to its return less the index's."""
-    lines, days = daily_lines(index, first, last, stores), _book("nav", index, first, last, stores).sort("session")
+    lines, days = daily_lines(index, first, last, stores), own_rows("nav", index, first, last, stores).sort("session")
     returns = days.select(
         "session", portfolio_return=pl.col("nav") / pl.col("nav").shift(1) - 1, benchmark_return="benchmark_return"
     )
@@ -47,7 +48,7 @@ def daily_lines(index: str, first: date, last: date, stores: Stores) -> pl.DataF
 
     Weights are those at the close before. Orders that were not filled count as held until the next fills.
     """
-    book = {table: _book(table, index, first, last, stores) for table in TABLES}
+    book = {table: own_rows(table, index, first, last, stores) for table in TABLES}
     nav, decimals = book["nav"].sort("session"), decimals_of(stores.market.exchange.tick)
     parts = [pl.DataFrame(schema=LINE_SCHEMA)]
     newest, lacking = _rows(nav["session"][0], stores) if nav.height else None, dict[str, float]()
@@ -65,8 +66,9 @@ def daily_lines(index: str, first: date, last: date, stores: Stores) -> pl.DataF
     return pl.concat(parts)
 
 
-def _book(table: str, index: str, first: date, last: date, stores: Stores) -> pl.DataFrame:
-    return stores.read(table, first, last).filter(pl.col("index") == index)
+def own_rows(table: str, index: str, first: date, last: date, stores: Stores) -> pl.DataFrame:
+    """An index's rows of a table; without those that a session computed again has withdrawn."""
+    return standing(table, stores.read(table, first, last).filter(pl.col("index") == index))
 
 
 def _rows(session: date, stores: Stores) -> pl.DataFrame:
