@@ -1,4 +1,4 @@
-"""Publish one session: fingerprints, factors, scores, weights, orders, fills and decisions, in one transaction, if complete.
+"""Publish a session in one transaction, if complete: fingerprints, factors, scores, weights, orders, fills, decisions.
 
 While a new vintage takes over, the fingerprints of the former one go online beside its own.
 

@@ -1,4 +1,4 @@
-"""Weights of an index that came as intervals without any: by capitalisation, from the delivery's bars and the lake's."""
+"""Weights of an index that came as intervals without any: by capitalisation, from the bars delivered and stored."""
 
 from __future__ import annotations
 
