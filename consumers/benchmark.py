@@ -83,7 +83,8 @@ def unpriced(index: str, session: date, history: PriceHistory, members: pl.DataF
     )
     if missing.is_empty():
         return None
-    share, names = float(missing["weight"].sum() / newest["weight"].sum()), missing["symbol"].to_list()
+    share = float(missing["weight"].sum()) / float(newest["weight"].sum())
+    names = missing["symbol"].to_list()
     shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     if share <= UNPRICED:
         log.warning("members without a price are left out", index=index, share=round(share, 4), members=shown)
