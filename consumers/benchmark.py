@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from fpm.errors import FpmError
 from fpm.portfolio.book import LAST_COLUMNS, last_rows
 from fpm.portfolio.session import asset_returns
+from fpm.store.log import log
 
 if TYPE_CHECKING:
     from datetime import date
 
 EVERY_NAME = "ALL"  # built-in index for data without index_members: equal weight over what the session trades
 NOTHING = {"symbol": pl.String, "weight": pl.Float64}
+UNPRICED = 0.2  # share of an index in names that never had a bar, above which what is left is another index
+SHOWN = 5  # names in words
 
 
 class PriceHistory:
@@ -70,3 +74,29 @@ def benchmark(index: str, session: date | None, history: PriceHistory, members: 
     rows = own.filter(pl.col("session") == snapshot).join(growth, on="symbol", how="inner")
     rows = rows.select("symbol", weight=pl.col("weight") * (1 + pl.col("return")))
     return rows.with_columns(pl.col("weight") / pl.col("weight").sum())
+
+
+def unpriced(index: str, session: date, history: PriceHistory, members: pl.DataFrame) -> FpmError | None:
+    """Why an index's newest snapshot is no benchmark of a decision: too much of it never had a bar; None where it is.
+
+    Members without a price up to `UNPRICED` are left out, and the log names them.
+    """
+    own = members.filter((pl.col("index") == index) & (pl.col("session") <= session) & (pl.col("weight") > 0))
+    newest = own.filter(pl.col("session") == pl.col("session").max())
+    missing = newest.join(history.last(session), on="symbol", how="anti").sort(
+        "weight", "symbol", descending=[True, False]
+    )
+    if missing.is_empty():
+        return None
+    share = float(missing["weight"].sum()) / float(newest["weight"].sum())
+    names = missing["symbol"].to_list()
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    if share <= UNPRICED:
+        log.warning("members without a price are left out", index=index, share=round(share, 4), members=shown)
+        return None
+    return FpmError(
+        code="FPM-PF-080",
+        wrong=f"{share:.0%} of {index} on {newest['session'][0]} are members without any daily bar: {shown}",
+        effect="no weights were computed, the book stays as it is",
+        todo=f"ingest their bars, or members of which at least {1 - UNPRICED:.0%} of the weight has some",
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from consumers.benchmark import PriceHistory, benchmark
+from consumers.benchmark import PriceHistory, benchmark, unpriced
 from consumers.desk import GAP, desk, morning, words
 from consumers.mandates import SNAPSHOT_AGE, mandates
 from consumers.order_history import REALISED, orders_since, tracking_error_realised
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from consumers.desk import Desk
+    from fpm.errors import FpmError
     from fpm.markets import Market
     from fpm.portfolio.book import Action
     from fpm.portfolio.decide import Decided
@@ -250,7 +251,8 @@ def _day(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> Day:
     is_due = is_rebalance(market, session) or is_idle or mandate.rebalance == "daily"
     if is_due or (hold is None and must_sell(names, today.evening.book, state.pending)):
         dates = Dates(session, knowledge.desk.fill_session, market.sessions_per_year)
-        decided = _decided(mandate, dates, today.evening, names, knowledge.risk(mandate.half_lives), hold)
+        refusal = unpriced(mandate.index, session, history, members)
+        decided = _decided(mandate, dates, today.evening, names, knowledge.risk(mandate.half_lives), hold, refusal)
         realised = tracking_error_realised(mandate.index, session, today, stores)
         decided = replace(
             decided,
@@ -272,11 +274,19 @@ def must_sell(names: pl.DataFrame, book: Book, pending: pl.DataFrame | None) -> 
 
 
 def _decided(
-    mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataFrame, risk: RiskModel, hold: Instruction | None
+    mandate: Mandate,
+    dates: Dates,
+    evening: Evening,
+    names: pl.DataFrame,
+    risk: RiskModel,
+    hold: Instruction | None,
+    refusal: FpmError | None,
 ) -> Decided:
     """The decision of an evening: of a held index the book as it is; where a person must approve, it says so."""
     if hold:
         return stood(mandate, dates, evening, names, risk, HELD, words(hold))
+    if refusal:
+        return stood(mandate, dates, evening, names, risk, KEPT, str(refusal))
     decided = decide(mandate, dates, evening, names, risk)
     if not mandate.approval or decided.refusal:
         return decided

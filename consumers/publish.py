@@ -1,4 +1,4 @@
-"""Publish one session: fingerprints, factors, scores, weights, orders and decisions, in one transaction, if complete.
+"""Publish a session in one transaction, if complete: fingerprints, factors, scores, weights, orders, fills, decisions.
 
 While a new vintage takes over, the fingerprints of the former one go online beside its own.
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 NAME = "publish"
-VIEWS = ("daily_factors", "fingerprints", "scores", "weights", "orders", "decisions")
+VIEWS = ("daily_factors", "fingerprints", "scores", "weights", "orders", "trades", "decisions")
 READS = {**dict.fromkeys(VIEWS, Window()), "daily_bars": Window()}
 WRITES = ()
 MODELS = ("scorer",)  # names the vintage whose fingerprints are needed

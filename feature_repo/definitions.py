@@ -77,6 +77,7 @@ fingerprints = _view(schema.FINGERPRINTS, schema.FINGERPRINTS.keys)
 scores = _view(schema.SCORES, schema.SCORES.keys)
 weights = _view(schema.TABLES["weights"], schema.TABLES["weights"].keys)
 orders = _view(schema.TABLES["orders"], schema.TABLES["orders"].keys)
+trades = _view(schema.TABLES["trades"], schema.TABLES["trades"].keys)
 decisions = _view(schema.TABLES["decisions"], schema.TABLES["decisions"].keys)
 
 TRADITIONAL = [daily_bars[[*schema.SCORER_DAILY, "adj_factor"]], daily_factors]
@@ -86,4 +87,5 @@ dual_stream = FeatureService(name="dual_stream", features=[fingerprints, *TRADIT
 score_service = FeatureService(name="scores", features=[scores])
 weight_service = FeatureService(name="weights", features=[weights])
 order_service = FeatureService(name="orders", features=[orders])
+trade_service = FeatureService(name="trades", features=[trades])
 decision_service = FeatureService(name="decisions", features=[decisions])

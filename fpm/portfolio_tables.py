@@ -79,15 +79,18 @@ HOLDINGS = Table(
     {"index": "string", "symbol": "string", "shares": "int64", "price": "float64", "value": "float64"},
 )
 NAV = Table("nav", ("index",), {"index": "string", "cash": "float64", "nav": "float64", "benchmark_return": "float64"})
-TRADES = Table(
+TRADES = Table(  # fills of the session; a name is bought or sold in it, never both
     "trades",
-    ("index", "symbol", "side"),
+    ("symbol", "index"),
     {
         **dict.fromkeys(("index", "symbol", "side"), "string"),
         "shares": "int64",
         **dict.fromkeys(("price", "amount", "cost"), "float64"),
         "decided": "date",
     },
+    view=True,
+    online=True,
+    by_session=True,
 )
 ACTIONS = Table(
     "actions",

@@ -6,6 +6,7 @@
     decisions        what a home decides once, with its first delivery
     delivery_check   what an ingest would store and refuse, storing nothing
     daily_tables     daily tables beside minutes: units, and what disagrees
+    capitalisations  weights of an index that came without any
     symbols          ingest of who a symbol is
     stream_scores    ingest of scores from outside
     restrictions     ingest of what may not be bought, traded or held

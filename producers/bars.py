@@ -40,6 +40,7 @@ from fpm.store.lake.files import CLOCK, latest, parse
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
 from producers import custody, restrictions, stream_scores, symbols, whole_sessions
+from producers.capitalisations import weighed
 from producers.daily_tables import (
     DailyTables,
     agreed,
@@ -156,8 +157,8 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     arrival = replace(arrival, stated=stated_words(arrival.stated, stores))
     report = IngestReport(stated=words(arrival.stated), passed_over=delivery.passed_over)
     refuse(delivery.refused, report, stores)
-    members = _members(delivery, arrival, report, stores)
-    references = (_references(delivery.daily, read_daily, arrival, report, stores), members)
+    daily = _references(delivery.daily, read_daily, arrival, report, stores)
+    references = (daily, _members(delivery, daily, arrival, report, stores))
     tables = {name: by_session(files) for name, files in zip(WRITES[1:], references, strict=True)}
     daily_tables = DailyTables(references[0], tables["daily_bars"])
     policy, live = daily_policy(delivery, stores), stores.ledger.first_published(PUBLISH)
@@ -171,7 +172,9 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     universe, listings = Universe(stores), Listings(symbols_of(tables["daily_bars"]), stores)
     intake = Intake(arrival, stores, report, tables, policy, daily_tables, universe, listings, first_published)
     books = _references(delivery.holdings, read_custody, arrival, report, stores)
-    return replace(intake, scores=_scores(delivery.scores, arrival, report, stores), books=books), references
+    read = partial(read_scores, now=arrival.now, stream=arrival.stream)
+    scores = _read_new(delivery.scores, read, report, stores, arrival.stream)
+    return replace(intake, scores=scores, books=books), references
 
 
 def finish(references: References, intake: Intake) -> None:
@@ -242,19 +245,16 @@ def _read_new(
     return files
 
 
-def _members(delivery: Delivery, arrival: Arrival, report: IngestReport, stores: Stores) -> list[ReferenceRows]:
+def _members(
+    delivery: Delivery, daily: Sequence[ReferenceRows], arrival: Arrival, report: IngestReport, stores: Stores
+) -> list[ReferenceRows]:
     """Snapshots of indices, delivered as such or as intervals; an index's session in two files costs the later one."""
     intervals = partial(read_intervals, through=last_session(arrival.now, stores.market))
     files = _read_new(delivery.members, read_members, report, stores)
-    files += _read_new(delivery.intervals, intervals, report, stores)
+    files += weighed(_read_new(delivery.intervals, intervals, report, stores), daily, stores)
     single, refused = without_repeated_snapshots(files)
     refuse(refused, report, stores)
     return _accounted(single, arrival, report, stores)
-
-
-def _scores(paths: Sequence[Path], arrival: Arrival, report: IngestReport, stores: Stores) -> list[ReferenceRows]:
-    read = partial(read_scores, now=arrival.now, stream=arrival.stream)
-    return _read_new(paths, read, report, stores, arrival.stream)
 
 
 def _bars(paths: Sequence[Path], intake: Intake) -> None:

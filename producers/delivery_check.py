@@ -28,6 +28,7 @@ from fpm.ingest.vendor_files import digest, name_of
 from fpm.schema import DAILY_BARS, OPTIONAL_FLOWS, SYMBOLS
 from fpm.store.jobs.receipts import sessions_ingested
 from producers import custody, stream_scores, whole_sessions
+from producers.capitalisations import weighed
 from producers.daily_tables import by_session, stored_minutes, symbols_of
 from producers.decisions import (
     FROM_MINUTES,
@@ -149,13 +150,14 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     )
     delivered: set[str] = set()
     references: list[ReferenceRows] = []
+    daily_files: list[ReferenceRows] = []
     for readers in tables:
         rows = [file for paths, read in readers for file in _read(paths, read, answer, home)]
         if readers is tables[0]:
-            daily = by_session(rows)
+            daily_files, daily = rows, by_session(rows)
             delivered.update(symbol for file in rows for symbol in file.frame["symbol"].unique().to_list())
         if readers is tables[1]:
-            rows, refused = without_repeated_snapshots(rows)
+            rows, refused = without_repeated_snapshots(weighed(rows, daily_files, stores))
             answer.files += [_refused(file) for file in refused]
         if stores and arrival.acceptance is None:
             refused = [file for own in _by_table(rows) for file in stopped(own, shrinkages(own, stores))]

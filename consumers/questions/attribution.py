@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from consumers.publish import standing
 from fpm.portfolio.attribution import LINE_SCHEMA, blocked_worth, grown, linked
 from fpm.portfolio.attribution_walk import COLUMNS, walk_lines
 from fpm.portfolio.book import exact_prices, last_rows
@@ -32,7 +33,7 @@ def contributions(index: str, first: date, last: date, stores: Stores) -> pl.Dat
 
 def daily_returns(index: str, first: date, last: date, stores: Stores) -> pl.DataFrame:
     """session, portfolio_return, benchmark_return of every session after the first close."""
-    nav = _book("nav", index, first, last, stores).sort("session")
+    nav = own_rows("nav", index, first, last, stores).sort("session")
     gain = pl.col("nav") / pl.col("nav").shift(1) - 1
     return nav.select("session", portfolio_return=gain, benchmark_return="benchmark_return").slice(1)
 
@@ -45,14 +46,14 @@ def daily_lines(index: str, first: date, last: date, stores: Stores) -> pl.DataF
     on the eve of a rename has a return on its day.
     """
     stores = stores.named_apart(last)
-    nav = _book("nav", index, first, last, stores).sort("session")
+    nav = own_rows("nav", index, first, last, stores).sort("session")
     decimals = decimals_of(stores.market.exchange.tick)
     newest, lacking = _before(nav, decimals, stores), dict[str, float]()
     parts = [pl.DataFrame(schema=LINE_SCHEMA)]
     for start in range(0, nav.height - 1, STRETCH):
         days = _days(nav.slice(start, STRETCH + 1))
         opened, closed = days["before"][0], days["session"][-1]
-        book = {table: _book(table, index, opened, closed, stores) for table in TABLES}
+        book = {table: own_rows(table, index, opened, closed, stores) for table in TABLES}
         bars = _whole(stores.read("daily_bars", opened, closed, columns=BARS))
         bars = bars.filter(pl.col("session").is_in([opened, *days["session"]]))  # of sessions without a book, none
         returns = session_returns(bars, newest, decimals)
@@ -92,8 +93,9 @@ def session_returns(bars: pl.DataFrame, newest: pl.DataFrame, decimals: int) -> 
     return gain.filter(pl.col("return").is_finite())
 
 
-def _book(table: str, index: str, first: date, last: date, stores: Stores) -> pl.DataFrame:
-    return stores.read(table, first, last).filter(pl.col("index") == index)
+def own_rows(table: str, index: str, first: date, last: date, stores: Stores) -> pl.DataFrame:
+    """An index's rows of a table; without those that a session computed again has withdrawn."""
+    return standing(table, stores.read(table, first, last).filter(pl.col("index") == index))
 
 
 def _whole(rows: pl.DataFrame, columns: list[str] = BARS) -> pl.DataFrame:

@@ -8,7 +8,8 @@ import polars as pl
 
 from consumers.questions.walk_needs import no_scores, require_inputs, stream_in_use, unknown_index
 from consumers.streams import stream_of
-from fpm.sessions import previous_sessions
+from fpm.portfolio.instructions import AWAITING
+from fpm.sessions import next_sessions, previous_sessions
 from fpm.store.jobs import answers
 
 if TYPE_CHECKING:
@@ -137,10 +138,12 @@ def export(index: str, first: date, last: date, folder: Path, stores: Stores) ->
 
     Columns: docs/portfolios.md. `exposures` and `covariance` are those of the decisions' sessions.
     """
-    from consumers.questions.attribution import daily_lines
+    from consumers.questions.attribution import daily_lines, own_rows
 
     folder.mkdir(parents=True, exist_ok=True)
-    frames = {table: stores.read(table, first, last).filter(pl.col("index") == index) for table in BOOK_TABLES}
+    frames = {table: own_rows(table, index, first, last, stores) for table in BOOK_TABLES}
+    after = next_sessions(stores.market, last, 1)[0]
+    frames["decisions"] = filled_decisions(frames["decisions"], frames["trades"], after)
     sessions = frames["decisions"]["session"].unique().sort().to_list()
     frames["exposures"] = pl.concat([exposures(index, session, stores) for session in sessions], how="diagonal")
     covariance = stores.read("covariance", first, last).filter(pl.col("index") == index)
@@ -151,6 +154,23 @@ def export(index: str, first: date, last: date, folder: Path, stores: Stores) ->
     for name, frame in frames.items():
         frame.drop(CLOCKS, strict=False).write_parquet(folder / f"{name}.parquet")
     return {name: frame.height for name, frame in frames.items()}
+
+
+def filled_decisions(decisions: pl.DataFrame, trades: pl.DataFrame, after: date) -> pl.DataFrame:
+    """`decisions` with what became of those that waited for approval: the session of their fills, or none so far.
+
+    `trades`: session, decided of the span. A stored row is never written again, so it has the session in which the
+    decision would have been filled without waiting. Here one that was approved has status "approved" and the session
+    of its first fill; one without a fill in the span stays "awaiting approval" and has `after`, the session after the
+    span, where that is later: until then its forecast is not that of the book.
+    """
+    fills = trades.group_by(session="decided").agg(filled=pl.col("session").min())
+    rows, waited = decisions.join(fills, on="session", how="left", maintain_order="left"), pl.col("status") == AWAITING
+    filled, open_ = pl.col("filled").is_not_null(), pl.max_horizontal("fill_session", pl.lit(after))
+    return rows.with_columns(
+        fill_session=pl.when(waited).then(pl.coalesce("filled", open_)).otherwise("fill_session"),
+        status=pl.when(waited & filled).then(pl.lit("approved")).otherwise("status"),
+    ).drop("filled")
 
 
 def exposures(index: str, session: date, stores: Stores) -> pl.DataFrame:

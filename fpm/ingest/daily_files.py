@@ -36,6 +36,7 @@ class ReferenceRows:
     `frame`: good rows, sorted by session and key, with `row`, their number in the file. `quarantined`: bad rows as the
     vendor wrote them, with session, reason_code, reason, source; `deduplicated`: number of rows that repeat another.
     `read` reads the file again; `conversions`: units that were converted, and what else was assumed, in words.
+    `has_weights`: of index members, whether the file says them; else they are equal.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class ReferenceRows:
     read: Callable[[], RawFile]
     conversions: tuple[str, ...] = ()
     deduplicated: int = 0
+    has_weights: bool = True
 
     @property
     def rows_out(self) -> int:

@@ -7,6 +7,7 @@ none is older than a month.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -40,13 +41,19 @@ NAMES: Synonyms = {
 }
 FILE_OF_INDEX = re.compile(r"(?:index_)?member(?:s|ship)?_(?P<index>\w+)", re.IGNORECASE)
 EVER = pl.date(9999, 12, 31)
+SHARE_COUNTS = ("float_shares", "total_shares")
+CAPITALISATION = {"session": pl.Date, "symbol": pl.String, "capitalisation": pl.Float64}
+CURRENT = "40d"  # how old a capitalisation may be: as old as the snapshot before
+SHOWN = 5  # names in words
+EQUAL = "no weights: each member of a snapshot has the same, set anew at every snapshot"
 
 
 def read_intervals(path: Path, market: Market, order: Order = NO_ORDER, *, through: date) -> ReferenceRows:
     """Snapshots of an index's members up to the session `through`, from rows index, symbol, first, last[, weight].
 
     The last day is the last one as a member; empty: still one. Without a column `index` the file's name says it
-    (`members_SP500.parquet`). Without weights every member of a snapshot has the same; the conversions say so.
+    (`members_SP500.parquet`). Without weights every member of a snapshot has the same until `by_capitalisation` knows
+    better; the conversions say so.
     Days before the calendar's first are cut off.
     Raises InputRefused as `bar_files.read_file` does; also 008 a cell that is no day, 165 weights that do not sum to
     one, 168 no name of the index.
@@ -61,7 +68,17 @@ def read_intervals(path: Path, market: Market, order: Order = NO_ORDER, *, throu
     bad = raw.frame.join(faults, on="row", how="inner", maintain_order="left")
     bad = bad.with_columns(pl.lit(path.name).alias("source"))
     return ReferenceRows(
-        path, INDEX_MEMBERS.name, raw.sha256, raw.frame.height, frame, bad, raw.synonyms, raw.ignored, read, conversions
+        path,
+        INDEX_MEMBERS.name,
+        raw.sha256,
+        raw.frame.height,
+        frame,
+        bad,
+        raw.synonyms,
+        raw.ignored,
+        read,
+        conversions,
+        has_weights="weight" in raw.frame.columns,
     )
 
 
@@ -157,8 +174,7 @@ def _weighted(path: Path, frame: pl.DataFrame, through: date) -> tuple[pl.DataFr
     said = (f"{words}; the last day counts as one of membership",)
     if "weight" not in frame.columns:
         equal = 1 / pl.len().over("index", "session")
-        assumed = "no weights: each member of a snapshot has the same, set anew at every snapshot"
-        return frame.with_columns(weight=equal), (*said, assumed)
+        return frame.with_columns(weight=equal), (*said, EQUAL)
     units = in_shares_of_one(frame)
     if (odd := odd_snapshots(units.rows).sort("session")).height:
         index, session, total = odd.row(0)
@@ -169,3 +185,57 @@ def _weighted(path: Path, frame: pl.DataFrame, through: date) -> tuple[pl.DataFr
             todo="give weights that sum to 1 on every day, or leave the column out: then all members weigh the same",
         )
     return units.rows, (*said, *units.conversions)
+
+
+# --- weights that nobody gave -------------------------------------------------------------------------------------
+def capitalisations(daily: pl.DataFrame) -> pl.DataFrame:
+    """session, symbol, capitalisation of rows of `daily_bars`: close x float shares, else x total shares.
+
+    Rows without either, or without a close, are left out; so is a table without these columns.
+    """
+    counts = [pl.col(name) for name in SHARE_COUNTS if name in daily.columns]
+    if not counts:
+        return pl.DataFrame(schema=CAPITALISATION)
+    counted = pl.coalesce(pl.when(count.is_finite() & (count > 0)).then(count) for count in counts)
+    rows = daily.select("session", "symbol", (pl.col("close") * counted).cast(pl.Float64).alias("capitalisation"))
+    return rows.filter(pl.col("capitalisation").is_finite() & (pl.col("capitalisation") > 0))
+
+
+def by_capitalisation(file: ReferenceRows, known: pl.DataFrame) -> ReferenceRows:
+    """Snapshots of intervals without weights, weighed by each member's capitalisation at the snapshot's close.
+
+    `known`: session, symbol, capitalisation; the newest one of the `CURRENT` days before a snapshot counts. A member
+    without one weighs what it would with equal weights, and the conversions name it. So a count that comes a month
+    later moves its own name, not the index from one rule to another.
+    """
+    if file.has_weights or file.frame.is_empty() or known.is_empty():
+        return file
+    newest = known.sort("session").with_columns(pl.col("session").cast(pl.Date))
+    rows = file.frame.sort("session", maintain_order=True).join_asof(
+        newest, on="session", by="symbol", tolerance=CURRENT, check_sortedness=False
+    )
+    snapshot, value = ["index", "session"], pl.col("capitalisation")
+    rows = rows.with_columns(members=pl.len().over(snapshot), unknown=value.is_null().sum().over(snapshot))
+    equal = 1 / pl.col("members")
+    weight = value / value.sum().over(snapshot) * (1 - pl.col("unknown") * equal)
+    rows = rows.with_columns(weight=pl.when(value.is_null()).then(equal).otherwise(weight))
+    order = ["session", *INDEX_MEMBERS.keys]
+    told = tuple(_assumption(rows) if text == EQUAL else text for text in file.conversions)
+    return replace(file, frame=rows.select(file.frame.columns).sort(order), conversions=told)
+
+
+def _assumption(rows: pl.DataFrame) -> str:
+    """Where the weights are from, in words. `rows`: session, index, symbol, capitalisation, members, unknown."""
+    each = rows.unique(["index", "session"])
+    blind = each.filter(pl.col("unknown") == pl.col("members")).height
+    if blind == each.height:
+        return EQUAL
+    words = "no weights: those of capitalisation at the close of each snapshot, float shares first"
+    if blind:
+        words += f"; equal ones in {blind} of {each.height} snapshots, where none is known"
+    missing = rows.filter(pl.col("capitalisation").is_null() & (pl.col("unknown") < pl.col("members")))
+    names = missing["symbol"].unique().sort().to_list()
+    if names:
+        shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        words += f"; without a capitalisation, and as with equal weights: {shown}"
+    return words

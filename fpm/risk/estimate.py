@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpm.risk.covariance import eigenfactor_adjusted, factor_covariance, regime_multiplier, serial_ratio, surprise
+from fpm.risk.covariance import (
+    eigenfactor_adjusted,
+    ewma_mean,
+    factor_covariance,
+    regime_multiplier,
+    serial_ratio,
+    surprise,
+)
 from fpm.risk.factor_returns import COUNTRY, INDUSTRY, SCORE, factor_names
 from fpm.risk.history import FactorHistory, factor_history, session_exposures, style_walk
 from fpm.risk.model import RiskModel
@@ -139,7 +146,8 @@ def _factor_covariance(history: FactorHistory, config: RiskConfig) -> Floats:
         return np.diag(prior_K)
     noise_TK = history.noise_TK if config.noise else None
     half_lives = (config.volatility, config.correlation)
-    covariance_KK = factor_covariance(history.return_TK, noise_TK, half_lives, config.newey_west)
+    return_TK = _without_premium(history, config)
+    covariance_KK = factor_covariance(return_TK, noise_TK, half_lives, config.newey_west)
     unknown_K = ~(np.diag(covariance_KK) > 0)
     covariance_KK = np.where(unknown_K[:, None] | unknown_K, np.diag(prior_K), covariance_KK)
     if config.eigenfactor:
@@ -147,10 +155,23 @@ def _factor_covariance(history: FactorHistory, config: RiskConfig) -> Floats:
             covariance_KK, config.correlation, len(history.sessions), config.eigenfactor, config.seed
         )
     if config.regime:
-        jump_T = surprise(history.return_TK, config.volatility, config.minimum)
+        jump_T = surprise(return_TK, config.volatility, config.minimum)
         covariance_KK = covariance_KK * regime_multiplier(jump_T, config.regime)
     trust = min(1.0, sessions / config.minimum)
     return trust * covariance_KK + (1 - trust) * np.diag(prior_K)
+
+
+def _without_premium(history: FactorHistory, config: RiskConfig) -> Floats:
+    """Factor returns (T, K), those of the score about their mean: what a score earns every session is no risk.
+
+    Of the other factors the mean is small beside the deviation and is left, as is usual. A score is chosen for its
+    premium, and moments about zero would call a good one risky: an oracle's by three times its variance.
+    """
+    if SCORE not in history.factors:
+        return history.return_TK
+    return_TK, place = history.return_TK.copy(), history.factors.index(SCORE)
+    return_TK[:, place] -= np.nan_to_num(ewma_mean(return_TK[:, [place]], config.correlation))[0]
+    return return_TK
 
 
 def _specific_variance(history: FactorHistory, trait_NS: Floats, cap_N: Floats, config: RiskConfig) -> Floats:

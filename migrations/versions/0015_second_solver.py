@@ -1,7 +1,7 @@
 """A decision says what a second solver found: two columns of its online table and its serving view.
 
 Revision ID: 0015
-Revises: 0012
+Revises: 0014
 """
 
 from alembic import op
@@ -9,7 +9,7 @@ from alembic import op
 from fpm.store.online.tables import creation, online_table
 
 revision = "0015"
-down_revision = "0012"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

@@ -46,6 +46,25 @@ def test_a_session_without_a_decision_publishes_none_and_parity_holds(stores: St
     assert stores.ledger.query("SELECT count(*) FROM online.orders") == [(0,)], "an old order is no order"
 
 
+def test_fills_are_served_with_both_clocks(stores: Stores) -> None:
+    """Tuesday's fills are those of Monday's decision, in SQL, as a Feast view and in history as known that evening."""
+    SmallLake().fill(stores, MONDAY, TUESDAY)
+    compute(stores, MONDAY, TUESDAY)
+    features.apply(stores.settings)
+    run_job(publish, TUESDAY, stores)
+    fills, ordered = served("trades", stores).sort("symbol"), stores.read("orders", MONDAY).sort("symbol")
+    assert fills["symbol"].to_list() == ordered["symbol"].to_list() and fills["side"].unique().to_list() == ["buy"]
+    assert (fills["shares"] <= ordered["shares"]).all() and fills["decided"].unique().to_list() == [MONDAY]
+    assert (fills["amount"] - fills["shares"] * fills["price"]).abs().max() < 0.005
+    assert set(fills["event_timestamp"].dt.date().to_list()) == {TUESDAY}
+    assert all(view.equal for view in parity.check(TUESDAY, stores))
+    entity = pl.DataFrame({"symbol": [fills["symbol"][0], "999999.SH"], "index": ["CSI300"] * 2})
+    assert features.online(stores.settings, "trades", entity)["shares"].to_list() == [fills["shares"][0], None]
+    asked = entity.with_columns(session=pl.lit(TUESDAY))
+    then = features.frame(stores.settings, "trades", asked)
+    assert then["cost"].to_list() == [fills["cost"][0], None]
+
+
 def test_orders_are_the_way_from_the_book_to_the_targets(stores: Stores) -> None:
     SmallLake().fill(stores, MONDAY, FRIDAY)
     compute(stores, MONDAY, FRIDAY)

@@ -36,6 +36,7 @@ def test_a_published_session_is_equal_everywhere(published):
         ("scores", 36, True),
         ("weights", 12, True),
         ("orders", 12, True),
+        ("trades", 0, True),
         ("decisions", 1, True),
     ]
 

@@ -132,6 +132,23 @@ def test_scores_that_tell_nothing_apart_keep_the_book(stores: Stores) -> None:
     assert targets["shares"].to_list() == targets["shares_held"].to_list() and targets["shares"].sum() > 0
 
 
+@pytest.mark.parametrize(("share", "kept"), [(0.15, False), (0.25, True)])
+def test_members_without_a_bar_are_named_and_too_many_keep_the_book(
+    stores: Stores, share: float, kept: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fifth of the index may be without any bar: it is left out; with more, what is left is another index."""
+    lake = SmallLake()
+    lake.fill(stores, MONDAY, FRIDAY)
+    names = [*lake.names[:10], "699999.SH"]
+    members = pl.DataFrame({"index": "CSI300", "symbol": names, "weight": [*[(1 - share) / 10] * 10, share]})
+    put("members", FRIDAY, {"index_members": members}, stores)
+    compute(stores, MONDAY, FRIDAY)
+    assert (stores.read("decisions", FRIDAY)["status"].item() == "kept") == kept
+    targets, said = stores.read("targets", FRIDAY), capsys.readouterr().err
+    assert (targets["shares"].to_list() == targets["shares_held"].to_list()) == kept and targets["shares"].sum() > 0
+    assert "699999.SH" in said and ("FPM-PF-080" in said) == kept
+
+
 def test_the_mandate_of_the_operator_counts(stores: Stores, tmp_path: Path) -> None:
     lake, file = SmallLake(), tmp_path / "mandate.toml"
     lake.fill(stores, MONDAY, TUESDAY)

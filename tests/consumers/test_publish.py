@@ -39,6 +39,7 @@ def test_a_complete_session_is_published_in_every_view(lake, stores):
         "scores": 36,
         "weights": 12,
         "orders": 12,
+        "trades": 0,
         "decisions": 1,
     }
     expected = lake.scores(MONDAY).sort("symbol", "stream")

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from consumers import factor_returns, portfolio
 from consumers.questions.attribution import contributions, daily_lines
 from consumers.questions.enhance import enhance, export
+from consumers.questions.instructions import approve
 from fpm.errors import FpmError, TryLater, UsageError
 from fpm.portfolio.costs import A_SHARE, cost_table
 from fpm.portfolio.second_solver import refuse_contradicted
+from fpm.sessions import next_sessions, opening
+from fpm.store.jobs.runner import backfill
 from fpm.store.ledger.stores import Stores, open_stores
 from producers.bars import Arrival, ingest
 from tests.consumers.small_lake import LAST, SmallLake, put
@@ -95,6 +99,49 @@ def test_an_outsider_walks_the_exported_book_again(book: Stores, tmp_path: Path)
     assert rows["decisions"] == 5 and rows["nav"] == 21
     assert audit(own, LAST, tmp_path) == ""
     own.ledger.close()
+
+
+def test_a_walk_under_another_mandate_leaves_nothing_of_the_one_before(book: Stores, tmp_path: Path) -> None:
+    """The first book holds every name; the second has money for a few lots, and the first one's rows are withdrawn."""
+    enhance("CSI300", MONDAY, LAST, book, quiet)
+    held = book.read("holdings", MONDAY, LAST).height
+    (tmp_path / "mandate.toml").write_text("[CSI300]\ncapital = 12000\nactive = 0.3\ncash = 0.2\n")
+    own = open_stores(book.settings.model_copy(update={"mandate": tmp_path / "mandate.toml"}))
+    enhance("CSI300", MONDAY, LAST, own, quiet)
+    rows = export("CSI300", MONDAY, LAST, tmp_path / "rows", own)
+    assert rows["holdings"] < held
+    for table in ("targets", "trades", "holdings", "decisions", "actions"):
+        frame = pl.read_parquet(tmp_path / "rows" / f"{table}.parquet")
+        said = frame.drop("restriction", "score", "tracking_error_realised", strict=False)
+        assert said.drop_nulls().height == frame.height, table
+    nav = pl.read_parquet(tmp_path / "rows" / "nav.parquet").sort("session")
+    own_return = nav["nav"][-1] / nav["nav"][0] - 1
+    lines = contributions("CSI300", MONDAY, LAST, own)["contribution"].sum()
+    theirs = np.prod(1 + nav["benchmark_return"].to_numpy()[1:]) - 1
+    assert lines == pytest.approx(own_return - theirs, abs=1e-10)
+    own.ledger.close()
+
+
+def test_a_decision_approved_late_is_exported_with_the_session_that_filled_it(book: Stores, tmp_path: Path) -> None:
+    """Served on Monday, approved on Wednesday, filled on Thursday; the decisions after it nobody approves."""
+    (tmp_path / "mandate.toml").write_text("[CSI300]\napproval = true\n")
+    own = open_stores(book.settings.model_copy(update={"mandate": tmp_path / "mandate.toml"}))
+    own.ledger.publish(own.ledger.begin("publish", "2024-11-29", "x"), [])
+    enhance_without_figures(own, date(2024, 12, 4))
+    approve(MONDAY, "CSI300", "anna", opening(own.market, date(2024, 12, 4)) + timedelta(hours=1), own)
+    enhance("CSI300", MONDAY, LAST, own, quiet)
+    assert audit(own, LAST, tmp_path) == ""
+    decided = pl.read_parquet(tmp_path / "audit" / "decisions.parquet").sort("session")
+    after = next_sessions(own.market, LAST, 1)[0]
+    assert decided["status"].to_list() == ["approved", *["awaiting approval"] * 4]
+    assert decided["fill_session"].to_list() == [date(2024, 12, 5), *[after] * 4]
+    own.ledger.close()
+
+
+def enhance_without_figures(stores: Stores, last: date) -> None:
+    """Sessions of a book that is not bought yet: there is no curve to judge."""
+    for job in (factor_returns, portfolio):
+        backfill(job, MONDAY, last, stores, quiet)
 
 
 def test_an_outsider_walks_a_real_book_under_restrictions_again(book: Stores, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from fpm.errors import FpmError, TryLater, UsageError
 from fpm.store.jobs.inputs import inputs_of
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
-from tests.daily_home import DAYS, ENTRY, delivery, intervals, scores, take
+from tests.daily_home import DAYS, ENTRY, daily_bars, delivery, intervals, scores, take
 from tests.small_chain import quiet
 
 FIRST, LAST = DAYS[20], DAYS[-1]
@@ -42,6 +42,29 @@ def with_stream(stores: Stores, stream: str | None) -> Stores:
     from dataclasses import replace
 
     return replace(stores, settings=stores.settings.model_copy(update={"stream": stream}))
+
+
+def test_intervals_without_weights_have_those_of_capitalisation(settings: Settings, tmp_path: Path) -> None:
+    """Share counts of every name but the last, bars a day before the members: stored weights follow closes x counts."""
+    stores = open_stores(settings.model_copy(update={"market": "us"}))
+    folder = delivery(tmp_path / "raw")
+    names = daily_bars()["ticker"].unique().sort().to_list()
+    counts = {name: 1e6 * (place + 1) for place, name in enumerate(names[:9])}
+    count = pl.col("ticker").replace_strict(counts, default=None)
+    bars = daily_bars().with_columns(total_shares=count)
+    bars.write_parquet(folder / "daily_bars.parquet")
+    members = (folder / "index_members.parquet").rename(tmp_path / "index_members.parquet")
+    take(stores, folder)
+    report = take(stores, members)
+    (assumed,) = (text for text in report.exceptions if "capitalisation" in text)
+    assert assumed.endswith("without a capitalisation, and as with equal weights: NJ.US, NL.US")
+    day = date(2024, 11, 1)
+    own = stores.read("index_members", day).sort("symbol")
+    close = dict(bars.filter(pl.col("date") == day).select(pl.col("ticker") + ".US", "close").iter_rows())
+    worth = {f"{name}.US": close[f"{name}.US"] * counts[name] for name in names[:9]}
+    expected = [0.9 * worth[name] / sum(worth.values()) if name in worth else 0.1 for name in own["symbol"]]
+    assert own.height == 10 and own["weight"].to_list() == pytest.approx(expected)
+    stores.ledger.close()
 
 
 def test_from_ingest_to_report(home: Stores) -> None:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fpm.errors import InputRefused
-from fpm.ingest.member_intervals import read_intervals, snapshots
+from fpm.ingest.daily_files import ReferenceRows
+from fpm.ingest.member_intervals import by_capitalisation, capitalisations, read_intervals, snapshots
 from fpm.sessions import market, sessions_between
 
 US = market("us")
@@ -129,3 +130,58 @@ def test_days_before_the_calendar_are_cut_off(tmp_path: Path) -> None:
     first = file.frame["session"].min()
     assert isinstance(first, date) and date(2000, 1, 1) < first < date(2024, 1, 1) - timedelta(days=1000)
     assert file.frame["symbol"].unique().to_list() == ["AA.US"]
+
+
+# --- weights of capitalisation ------------------------------------------------------------------------------------
+def daily(rows: list[tuple[str, str, float, float | None, float | None]]) -> pl.DataFrame:
+    numbers = dict.fromkeys(("close", "float_shares", "total_shares"), pl.Float64)
+    frame = pl.DataFrame(rows, schema={"session": pl.String, "symbol": pl.String, **numbers}, orient="row")
+    return frame.with_columns(pl.col("session").str.to_date())
+
+
+def three(tmp_path: Path) -> ReferenceRows:
+    rows = [("IDX", name, "2024-01-02", "2024-01-31") for name in ("AA", "BB", "CC")]
+    pl.DataFrame(rows, schema=["index", "symbol", "from", "to"], orient="row").write_csv(tmp_path / "members.csv")
+    return read_intervals(tmp_path / "members.csv", US, through=date(2024, 1, 31))
+
+
+def test_float_shares_weigh_before_total_shares_and_the_newest_close_counts(tmp_path: Path) -> None:
+    """10 x 20 = 200, 5 x 60 = 300 (no float), 50 x 10 = 500 from the day before: 0.2, 0.3, 0.5."""
+    bars = daily(
+        [
+            ("2024-01-02", "AA.US", 10.0, 20.0, 999.0),
+            ("2024-01-02", "BB.US", 5.0, None, 60.0),
+            ("2023-12-29", "CC.US", 50.0, 10.0, 10.0),
+            ("2024-01-03", "AA.US", 99.0, 20.0, 999.0),  # after the snapshot
+            ("2023-12-28", "BB.US", 9.0, None, 60.0),  # not the newest
+        ]
+    )
+    file = by_capitalisation(three(tmp_path), capitalisations(bars))
+    assert file.frame["symbol"].to_list() == ["AA.US", "BB.US", "CC.US"]
+    assert file.frame["weight"].to_list() == pytest.approx([0.2, 0.3, 0.5])
+    assert "those of capitalisation at the close" in file.conversions[-1] and ";" not in file.conversions[-1]
+
+
+@pytest.mark.parametrize("unusable", [None, 0.0, float("nan"), float("inf")])
+def test_a_member_without_capitalisation_weighs_as_with_equal_weights(tmp_path: Path, unusable: float | None) -> None:
+    bars = daily(
+        [
+            ("2024-01-02", "AA.US", 10.0, 30.0, None),
+            ("2024-01-02", "BB.US", 10.0, 10.0, None),
+            ("2024-01-02", "CC.US", 10.0, unusable, unusable),
+        ]
+    )
+    file = by_capitalisation(three(tmp_path), capitalisations(bars))
+    assert file.frame["weight"].to_list() == pytest.approx([0.5, 1 / 6, 1 / 3])
+    assert file.conversions[-1].endswith("without a capitalisation, and as with equal weights: CC.US")
+
+
+def test_nothing_known_and_weights_given_change_nothing(tmp_path: Path) -> None:
+    file = three(tmp_path)
+    old = daily([("2023-11-01", "AA.US", 10.0, 30.0, None)])  # two months before the snapshot
+    for bars in (daily([]), old, old.drop("float_shares", "total_shares")):
+        same = by_capitalisation(file, capitalisations(bars))
+        assert same.frame.equals(file.frame) and same.conversions == file.conversions
+    given_weights = read_intervals(with_weights(tmp_path / "m.parquet", [0.6, 0.4]), US, through=THROUGH)
+    bars = daily([("2024-01-02", "SA.US", 10.0, 1.0, None), ("2024-01-02", "SB.US", 10.0, 1.0, None)])
+    assert by_capitalisation(given_weights, capitalisations(bars)).frame.equals(given_weights.frame)
