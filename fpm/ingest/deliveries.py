@@ -118,7 +118,8 @@ def delivery_of(
     bars: tuple[Path, ...], tables: Mapping[str, tuple[Path, ...]], refused: tuple[Refused, ...] = ()
 ) -> Delivery:
     """A delivery of bar files and of the files of each kind in `FIELDS`."""
-    return Delivery(bars, refused=refused, **{FIELDS[name]: files for name, files in tables.items()})
+    fields = {FIELDS[name]: files for name, files in tables.items()}
+    return replace(Delivery(bars, refused=refused), **fields)
 
 
 def plain_files(files: Sequence[tuple[Path, Path]]) -> tuple[list[Path], list[Refused]]:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, LiteralString
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fpm.store.ledger.ledger import Connection, Ledger
+    from fpm.store.ledger.ledger import Ledger
+    from fpm.store.world import Connection
 
 ORIGIN = "0" * 64  # the hash before the first row
 # The journaled tables with their keys. `fpm.files` is not one: each of its rows is a part of an attempt (`_FILES`).

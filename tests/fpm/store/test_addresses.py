@@ -15,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
 from fpm.commands import cli
@@ -284,6 +285,7 @@ def refused_everywhere(settings: Settings) -> list[Callable[[], Any]]:
     """Every way to the database, each with its driver."""
     assert settings.database_url is not None
     ledger = Ledger(settings.database_url.get_secret_value())
+    assert isinstance(ledger._pool, ConnectionPool)
     ledger._pool.timeout = 1  # thirty seconds are for a server that restarts
 
     def locked() -> None:

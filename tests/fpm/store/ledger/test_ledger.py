@@ -6,6 +6,7 @@ from datetime import date
 
 import psycopg
 import pytest
+from psycopg_pool import ConnectionPool
 
 from fpm.environment import environment_fingerprint
 from fpm.errors import TryLater, UsageError
@@ -98,6 +99,7 @@ def test_failing_queries_leak_no_connections(stores: Stores) -> None:
         with pytest.raises(psycopg.errors.UndefinedTable):
             stores.ledger.query("SELECT * FROM nowhere")
     assert stores.ledger.query("SELECT 1") == [(1,)]
+    assert isinstance(stores.ledger._pool, ConnectionPool)
     assert stores.ledger._pool.get_stats()["pool_size"] <= 2
 
 
