@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -118,8 +118,8 @@ def delivery_of(
     bars: tuple[Path, ...], tables: Mapping[str, tuple[Path, ...]], refused: tuple[Refused, ...] = ()
 ) -> Delivery:
     """A delivery of bar files and of the files of each kind in `FIELDS`."""
-    fields = {FIELDS[name]: files for name, files in tables.items()}
-    return replace(Delivery(bars, refused=refused), **fields)
+    fields: dict[str, Any] = {FIELDS[name]: files for name, files in tables.items()}
+    return Delivery(bars, refused=refused, **fields)
 
 
 def plain_files(files: Sequence[tuple[Path, Path]]) -> tuple[list[Path], list[Refused]]:
