@@ -17,7 +17,7 @@ from fpm.evaluation.intervals import estimate
 from fpm.evaluation.rank_ic import rank_ic
 from fpm.features.labels import HORIZON
 from fpm.panels import axes, pivot
-from fpm.schema import TABLES
+from fpm.schema import FINGERPRINT_SIZE, TABLES
 from fpm.sessions import parse_session, previous_sessions
 from fpm.store.jobs.inputs import Window
 from fpm.store.lake.footers import null_counts, rows_of
@@ -145,9 +145,8 @@ def _rows(day: date, vintage: str, most: int, stores: Stores) -> tuple[np.ndarra
     volatility = stores.read("daily_factors", day, day, columns=["symbol", VOLATILITY]).drop("session")
     rows = z.join(volatility, on="symbol", maintain_order="left")
     rows = rows[_spread(len(rows), most)]
-    return rows["fingerprint"].to_numpy().astype(np.float64).reshape(len(rows), -1), rows[VOLATILITY].cast(
-        pl.Float64
-    ).to_numpy()
+    z_ND = rows["fingerprint"].to_numpy().astype(np.float64).reshape(len(rows), FINGERPRINT_SIZE)
+    return z_ND, rows[VOLATILITY].cast(pl.Float64).to_numpy()
 
 
 def _spread(count: int, most: int) -> Sequence[int]:

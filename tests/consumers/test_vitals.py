@@ -97,6 +97,8 @@ def test_drift_is_measured_from_the_training_window_of_the_vintage(home: Stores)
         wide = pl.concat([rows.with_columns(symbol=pl.col("symbol") + f".{copy}") for copy in range(4)])
         noise = np.random.default_rng(day.toordinal()).normal(day == LAST, 1, (wide.height, 128)).astype(np.float32)
         wide = wide.with_columns(pl.Series("fingerprint", noise, dtype=wide.schema["fingerprint"]))
+        if day == days[0]:
+            wide = wide.clear()  # a session in which no symbol had features
         put("fingerprints", day, {"fingerprints": wide}, home.for_vintage("shown-1"))
         factors = pl.concat(
             [LAKE.daily_factors(day).with_columns(symbol=pl.col("symbol") + f".{copy}") for copy in range(4)]
