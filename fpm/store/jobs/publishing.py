@@ -1,9 +1,9 @@
 """How a partition becomes visible, and how recovery finishes or discards a killed attempt.
 
-Wait for the lock -> ``running``, attempt + 1 -> (compute) -> stage, fsync files and folders, sha256 -> ``prepared`` -> rename, fsync the
-folders -> ``published``. The next owner of the lock first looks at what the last one left: the ledger knows the files,
-their hashes and where they are staged. So two runners, a backfill beside the nightly, or SIGKILL at any point leave
-the same bytes.
+Wait for the lock -> ``running``, attempt + 1 -> (compute) -> stage, fsync of files and folders, sha256 -> ``prepared``
+-> rename, fsync of the folders -> ``published``. The next owner of the lock first looks at what the last one left: the
+ledger knows the files, their hashes and where they are staged. So two runners, a backfill beside the nightly, SIGKILL
+or a power cut at any point leave the same bytes.
 """
 
 from __future__ import annotations
