@@ -284,7 +284,7 @@ def refused_everywhere(settings: Settings) -> list[Callable[[], Any]]:
     """Every way to the database, each with its driver."""
     assert settings.database_url is not None
     ledger = Ledger(settings.database_url.get_secret_value())
-    ledger._pool.timeout = 1  # thirty seconds are for a server that restarts
+    ledger._pool.timeout = 1  # type: ignore[attr-defined]  # thirty seconds are for a server that restarts
 
     def locked() -> None:
         with ledger.lock("job", "2026-01-05"):
