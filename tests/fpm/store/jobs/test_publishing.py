@@ -149,7 +149,7 @@ def test_the_staging_of_a_living_process_is_left_alone(stores: Stores) -> None:
 def test_files_are_forced_to_the_disk_before_and_folders_after_the_rename(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order of system calls, recorded by wrappers: fsync(file, folders), rename, fsync(folders), up to the home."""
+    """The order of system calls, recorded by wrappers: fsync of the file and of all folders, rename, fsync."""
     calls: list[str] = []
     fsync, rename = os.fsync, os.rename
 
@@ -169,9 +169,7 @@ def test_files_are_forced_to_the_disk_before_and_folders_after_the_rename(
     assert calls == [
         "fsync part-0.parquet",
         *(f"fsync {folder}" for folder in staged),
+        *(f"fsync {folder}" for folder in (f"session={MIDDLE}", "daily_bars", "lake", home)),
         "rename part-0.parquet",
         f"fsync session={MIDDLE}",
-        "fsync daily_bars",
-        "fsync lake",
-        f"fsync {home}",
     ]
