@@ -191,8 +191,17 @@ def _look_back(session: date, stores: Stores) -> list[date]:
 
 
 def _corrected(name: str, window: list[date], stores: Stores) -> int:
-    """Bring the sessions of a window up to date; the number computed again because their inputs were corrected."""
+    """Bring the sessions of a window up to date; the number computed again because their inputs were corrected.
+
+    One that fails delays no other session: the ledger says so of it, and what rests on it waits.
+    """
     if not window:
         return 0
-    outcomes = runner.backfill(jobs.job(name), window[0], window[-1], stores, lambda *_: None)
+    try:
+        outcomes = runner.backfill(jobs.job(name), window[0], window[-1], stores, lambda *_: None)
+    except Exception as wrong:  # noqa: BLE001  whatever it is, that session has its own night
+        if len(window) == 1:
+            log.error("not corrected", job=name, session=str(window[0]), why=f"{type(wrong).__name__}: {wrong}")
+            return 0
+        return sum(_corrected(name, [session], stores) for session in window)
     return sum(outcome.status == "published" for outcome in outcomes)

@@ -302,6 +302,9 @@ class Week:
                 f"open at the end: {sorted(map(str, open_nights))}, not {sorted(map(str, self._never_ends()))}"
             )
         content = self.invariants.bytes()
+        for session in set(SESSIONS) - {self.scenario.absent, *self.scenario.broken}:
+            if f"labels/session={session}/part-0.parquet" not in content:
+                raise Violation(f"the totals of {session} rest on no other session and were not computed")
         if not calm:
             self._quiescent(content)
         return content

@@ -1,9 +1,9 @@
 """How a partition becomes visible, and how recovery finishes or discards a killed attempt.
 
-Wait for the lock -> ``running``, attempt + 1 -> (compute) -> stage, fsync, sha256 -> ``prepared`` -> rename, fsync the
-folders -> ``published``. The next owner of the lock first looks at what the last one left: the ledger knows the files,
-their hashes and where they are staged. So two runners, a backfill beside the nightly, or SIGKILL at any point leave
-the same bytes.
+Wait for the lock -> ``running``, attempt + 1 -> (compute) -> stage, fsync of files and folders, sha256 -> ``prepared``
+-> rename, fsync of the folders -> ``published``. The next owner of the lock first looks at what the last one left: the
+ledger knows the files, their hashes and where they are staged. So two runners, a backfill beside the nightly, SIGKILL
+or a power cut at any point leave the same bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fpm.errors import TryLater
 from fpm.store.faults import faultpoint
-from fpm.store.lake.files import has_sha256
+from fpm.store.lake.files import has_sha256, sync_folder
 from fpm.store.lake.seals import settled_identity
 from fpm.store.ledger.ledger import Attempt, Staged
 from fpm.store.log import context, log
@@ -112,8 +112,17 @@ def stage(
     for output in outputs:
         relative = stores.lake.relative(output.table, output.session, output.vintage)
         files.append(Staged(stores.lake.stage(output.table, output.frame, relative, folder), f"{name}/{relative}"))
+    _sync_staging(files, stores)
     faultpoint("staged")
     return tuple(files)
+
+
+def _sync_staging(files: Sequence[Staged], stores: Stores) -> None:
+    """Force the staged files' folders to the disk: what is prepared can be finished after a power cut, too."""
+    staging = stores.lake.staging
+    above = {folder for staged in files for folder in (staging / staged.staging).parents}
+    for folder in sorted((folder for folder in above if folder.is_relative_to(staging.parent)), reverse=True):
+        sync_folder(folder)
 
 
 def publish(partition: Partition, current: Attempt, files: Sequence[Staged], stores: Stores) -> Outcome:

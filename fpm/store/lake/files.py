@@ -335,8 +335,9 @@ class Lake:
         """Publish one staged file by rename; it is durable when this returns."""
         target = self.root / relative
         world().make_folder(target.parent)
+        self.sync(target)  # a file never moves into a folder that a power cut can take
         world().rename(staged, target)
-        self.sync(target)
+        sync_folder(target.parent)
 
     def sync(self, target: Path) -> None:
         """Force a rename, and every folder that it needed, the lake's own included, to the disk."""

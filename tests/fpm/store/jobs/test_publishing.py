@@ -149,7 +149,7 @@ def test_the_staging_of_a_living_process_is_left_alone(stores: Stores) -> None:
 def test_files_are_forced_to_the_disk_before_and_folders_after_the_rename(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order of system calls, by wrappers: fsync(file), rename, fsync(folder) up to the home that holds the lake."""
+    """The order of system calls, recorded by wrappers: fsync of the file and of all folders, rename, fsync."""
     calls: list[str] = []
     fsync, rename = os.fsync, os.rename
 
@@ -164,11 +164,12 @@ def test_files_are_forced_to_the_disk_before_and_folders_after_the_rename(
     monkeypatch.setattr(os, "fsync", traced_fsync)
     monkeypatch.setattr(os, "rename", traced_rename)
     publish_frames("bars", MIDDLE, {"daily_bars": bars(MIDDLE, {"A": 1.0})}, stores)
+    home = stores.settings.home.name
+    staged = [f"session={MIDDLE}", "daily_bars", f"{MIDDLE}.{os.getpid()}", "bars", "staging", home]
     assert calls == [
         "fsync part-0.parquet",
+        *(f"fsync {folder}" for folder in staged),
+        *(f"fsync {folder}" for folder in (f"session={MIDDLE}", "daily_bars", "lake", home)),
         "rename part-0.parquet",
         f"fsync session={MIDDLE}",
-        "fsync daily_bars",
-        "fsync lake",
-        f"fsync {stores.settings.home.name}",
     ]
