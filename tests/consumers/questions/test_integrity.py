@@ -269,7 +269,7 @@ def test_a_sound_home_is_sound_and_a_copy_is_not_hashed_twice(home: Stores, comm
     assert answer.code == 0 and document["sound"] and document["faults"] == []
     ((count,),) = home.ledger.query("SELECT count(*) FROM fpm.files")
     assert document["files"] == count + 4, "two models of two files"
-    assert document["online_rows"] == 12 + 12 + 36 + 12
+    assert document["online_rows"] == 12 + 12 + 36 + 12 + 12, "and as many fills as weights"
     assert "verify" in answer.errors, "a line of progress"
     path = file_of(home, "scores")
     shutil.copy(path, path.with_name("copy"))
