@@ -181,5 +181,6 @@ def exposures(index: str, session: date, stores: Stores) -> pl.DataFrame:
         stores.read(table, session).filter(pl.col("index") == index) for table in ("covariance", "specific_variances")
     )
     factors = covariance["factor"].unique(maintain_order=True).to_list()
-    rows = stores.read("exposures", session).join(specific.select("symbol", "specific_variance"), on="symbol")
+    exposed = stores.read("exposures", session)
+    rows = specific.select("symbol", "specific_variance").join(exposed, on="symbol", how="left", maintain_order="left")
     return rows.select(pl.lit(session).alias("session"), "symbol", "specific_variance", **exposure_columns(factors))

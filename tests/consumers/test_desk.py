@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from consumers import factor_returns, portfolio
+from consumers import factor_returns, portfolio, risk_tests
 from consumers.questions.decisions import decisions
 from consumers.questions.instructions import approve, hold
 from fpm.errors import UsageError
@@ -260,6 +260,26 @@ def test_a_decision_waits_until_it_is_approved(waiting: Stores) -> None:
     assert decisions(None, waiting)[0]["said"] == f"approved by anna, fills {TUESDAY}"
     held = waiting.read("holdings", TUESDAY)["value"].sum() / waiting.read("nav", TUESDAY)["nav"].item()
     assert waiting.read("weights", TUESDAY)["weight"].sum() == pytest.approx(held)
+
+
+def test_a_decision_that_waits_is_no_forecast_of_the_book(waiting: Stores) -> None:
+    """Monday's decision is approved, Friday's is not: until the end the book is Monday's, and so is its forecast."""
+    compute(waiting, MONDAY, MONDAY)
+    approve(MONDAY, None, "anna", NOW, waiting)
+    compute(waiting, MONDAY, NEXT_TUESDAY)
+    backfill(risk_tests, MONDAY, NEXT_TUESDAY, waiting, quiet)
+    made = waiting.read("decisions", MONDAY, NEXT_TUESDAY)
+    assert made["session"].to_list() == [MONDAY, date(2024, 12, 6)]
+    own = waiting.read("risk_forecasts", MONDAY, NEXT_TUESDAY).filter(pl.col("kind") == "own").sort("session")
+    assert own["session"][-1] == NEXT_TUESDAY and own["decided"].unique().to_list() == [MONDAY]
+    approve(date(2024, 12, 6), None, "anna", NOW, waiting)
+    compute(waiting, MONDAY, NEXT_TUESDAY)
+    backfill(risk_tests, MONDAY, NEXT_TUESDAY, waiting, quiet)
+    own = waiting.read("risk_forecasts", MONDAY, NEXT_TUESDAY).filter(pl.col("kind") == "own").sort("session")
+    assert own.select("session", "decided").rows()[-2:] == [
+        (date(2024, 12, 9), MONDAY),
+        (NEXT_TUESDAY, date(2024, 12, 6)),
+    ]
 
 
 def test_an_approval_that_comes_late_changes_the_next_session_only(waiting: Stores) -> None:
