@@ -95,7 +95,12 @@ def unpriced(index: str, session: date, history: PriceHistory, members: pl.DataF
     names = missing["symbol"].to_list()
     shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     if share <= UNPRICED:
-        log.warning("members without a price are in the index and cannot be held", index=index, share=round(share, 4), members=shown)
+        log.warning(
+            "members without a price are in the index and cannot be held",
+            index=index,
+            share=round(share, 4),
+            members=shown,
+        )
         return None
     return FpmError(
         code="FPM-PF-080",

@@ -99,7 +99,12 @@ def forecasts(session: date, config: BiasConfig, stores: Stores) -> pl.DataFrame
     carried_out = filled(decisions, trades, session)
     for index, decided in newest.select("index", "session").iter_rows():
         families = _families(index, decided, returns, config, stores)
-        own = _own(session, carried_out.filter(pl.col("index") == index), nav.filter(pl.col("index") == index), stores.market.sessions_per_year)
+        own = _own(
+            session,
+            carried_out.filter(pl.col("index") == index),
+            nav.filter(pl.col("index") == index),
+            stores.market.sessions_per_year,
+        )
         both = pl.concat([own, families]).with_columns(index=pl.lit(index, dtype=pl.String))
         frames.append(both.select(*head, *SCHEMA))
     return pl.concat(frames)

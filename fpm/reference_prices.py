@@ -28,7 +28,11 @@ def with_reference_prices(bars: pl.DataFrame, before: pl.DataFrame | None = None
     if not rows["pre_close"].null_count():
         return rows
     keys = ["session", "symbol", "close", "adj_factor"]
-    known = rows.select(keys) if before is None or before.is_empty() else pl.concat([before.select(keys), rows.select(keys)])
+    known = (
+        rows.select(keys)
+        if before is None or before.is_empty()
+        else pl.concat([before.select(keys), rows.select(keys)])
+    )
     known = known.filter(pl.col("close") > 0).sort("symbol", "session")
     last = known.select("symbol", "session", close_then="close", factor_then="adj_factor")
     joined = (

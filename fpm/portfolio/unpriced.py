@@ -72,7 +72,9 @@ def with_unpriced_bound(decision: pl.DataFrame, targets: pl.DataFrame, mandate: 
     return decision.with_columns(relaxed=pl.lit(json.dumps(relaxed, sort_keys=True)), status=pl.lit(status))
 
 
-def _extended(risk: RiskModel, symbols: list[str], is_member_N: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> RiskModel:
+def _extended(
+    risk: RiskModel, symbols: list[str], is_member_N: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> RiskModel:
     like_N = risk.specific_N[is_member_N] if is_member_N.any() else risk.specific_N
     exposure_UK = np.tile([1.0 if name == COUNTRY else 0.0 for name in risk.factors], (len(symbols), 1))
     return replace(
