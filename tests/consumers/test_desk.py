@@ -120,7 +120,7 @@ def test_the_ledger_walks_on_from_a_real_book(stores: Stores, tmp_path: Path) ->
 def test_a_book_before_the_first_session_is_where_it_begins(stores: Stores, tmp_path: Path) -> None:
     LAKE.fill(stores, MONDAY, TUESDAY)
     book = {LAKE.names[0]: 1234, LAKE.names[1]: 500}
-    take("holdings", held_text(book, 1e6, MONDAY), tmp_path, stores)
+    take("custodian 2024-12-02", held_text(book, 1e6, MONDAY), tmp_path, stores)  # known by its columns
     compute(stores, TUESDAY, TUESDAY)
     assert shares(stores, TUESDAY) == book and cash(stores, TUESDAY) == 1e6
 
@@ -150,7 +150,7 @@ def test_a_frozen_name_never_trades_and_one_not_to_be_bought_never_rises(stores:
     compute(own, MONDAY, TUESDAY)
     frozen, closed = sorted(shares(own, TUESDAY))[:2]
     text = f"{frozen},2024-12-04,,merger,frozen\n{closed},2024-12-04,2024-12-06,sector cap,no_buy\n"
-    take("restrictions", LIST + text, tmp_path, own)
+    take("compliance list", LIST + text, tmp_path, own)  # known by its columns: no intervals of members
     compute(own, MONDAY, FRIDAY)
     assert traded(own, WEDNESDAY, FRIDAY, frozen) == []
     assert {side for _, side in traded(own, WEDNESDAY, FRIDAY, closed)} <= {"sell"}
