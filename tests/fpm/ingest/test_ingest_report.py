@@ -14,5 +14,6 @@ def test_a_delivery_of_tables_alone_says_what_was_wrong_with_its_rows() -> None:
     faults = pl.DataFrame({"reason_code": ["FPM-IN-165"] * 4, "reason": ["weights sum to 0.8"] * 4})
     report.add_reference("index_members", 4, faults)
     report.add_faults("index_members", faults)
-    with pytest.raises(InputRefused, match=r"no row of 4 could be stored: FPM-IN-165 x 4; e\.g\. weights sum to 0\.8 - "):
+    said = r"no row of 4 could be stored: FPM-IN-165 x 4; e\.g\. weights sum to 0\.8 - "
+    with pytest.raises(InputRefused, match=said):
         report.require_content()
