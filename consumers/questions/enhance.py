@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -140,10 +141,11 @@ def _require_purchase(index: str, first: date, last: date, stores: Stores) -> No
     """Raises where an index has decisions, and no book that was known in its sessions."""
     made, late = own_decisions(index, first, last, stores), stores.read("nav", first, last)
     late = late.filter(pl.col("index") == index).drop_nulls("nav")
-    if late.height:
+    since = late["created_timestamp"].min()
+    if isinstance(since, datetime):
         raise FpmError(
             code="FPM-PF-101",
-            wrong=f"the book of {index} from {first} to {last} is known since {late['created_timestamp'].min()} alone:"
+            wrong=f"the book of {index} from {first} to {last} is known since {since.isoformat(' ', 'seconds')} alone:"
             " members, bars or scores that it follows came after those of other indices, as corrections",
             effect="decisions and books are stored, there are no figures of what was known then",
             todo="read them by fpm export nav, or ingest everything at once into a home of its own (FPM_HOME)",
@@ -152,12 +154,12 @@ def _require_purchase(index: str, first: date, last: date, stores: Stores) -> No
         return
     each = made["status"].value_counts().sort("status")
     counts = ", ".join(f"{count} {status}" for status, count in each.iter_rows())
-    waits = AWAITING in made["status"].to_list()
+    waits, newest = AWAITING in made["status"].to_list(), made["session"].to_list()[-1]
     raise (TryLater if waits else FpmError)(
         code="FPM-PF-100",
         wrong=f"{index} has bought nothing from {first} to {last}: its decisions are {counts}",
         effect="the decisions are stored, there are no figures",
-        todo=f"approve one: fpm enhance --approve {made['session'].max()} --index {index}"
+        todo=f"approve one: fpm enhance --approve {newest} --index {index}"
         if waits
         else "see the log of the walk for the code of each decision, and docs/portfolios.md",
     )
