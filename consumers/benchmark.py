@@ -54,9 +54,10 @@ class PriceHistory:
 
 
 def benchmark(index: str, session: date | None, history: PriceHistory, members: pl.DataFrame) -> pl.DataFrame:
-    """symbol, weight of an index at the close of a session with bars; no rows where there is none.
+    """symbol, weight of an index at the close of a session with bars, in sum 1; no rows where there is none.
 
-    Names that never had a bar are left out; the others sum to one. Of `EVERY_NAME`, equal weight over what trades.
+    A member without a price at the snapshot keeps its share of the index: nobody knows how it moved. Of `EVERY_NAME`,
+    equal weight over what trades.
     """
     if session is None:
         return pl.DataFrame(schema=NOTHING)
@@ -71,15 +72,17 @@ def benchmark(index: str, session: date | None, history: PriceHistory, members: 
     snapshot = own["session"].max()
     then, now = history.last(snapshot), history.last(session)  # type: ignore[arg-type]
     growth = asset_returns(now.with_columns(pre_close=pl.lit(None, pl.Float64)), then)
-    rows = own.filter(pl.col("session") == snapshot).join(growth, on="symbol", how="inner")
-    rows = rows.select("symbol", weight=pl.col("weight") * (1 + pl.col("return")))
+    rows = own.filter(pl.col("session") == snapshot).join(growth, on="symbol", how="left", maintain_order="left")
+    known = pl.col("weight").filter(pl.col("return").is_not_null())
+    common = ((pl.col("weight") * pl.col("return")).sum() / known.sum()).fill_nan(0.0)  # 0 / 0: no member has a price
+    rows = rows.select("symbol", weight=pl.col("weight") * (1 + pl.col("return").fill_null(common)))
     return rows.with_columns(pl.col("weight") / pl.col("weight").sum())
 
 
 def unpriced(index: str, session: date, history: PriceHistory, members: pl.DataFrame) -> FpmError | None:
     """Why an index's newest snapshot is no benchmark of a decision: too much of it never had a bar; None where it is.
 
-    Members without a price up to `UNPRICED` are left out, and the log names them.
+    Members without a price up to `UNPRICED` stay in it (`portfolio.unpriced`), and the log names them.
     """
     own = members.filter((pl.col("index") == index) & (pl.col("session") <= session) & (pl.col("weight") > 0))
     newest = own.filter(pl.col("session") == pl.col("session").max())
@@ -92,7 +95,12 @@ def unpriced(index: str, session: date, history: PriceHistory, members: pl.DataF
     names = missing["symbol"].to_list()
     shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     if share <= UNPRICED:
-        log.warning("members without a price are left out", index=index, share=round(share, 4), members=shown)
+        log.warning(
+            "members without a price are in the index and cannot be held",
+            index=index,
+            share=round(share, 4),
+            members=shown,
+        )
         return None
     return FpmError(
         code="FPM-PF-080",

@@ -27,6 +27,7 @@ from fpm.portfolio.mandate import decimals_of
 from fpm.portfolio.restrictions import marked
 from fpm.portfolio.second_solver import DIFFERS
 from fpm.portfolio.session import Decision, Evening, carried, step
+from fpm.portfolio.unpriced import priced, with_unpriced
 from fpm.risk.estimate import PRESETS, risk_model
 from fpm.risk.factor_returns import standard_score
 from fpm.risk.stored import evidence, model_rows
@@ -128,12 +129,13 @@ class Knowledge:
 
 @dataclass(frozen=True)
 class Day:
-    """One index in one session: the book's step, the decision if there is one, and the weights to serve."""
+    """One index in one session: the book's step, the decision if there is one and its risk model, weights to serve."""
 
     mandate: Mandate
     step: Step
     decided: Decided | None
     weights: pl.DataFrame
+    risk: RiskModel | None
 
 
 def run(session: date, stores: Stores) -> None:
@@ -149,7 +151,7 @@ def run(session: date, stores: Stores) -> None:
     for table, name in (("targets", "targets"), ("decisions", "decision"), ("orders", "orders")):
         rows = [getattr(each, name) for each in decided]
         stores.write(table, session, pl.concat([empty(table), *rows], how="diagonal_relaxed"))
-    models = [model_rows(day.mandate.index, knowledge.risk(day.mandate.half_lives)) for day in days if day.decided]
+    models = [model_rows(day.mandate.index, day.risk) for day in days if day.risk]
     for place, table in enumerate(("specific_variances", "covariance")):
         stores.write(table, session, pl.concat([empty(table), *(parts[place] for parts in models)]))
 
@@ -239,9 +241,10 @@ def _day(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> Day:
     silent = previous_sessions(market, session, GONE_AFTER)[0]
     history, members = knowledge.history, knowledge.members
     before, now = (benchmark(mandate.index, day, history, members) for day in (history.before(session), session))
-    today = step(mandate, session, state.evening, knowledge.daily, before, state.decision, silent)
+    moves = priced(before, closes(knowledge.last))
+    today = step(mandate, session, state.evening, knowledge.daily, moves, state.decision, silent)
     today = replace(today, actions=pl.concat([action_frame(mandate.index, session, state.actions), today.actions]))
-    weights, decided = now.rename({"weight": "benchmark_weight"}), None
+    weights, decided, risk = now.rename({"weight": "benchmark_weight"}), None, None
     names = scored(knowledge.names, knowledge.scores, mandate.stream).join(
         weights, on="symbol", how="left", maintain_order="left"
     )
@@ -252,7 +255,9 @@ def _day(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> Day:
     if is_due or (hold is None and must_sell(names, today.evening.book, state.pending)):
         dates = Dates(session, knowledge.desk.fill_session, market.sessions_per_year)
         refusal = unpriced(mandate.index, session, history, members)
-        decided = _decided(mandate, dates, today.evening, names, knowledge.risk(mandate.half_lives), hold, refusal)
+        universe = with_unpriced(names, knowledge.risk(mandate.half_lives), weights)
+        risk = universe.risk
+        decided = _decided(mandate, dates, today.evening, universe.names, risk, hold, refusal)
         realised = tracking_error_realised(mandate.index, session, today, stores)
         decided = replace(
             decided,
@@ -260,7 +265,8 @@ def _day(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> Day:
             orders=orders_since(mandate.index, session, GAP, decided, today, stores),
         )
     counted = _counted(today, started=state.started)
-    return Day(mandate, counted, decided, _weights(mandate.index, weights, today, decided))
+    served = priced(now, closes(today.evening.last)).rename({"weight": "benchmark_weight"})
+    return Day(mandate, counted, decided, _weights(mandate.index, served, today, decided), risk)
 
 
 def must_sell(names: pl.DataFrame, book: Book, pending: pl.DataFrame | None) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from fpm.portfolio.instructions import AWAITING
 from fpm.risk.bias import PRESETS, bias
 from fpm.risk.nights import KINDS, SCHEMA, family_rows, own_row, session_returns, z_values
 from fpm.risk.stored import stored_model
@@ -45,6 +46,7 @@ READS = {
     "targets": Window(back=GAP, include=False, required=False),
     "covariance": Window(back=GAP, include=False, required=False),
     "specific_variances": Window(back=GAP, include=False, required=False),
+    "trades": Window(back=GAP, include=False, required=False),
     "nav": Window(back=GAP, required=False),
     "risk_forecasts": Window(back=_history, include=False, required=False),
 }
@@ -93,10 +95,16 @@ def forecasts(session: date, config: BiasConfig, stores: Stores) -> pl.DataFrame
     returns = _returns(session, stores)
     span, decisions = previous_sessions(stores.market, session, GAP), _decisions(session, stores)
     nav = stores.read("nav", span[0], session).drop_nulls("nav").sort("session")
+    trades = stores.read("trades", span[0], span[-1]).drop_nulls("shares")
+    carried_out = filled(decisions, trades, session)
     for index, decided in newest.select("index", "session").iter_rows():
         families = _families(index, decided, returns, config, stores)
-        filled = decisions.filter(pl.col("index") == index, pl.col("fill_session") < session)
-        own = _own(session, filled, nav.filter(pl.col("index") == index), stores.market.sessions_per_year)
+        own = _own(
+            session,
+            carried_out.filter(pl.col("index") == index),
+            nav.filter(pl.col("index") == index),
+            stores.market.sessions_per_year,
+        )
         both = pl.concat([own, families]).with_columns(index=pl.lit(index, dtype=pl.String))
         frames.append(both.select(*head, *SCHEMA))
     return pl.concat(frames)
@@ -110,6 +118,18 @@ def newest_decisions(session: date, stores: Stores) -> pl.DataFrame:
 def _decisions(session: date, stores: Stores) -> pl.DataFrame:
     span = previous_sessions(stores.market, session, GAP)
     return stores.read("decisions", span[0], span[-1]).drop_nulls("status").sort("session")
+
+
+def filled(decisions: pl.DataFrame, trades: pl.DataFrame, session: date) -> pl.DataFrame:
+    """The decisions that the book followed before a session, oldest first.
+
+    One that had to wait for a person's approval is among them from the session of its first trade (`decided`): until
+    then the book is the one of the decision before it.
+    """
+    first = trades.group_by("index", session="decided").agg(filled=pl.col("session").min())
+    rows = decisions.join(first, on=["index", "session"], how="left", maintain_order="left")
+    since = pl.when(pl.col("status") == AWAITING).then("filled").otherwise("fill_session")
+    return rows.filter(since < session).drop("filled")
 
 
 def _returns(session: date, stores: Stores) -> dict[str, float]:

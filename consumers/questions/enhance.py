@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from consumers.questions.walk_needs import no_scores, require_inputs, stream_in_use, unknown_index
 from consumers.streams import stream_of
+from fpm.errors import FpmError, TryLater
 from fpm.portfolio.instructions import AWAITING
 from fpm.sessions import next_sessions, previous_sessions
 from fpm.store.jobs import answers
@@ -34,7 +36,7 @@ def enhance(index: str, first: date, last: date, stores: Stores, progress: Progr
 
     The risk model's evidence of the sessions before is computed where it is absent. Raises UsageError where the home
     has no such index or stream, TryLater where bars, snapshots or scores are missing: before the walk begins. Raises
-    FpmError where a second solver contradicts a decision: the walk is then written.
+    FpmError where a second solver contradicts a decision, and where none was filled: the walk is then written.
     """
     question = ("enhance", index, str(first), str(last))
     if answers.is_kept(question, stores):
@@ -83,7 +85,7 @@ def _figures(index: str, first: date, last: date, without: list[date], stores: S
     from consumers.questions.attribution import contributions
     from fpm.portfolio.second_solver import refuse_contradicted
 
-    decisions = stores.read("decisions", first, last).filter(pl.col("index") == index).drop_nulls("status")
+    decisions = own_decisions(index, first, last, stores)
     refuse_contradicted(decisions)
     figures = index_performance(index, first, last, stores).to_dict()
     groups = contributions(index, first, last, stores).group_by("group", maintain_order=True)
@@ -112,11 +114,14 @@ def second_opinions(decisions: pl.DataFrame) -> dict[str, Any]:
 def index_performance(index: str, first: date, last: date, stores: Stores) -> Performance:
     """Figures of one index's portfolio as it was at every close.
 
-    Raises TryLater where there is no portfolio, UsageError where there is none of this index.
+    Raises TryLater where there is no portfolio or its first decision waits for approval, UsageError where there is none
+    of this index, FpmError where no decision of it could be filled.
     """
     from fpm.portfolio.performance import PerformanceConfig, performance
 
     nav = stores.read_served("nav", first, last)
+    if nav.filter(pl.col("index") == index).is_empty():
+        _require_purchase(index, first, last, stores)
     if nav.is_empty():
         raise no_scores(stream_of(stores.settings), first, last, stores)
     own = nav.filter(pl.col("index") == index)
@@ -130,6 +135,39 @@ def index_performance(index: str, first: date, last: date, stores: Stores) -> Pe
     value = (pl.col("ordered") - pl.col("filled")) * pl.col("close").fill_null(0.0)
     config = PerformanceConfig(stores.market.sessions_per_year)
     return performance(own, trades, missed.select("session", value=value), config)
+
+
+def _require_purchase(index: str, first: date, last: date, stores: Stores) -> None:
+    """Raises where an index has decisions, and no book that was known in its sessions."""
+    made, late = own_decisions(index, first, last, stores), stores.read("nav", first, last)
+    late = late.filter(pl.col("index") == index).drop_nulls("nav")
+    since = late["created_timestamp"].min()
+    if isinstance(since, datetime):
+        raise FpmError(
+            code="FPM-PF-101",
+            wrong=f"the book of {index} from {first} to {last} is known since {since.isoformat(' ', 'seconds')} alone:"
+            " members, bars or scores that it follows came after those of other indices, as corrections",
+            effect="decisions and books are stored, there are no figures of what was known then",
+            todo="read them by fpm export nav, or ingest everything at once into a home of its own (FPM_HOME)",
+        )
+    if made.is_empty():
+        return
+    each = made["status"].value_counts().sort("status")
+    counts = ", ".join(f"{count} {status}" for status, count in each.iter_rows())
+    waits, newest = AWAITING in made["status"].to_list(), made["session"].to_list()[-1]
+    raise (TryLater if waits else FpmError)(
+        code="FPM-PF-100",
+        wrong=f"{index} has bought nothing from {first} to {last}: its decisions are {counts}",
+        effect="the decisions are stored, there are no figures",
+        todo=f"approve one: fpm enhance --approve {newest} --index {index}"
+        if waits
+        else "see the log of the walk for the code of each decision, and docs/portfolios.md",
+    )
+
+
+def own_decisions(index: str, first: date, last: date, stores: Stores) -> pl.DataFrame:
+    """Rows of `decisions` of one index, without those that were withdrawn."""
+    return stores.read("decisions", first, last).filter(pl.col("index") == index).drop_nulls("status")
 
 
 # --- export -------------------------------------------------------------------------------------------------------
@@ -181,5 +219,6 @@ def exposures(index: str, session: date, stores: Stores) -> pl.DataFrame:
         stores.read(table, session).filter(pl.col("index") == index) for table in ("covariance", "specific_variances")
     )
     factors = covariance["factor"].unique(maintain_order=True).to_list()
-    rows = stores.read("exposures", session).join(specific.select("symbol", "specific_variance"), on="symbol")
+    exposed = stores.read("exposures", session)
+    rows = specific.select("symbol", "specific_variance").join(exposed, on="symbol", how="left", maintain_order="left")
     return rows.select(pl.lit(session).alias("session"), "symbol", "specific_variance", **exposure_columns(factors))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_NAMES = 40  # of the file's columns in a message
+TABLES = "daily_bars, index_members, scores, holdings, restrictions or symbols"  # names of files that are no bars
 
 Synonyms = dict[str, tuple[str, ...]]  # our name -> other names of it, the preferred one first
 
@@ -52,10 +53,11 @@ def resolve(
                 todo=f"rename it to {near!r}",
             )
     if missing := [name for name in required if name not in names]:
+        other = f"; a file without minute bars is named {TABLES}" if "minute" in missing else ""
         raise refusal(
             path,
             code="FPM-IN-006",
             wrong=f"missing column(s): {', '.join(missing)}; found: {', '.join(header[:MOST_NAMES])}",
-            todo="add the column(s) under these names",
+            todo=f"add the column(s) under these names{other}",
         )
     return names

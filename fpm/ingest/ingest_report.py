@@ -161,11 +161,15 @@ class IngestReport:
             raise InputRefused(
                 code=first["code"], wrong=first["wrong"] + more, effect="nothing was stored", todo=first["todo"]
             )
-        codes = ", ".join(f"{code} x {count}" for code, count in self.quarantined.most_common())
+        faults = [(code, own) for by_code in self.reference_faults.values() for code, own in by_code.items()]
+        counts = Counter({code: own["rows"] for code, own in faults}) + self.quarantined
+        codes = ", ".join(f"{code} x {count}" for code, count in counts.most_common())
+        example = self.example or next((own["example"] for _, own in faults), "")
+        rows = self.rows_in + sum(own["rows_in"] for own in self.reference.values())
         raise InputRefused(
             code="FPM-IN-151",
-            wrong=f"no row of {self.rows_in} could be stored: {codes or 'nothing came'}"
-            + (f"; e.g. {self.example}" if self.example else ""),
+            wrong=f"no row of {rows} could be stored: {codes or 'nothing came'}"
+            + (f"; e.g. {example}" if example else ""),
             effect="nothing was stored, the rows are in quarantine",
             todo="correct the source, or leave these files out",
         )

@@ -49,17 +49,23 @@ def kind_of_columns(header: Iterable[str]) -> str:
     ('scores', 'member_intervals')
     >>> kind_of_columns(["symbol", "date", "open", "high", "low", "close", "volume"])
     'daily_bars'
+    >>> kind_of_columns(["index", "date", "code", "shares"]), kind_of_columns(["symbol", "from", "to", "reason"])
+    ('holdings', 'restrictions')
     """
     words = {name.strip().lower() for name in header}
     prices = set(PRICES) <= words
     if not prices and _has(words, ("symbol", "session", "score"), SCORE_NAMES):
         return SCORES
+    if not prices and {"from", "to", "reason"} <= words and _has(words, ("symbol",), SYNONYMS):
+        return RESTRICTIONS  # before the intervals of members, which have the same days
     if not prices and "identity" not in words and _has(words, ("symbol", "first", "last"), INTERVAL_NAMES):
         return INTERVALS
     if any(_has(words, (name,), SYNONYMS) for name in CLOCK_TIMES):
         return BARS
     if _has(words, ("index", "session", "symbol", "weight"), SYNONYMS):
         return MEMBERS
+    if not prices and _has(words, ("index", "session", "symbol", "shares"), SYNONYMS):
+        return HOLDINGS
     return DAILY if prices and _has(words, ("symbol", "session", "volume"), SYNONYMS) else BARS
 
 

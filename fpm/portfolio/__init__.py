@@ -7,6 +7,7 @@ Begin at `decide`.
     custody      the real book, and what it has more or less than the simulated one
     instructions approvals and holds
     decide       from the book and what is known of every name to shares to hold
+    unpriced     members of the index that never had a bar
     problem      one rebalance: what is held, what may be traded, which bounds hold
     rows         rows and columns of the rebalance as a cone program
     program      the program for Clarabel

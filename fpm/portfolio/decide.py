@@ -20,6 +20,7 @@ from fpm.portfolio.problem import Bounds, Problem, limits_of
 from fpm.portfolio.reasons import ORDER_SCHEMA, order_frame
 from fpm.portfolio.second_solver import is_sampled, second_solution
 from fpm.portfolio.session import decision_frame, targets_frame
+from fpm.portfolio.unpriced import with_unpriced_bound
 from fpm.schema import STYLES
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def decide(mandate: Mandate, dates: Dates, evening: Evening, names: pl.DataFrame
     orders = order_frame(
         mandate.index, dates.fill_session, problem, lots, held_N, price_N, evening.nav / CENTS, mandate.costs
     )
-    return Decided(rows, decision, orders=orders)
+    return Decided(rows, with_unpriced_bound(decision, rows, mandate), orders=orders)
 
 
 def stood(

@@ -66,8 +66,13 @@ class Search:
 
     @cached_property
     def industry_place_N(self) -> NDArray[np.intp]:  # noqa: N802  shape in the name
-        """Row of every name's industry."""
+        """Row of every name's industry; 0 where it is not bounded (`bounded_N`)."""
         return np.asarray(self.problem.industry_IN.argmax(axis=0))
+
+    @cached_property
+    def bounded_N(self) -> Floats:  # noqa: N802  shape in the name
+        """1 where the industry of a name is bounded, else 0: such names never move."""
+        return np.asarray(self.problem.industry_IN.sum(axis=0))
 
     def merit(self, share_N: Shares) -> tuple[float, float]:
         """(excess over the bounds, each in its own size; loss of objective) of shares (N,)."""
@@ -139,7 +144,8 @@ class Search:
         over_M = np.zeros(len(name_M))
         if "industry" in self.limits:
             limit, place_M = self.limits["industry"], self.industry_place_N[name_M]
-            active_I = np.bincount(self.industry_place_N, active_N, len(self.problem.industries))
+            own_N, count = active_N * self.bounded_N, len(self.problem.industries)
+            active_I = np.bincount(self.industry_place_N, own_N, count)
             over_I = _over(np.abs(active_I) - limit, max(limit, 1e-3))
             own_M = _over(np.abs(active_I[place_M] + change_M) - limit, max(limit, 1e-3))
             over_M += over_I.sum() - over_I[place_M] + own_M

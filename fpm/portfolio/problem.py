@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 STYLES = ("size", "beta", "momentum", "residual_volatility", "liquidity", "nonlinear_size")
 UNCLASSIFIED = "unclassified"  # the industry of names that nobody classified
+UNPRICED = "never priced"  # the industry of members that never had a bar: nothing can move it (`unpriced`)
 MAY_NOT_BE_FINITE = ("score_N", "participation_N", "gain_N")
 SUM_TOLERANCE = 1e-6  # weights of an index vendor have six decimals or more
 
@@ -101,12 +102,12 @@ class Problem:
 
     @cached_property
     def industries(self) -> tuple[str, ...]:
-        """Every industry in name order; names that nobody classified have one of their own."""
-        return tuple(sorted({name or UNCLASSIFIED for name in self.industry_N.tolist()}))
+        """Every bounded industry in name order; names that nobody classified have one of their own."""
+        return tuple(sorted({name or UNCLASSIFIED for name in self.industry_N.tolist()} - {UNPRICED}))
 
     @cached_property
     def industry_IN(self) -> Floats:  # noqa: N802  shape in the name
-        """Membership (0 or 1) in every industry."""
+        """Membership (0 or 1) in every bounded industry."""
         label_N = np.where(self.industry_N == "", UNCLASSIFIED, self.industry_N)
         return np.asarray(label_N[None, :] == np.array(self.industries)[:, None], dtype=np.float64)
 

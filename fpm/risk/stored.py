@@ -64,7 +64,7 @@ def _exposure(factor: str) -> pl.Expr:
     if factor == COUNTRY:
         return pl.lit(1.0)
     if factor.startswith(INDUSTRY):
-        return (pl.col("industry") == factor.removeprefix(INDUSTRY)).cast(pl.Float64)
+        return (pl.col("industry") == factor.removeprefix(INDUSTRY)).fill_null(False).cast(pl.Float64)
     return pl.col(factor).fill_null(0.0)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from consumers import factor_returns, portfolio
+from consumers import factor_returns, portfolio, risk_tests
 from consumers.questions.decisions import decisions
 from consumers.questions.instructions import approve, hold
 from fpm.errors import UsageError
@@ -120,7 +120,7 @@ def test_the_ledger_walks_on_from_a_real_book(stores: Stores, tmp_path: Path) ->
 def test_a_book_before_the_first_session_is_where_it_begins(stores: Stores, tmp_path: Path) -> None:
     LAKE.fill(stores, MONDAY, TUESDAY)
     book = {LAKE.names[0]: 1234, LAKE.names[1]: 500}
-    take("holdings", held_text(book, 1e6, MONDAY), tmp_path, stores)
+    take("custodian 2024-12-02", held_text(book, 1e6, MONDAY), tmp_path, stores)  # known by its columns
     compute(stores, TUESDAY, TUESDAY)
     assert shares(stores, TUESDAY) == book and cash(stores, TUESDAY) == 1e6
 
@@ -150,7 +150,7 @@ def test_a_frozen_name_never_trades_and_one_not_to_be_bought_never_rises(stores:
     compute(own, MONDAY, TUESDAY)
     frozen, closed = sorted(shares(own, TUESDAY))[:2]
     text = f"{frozen},2024-12-04,,merger,frozen\n{closed},2024-12-04,2024-12-06,sector cap,no_buy\n"
-    take("restrictions", LIST + text, tmp_path, own)
+    take("compliance list", LIST + text, tmp_path, own)  # known by its columns: no intervals of members
     compute(own, MONDAY, FRIDAY)
     assert traded(own, WEDNESDAY, FRIDAY, frozen) == []
     assert {side for _, side in traded(own, WEDNESDAY, FRIDAY, closed)} <= {"sell"}
@@ -260,6 +260,26 @@ def test_a_decision_waits_until_it_is_approved(waiting: Stores) -> None:
     assert decisions(None, waiting)[0]["said"] == f"approved by anna, fills {TUESDAY}"
     held = waiting.read("holdings", TUESDAY)["value"].sum() / waiting.read("nav", TUESDAY)["nav"].item()
     assert waiting.read("weights", TUESDAY)["weight"].sum() == pytest.approx(held)
+
+
+def test_a_decision_that_waits_is_no_forecast_of_the_book(waiting: Stores) -> None:
+    """Monday's decision is approved, Friday's is not: until the end the book is Monday's, and so is its forecast."""
+    compute(waiting, MONDAY, MONDAY)
+    approve(MONDAY, None, "anna", NOW, waiting)
+    compute(waiting, MONDAY, NEXT_TUESDAY)
+    backfill(risk_tests, MONDAY, NEXT_TUESDAY, waiting, quiet)
+    made = waiting.read("decisions", MONDAY, NEXT_TUESDAY)
+    assert made["session"].to_list() == [MONDAY, date(2024, 12, 6)]
+    own = waiting.read("risk_forecasts", MONDAY, NEXT_TUESDAY).filter(pl.col("kind") == "own").sort("session")
+    assert own["session"][-1] == NEXT_TUESDAY and own["decided"].unique().to_list() == [MONDAY]
+    approve(date(2024, 12, 6), None, "anna", NOW, waiting)
+    compute(waiting, MONDAY, NEXT_TUESDAY)
+    backfill(risk_tests, MONDAY, NEXT_TUESDAY, waiting, quiet)
+    own = waiting.read("risk_forecasts", MONDAY, NEXT_TUESDAY).filter(pl.col("kind") == "own").sort("session")
+    assert own.select("session", "decided").rows()[-2:] == [
+        (date(2024, 12, 9), MONDAY),
+        (NEXT_TUESDAY, date(2024, 12, 6)),
+    ]
 
 
 def test_an_approval_that_comes_late_changes_the_next_session_only(waiting: Stores) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from consumers import benchmark, factor_returns, portfolio
+from consumers.questions.enhance import exposures
 from fpm.errors import TryLater
 from fpm.risk.estimate import risk_model
 from fpm.store.jobs.runner import backfill, run_job
@@ -136,7 +139,7 @@ def test_scores_that_tell_nothing_apart_keep_the_book(stores: Stores) -> None:
 def test_members_without_a_bar_are_named_and_too_many_keep_the_book(
     stores: Stores, share: float, kept: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A fifth of the index may be without any bar: it is left out; with more, what is left is another index."""
+    """A fifth of the index may be without any bar: it stays in it; with more, what has prices is another index."""
     lake = SmallLake()
     lake.fill(stores, MONDAY, FRIDAY)
     names = [*lake.names[:10], "699999.SH"]
@@ -147,6 +150,42 @@ def test_members_without_a_bar_are_named_and_too_many_keep_the_book(
     targets, said = stores.read("targets", FRIDAY), capsys.readouterr().err
     assert (targets["shares"].to_list() == targets["shares_held"].to_list()) == kept and targets["shares"].sum() > 0
     assert "699999.SH" in said and ("FPM-PF-080" in said) == kept
+
+
+def test_a_member_without_a_bar_is_in_the_index_and_in_no_portfolio(stores: Stores) -> None:
+    """Its given weight is the benchmark's, its risk is in the tables, and the bound that it breaks is named."""
+    lake, never = SmallLake(), "699999.SH"
+    lake.fill(stores, MONDAY, date(2024, 12, 9))
+    names = [*lake.names[:10], never]
+    members = pl.DataFrame({"index": "CSI300", "symbol": names, "weight": [*[0.085] * 10, 0.15]})
+    put("members", FRIDAY, {"index_members": members}, stores)
+    compute(stores, MONDAY, date(2024, 12, 9))
+    targets = stores.read("targets", FRIDAY).sort("symbol")
+    given = targets.filter(pl.col("benchmark_weight") > 0).select("symbol", "benchmark_weight")
+    assert dict(given.iter_rows()) == pytest.approx(dict(members.select("symbol", "weight").iter_rows()), abs=1e-12)
+    row = targets.filter(pl.col("symbol") == never).row(0, named=True)
+    assert (row["shares"], row["weight"], row["tradable"], row["close"]) == (0, 0.0, False, None)
+    decision = stores.read("decisions", FRIDAY).row(0, named=True)
+    assert json.loads(decision["relaxed"])["industry"] == pytest.approx(0.15 - decision["industry_cap"], abs=1e-9)
+    exposed = exposures("CSI300", FRIDAY, stores)
+    rows = targets.select("symbol", "weight", "benchmark_weight").join(exposed, on="symbol", how="left")
+    active = (rows["weight"] - rows["benchmark_weight"]).to_numpy()
+    factors = [name for name in exposed.columns if name not in ("session", "symbol", "specific_variance")]
+    covariance = stores.read("covariance", FRIDAY)
+    cov = np.array([[value_of(covariance, one, other) for other in factors] for one in factors])
+    pull = active @ rows.select(factors).to_numpy()
+    variance = pull @ cov @ pull + active**2 @ rows["specific_variance"].to_numpy()
+    assert decision["tracking_error"] == pytest.approx(np.sqrt(variance * stores.market.sessions_per_year))
+    # what is served and what the index earns are of the members that have prices
+    served = weights(stores, FRIDAY)
+    assert never not in served["symbol"].to_list() and served["benchmark_weight"].sum() == pytest.approx(1)
+    monday, friday = (lake.daily_bars(day)["close"].round(2) for day in (date(2024, 12, 9), FRIDAY))
+    gain = (monday / friday - 1)[:10].mean()
+    assert stores.read("nav", date(2024, 12, 9))["benchmark_return"].item() == pytest.approx(gain)
+
+
+def value_of(covariance: pl.DataFrame, factor: str, other: str) -> float:
+    return float(covariance.filter(pl.col("factor") == factor, pl.col("other") == other)["value"].item())
 
 
 def test_the_mandate_of_the_operator_counts(stores: Stores, tmp_path: Path) -> None:

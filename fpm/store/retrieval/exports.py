@@ -10,7 +10,8 @@ import polars as pl
 
 from fpm.errors import InputRefused, TryLater, UsageError
 from fpm.ingest.stamps import beyond_years
-from fpm.schema import SCORES
+from fpm.reference_prices import with_reference_prices
+from fpm.schema import DAILY_BARS, SCORES
 from fpm.store.frames.entities import read_entities
 from fpm.store.lake.files import table_of
 
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
     from fpm.progress import Progress
     from fpm.store.ledger.stores import Stores
 
+SILENT = 250  # sessions in which a name's last close may lie
+
 
 def table(name: str, span: tuple[date, date] | None, out: Path, stores: Stores) -> int:
     """Write the latest version of every row of a table (columns, session, both clocks) and return the row count.
 
-    `span`: first and last session, or None for all. Tables kept by vintage are written with every vintage.
+    `span`: first and last session, or None for all. Tables kept by vintage are written with every vintage. Daily bars
+    have a reference price (`pre_close`) in every session but a symbol's first, also where the vendor delivers none.
     Raises UsageError for an unknown table or one with nothing published in that span.
     """
     declared = table_of(name)
@@ -45,8 +49,16 @@ def table(name: str, span: tuple[date, date] | None, out: Path, stores: Stores) 
         rows = pl.concat([part for part in parts if part.height], how="vertical")
     else:
         rows = stores.read(name, inside[0], inside[-1])
+    if name == DAILY_BARS.name:
+        rows = with_reference_prices(rows, _bars_before(inside[0], stores))
     _write(rows.sort("session", *declared.keys), out)
     return rows.height
+
+
+def _bars_before(session: date, stores: Stores) -> pl.DataFrame | None:
+    """Closes of the sessions before one, as far back as a halted name may be silent; None where there are none."""
+    days = [day for day in stores.sessions(DAILY_BARS.name) if day < session][-SILENT:]
+    return stores.read(DAILY_BARS.name, days[0], days[-1], columns=["symbol", "close", "adj_factor"]) if days else None
 
 
 def frame(

@@ -140,6 +140,23 @@ def test_a_decision_approved_late_is_exported_with_the_session_that_filled_it(bo
     own.ledger.close()
 
 
+def test_an_index_that_never_bought_says_what_became_of_its_decisions(book: Stores, tmp_path: Path) -> None:
+    """One waits for approval: later; one of a single name is kept: refused. Neither index is unknown."""
+    (tmp_path / "mandate.toml").write_text("[CSI300]\napproval = true\n")
+    own = open_stores(book.settings.model_copy(update={"mandate": tmp_path / "mandate.toml"}))
+    members = pl.DataFrame({"index": "ONE", "symbol": ["600000.SH"], "weight": [1.0]})
+    put("members", MONDAY, {"index_members": pl.concat([SmallLake().index_members(), members])}, own)
+    waits = (
+        r"FPM-PF-100 .*CSI300 has bought nothing from 2024-12-02 to 2024-12-06: its decisions are 2 awaiting approval"
+    )
+    with pytest.raises(TryLater, match=waits + ".* fpm enhance --approve 2024-12-06 --index CSI300"):
+        enhance("CSI300", MONDAY, date(2024, 12, 6), own, quiet)
+    with pytest.raises(FpmError, match=r"FPM-PF-100 .*ONE has bought nothing .*: its decisions are 5 kept") as refused:
+        enhance("ONE", MONDAY, date(2024, 12, 6), own, quiet)
+    assert refused.value.exit_code == 1
+    own.ledger.close()
+
+
 def enhance_without_figures(stores: Stores, last: date) -> None:
     """Sessions of a book that is not bought yet: there is no curve to judge."""
     for job in (factor_returns, portfolio):

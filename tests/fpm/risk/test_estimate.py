@@ -48,19 +48,27 @@ def test_no_history_gives_the_prior():
 
 @pytest.mark.parametrize(("factor", "is_risk"), [("score", False), ("momentum", True)])
 def test_what_a_score_earns_every_session_is_no_risk(factor, is_risk):
-    """A premium of three deviations in every session: the score's variance is that without it, another factor's not."""
+    """A premium of three deviations in every session: the score's variance is that without it, another factor's not.
+
+    Unless the score ages: then the share of the squared premium that `RiskConfig.ageing` says is risk.
+    """
     panel = panel_of(80)
     history = factor_history(panel, np.random.default_rng(1).standard_normal((80, 30)))
     place = history.factors.index(factor)
     paid_TK = history.return_TK.copy()
     paid_TK[:, place] += 3 * np.nanstd(paid_TK[:, place])
-    exposure_NK, config = np.ones((30, len(history.factors))), replace(PRESETS["short"], regime=0.0)
+    config = replace(PRESETS["short"], regime=0.0, ageing=0.0)
+    exposure_NK = np.ones((30, len(history.factors)))
     histories = (history, replace(history, return_TK=paid_TK))
     before, after = (risk_model(each, exposure_NK, panel.cap_TN[-1], config) for each in histories)
     own, paid = (model.covariance_KK[place, place] for model in (before, after))
     assert (paid > 5 * own) == is_risk
     if not is_risk:
         np.testing.assert_allclose(before.covariance_KK, after.covariance_KK, rtol=1e-9, atol=1e-16)
+        aged = risk_model(histories[1], exposure_NK, panel.cap_TN[-1], replace(config, ageing=0.08))
+        weight_T = 0.5 ** (np.arange(config.window)[::-1] / config.correlation)
+        premium = np.average(paid_TK[-config.window :, place], weights=weight_T)
+        assert aged.covariance_KK[place, place] - paid == pytest.approx(0.08 * premium**2)
 
 
 def test_a_market_of_one_name_and_one_without_shares_or_industries():
