@@ -66,6 +66,8 @@ def symbols_of(rows: Mapping[date, pl.DataFrame]) -> dict[date, frozenset[str]]:
 def agreed(combined: Combined, tables: DailyTables, report: IngestReport, stores: Stores) -> Combined:
     """The bars of a batch without the symbol-sessions that disagree with the daily table, whose rows go as well."""
     differing = disagreeing(combined.frame, tables, report, stores)
+    if differing.is_empty():
+        return combined
     faults = minute_faults(combined.frame, differing)
     frame = combined.frame.join(differing, on=KEYS, how="anti", maintain_order="left")
     return replace(combined, frame=frame, quarantined=pl.concat([combined.quarantined, faults]))
