@@ -52,7 +52,7 @@ def by_session(files: Sequence[ReferenceRows]) -> dict[date, pl.DataFrame]:
     """The rows of all files by session, with `PLACE`."""
     if not files:
         return {}
-    frames = [file.frame.with_columns(pl.lit(number, pl.UInt16).alias("source")) for number, file in enumerate(files)]
+    frames = [file.frame.with_columns(pl.lit(number, pl.UInt32).alias("source")) for number, file in enumerate(files)]
     rows = pl.concat(frames, how="diagonal")
     parts = rows.partition_by("session", as_dict=True, include_key=False, maintain_order=True)
     return {session: part for (session,), part in parts.items()}

@@ -64,7 +64,8 @@ def first_faults(
     bad = rows.with_columns(which.alias("which")).filter(pl.col("which").is_not_null())
     bad = bad if cells is None else bad.with_columns(cells.alias("cells"))
     parts = [
-        bad.filter(pl.col("which") == number).select(*keys, **check.fault()) for number, check in enumerate(checks)
+        bad.filter(pl.col("which") == number).select(*keys, **checks[number].fault())
+        for number in bad["which"].unique().sort().to_list() or [0]
     ]
     return pl.concat(parts).sort(keys[0])
 
@@ -240,9 +241,7 @@ def incomplete(bars: pl.DataFrame, market: Market, stored: pl.DataFrame) -> tupl
         minutes = [rows.select(*keys, "slot").cast({"symbol": pl.String}) for rows in (bars, stored)]
         both = pl.concat(minutes).unique().group_by(keys).agg(present)
         counted = both.join(counted, on=keys, how="semi")
-    counted = counted.with_columns(
-        pl.col("session").replace_strict(expected, return_dtype=pl.Int64).alias("expected")
-    )
+    counted = counted.with_columns(pl.col("session").replace_strict(expected, return_dtype=pl.Int64).alias("expected"))
     absent = pl.col("expected") - pl.col("present").cast(pl.Int64)
     holes = counted.filter(absent > market.exchange.max_missing * pl.col("expected")).cast(
         {"symbol": bars["symbol"].dtype}
@@ -271,5 +270,5 @@ def _faults(rows: pl.DataFrame, *, code: str, wrong: str | pl.Expr) -> pl.DataFr
 
 
 def _no_faults() -> pl.DataFrame:
-    kinds = (pl.UInt16, pl.UInt32, pl.Date, pl.String, pl.String)
+    kinds = (pl.UInt32, pl.UInt32, pl.Date, pl.String, pl.String)
     return pl.DataFrame(schema=dict(zip(FAULT_COLUMNS, kinds, strict=True)))

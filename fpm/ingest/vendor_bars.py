@@ -127,7 +127,7 @@ def combine(files: Sequence[Parsed], market: Market, stored: pl.DataFrame | None
     `stored` (session, symbol, slot): the lake's rows of these sessions, for files that correct a few of them.
     """
     frames = [
-        parsed.frame.with_columns(pl.lit(number, pl.UInt16).alias("source")) for number, parsed in enumerate(files)
+        parsed.frame.with_columns(pl.lit(number, pl.UInt32).alias("source")) for number, parsed in enumerate(files)
     ]
     bars = pl.concat(frames, how="diagonal")
     order = pl.Enum(sorted(bars["symbol"].unique().to_list()))
