@@ -1,6 +1,6 @@
 """Order and runs against a plain loop over the rows."""
 
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 import polars as pl
@@ -43,7 +43,7 @@ def test_order_and_runs_of_many_frames() -> None:
         pairs = list(zip(random.integers(0, 3, count).tolist(), random.choice(list("abc"), count), strict=True))
         frame = rows(*[(number, str(letter)) for number, letter in pairs])
         keys = frame.select(KEYS).rows()
-        assert ascending(frame, KEYS) == all(before < after for before, after in zip(keys, keys[1:], strict=False))
+        assert ascending(frame, KEYS) == all(before < after for before, after in pairwise(keys))
         assert in_order(frame, KEYS).select(KEYS).rows() == sorted(keys)
         runs = by_runs(frame, KEYS, pl.col("value").sum(), pl.len().alias("rows")).rows()
         plain = [(key, [row[2] for row in run]) for key, run in groupby(frame.rows(), key=lambda row: row[:2])]
