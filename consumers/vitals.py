@@ -7,11 +7,13 @@ earlier scores are no declared inputs: a night is not due again because a later 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from fpm.errors import StoreCorrupt
 from fpm.evaluation.drift import Drift, drift
 from fpm.evaluation.intervals import estimate
 from fpm.evaluation.rank_ic import rank_ic
@@ -21,6 +23,7 @@ from fpm.schema import FINGERPRINT_SIZE, TABLES
 from fpm.sessions import parse_session, previous_sessions
 from fpm.store.jobs.inputs import Window
 from fpm.store.lake.footers import null_counts, rows_of
+from fpm.store.lake.quarantine import kept_rows
 from fpm.store.ledger.vitals import Vital, record_vitals
 
 if TYPE_CHECKING:
@@ -70,12 +73,18 @@ def nulls(session: date, stores: Stores) -> Iterable[Vital]:
 
 
 def quarantine(session: date, stores: Stores) -> Iterable[Vital]:
-    """Rows of the session that may not enter the lake, by table and code; 0 of minute bars where there is none."""
+    """Rows of the session that may not enter the lake, by table and code; 0 of minute bars where there is none.
+
+    A damaged file of the quarantine counts as one row, under the code of its damage.
+    """
     folder = stores.settings.quarantine
     counts: dict[tuple[str, str], int] = {}
     for path in folder.glob(f"*/session={session}/*.parquet"):
-        codes = pl.read_parquet(path, columns=["reason_code"])["reason_code"].value_counts()
-        for code, number in codes.iter_rows():
+        try:
+            codes = Counter(kept_rows(path)["reason_code"].to_list())
+        except StoreCorrupt as error:
+            codes = Counter([error.code])
+        for code, number in codes.items():
             key = path.parent.parent.name, str(code)
             counts[key] = counts.get(key, 0) + number
     yield Vital("quarantined_rows_sum", float(sum(counts.values())))

@@ -21,6 +21,7 @@ The modules of this folder hold facts and operations that every room shares. Beg
     two_clocks          the row that answers "the value at t, as known at k"
     walk_forward        folds with purge and embargo, as data
     cross_section       winsorising, z-scores, ranks and correlations across the symbols of a session
+    row_order           rows in the order of their keys, and their runs
     panels              long frames as dense panels of sessions by symbols
     environment         versions and processor that numbers may depend on, and their fingerprint
     json_documents      documents of JSON, or a ValueError

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -87,7 +88,7 @@ class Market:
         begins = self.exchange.closing_call_begins
         return minute_of(begins) if begins and self.closing_call is not None else None
 
-    @property
+    @cached_property
     def calls(self) -> frozenset[int]:
         """Minutes in which only a call can trade: nobody expects a row of them."""
         opening = () if self.opening_call is None else (self.opening_call,)

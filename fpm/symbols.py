@@ -113,6 +113,9 @@ def with_symbols(rows: pl.DataFrame, market: Market) -> pl.DataFrame:
     """
     spelled = rows.rename({"symbol": "spelling"}).with_columns(pl.col("spelling").cast(pl.String))
     table = symbol_table(spelled["spelling"].drop_nulls().unique(), market)
+    if table.height and not table["symbol"].null_count() and not spelled["spelling"].null_count():
+        symbols = pl.col("spelling").replace_strict(table["spelling"], table["symbol"], return_dtype=pl.String)
+        return spelled.with_columns(symbols.alias("symbol"), symbol_code=pl.lit(""), symbol_reason=pl.lit(""))
     table = table.rename({"reason_code": "symbol_code", "reason": "symbol_reason"})
     return spelled.join(table, on="spelling", how="left", maintain_order="left").with_columns(
         pl.col("symbol_code").fill_null("FPM-IN-031"), pl.col("symbol_reason").fill_null("the row has no symbol")

@@ -287,11 +287,11 @@ def _bars(paths: Sequence[Path], intake: Intake) -> None:
     for (session,), bars in rows.items():
         publish_session(session, bars, source, intake)
     waiting = set(combined.quarantined.filter(pl.col("reason_code").is_in([CODE, UNKNOWN]))["source"].to_list())
-    for number, bar_file in enumerate(parsed):
-        sessions = combined.frame.filter(pl.col("source") == number)["session"].unique().to_list()
-        stored = bool(sessions) or combined.copies["source"].eq(number).any()
-        if stored and number not in waiting:  # the others' rows are judged again the next time
-            keep_receipt(NAME, bar_file.path, bar_file.report.sha256, sessions, stores)
+    sessions = dict(combined.frame.group_by("source").agg(pl.col("session").unique()).iter_rows())
+    stored = sessions.keys() | set(combined.copies["source"].to_list())
+    for number in sorted(stored - waiting):  # the others' rows are judged again the next time
+        file = parsed[number]
+        keep_receipt(NAME, file.path, file.report.sha256, sessions.get(number, []), stores)
 
 
 def _quarantine(number: int, file: Parsed, combined: Combined, intake: Intake) -> None:

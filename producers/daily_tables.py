@@ -52,7 +52,7 @@ def by_session(files: Sequence[ReferenceRows]) -> dict[date, pl.DataFrame]:
     """The rows of all files by session, with `PLACE`."""
     if not files:
         return {}
-    frames = [file.frame.with_columns(pl.lit(number, pl.UInt16).alias("source")) for number, file in enumerate(files)]
+    frames = [file.frame.with_columns(pl.lit(number, pl.UInt32).alias("source")) for number, file in enumerate(files)]
     rows = pl.concat(frames, how="diagonal")
     parts = rows.partition_by("session", as_dict=True, include_key=False, maintain_order=True)
     return {session: part for (session,), part in parts.items()}
@@ -66,6 +66,8 @@ def symbols_of(rows: Mapping[date, pl.DataFrame]) -> dict[date, frozenset[str]]:
 def agreed(combined: Combined, tables: DailyTables, report: IngestReport, stores: Stores) -> Combined:
     """The bars of a batch without the symbol-sessions that disagree with the daily table, whose rows go as well."""
     differing = disagreeing(combined.frame, tables, report, stores)
+    if differing.is_empty():
+        return combined
     faults = minute_faults(combined.frame, differing)
     frame = combined.frame.join(differing, on=KEYS, how="anti", maintain_order="left")
     return replace(combined, frame=frame, quarantined=pl.concat([combined.quarantined, faults]))

@@ -309,7 +309,7 @@ def _complete(session: date, bars: pl.DataFrame, faulty: pl.DataFrame, delivery:
     These and the `faulty` rows go to quarantine.
     """
     intake, market = delivery.intake, delivery.intake.stores.market
-    keyed = bars.with_columns(pl.lit(session).alias("session"), pl.lit(0, pl.UInt16).alias("source")).with_row_index(
+    keyed = bars.with_columns(pl.lit(session).alias("session"), pl.lit(0, pl.UInt32).alias("source")).with_row_index(
         "row"
     )
     complete, holes = incomplete(keyed, market, keyed.clear()) if bars.height else (keyed, NO_HOLES)

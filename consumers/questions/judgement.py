@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
+from polars.exceptions import PanicException, PolarsError
 
 from consumers.questions import provenance, risk
 from consumers.questions.enhance import index_performance
-from fpm.errors import TryLater
+from fpm.errors import StoreCorrupt, TryLater
 from fpm.evaluation.comparison import compare, oracle_share
 from fpm.evaluation.evaluate import PRESETS, evaluate
 from fpm.evaluation.figures import Comparison, Figures, Share, Surroundings
@@ -171,7 +172,19 @@ def oracle_file(stores: Stores) -> Path:
 
 def _oracle(stores: Stores) -> pl.DataFrame | None:
     path = oracle_file(stores)
-    return stores.under_names(pl.read_parquet(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    schema = {"session": pl.Date, "symbol": pl.String, **dict.fromkeys(ORACLE.values(), pl.Float64)}
+    try:
+        answers = pl.read_parquet(path, columns=list(schema), glob=False).cast(schema)  # type: ignore[arg-type]
+    except (PolarsError, PanicException, OSError, ValueError) as error:
+        raise StoreCorrupt(
+            code="FPM-IN-197",
+            wrong=f"{path.name} cannot be read ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]})",
+            effect="no figure was made",
+            todo="run fpm demo into a new home; or delete the file, then the figures come without the oracle's",
+        ) from None
+    return stores.under_names(answers)
 
 
 def stream_figures(evidence: Evidence, config: EvaluationConfig) -> dict[str, Figures]:

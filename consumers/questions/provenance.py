@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from fpm.errors import StoreCorrupt
 from fpm.report.data import Coverage, Encoder, Fold, Quarantined, SessionRange, Trial
 from fpm.schema import TABLES
 from fpm.store.jobs.inputs import digest
+from fpm.store.lake.quarantine import kept_refusal, kept_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,18 +72,27 @@ def coverage(stores: Stores) -> list[Coverage]:
 
 
 def quarantined(folder: Path) -> list[Quarantined]:
-    """Quarantined rows by table and code, with one reason as an example; whole files by code."""
+    """Quarantined rows by table and code, with one reason as an example; whole files by code.
+
+    A damaged file of the quarantine is a line of its own: no figure rests on it.
+    """
     rows = []
     for table in sorted(path.name for path in folder.glob("*") if path.is_dir() and path.name != "files"):
-        parts = [
-            pl.read_parquet(path, columns=["reason_code", "reason"]) for path in (folder / table).rglob("*.parquet")
-        ]
+        parts = []
+        for path in sorted((folder / table).rglob("*.parquet")):
+            try:
+                parts.append(kept_rows(path))
+            except StoreCorrupt as error:
+                rows.append(Quarantined(table, error.code, error.wrong, 1))
         if parts:
             counts = pl.concat(parts).group_by("reason_code").agg(pl.len(), pl.col("reason").min()).sort("reason_code")
             rows += [Quarantined(table, code, reason, count) for code, count, reason in counts.rows()]
     for note in sorted((folder / "files").glob("*.json")):
-        refused = json.loads(note.read_bytes())
-        rows.append(Quarantined(f"file {refused['file']}", refused["code"], refused["wrong"], 1))
+        try:
+            name, code, wrong = kept_refusal(note)
+        except StoreCorrupt as error:
+            name, code, wrong = note.name, error.code, error.wrong
+        rows.append(Quarantined(f"file {name}", code, wrong, 1))
     return rows
 
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from fpm.features.bars import required_minutes
 from fpm.ingest.quarantine import FAULT_COLUMNS
+from fpm.row_order import by_runs, in_order
 from fpm.sessions import session_slots
 
 if TYPE_CHECKING:
@@ -119,18 +120,16 @@ def day_totals(minutes: pl.DataFrame, market: Market) -> pl.DataFrame:
     price = {name: pl.when(traded).then(pl.col(name)) for name in ("high", "low", "close")}
     required, last = _required(minutes["session"].unique().to_list(), market)
     slots = [slot for slot, minute in enumerate(market.slots) if minute in required_minutes(market)]
-    day = (
-        minutes.sort(*KEYS, "slot")
-        .group_by(KEYS, maintain_order=True)
-        .agg(
-            price["high"].max(),
-            price["low"].min(),
-            price["close"].drop_nulls().last(),
-            pl.col("volume").sum(),
-            pl.when(pl.col("amount").null_count() == 0).then(pl.col("amount").sum()).alias("amount"),
-            pl.col("slot").is_in(slots).sum().alias("present"),
-            pl.col("slot").max().alias("last"),
-        )
+    day = by_runs(
+        in_order(minutes, (*KEYS, "slot")),
+        KEYS,
+        price["high"].max(),
+        price["low"].min(),
+        price["close"].drop_nulls().last(),
+        pl.col("volume").sum(),
+        pl.when(pl.col("amount").null_count() == 0).then(pl.col("amount").sum()).alias("amount"),
+        pl.col("slot").is_in(slots).sum().alias("present"),
+        pl.col("slot").max().alias("last"),
     )
     expected, end = (
         pl.col("session").replace_strict(list(by), list(by.values()), return_dtype=pl.Int64) for by in (required, last)

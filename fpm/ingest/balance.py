@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from fpm.errors import FpmError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
-
-    import polars as pl
 
     from fpm.ingest.vendor_bars import Combined, Parsed
 
@@ -29,7 +29,7 @@ def by_file(files: Sequence[Parsed], combined: Combined) -> list[Counts]:
     for source, code, number in combined.quarantined.group_by("source", "reason_code").len().iter_rows():
         counts[source][_outcome(code)] += number
     for own, file in zip(counts, files, strict=True):
-        for code, number in file.quarantined.group_by("reason_code").len().iter_rows():
+        for code, number in Counter(file.quarantined["reason_code"].to_list()).items():
             own[_outcome(code)] += number
     return [{"rows_in": file.report.rows, **own} for file, own in zip(files, counts, strict=True)]
 
@@ -41,16 +41,18 @@ def by_session(files: Sequence[Parsed], combined: Combined) -> dict[date | None,
     def add(session: date | None, outcome: str, number: int) -> None:
         counts.setdefault(session, dict.fromkeys(("rows_in", *OUTCOMES), 0))[outcome] += number
 
+    parts = [rows.select("session") for file in files for rows in (file.frame, file.quarantined)]
     for rows, outcome in (
-        *((rows, "rows_in") for file in files for rows in (file.frame, file.quarantined)),
+        *([(pl.concat(parts), "rows_in")] if parts else []),
         (combined.frame, "stored"),
         (combined.copies, "deduplicated"),
     ):
         for session, number in rows.group_by("session").len().iter_rows():
             add(session, outcome, number)
-    for faults in (*(file.quarantined for file in files), combined.quarantined):
-        for session, code, number in faults.group_by("session", "reason_code").len().iter_rows():
-            add(session, _outcome(code), number)
+    faults = [file.quarantined.select("session", "reason_code") for file in files]
+    faults.append(combined.quarantined.select("session", "reason_code"))
+    for session, code, number in pl.concat(faults).group_by("session", "reason_code").len().iter_rows():
+        add(session, _outcome(code), number)
     return counts
 
 

@@ -19,6 +19,7 @@ from fpm.ingest import units
 from fpm.ingest.stamp_side import END, THERE, stamp_side
 from fpm.ingest.units import Stated
 from fpm.markets import BARS, DAY, clock
+from fpm.schema import PRICES
 from fpm.sessions import hours, sessions_between
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ INSIDE = 0.05  # a shift is reported where it puts this share more of the bars i
 LOUD = 0.2  # likewise of the volume, by whole hours: news after the close may trade more than the first half-hour
 WHOLE_SHIFT = 30  # minutes between two time zones, at least
 NOTHING = Stated()
+COLUMNS = (*units.KEYS, "label", *PRICES, "volume", "amount")  # all that shows a convention
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def detect(
     shift), 013 stamp side not decidable or bars of another length, 126 unit of volume not decidable, 127 not raw,
     135 no day of the file is a session.
     """
+    bars = bars.select(*(name for name in COLUMNS if name in bars.columns), units.symbol_day(bars))
     ordinary, stretches = _ordinary(bars, market)
     labels = np.bincount(ordinary["label"].to_numpy(), minlength=DAY + 1)
     _check_shift(ordinary, labels, market, stretches)
@@ -196,7 +199,7 @@ def _folded(labels: np.ndarray) -> np.ndarray:
 
 def _volume_shares(bars: pl.DataFrame) -> np.ndarray:
     """(1441,) volume by label as shares of a symbol-day; one with few of its bars counts for little."""
-    day = ["symbol", "day"]
+    day = units.DAYS
     share = (pl.col("volume") / pl.col("volume").sum().over(day)).fill_nan(None).clip(0, 1) * pl.len().over(day)
     rows = bars.select("label", share.fill_null(0.0).alias("share"))
     shares: np.ndarray = np.bincount(rows["label"].to_numpy(), rows["share"].to_numpy(), minlength=DAY + 1)

@@ -88,6 +88,8 @@ class Child:
                 pass_fds=(theirs.fileno(),),
                 process_group=0,  # Ctrl-C in a terminal is the parent's: a child that it ends looks like a bad file
             )
+        folder = Path("/proc", str(self.process.pid))  # opened once: a look while a file is decoded is two short reads
+        self._proc = [os.open(folder / name, os.O_RDONLY) for name in ("statm", "stat")] if folder.is_dir() else []
         self.socket, self.closed, self._base = ours, False, (0, 0.0)
         self.socket.settimeout(WAIT)
         atexit.register(self.close)
@@ -147,13 +149,12 @@ class Child:
 
     def _usage(self) -> tuple[int, float]:
         """Resident memory in bytes and processor seconds of the child; zeros where the system does not say."""
-        folder = Path("/proc", str(self.process.pid))
         try:
-            resident = int((folder / "statm").read_text().split()[1]) * _PAGE
-            times = (folder / "stat").read_text().rpartition(")")[2].split()
+            statm, stat = (os.pread(handle, 1024, 0) for handle in self._proc)
+            times = stat.rpartition(b")")[2].split()
+            return int(statm.split()[1]) * _PAGE, (int(times[11]) + int(times[12])) / _TICKS
         except (OSError, IndexError, ValueError):
             return 0, 0.0
-        return resident, (int(times[11]) + int(times[12])) / _TICKS
 
     def _ended(self, path: Path) -> InputRefused:
         code = self.process.wait()
@@ -168,6 +169,8 @@ class Child:
         """End the child."""
         atexit.unregister(self.close)
         self.closed = True
+        while self._proc:
+            os.close(self._proc.pop())
         self.socket.close()
         self.process.kill()
         self.process.wait()

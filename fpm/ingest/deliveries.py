@@ -191,17 +191,19 @@ def batches(paths: Sequence[Path], order: Order = NO_ORDER) -> list[list[Path]]:
 
     An unreadable file is a batch of its own: reading it again raises the reason.
     """
-    groups: list[tuple[set[date], list[Path]]] = []
-    for path in paths:
-        days, members = _days(path, order), [path]
-        touching = [group for group in groups if group[0] & days]
-        for group in touching:
-            days |= group[0]
-            members = group[1] + members
-            groups.remove(group)
-        groups.append((days, members))
-    groups.sort(key=lambda group: (min(group[0], default=date.max), group[1]))
-    return [sorted(members) for _, members in groups]
+    groups: dict[int, tuple[set[date], list[Path]]] = {}
+    group_of: dict[date, int] = {}
+    for number, path in enumerate(paths):
+        days = _days(path, order)
+        touched = sorted({group_of[day] for day in days & group_of.keys()}, key=lambda group: len(groups[group][1]))
+        own = touched.pop() if touched else number  # the largest stays: ten thousand files of one day are one list
+        groups.setdefault(own, (set(), []))[1].append(path)
+        for other_days, members in [(days, []), *(groups.pop(other) for other in touched)]:
+            groups[own][0].update(other_days)
+            groups[own][1].extend(members)
+            group_of.update(dict.fromkeys(other_days, own))
+    ordered = sorted(groups.values(), key=lambda group: (min(group[0], default=date.max), group[1]))
+    return [sorted(members) for _, members in ordered]
 
 
 def _days(path: Path, order: Order) -> set[date]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from fpm.price_limits import with_limits
+from fpm.row_order import by_runs, in_order
 from fpm.sessions import sessions_between
 
 if TYPE_CHECKING:
@@ -80,12 +81,10 @@ def price_jumps(bars: pl.DataFrame, closes: pl.DataFrame, daily: pl.DataFrame, m
 
 def _days(bars: pl.DataFrame, daily: pl.DataFrame) -> pl.DataFrame:
     """By symbol and session: high, low and close of the traded bars, and the facts of the day."""
-    traded = bars.filter((pl.col("volume") > 0) & (pl.col("low") > 0)).with_columns(pl.col("symbol").cast(pl.String))
-    days = (
-        traded.sort(*KEYS, "slot")
-        .group_by(KEYS, maintain_order=True)
-        .agg(pl.col("high").max(), pl.col("low").min(), pl.col("close").last())
-    )
+    columns = bars.select(*KEYS, "slot", "high", "low", "close", "volume")
+    traded = in_order(columns.filter((pl.col("volume") > 0) & (pl.col("low") > 0)), (*KEYS, "slot"))
+    days = by_runs(traded, KEYS, pl.col("high").max(), pl.col("low").min(), pl.col("close").last())
+    days = days.with_columns(pl.col("symbol").cast(pl.String))
     return days.join(daily.unique(KEYS, keep="last"), on=KEYS, how="left", maintain_order="left")
 
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from fpm.features.bars import required_minutes
 from fpm.ingest.bar_files import NUMBERS
+from fpm.row_order import by_runs, in_order
 from fpm.schema import PRICES
 from fpm.sessions import session_slots
 
@@ -63,7 +64,8 @@ def first_faults(
     bad = rows.with_columns(which.alias("which")).filter(pl.col("which").is_not_null())
     bad = bad if cells is None else bad.with_columns(cells.alias("cells"))
     parts = [
-        bad.filter(pl.col("which") == number).select(*keys, **check.fault()) for number, check in enumerate(checks)
+        bad.filter(pl.col("which") == number).select(*keys, **checks[number].fault())
+        for number in bad["which"].unique().sort().to_list() or [0]
     ]
     return pl.concat(parts).sort(keys[0])
 
@@ -85,9 +87,10 @@ def row_faults(bars: pl.DataFrame) -> pl.DataFrame:
 
 def _zero_price(bars: pl.DataFrame) -> pl.Expr:
     """`zero_price`: a price that is 0 in every traded row of the row's symbol, as some vendors deliver the open."""
-    traded = bars.filter(pl.col("volume") > 0).select("symbol", *PRICES)
-    if not traded.select(pl.any_horizontal((pl.col(PRICES) == 0).any()).fill_null(False)).item():
+    free = (pl.col("volume") > 0) & pl.any_horizontal(pl.col(PRICES) == 0)
+    if not bars.select(free.fill_null(False).any()).item():
         return pl.lit(None, pl.String).alias("zero_price")
+    traded = bars.filter(pl.col("volume") > 0).select("symbol", *PRICES)
     highest = traded.group_by("symbol").agg(pl.col(PRICES).max())
     names = {
         symbol: name
@@ -232,14 +235,13 @@ def incomplete(bars: pl.DataFrame, market: Market, stored: pl.DataFrame) -> tupl
     if not expected:
         return bars, _no_faults()
     keys = ["session", "symbol"]
-    minutes = bars.select(*keys, "slot").cast({"symbol": pl.String})
-    minutes = pl.concat([minutes, stored.select(*keys, "slot").cast({"symbol": pl.String})])
+    present = (~pl.col("slot").is_in(calls)).sum().alias("present")
+    counted = by_runs(in_order(bars.select(*keys, "slot"), keys), keys, present).cast({"symbol": pl.String})
     if not stored.is_empty():
-        minutes = minutes.unique()
-    counted = minutes.group_by(keys).agg((~pl.col("slot").is_in(calls)).sum().alias("present"))
-    counted = counted.join(bars.select(keys).unique().cast({"symbol": pl.String}), on=keys, how="semi").with_columns(
-        pl.col("session").replace_strict(expected, return_dtype=pl.Int64).alias("expected")
-    )
+        minutes = [rows.select(*keys, "slot").cast({"symbol": pl.String}) for rows in (bars, stored)]
+        both = pl.concat(minutes).unique().group_by(keys).agg(present)
+        counted = both.join(counted, on=keys, how="semi")
+    counted = counted.with_columns(pl.col("session").replace_strict(expected, return_dtype=pl.Int64).alias("expected"))
     absent = pl.col("expected") - pl.col("present").cast(pl.Int64)
     holes = counted.filter(absent > market.exchange.max_missing * pl.col("expected")).cast(
         {"symbol": bars["symbol"].dtype}
@@ -247,8 +249,8 @@ def incomplete(bars: pl.DataFrame, market: Market, stored: pl.DataFrame) -> tupl
     if not holes.height:
         return bars, _no_faults()
     incomplete_rows = bars.join(holes, on=keys, how="inner", maintain_order="left")
-    present = pl.format("{} of {} minutes present", pl.col("present"), pl.col("expected"))
-    faults = _faults(incomplete_rows, code="FPM-IN-018", wrong=present)
+    words = pl.format("{} of {} minutes present", pl.col("present"), pl.col("expected"))
+    faults = _faults(incomplete_rows, code="FPM-IN-018", wrong=words)
     return bars.join(holes, on=keys, how="anti", maintain_order="left"), faults
 
 
@@ -257,8 +259,9 @@ def missing_minutes(bars: pl.DataFrame, market: Market) -> int:
     required = [slot for slot, minute in enumerate(market.slots) if minute in required_minutes(market)]
     if not required or bars.is_empty():
         return 0
-    present = bars.filter(pl.col("slot").is_in(required)).height
-    return int(bars.select(pl.struct("session", "symbol").n_unique()).item()) * len(required) - present
+    keys = ("session", "symbol")
+    days = by_runs(in_order(bars.select(*keys, "slot"), keys), keys, pl.col("slot").is_in(required).sum())
+    return days.height * len(required) - int(days["slot"].sum())
 
 
 def _faults(rows: pl.DataFrame, *, code: str, wrong: str | pl.Expr) -> pl.DataFrame:
@@ -267,5 +270,5 @@ def _faults(rows: pl.DataFrame, *, code: str, wrong: str | pl.Expr) -> pl.DataFr
 
 
 def _no_faults() -> pl.DataFrame:
-    kinds = (pl.UInt16, pl.UInt32, pl.Date, pl.String, pl.String)
+    kinds = (pl.UInt32, pl.UInt32, pl.Date, pl.String, pl.String)
     return pl.DataFrame(schema=dict(zip(FAULT_COLUMNS, kinds, strict=True)))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from fpm.row_order import by_runs, in_order
+
 CODE, WRONG = "FPM-IN-146", "looks scaled beside the close before"
 EXPONENTS = (2.0, 3.0, 4.0)
 WIDTH = 0.15  # of the decimal logarithm: a first price within 1.4 times of the scaled close before
@@ -21,11 +23,11 @@ def scaled_sessions(bars: pl.DataFrame, closes: pl.DataFrame) -> pl.DataFrame:
     `bars` has session, symbol, slot, open, close, volume; `closes`: symbol, close: the last close before all of them. A
     symbol without one is judged from its second session on. A scale stays until a session comes back from it.
     """
-    traded = bars.filter((pl.col("volume") > 0) & (pl.col("open") > 0) & (pl.col("close") > 0))
+    columns = bars.select(*KEYS, "slot", "open", "close", "volume")
+    traded = columns.filter((pl.col("volume") > 0) & (pl.col("open") > 0) & (pl.col("close") > 0))
+    prices = (pl.col("open").first().alias("first"), pl.col("close").last().alias("last"))
     days = (
-        traded.sort(*KEYS, "slot")
-        .group_by(KEYS, maintain_order=True)
-        .agg(pl.col("open").first().alias("first"), pl.col("close").last().alias("last"))
+        by_runs(in_order(traded, (*KEYS, "slot")), KEYS, *prices)
         .with_columns(pl.col("symbol").cast(pl.String))
         .join(closes.select("symbol", pl.col("close").alias("stored")), on="symbol", how="left", maintain_order="left")
     )

@@ -66,7 +66,7 @@ class Hole:
 
 def presence(bars: pl.DataFrame, market: Market, session: date) -> Presence:
     """The presence of one session's stored bars (symbol, slot, volume)."""
-    symbols = tuple(sorted(set(bars["symbol"].to_list())))
+    symbols = tuple(bars["symbol"].unique().sort().to_list())
     shape = len(symbols), len(market.slots)
     row = bars["symbol"].cast(pl.Enum(list(symbols))).to_physical().to_numpy()
     slot = bars["slot"].to_numpy()

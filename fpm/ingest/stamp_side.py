@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from fpm.ingest.units import DAYS
 from fpm.markets import DAY, clock
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class _Labels:
 
 
 def stamp_side(bars: pl.DataFrame, market: Market, stretches: Sequence[tuple[int, int]]) -> StampSide:
-    """The side of one file: `bars` has symbol, day, label, high, low, volume; `stretches`: its sessions' hours.
+    """The side of one file: `bars` has symbol, day, `DAYS`, label, high, low, volume; `stretches`: its sessions' hours.
 
     The edges of the whole session decide. A break with both END labels agrees or decides alone; one that shows START
     beside END is a bar labelled by the other side of the break, which `moved` mends, so that it never decides alone.
@@ -307,7 +308,7 @@ def _labels(bars: pl.DataFrame, market: Market) -> _Labels:
         bars.with_columns(pl.col("label") % DAY)
         .group_by("label")
         .agg(
-            pl.struct("symbol", "day").n_unique().alias("count"),
+            pl.col(DAYS).n_unique().alias("count"),
             (pl.col("volume") > 0).sum().alias("traded"),
             pl.col("volume").filter(pl.col("volume") > 0).median().alias("volume"),
             relative.filter((pl.col("low") > 0) & (pl.col("volume") > 0)).median().alias("spread"),

@@ -25,6 +25,7 @@ ON_TICK = 0.5  # share of closes on the tick where raw prices show no other way
 WHOLE = 20  # different closes that are not all whole by chance where the tick is a hundredth
 SHARES, LOTS = "shares", "lots"
 KEYS = ("symbol", "day")
+DAYS = "symbol_day"  # `symbol_day`
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,28 @@ NO_FACTORS = pl.DataFrame(schema={"symbol": pl.String, "day": pl.Date, "factor":
 NO_REFUSALS = pl.DataFrame(schema={"symbol": pl.String, "day": pl.Date, "reason_code": pl.String, "reason": pl.String})
 
 
+def symbol_day(bars: pl.DataFrame) -> pl.Series:
+    """`DAYS`: a number for each symbol (null is one, too) and day; it is grouped at half the price of both columns."""
+    names = bars["symbol"].unique().drop_nulls().sort()
+    symbol = bars["symbol"].cast(pl.Enum(names)).to_physical().cast(pl.Int64).fill_null(len(names))
+    day = bars["day"].cast(pl.Int32).cast(pl.Int64)
+    return (day * (len(names) + 1) + symbol).alias(DAYS)
+
+
 def units(bars: pl.DataFrame, exchange: Exchange, stated: Stated, fallback: tuple[str, str] | None) -> Units:
-    """Units of one file: `bars` has symbol, day, prices, volume, and amount where the vendor has it.
+    """Units of one file: `bars` has symbol, day, `DAYS`, prices, volume, and amount where the vendor has it.
 
     `fallback`: unit and basis of earlier files. Raises InputRefused: 126 the unit of volume is not decidable, 127 most
     prices are not raw.
     """
     if "amount" in bars.columns and stated.prices != "adjusted":
-        traded = bars.filter(
-            (pl.col("volume") > 0) & (pl.col("amount") > 0) & (pl.col("low") > 0) & pl.col("symbol").is_not_null()
-        )
+        columns = bars.select(*KEYS, "low", "high", "volume", "amount", DAYS)
+        active = columns.filter((pl.col("volume") > 0) & pl.col("symbol").is_not_null())
+        traded = active.filter((pl.col("amount") > 0) & (pl.col("low") > 0))
         if traded.height:
             shown = _from_amounts(traded, exchange)
-            silent = bars.filter((pl.col("volume") > 0) & pl.col("symbol").is_not_null()).select(KEYS).unique()
-            silent = silent.join(traded.select(KEYS).unique(), on=KEYS, how="anti").sort(KEYS)
+            days = active.group_by(DAYS).agg(pl.col(KEYS).first())
+            silent = days.join(traded.select(DAYS).unique(), on=DAYS, how="anti").select(KEYS).sort(KEYS)
             return shown if _unit_is_a_fact(exchange, stated) else replace(shown, refused=_with_silent(shown, silent))
     return _from_facts(bars, exchange, stated, fallback)
 
@@ -92,13 +101,12 @@ def _from_amounts(traded: pl.DataFrame, exchange: Exchange) -> Units:
     average = pl.col("amount") / pl.col("volume")
     ratio = (average * 2 / (pl.col("low") + pl.col("high"))).median()
     inside = (pl.col("price") >= pl.col("low") * (1 - SLACK)) & (pl.col("price") <= pl.col("high") * (1 + SLACK))
-    by_symbol = traded.group_by(KEYS).agg(ratio.alias("ratio")).sort(KEYS)
+    by_symbol = traded.group_by(DAYS).agg(pl.col(KEYS).first(), ratio.alias("ratio")).sort(KEYS)
     near = [(pl.col("ratio") / factor - 1).abs() < RATIO for factor in (1.0, lot)]
     by_symbol = by_symbol.with_columns(factor=pl.when(near[0]).then(1.0).when(near[1]).then(lot))
-    averages = traded.join(by_symbol, on=KEYS).with_columns(price=average / pl.col("factor"))
-    by_symbol = by_symbol.join(
-        averages.group_by(KEYS).agg(inside.mean().alias("inside"), pl.len().alias("bars")), on=KEYS
-    )
+    averages = traded.join(by_symbol.select(DAYS, "factor"), on=DAYS).with_columns(price=average / pl.col("factor"))
+    shares = averages.group_by(DAYS).agg(inside.mean().alias("inside"), pl.len().alias("bars"))
+    by_symbol = by_symbol.join(shares, on=DAYS, maintain_order="left")
     # one bad bar of a thin symbol is the bar's fault, not a unit's
     by_symbol = by_symbol.with_columns(
         raw=pl.col("factor").is_not_null()

@@ -127,7 +127,7 @@ def combine(files: Sequence[Parsed], market: Market, stored: pl.DataFrame | None
     `stored` (session, symbol, slot): the lake's rows of these sessions, for files that correct a few of them.
     """
     frames = [
-        parsed.frame.with_columns(pl.lit(number, pl.UInt16).alias("source")) for number, parsed in enumerate(files)
+        parsed.frame.with_columns(pl.lit(number, pl.UInt32).alias("source")) for number, parsed in enumerate(files)
     ]
     bars = pl.concat(frames, how="diagonal")
     order = pl.Enum(sorted(bars["symbol"].unique().to_list()))
@@ -222,13 +222,20 @@ def _dated(path: Path, bars: pl.DataFrame, market: Market, detected: Detected) -
     sessions = sessions_of(path, pl.concat([around, around.dt.offset_by("1d")]), market)
     own = placed(bars, market, detected.conventions, sessions)
     untraded = pl.col("volume") == 0
-    refused = detected.refused.rename({"reason_code": "unit_code", "reason": "unit_reason"})
-    return own.join(refused, on=KEYS, how="left", maintain_order="left").with_columns(
+    return _with_refused(own, detected.refused).with_columns(
         pl.lit(session_in_name(path), pl.Date).alias("named_session"),
         pl.col("session").is_in(sessions).alias("is_session"),
         *(pl.when(untraded & (pl.col(name) <= 0)).then(None).otherwise(pl.col(name)).alias(name) for name in PRICES),
         _fraction(own, market, detected).alias("fraction"),
     )
+
+
+def _with_refused(bars: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
+    """Adds `unit_code` and `unit_reason` of the symbol-sessions that are refused (`Detected.refused`); else null."""
+    if refused.is_empty():
+        return bars.with_columns(pl.lit(None, pl.String).alias(name) for name in ("unit_code", "unit_reason"))
+    named = refused.rename({"reason_code": "unit_code", "reason": "unit_reason"})
+    return bars.join(named, on=KEYS, how="left", maintain_order="left")
 
 
 def _fraction(bars: pl.DataFrame, market: Market, detected: Detected) -> pl.Series:

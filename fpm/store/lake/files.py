@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fpm.errors import InputRefused, StoreCorrupt, UsageError
+from fpm.row_order import ascending
 from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES
 from fpm.sessions import parse_session
 from fpm.store.lake.checksums import verified_columns, with_checksums
@@ -100,8 +101,11 @@ def canonical(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     except pl.exceptions.PolarsError as wrong:
         raise _refused(code="FPM-LAKE-004", table=table, wrong=f"a column does not fit its type: {wrong}") from wrong
     floats = pl.selectors.float()
-    ordered = ordered.with_columns(floats.fill_nan(None)).sort(*table.keys, *CLOCKS, maintain_order=True)
-    _check_rows(table, ordered)
+    ordered = ordered.with_columns(floats.fill_nan(None))
+    if not ascending(ordered, (*table.keys, *CLOCKS)):
+        ordered = ordered.sort(*table.keys, *CLOCKS, maintain_order=True)
+        _check_keys(table, ordered)
+    _check_values(table, ordered)
     return ordered
 
 
@@ -114,11 +118,14 @@ def _check_columns(table: Table, frame: pl.DataFrame) -> None:
         raise _refused(code="FPM-LAKE-002", table=table, wrong=f"missing columns {sorted(missing)}")
 
 
-def _check_rows(table: Table, frame: pl.DataFrame) -> None:
+def _check_keys(table: Table, frame: pl.DataFrame) -> None:
     if frame.select(pl.any_horizontal(pl.col(*table.keys, *CLOCKS).is_null().any())).item():
         raise _refused(code="FPM-LAKE-005", table=table, wrong="an empty key or clock")
     if frame.select(pl.struct(*table.keys, *CLOCKS).is_duplicated().any()).item():
         raise _refused(code="FPM-LAKE-006", table=table, wrong=f"two rows of equal {', '.join(table.keys)} and clocks")
+
+
+def _check_values(table: Table, frame: pl.DataFrame) -> None:
     if frame.select((pl.col("created_timestamp") < pl.col("event_timestamp")).any()).item():
         raise _refused(code="FPM-LAKE-007", table=table, wrong="rows known before their event")
     floats = frame.select(pl.selectors.float().is_infinite().any())

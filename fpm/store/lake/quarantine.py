@@ -10,12 +10,15 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+import polars as pl
+from polars.exceptions import PanicException, PolarsError
+
+from fpm.errors import StoreCorrupt
+from fpm.json_documents import from_json
 from fpm.store.lake.small_files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import polars as pl
 
     from fpm.errors import FpmError
 
@@ -42,3 +45,30 @@ def keep_refusal(folder: Path, source: Path, sha256: str, refusal: FpmError) -> 
     content = json.dumps(note, indent=1, ensure_ascii=False).encode()
     label = name.encode()[:LONG_NAME].decode(errors="ignore")  # leaves room for the rest
     write_whole(folder / "files" / f"{label}-{sha256[:12]}.json", content)
+
+
+def kept_rows(path: Path) -> pl.DataFrame:
+    """reason_code and reason of every row in a file of `keep_rows`. Raises StoreCorrupt for a damaged one."""
+    try:
+        return pl.read_parquet(path, columns=["reason_code", "reason"], glob=False).cast(pl.String)
+    except (PolarsError, PanicException, OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+
+
+def kept_refusal(path: Path) -> tuple[str, str, str]:
+    """File, code and wrong of a note of `keep_refusal`. Raises StoreCorrupt for a damaged one."""
+    try:
+        note = from_json(path.read_bytes())
+        return str(note["file"]), str(note["code"]), str(note["wrong"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: BaseException) -> StoreCorrupt:
+    first = (str(error).splitlines() or [""])[0][:120]
+    return StoreCorrupt(
+        code="FPM-IN-196",
+        wrong=f"{path.name} in quarantine cannot be read ({type(error).__name__}: {first})",
+        effect="what it held is not counted",
+        todo="delete it; the file it came from leaves it again when it is ingested into an empty home",
+    )

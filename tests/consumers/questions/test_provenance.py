@@ -46,6 +46,21 @@ def test_quarantined_rows_and_files_are_counted_by_code(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"[1]", b'{"file": 1}', b"\xff\xfe\x00"])
+def test_damaged_files_of_the_quarantine_are_lines_of_their_own(content, tmp_path):
+    folder = tmp_path / "minute_bars" / "session=2024-12-02"
+    folder.mkdir(parents=True)
+    pl.DataFrame({"reason_code": ["FPM-IN-021"], "reason": ["c"]}).write_parquet(folder / "0123456789ab.parquet")
+    (folder / "ba9876543210.parquet").write_bytes(content)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "x.csv-0123.json").write_bytes(content)
+    damaged, sound, note = provenance.quarantined(tmp_path)
+    assert (damaged.table, damaged.code, damaged.count) == ("minute_bars", "FPM-IN-196", 1)
+    assert "ba9876543210.parquet in quarantine cannot be read" in damaged.reason
+    assert (sound.code, sound.reason, sound.count) == ("FPM-IN-021", "c", 1)
+    assert (note.table, note.code) == ("file x.csv-0123.json", "FPM-IN-196")
+
+
 def test_a_fold_names_the_sessions_its_scorer_was_trained_on():
     scores = pl.DataFrame(
         {"session": [MONDAY, TUESDAY, TUESDAY], "symbol": ["a", "a", "b"], "vintage": VINTAGE, "model": SCORER}

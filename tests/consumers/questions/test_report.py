@@ -12,7 +12,7 @@ from scipy import stats
 
 from consumers import factor_returns, portfolio
 from consumers.questions import judgement, report
-from fpm.errors import TryLater
+from fpm.errors import StoreCorrupt, TryLater
 from fpm.sessions import cut_off
 from fpm.store.jobs.runner import backfill
 from tests.consumers.small_lake import SCORER, VINTAGE, SmallLake, put
@@ -83,6 +83,13 @@ def test_beside_the_oracle_where_the_exchange_left_one(lake, stores):
     assert lines["dual"]["oracle"] == pytest.approx(1.0)
     assert 0.3 < lines["dual"]["share"] < 1
     assert "synthetic" in judgement.gather(stores).title
+    for content in (b"PAR1", b"", (folder / "oracle.parquet").read_bytes()[:-9]):
+        (folder / "oracle.parquet").write_bytes(content)
+        with pytest.raises(StoreCorrupt, match=r"FPM-IN-197.*oracle\.parquet cannot be read"):
+            report.evaluate(stores)
+    answers.drop("daily").write_parquet(folder / "oracle.parquet")
+    with pytest.raises(StoreCorrupt, match="FPM-IN-197"):
+        report.evaluate(stores)
 
 
 def test_a_night_is_judged_by_what_was_served(lake, stores):

@@ -51,7 +51,7 @@ def outcome(delivery: Delivery, folder: Path) -> str:
         except InputRefused as error:
             codes.add(error.code)
             continue
-        parts.append(part.with_row_index("row").with_columns(pl.lit(len(parts), pl.UInt16).alias("source")))
+        parts.append(part.with_row_index("row").with_columns(pl.lit(len(parts), pl.UInt32).alias("source")))
     if not parsed:
         return "refused " + ", ".join(sorted(codes))
     combined = combine(parsed, market(delivery.venue))

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from fpm.errors import InputRefused
-from fpm.ingest.units import Stated, units
+from fpm.ingest.units import Stated, symbol_day, units
 from fpm.ingest.vendor_bars import Parsed
 from fpm.sessions import market, sessions_between
 from tests.fpm.ingest.test_vendor_bars import parsed
@@ -69,7 +69,7 @@ def test_factors_by_hand() -> None:
             "amount": [1000.0, 1000.0, 1000.0],
         }
     )
-    unit = units(bars, CN.exchange, Stated(), None)
+    unit = units(bars.with_columns(symbol_day(bars)), CN.exchange, Stated(), None)
     assert unit.volume_unit == "shares" and not unit.refused.height
     assert unit.factors.rows() == [("B", date(2026, 1, 5), 100.0)]
 
