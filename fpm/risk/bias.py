@@ -7,8 +7,9 @@ The band: a perfect model's z have variance 1 and no memory, but tails, and port
 then is the mean of `d` squared normal numbers (1 for one portfolio, fewer than the portfolios where they are alike)
 times a variance common to the session: (v - 2)/v · F(d, v), and of one portfolio z is Student's t with v degrees of
 freedom. d and v are those of their posterior given the observed energies, whose level counts as unknown; the sessions
-are drawn from them. The histories of a d and a v are the same every night: a night says how many of which. The bootstrap of sessions, which seems nearer, holds what it should hold in 95 of 100 histories in
-80 to 90 where tails are those of t(5): a sample rarely has the tails of its population.
+are drawn from them. The histories of a d and a v are the same every night: a night says how many of which. The
+bootstrap of sessions, which seems nearer, holds what it should hold in 95 of 100 histories in 80 to 90 where tails are
+those of t(5): a sample rarely has the tails of its population.
 
 Source of B and of the windows: Menchero, Orr, Wang 2011, "USE4 Methodology Notes", appendix A; of the mixture: Praetz
 1972, "The distribution of share price changes", Journal of Business 45. Shapes: T sessions, P portfolios, D draws.
