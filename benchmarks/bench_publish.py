@@ -1,10 +1,10 @@
 """One session online: publish 158 columns and a 128-vector a symbol, then read them back.
 
-Run `python benchmarks/bench_publish.py [--symbols 5300] [--stock-symbols 530] [--large]`. Floor of publishing: binary
-COPY of the same values, two arrays per row, into a bare table. Peer: Feast's own Postgres store, written through
-`write_to_online_store` with `--stock-symbols` and scaled to all symbols (`--large`: with all of them); it writes one
-row per value. Floor of reading a whole market: psycopg, binary, the same query. All share one embedded server with
-fsync.
+Run `python benchmarks/bench_publish.py [--symbols 5300] [--stock-symbols 530] [--large] [--repeats 4]`. Floor of
+publishing: binary COPY of the same values, two arrays per row, into a bare table. Peer: Feast's own Postgres store,
+written through `write_to_online_store` with `--stock-symbols` and scaled to all symbols (`--large`: with all of them);
+it writes one row per value. Floor of reading a whole market: psycopg, binary, the same query. All share one embedded
+server with fsync.
 """
 
 from __future__ import annotations
@@ -235,10 +235,10 @@ def stock_online(parts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def compare(settings: Settings, symbols: int, stock_symbols: int) -> None:
+def compare(settings: Settings, symbols: int, stock_symbols: int, repeats: int) -> None:
     server = ensure_server(settings)
     stores = open_stores(settings)
-    markets = [generated(session, symbols, seed) for seed, session in enumerate(wide.days(5))]
+    markets = [generated(session, symbols, seed) for seed, session in enumerate(wide.days(1 + repeats))]
     stock = feature_store(settings.home / "stock", stock_online(server.parts))
     own = {"type": "fpm.store.online.online_store.FpmOnlineStore", "dsn": server.dsn}
     ours = feature_store(settings.home / "ours", own)
@@ -266,12 +266,13 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=5300)
     parser.add_argument("--stock-symbols", type=int, default=530, help="symbols written through Feast's own store")
     parser.add_argument("--large", action="store_true", help="all symbols through Feast's own store, too")
+    parser.add_argument("--repeats", type=int, default=4, help="nights; the least time counts")
     options = parser.parse_args()
     stock_symbols = options.symbols if options.large else min(options.stock_symbols, options.symbols)
     with tempfile.TemporaryDirectory(prefix="bench-publish-") as folder:
         settings = Settings(home=Path(folder) / "home", market="cn", preset="default")
         try:
-            compare(settings, options.symbols, stock_symbols)
+            compare(settings, options.symbols, stock_symbols, options.repeats)
         finally:
             stop_server(settings)
 

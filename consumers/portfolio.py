@@ -86,6 +86,7 @@ READS = {
 FILES = ("mandate",)
 FINAL = True  # a decision that was served is never done again: a correction reaches the next one
 SETTINGS = ("stream",)
+RECENT = {"nav": "nav", "holdings": "shares", "decisions": "status", "custody": "shares"}  # null: withdrawn rows
 BOOKS = ("holdings", "nav", "trades", "actions", "blocked")
 WRITES = ("weights", *BOOKS, "targets", "decisions", "orders", "covariance", "specific_variances")
 
@@ -109,7 +110,7 @@ class Knowledge:
     """What the decisions of every index share in one session.
 
     `history`: daily bars of the window, this session's too. `last`: newest row of every symbol before the session.
-    `risk`: the model by half-lives; equal settings are computed once.
+    `risk`: the model by half-lives; equal settings are computed once. `recent`: rows of `RECENT` of the sessions before.
     """
 
     session: date
@@ -120,6 +121,7 @@ class Knowledge:
     scores: pl.DataFrame
     risk: Callable[[HalfLives], RiskModel]
     desk: Desk
+    recent: dict[str, pl.DataFrame]
 
     @cached_property
     def daily(self) -> pl.DataFrame:
@@ -183,7 +185,9 @@ def _knowledge(session: date, stores: Stores) -> Knowledge:
     risk = _risk(session, names, stores)
     before = history.before(session)
     last = history.last(before) if before else last_rows(history.bars.clear())
-    return Knowledge(session, history, last, members, names, scores, risk, desk(session, stores))
+    span = previous_sessions(stores.market, session, GAP)
+    recent = {table: stores.read(table, span[0], span[-1]).drop_nulls(column) for table, column in RECENT.items()}
+    return Knowledge(session, history, last, members, names, scores, risk, desk(session, stores), recent)
 
 
 def _names(session: date, history: PriceHistory, stores: Stores) -> pl.DataFrame:
@@ -306,13 +310,8 @@ def _counted(today: Step, *, started: bool) -> Step:
 
 
 def _state(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> State:
-    span = previous_sessions(stores.market, knowledge.session, GAP)
-    nav, holdings, decisions, books = (
-        stores.read(table, span[0], span[-1]).filter(pl.col("index") == mandate.index).drop_nulls(column)
-        for table, column in (  # null: withdrawn rows
-            *(("nav", "nav"), ("holdings", "shares"), ("decisions", "status"), ("custody", "shares")),
-        )
-    )
+    own = pl.col("index") == mandate.index
+    nav, holdings, decisions, books = (knowledge.recent[table].filter(own) for table in RECENT)
     book, since = Book({}, cents(mandate.capital)), None
     if nav.height:
         newest = nav.filter(pl.col("session") == nav["session"].max())

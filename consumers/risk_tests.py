@@ -67,11 +67,11 @@ def run(session: date, stores: Stores) -> None:
 
 def figures(rows: pl.DataFrame, indices: Sequence[str], config: BiasConfig) -> pl.DataFrame:
     """Rows of `risk_tests` from rows of `risk_forecasts` of the window's sessions: every index with every kind."""
-    tests = []
+    tests, none = [], rows.clear()
+    apart = rows.partition_by("index", "kind", as_dict=True)
     for index in indices:
         for kind in KINDS:
-            own = rows.filter(pl.col("index") == index, pl.col("kind") == kind)
-            figures = bias(z_values(own), config)
+            figures = bias(z_values(apart.get((index, kind), none)), config)
             tests.append({"index": index, "kind": kind, **asdict(figures), "inside": figures.inside})
     return pl.DataFrame(tests, schema_overrides=_TYPES) if tests else pl.DataFrame(schema=_TYPES)
 

@@ -13,8 +13,9 @@ Begin at `decide`.
     program      the program for Clarabel
     sifting      the program over the whole market at the price of the names that matter
     duals        prices of the bounds at an optimum, name by name
+    duality      by how much any portfolio within the bounds could beat the one at hand
     solve        weights within the bounds, or the bounds that conflict and the least slack
-    second_solver a decision's optimum found again by another solver, on a sample
+    second_solver a decision's optimum found again by another solver, or proven by its duality gap, on a sample
     lots         whole lots, bounds measured after rounding
     lot_search   single lots, moved until no bound is broken that lots can keep
     costs        dated rows of a rate and a least amount per side, to the cent

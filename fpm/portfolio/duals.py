@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fpm.portfolio.duality import BUDGET
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from fpm.panels import Floats
     from fpm.portfolio.rows import Entries
 
-BUDGET = "budget"  # what is invested and paid is at most the value: a row without slack, no bound of the ladder
 CASH = (BUDGET, "cash left")
 Block = tuple[str, "Entries", "Floats"]  # bound, its rows of A (R, columns), their duals (R,)
 

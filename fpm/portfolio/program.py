@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from fpm.portfolio.duals import BUDGET, Prices, blocks_of, prices
+from fpm.portfolio.duality import BUDGET, Multipliers
+from fpm.portfolio.duals import Prices, blocks_of, prices
 from fpm.portfolio.rows import Entries, Parts, Rows, columns_of, stacked, together
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Answer:
 
     `dual`: bound -> sum of its dual values; of an infeasible program, its part in the proof. `prices`: name by name.
     `first_N`: what the first unit of a purchase would add to the objective that is minimised, for names that are
-    neither held nor members.
+    neither held nor members. `multipliers`: the dual values as `duality` takes them.
     """
 
     status: str
@@ -83,6 +84,7 @@ class Answer:
     dual: dict[str, float]
     first_N: Floats
     prices: Prices | None = None
+    multipliers: Multipliers | None = None
 
 
 def solve(
@@ -331,9 +333,11 @@ def _answer(program: ConeProgram, found: Optimum) -> Answer:
     exposure = {"e": parts.exposure_GN, "y": parts.problem.risk.exposure_NK.T}
     budget = sum(float(own.sum()) for name, _, own in blocks if name == BUDGET)
     first_N = _first_units(parts, z[:equal], budget, dual)
-    return Answer(
-        status, program.weights(x), slack, dual, first_N, prices(blocks, rows.columns, exposure, parts.free_F)
-    )
+    by_name = prices(blocks, rows.columns, exposure, parts.free_F)
+    bounded = [rows_of.pulled(own, rows.width) for name, rows_of, own in blocks if name in parts.exposure_names]
+    exposure_G = sum(bounded, np.zeros(rows.width))[rows.columns["e"]]
+    multipliers = Multipliers({**dual, BUDGET: budget}, exposure_G)
+    return Answer(status, program.weights(x), slack, dual, first_N, by_name, multipliers)
 
 
 def _first_units(parts: Parts, defined_z: Floats, budget: float, dual: Mapping[str, float]) -> Floats:

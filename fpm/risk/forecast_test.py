@@ -15,6 +15,7 @@ portfolios). Shapes: T sessions, N symbols, K factors, P portfolios.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from fpm.panels import Floats
+    from fpm.risk.market_panel import Bools
     from fpm.risk.model import RiskModel
 
 FAMILIES = ("random", "factor", "eigen", "optimised", "score")
@@ -56,9 +58,16 @@ def random_portfolios(symbols: tuple[str, ...], count: int, seed: int) -> Portfo
 
     A symbol's draws depend on its name and the seed alone: a new listing leaves every other name where it is.
     """
-    draws = [np.random.default_rng([seed, crc32(symbol.encode())]) for symbol in symbols]
-    held_PN = np.array([draw.random(count) < HELD for draw in draws], dtype=np.float64).T
-    return Portfolios(symbols, held_PN, np.array([draw.standard_normal(count) for draw in draws]).T)
+    draws = [_symbol_draws(symbol, count, seed) for symbol in symbols]
+    held_PN = np.array([held_P for held_P, _ in draws], dtype=np.float64).T
+    return Portfolios(symbols, held_PN, np.array([view_P for _, view_P in draws]).T)
+
+
+@lru_cache(maxsize=8192)  # a night asks for every index, a walk every night
+def _symbol_draws(symbol: str, count: int, seed: int) -> tuple[Bools, Floats]:
+    """Whether each random portfolio holds a symbol (P,), and what each view says of it (P,)."""
+    random = np.random.default_rng([seed, crc32(symbol.encode())])
+    return random.random(count) < HELD, random.standard_normal(count)
 
 
 def families(

@@ -77,9 +77,12 @@ def z_values(rows: pl.DataFrame) -> Floats:
     """Realised over predicted (T, P) from rows (session, portfolio, predicted, realised); NaN without a row."""
     if rows.is_empty():
         return np.empty((0, 1))
-    ratio = rows.select("session", "portfolio", z=pl.col("realised") / pl.col("predicted"))
-    wide = ratio.pivot(on="portfolio", index="session", values="z", sort_columns=True).sort("session").drop("session")
-    return wide.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    names = rows["portfolio"].unique().sort()
+    column_R = rows["portfolio"].cast(pl.Enum(names)).to_physical().to_numpy()
+    sessions, row_R = np.unique(rows["session"].to_physical().to_numpy(), return_inverse=True)
+    z_TP = np.full((len(sessions), len(names)), np.nan)
+    z_TP[row_R, column_R] = (rows["realised"] / rows["predicted"]).cast(pl.Float64).to_numpy()
+    return z_TP
 
 
 def _among(model: RiskModel, members: set[str]) -> RiskModel:

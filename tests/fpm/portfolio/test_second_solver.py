@@ -10,8 +10,20 @@ import pytest
 
 from fpm.portfolio import program, sifting
 from fpm.portfolio.lots import optimise_lots
-from fpm.portfolio.problem import Bounds, limits_of
-from fpm.portfolio.second_solver import ACCEPTED, AGREES, DIFFERS, UNIT, is_sampled, second_solution, solved
+from fpm.portfolio.problem import Bounds, Problem, limits_of
+from fpm.portfolio.second_solver import (
+    ACCEPTED,
+    AGREES,
+    DIFFERS,
+    LARGE,
+    PROVEN,
+    SILENT,
+    UNIT,
+    is_sampled,
+    proof,
+    second_solution,
+    solved,
+)
 from tests.fpm.portfolio.instances import instance
 
 WIDE = Bounds(active=0.03, active_share=0.0, industry=0.05, size=0.4, style=1.0, tracking_error=0.06)
@@ -61,6 +73,57 @@ def test_a_loss_of_a_millionth_is_contradicted_by_that_much(seed: int) -> None:
         assert loss > 1e-6
         contradicted = second_solution(problem, limits, worse_N)
         assert (contradicted.verdict, contradicted.difference) == (DIFFERS, pytest.approx(loss, rel=0.05))
+
+
+@pytest.fixture(scope="module")
+def market() -> Problem:
+    """5,300 candidates of an index of 1,000, with impact."""
+    everyone = np.ones(5_300, dtype=bool)
+    return instance(5_300, 1, 0.05, 1_000, tradable_N=everyone, buyable_N=everyone, sellable_N=everyone)
+
+
+def test_of_a_whole_market_the_optimum_is_proven_and_a_wrong_weight_contradicted(market: Problem) -> None:
+    """A planted portion of the book held, and a purchase that was overlooked: each loses what its objective says."""
+    limits = limits_of(market, Bounds(active=0.01, active_share=0.0, industry=0.02))
+    assert len(market.symbols) > LARGE
+    best_N = sifting.solve(market, limits, market.range_2N).weight_N
+    best = market.objective(best_N)
+    second = second_solution(market, limits, best_N)
+    assert (second.verdict, second.difference) == (PROVEN, pytest.approx(0, abs=ACCEPTED))
+    least_N, most_N = market.range_2N
+    bought = int(np.argmax(np.where(market.member_N, 0.0, best_N)))
+    overlooked_N = program.solve(market, limits, (least_N, np.where(np.arange(5_300) == bought, 0.0, most_N))).weight_N
+    for wrong_N in (0.99999 * best_N + 0.00001 * market.weight_N, overlooked_N):
+        loss = (best - market.objective(wrong_N)) / best
+        assert loss > 1e-6
+        contradicted = second_solution(market, limits, wrong_N)
+        assert (contradicted.verdict, contradicted.difference) == (DIFFERS, pytest.approx(loss, rel=0.05))
+
+
+def test_weights_beyond_a_bound_are_no_optimum(market: Problem) -> None:
+    """The optimum of wider bounds is worth more than any portfolio within the narrow ones."""
+    wide, narrow = (limits_of(market, Bounds(active=a, active_share=0.0, industry=0.02)) for a in (0.02, 0.01))
+    beyond_N = sifting.solve(market, wide, market.range_2N).weight_N
+    assert second_solution(market, narrow, beyond_N).verdict == DIFFERS
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_proof_says_of_small_programs_what_the_second_solver_says(seed: int) -> None:
+    bounds, impact = KINDS[seed % 3]
+    problem = instance(40, seed, impact)
+    limits = limits_of(problem, bounds)
+    best_N = sifting.solve(problem, limits, problem.range_2N).weight_N
+    worse_N = 0.999 * best_N + 0.001 * problem.weight_N
+    assert proof(problem, limits, best_N).verdict == PROVEN
+    assert second_solution(problem, limits, best_N).verdict == AGREES
+    one, other = proof(problem, limits, worse_N), second_solution(problem, limits, worse_N)
+    assert (one.verdict, one.difference) == (other.verdict, pytest.approx(other.difference, rel=0.01, abs=1e-8))
+
+
+def test_of_bounds_that_nothing_meets_there_is_no_word() -> None:
+    problem = instance(40, 1)
+    second = second_solution(problem, {**limits_of(problem, WIDE), "turnover": 0.0, "members": 1.0}, problem.weight_N)
+    assert (second.verdict, np.isnan(second.difference)) == (SILENT, True)
 
 
 def test_a_bad_start_is_left_behind() -> None:

@@ -5,9 +5,19 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from fpm.risk.bias import BiasConfig, bias, energies, perfect_energies, posterior, share_near_one, yearly
+from fpm.risk.bias import (
+    BiasConfig,
+    Cell,
+    bias,
+    cells,
+    energies,
+    perfect_energies,
+    posterior,
+    share_near_one,
+    yearly,
+)
 
-CONFIG = BiasConfig(draws=300)
+CONFIG = BiasConfig()
 
 
 def z_values(random, sessions, portfolios=1, tail=None):
@@ -94,7 +104,7 @@ def test_bands_are_those_that_simulation_shows(sessions, tail, simulated, apart)
 def test_a_perfect_model_is_inside_in_19_of_20_histories(sessions, portfolios, tail):
     """200 histories: fewer than 181 of Binomial(200, 0.95) have a chance of 0.5 %."""
     random = np.random.default_rng(11)
-    inside = [bias(z_values(random, sessions, portfolios, tail), replace(CONFIG, draws=200)).inside for _ in range(200)]
+    inside = [bias(z_values(random, sessions, portfolios, tail), CONFIG).inside for _ in range(200)]
     assert sum(map(bool, inside)) >= 181
 
 
@@ -122,8 +132,13 @@ def test_the_share_of_windows_of_a_perfect_model_is_inside_and_of_a_wrong_one_ou
 
 def test_drawn_energies_have_mean_one_and_the_tails_of_the_posterior():
     random = np.random.default_rng(1)
-    drawn_DT = perfect_energies(np.square(random.standard_normal(252)), 1, 500, 400, random)
-    assert drawn_DT.mean() == pytest.approx(1, abs=0.01)
+    chosen = cells(np.square(random.standard_normal(252)), 1, CONFIG)
+    assert sum(count for _, count in chosen) == CONFIG.draws
+    heavy = cells(np.square(random.standard_t(4.5, 2000)), 1, CONFIG)
+    assert sum(count for cell, count in heavy if cell.tail < 4) > 0.9 * CONFIG.draws
+    for cell in (Cell(1, 0, 11), Cell(50, 9, 5)):
+        drawn_CDT = np.array([perfect_energies(cell, chunk, CONFIG) for chunk in range(60)])
+        assert drawn_CDT.mean() == pytest.approx(1, abs=0.01)
     alike_A, weight_AV = posterior(np.square(random.standard_t(4.5, 2000)), 1)
     assert alike_A.tolist() == [1.0] and weight_AV.sum() == pytest.approx(1)
     assert weight_AV[0, :4].sum() > 0.9  # heavy tails are seen
