@@ -81,7 +81,7 @@ def quarantine(session: date, stores: Stores) -> Iterable[Vital]:
     counts: dict[tuple[str, str], int] = {}
     for path in folder.glob(f"*/session={session}/*.parquet"):
         try:
-            codes = Counter(kept_rows(path)["reason_code"].to_list())
+            codes = Counter(kept_rows(path, ["reason_code"])["reason_code"].to_list())
         except StoreCorrupt as error:
             codes = Counter([error.code])
         for code, number in codes.items():

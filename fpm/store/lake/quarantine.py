@@ -18,6 +18,7 @@ from fpm.json_documents import from_json
 from fpm.store.lake.small_files import write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from fpm.errors import FpmError
@@ -47,10 +48,10 @@ def keep_refusal(folder: Path, source: Path, sha256: str, refusal: FpmError) -> 
     write_whole(folder / "files" / f"{label}-{sha256[:12]}.json", content)
 
 
-def kept_rows(path: Path) -> pl.DataFrame:
-    """reason_code and reason of every row in a file of `keep_rows`. Raises StoreCorrupt for a damaged one."""
+def kept_rows(path: Path, columns: Sequence[str] = ("reason_code", "reason")) -> pl.DataFrame:
+    """`columns` (texts) of every row in a file of `keep_rows`. Raises StoreCorrupt for a damaged one."""
     try:
-        return pl.read_parquet(path, columns=["reason_code", "reason"], glob=False).cast(pl.String)
+        return pl.read_parquet(path, columns=list(columns), glob=False).cast(pl.String)
     except (PolarsError, PanicException, OSError, ValueError) as error:
         raise _damaged(path, error) from None
 
