@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def limits_of(exchange: str, tables: Any, faults: list[str]) -> tuple[Limit, ...
 
 
 def _faults(table: Any) -> Iterable[str]:
+    import polars as pl  # half of what `fpm --help` would load
+
     if not isinstance(table, dict):
         yield "it is no table"
         return
@@ -77,6 +79,8 @@ def _faults(table: Any) -> Iterable[str]:
 
 def with_limits(rows: pl.DataFrame, limits: Sequence[Limit]) -> pl.DataFrame:
     """`rows` (symbol, session, st or null) with `share` and `free` of the limit in force, null where there is none."""
+    import polars as pl
+
     share, free = pl.lit(None, pl.Float64), pl.lit(None, pl.Int64)
     session = pl.col("session")
     for limit in limits:

@@ -9,7 +9,6 @@ import typer
 
 from fpm.errors import UsageError
 from fpm.sessions import UTC, parse_session, require_order
-from fpm.store.world import world
 
 if TYPE_CHECKING:
     from fpm.store.ledger.journal import Head
@@ -46,6 +45,8 @@ UrlOnly = Annotated[bool, typer.Option("--url", help="the URL alone, for the she
 
 def now() -> datetime:
     """The wall clock; it enters the program here and nowhere else."""
+    from fpm.store.world import world
+
     return world().now()
 
 
