@@ -109,7 +109,7 @@ class Knowledge:
     """What the decisions of every index share in one session.
 
     `history`: daily bars of the window, this session's too. `last`: newest row of every symbol before the session.
-    `risk`: the model by half-lives; equal settings are computed once. `recent`: rows of `RECENT` of the sessions before.
+    `risk`: the model by half-lives; equal settings are computed once. `recent`: rows of `RECENT` before the session.
     """
 
     session: date
