@@ -64,12 +64,14 @@ def run(session: date, stores: Stores) -> None:
 
 
 def nulls(session: date, stores: Stores) -> Iterable[Vital]:
-    """Share of empty cells in each table of the session, by the files' footers."""
+    """Share of empty cells in each table of the session, all vintages together, by the files' footers."""
     for table in TABLES:
+        empty = cells = 0
         for _, path in stores.lake.files(table, session, session):
-            rows, counts = rows_of(path), null_counts(path)
-            if rows and counts:
-                yield Vital("null_share", sum(counts.values()) / (rows * len(counts)), {"table": table})
+            counts = null_counts(path)
+            empty, cells = empty + sum(counts.values()), cells + rows_of(path) * len(counts)
+        if cells:
+            yield Vital("null_share", empty / cells, {"table": table})
 
 
 def quarantine(session: date, stores: Stores) -> Iterable[Vital]:

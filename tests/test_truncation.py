@@ -23,6 +23,7 @@ from producers import bars
 from tests.small_chain import compute, opened, quiet
 
 SESSIONS, TRUNCATED_AT, FIRST_SCORED = 44, 40, 36
+HIGHER = 1.04  # further than the limit of a board, and the session would be set aside
 DERIVED = ("session_totals", "minute_features", "daily_factors", "fingerprints", "scores", "weights")
 
 
@@ -44,16 +45,16 @@ def deliver(source: Path, target: Path, last: date, distort_after: date | None) 
 
 
 def _distorted(rows: pl.DataFrame) -> pl.DataFrame:
-    """Multiply prices by 1.5 and volumes by 3: valid bars with other values."""
-    prices = [pl.col(c) * 1.5 for c in PRICES]
+    """Multiply prices by `HIGHER` and volumes by 3: valid bars with other values."""
+    prices = [pl.col(c) * HIGHER for c in PRICES]
     flows = [c for c in rows.columns if c not in ("symbol", "minute", *PRICES)]
-    return rows.with_columns(*prices, *[pl.col(c) * (4.5 if c.endswith("amount") else 3) for c in flows])
+    return rows.with_columns(*prices, *[pl.col(c) * (3 * HIGHER if c.endswith("amount") else 3) for c in flows])
 
 
 def _distorted_days(rows: pl.DataFrame) -> pl.DataFrame:
     """The daily rows of distorted minutes."""
-    prices = [pl.col(c) * 1.5 for c in (*PRICES, "pre_close", "limit_up", "limit_down")]
-    return rows.with_columns(*prices, pl.col("volume") * 3, pl.col("amount") * 4.5)
+    prices = [pl.col(c) * HIGHER for c in (*PRICES, "pre_close", "limit_up", "limit_down")]
+    return rows.with_columns(*prices, pl.col("volume") * 3, pl.col("amount") * 3 * HIGHER)
 
 
 def chain(stores: Stores, raw: Path) -> None:
