@@ -59,8 +59,8 @@ def judged(files: Sequence[ReferenceRows], delivered: Collection[str], stores: S
     These are symbols that no session ever had (`delivered`: those of bars in the same delivery), keys on which two
     files disagree, sessions whose scores tell no symbol from another. Equal rows of several files count once.
     """
-    wanted = {symbol for file in files for symbol in file.frame["symbol"].unique().to_list()} - set(delivered)
-    unknown = sorted(without_daily_row(wanted, stores) if stores else wanted)
+    unpriced = {symbol for file in files for symbol in file.frame["symbol"].unique().to_list()} - set(delivered)
+    unknown = sorted(without_daily_row(unpriced, stores) if stores else unpriced)
     files = [_set_aside(file, _unknown(file.frame, unknown)) for file in files]
     files = _agreed(files)
     flat = _flat(files, stores)
@@ -68,8 +68,10 @@ def judged(files: Sequence[ReferenceRows], delivered: Collection[str], stores: S
 
 
 def _unknown(rows: pl.DataFrame, symbols: Sequence[str]) -> pl.DataFrame:
-    seen = pl.col("symbol").is_in(symbols)
-    return first_faults(rows, [Check(code="FPM-IN-161", condition=seen, wrong="{symbol} has no bar in any session")])
+    is_traded = pl.col("symbol").is_in(symbols)
+    return first_faults(
+        rows, [Check(code="FPM-IN-161", condition=is_traded, wrong="{symbol} has no bar in any session")]
+    )
 
 
 def _conflicts(rows: pl.DataFrame) -> pl.DataFrame:

@@ -161,8 +161,8 @@ def run_due(
     look = remembered(stores)
     after = [_or_red(night(each.session, look, now), rows) for each in open_before]
     closed = [each for each in before if each.state in ("green", "absent")]
-    seen = [(each.session, each.state, each.open, each.since, each.why) for each in (*closed, *after)]
-    record_nights(seen, now, stores.ledger)
+    states = [(each.session, each.state, each.open, each.since, each.why) for each in (*closed, *after)]
+    record_nights(states, now, stores.ledger)
     return rows, [each for each in after if each.state != "green"]
 
 
