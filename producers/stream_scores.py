@@ -160,7 +160,7 @@ def take(
     for (name,), part in rows.partition_by("stream", as_dict=True).items() if len(rows) else ():
         report.add_stream(name, part["session"].unique().sort().to_list(), part.height)
     for file in files:
-        if UNKNOWN not in file.quarantined["reason_code"].to_list():
+        if file.frame.height and UNKNOWN not in file.quarantined["reason_code"].to_list():
             key = receipt(file.sha256, stream)
             keep_receipt(NAME, file.path, key, file.frame["session"].unique().to_list(), stores)
 
