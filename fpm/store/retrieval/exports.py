@@ -73,8 +73,8 @@ def frame(
 
     Rows keep the order of the entity file. They are written in blocks: memory holds the entities and a few sessions.
     `progress` is called with the rows written, the rows in all and the file's name.
-    The entity file has `symbol` and `event_timestamp` (with a zone) or `session`; for fingerprints `vintage` (default: the one in
-    force at each row's moment), for scores `stream` (default: dual), for weights `index`.
+    The entity file has `symbol` and `event_timestamp` (with a zone) or `session`; for fingerprints `vintage` (default:
+    the one in force at each row's moment), for scores `stream` (default: dual), for weights `index`.
     Raises UsageError for a path that cannot be read or written and for an unknown name, InputRefused for entities that
     would be misread.
     """
