@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fpm.commands import home_commands, model_commands, pipeline_commands, question_commands, report_commands
+from fpm.commands.console import is_answered
 from fpm.errors import FpmError
 
 INTERRUPTED = 130
@@ -55,7 +56,7 @@ def _refuse(error: FpmError) -> NoReturn:
     from fpm.store.log import without_secrets
 
     _say(str(error))
-    if "--json" in sys.argv:
+    if "--json" in sys.argv and not is_answered():
         words = {"code": error.code, "wrong": error.wrong, "effect": error.effect, "todo": error.todo}
         typer.echo(without_secrets(json.dumps({"error": words}, ensure_ascii=False)))
     sys.exit(error.exit_code)
