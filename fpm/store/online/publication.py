@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fpm.store.ledger.ledger import Publication
     from fpm.store.ledger.stores import Stores
 
+CHANNEL = "fpm_published"  # of NOTIFY
 # One publication at a time, of whatever session: this lock guards the decision which one is newest.
 _ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('fpm publication', 0))"
 _NEWEST = "SELECT id, session, sha256 FROM fpm.publications WHERE views && %s ORDER BY session DESC, id DESC LIMIT 1"
@@ -57,8 +59,22 @@ def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame],
         if newest is not None and newest[1:] == (publication.session, publication.sha256):
             return "unchanged"
         former = newest[0] if newest is not None and newest[1] == publication.session else None
-        stores.ledger.record_publication(connection, replace(publication, replaces=former))
+        publication = replace(publication, replaces=former)
+        _announce(connection, stores.ledger.record_publication(connection, publication), publication)
     return "published"
+
+
+def _announce(connection: Connection[Any], number: int, publication: Publication) -> None:
+    """Notify listeners; Postgres delivers it with COMMIT, so it is true when it arrives, and never of a rollback."""
+    row = {
+        "publication": number,
+        "session": str(publication.session),
+        "replaces": publication.replaces,
+        "vintage": publication.vintage,
+        "model": publication.model,
+        "views": list(publication.views),
+    }
+    connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, json.dumps(row)))
 
 
 def published_session(stores: Stores) -> date | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -217,3 +218,22 @@ def test_a_long_reader_is_waited_for_in_short_tries_that_let_others_through(stor
 def test_a_column_that_may_not_be_null_is_refused(stores: Stores) -> None:
     with stores.ledger.transaction() as connection, pytest.raises(ValueError, match="nullable"):
         add_column(connection.execute, "scores", "needed", "real NOT NULL")
+
+
+def test_listeners_hear_of_a_publication_with_its_commit(stores: Stores) -> None:
+    assert stores.settings.database_url is not None
+    with psycopg.connect(stores.settings.database_url.get_secret_value(), autocommit=True) as listener:
+        listener.execute("LISTEN fpm_published")
+        assert publish(stores, MONDAY, 1.0) == "published"
+        assert publish(stores, MONDAY, 1.0) == "unchanged"
+        assert publish(stores, TUESDAY, 2.0) == "published"
+        assert publish(stores, MONDAY, 3.0) == "superseded"
+        broken = frames(TUESDAY, 4.0) | {"weights": frames(TUESDAY, 4.0)["weights"].drop("weight")}
+        with pytest.raises(Exception, match="weight"):
+            publish_online(Publication(TUESDAY, VIEWS, 0, "4.0", "v1", "m1"), broken, stores)
+        assert publish(stores, TUESDAY, 5.0, hours=1) == "published"
+        payloads = [json.loads(each.payload) for each in listener.notifies(timeout=5, stop_after=3)]
+        assert not list(listener.notifies(timeout=0.2))
+        rows = listener.execute("SELECT id, session::text, replaces FROM serving.publications ORDER BY id").fetchall()
+    assert [(each["publication"], each["session"], each["replaces"]) for each in payloads] == rows
+    assert all(each["views"] == list(VIEWS) and each["vintage"] == "v1" for each in payloads)
