@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -107,8 +108,6 @@ class Watch:
 
 def _spent_below(process: int) -> float:
     """Processor seconds of a process and all that it started, those that ended too."""
-    import os
-
     stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     own = sum(int(ticks) for ticks in stat[11:15]) / os.sysconf("SC_CLK_TCK")
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
@@ -117,8 +116,6 @@ def _spent_below(process: int) -> float:
 
 def _children_peak() -> float:
     """Megabytes of the living children at their largest, one by one."""
-    import os
-
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     lines = (line for child in children for line in Path(f"/proc/{child}/status").read_text().splitlines())
     return sum(int(line.split()[1]) * 1024 / measure.MEGABYTE for line in lines if line.startswith("VmHWM"))
@@ -131,8 +128,7 @@ def run_night(settings: Settings, delivery: Path) -> dict[str, Any]:
     files = Recorded()
     stores = open_stores(settings)
     stores = replace(stores, lake=Lake(stores.lake.root, stores.lake.staging, stores.lake.seals, files))
-    server = int((settings.home / "pg" / "postmaster.pid").read_text().split()[0])
-    watch = Watch(server, files)
+    watch = Watch(_postmaster(ensure_server(settings).dsn), files)
     now = cut_off(MARKET, DAY)
     report = bars.ingest([delivery], bars.Arrival(now, now), stores, lambda *_: None)
     report.require_content()
@@ -299,7 +295,7 @@ def main() -> None:
         kept = options.home or Path(name) / "seeded"
         seeded(kept, options.symbols)
         home = Path(name) / "home"
-        shutil.copytree(kept, home, symlinks=True)
+        subprocess.run(["cp", "--archive", kept, home], check=True)  # the server's files belong to another user
         show(measure.in_process(__file__, "--night", home), options.symbols)
 
 

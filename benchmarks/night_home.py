@@ -151,7 +151,7 @@ class Seeded:
         columns = {name: rng.standard_normal(self.symbols) for name in (*STYLES, "score")}
         known = self.reference(pl.DataFrame({"symbol": self.names, "volume": 1.0, "pre_close": 10.0}))
         capitalisation = (10 * known["float_shares"]).alias("capitalisation")
-        return known.select("symbol", "industry").with_columns(pl.DataFrame(columns), capitalisation)
+        return known.select("symbol", "industry").hstack(pl.DataFrame(columns)).with_columns(capitalisation)
 
 
 # --- the home -----------------------------------------------------------------------------------------------------
@@ -165,7 +165,10 @@ def seed(stores: Stores, symbols: int) -> None:
     models(stores)
     profile, constants = stores.profile, MINUTES[PRESET]
     minutes, looked_at = BEFORE[-constants.history :], BEFORE[-SCORERS[PRESET].look_back + 1 :]
+    stored = set(stores.sessions("daily_bars"))
     for day, bars in seeded.daily_bars():
+        if day in stored:
+            continue
         frames = {"daily_bars": bars, **seeded.risk(day)}
         if day in minutes:
             frames["minute_bars"] = seeded.minute_bars(day)
