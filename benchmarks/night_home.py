@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -97,7 +98,10 @@ class Seeded:
         )
 
     def minute_bars(self, day: date) -> pl.DataFrame:
-        return bench_minute_features.generated(day, self.symbols, seed=1).minutes.drop("trades")
+        """Stored minutes; the last one has no row, its label is the closing call's."""
+        minutes = bench_minute_features.generated(day, self.symbols, seed=1).minutes.drop("trades")
+        unlabelled = [slot for slot, pair in enumerate(pairwise(MARKET.slots)) if pair[0] == pair[1]]
+        return minutes.filter(~pl.col("slot").is_in(unlabelled))
 
     def session_totals(self, day: date, profile: Profile) -> pl.DataFrame:
         rng = self.rng(day.toordinal(), 2)

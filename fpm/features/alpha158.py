@@ -76,7 +76,8 @@ class Lags:
     @cached_property
     def is_finite(self) -> Mask:
         """Where the array has a value, (H, S)."""
-        return np.isfinite(self.x_HS)
+        mask_HS: Mask = np.isfinite(self.x_HS)
+        return mask_HS
 
 
 def alpha158(panel: DailyPanel, sessions: int = 1) -> Factors:

@@ -198,7 +198,7 @@ def standardise(raw_STF: Array, scales_SF: Array, profile: Profile) -> Array32:
 def standardised(raw_blocks: Iterable[Sequence[Array]], scales_SF: Array, length: int, profile: Profile) -> Array32:
     """Return `standardise` of raw features of `length` minutes that come in blocks, in the order of the scales."""
     clip, priced, start = profile.constants.clip, len(profile.prices), 0
-    scaled_S = np.isfinite(scales_SF).any(axis=1)
+    scaled_S = np.asarray(np.isfinite(scales_SF).any(axis=1))
     x_FST = np.empty((len(profile.features), len(scales_SF), length), np.float32)
     for features in raw_blocks:
         rows = slice(start, start + len(features[0]))
