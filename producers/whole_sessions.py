@@ -30,7 +30,7 @@ def fault(session: date, stores: Stores) -> str | None:
     content = _content(session, stores)
     if content is None:
         return None
-    known = judged([session], stores.ledger).get(session)
+    known = judged(stores.ledger.beside(session), stores.ledger).get(session)
     if known is not None and known[0] == content:
         return known[1]
     found = hole(_presence(session, stores), _before(session, stores), stores.market)

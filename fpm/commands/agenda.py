@@ -60,7 +60,9 @@ def agenda(stores: Stores, now: datetime) -> list[Night]:
     own = [session for session in ready if first and session >= first[0]] if first else ready[-1:]
     since = stores.ledger.deployment().get(SINCE)
     expected = [session for session in _closed(stores, now) if since and session.isoformat() >= since]
-    return [night(session, stores, now) for session in sorted({*own, *expected})[-reach:]]
+    sessions = sorted({*own, *expected})[-reach:]
+    look = remembered(stores, sessions)
+    return [night(session, look, now) for session in sessions]
 
 
 def begin(stores: Stores, now: datetime) -> None:
@@ -161,7 +163,7 @@ def run_due(
     for each in open_before:
         if each.open and cut_off(stores.market, each.session) <= now:
             rows += _attempt(each.session, stores, stop)
-    look = remembered(stores)
+    look = remembered(stores, [each.session for each in open_before])
     after = [_or_red(night(each.session, look, now), rows) for each in open_before]
     closed = [each for each in before if each.state in ("green", "absent")]
     seen = [(each.session, each.state, each.open, each.since, each.why) for each in (*closed, *after)]

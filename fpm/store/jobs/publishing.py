@@ -75,11 +75,11 @@ def last_published(partition: Partition, stores: Stores) -> Attempt | None:
 
     They are hashed only where a later attempt failed, which may have renamed some of its files.
     """
-    published = stores.ledger.latest(partition.job, partition.name, "published")
+    attempts = stores.ledger.last_attempts(partition.job, [partition.name])
+    published = next((each for each in attempts if each.status == "published"), None)
     if published is None:
         return None
-    last = stores.ledger.latest(partition.job, partition.name)
-    touched = last is not None and last.attempt != published.attempt
+    touched = attempts[-1].attempt != published.attempt
     for staged in published.files:
         path = stores.lake.root / staged.file.path
         if not (has_sha256(path, staged.file.sha256) if touched else path.is_file()):
