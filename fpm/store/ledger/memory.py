@@ -36,7 +36,8 @@ class RememberedLedger(Ledger):
 
     def __init__(self, ledger: Ledger, sessions: Sequence[date] = ()) -> None:
         self._dsn, self._pool = ledger._dsn, ledger._pool  # noqa: SLF001  it is the same ledger
-        self._answers: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+        former = ledger._answers if isinstance(ledger, RememberedLedger) else {}  # noqa: SLF001  of the same moment
+        self._answers: dict[tuple[str, str], list[tuple[Any, ...]]] = former
         self._sessions, self._last = list(sessions), max(sessions, default=None)
         self._names = [session.isoformat() for session in sessions]
         self._attempts: dict[tuple[str, str], dict[str, list[Attempt]]] = {}
