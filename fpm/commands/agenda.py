@@ -15,6 +15,7 @@ from fpm.commands.night import nightly, open_steps, require_session
 from fpm.commands.upgrade import require_confirmed
 from fpm.errors import FpmError, TryLater, UsageError
 from fpm.sessions import close, cut_off, next_sessions, previous_sessions, sessions_between
+from fpm.store.jobs.publishing import recover_dead
 from fpm.store.ledger.absences import absences, declare
 from fpm.store.ledger.holes import accept
 from fpm.store.ledger.memory import remembered
@@ -157,6 +158,7 @@ def run_due(
     """
     require_confirmed(stores)
     begin(stores, now)
+    recover_dead(stores)
     before = agenda(stores, now)
     open_before = [each for each in before if each.state not in ("green", "absent")]
     rows: list[dict[str, Any]] = []

@@ -8,8 +8,10 @@ or a power cut at any point leave the same bytes.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,7 +26,6 @@ from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import date
 
     from fpm.store.ledger.stores import Output, Stores
 
@@ -62,12 +63,31 @@ class Partition:
         return f"{self.job}/{self.name.replace('/', '_')}.{owner}"
 
 
+_STAGED = re.compile(r"(?:(?P<vintage>.+)_)?(?P<session>\d{4}-\d\d-\d\d)\.(?P<owner>\d+)")  # see `Partition.staging`
+
+
 @contextmanager
 def ownership(partition: Partition, stores: Stores) -> Iterator[None]:
     """Hold the partition's lock, after recovery from a killed owner."""
     with context(job=partition.job, session=str(partition.session)), stores.ledger.lock(partition.job, partition.name):
         _recover(partition, stores)
         yield
+
+
+def recover_dead(stores: Stores) -> None:
+    """Recover every partition that an ended process left something of in staging, unless somebody is at work on it.
+
+    Its next owner would do so; but a power cut may bring back a folder that was removed before it, and a session that
+    is whole has no next owner.
+    """
+    for folder in sorted(stores.lake.staging.glob("*/*")):
+        parts = _STAGED.fullmatch(folder.name)
+        if parts is None or world().is_alive(int(parts["owner"])):
+            continue
+        partition = Partition(folder.parent.name, date.fromisoformat(parts["session"]), parts["vintage"])
+        if not stores.ledger.is_owned(partition.job, partition.name):
+            with ownership(partition, stores):
+                pass
 
 
 def last_published(partition: Partition, stores: Stores) -> Attempt | None:
