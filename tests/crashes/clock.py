@@ -1,8 +1,7 @@
 """`fpm schedule` in processes: several at once, and a database that is stopped in mid-night.
 
-`python -m tests.crashes.clock schedulers 500 [SECONDS]`: at each tick a session has come, and four schedulers look at
-the same moment. `python -m tests.crashes.clock restarts 50 [SECONDS]`: one clock, whose embedded server is stopped at
-once (`immediate`) at a random moment of each night; nobody but the clock starts it again.
+`schedulers`: at each tick a session has come, and four of them look at the same moment. `restarts`: one clock, whose
+embedded server is stopped at once (`immediate`) at a random moment of each night; nobody but the clock starts it again.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -215,12 +213,3 @@ def _await(condition: Any, seconds: float) -> None:
         if time.monotonic() > deadline:
             raise Violation(f"not within {seconds} s")
         time.sleep(0.01)
-
-
-if __name__ == "__main__":
-    number, limit = int(sys.argv[2]), float((*sys.argv, "inf")[3])
-    if sys.argv[1] == "schedulers":
-        done, doubled = schedulers(number, limit)
-        print(f"{done} ticks, {SCHEDULERS} schedulers: each job of each night ran once, {doubled} doubled")
-    else:
-        print(restarts(number, limit))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fpm.store.postgres import server as postgres
+from tests.crashes import clock
 from tests.crashes.cases import KINDS, POINTS, SYSTEM, TWICE, Family
 from tests.crashes.home import MET, Home, Hurt
 from tests.crashes.sweep import Verdict, sweep, tried
@@ -69,7 +70,7 @@ def test_a_damaged_lake_is_a_violation(home: Home) -> None:
         home.begin()
 
 
-# --- the long ones: `make stress`; `python -m tests.crashes FILE` goes on where it was stopped -----------------------
+# --- the long ones: `make stress`; `python -m tests.crashes sweep FILE` goes on where it was stopped -----------------
 def _sound(verdicts: Iterator[Verdict]) -> int:
     cases = list(verdicts)
     assert not [case for case in cases if case.violation]
@@ -86,3 +87,13 @@ def test_every_named_point(home: Home, tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", SYSTEM, ids=lambda family: family.name.replace(" ", "-"))
 def test_every_system_call(family: Family, home: Home, tmp_path: Path) -> None:
     _sound(sweep([family], home, tmp_path / "cases"))
+
+
+@pytest.mark.slow
+def test_four_schedulers_compute_each_night_once() -> None:
+    assert clock.schedulers(50, float("inf")) == (50, 0)
+
+
+@pytest.mark.slow
+def test_the_clock_brings_a_stopped_database_back() -> None:
+    assert "10 stops" in clock.restarts(10, float("inf"))
