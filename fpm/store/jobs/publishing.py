@@ -78,16 +78,19 @@ def recover_dead(stores: Stores) -> None:
     """Recover every partition that an ended process left something of in staging, unless somebody is at work on it.
 
     Its next owner would do so; but a power cut may bring back a folder that was removed before it, and a session that
-    is whole has no next owner.
+    is whole has no next owner. One that fails is logged.
     """
     for folder in sorted(stores.lake.staging.glob("*/*")):
         parts = _STAGED.fullmatch(folder.name)
         if parts is None or world().is_alive(int(parts["owner"])):
             continue
         partition = Partition(folder.parent.name, date.fromisoformat(parts["session"]), parts["vintage"])
-        if not stores.ledger.is_owned(partition.job, partition.name):
-            with ownership(partition, stores):
-                pass
+        try:
+            if not stores.ledger.is_owned(partition.job, partition.name):
+                with ownership(partition, stores):
+                    pass
+        except Exception as wrong:  # noqa: BLE001  it delays no night: the next owner tries again, and says so
+            log.error("not recovered", of=folder.name, job=partition.job, why=f"{type(wrong).__name__}: {wrong}")
 
 
 def last_published(partition: Partition, stores: Stores) -> Attempt | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fpm.errors import TryLater
-from fpm.store.faults import FAULTPOINTS
+from fpm.store.faults import FAULTPOINTS, passed
 from fpm.store.jobs.publishing import Partition, ownership, recover_dead
 from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores, open_stores
@@ -158,6 +158,21 @@ def test_a_look_recovers_what_dead_processes_left(stores: Stores) -> None:
     recover_dead(stores)
     assert stores.ledger.latest("labels", str(MIDDLE)).status == "published"
     assert sorted(path for path in stores.lake.staging.glob("*/*") if path.is_dir()) == sorted(kept)
+
+
+def test_a_recovery_that_fails_delays_nothing(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug or a full disk met in the recovery of one partition: the others are recovered, and it is the next time."""
+    ingest(stores)
+    assert child(stores, "prepared:2") == -signal.SIGKILL
+    folder = stores.lake.staging / Partition("totals", MIDDLE).staging(2**22 + 1)
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("FPM_FAULT", f"renamed:{passed('renamed') + 1}:ENOSPC")
+    recover_dead(stores)
+    assert stores.ledger.latest("labels", str(MIDDLE)).status == "prepared"
+    assert not folder.exists()
+    monkeypatch.delenv("FPM_FAULT")
+    recover_dead(stores)
+    assert stores.ledger.latest("labels", str(MIDDLE)).status == "published"
 
 
 def test_files_are_forced_to_the_disk_before_and_folders_after_the_rename(
