@@ -8,8 +8,10 @@ or a power cut at any point leave the same bytes.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,7 +26,6 @@ from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import date
 
     from fpm.store.ledger.stores import Output, Stores
 
@@ -62,6 +63,9 @@ class Partition:
         return f"{self.job}/{self.name.replace('/', '_')}.{owner}"
 
 
+_STAGED = re.compile(r"(?:(?P<vintage>.+)_)?(?P<session>\d{4}-\d\d-\d\d)\.(?P<owner>\d+)")  # see `Partition.staging`
+
+
 @contextmanager
 def ownership(partition: Partition, stores: Stores) -> Iterator[None]:
     """Hold the partition's lock, after recovery from a killed owner."""
@@ -70,16 +74,35 @@ def ownership(partition: Partition, stores: Stores) -> Iterator[None]:
         yield
 
 
+def recover_dead(stores: Stores) -> None:
+    """Recover every partition that an ended process left something of in staging, unless somebody is at work on it.
+
+    Its next owner would do so; but a power cut may bring back a folder that was removed before it, and a session that
+    is whole has no next owner. One that fails is logged.
+    """
+    for folder in sorted(stores.lake.staging.glob("*/*")):
+        parts = _STAGED.fullmatch(folder.name)
+        if parts is None or world().is_alive(int(parts["owner"])):
+            continue
+        partition = Partition(folder.parent.name, date.fromisoformat(parts["session"]), parts["vintage"])
+        try:
+            if not stores.ledger.is_owned(partition.job, partition.name):
+                with ownership(partition, stores):
+                    pass
+        except Exception as wrong:  # noqa: BLE001  it delays no night: the next owner tries again, and says so
+            log.error("not recovered", of=folder.name, job=partition.job, why=f"{type(wrong).__name__}: {wrong}")
+
+
 def last_published(partition: Partition, stores: Stores) -> Attempt | None:
     """The published attempt if its files are still those that it published, otherwise None.
 
     They are hashed only where a later attempt failed, which may have renamed some of its files.
     """
-    published = stores.ledger.latest(partition.job, partition.name, "published")
+    attempts = stores.ledger.last_attempts(partition.job, [partition.name])
+    published = next((each for each in attempts if each.status == "published"), None)
     if published is None:
         return None
-    last = stores.ledger.latest(partition.job, partition.name)
-    touched = last is not None and last.attempt != published.attempt
+    touched = attempts[-1].attempt != published.attempt
     for staged in published.files:
         path = stores.lake.root / staged.file.path
         if not (has_sha256(path, staged.file.sha256) if touched else path.is_file()):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fpm.errors import TryLater
-from fpm.store.faults import FAULTPOINTS
-from fpm.store.jobs.publishing import Partition, ownership
+from fpm.store.faults import FAULTPOINTS, passed
+from fpm.store.jobs.publishing import Partition, ownership, recover_dead
 from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
@@ -144,6 +144,35 @@ def test_the_staging_of_a_living_process_is_left_alone(stores: Stores) -> None:
         folder.mkdir(parents=True)
     run_job(mean_close, MIDDLE, stores)
     assert living.exists() and not dead.exists()
+
+
+def test_a_look_recovers_what_dead_processes_left(stores: Stores) -> None:
+    """A prepared attempt is finished, a folder that a power cut brought back goes, a living process keeps its own."""
+    ingest(stores)
+    assert child(stores, "prepared:2") == -signal.SIGKILL
+    lost = [Partition("bars", MIDDLE), Partition("fingerprints", MIDDLE, "a_b")]
+    folders = [stores.lake.staging / partition.staging(2**22 + 1) for partition in lost]
+    kept = [stores.lake.staging / lost[0].staging(os.getppid()), stores.lake.staging / "models/other.1"]
+    for folder in (*folders, *kept):
+        folder.mkdir(parents=True)
+    recover_dead(stores)
+    assert stores.ledger.latest("labels", str(MIDDLE)).status == "published"
+    assert sorted(path for path in stores.lake.staging.glob("*/*") if path.is_dir()) == sorted(kept)
+
+
+def test_a_recovery_that_fails_delays_nothing(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug or a full disk met in the recovery of one partition: the others are recovered, and it is the next time."""
+    ingest(stores)
+    assert child(stores, "prepared:2") == -signal.SIGKILL
+    folder = stores.lake.staging / Partition("totals", MIDDLE).staging(2**22 + 1)
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("FPM_FAULT", f"renamed:{passed('renamed') + 1}:ENOSPC")
+    recover_dead(stores)
+    assert stores.ledger.latest("labels", str(MIDDLE)).status == "prepared"
+    assert not folder.exists()
+    monkeypatch.delenv("FPM_FAULT")
+    recover_dead(stores)
+    assert stores.ledger.latest("labels", str(MIDDLE)).status == "published"
 
 
 def test_files_are_forced_to_the_disk_before_and_folders_after_the_rename(
