@@ -265,14 +265,13 @@ def _settings(home: Path) -> Settings:
 
 
 def seeded(home: Path, symbols: int) -> None:
-    """Make the seeded home, its server down; one that is there stays."""
-    if (home / "delivery").is_dir():
-        return
+    """Make the seeded home, or bring it to the digests of the present code; its server is down afterwards."""
     settings = _settings(home)
     stores = open_stores(settings)
     try:
         night_home.seed(stores, symbols)
-        night_home.deliver(home / "delivery", symbols)
+        if not (home / "delivery").is_dir():
+            night_home.deliver(home / "delivery", symbols)
         stores.ledger.close()
     finally:
         stop_server(settings)
