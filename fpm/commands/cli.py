@@ -15,7 +15,14 @@ from typing import Annotated
 
 import typer
 
-from fpm.commands import home_commands, model_commands, pipeline_commands, question_commands, report_commands
+from fpm.commands import (
+    home_commands,
+    model_commands,
+    pipeline_commands,
+    question_commands,
+    reader_commands,
+    report_commands,
+)
 from fpm.errors import FpmError
 
 INTERRUPTED = 130
@@ -30,6 +37,7 @@ for group in (pipeline_commands, question_commands, report_commands, home_comman
     app.add_typer(group.commands)
 app.add_typer(pipeline_commands.train, name="train")
 app.add_typer(model_commands.models, name="models")
+app.add_typer(reader_commands.readers, name="reader")
 
 
 def main() -> None:

@@ -97,7 +97,7 @@ class Door:
         self._token_file = ensure_token(settings)
         self._closed_paths = {getattr(route, "path", "") for route in getattr(self._feast, "routes", [])} - set(METHODS)
         self._pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]] = ConnectionPool(
-            ensure_server(settings).for_role("reader").dsn,
+            ensure_server(settings).for_role("server").dsn,
             min_size=0,
             max_size=4,
             timeout=PATIENCE,

@@ -33,6 +33,7 @@ KEYS = {
     "overrides": ("id",),
     "rollbacks": ("id",),
     "programs": ("id",),
+    "readers": ("name",),
 }
 _ENTRIES: LiteralString = "SELECT id, moment, relation, change, login, content, hash FROM fpm.journal ORDER BY id"
 _ROWS: dict[str, LiteralString] = {
@@ -45,6 +46,7 @@ _ROWS: dict[str, LiteralString] = {
     "overrides": "SELECT to_jsonb(held)::text FROM fpm.overrides AS held",
     "rollbacks": "SELECT to_jsonb(held)::text FROM fpm.rollbacks AS held",
     "programs": "SELECT to_jsonb(held)::text FROM fpm.programs AS held",
+    "readers": "SELECT to_jsonb(held)::text FROM fpm.readers AS held",
 }
 _FILES: LiteralString = """
 SELECT path FROM fpm.files AS held WHERE NOT EXISTS (

@@ -28,7 +28,7 @@ from fpm.store.places import require_home
 from fpm.store.postgres.identity import pair, require_pair
 from fpm.store.postgres.migrate import bring_to_head
 from fpm.store.postgres.requirements import require_sound
-from fpm.store.postgres.server import ensure_server
+from fpm.store.postgres.server import ensure_server, hold_fence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -293,6 +293,7 @@ def open_stores(settings: Settings, *, upgrade: bool = False) -> Stores:
     bring_to_head(settings, server, upgrade=upgrade)
     if not paired:
         pair(settings, server)
+    hold_fence(settings, server)
     ledger = Ledger(server.dsn)
     settings = _decided(settings, ledger)
     market = settings.venue

@@ -55,7 +55,7 @@ def feature_store(settings: Settings) -> FeatureStore:
 def serving_store(settings: Settings) -> FeatureStore:
     """Feast's entry for readers: one published session, no right to write anywhere, short waits for a connection."""
     server = _own_server(settings)
-    configured = _configured(settings, server.for_role("producer").read_only(), server.for_role("reader"))
+    configured = _configured(settings, server.for_role("producer").read_only(), server.for_role("server"))
     configured["registry"]["schema_mode"] = "verify"
     configured["online_store"] |= {"place": "serving", "patience": PATIENCE}
     return FeatureStore(config=RepoConfig(**configured, repo_path=settings.home))
@@ -242,7 +242,8 @@ def _configured(settings: Settings, ledger: Server, online: Server) -> dict[str,
     }
     text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
     configured: dict[str, Any] = _filled(yaml.safe_load(text), values)
-    secrets = {name: Hidden(ledger.parts[name]) for name in SECRET_PARTS if ledger.parts.get(name)}
+    # an empty password counts: it keeps that of the environment out, and libpq reads the file
+    secrets = {name: Hidden(ledger.parts[name]) for name in SECRET_PARTS if ledger.parts.get(name) is not None}
     configured["registry"]["sqlalchemy_config_kwargs"]["connect_args"] = secrets
     configured["online_store"]["dsn"] = SecretStr(online.dsn)
     configured["offline_store"]["ledger"] = SecretStr(ledger.dsn)
