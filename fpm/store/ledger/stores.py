@@ -24,7 +24,7 @@ from fpm.store.lake.seals import Seal, refusal
 from fpm.store.ledger.ledger import Ledger
 from fpm.store.ledger.models import Model, Models
 from fpm.store.ledger.seals import sealed_lake
-from fpm.store.places import require_home
+from fpm.store.places import close_to_others, require_home
 from fpm.store.postgres.identity import pair, require_pair
 from fpm.store.postgres.migrate import bring_to_head
 from fpm.store.postgres.requirements import require_sound
@@ -287,6 +287,7 @@ def open_stores(settings: Settings, *, upgrade: bool = False) -> Stores:
             todo=f"use one of {', '.join(PRESETS)}",
         )
     require_home(settings)
+    close_to_others(settings)
     server = ensure_server(settings)
     require_sound(server, fsync=settings.fsync)
     paired = require_pair(settings, server)

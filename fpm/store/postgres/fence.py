@@ -160,7 +160,7 @@ def limit_login(connection: Connection, login: str, limits: Limits, version: int
             SQL("ALTER ROLE {} SET {} = {};").format(role, Identifier(name), Literal(value))
             for name, value in limits.settings.items()
         ),
-        SQL("GRANT {} TO {}{};").format(Identifier(GROUP), role, SQL(membership)),  # type: ignore[arg-type]
+        SQL("GRANT {} TO {}{};").format(Identifier(GROUP), role, SQL(membership)),
     ]
     return "\n".join(statement.as_string(connection) for statement in statements)
 

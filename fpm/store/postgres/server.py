@@ -102,7 +102,7 @@ def ensure_server(settings: Settings) -> Server:
         in_utc = {role: Server(url, embedded=False).with_option(UTC).dsn for role, url in logins.items()}
         owner = Server(settings.database_url.get_secret_value(), embedded=False).with_option(UTC)
         return replace(owner, logins=in_utc)
-    settings.pg.mkdir(parents=True, exist_ok=True)
+    settings.pg.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _exclusive(settings.pg):
         cluster = Cluster(settings)
         if not cluster.answers():
