@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fpm.commands.arguments import Json
-from fpm.commands.console import home_stores, show
+from fpm.commands.console import home_stores, show, show_lines
 
 readers = typer.Typer(
     help="Consumers with a login of their own: let one in, list them, put one out.", no_args_is_help=True
@@ -37,7 +37,7 @@ def add_command(
 
     settings = home_stores().settings
     add(name, Limits(connections, statement, temp_file, work_mem), by or getuser(), settings)
-    show(consumer_directions(settings, name), as_json)
+    show_lines(consumer_directions(settings, name), as_json)
 
 
 @readers.command("list")

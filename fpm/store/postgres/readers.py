@@ -84,6 +84,7 @@ def remove(name: str, settings: Settings) -> int:
             present = connection.execute("SELECT to_regrole(%s)", (fence.login_of(name),)).fetchone() != (None,)
             ended = 0
             if present:
+                _take_on(connection, role)
                 connection.execute(SQL("ALTER ROLE {} NOLOGIN").format(role))
                 ended = connection.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (fence.login_of(name),)
@@ -93,6 +94,15 @@ def remove(name: str, settings: Settings) -> int:
             raise _refused(connection, refusal) from None
     passfile(settings.pg, f"reader_{name}").unlink(missing_ok=True)
     return ended
+
+
+def _take_on(connection: Connection, role: Identifier) -> None:
+    """Belong to a role, as whoever ends its sessions must; a superuser need not."""
+    try:
+        with connection.transaction():
+            connection.execute(SQL("GRANT {} TO CURRENT_USER").format(role))
+    except psycopg.errors.InsufficientPrivilege:  # what follows says so
+        pass
 
 
 def listed(settings: Settings) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ from fpm.store.online.answers import table_of
 from fpm.store.online.online_store import FpmOnlineStore
 from fpm.store.postgres.identity import require_same_identity
 from fpm.store.postgres.server import Server, ensure_server
+from fpm.store.retrieval.configuration import registry
 from fpm.two_clocks import EVENT, KNOWN_AT
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
     from fpm.store.settings import Settings
 
-REGISTRY_SCHEMA = "feast"
 PATIENCE = 0.8  # seconds that a reader waits for a connection before the server says "try later"
 
 
@@ -235,10 +235,11 @@ def _configured(settings: Settings, ledger: Server, online: Server) -> dict[str,
     Feast shows its configuration, so passwords are hidden in it.
     """
     values = {
-        "FPM_FEAST_REGISTRY": _registry(ledger),
+        "FPM_FEAST_REGISTRY": registry(ledger),
         "FPM_FEAST_LAKE": str(settings.lake),
         "FPM_FEAST_LEDGER": ledger.dsn,
         "FPM_FEAST_ONLINE": online.dsn,
+        "FPM_FEAST_PLACE": "online",
     }
     text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
     configured: dict[str, Any] = _filled(yaml.safe_load(text), values)
@@ -248,17 +249,6 @@ def _configured(settings: Settings, ledger: Server, online: Server) -> dict[str,
     configured["online_store"]["dsn"] = SecretStr(online.dsn)
     configured["offline_store"]["ledger"] = SecretStr(ledger.dsn)
     return configured
-
-
-def _registry(server: Server) -> str:
-    """The registry's address for SQLAlchemy: the same database, in a schema of its own; without what is secret."""
-    parts = {name: value for name, value in server.parts.items() if name not in SECRET_PARTS}
-    user = parts.pop("user", None)
-    database = parts.pop("dbname", None)
-    parts["options"] = f"{parts.get('options') or ''} -c search_path={REGISTRY_SCHEMA}".strip()
-    query = {name: str(value) for name, value in parts.items() if value is not None}
-    url = sa.URL.create("postgresql+psycopg", username=user, database=database, query=query)
-    return url.render_as_string(hide_password=False)
 
 
 def _filled(node: Any, values: dict[str, str]) -> Any:

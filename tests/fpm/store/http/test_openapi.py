@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -23,7 +24,7 @@ from fpm.store.postgres.server import (
     rotate_passwords,
     stop_server,
 )
-from tests.fpm.store.http.test_server import GOOD, Running
+from tests.fpm.store.http.test_server import GOOD, Running, columns, expected
 from tests.small_home import TUESDAY, published_home
 
 
@@ -60,6 +61,17 @@ def check(document: dict[str, Any], method: str, path: str, status: int, answer:
     assert set(schema["required"]) <= set(answer), path
     if schema.get("additionalProperties") is False:
         assert set(answer) == set(schema["properties"]), path
+
+
+def recovered(server: Running) -> Any:
+    """The answer to `GOOD` once connections that the test ended are made anew; a busy machine says 503 before."""
+    for _ in range(20):
+        status, _, answer = server.read(GOOD)
+        if status == 200:
+            break
+        time.sleep(0.5)
+    assert status == 200, answer
+    return answer
 
 
 def test_it_is_behind_the_token_and_a_document_of_its_own(server: Running, document: dict[str, Any]) -> None:
@@ -130,8 +142,7 @@ def test_rotated_passwords_are_read_by_a_running_server(server: Running) -> None
         owner.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN ('fpm_server', 'fpm_producer')"
         )
-    status, _, answer = server.read(GOOD)
-    assert status == 200, answer
+    assert columns(recovered(server))["score"] == expected(TUESDAY)
     assert server.ask("GET", "/health")[0] == 200
 
 
@@ -152,7 +163,7 @@ def test_a_limit_of_connections_is_called_one(server: Running) -> None:
     assert (status, headers["retry-after"], answer["error"]["code"]) == (503, "5", "FPM-HTTP-088")
     assert "connection" in answer["error"]["wrong"] and "fpm_server" not in answer["error"]["wrong"]
     hold_fence(server.settings, ensure_server(server.settings))
-    assert server.ask("GET", "/health")[0] == 200
+    assert columns(recovered(server))["score"] == expected(TUESDAY)
 
 
 def test_what_one_consumer_does_to_itself_the_server_does_not_feel(server: Running) -> None:
@@ -165,8 +176,4 @@ def test_what_one_consumer_does_to_itself_the_server_does_not_feel(server: Runni
         for login in ("fpm_reader", "fpm_server", "fpm_readers"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 vandal.execute(f"ALTER ROLE {login} SET extra_float_digits = -12")
-    status, _, answer = server.read(GOOD)
-    scores = LAKE.scores(TUESDAY)
-    assert (
-        status == 200 and answer["results"][2]["values"] == scores.filter(scores["stream"] == "dual")["score"].to_list()
-    )
+    assert columns(recovered(server))["score"] == expected(TUESDAY)
