@@ -124,12 +124,16 @@ def own(
     url = make_conninfo(host, user="desk_owner", password="owner", dbname="desk")
     home = tmp_path_factory.mktemp("own")
     variables = {"FPM_HOME": str(home), "FPM_DATABASE_URL": url, "FPM_FSYNC": "false"}
+    settings = Settings(home=home, market="cn", preset="tiny", fsync=False, database_url=SecretStr(url))
+    with pytest.raises(FpmError, match="FPM-PG-093") as groundwork:
+        open_stores(settings)
+    with psycopg.connect(make_conninfo(host, dbname="desk"), autocommit=True) as superuser:
+        superuser.execute(groundwork.value.todo.split("run there: ")[1].encode())
     refused = fpm_command("setup", "--market", "cn", "--preset", "tiny", timeout=300, **variables)
     assert refused.returncode == 1 and "FPM-PG-088" in refused.stderr, refused.stderr
     assert "readers may call" in refused.stderr and "pg_advisory_lock" in refused.stderr
     assert "owner'" not in refused.stdout + refused.stderr
     script = refused.stdout[refused.stdout.index("-- ") : refused.stdout.rindex(";") + 1]
-    settings = Settings(home=home, market="cn", preset="tiny", fsync=False, database_url=SecretStr(url))
     gaps = hold_fence(settings, ensure_server(settings))
     assert script == statements(gaps), "the statements are printed as they are, however wide the terminal"
     with psycopg.connect(make_conninfo(host, dbname="desk"), autocommit=True) as superuser:
