@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -13,9 +13,11 @@ import polars as pl
 import psycopg
 import pytest
 
+from fpm.errors import TryLater
 from fpm.sessions import close, cut_off, market
 from fpm.store.ledger.ledger import Publication
 from fpm.store.ledger.stores import Stores
+from fpm.store.online import publication as publication_module
 from fpm.store.online import tables
 from fpm.store.online.publication import publish_online, published_session, served
 from fpm.store.online.tables import OnlineTable
@@ -217,3 +219,38 @@ def test_a_long_reader_is_waited_for_in_short_tries_that_let_others_through(stor
 def test_a_column_that_may_not_be_null_is_refused(stores: Stores) -> None:
     with stores.ledger.transaction() as connection, pytest.raises(ValueError, match="nullable"):
         add_column(connection.execute, "scores", "needed", "real NOT NULL")
+
+
+def test_a_reader_holds_nothing_that_a_publication_waits_for(
+    stores: Stores, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every lock that a reader gets is held while the publication runs: what it may read, and what PUBLIC may call."""
+    monkeypatch.setattr(publication_module, "LONGEST_WAIT", "2s")
+    publish(stores, MONDAY, 1.0)
+    with psycopg.connect(database_url, options="-c role=fpm_reader") as reader:
+        reader.execute("SELECT * FROM serving.scores, serving.weights, serving.publications, serving.metrics")
+        for statement in (
+            "SELECT pg_advisory_lock(hashtextextended('fpm publication', 0))",
+            "SELECT pg_advisory_xact_lock_shared(hashtextextended('fpm publication', 0))",
+            "SELECT 1 FROM fpm.publishing FOR KEY SHARE",
+            "SELECT 1 FROM serving.publications FOR KEY SHARE",
+            "LOCK TABLE serving.scores IN ACCESS SHARE MODE",
+            "LOCK TABLE serving.scores IN SHARE MODE",
+        ):
+            with suppress(psycopg.Error), reader.transaction():
+                reader.execute(statement.encode())
+        assert publish(stores, TUESDAY, 2.0) == "published"
+
+
+def test_a_publication_that_must_wait_ends_in_words(
+    stores: Stores, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication_module, "LONGEST_WAIT", "200ms")
+    publish(stores, MONDAY, 1.0)
+    for lock in ("SELECT 1 FROM fpm.publishing FOR UPDATE", "LOCK TABLE online.weights"):
+        with psycopg.connect(database_url) as another:
+            another.execute(lock.encode())
+            with pytest.raises(TryLater, match=r"FPM-PUB-090 .*readers keep the session before"):
+                publish(stores, TUESDAY, 2.0)
+            assert published_session(stores) == MONDAY
+    assert publish(stores, TUESDAY, 2.0) == "published"
