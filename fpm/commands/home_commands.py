@@ -219,7 +219,7 @@ def show_feast(settings: Settings, role: str, as_json: bool) -> None:
     """Print Feast's variables as the shell reads them, or as one document. Raises UsageError for the owner."""
     import shlex
 
-    from fpm.store.retrieval.configuration import repository, variables
+    from fpm.store.retrieval.configuration import feast_file, variables
 
     if role == "owner":
         raise UsageError(
@@ -228,9 +228,8 @@ def show_feast(settings: Settings, role: str, as_json: bool) -> None:
             effect="nothing was done",
             todo="say --role reader or --role producer; `fpm setup` applies definitions",
         )
-    answer = variables(settings, "producer" if role == "producer" else "reader") | {
-        "FEAST_FS_YAML_FILE_PATH": repository()
-    }
+    answer = variables(settings, "producer" if role == "producer" else "reader")
+    answer |= {"FEAST_FS_YAML_FILE_PATH": feast_file()}
     if as_json:
         show(answer, as_json)
     else:

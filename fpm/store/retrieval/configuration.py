@@ -39,9 +39,9 @@ def variables(settings: Settings, role: Literal["producer", "reader"]) -> dict[s
     }
 
 
-def repository() -> str:
-    """The folder with feature_store.yaml and the definitions: Feast's `repo_path`."""
-    return str(resources.files("feature_repo"))
+def feast_file() -> str:
+    """The path of feature_store.yaml; the definitions lie beside it."""
+    return str(resources.files("feature_repo") / "feature_store.yaml")
 
 
 def registry(server: Server) -> str:
