@@ -30,6 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     stop_server(settings)
 
 
+@pytest.mark.slow  # four processes import Feast, 5 s each
 @pytest.mark.parametrize("role", ["reader", "producer"])
 def test_feast_itself_reads_with_the_variables_and_no_password_is_in_them(home: Settings, role: str) -> None:
     script = f'variables=$(fpm connection --feast --role {role})\neval "$variables"\necho "$variables"\n'
