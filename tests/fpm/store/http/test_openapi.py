@@ -101,7 +101,7 @@ def test_it_names_every_feature_and_refusals_are_as_it_says(server: Running, doc
     assert {"scores:score", "weights:weight"} <= set(schema["properties"]["features"]["items"]["enum"])
     assert not [name for name in schema["properties"]["features"]["items"]["enum"] if name.startswith("daily_bars")]
     assert set(schema["properties"]["entities"]["properties"]) >= {"symbol", "stream", "index", "vintage"}
-    for change in (
+    changes: list[dict[str, Any]] = [
         {"features": ["scores:nothing"]},
         {"features": ["daily_bars:close"]},
         {"entities": {"symbol": [None], "stream": ["dual"]}},
@@ -109,7 +109,8 @@ def test_it_names_every_feature_and_refusals_are_as_it_says(server: Running, doc
         {"feature_service": "weights"},
         {"limit": 1},
         {"full_feature_names": "yes"},
-    ):
+    ]
+    for change in changes:
         status, _, answer = server.read(GOOD | change)
         assert 400 <= status < 500, change
         check(document, "post", "/get-online-features", status, answer)

@@ -115,7 +115,7 @@ def own(
     host: str,
     tmp_path_factory: pytest.TempPathFactory,
     fpm_command: Callable[..., subprocess.CompletedProcess[str]],
-) -> Iterator[Place]:
+) -> Place:
     """A home on that server, whose owner is no superuser, closed by the statements that `fpm setup` printed."""
     with psycopg.connect(host, autocommit=True) as superuser:
         superuser.execute("CREATE ROLE desk_owner LOGIN CREATEROLE PASSWORD 'owner'")
