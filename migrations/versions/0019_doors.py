@@ -44,7 +44,7 @@ PUBLISHING = """
 CREATE TABLE fpm.publishing (singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton));
 INSERT INTO fpm.publishing DEFAULT VALUES;
 COMMENT ON TABLE fpm.publishing IS 'its one row is locked by the publication at work';
-GRANT SELECT, UPDATE ON fpm.publishing TO fpm_producer;
+GRANT SELECT, INSERT, UPDATE ON fpm.publishing TO fpm_producer;
 """
 # Behind a publication the index still shows the one before: then the published vectors are compared one by one. The
 # length of the candidate list is that of fpm/store/online/neighbours.py.

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 # One publication at a time, of whatever session: this lock guards the decision which one is newest. It is a row that no
 # reader may lock, and the wait for it, as for any other lock, ends.
-_ALONE: LiteralString = "SELECT 1 FROM fpm.publishing FOR UPDATE"
+_ALONE: LiteralString = """
+INSERT INTO fpm.publishing DEFAULT VALUES ON CONFLICT (singleton) DO UPDATE SET singleton = excluded.singleton
+"""
 LONGEST_WAIT = "60s"  # a publication takes some seconds
 _NEWEST = "SELECT id, session, sha256 FROM fpm.publications WHERE views && %s ORDER BY session DESC, id DESC LIMIT 1"
 _FORMER = """

@@ -21,6 +21,8 @@ GROUP = "fpm_readers"
 SETS_MEMBERSHIP = 160_000  # PostgreSQL 16 may forbid a member to become the group: SET ROLE
 STATEMENT = "60s"  # the longest query of a reader; a whole served session takes well under one second
 
+LONGEST_TRANSACTION = "1h"  # an older snapshot keeps vacuum from every table
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -83,6 +85,10 @@ SELECT
                    AND has_schema_privilege('fpm_readers', relnamespace, 'USAGE')) ORDER BY 1),
     current_database(), current_user
 """
+_END_OVERLONG: LiteralString = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE usename = ANY(%s) AND datname = current_database() AND now() - xact_start > %s::interval
+"""
 _REVOKE_ROUTINES = f"""DO $$
 DECLARE routine regprocedure;
 BEGIN
@@ -121,6 +127,19 @@ def close(connection: Connection, *, embedded: bool) -> list[Gap]:
         for gap in now:
             _try(connection, gap)
     return now
+
+
+def end_overlong(connection: Connection) -> int:
+    """End sessions of readers whose transaction is older than `LONGEST_TRANSACTION`; returns how many.
+
+    A reader may lift its own time limits, and PostgreSQL cannot forbid it.
+    """
+    try:
+        with connection.transaction():
+            names = list(logins(connection))
+            return connection.execute(_END_OVERLONG, (names, LONGEST_TRANSACTION)).rowcount
+    except psycopg.errors.InsufficientPrivilege:
+        return 0
 
 
 def _try(connection: Connection, gap: Gap) -> None:

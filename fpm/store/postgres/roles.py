@@ -58,6 +58,7 @@ def repair_logins(owner_dsn: str, pg: Path) -> None:
     with psycopg.connect(owner_dsn, application_name="fpm") as connection:
         ensure_roles(connection)
         fence.close(connection, embedded=True)
+        fence.end_overlong(connection)
         _give_passwords(connection, pg, [login for login in _present(connection) if not _fits(connection, pg, login)])
 
 

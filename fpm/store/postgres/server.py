@@ -138,6 +138,7 @@ def hold_fence(settings: Settings, server: Server) -> list[Gap]:
         return []
     with connection_to(server) as connection:
         open_gaps = fence.close(connection, embedded=False)
+        fence.end_overlong(connection)
     if open_gaps:
         log.warning("readers may do more than read", open=[gap.what for gap in open_gaps], todo="fpm setup")
     return open_gaps

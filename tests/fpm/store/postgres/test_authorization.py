@@ -227,6 +227,17 @@ def test_a_consumer_is_listed_with_its_limits_and_its_removal_ends_its_sessions(
         assert entries == [("INSERT", "Ada"), ("DELETE", "Ada")]
 
 
+def test_a_transaction_without_end_is_ended_at_the_next_start(embedded: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with psycopg.connect(embedded.logins["consumer"]) as desk:
+        desk.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+        hold_fence(embedded.settings, ensure_server(embedded.settings))
+        desk.execute("SELECT 1")
+        monkeypatch.setattr(fence, "LONGEST_TRANSACTION", "1ms")
+        hold_fence(embedded.settings, ensure_server(embedded.settings))
+        with pytest.raises(psycopg.OperationalError):
+            desk.execute("SELECT 1")
+
+
 def test_without_a_login_that_reads_there_is_nothing_to_close(own: Place) -> None:
     with connect(own.settings) as owner:
         owner.execute("CREATE SCHEMA loose; GRANT CREATE ON SCHEMA loose TO PUBLIC")
