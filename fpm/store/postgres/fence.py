@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GROUP = "fpm_readers"
 SETS_MEMBERSHIP = 160_000  # PostgreSQL 16 may forbid a member to become the group: SET ROLE
+GRANTS_PARAMETERS = 150_000  # before, only a superuser sets temp_file_limit
 STATEMENT = "60s"  # the longest query of a reader; a whole served session takes well under one second
 
 LONGEST_TRANSACTION = "1h"  # an older snapshot keeps vacuum from every table
@@ -116,7 +117,7 @@ def gaps(connection: Connection, *, embedded: bool) -> list[Gap]:
         for name, row in sorted(present.items())
         if row[1:] != (limits[name].connections, True, row[3], False) or _settings(row[3]) != limits[name].settings
     ]
-    return [*_open_to_all(connection, embedded=embedded), *open_logins]
+    return [*_open_to_all(connection, embedded=embedded), *_out_of_reach(connection, version), *open_logins]
 
 
 def close(connection: Connection, *, embedded: bool) -> list[Gap]:
@@ -182,6 +183,16 @@ def limit_login(connection: Connection, login: str, limits: Limits, version: int
         SQL("GRANT {} TO {}{};").format(Identifier(GROUP), role, SQL(membership)),
     ]
     return "\n".join(statement.as_string(connection) for statement in statements)
+
+
+def _out_of_reach(connection: Connection, version: int) -> Iterator[Gap]:
+    """A limit that the owner's login could not set right again."""
+    if version < GRANTS_PARAMETERS:
+        return
+    query = "SELECT has_parameter_privilege('temp_file_limit', 'SET'), quote_ident(current_user)"
+    (may_set, owner), *_ = connection.execute(query).fetchall()
+    if not may_set:
+        yield Gap("their limits are not the owner's to set", f"GRANT SET ON PARAMETER temp_file_limit TO {owner};")
 
 
 def _settings(entries: list[str] | None) -> Mapping[str, str]:
