@@ -12,7 +12,6 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from fpm.commands.night import nightly, open_steps, require_session
-from fpm.commands.upgrade import require_confirmed
 from fpm.errors import FpmError, TryLater, UsageError
 from fpm.sessions import close, cut_off, next_sessions, previous_sessions, sessions_between
 from fpm.store.ledger.absences import absences, declare
@@ -150,10 +149,8 @@ def run_due(
 ) -> tuple[list[dict[str, Any]], list[Night]]:
     """Run every night that is due; one that fails or waits delays no other. `stop` ends it between two jobs.
 
-    Returns a row a step, and the nights that are not green after it. Raises UsageError where this program computes
-    otherwise than the one that was confirmed.
+    Returns a row a step, and the nights that are not green after it.
     """
-    require_confirmed(stores)
     begin(stores, now)
     before = agenda(stores, now)
     open_before = [each for each in before if each.state not in ("green", "absent")]
@@ -164,8 +161,8 @@ def run_due(
     look = remembered(stores)
     after = [_or_red(night(each.session, look, now), rows) for each in open_before]
     closed = [each for each in before if each.state in ("green", "absent")]
-    seen = [(each.session, each.state, each.open, each.since, each.why) for each in (*closed, *after)]
-    record_nights(seen, now, stores.ledger)
+    states = [(each.session, each.state, each.open, each.since, each.why) for each in (*closed, *after)]
+    record_nights(states, now, stores.ledger)
     return rows, [each for each in after if each.state != "green"]
 
 

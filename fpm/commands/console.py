@@ -89,9 +89,19 @@ def _no_market(settings: Settings) -> UsageError:
     )
 
 
+_is_answered = False
+
+
+def is_answered() -> bool:
+    """Whether standard output has its JSON document: a refusal after it is no second one."""
+    return _is_answered
+
+
 def show(answer: dict[str, Any] | list[dict[str, Any]], as_json: bool) -> None:
     """Print one JSON document, or a table for a person."""
+    global _is_answered  # noqa: PLW0603  a process has one standard output
     if as_json:
+        _is_answered = True
         typer.echo(json.dumps(answer, default=str, indent=2))
         return
     from rich.console import Console

@@ -55,7 +55,7 @@ class Server:
     """Real connections by address, and one more that watches."""
 
     def __init__(self, dsn: str) -> None:
-        self.watch = psycopg.connect(dsn, autocommit=True)
+        self.watch = psycopg.connect(dsn, autocommit=True, options="-c statement_timeout=300s")
         self._free: dict[str, list[Line]] = {}
 
     def line(self, dsn: str, autocommit: bool, stuck: Callable[[int], bool]) -> Line:

@@ -110,10 +110,10 @@ def _run(server: Server, program: str, *arguments: str) -> None:
         check=False,
     )
     if answer.returncode:
-        said = " | ".join(answer.stderr.strip().splitlines()[-4:])
+        complaint = " | ".join(answer.stderr.strip().splitlines()[-4:])
         raise TryLater(
             code="FPM-BAK-006",
-            wrong=f"{program} ended with {answer.returncode}: {server.words(RuntimeError(said))}",
+            wrong=f"{program} ended with {answer.returncode}: {server.words(RuntimeError(complaint))}",
             effect="nothing was finished",
             todo="see that the database answers and has room, then run the same command again",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, LiteralString
@@ -13,6 +14,7 @@ from psycopg.sql import SQL, Identifier
 from fpm.errors import TryLater
 from fpm.schema import CLOCKS, TABLES
 from fpm.sessions import previous_sessions
+from fpm.store.log import log
 from fpm.store.online import tables
 from fpm.store.postgres.binary_copy import floats_of
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from fpm.store.ledger.ledger import Publication
     from fpm.store.ledger.stores import Stores
 
+CHANNEL = "fpm_published"  # of NOTIFY
+FULLEST_QUEUE = 0.8  # of PostgreSQL's queue of notifications
 # One publication at a time, of whatever session: this lock guards the decision which one is newest. It is a row that no
 # reader may lock, and the wait for it, as for any other lock, ends.
 _ALONE: LiteralString = """
@@ -64,7 +68,8 @@ def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame],
         if newest is not None and newest[1:] == (publication.session, publication.sha256):
             return "unchanged"
         former = newest[0] if newest is not None and newest[1] == publication.session else None
-        stores.ledger.record_publication(connection, replace(publication, replaces=former))
+        publication = replace(publication, replaces=former)
+        _announce(connection, stores.ledger.record_publication(connection, publication), publication)
     return "published"
 
 
@@ -80,6 +85,27 @@ def _no_endless_wait(connection: Connection[Any]) -> Iterator[None]:
             effect="nothing was published, readers keep the session before",
             todo="see pg_locks and pg_stat_activity, end that session, then run the same command again",
         ) from None
+
+
+def _announce(connection: Connection[Any], number: int, publication: Publication) -> None:
+    """Notify listeners; Postgres delivers it with COMMIT, so it is true when it arrives, and never of a rollback.
+
+    Any login may fill the queue of notifications while it listens in a transaction without end, and a full one would
+    refuse the COMMIT: then nobody is notified, and whoever asks `serving.publications` misses nothing.
+    """
+    usage = connection.execute("SELECT pg_notification_queue_usage()").fetchone()
+    if usage is not None and usage[0] > FULLEST_QUEUE:
+        log.warning("nobody was notified of a publication: the queue of notifications is full", usage=usage[0])
+        return
+    row = {
+        "publication": number,
+        "session": str(publication.session),
+        "replaces": publication.replaces,
+        "vintage": publication.vintage,
+        "model": publication.model,
+        "views": list(publication.views),
+    }
+    connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, json.dumps(row)))
 
 
 def published_session(stores: Stores) -> date | None:

@@ -142,7 +142,7 @@ def retrieval(
     with opened(settings) as store:
         features, views = _features_and_views(store, service_or_view)
         keys = {column.name for view in views for column in view.entity_columns}
-        rows = _with_moments(rows if "vintage" in keys else rows.drop("vintage", strict=False), settings)
+        rows = with_moments(rows if "vintage" in keys else rows.drop("vintage", strict=False), settings)
         if known_at is not None:
             rows = rows.with_columns(pl.lit(_utc(known_at)).alias(KNOWN_AT))
         # Feast passes any frame on as it is; pandas would cost a copy and the types
@@ -197,11 +197,20 @@ def _features_and_views(store: FeatureStore, name: str) -> tuple[FeatureService 
     )
 
 
-def _with_moments(rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Rows of sessions with the `event_timestamp` and `known_at` that these mean."""
+def with_moments(rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Rows of sessions (dates, or texts such as 2026-01-05) with the `event_timestamp` and `known_at` they mean."""
     if EVENT in rows.columns or "session" not in rows.columns:
         return rows
-    market, days = settings.venue, rows["session"].unique().drop_nulls().to_list()
+    if rows.schema["session"] == pl.String:
+        rows = rows.with_columns(pl.col("session").str.to_date(strict=False))
+    market, days = settings.venue, rows["session"].unique().drop_nulls().sort().to_list()
+    if closed := [day for day in days if not sessions.is_session(market, day)]:
+        raise UsageError(
+            code="FPM-PIT-018",
+            wrong=f"{closed[0]} is no session of {market.name}",
+            effect="nothing was read",
+            todo="give sessions of its calendar, or an event_timestamp",
+        )
     closes = {day: sessions.close(market, day) for day in days}
     cut_offs = {day: sessions.cut_off(market, day) for day in days}
     kind = pl.Datetime("us", "UTC")

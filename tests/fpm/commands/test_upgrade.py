@@ -13,8 +13,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from consumers import factor_returns, portfolio, publish
-from fpm.commands import agenda
 from fpm.commands.jobs import MODULES
+from fpm.commands.night import nightly
+from fpm.commands.status import screen
 from fpm.commands.upgrade import plan, require_confirmed, this_program
 from fpm.errors import UsageError
 from fpm.store.jobs.runner import run_job
@@ -83,15 +84,19 @@ def test_other_code_runs_no_night_before_it_is_confirmed(stores: Stores) -> None
     require_confirmed(stores)  # nobody said anything yet
     confirm(replace(program, version="0.0.9", code=program.code | {"scores": "0" * 64}), "Ada", stores.ledger)
     before = stores.ledger.rows()
+    now = datetime(2024, 12, 4, tzinfo=UTC)
     with pytest.raises(UsageError, match=r"FPM-NGT-030.*computes scores otherwise"):
-        agenda.run_due(stores, datetime(2024, 12, 4, tzinfo=UTC))
+        nightly(TUESDAY, stores)
     assert stores.ledger.rows() == before
+    answer, is_red = screen(stores, now)
+    assert is_red and "FPM-NGT-030" in answer["program"]["refused"]
     answer = plan(stores.settings)
     assert answer["version"]["confirmed"] == "0.0.9"
     assert answer["jobs"] == [{"job": "scores", "code": "changed", "sessions": 2}]
     confirm(program, "Ada", stores.ledger)
     require_confirmed(stores)
     assert plan(stores.settings)["jobs"] == []
+    assert "program" not in screen(stores, now)[0]
 
 
 def test_a_confirmed_program_is_a_row_with_its_person(stores: Stores) -> None:
