@@ -280,6 +280,12 @@ def test_listeners_hear_of_a_publication_with_its_commit(stores: Stores) -> None
     assert all(each["views"] == list(VIEWS) and each["vintage"] == "v1" for each in payloads)
 
 
+def fill_queue(connection: psycopg.Connection[Any]) -> None:
+    for number in range(1000):
+        connection.execute("SELECT pg_notify('nothing', %s || repeat('x', 7000))", (str(number),))
+        connection.commit()
+
+
 @pytest.mark.slow  # a server of its own: the queue of the tests' server takes 8 GB to fill
 def test_a_reader_who_fills_the_queue_of_notifications_stops_no_publication(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, market="cn", preset="tiny", fsync=False)
@@ -296,9 +302,7 @@ def test_a_reader_who_fills_the_queue_of_notifications_stops_no_publication(tmp_
             listener.commit()
             listener.execute("SELECT 1")  # a transaction without end keeps the queue
             with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="too many notifications"):
-                for number in range(1000):
-                    other.execute("SELECT pg_notify('nothing', %s || repeat('x', 7000))", (str(number),))
-                    other.commit()
+                fill_queue(other)
             assert publish(stores, TUESDAY, 2.0) == "published"
         assert published_session(stores) == TUESDAY
         stores.ledger.close()
