@@ -118,10 +118,10 @@ def own(
 ) -> Place:
     """A home on that server, whose owner is no superuser, closed by the statements that `fpm setup` printed."""
     with psycopg.connect(host, autocommit=True) as superuser:
-        superuser.execute("CREATE ROLE desk_owner LOGIN CREATEROLE PASSWORD 'owner'")
+        superuser.execute("CREATE ROLE desk_owner LOGIN CREATEROLE PASSWORD 'hush7hush'")
         superuser.execute("CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
         superuser.execute("CREATE DATABASE desk OWNER desk_owner")
-    url = make_conninfo(host, user="desk_owner", password="owner", dbname="desk")
+    url = make_conninfo(host, user="desk_owner", password="hush7hush", dbname="desk")
     home = tmp_path_factory.mktemp("own")
     variables = {"FPM_HOME": str(home), "FPM_DATABASE_URL": url, "FPM_FSYNC": "false"}
     settings = Settings(home=home, market="cn", preset="tiny", fsync=False, database_url=SecretStr(url))
@@ -132,7 +132,7 @@ def own(
     refused = fpm_command("setup", "--market", "cn", "--preset", "tiny", timeout=300, **variables)
     assert refused.returncode == 1 and "FPM-PG-088" in refused.stderr, refused.stderr
     assert "readers may call" in refused.stderr and "pg_advisory_lock" in refused.stderr
-    assert "owner'" not in refused.stdout + refused.stderr
+    assert "hush7hush" not in refused.stdout + refused.stderr
     script = refused.stdout[refused.stdout.index("-- ") : refused.stdout.rindex(";") + 1]
     gaps = hold_fence(settings, ensure_server(settings))
     assert script == statements(gaps), "the statements are printed as they are, however wide the terminal"
