@@ -16,7 +16,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fpm.commands import home_commands, model_commands, pipeline_commands, question_commands, report_commands
+from fpm.commands import (
+    home_commands,
+    model_commands,
+    pipeline_commands,
+    question_commands,
+    reader_commands,
+    report_commands,
+)
 from fpm.commands.console import is_answered
 from fpm.errors import FpmError
 
@@ -32,6 +39,7 @@ for group in (pipeline_commands, question_commands, report_commands, home_comman
     app.add_typer(group.commands)
 app.add_typer(pipeline_commands.train, name="train")
 app.add_typer(model_commands.models, name="models")
+app.add_typer(reader_commands.readers, name="reader")
 
 
 def main() -> None:

@@ -109,3 +109,13 @@ def show(answer: dict[str, Any] | list[dict[str, Any]], as_json: bool) -> None:
     from fpm.commands.tables import render
 
     Console(width=None if sys.stdout.isatty() else 160).print(render(answer))
+
+
+def show_lines(answer: dict[str, Any], as_json: bool) -> None:
+    """Print one JSON document, or a line for each value, which is never wrapped: it is to be copied."""
+    if as_json:
+        show(answer, as_json)
+        return
+    width = max(len(name) for name in answer)
+    for name, value in answer.items():
+        typer.echo(f"{name:<{width}}  {'-' if value is None else value}")

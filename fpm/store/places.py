@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fpm.errors import UsageError
 from fpm.store.log import log
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from fpm.store.settings import Settings
@@ -41,6 +42,18 @@ def require_home(settings: Settings) -> None:
     _require_one_file_system(settings)
     _require_rename(home)
     warn_of(file_system(home), home)
+
+
+def close_to_others(settings: Settings) -> None:
+    """Take group's and others' rights from the home, lake, models and the server's files, also of an older home.
+
+    What another user owns is left alone: only its owner may change it.
+    """
+    for folder in (settings.lake, settings.models):
+        world().make_folder(folder)
+    for path in (settings.home, settings.lake, settings.models, settings.pg, settings.pg / "log"):
+        if path.exists() and (stat := path.stat()).st_mode & 0o077 and stat.st_uid == os.geteuid():
+            path.chmod(stat.st_mode & 0o700)
 
 
 def _require_one_file_system(settings: Settings) -> None:

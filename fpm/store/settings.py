@@ -25,8 +25,8 @@ from fpm.store.addresses import database_address, secrets_of
 from fpm.store.channels import web_address
 from fpm.walk_forward import PRESETS, FoldConfig
 
-# feature_store.yaml reads these: whoever runs the `feast` command by hand exports them, nothing here uses them
-FEAST_VARIABLES = ("FPM_FEAST_REGISTRY", "FPM_FEAST_LAKE", "FPM_FEAST_LEDGER", "FPM_FEAST_ONLINE")
+# feature_store.yaml reads these: `fpm connection --feast` prints them for the `feast` command, nothing here uses them
+FEAST_VARIABLES = tuple(f"FPM_FEAST_{part}" for part in ("REGISTRY", "LAKE", "LEDGER", "ONLINE", "PLACE"))
 
 
 REFERENCE = "file:"  # a secret that a file holds

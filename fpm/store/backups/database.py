@@ -16,7 +16,7 @@ import psycopg
 from fpm.errors import TryLater, UsageError
 from fpm.store.addresses import sealed
 from fpm.store.postgres.cluster import programs
-from fpm.store.postgres.roles import LOGINS, ensure_role
+from fpm.store.postgres.roles import ensure_roles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +61,7 @@ def restore(server: Server, path: Path) -> None:
     require_empty(server)
     with psycopg.connect(server.dsn, application_name="fpm restore") as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        for login in LOGINS:
-            ensure_role(connection, login)
+        ensure_roles(connection, embedded=server.embedded)
     _run(
         server, "pg_restore", "--single-transaction", "--exit-on-error", "--no-owner", f"--dbname={_database(server)}",
         str(path),

@@ -36,6 +36,7 @@ KEYS = {
     "overrides": ("id",),
     "rollbacks": ("id",),
     "programs": ("id",),
+    "readers": ("name",),
 }
 _ENTRIES: LiteralString = "SELECT id, moment, relation, change, login, content, hash FROM fpm.journal ORDER BY id"
 _ROWS = SQL("SELECT to_jsonb(held)::text FROM {} AS held")

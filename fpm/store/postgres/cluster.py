@@ -219,6 +219,7 @@ class Cluster:
     def _run(self, program: str, folder: Path, *arguments: str) -> None:
         """Run one of PostgreSQL's programs on a data folder as the server's user, with its output in `home/pg/log`."""
         user = SERVER_UID if self._as_root else None
+        (self.home / "log").touch(mode=0o600)
         with (self.home / "log").open("ab") as output, self._handle(folder) as (name, handles):
             process = subprocess.run(
                 [str(programs(self._as_root) / program), "-D", name, *arguments],

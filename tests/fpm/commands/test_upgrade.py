@@ -22,7 +22,7 @@ from fpm.store.jobs.runner import run_job
 from fpm.store.ledger.programs import confirm, confirmed
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.postgres.migrate import migrate, newest_revision, revision_of
-from fpm.store.postgres.server import Server, ensure_server
+from fpm.store.postgres.server import Server, connect, ensure_server, stop_server
 from fpm.store.settings import Settings
 from tests.consumers.questions.conftest import Command
 from tests.consumers.small_lake import SmallLake
@@ -119,3 +119,26 @@ def test_setup_confirms_a_new_home_and_an_upgrade(stores: Stores, command: Comma
     assert confirmed(stores.ledger) == former
     assert command(stores, "setup", "--upgrade").code == 0
     assert confirmed(stores.ledger) == program
+
+
+def test_an_older_home_with_a_spoilt_reader_is_carried_over(tmp_path: Path) -> None:
+    """What the reader of an older home altered of itself is gone, its limits are there, and readers may be let in."""
+    settings = Settings(home=tmp_path, market="cn", preset="tiny", fsync=False)
+    try:
+        migrate(settings, "0018")
+        with connect(settings) as owner:
+            owner.execute("ALTER ROLE fpm_reader RESET ALL; ALTER ROLE fpm_reader SET extra_float_digits = -12")
+            owner.execute("ALTER ROLE fpm_reader CONNECTION LIMIT -1 PASSWORD 'spoilt'; DROP ROLE fpm_server")
+        (settings.pg / "server.pgpass").unlink()
+        settings.home.chmod(0o755)
+        open_stores(settings, upgrade=True).ledger.close()
+        assert settings.home.stat().st_mode & 0o777 == 0o700
+        with connect(settings, "reader") as reader:
+            shown = [reader.execute(f"SHOW {name}").fetchone() for name in ("extra_float_digits", "temp_file_limit")]
+            assert shown == [("1",), ("1GB",)]
+            reader.execute("SELECT FROM serving.scores, serving.nearest('A', 1)")
+        with connect(settings, "server") as server:
+            server.execute("SELECT FROM serving.scores")
+            assert server.execute("SELECT current_user").fetchone() == ("fpm_server",)
+    finally:
+        stop_server(settings)
