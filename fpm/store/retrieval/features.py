@@ -240,7 +240,7 @@ def _configured(settings: Settings, ledger: Server, online: Server) -> dict[str,
         "FPM_FEAST_LEDGER": ledger.dsn,
         "FPM_FEAST_ONLINE": online.dsn,
     }
-    text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
+    text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text(encoding="utf-8")
     configured: dict[str, Any] = _filled(yaml.safe_load(text), values)
     secrets = {name: Hidden(ledger.parts[name]) for name in SECRET_PARTS if ledger.parts.get(name)}
     configured["registry"]["sqlalchemy_config_kwargs"]["connect_args"] = secrets
