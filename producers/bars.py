@@ -27,6 +27,7 @@ from fpm.ingest.quarantine import missing_minutes
 from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.revisions import revise
 from fpm.ingest.score_files import read_scores
+from fpm.ingest.signed_deliveries import require_signed
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.time_spellings import NO_ORDER, Order
 from fpm.ingest.vendor_bars import Combined, Parsed, combine, original_rows
@@ -130,11 +131,14 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
     to quarantine and the rest goes on; a file ingested before is skipped. Files that share a session are read together,
     others one by one.
     A refused file, of whatever kind, costs itself alone; `IngestReport.require_content` tells whether anything came in.
-    Raises UsageError for a path that is no delivery or a table this home does not expect.
+    Raises UsageError for a path that is no delivery or a table this home does not expect, InputRefused for one that is
+    not as its sender signed it, where the home has a key.
     """
+    signers = require_signed(paths, stores.settings.signing_key)
     delivery = find(paths)
     intake, references = begin(delivery, arrival, stores)
     report = intake.report
+    report.signed = signers
     paths = [path for path in delivery.bars if not _ingested_before(path, report, stores)]
     intake = replace(intake, order=order_in(paths))
     groups = batches(paths, intake.order)

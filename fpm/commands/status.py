@@ -9,6 +9,7 @@ from consumers.questions.decisions import decisions
 from fpm.commands.agenda import Night, agenda, expected_next
 from fpm.errors import UsageError
 from fpm.sessions import close, cut_off, sessions_between
+from fpm.store.disk import Disk, disk
 from fpm.store.ledger.stores import Stores
 from fpm.store.online.publication import published_session
 
@@ -17,17 +18,31 @@ ALIVE = ("running", "prepared")
 
 
 def screen(stores: Stores, now: datetime) -> tuple[dict[str, Any], bool]:
-    """The state of the home, and whether anything is red: nights, what is served, what is expected next, jobs."""
+    """The state of the home, and whether anything is red: nights, what is served, what comes next, the disk, jobs."""
     nights = agenda(stores, now)
     shown = [*nights[-SHOWN_NIGHTS:], *(each for each in nights[:-SHOWN_NIGHTS] if each.state == "red")]
+    space = disk(stores.settings, stores.ledger)
+    is_short = space.is_short(stores.settings.disk_days)
     answer = {
         "nights": [_line(each) for each in sorted(shown, key=lambda each: each.session, reverse=True)],
         "served": served(stores, now),
         "next": following(stores, now),
+        "disk": _space(space, is_short),
         "decisions": decisions(None, stores),
         "jobs": status(stores, None),
     }
-    return answer, any(each.state == "red" for each in nights)
+    return answer, is_short or any(each.state == "red" for each in nights)
+
+
+def _space(space: Disk, is_short: bool) -> dict[str, Any]:
+    """The disk's forecast as a line."""
+    return {
+        "state": "red" if is_short else "green",
+        "free_bytes": space.free,
+        "session_bytes": space.session,
+        "full_in_days": None if space.days is None else round(space.days, 1),
+        "todo": "make room, or see what may go: fpm retention" if is_short else "",
+    }
 
 
 def _line(night: Night) -> dict[str, Any]:

@@ -78,6 +78,7 @@ class IngestReport:
     derived: set[str] = field(default_factory=set)
     unavailable: set[str] = field(default_factory=set)
     stated: dict[str, str] = field(default_factory=dict)
+    signed: dict[str, str] = field(default_factory=dict)
     reference: dict[str, dict[str, int]] = field(default_factory=dict)
     reference_faults: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     streams: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -302,6 +303,7 @@ class IngestReport:
             **({"reference_faults": self.reference_faults} if self.reference_faults else {}),
             **({"streams": self.streams} if self.streams else {}),
             **({"stated": self.stated} if self.stated else {}),
+            **({"signed": self.signed} if self.signed else {}),
             "knowledge": {rule: self.knowledge[rule] for rule in NOTES},
             **({"ticks": self.ticks} if self.ticks else {}),
         }

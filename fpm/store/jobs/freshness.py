@@ -10,9 +10,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fpm.errors import TryLater
-from fpm.store.jobs.inputs import inputs_of, published_files, span_of
+from fpm.store.jobs.inputs import inputs_of, published_files, sessions_of, span_of, windows
 from fpm.store.jobs.publishing import Outcome, Partition, outcome
 from fpm.store.ledger.memory import remembered
+from fpm.store.ledger.retirements import retired
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +25,18 @@ if TYPE_CHECKING:
 
 
 def stands(job: Job, session: date, stores: Stores) -> bool:
-    """Whether what the job wrote for the session is never done again: a decision that went online."""
-    return bool(getattr(job, "FINAL", False)) and bool(stores.ledger.publications(session))
+    """Whether what the job wrote for the session is never done again.
+
+    A decision that went online, and what rests on sessions that were removed: from the rest it would be another.
+    """
+    if getattr(job, "FINAL", False) and stores.ledger.publications(session):
+        return True
+    gone = retired(stores.ledger)
+    reads = windows(job, stores.settings) if gone else {}
+    return any(
+        table in gone and min([session, *sessions_of(window, session, stores)]) < gone[table]
+        for table, window in reads.items()
+    )
 
 
 def lack(inputs: Inputs, partition: Partition) -> TryLater | None:

@@ -18,6 +18,7 @@ from fpm.sessions import cut_off, next_sessions, previous_sessions
 from fpm.store.jobs.code_identity import code_digest
 from fpm.store.lake.files import LakeFile, parse
 from fpm.store.ledger.absences import absences
+from fpm.store.ledger.retirements import retired
 from fpm.store.settings import Settings
 
 if TYPE_CHECKING:
@@ -99,10 +100,10 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
         (model.manifest["vintage"] for model in models if "vintage" in model.manifest), None
     )
     reads = windows(job, stores.settings)
-    sessions = {table: _sessions(window, session, stores) for table, window in reads.items()}
+    sessions = {table: sessions_of(window, session, stores) for table, window in reads.items()}
     begin, end = _bounds(session, sessions)
     published = published or published_files(job, begin, end, stores)
-    absent = absences(stores.ledger)
+    absent, gone = absences(stores.ledger), retired(stores.ledger)
     files: list[Recorded] = []
     missing: list[str] = []
     first = max([cut_off(stores.market, end), *(model.born for model in models)])
@@ -111,6 +112,8 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
             partition = published.files(table, vintage, day)
             files += partition
             if day in absent and day != session:  # nobody will ever deliver it
+                continue
+            if table in gone and day < gone[table]:  # somebody had it removed: what rests on it stands
                 continue
             if not partition and window.required and (day >= session or published.expected(table, vintage, day)):
                 missing.append(f"{table} {day}")
@@ -139,7 +142,7 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
 def span_of(job: Job, session: date, stores: Stores) -> tuple[date, date]:
     """The first and the last session that a job reads at a session."""
     reads = windows(job, stores.settings)
-    return _bounds(session, {table: _sessions(window, session, stores) for table, window in reads.items()})
+    return _bounds(session, {table: sessions_of(window, session, stores) for table, window in reads.items()})
 
 
 def _bounds(session: date, sessions: Mapping[str, Sequence[date]]) -> tuple[date, date]:
@@ -254,8 +257,8 @@ class Published:
         return first is not None and session >= first and any((raw, session) in self._files for raw in RAW)
 
 
-def _sessions(window: Window, session: date, stores: Stores) -> list[date]:
-    """The sessions of a window, in order."""
+def sessions_of(window: Window, session: date, stores: Stores) -> list[date]:
+    """The sessions of a window at a session, in order."""
     before = previous_sessions(stores.market, session, _span(window.back, stores))
     after = sessions_ahead(window, session, stores)
     return [*before, *([session] if window.include else []), *after]
