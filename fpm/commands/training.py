@@ -34,7 +34,7 @@ def plan(
 def reach(settings: Settings) -> int | None:
     """Sessions with features, the last included, that the trainings of one refit read; None for all there are."""
     from fpm.nn.encoder.pretraining import PRESETS as ENCODERS
-    from fpm.nn.scorer.streams import PRESETS as SCORERS
+    from fpm.nn.scorer.network import PRESETS as SCORERS
 
     rules = settings.folds
     if rules.window == "expanding":

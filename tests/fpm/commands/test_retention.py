@@ -22,6 +22,7 @@ from fpm.commands import retention
 from fpm.commands.retention import Decision
 from fpm.commands.training import reach, require_history
 from fpm.errors import UsageError
+from fpm.nn.encoder.pretraining import PRESETS as ENCODERS
 from fpm.report import passport
 from fpm.sessions import close, market, sessions_between
 from fpm.store.jobs.inputs import Window
@@ -171,7 +172,8 @@ def test_the_night_in_force_is_kept(home: Stores) -> None:
     assert min(own) == DAYS[-first]
 
 
-def test_features_that_the_next_training_reads_are_kept(home: Stores) -> None:
+def test_features_that_the_next_training_reads_are_kept(home: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENCODERS, "tiny", replace(ENCODERS["tiny"], sessions=20))
     both = f"minute_bars={KEEP}, minute_features={KEEP}"
     state, why = planned(keeping(home, both))["minute_features"]
     assert state == "needed" and why is not None and "FPM_TRAIN_WINDOW=expanding" in why
