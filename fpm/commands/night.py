@@ -75,7 +75,7 @@ def nightly(session: date, stores: Stores, stop: Callable[[], bool] = lambda: Fa
     fault = whole_sessions.standing(session, stores)
     if fault is not None:
         raise whole_sessions.refusal(session, fault)
-    window = _look_back(session, stores)
+    window = look_back(session, stores)
     rows = []
     for step in night_steps(session, stores):
         if stop():
@@ -182,7 +182,7 @@ def _run_apart(name: str, session: date, stores: Stores) -> dict[str, Any]:
         return {"status": "waiting", "rows": 0}
 
 
-def _look_back(session: date, stores: Stores) -> list[date]:
+def look_back(session: date, stores: Stores) -> list[date]:
     """The sessions before this one that its scores depend on."""
     from fpm.nn.scorer.network import PRESETS
 

@@ -12,8 +12,10 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import producers
 from consumers.questions.passport import NAME as PASSPORT
 from fpm.commands.jobs import MODULES, job
+from fpm.commands.night import look_back
 from fpm.commands.training import reach
 from fpm.errors import FpmError, UsageError
 from fpm.progress import Progress
@@ -115,13 +117,14 @@ def needs(stores: Stores, now: datetime) -> Iterator[Need]:
 
 
 def _nights(stores: Stores, now: datetime) -> Iterator[Need]:
-    """The windows of every job at the oldest session that the night still looks at."""
+    """The windows of every job at the oldest session that a night may run again, its look-back included."""
     back = stores.settings.corrections_back
     seen = [session for session in stores.sessions(BARS) if cut_off(stores.market, session) <= now][-back:]
     if seen:
         words = f"the night of {seen[0]}, which a correction may run again (FPM_CORRECTIONS_BACK={back})"
+        oldest = min([seen[0], *look_back(seen[0], stores)])
         for name in MODULES:
-            yield from _reads(name, seen[0], words, stores)
+            yield from _reads(name, oldest if name in producers.JOBS else seen[0], words, stores)
 
 
 def _replays(stores: Stores) -> Iterator[Need]:
