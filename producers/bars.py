@@ -128,14 +128,11 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
     The first copy of a session is known from its cut-off; after the first published session from its arrival, if that
     is later, and where the arrival is stated from that moment (`fpm.first_copies`). A session already there is revised:
     values that differ are appended as known from `arrival.known_at`, equal ones change nothing. Bad rows and files go
-    to quarantine and the rest goes on; a file ingested before is skipped. Files that share a session are read together,
-    others one by one.
-    A refused file, of whatever kind, costs itself alone; `IngestReport.require_content` tells whether anything came in.
-    Raises UsageError for a path that is no delivery or a table this home does not expect, InputRefused for one that is
-    not as its sender signed it, where the home has a key.
+    to quarantine and cost themselves alone; a file ingested before is skipped. Files that share a session are read
+    together. `IngestReport.require_content` tells whether anything came in. Raises UsageError for a path that is no
+    delivery or a table this home does not expect, InputRefused where it is not as signed.
     """
-    signers = require_signed(paths, stores.settings.signing_key)
-    delivery = find(paths)
+    delivery, signers = find(paths), require_signed(paths, stores.settings.signing_key)
     intake, references = begin(delivery, arrival, stores)
     report = intake.report
     report.signed = signers

@@ -12,8 +12,8 @@ from fpm.commands.agenda import Night, night
 from fpm.errors import FpmError, UsageError
 from fpm.sessions import parse_session
 from fpm.store.channels import pipe, post
-from fpm.store.disk import Disk, disk
 from fpm.store.ledger.alerts import Alert, deliver_next, raise_alerts, standing
+from fpm.store.ledger.disk import Disk, disk
 from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
 from fpm.store.settings import Settings

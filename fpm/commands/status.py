@@ -9,7 +9,7 @@ from consumers.questions.decisions import decisions
 from fpm.commands.agenda import Night, agenda, expected_next
 from fpm.errors import UsageError
 from fpm.sessions import close, cut_off, sessions_between
-from fpm.store.disk import Disk, disk
+from fpm.store.ledger.disk import Disk, disk
 from fpm.store.ledger.stores import Stores
 from fpm.store.online.publication import published_session
 

@@ -4,7 +4,6 @@ This folder holds what its rooms share. Begin at `ledger/stores`, then `jobs/run
 
     settings   the deployment, read from the environment
     places     where a home may lie
-    disk       how long the home's disk lasts
     addresses  addresses with passwords: parsed, and hidden in texts
     channels   documents to webhooks and commands
     log        structured log on standard error

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from fpm.sessions import market, sessions_between
-from fpm.store.disk import Disk, disk, forecast
 from fpm.store.jobs.runner import publish_frames
+from fpm.store.ledger.disk import Disk, disk, forecast
 from fpm.store.ledger.stores import Stores
 
 MONDAY = date(2025, 1, 6)
