@@ -22,10 +22,10 @@ from fpm.features.labels import HORIZON
 from fpm.panels import axes, pivot
 from fpm.schema import FINGERPRINT_SIZE, TABLES
 from fpm.sessions import parse_session, previous_sessions
-from fpm.store.disk import disk
 from fpm.store.jobs.inputs import Window
 from fpm.store.lake.footers import null_counts, rows_of
 from fpm.store.lake.quarantine import kept_rows
+from fpm.store.ledger.disk import disk
 from fpm.store.ledger.vitals import Vital, record_vitals
 
 if TYPE_CHECKING:

@@ -128,9 +128,9 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
     The first copy of a session is known from its cut-off; after the first published session from its arrival, if that
     is later, and where the arrival is stated from that moment (`fpm.first_copies`). A session already there is revised:
     values that differ are appended as known from `arrival.known_at`, equal ones change nothing. Bad rows and files go
-    to quarantine and cost themselves alone; a file ingested before is skipped. Files that share a session are read
-    together. `IngestReport.require_content` tells whether anything came in. Raises UsageError for a path that is no
-    delivery or a table this home does not expect, InputRefused where it is not as signed.
+    to quarantine and cost themselves alone; files of a session are read together, one ingested before is skipped.
+    `IngestReport.require_content` tells of an empty call. Raises UsageError for a path that is no delivery or a table
+    this home does not expect, InputRefused where it is not as signed.
     """
     delivery, signers = find(paths), require_signed(paths, stores.settings.signing_key)
     intake, references = begin(delivery, arrival, stores)
