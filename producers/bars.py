@@ -134,9 +134,8 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
     """
     delivery, signers = find(paths), require_signed(paths, stores.settings.signing_key)
     intake, references = begin(delivery, arrival, stores)
-    report = intake.report
-    report.signed = signers
-    paths = [path for path in delivery.bars if not _ingested_before(path, report, stores)]
+    intake.report.signed = signers
+    paths = [path for path in delivery.bars if not _ingested_before(path, intake.report, stores)]
     intake = replace(intake, order=order_in(paths))
     groups = batches(paths, intake.order)
     for done, group in enumerate(groups):
@@ -144,7 +143,7 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
         _bars(group, intake)
     finish(references, intake)
     progress(len(groups), len(groups), "done")
-    return report
+    return intake.report
 
 
 References = tuple[list[ReferenceRows], ...]
