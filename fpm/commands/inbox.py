@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpm.commands.demo import refuse_other_bars
 from fpm.errors import FpmError, InputRefused, TryLater, UsageError
+from fpm.ingest.balance import most_first
 from fpm.ingest.deliveries import NAMED_TABLES, find
 from fpm.ingest.signed_deliveries import require_signed
 from fpm.ingest.vendor_files import name_of
@@ -54,7 +55,7 @@ class Verdict:
         stored = any(counts["stored"] + counts["deduplicated"] for counts in bars_in) or not bars_in
         if refused or stored:
             return refused
-        codes = ", ".join(f"{count} x {code}" for code, count in self.report.quarantined.most_common())
+        codes = ", ".join(f"{count} x {code}" for code, count in most_first(self.report.quarantined))
         nothing = InputRefused(
             code="FPM-INB-001",
             wrong=f"no row could be stored: {codes}",

@@ -14,7 +14,7 @@ from fpm.commands import jobs
 from fpm.errors import FpmError, ModelRefused, StoreCorrupt, TryLater, UsageError
 from fpm.sessions import is_session, previous_sessions
 from fpm.store.jobs import runner
-from fpm.store.jobs.freshness import stands
+from fpm.store.jobs.freshness import rests_on_removed, stands
 from fpm.store.jobs.inputs import inputs_of
 from fpm.store.jobs.publishing import Partition, last_published
 from fpm.store.ledger.stores import Stores
@@ -136,9 +136,9 @@ def _has_ended(step: Step, stores: Stores) -> bool:
     if stands(job, step.session, stores):
         return True
     try:
-        return (
-            not runner.failed_since(job, partition, stores)
-            and before.inputs_sha == inputs_of(job, step.session, stores).digest
+        return not runner.failed_since(job, partition, stores) and (
+            before.inputs_sha == inputs_of(job, step.session, stores).digest
+            or rests_on_removed(job, step.session, stores)
         )
     except FpmError:
         return False

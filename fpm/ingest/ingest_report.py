@@ -164,7 +164,7 @@ class IngestReport:
             )
         faults = [(code, own) for by_code in self.reference_faults.values() for code, own in by_code.items()]
         counts = Counter({code: own["rows"] for code, own in faults}) + self.quarantined
-        codes = ", ".join(f"{code} x {count}" for code, count in counts.most_common())
+        codes = ", ".join(f"{code} x {count}" for code, count in balance.most_first(counts))
         example = self.example or next((own["example"] for _, own in faults), "")
         rows = self.rows_in + sum(own["rows_in"] for own in self.reference.values())
         raise InputRefused(

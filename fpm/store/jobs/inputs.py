@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fpm import identities
+from fpm.retention import RETIRABLE
 from fpm.schema import SYMBOLS, TABLES
 from fpm.sessions import cut_off, next_sessions, previous_sessions
 from fpm.store.jobs.code_identity import code_digest
@@ -103,9 +104,9 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
     sessions = {table: sessions_of(window, session, stores) for table, window in reads.items()}
     begin, end = _bounds(session, sessions)
     published = published or published_files(job, begin, end, stores)
-    absent, gone = absences(stores.ledger), retired(stores.ledger)
+    absent = absences(stores.ledger)
     files: list[Recorded] = []
-    missing: list[str] = []
+    missing: list[tuple[str, date]] = []
     first = max([cut_off(stores.market, end), *(model.born for model in models)])
     for table, window in reads.items():
         for day in sessions[table]:
@@ -113,10 +114,8 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
             files += partition
             if day in absent and day != session:  # nobody will ever deliver it
                 continue
-            if table in gone and day < gone[table]:  # somebody had it removed: what rests on it stands
-                continue
             if not partition and window.required and (day >= session or published.expected(table, vintage, day)):
-                missing.append(f"{table} {day}")
+                missing.append((table, day))
             if window.required and day >= session:  # a look-back without a late session was served as it was
                 first = max([first, *_first_known(partition)])
     since = first.timestamp()  # moments of two time zones take long to compare, and a window has a thousand files
@@ -136,7 +135,14 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
     ]
     tail = [*names, *(job.in_force(session, stores) if hasattr(job, "in_force") else ())]
     lines = sorted(line for line, _, _ in files)
-    return Inputs(_digest([*map(repr, head), *lines, *map(repr, tail)]), (first, *sorted(later)), tuple(missing))
+    own = _digest([*map(repr, head), *lines, *map(repr, tail)])
+    return Inputs(own, (first, *sorted(later)), tuple(f"{table} {day}" for table, day in _awaited(missing, stores)))
+
+
+def _awaited(missing: Sequence[tuple[str, date]], stores: Stores) -> list[tuple[str, date]]:
+    """The missing partitions without those that somebody had removed: what rests on them stands (`freshness`)."""
+    gone = retired(stores.ledger) if {table for table, _ in missing} & set(RETIRABLE) else {}
+    return [(table, day) for table, day in missing if table not in gone or day >= gone[table]]
 
 
 def span_of(job: Job, session: date, stores: Stores) -> tuple[date, date]:

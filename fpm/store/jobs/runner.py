@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from fpm.allocation import memory_reuse
 from fpm.errors import TryLater
+from fpm.retention import RETIRABLE
 from fpm.sessions import cut_off, require_order, sessions_between
-from fpm.store.jobs.freshness import Freshness, lack, stands
+from fpm.store.jobs.freshness import Freshness, lack, rests_on_removed, stands
 from fpm.store.jobs.history import history_of
 from fpm.store.jobs.inputs import Inputs, Job, Window, digest, inputs_of
 from fpm.store.jobs.publishing import (
@@ -53,7 +54,7 @@ def run_job(job: Job, session: date, stores: Stores) -> Outcome:
         inputs = _ready_inputs(job, partition, stores)
         before = last_published(partition, stores)
         same = before is not None and before.inputs_sha == inputs.digest and not failed_since(job, partition, stores)
-        if before is not None and (same or stands(job, session, stores)):
+        if before is not None and (same or stands(job, session, stores) or rests_on_removed(job, session, stores)):
             if not job.WRITES:
                 _repeat(job, partition, inputs, stores)
             return outcome(partition, "unchanged", before.files)
@@ -157,7 +158,7 @@ def _sessions(job: Job, first: date, last: date, stores: Stores) -> list[date]:
             effect="nothing was done",
             todo="ingest them: fpm ingest PATH",
         )
-    gone = retired(stores.ledger) if job.WRITES else {}
+    gone = retired(stores.ledger) if job.WRITES and set(job.WRITES) <= set(RETIRABLE) else {}
     before = min((gone.get(table, date.min) for table in job.WRITES), default=date.min)
     return [session for session in sessions if session >= before]
 
