@@ -29,6 +29,8 @@ from fpm.walk_forward import PRESETS, FoldConfig
 FEAST_VARIABLES = ("FPM_FEAST_REGISTRY", "FPM_FEAST_LAKE", "FPM_FEAST_LEDGER", "FPM_FEAST_ONLINE")
 
 
+# libpq would heed them, and moments would come back from the database in a user's zone and spelling
+UNHEEDED = ("PGTZ", "PGDATESTYLE")
 REFERENCE = "file:"  # a secret that a file holds
 
 
@@ -354,6 +356,8 @@ def load_settings(options: Mapping[str, Any]) -> Settings:
     may be a secret.
     """
     _refuse_unknown(os.environ)
+    for name in UNHEEDED:
+        os.environ.pop(name, None)
     try:
         return Settings(**options)
     except ValidationError as wrong:
