@@ -20,6 +20,7 @@ from fpm.first_copies import known_from, rule_of
 from fpm.ingest.agreement import minute_faults
 from fpm.ingest.deliveries import NAMED_TABLES, Refused, delivery_of, plain_files
 from fpm.ingest.quarantine import FAULT_COLUMNS, incomplete, missing_minutes
+from fpm.ingest.signed_deliveries import require_signed
 from fpm.ingest.vendor_files import digest, name_of, refusal
 from fpm.sessions import cut_off
 from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
@@ -87,7 +88,8 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
 
     A delivery is skipped where every file was ingested before; with one new file all are read again, since flows need
     trades and orders together. Bad records, and symbol-sessions that fail a check, go to quarantine.
-    Raises UsageError where there are no ticks or the market has no rules for them.
+    Raises UsageError where there are no ticks or the market has no rules for them, InputRefused for a delivery that is
+    not as its sender signed it, where the home has a key.
     """
     if stores.market.name != "cn":
         raise UsageError(
@@ -96,9 +98,11 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
             effect="nothing was read",
             todo="give minute bars",
         )
+    signers = require_signed(paths, stores.settings.signing_key)
     streams, others = find(paths)
     tables = {name: tuple(path for path in others if path.stem == name) for name in NAMED_TABLES}
     intake, reference_files = begin(delivery_of((), tables), arrival, stores)
+    intake.report.signed = signers
     if _ingested_before(streams, intake):
         finish(reference_files, intake)
         return intake.report

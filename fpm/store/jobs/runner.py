@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import date
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from fpm.allocation import memory_reuse
 from fpm.errors import TryLater
+from fpm.retention import RETIRABLE
 from fpm.sessions import cut_off, require_order, sessions_between
-from fpm.store.jobs.freshness import Freshness, lack, stands
+from fpm.store.jobs.freshness import Freshness, lack, rests_on_removed, stands
 from fpm.store.jobs.history import history_of
 from fpm.store.jobs.inputs import Inputs, Job, Window, digest, inputs_of
 from fpm.store.jobs.publishing import (
@@ -24,13 +26,13 @@ from fpm.store.jobs.publishing import (
     stage,
 )
 from fpm.store.jobs.workers import results
+from fpm.store.ledger.retirements import retired
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.log import configure, context
 from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import date
 
     import polars as pl
 
@@ -52,7 +54,7 @@ def run_job(job: Job, session: date, stores: Stores) -> Outcome:
         inputs = _ready_inputs(job, partition, stores)
         before = last_published(partition, stores)
         same = before is not None and before.inputs_sha == inputs.digest and not failed_since(job, partition, stores)
-        if before is not None and (same or stands(job, session, stores)):
+        if before is not None and (same or stands(job, session, stores) or rests_on_removed(job, session, stores)):
             if not job.WRITES:
                 _repeat(job, partition, inputs, stores)
             return outcome(partition, "unchanged", before.files)
@@ -127,7 +129,7 @@ def backfill(job: Job, first: date, last: date, stores: Stores, progress: Progre
     others go on; any other error ends the backfill.
     Raises UsageError for a reversed range, TryLater where no session has raw bars.
     """
-    sessions = _sessions(first, last, stores)
+    sessions = _sessions(job, first, last, stores)
     serial = stores.settings.workers == 1 or bool(set(job.READS) & set(job.WRITES)) or not job.WRITES
     runs = (_in_order if serial else _parallel)(job, sessions, stores)
     outcomes: list[Outcome] = []
@@ -139,12 +141,13 @@ def backfill(job: Job, first: date, last: date, stores: Stores, progress: Progre
 
 def is_settled(job: Job, first: date, last: date, stores: Stores) -> bool:
     """Whether a backfill of these sessions has nothing to do."""
-    sessions = _sessions(first, last, stores)
+    sessions = _sessions(job, first, last, stores)
     fresh = Freshness(job, sessions, stores)
     return all(fresh.settled(session) for session in sessions)
 
 
-def _sessions(first: date, last: date, stores: Stores) -> list[date]:
+def _sessions(job: Job, first: date, last: date, stores: Stores) -> list[date]:
+    """Sessions with raw bars, without those whose results of the job somebody had removed."""
     require_order(first, last)
     raw = {session for table in ("minute_bars", "daily_bars") for session in stores.sessions(table)}
     sessions = [session for session in sessions_between(stores.market, first, last) if session in raw]
@@ -155,7 +158,9 @@ def _sessions(first: date, last: date, stores: Stores) -> list[date]:
             effect="nothing was done",
             todo="ingest them: fpm ingest PATH",
         )
-    return sessions
+    gone = retired(stores.ledger) if job.WRITES and set(job.WRITES) <= set(RETIRABLE) else {}
+    before = min((gone.get(table, date.min) for table in job.WRITES), default=date.min)
+    return [session for session in sessions if session >= before]
 
 
 def _in_order(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Outcome]:

@@ -106,7 +106,7 @@ class Cluster:
     def _secret(self, path: Path, text: str) -> Path:
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         return path
 
     # --- life ---------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ class Cluster:
         making.mkdir(mode=0o700)
         self._hand_over(making)
         password = self._secret(self.home / "password", secrets.token_hex(24))
-        for_initdb = self._secret(self._socket_folder() / "password", password.read_text())
+        for_initdb = self._secret(self._socket_folder() / "password", password.read_text(encoding="utf-8"))
         self._hand_over(for_initdb)
         self._run(
             "initdb",
@@ -152,7 +152,7 @@ class Cluster:
             *([] if self._fsync else ["--no-sync"]),
         )
         for_initdb.unlink()
-        with (making / "postgresql.conf").open("a") as configuration:
+        with (making / "postgresql.conf").open("a", encoding="utf-8") as configuration:
             configuration.write(CONFIGURATION)
         shutil.rmtree(self.data, ignore_errors=True)
         making.rename(self.data)
@@ -191,7 +191,7 @@ class Cluster:
     def _is_starting(self) -> bool:
         """Whether the process in the pid file is alive: a reason to wait on, it never gets a signal."""
         with suppress(OSError, ValueError, IndexError):
-            os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), 0)
+            os.kill(int((self.data / "postmaster.pid").read_text(encoding="utf-8").split()[0]), 0)
             return True
         return False
 
@@ -203,7 +203,7 @@ class Cluster:
         with psycopg.connect(self.dsn("postgres")) as connection:
             row = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
         running = str(row[0]).split()[0] if row else ""
-        if (self.data / "postmaster.pid").read_text().split()[0] != running:
+        if (self.data / "postmaster.pid").read_text(encoding="utf-8").split()[0] != running:
             raise TryLater(
                 code="FPM-PG-077",
                 wrong=f"another server took over {self.data}",

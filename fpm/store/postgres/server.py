@@ -234,6 +234,6 @@ def stop_server(settings: Settings) -> bool:
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
     """Only one process at a time initialises, starts or stops this home's server."""
-    with (folder / "lock").open("w") as handle:
+    with (folder / "lock").open("w", encoding="utf-8") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from pydantic import ValidationError
 
@@ -158,3 +159,16 @@ def test_a_number_beyond_reason_is_refused(name: str, value: str, monkeypatch: p
     monkeypatch.setenv(f"FPM_{name}", value)
     with pytest.raises(UsageError, match=f"FPM-CFG-001 .*FPM_{name}: "):
         load_settings({})
+
+
+def test_a_users_zone_and_spelling_of_moments_never_reach_the_database(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    monkeypatch.setenv("PGDATESTYLE", "German")
+    with psycopg.connect(database_url) as connection:  # what libpq makes of them
+        assert connection.execute("SHOW timezone").fetchone() == ("Asia/Tokyo",)
+    load_settings({})
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT current_setting('timezone'), current_setting('datestyle')").fetchone()
+        assert row == ("UTC", "ISO, MDY")
