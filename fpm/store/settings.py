@@ -21,7 +21,7 @@ from fpm.exchange_facts import read_exchanges, shipped
 from fpm.features.factor_columns import factor_columns
 from fpm.markets import Market
 from fpm.schema import STREAM_NAME
-from fpm.store.addresses import database_address, secrets_of
+from fpm.store.addresses import database_address, require_verified, secrets_of
 from fpm.store.channels import web_address
 from fpm.walk_forward import PRESETS, FoldConfig
 
@@ -77,6 +77,11 @@ class Settings(BaseSettings):
         default=None,
         description="public key of minisign (RW...), or `file:PATH` of its .pub file: every delivery must be a folder "
         "with SHA256SUMS and SHA256SUMS.minisig by this key, or it is refused whole; default: none is asked for",
+    )
+    allow_unverified_database: bool = Field(
+        default=False,
+        description="1 allows a database beyond this machine without `sslmode=verify-full`: whoever sits between can "
+        "read and change everything",
     )
     database_url: SecretStr | None = Field(
         default=None,
@@ -217,11 +222,14 @@ class Settings(BaseSettings):
 
     @field_validator("database_url", "reader_url")
     @classmethod
-    def _connection(cls, secret: SecretStr | None) -> SecretStr | None:
+    def _connection(cls, secret: SecretStr | None, fields: ValidationInfo) -> SecretStr | None:
         """An address that libpq understands, perhaps from a file; the refusal repeats nothing of it."""
         if secret is None:
             return None
-        return SecretStr(database_address(_referenced(secret.get_secret_value().strip())))
+        address = database_address(_referenced(secret.get_secret_value().strip()))
+        if not fields.data.get("allow_unverified_database"):
+            require_verified(address)
+        return SecretStr(address)
 
     @field_validator("alert_url")
     @classmethod
@@ -248,6 +256,12 @@ class Settings(BaseSettings):
     def _reader_of_own_server(self) -> Settings:
         if self.reader_url is not None and self.database_url is None:
             raise ValueError("FPM_READER_URL is for your own server: set FPM_DATABASE_URL, too, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _cluster_with_own_server(self) -> Settings:
+        if self.engine == "ray" and self.database_url is None:
+            raise ValueError("FPM_ENGINE=ray wants FPM_DATABASE_URL: no other host reaches the embedded server")
         return self
 
     @model_validator(mode="after")

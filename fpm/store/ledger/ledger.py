@@ -282,12 +282,7 @@ class Ledger:
             (*values, attempt.job, attempt.partition, attempt.attempt),
         ).rowcount
         if touched != 1:
-            raise TryLater(
-                code="FPM-JOB-076",
-                wrong=f"attempt {attempt.attempt} at {attempt.job} {attempt.partition} has lost its lock",
-                effect="its result was thrown away",
-                todo="nothing: the newer attempt has taken over",
-            )
+            raise superseded(attempt)
 
     # --- what is in the lake ------------------------------------------------------------------------
     def current(
@@ -365,6 +360,16 @@ ON CONFLICT (path) DO UPDATE SET sha256 = excluded.sha256, rows = excluded.rows,
     job = excluded.job, partition = excluded.partition, attempt = excluded.attempt,
     identity = coalesce(excluded.identity, CASE WHEN old.sha256 = excluded.sha256 THEN old.identity END)
 """
+
+
+def superseded(attempt: Attempt) -> TryLater:
+    """The refusal of an attempt whose lock another runner has taken."""
+    return TryLater(
+        code="FPM-JOB-076",
+        wrong=f"attempt {attempt.attempt} at {attempt.job} {attempt.partition} has lost its lock",
+        effect="its result was thrown away",
+        todo="nothing: the newer attempt has taken over",
+    )
 
 
 def _unanswered(wrong: str) -> TryLater:
