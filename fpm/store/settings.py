@@ -85,20 +85,14 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         default=None,
-        description="your own Postgres with pgvector, or `file:PATH` of a file that holds its URL; default: the "
-        "embedded server",
+        description="your own Postgres with pgvector, or `file:PATH` of its URL; default: the embedded server",
     )
     reader_url: SecretStr | None = Field(
         default=None,
-        description="the reader's own login there, or its `file:PATH`; default: the owner's login with the reader's "
-        "rights",
+        description="the reader's own login there, or its `file:PATH`; default: the owner's, with a reader's rights",
     )
-    threads: int = Field(
-        default=1, ge=1, le=256, description="threads of Polars and of numeric libraries in each process"
-    )
-    workers: int = Field(
-        default=1, ge=1, le=256, description="processes that compute sessions; only the caller publishes"
-    )
+    threads: int = Field(default=1, ge=1, le=256, description="threads of Polars and numeric libraries in a process")
+    workers: int = Field(default=1, ge=1, le=256, description="processes that compute; only the caller publishes")
     engine: Literal["processes", "ray"] = Field(
         default="processes", description="where workers run: local processes, or a Ray cluster (extra `ray`)"
     )
@@ -136,8 +130,7 @@ class Settings(BaseSettings):
         default=30.0,
         ge=0,
         le=3650,
-        description="days until the home's disk is full, at the rate of the last sessions, below which `fpm status` is "
-        "red",
+        description="`fpm status` is red below so many days until the disk is full, at the last sessions' rate",
     )
     retention: str | None = Field(
         default=None,

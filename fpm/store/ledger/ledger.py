@@ -312,15 +312,12 @@ class Ledger:
     def record_publication(self, connection: Connection, publication: Publication) -> int:
         """Add a publication inside the caller's transaction; returns its id."""
         values = asdict(publication) | {"views": list(publication.views)}
-        (number,) = _one(
-            connection.execute(
-                "INSERT INTO fpm.publications (session, views, attempt, sha256, vintage, model, replaces) "
-                "VALUES (%(session)s, %(views)s, %(attempt)s, %(sha256)s, %(vintage)s, %(model)s, %(replaces)s) "
-                "RETURNING id",
-                values,
-            ).fetchone()
+        cursor = connection.execute(
+            "INSERT INTO fpm.publications (session, views, attempt, sha256, vintage, model, replaces) VALUES "
+            "(%(session)s, %(views)s, %(attempt)s, %(sha256)s, %(vintage)s, %(model)s, %(replaces)s) RETURNING id",
+            values,
         )
-        return int(number)
+        return int(_one(cursor.fetchone())[0])
 
     def publications(self, session: date | None = None) -> list[tuple[int, Publication]]:
         """Publications with their ids, newest first: all, or one session's."""
