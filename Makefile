@@ -62,8 +62,14 @@ real: $(VENV)/.installed-dev  ## the chain on real bars: make real DATA=folder
 	@test -n "$(DATA)" || { echo "usage: make real DATA=folder-with-us_equity_1min_2018-and-crypto_1min_usdm_perp"; exit 2; }
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash benchmarks/real.sh "$(DATA)"
 
-stress: $(VENV)/.installed-dev  ## the slow suites: long kill sweeps, simulated weeks: make stress [WEEKS=10000] (.weeks.jsonl: those done)
+.venv-fuzz/.installed: tests/fuzz/requirements.txt
+	@$(PYTHON) -m venv .venv-fuzz
+	@.venv-fuzz/bin/pip install $(PIP_QUIET) -r tests/fuzz/requirements.txt
+	@touch $@
+
+stress: $(VENV)/.installed-dev .venv-fuzz/.installed  ## the slow suites: kill sweeps, requests at random, simulated weeks: make stress [WEEKS=10000] (.weeks.jsonl: those done)
 	$(BIN)/pytest -m slow
+	bash tests/fuzz/run.sh .venv-fuzz/bin/schemathesis $(BIN)/python
 	$(BIN)/python -m tests.simulation.sweep 1 $(WEEKS) .weeks.jsonl
 
 bench: $(VENV)/.installed-dev  ## every figure under benchmarks/, as a ratio in one run
@@ -84,4 +90,4 @@ release-check:  ## every target and every command of the docs, from a fresh clon
 	@DATA="$(DATA)" FEAST="$(FEAST)" PYTHON="$(PYTHON)" .ci/release-check
 
 clean:  ## remove the environment and the caches, never a store
-	rm -rf $(VENV) .venv-feast build dist *.egg-info sbom.cdx.json .weeks.jsonl .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-feast .venv-fuzz build dist *.egg-info sbom.cdx.json .weeks.jsonl .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -77,16 +77,14 @@ def start(way: str, folder: Path) -> dict[str, tuple[float, float]]:
 def prepare(folder: Path) -> dict[str, str]:
     """Fill a home with one published session of scores; returns the environment variables of both ways."""
     import polars as pl
-    from sqlalchemy import make_url
 
     from fpm.schema import STREAMS
     from fpm.sessions import close, cut_off, market
     from fpm.store.ledger.ledger import Publication
     from fpm.store.ledger.stores import open_stores
     from fpm.store.online.publication import publish_online
-    from fpm.store.postgres.server import ensure_server
     from fpm.store.retrieval import features
-    from fpm.store.retrieval.features import _registry
+    from fpm.store.retrieval.configuration import variables
     from fpm.store.settings import Settings
 
     settings = Settings(home=folder, market="cn", preset="default", fsync=False, log_level="error")
@@ -102,19 +100,9 @@ def prepare(folder: Path) -> dict[str, str]:
     stores.lake.put(stores.lake.staging / relative, relative)
     publish_online(Publication(SESSION, ("scores",), 0, "0", "v", "m"), {"scores": rows}, stores)
     stores.ledger.close()
-    server = ensure_server(settings)
-    producer = server.for_role("producer")
-    registry = make_url(_registry(producer)).set(password=producer.parts["password"])
     declared = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
-    for_readers = declared.replace("dsn: ${FPM_FEAST_ONLINE}", "dsn: ${FPM_FEAST_ONLINE}\n  place: serving")
-    (folder / "feature_store.yaml").write_text(for_readers)
-    return {
-        "FPM_HOME": str(folder),
-        "FPM_FEAST_REGISTRY": registry.render_as_string(hide_password=False),
-        "FPM_FEAST_LAKE": str(settings.lake),
-        "FPM_FEAST_LEDGER": server.for_role("producer").dsn,
-        "FPM_FEAST_ONLINE": server.for_role("reader").dsn,
-    }
+    (folder / "feature_store.yaml").write_text(declared)
+    return {"FPM_HOME": str(folder), **variables(settings, "reader")}
 
 
 def fresh(way: str, folder: Path, environment: dict[str, str]) -> dict[str, tuple[float, float]]:

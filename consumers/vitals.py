@@ -140,9 +140,13 @@ def rank_ics(session: date, stores: Stores) -> Iterable[Vital]:
 def drifts(session: date, stores: Stores) -> Iterable[Vital]:
     """Discrepancy of the session's fingerprints from those of the vintage's training window, given volatility."""
     vintage = stores.models.record_in_force("scorer", session).manifest["vintage"]
-    found = fingerprint_drift(session, vintage, stores)
-    if found is not None:
-        for name, value in (("drift", found.value), ("drift_band", found.band), ("drift_covered", found.covered)):
+    measured_drift = fingerprint_drift(session, vintage, stores)
+    if measured_drift is not None:
+        for name, value in (
+            ("drift", measured_drift.value),
+            ("drift_band", measured_drift.band),
+            ("drift_covered", measured_drift.covered),
+        ):
             yield Vital(f"fingerprint_{name}", value, {"vintage": vintage})
 
 

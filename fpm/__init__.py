@@ -24,6 +24,7 @@ The modules of this folder hold facts and operations that every room shares. Beg
     cross_section       winsorising, z-scores, ranks and correlations across the symbols of a session
     row_order           rows in the order of their keys, and their runs
     panels              long frames as dense panels of sessions by symbols
+    data_contract       what readers of the online store may rely on, in a standard form
     environment         versions and processor that numbers may depend on, and their fingerprint
     minisign            public keys and signatures of minisign
     json_documents      documents of JSON, or a ValueError

@@ -25,8 +25,8 @@ def difference(kind: str, manifest: Mapping[str, Any], profile: str | None) -> s
     scorer reads all of the fingerprint stream in order, and any of the daily factors.
     """
     if kind == "encoder":
-        given = FEATURES.get(profile or "")
-        return _in_order(_of_encoder(manifest), given) if given else ""
+        features = FEATURES.get(profile or "")
+        return _in_order(_of_encoder(manifest), features) if features else ""
     features = manifest.get("features", {})
     parts = {
         "fingerprint": _in_order(features.get("fingerprint", FINGERPRINT), FINGERPRINT),
@@ -56,11 +56,11 @@ def _of_encoder(manifest: Mapping[str, Any]) -> Sequence[str] | None:
     return None if own is None else list(own)
 
 
-def _in_order(trained: Sequence[str] | None, given: Sequence[str]) -> str:
-    if trained is None or list(trained) == list(given):
+def _in_order(trained: Sequence[str] | None, features: Sequence[str]) -> str:
+    if trained is None or list(trained) == list(features):
         return ""
     missing, extra = (
-        [name for name in one if name not in other] for one, other in ((trained, given), (given, trained))
+        [name for name in one if name not in other] for one, other in ((trained, features), (features, trained))
     )
     return _words(missing, extra) if missing or extra else "the same features in another order"
 

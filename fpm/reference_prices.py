@@ -28,13 +28,13 @@ def with_reference_prices(bars: pl.DataFrame, before: pl.DataFrame | None = None
     if not rows["pre_close"].null_count():
         return rows
     keys = ["session", "symbol", "close", "adj_factor"]
-    known = (
+    closes = (
         rows.select(keys)
         if before is None or before.is_empty()
         else pl.concat([before.select(keys), rows.select(keys)])
     )
-    known = known.filter(pl.col("close") > 0).sort("symbol", "session")
-    last = known.select("symbol", "session", close_then="close", factor_then="adj_factor")
+    closes = closes.filter(pl.col("close") > 0).sort("symbol", "session")
+    last = closes.select("symbol", "session", close_then="close", factor_then="adj_factor")
     joined = (
         rows.with_row_index("place")
         .sort("symbol", "session")

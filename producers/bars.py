@@ -394,7 +394,7 @@ def _other_sessions(intake: Intake) -> set[date]:
 
 
 def _receive(references: Sequence[Sequence[ReferenceRows]], intake: Intake) -> None:
-    """Receipts of files without a row that disagrees: the others are read again, beside corrected minutes too."""
+    """Receipts of files with rows, of which none disagrees: the others are read again, and say the same again."""
     disagreeing = intake.daily_tables.disagreeing
-    for file in (file for files in references for file in files if file.path not in disagreeing):
+    for file in (file for files in references for file in files if file.path not in disagreeing and file.frame.height):
         keep_receipt(NAME, file.path, file.sha256, file.frame["session"].unique().to_list(), intake.stores)

@@ -59,8 +59,8 @@ def judged(files: Sequence[ReferenceRows], delivered: Collection[str], stores: S
     These are symbols that no session ever had (`delivered`: those of bars in the same delivery), keys on which two
     files disagree, sessions whose scores tell no symbol from another. Equal rows of several files count once.
     """
-    wanted = {symbol for file in files for symbol in file.frame["symbol"].unique().to_list()} - set(delivered)
-    unknown = sorted(without_daily_row(wanted, stores) if stores else wanted)
+    unpriced = {symbol for file in files for symbol in file.frame["symbol"].unique().to_list()} - set(delivered)
+    unknown = sorted(without_daily_row(unpriced, stores) if stores else unpriced)
     files = [_set_aside(file, _unknown(file.frame, unknown)) for file in files]
     files = _agreed(files)
     flat = _flat(files, stores)
@@ -68,8 +68,10 @@ def judged(files: Sequence[ReferenceRows], delivered: Collection[str], stores: S
 
 
 def _unknown(rows: pl.DataFrame, symbols: Sequence[str]) -> pl.DataFrame:
-    seen = pl.col("symbol").is_in(symbols)
-    return first_faults(rows, [Check(code="FPM-IN-161", condition=seen, wrong="{symbol} has no bar in any session")])
+    is_traded = pl.col("symbol").is_in(symbols)
+    return first_faults(
+        rows, [Check(code="FPM-IN-161", condition=is_traded, wrong="{symbol} has no bar in any session")]
+    )
 
 
 def _conflicts(rows: pl.DataFrame) -> pl.DataFrame:
@@ -158,7 +160,7 @@ def take(
     for (name,), part in rows.partition_by("stream", as_dict=True).items() if len(rows) else ():
         report.add_stream(name, part["session"].unique().sort().to_list(), part.height)
     for file in files:
-        if UNKNOWN not in file.quarantined["reason_code"].to_list():
+        if file.frame.height and UNKNOWN not in file.quarantined["reason_code"].to_list():
             key = receipt(file.sha256, stream)
             keep_receipt(NAME, file.path, key, file.frame["session"].unique().to_list(), stores)
 

@@ -5,12 +5,10 @@ The ingest of bars writes the table: the same partitions, the same corrections. 
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -24,6 +22,7 @@ from fpm.ingest.signed_deliveries import require_signed
 from fpm.ingest.vendor_files import digest, name_of, refusal
 from fpm.sessions import cut_off
 from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
+from fpm.store.jobs.staging import lives, run_of
 from fpm.store.lake.quarantine import keep_rows
 from fpm.store.lake.tick_buckets import Buckets
 from fpm.ticks.files import SNAPSHOTS, TOTALS, TickFile, batches, find, open_file, original_rows
@@ -44,6 +43,7 @@ from producers.tick_snapshots import judge_snapshots
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
+    from pathlib import Path
 
     from fpm.ingest.ingest_report import IngestReport
     from fpm.progress import Progress
@@ -106,13 +106,14 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
     if _ingested_before(streams, intake):
         finish(reference_files, intake)
         return intake.report
-    delivery = _open_delivery(streams, paths, intake)
-    delivery.account.ignored = [name_of(path) for path in others if path.stem not in tables]
-    try:
-        _scatter(delivery, progress)
-        published = _publish_sessions(delivery, _totals(delivery), progress)
-    finally:
-        delivery.buckets.remove()
+    with run_of(stores.ledger) as run:
+        delivery = _open_delivery(streams, paths, intake, run)
+        delivery.account.ignored = [name_of(path) for path in others if path.stem not in tables]
+        try:
+            _scatter(delivery, progress)
+            published = _publish_sessions(delivery, _totals(delivery), progress)
+        finally:
+            delivery.buckets.remove()
     _store_outcome(delivery, published)
     finish(reference_files, intake)
     delivery.account.check()
@@ -132,8 +133,8 @@ def _ingested_before(files: Sequence[Path], intake: Intake) -> bool:
     return True
 
 
-def _open_delivery(streams: Sequence[Path], named: Sequence[Path], intake: Intake) -> TickDelivery:
-    """The delivery with every file recognised by its footer, or refused; remains of a killed ingest are removed."""
+def _open_delivery(streams: Sequence[Path], named: Sequence[Path], intake: Intake, run: str) -> TickDelivery:
+    """The delivery with every file recognised by its footer, or refused; remains of dead ingests are removed."""
     below = {path: next((folder for folder in named if path.is_relative_to(folder)), path) for path in streams}
     plain, refused = plain_files([(below[path], path) for path in streams])
     files = []
@@ -148,9 +149,9 @@ def _open_delivery(streams: Sequence[Path], named: Sequence[Path], intake: Intak
     ]
     folder = intake.stores.lake.staging / "ticks"
     for old in folder.glob("*"):
-        if not Path("/proc", old.name).exists():  # left behind by a killed ingest
+        if not lives(old.name, intake.stores.ledger):  # left behind by a killed ingest, on whatever host
             shutil.rmtree(old, ignore_errors=True)
-    own = folder / str(os.getpid())
+    own = folder / run
     records, snapshots = Buckets(own, counts[0], RULE.most_rows), Buckets(own / SNAPSHOTS, counts[1], RULE.most_rows)
     return TickDelivery(intake, files, records, snapshots, refused=refused)
 

@@ -30,26 +30,26 @@ def fault(session: date, stores: Stores) -> str | None:
     content = _content(session, stores)
     if content is None:
         return None
-    known = judged([session], stores.ledger).get(session)
-    if known is not None and known[0] == content:
-        return known[1]
-    found = hole(_presence(session, stores), _before(session, stores), stores.market)
-    said = None if found is None else words(found, stores.market, session)
-    note(session, content, said, stores.ledger)
-    return said
+    judgement = judged(stores.ledger.beside(session), stores.ledger).get(session)
+    if judgement is not None and judgement[0] == content:
+        return judgement[1]
+    gap = hole(_presence(session, stores), _before(session, stores), stores.market)
+    reason = None if gap is None else words(gap, stores.market, session)
+    note(session, content, reason, stores.ledger)
+    return reason
 
 
 def standing(session: date, stores: Stores) -> str | None:
     """`fault`, unless somebody accepted the session as it is."""
-    said = fault(session, stores)
-    return None if said is None or session in accepted(stores.ledger) else said
+    reason = fault(session, stores)
+    return None if reason is None or session in accepted(stores.ledger) else reason
 
 
-def refusal(session: date, said: str) -> FpmError:
+def refusal(session: date, reason: str) -> FpmError:
     """The error of a night whose session is not whole."""
     return FpmError(
         code="FPM-NGT-020",
-        wrong=f"the bars of {session} are not whole: {said}",
+        wrong=f"the bars of {session} are not whole: {reason}",
         effect="the night does not run, what was online stays",
         todo=advice(session),
     )
@@ -81,13 +81,13 @@ def of_delivery(
         earlier = [before[day] for day in sorted(before) if day < session][-HISTORY:]
         if not earlier and home is not None:
             earlier = _before(session, home)
-        found = hole(today, earlier, market)
-        if found is None:
+        gap = hole(today, earlier, market)
+        if gap is None:
             before[session] = today
             for day in sorted(before)[:-HISTORY]:
                 del before[day]
         else:
-            faults[session] = words(found, market, session)
+            faults[session] = words(gap, market, session)
     return faults
 
 

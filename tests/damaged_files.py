@@ -180,10 +180,9 @@ def state(path: Path) -> object:
 
 def receipt(path: Path) -> object:
     """A damaged receipt is none: the file would be read again."""
-    published = {str(FIRST): SimpleNamespace(files=())}
     stores = SimpleNamespace(
         settings=SimpleNamespace(home=path.parent.parent),
-        ledger=SimpleNamespace(published_attempts=lambda _, days: {day: published[str(FIRST)] for day in days}),
+        ledger=SimpleNamespace(latest_of_each=lambda _, days, __: dict.fromkeys(days, SimpleNamespace(files=()))),
     )
     return receipts.sessions_ingested(path.stem, cast("Stores", stores))
 

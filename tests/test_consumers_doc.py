@@ -17,12 +17,13 @@ import pytest
 from fpm.store.postgres.server import connect, stop_server
 from fpm.store.settings import Settings
 from tests.shell import bash, environment, run
-from tests.small_home import TUESDAY, published_home
+from tests.small_home import MONDAY, TUESDAY, published_home
 
 PAGE = (Path(__file__).parent.parent / "docs/consumers.md").read_text()
 # What a block must have left behind, by its section and its place in it; Python's `assert` is run after the block.
 HOLDS = {
-    ("SQL", 0): "assert len(rows) == 12 and set(weights['stale_days']) == set(weights['stale_days'][:1])",
+    ("SQL", 0): "assert [session.day for _, session in publications] == [2, 3]",
+    ("SQL", 1): "assert len(rows) == 12 and set(weights['stale_days']) == set(weights['stale_days'][:1])",
     ("SDK", 0): (
         "assert then['score'].null_count() == 0 and factors['log_size'].null_count() == 0 "
         "and decision['status'].to_list() == ['optimal']"
@@ -54,7 +55,7 @@ def run_python(section: str, folder: Path) -> None:
 
 def test_every_block_is_run() -> None:
     languages = re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)
-    assert {name: languages.count(name) for name in set(languages)} == {"bash": 5, "sql": 6, "python": 5, "console": 1}
+    assert {name: languages.count(name) for name in set(languages)} == {"bash": 5, "sql": 7, "python": 6, "console": 1}
 
 
 def test_sql(folder: Path) -> None:
@@ -63,7 +64,7 @@ def test_sql(folder: Path) -> None:
     assert "(5 rows)" in printed
     for file in (folder / ".fpm/pg").glob("*pass*"):
         assert file.read_text().strip().rpartition(":")[2] not in printed
-    one, several, orders, prices, active, nearest = blocks("sql", "SQL")
+    one, several, orders, fills, prices, active, nearest = blocks("sql", "SQL")
     with connect(Settings(home=folder / ".fpm"), role="reader") as connection:
         cursor = connection.execute(one.encode())
         assert [column.name for column in cursor.description or ()][-1] == "stale_days"
@@ -71,6 +72,9 @@ def test_sql(folder: Path) -> None:
         ordered = connection.execute(orders.encode()).fetchall()
         assert ordered and {row[3] for row in ordered} <= {"buy", "sell"} and all(row[4] > 0 for row in ordered)
         assert {row[1] for row in ordered} == {date(2024, 12, 4)}, "the session after the published one"
+        filled = connection.execute(fills.encode()).fetchall()
+        assert filled and all(row[5] == pytest.approx(row[3] * row[4], abs=0.005) and row[6] > 0 for row in filled)
+        assert {row[7] for row in filled} == {MONDAY}, "decided the session before"
         felt = connection.execute(prices.encode()).fetchall()
         assert felt and all(0 < row[2] < row[4] + 1e-6 and row[7] >= 0.0005 for row in felt)
         assert len(connection.execute(active.encode()).fetchall()) == len(ordered)

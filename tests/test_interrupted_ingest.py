@@ -148,7 +148,9 @@ def test_ended_at_a_random_moment(
     delivery, expected, seconds = undisturbed
     home = Home(tmp_path / "home", database())
     process = home.start(str(delivery))
-    time.sleep(random.Random(number).uniform(0.3, 1.0) * seconds)  # Python's own start knows no signal of ours
+    while not home.folder.exists() and process.poll() is None:  # Python's own start knows no signal of ours
+        time.sleep(0.01)
+    time.sleep(random.Random(number).uniform(0.0, 0.7) * seconds)
     process.send_signal(sent := (signal.SIGINT, signal.SIGTERM)[number % 2])
     check_ended(process, sent, may_be_done=True)
     home.ingest(str(delivery))

@@ -124,7 +124,7 @@ def test_what_the_correction_withdrew_is_no_longer_online(nights: Nights) -> Non
 
 
 def test_the_corrected_night_is_green(nights: Nights) -> None:
-    assert [row["job"] for row in nights.jobs][-4:] == ["publish", "parity", "derivation", "neighbours"]
+    assert [row["job"] for row in nights.jobs][-5:] == ["publish", "parity", "derivation", "neighbours", "vitals"]
     assert all(view.equal for view in parity.check(nights.session, nights.stores))
     state = {row["job"]: row["status"] for row in nights.stores.ledger.rows(nights.session)}
     assert {state[job] for job in ("publish", "parity", "derivation")} == {"published"}

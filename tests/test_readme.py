@@ -58,21 +58,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_the_blocks_run_in_the_order_of_the_page(folder: Path) -> None:
-    bring, read = blocks("bash")
+    bring, export, frame = blocks("bash")
+    (python,) = blocks("python")
     home = folder / ".fpm-us"
     bash(bring, folder, home)
     assert (home / "reports" / "report.html").stat().st_size > 100_000
-    closes = pl.DataFrame({"symbol": ["AAA.US", "BBB.US"], "event_timestamp": ["2018-04-20T21:00:00Z"] * 2})
-    vintage = pl.read_parquet(next((home / "lake/fingerprints").rglob("*.parquet")))["vintage"][0]
-    closes.with_columns(
-        pl.col("event_timestamp").str.to_datetime(time_zone="UTC"), vintage=pl.lit(vintage)
-    ).write_parquet(folder / "entities.parquet")
-    bash(read, folder, home)
-    frame = pl.read_parquet(folder / "frame.parquet")
-    assert frame["symbol"].to_list() == ["AAA.US", "BBB.US"] and frame["fingerprint"].null_count() == 0
+    bash(export, folder, home)
     assert pl.read_parquet(folder / "scores.parquet")["stream"].n_unique() == 3
-    (python,) = blocks("python")
-    run([sys.executable, "-c", python + "\nassert frame.height == 2 and latest.height == 1"], folder, home)
+    run([sys.executable, "-c", python + "\nassert frame.height == latest.height == 6"], folder, home)
+    bash(frame, folder, home)
+    rows = pl.read_parquet(folder / "frame.parquet")
+    assert rows["symbol"].to_list() == [f"{symbol}.US" for symbol in SYMBOLS] and rows["fingerprint"].null_count() == 0
 
 
 def test_the_query_runs_for_a_reader(folder: Path) -> None:

@@ -7,6 +7,7 @@ Begin at `cli`.
     question_commands  the commands that answer a question
     report_commands    the commands that show figures
     model_commands     the commands about models
+    reader_commands    the commands about consumers
     home_commands      the commands about a home, its servers, the demonstration
     arguments          arguments and options, and the wall clock
     model_arguments    arguments about models

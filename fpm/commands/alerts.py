@@ -26,12 +26,12 @@ Send = Callable[[dict[str, Any]], str | None]
 
 def channels(settings: Settings) -> dict[str, Send]:
     """The channels of a deployment by name; each sends a document and returns what went wrong."""
-    found: dict[str, Send] = {}
+    senders: dict[str, Send] = {}
     if settings.alert_url is not None:
-        found["webhook"] = partial(post, settings.alert_url.get_secret_value())
+        senders["webhook"] = partial(post, settings.alert_url.get_secret_value())
     if settings.alert_command:
-        found["command"] = partial(pipe, settings.alert_command)
-    return found
+        senders["command"] = partial(pipe, settings.alert_command)
+    return senders
 
 
 def watch(nights: Sequence[Night], stores: Stores, now: datetime) -> None:
@@ -59,20 +59,20 @@ def watch_session(session: date, stores: Stores, now: datetime) -> None:
 
 def _alerts(channel: str, nights: Sequence[Night], stores: Stores, now: datetime) -> dict[str, Alert]:
     """The messages by finding; a night that is red by a channel's newest message is looked at, too."""
-    known = {each.session: each for each in nights}
-    red = standing(channel, stores.ledger)
-    told = [parse_session(finding.removeprefix(NIGHT)) for finding in red if finding.startswith(NIGHT)]
-    known |= {session: night(session, stores, now) for session in told if session not in known}
+    by_session = {each.session: each for each in nights}
+    standing_red = standing(channel, stores.ledger)
+    alerted = [parse_session(finding.removeprefix(NIGHT)) for finding in standing_red if finding.startswith(NIGHT)]
+    by_session |= {session: night(session, stores, now) for session in alerted if session not in by_session}
     messages = {}
-    for session, each in sorted(known.items()):
+    for session, each in sorted(by_session.items()):
         if each.state == "red":
             messages[f"{NIGHT}{session}"] = Alert("red", _cause(each), document(each, "red", stores))
-        elif session in told:
+        elif session in alerted:
             messages[f"{NIGHT}{session}"] = Alert("recovered", each.state, document(each, "recovered", stores))
     space = disk(stores.settings, stores.ledger)
     if space.is_short(stores.settings.disk_days):
         messages[DISK] = Alert("red", "full soon", _of_disk(space, "red", stores))
-    elif DISK in red:
+    elif DISK in standing_red:
         messages[DISK] = Alert("recovered", "room", _of_disk(space, "recovered", stores))
     return messages
 
@@ -130,8 +130,8 @@ def trial(stores: Stores, session: date) -> list[dict[str, Any]]:
     text = f"fpm {stores.market.name}: a trial of the alerts, nothing is wrong"
     message = {"id": 0, "finding": "trial", "state": "trial", "text": text, "market": stores.market.name}
     message |= {"home": str(stores.settings.home), "night": {"session": str(session)}}
-    found = channels(stores.settings)
-    if not found:
+    senders = channels(stores.settings)
+    if not senders:
         raise UsageError(
             code="FPM-ALR-002",
             wrong="no channel is set",
@@ -140,6 +140,6 @@ def trial(stores: Stores, session: date) -> list[dict[str, Any]]:
         )
     return [
         {"channel": name, "delivered": wrong is None, "why": wrong or ""}
-        for name, send in found.items()
+        for name, send in senders.items()
         for wrong in (send(message),)
     ]

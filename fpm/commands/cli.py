@@ -8,14 +8,23 @@ Commands parse, call one function and show its answer; heavy imports stay inside
 from __future__ import annotations
 
 import errno
+import json
 import sys
 import traceback
 from importlib.metadata import version as package_version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from fpm.commands import home_commands, model_commands, pipeline_commands, question_commands, report_commands
+from fpm.commands import (
+    home_commands,
+    model_commands,
+    pipeline_commands,
+    question_commands,
+    reader_commands,
+    report_commands,
+)
+from fpm.commands.console import is_answered
 from fpm.errors import FpmError
 
 INTERRUPTED = 130
@@ -30,6 +39,7 @@ for group in (pipeline_commands, question_commands, report_commands, home_comman
     app.add_typer(group.commands)
 app.add_typer(pipeline_commands.train, name="train")
 app.add_typer(model_commands.models, name="models")
+app.add_typer(reader_commands.readers, name="reader")
 
 
 def main() -> None:
@@ -37,11 +47,9 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except FpmError as error:
-        _say(str(error))
-        sys.exit(error.exit_code)
+        _refuse(error)
     except OSError as error:
-        _say(str(machine_refusal(error)))
-        sys.exit(FpmError.exit_code)
+        _refuse(machine_refusal(error))
     except Exception:  # noqa: BLE001  a fault of ours: all of its traceback, without a password that it may repeat
         _say(traceback.format_exc())
         sys.exit(FpmError.exit_code)
@@ -49,6 +57,17 @@ def main() -> None:
         if leaving.code == INTERRUPTED:
             typer.echo("interrupted - nothing half-written is visible - run the same command again to resume", err=True)
         raise
+
+
+def _refuse(error: FpmError) -> NoReturn:
+    """One line on standard error; where JSON was asked for, the same as an object on standard output."""
+    from fpm.store.log import without_secrets
+
+    _say(str(error))
+    if "--json" in sys.argv and not is_answered():
+        words = {"code": error.code, "wrong": error.wrong, "effect": error.effect, "todo": error.todo}
+        typer.echo(without_secrets(json.dumps({"error": words}, ensure_ascii=False)))
+    sys.exit(error.exit_code)
 
 
 def _say(text: str) -> None:

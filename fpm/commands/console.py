@@ -89,9 +89,19 @@ def _no_market(settings: Settings) -> UsageError:
     )
 
 
+_is_answered = False
+
+
+def is_answered() -> bool:
+    """Whether standard output has its JSON document: a refusal after it is no second one."""
+    return _is_answered
+
+
 def show(answer: dict[str, Any] | list[dict[str, Any]], as_json: bool) -> None:
     """Print one JSON document, or a table for a person."""
+    global _is_answered  # noqa: PLW0603  a process has one standard output
     if as_json:
+        _is_answered = True
         typer.echo(json.dumps(answer, default=str, indent=2))
         return
     from rich.console import Console
@@ -99,3 +109,13 @@ def show(answer: dict[str, Any] | list[dict[str, Any]], as_json: bool) -> None:
     from fpm.commands.tables import render
 
     Console(width=None if sys.stdout.isatty() else 160).print(render(answer))
+
+
+def show_lines(answer: dict[str, Any], as_json: bool) -> None:
+    """Print one JSON document, or a line for each value, which is never wrapped: it is to be copied."""
+    if as_json:
+        show(answer, as_json)
+        return
+    width = max(len(name) for name in answer)
+    for name, value in answer.items():
+        typer.echo(f"{name:<{width}}  {'-' if value is None else value}")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fpm.commands.arguments import Json, Role, UrlOnly, journal_head, now, require_all, span
-from fpm.commands.console import home_settings, home_stores, show
+from fpm.commands.console import home_settings, home_stores, show, show_lines
+from fpm.errors import UsageError
 from fpm.sessions import parse_session
+
+if TYPE_CHECKING:
+    from fpm.store.settings import Settings
 
 commands = typer.Typer()
 
@@ -216,18 +220,50 @@ def simulate_command(
 
 
 @commands.command("connection")
-def connection_command(role: Role = "reader", url: UrlOnly = False, as_json: Json = False) -> None:
-    """How psql, pandas and other clients connect to the database; never a password."""
+def connection_command(
+    role: Role = "reader",
+    reader: Annotated[str | None, typer.Option(help="a consumer of `fpm reader list`, instead of a role")] = None,
+    url: UrlOnly = False,
+    feast: Annotated[
+        bool, typer.Option("--feast", help="what Feast's own FeatureStore and the `feast` command need, for eval")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """How psql, pandas and other clients connect to the database; never a password, and no line is wrapped."""
     from fpm.store.postgres.identity import require_pair
-    from fpm.store.postgres.server import directions, ensure_server
+    from fpm.store.postgres.server import consumer_directions, directions, ensure_server
 
     settings = home_settings()
     require_pair(settings, ensure_server(settings))
-    answer = directions(settings, role)
+    if feast:
+        show_feast(settings, role, as_json)
+        return
+    answer = directions(settings, role) if reader is None else consumer_directions(settings, reader)
     if url:
         typer.echo(answer["url"])
     else:
+        show_lines(answer, as_json)
+
+
+def show_feast(settings: Settings, role: str, as_json: bool) -> None:
+    """Print Feast's variables as the shell reads them, or as one document. Raises UsageError for the owner."""
+    import shlex
+
+    from fpm.store.retrieval.configuration import feast_file, variables
+
+    if role == "owner":
+        raise UsageError(
+            code="FPM-CFG-087",
+            wrong="Feast's entry is for a reader or a producer: who writes the registry, writes code that it runs",
+            effect="nothing was done",
+            todo="say --role reader or --role producer; `fpm setup` applies definitions",
+        )
+    answer = variables(settings, "producer" if role == "producer" else "reader")
+    answer |= {"FEAST_FS_YAML_FILE_PATH": feast_file()}
+    if as_json:
         show(answer, as_json)
+    else:
+        typer.echo("\n".join(f"export {name}={shlex.quote(value)}" for name, value in answer.items()))
 
 
 @commands.command("serve")
@@ -240,7 +276,7 @@ def serve_command(
     """Feast's feature server, reading only, behind a token; until interrupted."""
     from fpm.store.http.server import serve
 
-    serve(home_stores().settings, host, port, insecure, lambda address: show(address, as_json))
+    serve(home_stores().settings, host, port, insecure, lambda address: show_lines(address, as_json))
 
 
 @commands.command("stop")

@@ -11,6 +11,7 @@ import consumers
 import producers
 from consumers.questions import morning
 from fpm.commands import jobs
+from fpm.commands.upgrade import require_confirmed
 from fpm.errors import FpmError, ModelRefused, StoreCorrupt, TryLater, UsageError
 from fpm.sessions import is_session, previous_sessions
 from fpm.store.jobs import runner
@@ -68,9 +69,11 @@ def night_steps(session: date, stores: Stores) -> list[Step]:
 def nightly(session: date, stores: Stores, stop: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:
     """Run every step of a session's night; one row a step with the ledger's status. `stop` ends it between two jobs.
 
-    Raises UsageError for a day without trading, TryLater where an input or a model is missing, or where it is stopped,
-    FpmError where the session's bars are not whole.
+    Raises UsageError for a day without trading or where this program computes otherwise than the one that somebody
+    confirmed, TryLater where an input or a model is missing, or where it is stopped, FpmError where the session's bars
+    are not whole.
     """
+    require_confirmed(stores)
     require_session(session, stores)
     fault = whole_sessions.standing(session, stores)
     if fault is not None:

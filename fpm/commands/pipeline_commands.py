@@ -52,7 +52,8 @@ def setup_command(
     from fpm.store.http.token import renew_token
     from fpm.store.ledger.programs import confirm, confirmed
     from fpm.store.ledger.stores import open_stores
-    from fpm.store.postgres.server import renew_passwords
+    from fpm.store.postgres.readers import require_fence, statements
+    from fpm.store.postgres.server import ensure_server, hold_fence, rotate_passwords
     from fpm.store.retrieval import features
 
     if plan_only:
@@ -64,11 +65,16 @@ def setup_command(
     for name, value in (("market", market or bar), ("preset", preset)):
         if value:
             stores.ledger.decide(name, getattr(stores.settings, name))
-    renew_passwords(stores.settings, rotate=rotate)
     if rotate:
+        rotate_passwords(stores.settings)
         renew_token(stores.settings)
     applied = features.apply(stores.settings)
-    show({"home": str(stores.settings.home), "market": stores.market.name, "applied": applied}, as_json)
+    gaps = hold_fence(stores.settings, ensure_server(stores.settings))
+    if gaps and not as_json:
+        typer.echo(statements(gaps))
+    answer = {"home": str(stores.settings.home), "market": stores.market.name, "applied": applied}
+    show(answer | ({"superuser": statements(gaps)} if gaps and as_json else {}), as_json)
+    require_fence(gaps)
 
 
 @commands.command("ingest")

@@ -58,7 +58,7 @@ def enhance_command(
 @commands.command("frame")
 def frame_command(
     name: Annotated[str, typer.Argument(metavar="SERVICE_OR_VIEW")],
-    entities: Annotated[Path, typer.Option(help="Parquet or CSV: symbol, event_timestamp, perhaps vintage")],
+    entities: Annotated[Path, typer.Option(help="Parquet or CSV: symbol, event_timestamp or session, perhaps vintage")],
     out: Annotated[Path, typer.Option(help="Parquet file to write")],
     known_at: Annotated[str | None, typer.Option(help="second clock; default: each row's event_timestamp")] = None,
     as_json: Json = False,

@@ -7,6 +7,7 @@ from typing import Any
 
 from consumers.questions.decisions import decisions
 from fpm.commands.agenda import Night, agenda, expected_next
+from fpm.commands.upgrade import refusal
 from fpm.errors import UsageError
 from fpm.sessions import close, cut_off, sessions_between
 from fpm.store.ledger.disk import Disk, disk
@@ -18,12 +19,17 @@ ALIVE = ("running", "prepared")
 
 
 def screen(stores: Stores, now: datetime) -> tuple[dict[str, Any], bool]:
-    """The state of the home, and whether anything is red: nights, what is served, what comes next, the disk, jobs."""
+    """The state of the home, and whether anything is red: nights, what is served, what comes next, the disk, jobs.
+
+    `program`: why this program may run no night, where it may not.
+    """
     nights = agenda(stores, now)
+    other_program = refusal(stores)
     shown = [*nights[-SHOWN_NIGHTS:], *(each for each in nights[:-SHOWN_NIGHTS] if each.state == "red")]
     space = disk(stores.settings, stores.ledger)
     is_short = space.is_short(stores.settings.disk_days)
     answer = {
+        **({"program": {"refused": str(other_program)}} if other_program else {}),
         "nights": [_line(each) for each in sorted(shown, key=lambda each: each.session, reverse=True)],
         "served": served(stores, now),
         "next": following(stores, now),
@@ -31,7 +37,7 @@ def screen(stores: Stores, now: datetime) -> tuple[dict[str, Any], bool]:
         "decisions": decisions(None, stores),
         "jobs": status(stores, None),
     }
-    return answer, is_short or any(each.state == "red" for each in nights)
+    return answer, is_short or other_program is not None or any(each.state == "red" for each in nights)
 
 
 def _space(space: Disk, is_short: bool) -> dict[str, Any]:

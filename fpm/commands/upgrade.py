@@ -69,16 +69,22 @@ def plan(settings: Settings) -> dict[str, Any]:
 
 def require_confirmed(stores: Stores) -> None:
     """Raises UsageError where jobs compute otherwise than somebody confirmed; a home without a word may run."""
+    if wrong := refusal(stores):
+        raise wrong
+
+
+def refusal(stores: Stores) -> UsageError | None:
+    """Why this program may run no night of a home; None where it may."""
     former = confirmed(stores.ledger)
-    if former is None:
-        return
-    if changed := former.changes(this_program()):
-        raise UsageError(
-            code="FPM-NGT-030",
-            wrong=f"this program computes {', '.join(changed)} otherwise than the one that this home's nights ran with",
-            effect="no night was run",
-            todo="read `fpm setup --plan`, then run `fpm setup --upgrade`",
-        )
+    changed = former.changes(this_program()) if former else []
+    if not changed:
+        return None
+    return UsageError(
+        code="FPM-NGT-030",
+        wrong=f"this program computes {', '.join(changed)} otherwise than the one that this home's nights ran with",
+        effect="no night was run",
+        todo="read `fpm setup --plan`, then run `fpm setup --upgrade`",
+    )
 
 
 def _confirmed(connection: psycopg.Connection[tuple[Any, ...]]) -> Program | None:

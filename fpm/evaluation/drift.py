@@ -53,8 +53,8 @@ def drift(
         _conditional(reference_ND[~its], bin_N[~its], reference_ND[its], bin_N[its], width)
         for its in (session_N == number for number in sessions)
     ]
-    known = [each[0] for each in own if each is not None]
-    return Drift(today[0], max(known), today[1]) if known else None
+    usual = [each[0] for each in own if each is not None]
+    return Drift(today[0], max(usual), today[1]) if usual else None
 
 
 def _conditional(

@@ -171,10 +171,10 @@ def _weighted(path: Path, frame: pl.DataFrame, through: date) -> tuple[pl.DataFr
         session.n_unique(), session.min().alias("first"), session.max().alias("last")
     ).row(0)
     words = f"intervals as {count} snapshots from {first} to {last}, expanded through {through}"
-    said = (f"{words}; the last day counts as one of membership",)
+    assumption = (f"{words}; the last day counts as one of membership",)
     if "weight" not in frame.columns:
         equal = 1 / pl.len().over("index", "session")
-        return frame.with_columns(weight=equal), (*said, EQUAL)
+        return frame.with_columns(weight=equal), (*assumption, EQUAL)
     units = in_shares_of_one(frame)
     if (odd := odd_snapshots(units.rows).sort("session")).height:
         index, session, total = odd.row(0)
@@ -184,7 +184,7 @@ def _weighted(path: Path, frame: pl.DataFrame, through: date) -> tuple[pl.DataFr
             wrong=f"weights of {index} on {session} sum to {total:.6g}, and {odd.height} snapshots do not sum to 1",
             todo="give weights that sum to 1 on every day, or leave the column out: then all members weigh the same",
         )
-    return units.rows, (*said, *units.conversions)
+    return units.rows, (*assumption, *units.conversions)
 
 
 # --- weights that nobody gave -------------------------------------------------------------------------------------
@@ -220,8 +220,8 @@ def by_capitalisation(file: ReferenceRows, known: pl.DataFrame) -> ReferenceRows
     weight = value / value.sum().over(snapshot) * (1 - pl.col("unknown") * equal)
     rows = rows.with_columns(weight=pl.when(value.is_null()).then(equal).otherwise(weight))
     order = ["session", *INDEX_MEMBERS.keys]
-    told = tuple(_assumption(rows) if text == EQUAL else text for text in file.conversions)
-    return replace(file, frame=rows.select(file.frame.columns).sort(order), conversions=told)
+    conversions = tuple(_assumption(rows) if text == EQUAL else text for text in file.conversions)
+    return replace(file, frame=rows.select(file.frame.columns).sort(order), conversions=conversions)
 
 
 def _assumption(rows: pl.DataFrame) -> str:

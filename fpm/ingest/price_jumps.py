@@ -68,14 +68,14 @@ def price_jumps(bars: pl.DataFrame, closes: pl.DataFrame, daily: pl.DataFrame, m
     own, before = (rows.join(suspects, on="symbol", how="semi").sort(*KEYS) for rows in (days, past))
     sessions = [*before["session"].unique().to_list(), *own["session"].unique().to_list()]
     numbers = {each: i for i, each in enumerate(sessions_between(market, min(sessions), max(sessions)))}
-    found = [
+    verdicts = [
         row
         for (symbol,), part in own.partition_by("symbol", as_dict=True, maintain_order=True).items()
         for row in _judged(
             part.iter_rows(named=True), _past(before.filter(pl.col("symbol") == symbol), numbers), numbers, market
         )
     ]
-    rows = pl.DataFrame(found, schema={**nothing.schema, "fall": pl.Boolean}, orient="row").sort(*KEYS)
+    rows = pl.DataFrame(verdicts, schema={**nothing.schema, "fall": pl.Boolean}, orient="row").sort(*KEYS)
     return Jumps(rows.filter(~pl.col("fall")).drop("fall"), rows.filter("fall").drop("fall"))
 
 
@@ -90,14 +90,14 @@ def _days(bars: pl.DataFrame, daily: pl.DataFrame) -> pl.DataFrame:
 
 def _with_factors(rows: pl.DataFrame) -> pl.DataFrame:
     """`rows` with `factor`: null in a session whose table has no factor but 1, which is no factor at all."""
-    told = (pl.col("adj_factor") != 1).any().over("session")
-    return rows.with_columns(pl.when(told).then(pl.col("adj_factor")).alias("factor"))
+    has_factors = (pl.col("adj_factor") != 1).any().over("session")
+    return rows.with_columns(pl.when(has_factors).then(pl.col("adj_factor")).alias("factor"))
 
 
 def _suspects(days: pl.DataFrame, past: pl.DataFrame, tick: float) -> pl.DataFrame:
     """Symbols with a session that may be beyond its limit: all that `_judged` finds, and a few more."""
-    known = pl.concat([past.select(*KEYS, "close"), days.select(*KEYS, "close")]).unique(KEYS, keep="last")
-    before = known.sort(*KEYS).with_columns(pl.col("close").shift().over("symbol").alias("before"))
+    closes = pl.concat([past.select(*KEYS, "close"), days.select(*KEYS, "close")]).unique(KEYS, keep="last")
+    before = closes.sort(*KEYS).with_columns(pl.col("close").shift().over("symbol").alias("before"))
     joined = days.join(before.select(*KEYS, "before"), on=KEYS, how="left")
     up, down, reference = 1 + pl.col("share"), 1 - pl.col("share"), pl.coalesce("before", "pre_close")
     wide = pl.col("high") * down > (pl.col("low") * up + 2 * tick) * (1 + SLACK)
@@ -139,11 +139,11 @@ def _verdict(
     high, low, percent = day["high"], day["low"], f"it is {share:.0%}"
     if high * (1 - share) > (low * (1 + share) + 2 * tick) * (1 + SLACK):
         return f"{WRONG}: prices from {low:.10g} to {high:.10g} in one session: {percent}", ""
-    told = factor is not None and day["factor"] is not None
-    acted = told and factor != day["factor"]
+    has_factors = factor is not None and day["factor"] is not None
+    acted = has_factors and factor != day["factor"]
     if high > reference * (1 + share) ** age * (1 + SLACK) + tick and not acted:
         return f"{WRONG}: a price of {high:.10g} after a close of {reference:.10g}: {percent}", ""
     if low < reference * (1 - share) ** age * (1 - SLACK) - tick and not acted:
         text = f"{WRONG}: a price of {low:.10g} after a close of {reference:.10g}: {percent}"
-        return (text, "") if told else ("", f"{text}, or an ex-date: no adjustment factor says which")
+        return (text, "") if has_factors else ("", f"{text}, or an ex-date: no adjustment factor says which")
     return "", ""

@@ -85,9 +85,9 @@ def hole(today: Presence, before: Sequence[Presence], market: Market) -> Hole | 
     if lost is not None:
         return lost
     delivered = [(each.delivered_SN, each.open_N) for each in before]
-    found = _gravest(today.delivered_SN, today.open_N, delivered, market, None)
-    if found is not None:
-        return found
+    gravest = _gravest(today.delivered_SN, today.open_N, delivered, market, None)
+    if gravest is not None:
+        return gravest
     active = today.traded_SN[today.traded_SN.any(axis=1)]
     traded = [(each.traded_SN[each.traded_SN.any(axis=1)], each.open_N) for each in before]
     return _gravest(active, today.open_N, traded, market, EXCESS["traded"])
@@ -184,7 +184,7 @@ def _divergence(share: float, expected: float) -> float:
     return share * log(share / max(expected, 1e-300)) + tail
 
 
-def words(found: Hole, market: Market, session: date) -> str:
+def words(gravest: Hole, market: Market, session: date) -> str:
     """The hole as a sentence, in the market's own time.
 
     >>> from datetime import date
@@ -193,12 +193,12 @@ def words(found: Hole, market: Market, session: date) -> str:
     'its last minutes are missing: all symbols have no row from 14:50 to 15:00'
     """
     slots = session_slots(market, session)
-    start, stop = clock(slots.starts[found.first]), clock(slots.ends[found.last])
+    start, stop = clock(slots.starts[gravest.first]), clock(slots.ends[gravest.last])
     what = {
         "end": "its last minutes are missing",
         "beginning": "its first minutes are missing",
         "middle": "there is a hole in it",
         "whole": "a part of the market is missing",
-    }[found.place]
-    who = "all symbols have" if found.share >= 1 else f"{found.share:.0%} of the symbols have"
-    return f"{what}: {who} no {'trade' if found.untraded else 'row'} from {start} to {stop}"
+    }[gravest.place]
+    who = "all symbols have" if gravest.share >= 1 else f"{gravest.share:.0%} of the symbols have"
+    return f"{what}: {who} no {'trade' if gravest.untraded else 'row'} from {start} to {stop}"

@@ -163,13 +163,13 @@ def _from_facts(bars: pl.DataFrame, exchange: Exchange, stated: Stated, fallback
         )
     _require_decimals(bars, exchange)
     source = "your word" if stated.volume_unit else "the exchange" if exchange.volume_unit else "earlier files"
-    said = f"no amount; volume in {unit} by {source}"
+    words = f"no amount; volume in {unit} by {source}"
     if stated.prices or not exchange.adjusts:
         basis = stated.prices or "raw"
-        return Units(unit, basis, f"{said}, prices {basis}", NO_FACTORS, NO_REFUSALS)
+        return Units(unit, basis, f"{words}, prices {basis}", NO_FACTORS, NO_REFUSALS)
     if not exchange.tick:
         if fallback:
-            return Units(unit, fallback[1], f"{said}, prices as in earlier files", NO_FACTORS, NO_REFUSALS)
+            return Units(unit, fallback[1], f"{words}, prices as in earlier files", NO_FACTORS, NO_REFUSALS)
         raise _refusal(
             code="FPM-IN-127",
             wrong="there is no amount, so raw and adjusted prices look alike",
@@ -186,7 +186,7 @@ def _from_facts(bars: pl.DataFrame, exchange: Exchange, stated: Stated, fallback
             todo="give raw prices or amounts, or say --prices adjusted",
         )
     return Units(
-        unit, "raw_by_tick", f"{said}, {share:.1%} of closes on the tick {exchange.tick}", NO_FACTORS, NO_REFUSALS
+        unit, "raw_by_tick", f"{words}, {share:.1%} of closes on the tick {exchange.tick}", NO_FACTORS, NO_REFUSALS
     )
 
 

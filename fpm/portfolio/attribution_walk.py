@@ -32,8 +32,8 @@ def walk_lines(
     rows = names.with_columns(pl.col("return").fill_null(0.0)).with_columns(
         wanted=pl.col("weight") + pl.col("blocked") - pl.col("benchmark_weight"),
     )
-    known = rows.select("session", "symbol", "wanted").join(exposures, on=["session", "symbol"], how="inner")
-    active = pl.concat([_columns(known), _industries(known)])
+    exposed = rows.select("session", "symbol", "wanted").join(exposures, on=["session", "symbol"], how="inner")
+    active = pl.concat([_columns(exposed), _industries(exposed)])
     gains = factor_returns.select("session", "factor", gain=pl.col("return").fill_nan(0.0).fill_null(0.0))
     lines = active.join(gains, on=["session", "factor"], how="left").select(
         "session",
@@ -44,15 +44,15 @@ def walk_lines(
     return pl.concat([lines, _rest(days, rows, lines)]).select(list(LINE_SCHEMA)).sort("session", maintain_order=True)
 
 
-def _columns(known: pl.DataFrame) -> pl.DataFrame:
+def _columns(exposed: pl.DataFrame) -> pl.DataFrame:
     """session, factor, active exposure to the country, the styles and the score."""
     sums = [(pl.col("wanted") * pl.col(name).fill_null(0.0)).sum().alias(name) for name in COLUMNS]
-    wide = known.group_by("session", maintain_order=True).agg(pl.col("wanted").sum().alias(COUNTRY), *sums)
+    wide = exposed.group_by("session", maintain_order=True).agg(pl.col("wanted").sum().alias(COUNTRY), *sums)
     return wide.unpivot(index="session", variable_name="factor", value_name="active")
 
 
-def _industries(known: pl.DataFrame) -> pl.DataFrame:
-    sums = known.group_by("session", "industry", maintain_order=True).agg(active=pl.col("wanted").sum())
+def _industries(exposed: pl.DataFrame) -> pl.DataFrame:
+    sums = exposed.group_by("session", "industry", maintain_order=True).agg(active=pl.col("wanted").sum())
     return sums.select("session", factor=pl.lit(INDUSTRY) + pl.col("industry").fill_null(""), active="active")
 
 

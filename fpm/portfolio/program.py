@@ -99,10 +99,10 @@ def solve(
     problem's; with it (bound -> weight) it is the least weighted slack.
     """
     program = assembled(problem, limits, weights_allowed, soft)
-    found = optimum(program)
-    if found.status.startswith(FAILED):
-        return Answer(found.status, problem.weight_N, {}, {}, np.zeros(len(problem.symbols)))
-    return _answer(program, found)
+    optimal = optimum(program)
+    if optimal.status.startswith(FAILED):
+        return Answer(optimal.status, problem.weight_N, {}, {}, np.zeros(len(problem.symbols)))
+    return _answer(program, optimal)
 
 
 def assembled(
@@ -318,10 +318,10 @@ def optimum(program: ConeProgram) -> Optimum:
     return Optimum(str(raw.status), np.array(raw.x), np.array(raw.s), np.array(raw.z))
 
 
-def _answer(program: ConeProgram, found: Optimum) -> Answer:
+def _answer(program: ConeProgram, optimal: Optimum) -> Answer:
     """The solution by name."""
     rows, parts, tracking, equal = program.rows, program.parts, program.tracking, program.equal
-    x, z = found.x, found.z
+    x, z = optimal.x, optimal.z
     names = [*rows.bounds, *("tracking_error" for _ in tracking)]
     blocks = blocks_of(names, [*rows.nonnegative, *tracking], z[equal:])
     dual = {"tracking_error": 0.0}
@@ -329,7 +329,7 @@ def _answer(program: ConeProgram, found: Optimum) -> Answer:
         if name and name != BUDGET:
             dual[name] = dual.get(name, 0.0) + float(own.sum())
     slack = {name: max(0.0, float(x[rows.columns[name]][0])) for name in program.soft}
-    status = found.status if np.isfinite(x).all() else "NaN"
+    status = optimal.status if np.isfinite(x).all() else "NaN"
     exposure = {"e": parts.exposure_GN, "y": parts.problem.risk.exposure_NK.T}
     budget = sum(float(own.sum()) for name, _, own in blocks if name == BUDGET)
     first_N = _first_units(parts, z[:equal], budget, dual)

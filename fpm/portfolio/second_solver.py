@@ -69,13 +69,13 @@ def second_solution(problem: Problem, limits: Mapping[str, float], weight_N: Flo
 
     Other weights count where they keep the bounds, whatever rows a program had for them.
     """
-    found = None
+    second_N = None
     if len(problem.symbols) <= LARGE:
         whole = program.assembled(problem, limits, problem.range_2N)
-        found = solved(whole, program.optimum(whole))
-    if found is None or not _kept(problem, limits, found):
+        second_N = solved(whole, program.optimum(whole))
+    if second_N is None or not _kept(problem, limits, second_N):
         return proof(problem, limits, weight_N)
-    return _compared(problem, weight_N, found)
+    return _compared(problem, weight_N, second_N)
 
 
 def proof(problem: Problem, limits: Mapping[str, float], weight_N: Floats) -> SecondSolution:

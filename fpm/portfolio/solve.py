@@ -86,8 +86,8 @@ def solve(problem: Problem, limits: Mapping[str, float], weights_allowed: tuple[
         soft.append(min(names, key=LADDER.index))
     wide = _least_slack(problem, limits, weights_allowed, soft)
     answer, within = _widened(problem, limits, wide, weights_allowed)
-    found = solution(problem, limits, answer.weight_N, answer.dual, first)
-    return replace(found, prices=answer.prices, within=within)
+    optimal = solution(problem, limits, answer.weight_N, answer.dual, first)
+    return replace(optimal, prices=answer.prices, within=within)
 
 
 def conflict(problem: Problem, limits: Mapping[str, float], weights_allowed: tuple[Floats, Floats]) -> tuple[str, ...]:

@@ -42,8 +42,8 @@ def with_unpriced(names: pl.DataFrame, risk: RiskModel, benchmark: pl.DataFrame)
 
     `benchmark`: symbol, benchmark_weight. A name that is added can be neither bought nor sold.
     """
-    known = set(names["symbol"].to_list())
-    absent = benchmark.filter(~pl.col("symbol").is_in(list(known)), pl.col("benchmark_weight") > 0).sort("symbol")
+    priced = set(names["symbol"].to_list())
+    absent = benchmark.filter(~pl.col("symbol").is_in(list(priced)), pl.col("benchmark_weight") > 0).sort("symbol")
     if absent.is_empty():
         return Universe(names, risk)
     never = [pl.lit(False).alias(name) for name in ("buyable", "sellable")]

@@ -201,13 +201,13 @@ def figures(z_TP: Floats, horizon: int = 1, year: int = YEAR) -> dict[str, float
     """Figure -> mean over the portfolios of z (T, P); NaN where there are too few observations."""
     steps = max(1, horizon)
     square_TP = np.square(z_TP)
-    seen = len(z_TP) > 1
+    is_testable = len(z_TP) > 1
     yearly_WP = np.abs(_rolling_deviation(z_TP, year) - 1)
     return {
-        "bias": float(np.std(z_TP, axis=0, ddof=1).mean()) if seen else float("nan"),
-        "variance_ratio": float(square_TP.mean()) if seen else float("nan"),
+        "bias": float(np.std(z_TP, axis=0, ddof=1).mean()) if is_testable else float("nan"),
+        "variance_ratio": float(square_TP.mean()) if is_testable else float("nan"),
         "mrad": _mean(np.abs(_rolling_deviation(z_TP[::steps], SHORT) - 1)),
-        "q": float(np.mean(square_TP - np.log(np.maximum(square_TP, 1e-12)))) if seen else float("nan"),
+        "q": float(np.mean(square_TP - np.log(np.maximum(square_TP, 1e-12)))) if is_testable else float("nan"),
         "share_in_band": _mean((yearly_WP <= np.sqrt(2 * steps / year)).astype(float)),
     }
 

@@ -68,8 +68,8 @@ def family_rows(
 
 def own_row(predicted: float, realised: float, decided: date) -> pl.DataFrame:
     """The row (`SCHEMA`) of the index's own active return; none where nothing was predicted."""
-    known = np.isfinite(predicted) and predicted > 0 and np.isfinite(realised)
-    rows = [(OWN, "0", decided, predicted, realised)] if known else []
+    is_measured = np.isfinite(predicted) and predicted > 0 and np.isfinite(realised)
+    rows = [(OWN, "0", decided, predicted, realised)] if is_measured else []
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 

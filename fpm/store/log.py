@@ -7,6 +7,7 @@ inside its block.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,8 @@ def without_secrets(text: str) -> str:
 def _configure(form: str, level: str) -> None:
     renderer: Any = structlog.processors.JSONRenderer()
     if form == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org
+        renderer = structlog.dev.ConsoleRenderer(colors=colors)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

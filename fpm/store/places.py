@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from fpm.errors import UsageError
 from fpm.store.log import log
+from fpm.store.world import world
 
 if TYPE_CHECKING:
     from fpm.store.settings import Settings
@@ -43,6 +45,18 @@ def require_home(settings: Settings) -> None:
     warn_of(file_system(home), home)
 
 
+def close_to_others(settings: Settings) -> None:
+    """Take group's and others' rights from the home, lake, models and the server's files, also of an older home.
+
+    What another user owns is left alone: only its owner may change it.
+    """
+    for folder in (settings.lake, settings.models):
+        world().make_folder(folder)
+    for path in (settings.home, settings.lake, settings.models, settings.pg, settings.pg / "log"):
+        if path.exists() and (stat := path.stat()).st_mode & 0o077 and stat.st_uid == os.geteuid():
+            path.chmod(stat.st_mode & 0o700)
+
+
 def _require_one_file_system(settings: Settings) -> None:
     lake, staging = (
         next(path for path in (folder, *folder.parents) if path.exists())
@@ -59,7 +73,7 @@ def _require_one_file_system(settings: Settings) -> None:
 
 def _require_rename(home: Path) -> None:
     """Write a probe and rename it over another, as every publication does."""
-    probe, other = (home / f".probe-{os.getpid()}{end}" for end in ("", ".new"))
+    probe, other = (home / f".probe-{token_hex(6)}{end}" for end in ("", ".new"))
     try:
         home.mkdir(parents=True, exist_ok=True)
         probe.touch()

@@ -21,12 +21,12 @@ from fpm.exchange_facts import read_exchanges, shipped
 from fpm.features.factor_columns import factor_columns
 from fpm.markets import Market
 from fpm.schema import STREAM_NAME
-from fpm.store.addresses import database_address, secrets_of
+from fpm.store.addresses import database_address, require_verified, secrets_of
 from fpm.store.channels import web_address
 from fpm.walk_forward import PRESETS, FoldConfig
 
-# feature_store.yaml reads these: whoever runs the `feast` command by hand exports them, nothing here uses them
-FEAST_VARIABLES = ("FPM_FEAST_REGISTRY", "FPM_FEAST_LAKE", "FPM_FEAST_LEDGER", "FPM_FEAST_ONLINE")
+# feature_store.yaml reads these: `fpm connection --feast` prints them for the `feast` command, nothing here uses them
+FEAST_VARIABLES = tuple(f"FPM_FEAST_{part}" for part in ("REGISTRY", "LAKE", "LEDGER", "ONLINE", "PLACE"))
 
 
 # libpq would heed them, and moments would come back from the database in a user's zone and spelling
@@ -78,22 +78,21 @@ class Settings(BaseSettings):
         description="public key of minisign (RW...), or `file:PATH` of its .pub file: every delivery must be a folder "
         "with SHA256SUMS and SHA256SUMS.minisig by this key, or it is refused whole; default: none is asked for",
     )
+    allow_unverified_database: bool = Field(
+        default=False,
+        description="1 allows a database beyond this machine without `sslmode=verify-full`: whoever sits between can "
+        "read and change everything",
+    )
     database_url: SecretStr | None = Field(
         default=None,
-        description="your own Postgres with pgvector, or `file:PATH` of a file that holds its URL; default: the "
-        "embedded server",
+        description="your own Postgres with pgvector, or `file:PATH` of its URL; default: the embedded server",
     )
     reader_url: SecretStr | None = Field(
         default=None,
-        description="the reader's own login there, or its `file:PATH`; default: the owner's login with the reader's "
-        "rights",
+        description="the reader's own login there, or its `file:PATH`; default: the owner's, with a reader's rights",
     )
-    threads: int = Field(
-        default=1, ge=1, le=256, description="threads of Polars and of numeric libraries in each process"
-    )
-    workers: int = Field(
-        default=1, ge=1, le=256, description="processes that compute sessions; only the caller publishes"
-    )
+    threads: int = Field(default=1, ge=1, le=256, description="threads of Polars and numeric libraries in a process")
+    workers: int = Field(default=1, ge=1, le=256, description="processes that compute; only the caller publishes")
     engine: Literal["processes", "ray"] = Field(
         default="processes", description="where workers run: local processes, or a Ray cluster (extra `ray`)"
     )
@@ -131,8 +130,7 @@ class Settings(BaseSettings):
         default=30.0,
         ge=0,
         le=3650,
-        description="days until the home's disk is full, at the rate of the last sessions, below which `fpm status` is "
-        "red",
+        description="`fpm status` is red below so many days until the disk is full, at the last sessions' rate",
     )
     retention: str | None = Field(
         default=None,
@@ -217,11 +215,14 @@ class Settings(BaseSettings):
 
     @field_validator("database_url", "reader_url")
     @classmethod
-    def _connection(cls, secret: SecretStr | None) -> SecretStr | None:
+    def _connection(cls, secret: SecretStr | None, fields: ValidationInfo) -> SecretStr | None:
         """An address that libpq understands, perhaps from a file; the refusal repeats nothing of it."""
         if secret is None:
             return None
-        return SecretStr(database_address(_referenced(secret.get_secret_value().strip())))
+        address = database_address(_referenced(secret.get_secret_value().strip()))
+        if not fields.data.get("allow_unverified_database"):
+            require_verified(address)
+        return SecretStr(address)
 
     @field_validator("alert_url")
     @classmethod
@@ -248,6 +249,12 @@ class Settings(BaseSettings):
     def _reader_of_own_server(self) -> Settings:
         if self.reader_url is not None and self.database_url is None:
             raise ValueError("FPM_READER_URL is for your own server: set FPM_DATABASE_URL, too, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _cluster_with_own_server(self) -> Settings:
+        if self.engine == "ray" and self.database_url is None:
+            raise ValueError("FPM_ENGINE=ray wants FPM_DATABASE_URL: no other host reaches the embedded server")
         return self
 
     @model_validator(mode="after")

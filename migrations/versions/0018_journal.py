@@ -19,6 +19,7 @@ JOURNALED = (
     "models",
     "deployment",
     "absences",
+    "accepted_sessions",
     "instructions",
     "overrides",
     "rollbacks",

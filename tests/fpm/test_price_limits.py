@@ -1,5 +1,7 @@
 """Price limits as data: what a file may say, and which limit holds."""
 
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -49,3 +51,13 @@ def test_the_last_limit_that_fits_holds() -> None:
     )
     assert with_limits(rows, limits)["share"].to_list() == [0.1, 0.05, 0.1, 0.2, None, None]
     assert with_limits(rows, limits)["free"].to_list() == [5, 5, 5, 1, None, None]
+
+
+def test_facts_of_exchanges_start_no_thread() -> None:
+    """A process that has threads of Polars' pool forks children whose pool never answers."""
+    code = (
+        "import os; from fpm.exchange_facts import shipped; "
+        "assert any(exchange.limits for exchange in shipped().values()); print(len(os.listdir('/proc/self/task')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"

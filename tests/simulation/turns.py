@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 from random import Random
 
 MOST_STEPS = 200_000  # no week needs a tenth of it
+HANGS = 300.0  # seconds of a single turn: by far the longest takes one
 
 
 class Killed(BaseException):
@@ -44,7 +47,9 @@ class Actor:
         """Let it run until it pauses or ends."""
         self._turns.running = self
         self._go.release()
-        self._back.acquire()
+        if not self._back.acquire(timeout=HANGS):
+            where = "".join(traceback.format_stack(sys._current_frames()[self._thread.ident or 0]))
+            raise Violation(f"{self.name} has neither ended nor given its turn back in {HANGS:.0f} s:\n{where}")
         self._turns.running = None
 
     def pause(self) -> None:

@@ -71,8 +71,8 @@ def back_up(settings: Settings, server: Server, folder: Path, progress: Progress
             if not missing:
                 database.dump(server, name, folder / DATABASE)
                 break
-        if missing == before and (lost := [path for path in missing if _is_settled(path, content, settings, server)]):
-            raise _damaged(lost, settings)
+        if missing == before and (damage := _damaged(missing, content, settings, server)):
+            raise damage
     else:
         raise TryLater(
             code="FPM-BAK-003",
@@ -163,17 +163,21 @@ def _copied(source: Path, target: Path) -> str | None:
     return digest.hexdigest()
 
 
-def _is_settled(path: str, content: Content, settings: Settings, server: Server) -> bool:
-    """Whether the ledger still says of a file what the snapshot said: then the file itself is wrong."""
+def _damaged(paths: list[str], content: Content, settings: Settings, server: Server) -> StoreCorrupt | None:
+    """The refusal for files that are wrong themselves: the ledger still says of them what the snapshot said."""
     with database.snapshot(server) as (connection, _):
-        now = _content(connection).files.get(path)
-    return now == content.files[path] and not any(has_sha256(settings.home / path, digest) for digest in now)
-
-
-def _damaged(paths: list[str], settings: Settings) -> StoreCorrupt:
+        now = _content(connection).files
+    wrong = [
+        path
+        for path in paths
+        if now.get(path) == content.files[path]
+        and not any(has_sha256(settings.home / path, digest) for digest in content.files[path])
+    ]
+    if not wrong:
+        return None
     return StoreCorrupt(
         code="FPM-BAK-004",
-        wrong=f"{len(paths)} files are not what the ledger recorded, the first is {settings.home / paths[0]}",
+        wrong=f"{len(wrong)} files are not what the ledger recorded, the first is {settings.home / wrong[0]}",
         effect="the backup is not finished: a damaged home would replace a sound one",
         todo="run `fpm verify`, do what it says, and run the same command again",
     )

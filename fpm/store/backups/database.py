@@ -16,7 +16,7 @@ import psycopg
 from fpm.errors import TryLater, UsageError
 from fpm.store.addresses import sealed
 from fpm.store.postgres.cluster import programs
-from fpm.store.postgres.roles import LOGINS, ensure_role
+from fpm.store.postgres.roles import ensure_roles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +61,7 @@ def restore(server: Server, path: Path) -> None:
     require_empty(server)
     with psycopg.connect(server.dsn, application_name="fpm restore") as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        for login in LOGINS:
-            ensure_role(connection, login)
+        ensure_roles(connection, embedded=server.embedded)
     _run(
         server, "pg_restore", "--single-transaction", "--exit-on-error", "--no-owner", f"--dbname={_database(server)}",
         str(path),
@@ -111,10 +110,10 @@ def _run(server: Server, program: str, *arguments: str) -> None:
         check=False,
     )
     if answer.returncode:
-        said = " | ".join(answer.stderr.strip().splitlines()[-4:])
+        complaint = " | ".join(answer.stderr.strip().splitlines()[-4:])
         raise TryLater(
             code="FPM-BAK-006",
-            wrong=f"{program} ended with {answer.returncode}: {server.words(RuntimeError(said))}",
+            wrong=f"{program} ended with {answer.returncode}: {server.words(RuntimeError(complaint))}",
             effect="nothing was finished",
             todo="see that the database answers and has room, then run the same command again",
         )

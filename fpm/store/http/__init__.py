@@ -3,7 +3,9 @@
 Begin at `server`.
 
     server    the address it listens on, its life until interrupted
-    door      the two reading endpoints, in front of Feast's app
+    door      the reading endpoints, in front of Feast's app
+    responses  what goes back: status, content, headers
+    openapi   what they answer, as an OpenAPI document
     requests  bodies checked against the catalogue
     token     the bearer token
     patience  a time limit for the head of a request

@@ -1,4 +1,4 @@
-"""The ASGI app in front of Feast's feature server: a bearer token, two reading endpoints, words instead of exceptions.
+"""The ASGI app in front of Feast's feature server: a bearer token, reading endpoints, words instead of exceptions.
 
 Feast 0.67 itself asks for no credentials, writes and materialises for anyone, and answers a mistake with the exception.
 Its app only gets requests that were checked whole here. It reads schema ``serving`` as the reader, so an answer is of
@@ -11,7 +11,7 @@ import asyncio
 import json
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,9 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from fpm import sessions
 from fpm.errors import TryLater
 from fpm.schema import TABLES
-from fpm.store.http.requests import Catalogue, RequestRefused, checked
+from fpm.store.http.openapi import openapi
+from fpm.store.http.requests import Catalogue, RequestRefused, checked, nearest_request
+from fpm.store.http.responses import Answer, between, deliver, document, error, refused
 from fpm.store.http.token import ensure_token, is_token
 from fpm.store.log import log
 from fpm.store.online.metrics import CONTENT_TYPE, QUERY, exposition
@@ -43,9 +45,10 @@ if TYPE_CHECKING:
     from fpm.markets import Market
     from fpm.store.settings import Settings
 
-READ, HEALTH = "/get-online-features", "/health"
-METRICS = "/metrics"
-METHODS = {READ: "POST", HEALTH: "GET", METRICS: "GET"}
+READ = "/get-online-features"
+HEALTH, METRICS = ("/health", "/v1/health"), ("/metrics", "/v1/metrics")  # Feast's and Prometheus' paths, and ours
+NEAREST, OPENAPI = "/v1/nearest", "/v1/openapi.json"
+METHODS = {READ: "POST", **dict.fromkeys((*HEALTH, *METRICS, NEAREST, OPENAPI), "GET")}
 LONGEST_BODY = 1_000_000  # bytes
 BODY_SECONDS = 10.0  # for the whole body to arrive
 CATALOGUE_SECONDS = 60.0  # as long as Feast's own registry cache
@@ -57,15 +60,8 @@ NEWEST = """
 SELECT id, session, published_at, vintage, model, stale_days FROM serving.publications
 ORDER BY session DESC, id DESC LIMIT 1
 """
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A response; the content is JSON, but for the metrics."""
-
-    status: int
-    content: bytes
-    headers: dict[str, str] = field(default_factory=dict)
+NEIGHBOURS = "SELECT symbol, similarity, publication FROM serving.nearest(%s, %s)"
+TAKEN = ("too many connections", "too many clients", "remaining connection slots")  # PostgreSQL's words for a limit
 
 
 @dataclass(frozen=True)
@@ -96,8 +92,9 @@ class Door:
         self._feast: ASGIApp = get_app(self._store, registry_ttl_sec=0)  # its refresher dies with the first failure
         self._token_file = ensure_token(settings)
         self._closed_paths = {getattr(route, "path", "") for route in getattr(self._feast, "routes", [])} - set(METHODS)
+        self._dsn = ensure_server(settings).for_role("server").dsn
         self._pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]] = ConnectionPool(
-            ensure_server(settings).for_role("reader").dsn,
+            self._dsn,
             min_size=0,
             max_size=4,
             timeout=PATIENCE,
@@ -119,35 +116,35 @@ class Door:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
-            await _send(await self._answer(scope, receive), send)
+            await deliver(await self._answer(scope, receive), send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         try:
             self._authorise(scope)
             _admit(scope, self._closed_paths)
-            if scope["path"] == METRICS:
+            if scope["path"] in METRICS:
                 return await asyncio.to_thread(self._metrics)
+            if scope["path"] == OPENAPI:
+                _require_no_query(scope)
+                return await asyncio.to_thread(lambda: document(openapi(self._served())))
+            if scope["path"] == NEAREST:
+                return await asyncio.to_thread(self._nearest, *nearest_request(scope["query_string"]))
             fresh = _requires_fresh(scope)
-            if scope["path"] == HEALTH:
-                return _health(await asyncio.to_thread(self._newest, fresh))
+            if scope["path"] in HEALTH:
+                published = await asyncio.to_thread(self._newest, fresh)
+                return document(vars(published), published.headers)
             body = await _body(scope, receive)
             request, before = await asyncio.to_thread(lambda: (checked(body, self._served()), self._newest(fresh)))
             return await self._unmixed(scope, request, before, fresh)
         except RequestRefused as refusal:
-            return _refusal(refusal)
-        except DOWN as error:
-            log.warning("database away", reason=type(error).__name__)
-            return _error(
-                503,
-                code="FPM-HTTP-085",
-                wrong="the database does not answer",
-                todo="ask again",
-                headers={"retry-after": "5"},
-            )
-        except Exception as error:  # noqa: BLE001  nothing of any exception may reach a stranger
+            return refused(refusal)
+        except DOWN as away:
+            log.warning("database away", reason=type(away).__name__)
+            return await asyncio.to_thread(self._away)
+        except Exception as fault:  # noqa: BLE001  nothing of any exception may reach a stranger
             number = secrets.token_hex(8)
-            log.error("request failed", id=number, exc_info=error)
-            return _error(
+            log.error("request failed", id=number, exc_info=fault)
+            return error(
                 500,
                 code="FPM-HTTP-086",
                 wrong=f"something failed here, number {number}",
@@ -179,13 +176,7 @@ class Door:
             if after.id == before.id:
                 return Answer(200, content, after.headers)
             before = after
-        return _error(
-            503,
-            code="FPM-HTTP-083",
-            wrong="a session is being published",
-            todo="ask again",
-            headers={"retry-after": "1"},
-        )
+        return between()
 
     async def _ask_feast(self, scope: Scope, request: dict[str, Any]) -> tuple[int, bytes]:
         body, parts, status = json.dumps(request).encode(), [], 500
@@ -201,6 +192,38 @@ class Door:
 
         await self._feast({**scope, "headers": headers, "query_string": b""}, receive, send)
         return status, b"".join(parts)
+
+    def _away(self) -> Answer:
+        """Why there is no connection: the database is away, or lends this login no more of them."""
+        try:
+            psycopg.connect(self._dsn, connect_timeout=2).close()
+        except psycopg.OperationalError as refusal:
+            if any(words in str(refusal) for words in TAKEN):
+                return error(
+                    503,
+                    code="FPM-HTTP-088",
+                    wrong="every connection that the database lends this server's login is taken",
+                    todo="ask again; an operator sees them in pg_stat_activity, and the limit in pg_roles",
+                    headers={"retry-after": "5"},
+                )
+        return error(
+            503,
+            code="FPM-HTTP-085",
+            wrong="the database does not answer",
+            todo="ask again",
+            headers={"retry-after": "5"},
+        )
+
+    def _nearest(self, symbol: str, k: int) -> Answer:
+        """The stocks most like one, itself first; none of a symbol without a published fingerprint."""
+        for _ in range(TRIES):
+            with self._pool.connection() as connection:
+                rows = connection.execute(NEIGHBOURS, (symbol, k)).fetchall()
+            published = self._newest(fresh=False)
+            if all(row[2] == published.id for row in rows):
+                neighbours = [{"symbol": row[0], "similarity": row[1]} for row in rows]
+                return document({"symbol": symbol, "neighbours": neighbours}, published.headers)
+        return between()
 
     def _metrics(self) -> Answer:
         """The figures for Prometheus: a reader's own view, so this door needs no other right."""
@@ -269,18 +292,27 @@ def _requires_fresh(scope: Scope) -> bool:
     return bool(query)
 
 
+def _require_no_query(scope: Scope) -> None:
+    if scope["query_string"]:
+        raise RequestRefused(400, code="FPM-HTTP-080", wrong="there is a query", todo="use none")
+
+
 def _admit(scope: Scope, closed_paths: set[str]) -> None:
-    """Let through three endpoints, one method each. Raises RequestRefused."""
+    """Let through our endpoints, one method each. Raises RequestRefused."""
     path, method = scope["path"], scope["method"]
     if path in closed_paths:
         raise RequestRefused(403, code="FPM-HTTP-081", wrong="this server only reads", todo=f"use POST {READ}")
     if path not in METHODS:
         raise RequestRefused(
-            404, code="FPM-HTTP-080", wrong="there is nothing here", todo=f"use POST {READ} or GET {HEALTH}"
+            404, code="FPM-HTTP-080", wrong="there is nothing here", todo=f"use POST {READ} or GET {OPENAPI}"
         )
     if method != METHODS[path]:
         raise RequestRefused(
-            405, code="FPM-HTTP-080", wrong=f"{path} takes {METHODS[path]}", todo=f"use {METHODS[path]}"
+            405,
+            code="FPM-HTTP-080",
+            wrong=f"{path} takes {METHODS[path]}",
+            todo=f"use {METHODS[path]}",
+            headers={"allow": METHODS[path]},
         )
 
 
@@ -321,30 +353,3 @@ def _too_long() -> RequestRefused:
 def _header(scope: Scope, name: bytes) -> bytes:
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return next((value for key, value in headers if key.lower() == name), b"")
-
-
-def _health(published: Published) -> Answer:
-    return Answer(200, json.dumps(vars(published)).encode(), published.headers)
-
-
-def _refusal(refusal: RequestRefused) -> Answer:
-    extra = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "60"}}.get(refusal.status, {})
-    return _error(
-        refusal.status,
-        code=refusal.code,
-        wrong=refusal.wrong,
-        todo=refusal.todo,
-        headers={**refusal.headers, **extra},
-    )
-
-
-def _error(status: int, *, code: str, wrong: str, todo: str, headers: dict[str, str] | None = None) -> Answer:
-    content = json.dumps({"error": {"code": code, "wrong": wrong, "todo": todo}}).encode()
-    return Answer(status, content, headers or {})
-
-
-async def _send(answer: Answer, send: Send) -> None:
-    headers = {"content-type": "application/json", "content-length": str(len(answer.content)), **answer.headers}
-    raw = [(name.encode(), value.encode()) for name, value in {**headers, "cache-control": "no-store"}.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-    await send({"type": "http.response.body", "body": answer.content})

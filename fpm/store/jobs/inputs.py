@@ -82,13 +82,14 @@ class Inputs:
 
     `digest` covers everything that the result depends on. `moments` are those at which the job computes as known, in
     order; the first is the earliest at which its result can be known: a session whose first copy came after its cut-off
-    has no result before. `missing` are required partitions that are not
-    published.
+    has no result before. `missing` are required partitions that are not published, `paths` the files that the job
+    reads, below the lake's root.
     """
 
     digest: str
     moments: tuple[datetime, ...]
     missing: tuple[str, ...]
+    paths: tuple[str, ...] = ()
 
 
 def inputs_of(job: Job, session: date, stores: Stores, published: Published | None = None) -> Inputs:
@@ -135,14 +136,25 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
     ]
     tail = [*names, *(job.in_force(session, stores) if hasattr(job, "in_force") else ())]
     lines = sorted(line for line, _, _ in files)
-    own = _digest([*map(repr, head), *lines, *map(repr, tail)])
-    return Inputs(own, (first, *sorted(later)), tuple(f"{table} {day}" for table, day in _awaited(missing, stores)))
+    whole = _digest([*map(repr, head), *lines, *map(repr, tail)])
+    awaited = tuple(f"{table} {day}" for table, day in _awaited(missing, stores))
+    return Inputs(whole, (first, *sorted(later)), awaited, tuple(file.path for _, _, file in files))
 
 
 def _awaited(missing: Sequence[tuple[str, date]], stores: Stores) -> list[tuple[str, date]]:
     """The missing partitions without those that somebody had removed: what rests on them stands (`freshness`)."""
     gone = retired(stores.ledger) if {table for table, _ in missing} & set(RETIRABLE) else {}
     return [(table, day) for table, day in missing if table not in gone or day >= gone[table]]
+
+
+def unseen(inputs: Inputs, stores: Stores) -> list[str]:
+    """Inputs that this host does not see in the lake: deleted, or its view of a shared folder is behind the ledger."""
+    days: dict[str, list[date]] = {}
+    for path in inputs.paths:
+        table, _, day = parse(path)
+        days.setdefault(table, []).append(day)
+    stored = {path for table, spans in days.items() for _, path in stores.lake.files(table, min(spans), max(spans))}
+    return [path for path in inputs.paths if stores.lake.root / path not in stored]
 
 
 def span_of(job: Job, session: date, stores: Stores) -> tuple[date, date]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import date
 from functools import lru_cache
 from importlib import import_module
@@ -13,10 +14,11 @@ from fpm.retention import RETIRABLE
 from fpm.sessions import cut_off, require_order, sessions_between
 from fpm.store.jobs.freshness import Freshness, lack, rests_on_removed, stands
 from fpm.store.jobs.history import history_of
-from fpm.store.jobs.inputs import Inputs, Job, Window, digest, inputs_of
+from fpm.store.jobs.inputs import Inputs, Job, Window, digest, inputs_of, unseen
 from fpm.store.jobs.publishing import (
     Outcome,
     Partition,
+    are_staged,
     attempt,
     discard,
     last_published,
@@ -25,11 +27,11 @@ from fpm.store.jobs.publishing import (
     publish,
     stage,
 )
+from fpm.store.jobs.staging import run_of
 from fpm.store.jobs.workers import results
 from fpm.store.ledger.retirements import retired
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.log import configure, context
-from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -84,12 +86,26 @@ def _ready_inputs(job: Job, partition: Partition, stores: Stores) -> Inputs:
     """The job's inputs. Raises TryLater where something is missing, which the ledger records."""
     try:
         inputs = inputs_of(job, partition.session, stores)
-        if later := lack(inputs, partition):
+        if later := lack(inputs, partition) or _blind(inputs, partition, stores):
             raise later
     except TryLater as later:
         stores.ledger.wait(partition.job, partition.name, str(later))
         raise
     return inputs
+
+
+def _blind(inputs: Inputs, partition: Partition, stores: Stores) -> TryLater | None:
+    """The refusal where this host does not see a file that the job would read: it would compute without it."""
+    lacking = unseen(inputs, stores)
+    if not lacking:
+        return None
+    return TryLater(
+        code="FPM-JOB-078",
+        wrong=f"{partition.job} {partition.name} reads {lacking[0]}, one of {len(lacking)} published files that are "
+        "not there",
+        effect="nothing was computed",
+        todo="run their jobs again, or wait until a shared folder shows them on this host (docs/scale.md)",
+    )
 
 
 def publish_frames(name: str, session: date, frames: Mapping[str, pl.DataFrame], stores: Stores) -> Outcome:
@@ -199,29 +215,29 @@ def _parallel(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Ou
     fresh = Freshness(job, sessions, stores)
     settled = {session: fresh.settled(session) for session in sessions}
     todo = [session for session, known in settled.items() if known is None]
-    owner = world().process()
-    calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, owner) for session in todo]
-    staged: Iterator[tuple[str, tuple[Staged, ...]]] = iter(results(calls, stores.settings) if calls else ())
-    for session in sessions:
-        if known := settled[session]:
-            yield known
-            continue
-        content, files = next(staged)
-        yield _publish(job, session, content, files, stores) if files else _run_or_wait(job, session, stores)
+    with run_of(stores.ledger) if todo else nullcontext("") as run:
+        calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, run) for session in todo]
+        staged: Iterator[tuple[str, tuple[Staged, ...]]] = iter(results(calls, stores.settings) if calls else ())
+        for session in sessions:
+            if known := settled[session]:
+                yield known
+                continue
+            content, files = next(staged)
+            yield _publish(job, session, content, files, stores) if files else _run_or_wait(job, session, stores)
 
 
 @memory_reuse()
 def _in_worker(
-    module: str, session: date, settings: Settings, vintage: str | None, owner: int
+    module: str, session: date, settings: Settings, vintage: str | None, run: str
 ) -> tuple[str, tuple[Staged, ...]]:
     """Digest and staged files of a session; no files where it waits for inputs or is already published."""
     job: Job = import_module(module)
     with context(job=job.NAME, session=str(session)):
-        return _computed(job, session, settings, vintage, owner)
+        return _computed(job, session, settings, vintage, run)
 
 
 def _computed(
-    job: Job, session: date, settings: Settings, vintage: str | None, owner: int
+    job: Job, session: date, settings: Settings, vintage: str | None, run: str
 ) -> tuple[str, tuple[Staged, ...]]:
     stores, partition = _worker_stores(settings).for_vintage(vintage), Partition(job.NAME, session, vintage)
     try:
@@ -231,7 +247,13 @@ def _computed(
     before = last_published(partition, stores)
     if inputs.missing or (before is not None and before.inputs_sha == inputs.digest):
         return inputs.digest, ()
-    return inputs.digest, stage(partition, history_of(job, session, stores, inputs.moments), stores, owner)
+    if unseen(inputs, stores):
+        return inputs.digest, ()
+    outputs = history_of(job, session, stores, inputs.moments)
+    try:
+        return inputs.digest, stage(partition, outputs, stores, run)
+    except FileNotFoundError:  # the database lost the run, and the partition's next owner cleaned up
+        return inputs.digest, ()
 
 
 @lru_cache(maxsize=1)
@@ -246,7 +268,7 @@ def _publish(job: Job, session: date, content: str, files: tuple[Staged, ...], s
     with ownership(partition, stores):
         before = last_published(partition, stores)
         new = before is None or before.inputs_sha != content
-        if new and _ready_inputs(job, partition, stores).digest == content:
+        if new and are_staged(files, stores) and _ready_inputs(job, partition, stores).digest == content:
             with attempt(partition, content, stores) as current:
                 return publish(partition, current, files, stores)
         discard(files, stores)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from psycopg.sql import SQL, Identifier
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,23 +31,15 @@ KEYS = {
     "models": ("kind", "id"),
     "deployment": ("key",),
     "absences": ("session",),
+    "accepted_sessions": ("session",),
     "instructions": ("id",),
     "overrides": ("id",),
     "rollbacks": ("id",),
     "programs": ("id",),
+    "readers": ("name",),
 }
 _ENTRIES: LiteralString = "SELECT id, moment, relation, change, login, content, hash FROM fpm.journal ORDER BY id"
-_ROWS: dict[str, LiteralString] = {
-    "ledger": "SELECT to_jsonb(held)::text FROM fpm.ledger AS held",
-    "publications": "SELECT to_jsonb(held)::text FROM fpm.publications AS held",
-    "models": "SELECT to_jsonb(held)::text FROM fpm.models AS held",
-    "deployment": "SELECT to_jsonb(held)::text FROM fpm.deployment AS held",
-    "absences": "SELECT to_jsonb(held)::text FROM fpm.absences AS held",
-    "instructions": "SELECT to_jsonb(held)::text FROM fpm.instructions AS held",
-    "overrides": "SELECT to_jsonb(held)::text FROM fpm.overrides AS held",
-    "rollbacks": "SELECT to_jsonb(held)::text FROM fpm.rollbacks AS held",
-    "programs": "SELECT to_jsonb(held)::text FROM fpm.programs AS held",
-}
+_ROWS = SQL("SELECT to_jsonb(held)::text FROM {} AS held")
 _FILES: LiteralString = """
 SELECT path FROM fpm.files AS held WHERE NOT EXISTS (
     SELECT FROM fpm.ledger, jsonb_array_elements(files) AS file
@@ -118,8 +112,9 @@ def breaches(ledger: Ledger, known: Head | None = None) -> tuple[Head, list[Brea
             wrong.append(Breach("fpm.journal_head", f"it is not the last row, {head}"))
         if not witness:
             wrong.append(Breach("fpm.journal", f"the head {known} is not in it: its rows up to there were rewritten"))
-        for relation, rows in _ROWS.items():
-            present = _by_key(relation, (json.loads(row[0]) for row in connection.execute(rows)))
+        for relation in KEYS:
+            rows = connection.execute(_ROWS.format(Identifier("fpm", relation)))
+            present = _by_key(relation, (json.loads(row[0]) for row in rows))
             wrong += _differences(relation, present, last.get(relation, {}))
         wrong += [
             Breach(f"fpm.files {path}", "no published attempt wrote this file with this hash")

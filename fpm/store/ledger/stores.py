@@ -24,11 +24,11 @@ from fpm.store.lake.seals import Seal, refusal
 from fpm.store.ledger.ledger import Ledger
 from fpm.store.ledger.models import Model, Models
 from fpm.store.ledger.seals import sealed_lake
-from fpm.store.places import require_home
+from fpm.store.places import close_to_others, require_home
 from fpm.store.postgres.identity import pair, require_pair
 from fpm.store.postgres.migrate import bring_to_head
 from fpm.store.postgres.requirements import require_sound
-from fpm.store.postgres.server import ensure_server
+from fpm.store.postgres.server import ensure_server, hold_fence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -287,12 +287,14 @@ def open_stores(settings: Settings, *, upgrade: bool = False) -> Stores:
             todo=f"use one of {', '.join(PRESETS)}",
         )
     require_home(settings)
+    close_to_others(settings)
     server = ensure_server(settings)
     require_sound(server, fsync=settings.fsync)
     paired = require_pair(settings, server)
     bring_to_head(settings, server, upgrade=upgrade)
     if not paired:
         pair(settings, server)
+    hold_fence(settings, server)
     ledger = Ledger(server.dsn)
     settings = _decided(settings, ledger)
     market = settings.venue

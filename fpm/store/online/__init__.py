@@ -10,5 +10,5 @@ Begin at `publication`.
     metrics       the figures of `serving.metrics` as Prometheus text
     neighbours    the nearest published fingerprints
 
-Imports: fpm, fpm.store.ledger, fpm.store.postgres.
+Imports: fpm, fpm.store, fpm.store.ledger, fpm.store.postgres.
 """

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from fpm.errors import TryLater, UsageError
+from fpm.errors import FpmError, TryLater, UsageError
 from fpm.store.addresses import sealed
+from fpm.store.postgres.fence import GROUP
 from fpm.store.postgres.server import Server, ensure_server
 from fpm.store.world import world
 
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from fpm.store.settings import Settings
 
 _LOCK = 4_607_182_418_800_017_408  # key of an advisory lock: two processes migrate one after the other
+
+ROLES = ("fpm_owner", "fpm_producer", "fpm_reader", "fpm_readers")
+_GROUNDWORK = """
+SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+    (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user),
+    EXISTS (SELECT FROM pg_extension WHERE extname = 'vector'),
+    has_database_privilege(current_database(), 'CREATE'),
+    ARRAY(SELECT name FROM unnest(%s::text[]) AS name WHERE to_regrole(name) IS NULL),
+    quote_ident(current_database()), quote_ident(current_user)
+"""
 
 
 def migrate(settings: Settings, revision: str = "head") -> None:
@@ -30,6 +41,7 @@ def migrate(settings: Settings, revision: str = "head") -> None:
 
     server = ensure_server(settings)
     _refuse_newer(revision_of(server))
+    _require_groundwork(server)
     engine = sa.create_engine("postgresql+psycopg://", connect_args=server.parts, poolclass=sa.NullPool)
     config = Config()
     config.set_main_option("script_location", str(resources.files("migrations")))
@@ -39,6 +51,26 @@ def migrate(settings: Settings, revision: str = "head") -> None:
         connection.execute(sa.text("CREATE SCHEMA IF NOT EXISTS fpm"))
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+
+
+def _require_groundwork(server: Server) -> None:
+    """Raises FpmError where only a superuser can lay what the migrations build on: the extension, schemas, roles."""
+    with world().connect(server.dsn, application_name="fpm") as connection:
+        row = connection.execute(_GROUNDWORK, (list(ROLES),)).fetchone()
+    assert row is not None, "a list of values is one row"
+    superuser, may_create_roles, extension, may_create, missing, database, owner = row
+    statements = [
+        *([] if extension else ["CREATE EXTENSION vector"]),
+        *([] if may_create else [f"GRANT CREATE ON DATABASE {database} TO {owner}"]),
+        *([] if may_create_roles else [f"CREATE ROLE {name}" + " LOGIN" * (name != GROUP) for name in missing]),
+    ]
+    if statements and not superuser:
+        raise FpmError(
+            code="FPM-PG-093",
+            wrong=f"the login {owner} may not lay the groundwork of a home in the database {database}",
+            effect="nothing was migrated",
+            todo=f"have a superuser run there: {'; '.join(statements)}",
+        )
 
 
 def revision_of(server: Server) -> str | None:

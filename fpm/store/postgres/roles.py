@@ -1,14 +1,17 @@
-"""Producer and reader of the embedded database: each has its own password and only the rights that it needs.
+"""Logins of the embedded database: each has its own password and only the rights that it needs.
 
 A password is in a file of mode 0600 in libpq's format (`passfile`), so `psql` and every driver can use it without
-showing it; the database receives only its SCRAM verifier. On a user's own server the operator decides: see
-docs/consumers.md.
+showing it, and read it anew at each connection; the database receives only its SCRAM verifier. What the file says
+counts: a login that changed its own password gets the file's again.
 """
 
 from __future__ import annotations
 
+import hmac
 import secrets
-from typing import TYPE_CHECKING, Literal
+from base64 import b64decode
+from hashlib import pbkdf2_hmac
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -16,92 +19,109 @@ from psycopg.sql import SQL, Identifier
 
 from fpm.store.lake.small_files import write_secret
 from fpm.store.log import log
+from fpm.store.postgres import fence
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-Login = Literal["producer", "reader"]
-LOGINS: tuple[Login, ...] = ("producer", "reader")
-READER_STATEMENT = "60s"  # the longest query of a reader; a whole served session takes well under one second
+    from fpm.store.postgres.fence import Connection
 
-# PostgreSQL grants these to everybody, and a reader could harm others with them: space on the disk (temporary tables,
-# large objects) and the advisory locks between writers. `fpm_owner` owns the server and needs no grant.
-RESTRICTIONS = f"""
-DO $$
-DECLARE routine regprocedure;
-BEGIN
-    FOR routine IN SELECT oid FROM pg_proc
-        WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '^(lo_|pg_(try_)?advisory_)' LOOP
-        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', routine);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO fpm_producer', routine);
-    END LOOP;
-    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
-    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO fpm_producer', current_database());
-END $$;
-REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;
-ALTER ROLE fpm_reader SET default_transaction_read_only = on;
-ALTER ROLE fpm_reader SET statement_timeout = '{READER_STATEMENT}';
-ALTER ROLE fpm_reader SET idle_in_transaction_session_timeout = '10min';
-ALTER ROLE fpm_reader CONNECTION LIMIT 30;
-"""
+LOGINS = ("producer", "reader", "server")  # of every home; `fpm serve` shares its login with nobody
+OWN_SERVER = ("fpm_producer", "fpm_reader")  # what migrations name, and the user's own server needs
 
 
-def passfile(pg: Path, login: Login) -> Path:
+def passfile(pg: Path, login: str) -> Path:
     """The file of a login's password, below the home's `pg`."""
     return pg / f"{login}.pgpass"
 
 
-def login_dsn(owner_dsn: str, pg: Path, login: Login) -> str:
-    """The connection string of a login with its own password, on the owner's server."""
-    password = passfile(pg, login).read_text(errors="replace").strip().rpartition(":")[2]
-    return make_conninfo(owner_dsn, user=f"fpm_{login}", password=password)
+def login_dsn(owner_dsn: str, pg: Path, login: str) -> str:
+    """The connection string of a login on the owner's server; libpq reads the password from its file.
+
+    The empty password keeps one of the environment (PGPASSWORD) out.
+    """
+    return make_conninfo(owner_dsn, user=f"fpm_{login}", password="", passfile=str(passfile(pg, login)))
 
 
 def ensure_logins(owner_dsn: str, pg: Path) -> None:
     """Give a password to every login whose file is missing."""
-    if missing := [login for login in LOGINS if not passfile(pg, login).exists()]:
-        _give_passwords(owner_dsn, pg, missing)
+    if any(not passfile(pg, login).exists() for login in LOGINS):
+        repair_logins(owner_dsn, pg)
 
 
 def repair_logins(owner_dsn: str, pg: Path) -> None:
-    """Give a new password to every login whose file no longer works (a copied home, a killed command)."""
-    _give_passwords(owner_dsn, pg, [login for login in LOGINS if not _opens(owner_dsn, pg, login)])
+    """Set right what is not as the home has it: roles, their rights and limits, and passwords unlike their files'.
+
+    A login without a file gets a new password.
+    """
+    with psycopg.connect(owner_dsn, application_name="fpm") as connection:
+        ensure_roles(connection)
+        fence.close(connection, embedded=True)
+        fence.end_overlong(connection)
+        _give_passwords(connection, pg, [login for login in _present(connection) if not _fits(connection, pg, login)])
 
 
 def rotate_logins(owner_dsn: str, pg: Path) -> None:
-    """Give both logins new passwords; open connections stay open."""
-    _give_passwords(owner_dsn, pg, list(LOGINS))
-
-
-def _give_passwords(owner_dsn: str, pg: Path, logins: list[Login]) -> None:
-    if not logins:
-        return
+    """Give every login a new password; open connections stay open."""
     with psycopg.connect(owner_dsn, application_name="fpm") as connection:
-        for login in LOGINS:
-            ensure_role(connection, login)
-        connection.execute(RESTRICTIONS)
-        for login in logins:
-            name, password = f"fpm_{login}", secrets.token_hex(24)
-            verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256")
-            connection.execute(
-                SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(Identifier(name), verifier.decode()),
-            )
-            write_secret(passfile(pg, login), f"*:*:*:{name}:{password}\n".encode())
-    log.info("new passwords", logins=logins)
+        ensure_roles(connection)
+        _give_passwords(connection, pg, _present(connection), renew=True)
 
 
-def ensure_role(connection: psycopg.Connection[tuple[object, ...]], login: Login) -> None:
-    """Create the role where no migration did so yet."""
-    name = f"fpm_{login}"
-    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone() is None:
-        connection.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(name)))
+def ensure_roles(connection: Connection, *, embedded: bool = True) -> None:
+    """Create the roles that are not there: the home's own logins and the readers' group.
+
+    On the embedded server also the consumers', who are missing after a restore.
+    """
+    names = [*(f"fpm_{login}" for login in LOGINS), *fence.logins(connection)] if embedded else OWN_SERVER
+    roles = {fence.GROUP: SQL("NOLOGIN")} | dict.fromkeys(names, SQL("LOGIN"))
+    present = connection.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", (list(roles),)).fetchall()
+    for name in roles.keys() - {str(row[0]) for row in present}:
+        connection.execute(SQL("CREATE ROLE {} {}").format(Identifier(name), roles[name]))
 
 
-def _opens(owner_dsn: str, pg: Path, login: Login) -> bool:
-    if not passfile(pg, login).exists():
+def set_password(connection: Connection, pg: Path, login: str, *, renew: bool) -> None:
+    """Give a login the password of its file, or a new one, which is then in its file."""
+    name, file = f"fpm_{login}", passfile(pg, login)
+    password = secrets.token_hex(24) if renew or not file.exists() else _password(file)
+    verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+    connection.execute(SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(Identifier(name), verifier))
+    write_secret(file, f"*:*:*:{name}:{password}\n".encode())
+
+
+def _present(connection: Connection) -> list[str]:
+    consumers = [name.removeprefix("fpm_") for name in fence.logins(connection).keys() - fence.OWN.keys()]
+    return [*LOGINS, *sorted(consumers)]
+
+
+def _give_passwords(connection: Connection, pg: Path, logins: Iterable[str], *, renew: bool = False) -> None:
+    for login in logins:
+        set_password(connection, pg, login, renew=renew)
+        log.info("password set", login=login)
+
+
+def _password(file: Path) -> str:
+    return file.read_text(errors="replace").strip().rpartition(":")[2]
+
+
+def _fits(connection: Connection, pg: Path, login: str) -> bool:
+    """Whether the database takes the password of a login's file."""
+    query = "SELECT rolpassword FROM pg_authid WHERE rolname = %s AND rolcanlogin"
+    row, file = connection.execute(query, (f"fpm_{login}",)).fetchone(), passfile(pg, login)
+    return bool(row and row[0] and file.exists() and is_verifier_of(_password(file), str(row[0])))
+
+
+def is_verifier_of(password: str, verifier: str) -> bool:
+    """Whether a verifier as PostgreSQL stores it, `SCRAM-SHA-256$ROUNDS:SALT$STORED:SERVER`, is this password's.
+
+    StoredKey = H(HMAC(SaltedPassword, "Client Key")), RFC 5802, section 3; of passwords in ASCII.
+    """
+    scheme, _, rest = verifier.partition("$")
+    head, _, keys = rest.partition("$")
+    rounds, _, salt = head.partition(":")
+    if scheme != "SCRAM-SHA-256" or not rounds.isdecimal():
         return False
-    try:
-        psycopg.connect(login_dsn(owner_dsn, pg, login), connect_timeout=10).close()
-    except psycopg.OperationalError:
-        return False
-    return True
+    salted = pbkdf2_hmac("sha256", password.encode(), b64decode(salt), int(rounds))
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    return hmac.compare_digest(server_key, b64decode(keys.partition(":")[2]))

@@ -2,6 +2,7 @@
 
 Begin at `features`.
 
+    configuration  where Feast finds its parts, for one role
     features         definitions applied, frames retrieved, online values read
     quick_feast      Feast, imported in a third of the time
     dual_stream      the scorer's inputs of a span of sessions

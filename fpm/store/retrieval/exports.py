@@ -73,8 +73,8 @@ def frame(
 
     Rows keep the order of the entity file. They are written in blocks: memory holds the entities and a few sessions.
     `progress` is called with the rows written, the rows in all and the file's name.
-    The entity file has `symbol`, `event_timestamp` (with a zone); for fingerprints `vintage` (default: the one in
-    force at each row's moment), for scores `stream` (default: dual), for weights `index`.
+    The entity file has `symbol` and `event_timestamp` (with a zone) or `session`; for fingerprints `vintage` (default:
+    the one in force at each row's moment), for scores `stream` (default: dual), for weights `index`.
     Raises UsageError for a path that cannot be read or written and for an unknown name, InputRefused for entities that
     would be misread.
     """
@@ -82,7 +82,8 @@ def frame(
     from fpm.store.retrieval import features
 
     check_writable(out)
-    rows = with_vintage(_read_entities(entities), stores)
+    rows = features.with_moments(read_entities(entities), stores.settings)
+    rows = with_vintage(_checked(rows, entities), stores)
     _require_known_symbols(rows, stores)
     if service_or_view == SCORES.name and "stream" not in rows.columns:
         rows = rows.with_columns(stream=pl.lit("dual"))
@@ -128,15 +129,15 @@ def _vintage_in_force(day: date, stores: Stores) -> str | None:
         return None
 
 
-def _read_entities(path: Path) -> pl.DataFrame:
-    rows = read_entities(path)
+def _checked(rows: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """The rows of an entity file with moments in UTC. Raises InputRefused for what would be misread."""
     missing = {"symbol", "event_timestamp"} - set(rows.columns)
     if missing:
         raise InputRefused(
             code="FPM-FRAME-001",
             wrong=f"{path} lacks {', '.join(sorted(missing))}; found: {', '.join(rows.columns)}",
             effect="nothing was written",
-            todo="add the column(s); event_timestamp carries its zone",
+            todo="add the column(s); event_timestamp carries its zone, a session stands for its close",
         )
     kind = rows.schema["event_timestamp"]
     if not isinstance(kind, pl.Datetime) or kind.time_zone is None:

@@ -33,6 +33,7 @@ from fpm.store.online.answers import table_of
 from fpm.store.online.online_store import FpmOnlineStore
 from fpm.store.postgres.identity import require_same_identity
 from fpm.store.postgres.server import Server, ensure_server
+from fpm.store.retrieval.configuration import registry
 from fpm.two_clocks import EVENT, KNOWN_AT
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
     from fpm.store.settings import Settings
 
-REGISTRY_SCHEMA = "feast"
 PATIENCE = 0.8  # seconds that a reader waits for a connection before the server says "try later"
 
 
@@ -55,7 +55,7 @@ def feature_store(settings: Settings) -> FeatureStore:
 def serving_store(settings: Settings) -> FeatureStore:
     """Feast's entry for readers: one published session, no right to write anywhere, short waits for a connection."""
     server = _own_server(settings)
-    configured = _configured(settings, server.for_role("producer").read_only(), server.for_role("reader"))
+    configured = _configured(settings, server.for_role("producer").read_only(), server.for_role("server"))
     configured["registry"]["schema_mode"] = "verify"
     configured["online_store"] |= {"place": "serving", "patience": PATIENCE}
     return FeatureStore(config=RepoConfig(**configured, repo_path=settings.home))
@@ -142,7 +142,7 @@ def retrieval(
     with opened(settings) as store:
         features, views = _features_and_views(store, service_or_view)
         keys = {column.name for view in views for column in view.entity_columns}
-        rows = _with_moments(rows if "vintage" in keys else rows.drop("vintage", strict=False), settings)
+        rows = with_moments(rows if "vintage" in keys else rows.drop("vintage", strict=False), settings)
         if known_at is not None:
             rows = rows.with_columns(pl.lit(_utc(known_at)).alias(KNOWN_AT))
         # Feast passes any frame on as it is; pandas would cost a copy and the types
@@ -197,11 +197,20 @@ def _features_and_views(store: FeatureStore, name: str) -> tuple[FeatureService 
     )
 
 
-def _with_moments(rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Rows of sessions with the `event_timestamp` and `known_at` that these mean."""
+def with_moments(rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Rows of sessions (dates, or texts such as 2026-01-05) with the `event_timestamp` and `known_at` they mean."""
     if EVENT in rows.columns or "session" not in rows.columns:
         return rows
-    market, days = settings.venue, rows["session"].unique().drop_nulls().to_list()
+    if rows.schema["session"] == pl.String:
+        rows = rows.with_columns(pl.col("session").str.to_date(strict=False))
+    market, days = settings.venue, rows["session"].unique().drop_nulls().sort().to_list()
+    if closed := [day for day in days if not sessions.is_session(market, day)]:
+        raise UsageError(
+            code="FPM-PIT-018",
+            wrong=f"{closed[0]} is no session of {market.name}",
+            effect="nothing was read",
+            todo="give sessions of its calendar, or an event_timestamp",
+        )
     closes = {day: sessions.close(market, day) for day in days}
     cut_offs = {day: sessions.cut_off(market, day) for day in days}
     kind = pl.Datetime("us", "UTC")
@@ -235,29 +244,20 @@ def _configured(settings: Settings, ledger: Server, online: Server) -> dict[str,
     Feast shows its configuration, so passwords are hidden in it.
     """
     values = {
-        "FPM_FEAST_REGISTRY": _registry(ledger),
+        "FPM_FEAST_REGISTRY": registry(ledger),
         "FPM_FEAST_LAKE": str(settings.lake),
         "FPM_FEAST_LEDGER": ledger.dsn,
         "FPM_FEAST_ONLINE": online.dsn,
+        "FPM_FEAST_PLACE": "online",
     }
     text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text(encoding="utf-8")
     configured: dict[str, Any] = _filled(yaml.safe_load(text), values)
-    secrets = {name: Hidden(ledger.parts[name]) for name in SECRET_PARTS if ledger.parts.get(name)}
+    # an empty password counts: it keeps that of the environment out, and libpq reads the file
+    secrets = {name: Hidden(ledger.parts[name]) for name in SECRET_PARTS if ledger.parts.get(name) is not None}
     configured["registry"]["sqlalchemy_config_kwargs"]["connect_args"] = secrets
     configured["online_store"]["dsn"] = SecretStr(online.dsn)
     configured["offline_store"]["ledger"] = SecretStr(ledger.dsn)
     return configured
-
-
-def _registry(server: Server) -> str:
-    """The registry's address for SQLAlchemy: the same database, in a schema of its own; without what is secret."""
-    parts = {name: value for name, value in server.parts.items() if name not in SECRET_PARTS}
-    user = parts.pop("user", None)
-    database = parts.pop("dbname", None)
-    parts["options"] = f"{parts.get('options') or ''} -c search_path={REGISTRY_SCHEMA}".strip()
-    query = {name: str(value) for name, value in parts.items() if value is not None}
-    url = sa.URL.create("postgresql+psycopg", username=user, database=database, query=query)
-    return url.render_as_string(hide_password=False)
 
 
 def _filled(node: Any, values: dict[str, str]) -> Any:

@@ -90,6 +90,22 @@ def test_a_missing_input_is_try_later(database_url: str, fpm_command: Fpm) -> No
     assert answer.returncode == 75, answer.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("backfill", "minute_features", "2026-01-06", "2026-01-05"), 2),
+        (("ingest", "nowhere", "--market", "cn"), 2),
+        (("run", "session_totals", "2024-01-03"), 75),
+    ],
+)
+def test_a_refusal_is_json_too(words: tuple[str, ...], code: int, database_url: str, fpm_command: Fpm) -> None:
+    answer = fpm_command(*words, "--json", FPM_DATABASE_URL=database_url)
+    assert answer.returncode == code, answer.stderr
+    refusal = json.loads(answer.stdout)["error"]
+    assert list(refusal) == ["code", "wrong", "effect", "todo"]
+    assert answer.stderr.rstrip().endswith(f"{refusal['wrong']} - {refusal['effect']} - {refusal['todo']}")
+
+
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     import signal
 
@@ -117,7 +133,7 @@ def test_an_empty_backfill_says_so_and_a_long_one_asks(tmp_path: Path, database_
     }
     for job in ("labels", "all"):
         empty = fpm_command("backfill", job, "2023-01-01", "2023-01-05", "--json", **where)
-        assert (empty.returncode, empty.stdout) == (75, "") and "no daily_bars" in empty.stderr, empty.stderr
+        assert empty.returncode == 75 and "no daily_bars" in empty.stderr, empty.stderr
     for number in range(502):
         folder = tmp_path / "lake" / "daily_bars" / f"session={date(2021, 1, 1) + timedelta(days=number)}"
         folder.mkdir(parents=True)

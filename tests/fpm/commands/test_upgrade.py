@@ -13,15 +13,16 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from consumers import factor_returns, portfolio, publish
-from fpm.commands import agenda
 from fpm.commands.jobs import MODULES
+from fpm.commands.night import nightly
+from fpm.commands.status import screen
 from fpm.commands.upgrade import plan, require_confirmed, this_program
 from fpm.errors import UsageError
 from fpm.store.jobs.runner import run_job
 from fpm.store.ledger.programs import confirm, confirmed
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.postgres.migrate import migrate, newest_revision, revision_of
-from fpm.store.postgres.server import Server, ensure_server
+from fpm.store.postgres.server import Server, connect, ensure_server, stop_server
 from fpm.store.settings import Settings
 from tests.consumers.questions.conftest import Command
 from tests.consumers.small_lake import SmallLake
@@ -83,15 +84,19 @@ def test_other_code_runs_no_night_before_it_is_confirmed(stores: Stores) -> None
     require_confirmed(stores)  # nobody said anything yet
     confirm(replace(program, version="0.0.9", code=program.code | {"scores": "0" * 64}), "Ada", stores.ledger)
     before = stores.ledger.rows()
+    now = datetime(2024, 12, 4, tzinfo=UTC)
     with pytest.raises(UsageError, match=r"FPM-NGT-030.*computes scores otherwise"):
-        agenda.run_due(stores, datetime(2024, 12, 4, tzinfo=UTC))
+        nightly(TUESDAY, stores)
     assert stores.ledger.rows() == before
+    answer, is_red = screen(stores, now)
+    assert is_red and "FPM-NGT-030" in answer["program"]["refused"]
     answer = plan(stores.settings)
     assert answer["version"]["confirmed"] == "0.0.9"
     assert answer["jobs"] == [{"job": "scores", "code": "changed", "sessions": 2}]
     confirm(program, "Ada", stores.ledger)
     require_confirmed(stores)
     assert plan(stores.settings)["jobs"] == []
+    assert "program" not in screen(stores, now)[0]
 
 
 def test_a_confirmed_program_is_a_row_with_its_person(stores: Stores) -> None:
@@ -114,3 +119,26 @@ def test_setup_confirms_a_new_home_and_an_upgrade(stores: Stores, command: Comma
     assert confirmed(stores.ledger) == former
     assert command(stores, "setup", "--upgrade").code == 0
     assert confirmed(stores.ledger) == program
+
+
+def test_an_older_home_with_a_spoilt_reader_is_carried_over(tmp_path: Path) -> None:
+    """What the reader of an older home altered of itself is gone, its limits are there, and readers may be let in."""
+    settings = Settings(home=tmp_path, market="cn", preset="tiny", fsync=False)
+    try:
+        migrate(settings, "0018")
+        with connect(settings) as owner:
+            owner.execute("ALTER ROLE fpm_reader RESET ALL; ALTER ROLE fpm_reader SET extra_float_digits = -12")
+            owner.execute("ALTER ROLE fpm_reader CONNECTION LIMIT -1 PASSWORD 'spoilt'; DROP ROLE fpm_server")
+        (settings.pg / "server.pgpass").unlink()
+        settings.home.chmod(0o755)
+        open_stores(settings, upgrade=True).ledger.close()
+        assert settings.home.stat().st_mode & 0o777 == 0o700
+        with connect(settings, "reader") as reader:
+            shown = [reader.execute(f"SHOW {name}").fetchone() for name in ("extra_float_digits", "temp_file_limit")]
+            assert shown == [("1",), ("1GB",)]
+            reader.execute("SELECT FROM serving.scores, serving.nearest('A', 1)")
+        with connect(settings, "server") as server:
+            server.execute("SELECT FROM serving.scores")
+            assert server.execute("SELECT current_user").fetchone() == ("fpm_server",)
+    finally:
+        stop_server(settings)

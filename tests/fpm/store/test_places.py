@@ -7,7 +7,7 @@ import pytest
 import fpm
 from fpm.errors import UsageError
 from fpm.store import places
-from fpm.store.places import file_system, require_home, warn_of
+from fpm.store.places import close_to_others, file_system, require_home, warn_of
 from fpm.store.settings import Settings
 
 MOUNTS = """\
@@ -58,3 +58,18 @@ def test_case_59_memory_and_networks_are_warned_of(kind: str, words: str, capsys
     warn_of(kind, Path("/home/of/fpm"))
     output = capsys.readouterr().err
     assert (words in output and "/home/of/fpm" in output) if words else not output
+
+
+def test_a_home_is_its_users_alone_also_an_older_one(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    for folder in (settings.lake, settings.models, settings.pg):
+        folder.mkdir(parents=True)
+    (settings.pg / "log").touch()
+    paths = [settings.home, settings.lake, settings.models, settings.pg, settings.pg / "log"]
+    for path in paths:
+        path.chmod(0o755)
+    (settings.lake / "part").touch(mode=0o644)
+    close_to_others(settings)
+    assert {path.stat().st_mode & 0o077 for path in paths} == {0}
+    assert {path.stat().st_mode & 0o700 for path in paths} == {0o700}, "the owner's rights stay"
+    assert (settings.lake / "part").stat().st_mode & 0o777 == 0o644, "below a closed folder nothing needs a change"

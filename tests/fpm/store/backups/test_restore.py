@@ -19,7 +19,9 @@ from fpm.store.backups.manifest import DATABASE, FILE
 from fpm.store.backups.restore import restore
 from fpm.store.jobs.runner import run_job
 from fpm.store.ledger.stores import Stores, open_stores
-from fpm.store.postgres.server import connect, ensure_server, stop_server
+from fpm.store.postgres.fence import Limits
+from fpm.store.postgres.readers import add, listed
+from fpm.store.postgres.server import connect, consumer_directions, ensure_server, stop_server
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
 from tests.consumers.small_lake import SmallLake
@@ -189,3 +191,26 @@ def test_a_dump_that_is_none_is_refused_in_words(folder: Path, elsewhere: Elsewh
         database.restore(ensure_server(settings), tmp_path / "none.dump")
     assert isinstance(refusal.value, FpmError)
     assert "password=" not in str(refusal.value)
+
+
+def test_a_restored_embedded_home_knows_its_consumers_who_get_new_passwords(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "first", market="cn", preset="tiny", fsync=False)
+    restored = settings.model_copy(update={"home": tmp_path / "second"})
+    stores = open_stores(settings)
+    try:
+        add("desk", Limits(3, work_mem="8MB"), "Ada", settings)
+        former = consumer_directions(settings, "desk")["password_file"]
+        back_up(settings, ensure_server(settings), tmp_path / "backup", silent)
+        stores.ledger.close()
+        restore(tmp_path / "backup", restored, silent)
+        open_stores(restored).ledger.close()
+        answer = consumer_directions(restored, "desk")
+        with psycopg.connect(answer["url"]) as desk:
+            assert desk.execute("SELECT current_setting('work_mem') FROM serving.nearest('A', 1)").fetchall() == []
+            assert desk.execute("SHOW work_mem").fetchone() == ("8MB",)
+        assert Path(answer["password_file"]).read_text() != Path(former).read_text()
+        assert [row["by"] for row in listed(restored)] == ["Ada"]
+        assert integrity(None, None, open_stores(restored), silent, None).sound
+    finally:
+        stop_server(settings)
+        stop_server(restored)

@@ -314,7 +314,7 @@ def test_it_holds_no_right_to_write(server: Running) -> None:
             "SELECT usename FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type ~ 'client'"
         )
         roles = {row[0] for row in rows.fetchall()}
-    assert "fpm_reader" in roles and roles <= {"fpm_reader", "fpm_producer"}
+    assert "fpm_server" in roles and roles <= {"fpm_server", "fpm_producer"}
 
 
 def test_a_slow_body_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

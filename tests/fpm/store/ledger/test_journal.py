@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from fpm.store.ledger.absences import declare
-from fpm.store.ledger.journal import ORIGIN, Head, breaches, override, parse_head
+from fpm.store.ledger.journal import KEYS, ORIGIN, Head, breaches, override, parse_head
 from fpm.store.ledger.ledger import Publication
 from fpm.store.ledger.stores import Stores
 from fpm.store.postgres.server import connect
@@ -151,3 +151,12 @@ def test_heads_are_read_as_they_are_printed() -> None:
     assert parse_head(str(head)) == head
     for text in ("", "12", f"12:{'ab' * 31}", f"-1:{'ab' * 32}", f"12:{'AB' * 32}", f"12:{'xy' * 32}"):
         assert parse_head(text) is None
+
+
+def test_what_a_person_said_is_journaled_wherever_it_stands(stores: Stores) -> None:
+    rows = stores.ledger.query(
+        "SELECT DISTINCT table_name FROM information_schema.columns "
+        "WHERE table_schema = 'fpm' AND column_name IN ('by', 'declared_by')"
+    )
+    assert {name for (name,) in rows} <= KEYS.keys()
+    assert {"absences", "accepted_sessions", "overrides", "rollbacks"} <= {name for (name,) in rows}

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import psycopg
 import pytest
 
+from fpm.errors import TryLater
 from fpm.sessions import close, cut_off, market
 from fpm.store.ledger.ledger import Publication
-from fpm.store.ledger.stores import Stores
+from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.online import publication as publication_module
 from fpm.store.online import tables
 from fpm.store.online.publication import publish_online, published_session, served
 from fpm.store.online.tables import OnlineTable
+from fpm.store.postgres.cluster import Cluster
+from fpm.store.postgres.server import connect, stop_server
+from fpm.store.settings import Settings
 from migrations.expansion import add_column
 
 CN = market("cn")
@@ -217,3 +224,87 @@ def test_a_long_reader_is_waited_for_in_short_tries_that_let_others_through(stor
 def test_a_column_that_may_not_be_null_is_refused(stores: Stores) -> None:
     with stores.ledger.transaction() as connection, pytest.raises(ValueError, match="nullable"):
         add_column(connection.execute, "scores", "needed", "real NOT NULL")
+
+
+def test_a_reader_holds_nothing_that_a_publication_waits_for(
+    stores: Stores, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every lock that a reader gets is held while the publication runs: what it may read, and what PUBLIC may call."""
+    monkeypatch.setattr(publication_module, "LONGEST_WAIT", "2s")
+    publish(stores, MONDAY, 1.0)
+    with psycopg.connect(database_url, options="-c role=fpm_reader") as reader:
+        reader.execute("SELECT * FROM serving.scores, serving.weights, serving.publications, serving.metrics")
+        for statement in (
+            "SELECT pg_advisory_lock(hashtextextended('fpm publication', 0))",
+            "SELECT pg_advisory_xact_lock_shared(hashtextextended('fpm publication', 0))",
+            "SELECT 1 FROM fpm.publishing FOR KEY SHARE",
+            "SELECT 1 FROM serving.publications FOR KEY SHARE",
+            "LOCK TABLE serving.scores IN ACCESS SHARE MODE",
+            "LOCK TABLE serving.scores IN SHARE MODE",
+        ):
+            with suppress(psycopg.Error), reader.transaction():
+                reader.execute(statement.encode())
+        assert publish(stores, TUESDAY, 2.0) == "published"
+
+
+def test_a_publication_that_must_wait_ends_in_words(
+    stores: Stores, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication_module, "LONGEST_WAIT", "200ms")
+    publish(stores, MONDAY, 1.0)
+    for lock in ("SELECT 1 FROM fpm.publishing FOR UPDATE", "LOCK TABLE online.weights"):
+        with psycopg.connect(database_url) as another:
+            another.execute(lock.encode())
+            with pytest.raises(TryLater, match=r"FPM-PUB-090 .*readers keep the session before"):
+                publish(stores, TUESDAY, 2.0)
+            assert published_session(stores) == MONDAY
+    assert publish(stores, TUESDAY, 2.0) == "published"
+
+
+def test_listeners_hear_of_a_publication_with_its_commit(stores: Stores) -> None:
+    assert stores.settings.database_url is not None
+    with psycopg.connect(stores.settings.database_url.get_secret_value(), autocommit=True) as listener:
+        listener.execute("LISTEN fpm_published")
+        assert publish(stores, MONDAY, 1.0) == "published"
+        assert publish(stores, MONDAY, 1.0) == "unchanged"
+        assert publish(stores, TUESDAY, 2.0) == "published"
+        assert publish(stores, MONDAY, 3.0) == "superseded"
+        broken = frames(TUESDAY, 4.0) | {"weights": frames(TUESDAY, 4.0)["weights"].drop("weight")}
+        with pytest.raises(Exception, match="weight"):
+            publish_online(Publication(TUESDAY, VIEWS, 0, "4.0", "v1", "m1"), broken, stores)
+        assert publish(stores, TUESDAY, 5.0, hours=1) == "published"
+        payloads = [json.loads(each.payload) for each in listener.notifies(timeout=5, stop_after=3)]
+        assert not list(listener.notifies(timeout=0.2))
+        rows = listener.execute("SELECT id, session::text, replaces FROM serving.publications ORDER BY id").fetchall()
+    assert [(each["publication"], each["session"], each["replaces"]) for each in payloads] == rows
+    assert all(each["views"] == list(VIEWS) and each["vintage"] == "v1" for each in payloads)
+
+
+def fill_queue(connection: psycopg.Connection[Any]) -> None:
+    for number in range(1000):
+        connection.execute("SELECT pg_notify('nothing', %s || repeat('x', 7000))", (str(number),))
+        connection.commit()
+
+
+@pytest.mark.slow  # a server of its own: the queue of the tests' server takes 8 GB to fill
+def test_a_reader_who_fills_the_queue_of_notifications_stops_no_publication(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, market="cn", preset="tiny", fsync=False)
+    settings.pg.mkdir()
+    cluster = Cluster(settings)
+    cluster.initialise()
+    with (cluster.data / "postgresql.conf").open("a") as configuration:
+        configuration.write("max_notify_queue_pages = 64\n")
+    try:
+        stores = open_stores(settings)
+        assert publish(stores, MONDAY, 1.0) == "published"
+        with connect(settings, "reader") as listener, connect(settings, "reader") as other:
+            listener.execute("LISTEN nothing")
+            listener.commit()
+            listener.execute("SELECT 1")  # a transaction without end keeps the queue
+            with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="too many notifications"):
+                fill_queue(other)
+            assert publish(stores, TUESDAY, 2.0) == "published"
+        assert published_session(stores) == TUESDAY
+        stores.ledger.close()
+    finally:
+        stop_server(settings)

@@ -13,7 +13,15 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr, ValidationError
 
 from fpm.store.postgres.migrate import migrate
-from fpm.store.postgres.server import Server, connect, directions, ensure_server, renew_passwords, stop_server
+from fpm.store.postgres.server import (
+    Server,
+    connect,
+    directions,
+    ensure_server,
+    hold_fence,
+    rotate_passwords,
+    stop_server,
+)
 from fpm.store.settings import Settings
 
 DENIED = psycopg.errors.InsufficientPrivilege
@@ -139,12 +147,12 @@ def test_a_producer_may_do_what_a_publication_needs(home: Settings) -> None:
 def test_passwords_are_renewed_on_demand_and_repaired_where_they_no_longer_fit(home: Settings) -> None:
     file = home.pg / "reader.pgpass"
     first = file.read_text()
-    assert renew_passwords(home, rotate=False) and file.read_text() == first
-    renew_passwords(home, rotate=True)
+    assert hold_fence(home, ensure_server(home)) == [] and file.read_text() == first
+    rotate_passwords(home)
     second = file.read_text()
     assert second != first and file.stat().st_mode & 0o777 == 0o600
     file.write_text(first)
-    renew_passwords(home, rotate=False)
+    hold_fence(home, ensure_server(home))
     file.unlink()
     with connect(home, role="reader") as connection:  # whoever needs a missing file writes it
         assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -167,7 +175,7 @@ def test_a_users_own_server_takes_the_role_on_or_has_a_readers_url(
 ) -> None:
     answer = directions(settings, "reader")
     assert "password" not in conninfo_to_dict(answer["url"]) and answer["password"] == "the one in FPM_DATABASE_URL"
-    assert renew_passwords(settings, rotate=True) is False
+    assert rotate_passwords(settings) is False
     with connect(settings, role="reader") as connection:
         row = connection.execute("SELECT session_user, current_user, current_setting('statement_timeout')").fetchone()
         assert row == ("fpm_owner", "fpm_reader", "1min")

@@ -54,7 +54,8 @@ def test_a_new_server_has_its_settings_and_permissions(home: Settings) -> None:
     socket_folder = Path(str(server.parts["host"]))
     assert socket_folder.stat().st_mode & 0o777 == 0o700
     assert (home.pg / "password").stat().st_mode & 0o777 == 0o600
-    assert (home.pg / "data").stat().st_mode & 0o777 == 0o700
+    assert (home.pg / "data").stat().st_mode & 0o777 == home.pg.stat().st_mode & 0o777 == 0o700
+    assert (home.pg / "log").stat().st_mode & 0o777 == 0o600
     if os.geteuid() == 0:
         assert (home.pg / "data").stat().st_uid != 0
 

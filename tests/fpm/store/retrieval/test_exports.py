@@ -50,7 +50,7 @@ def entities(**changes: object) -> pl.DataFrame:
 
 
 def frame_file(
-    stores: Stores, folder: Path, rows: pl.DataFrame, name: str = "dual_stream", known_at: datetime = CUT_OFF
+    stores: Stores, folder: Path, rows: pl.DataFrame, name: str = "dual_stream", known_at: datetime | None = CUT_OFF
 ) -> Path:
     rows.write_parquet(folder / "entities.parquet")
     exports.frame(name, folder / "entities.parquet", known_at, folder / "frame.parquet", stores)
@@ -64,6 +64,17 @@ def test_a_good_question_is_answered(filled: Stores, tmp_path: Path) -> None:
     assert (
         pl.read_parquet(frame_file(filled, tmp_path, delisted)).height == 2
     )  # a symbol that was in the store keeps its rows
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_session_stands_for_its_close_and_its_cut_off(filled: Stores, tmp_path: Path, as_text: bool) -> None:
+    days = entities().select("symbol", "vintage", session=pl.Series([FIRST, SECOND]))
+    days = days.with_columns(pl.col("session").cast(pl.String)) if as_text else days
+    days.write_parquet(tmp_path / "entities.parquet")
+    exports.frame("dual_stream", tmp_path / "entities.parquet", None, tmp_path / "by_session.parquet", filled)
+    moments = [sessions.cut_off(CN, FIRST), CUT_OFF]
+    answer = pl.read_parquet(frame_file(filled, tmp_path, entities(known_at=pl.Series(moments)), known_at=None))
+    assert pl.read_parquet(tmp_path / "by_session.parquet").select(answer.columns).equals(answer)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +91,8 @@ def test_a_good_question_is_answered(filled: Stores, tmp_path: Path) -> None:
         (entities(known_at=CLOSE.replace(tzinfo=None)), "FPM-PIT-003"),
         (entities(known_at=datetime.now(UTC) + timedelta(days=1)), "FPM-PIT-015"),
         (entities(fingerprint=1.0), "FPM-PIT-007"),
+        (entities().select("symbol", session=pl.lit("2 Jan")), "FPM-FRAME-005"),
+        (entities().select("symbol", session=pl.lit(date(2024, 1, 6))), "FPM-PIT-018"),
     ],
 )
 def test_a_bad_question_has_a_name_and_leaves_no_file(
