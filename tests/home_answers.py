@@ -27,7 +27,10 @@ EXPORTED = ("scores", "daily_bars", "daily_factors", "fingerprints")
 
 
 def answers(session: date, stores: Stores) -> dict[str, Any]:
-    """The bodies of HTTP answers as text, columns of the SDK's answer, digests of an exported and a framed file."""
+    """The bodies of HTTP answers as text, columns of the SDK's answer, digests of exported and framed files.
+
+    `published_at`: the moment of the publication as HTTP tells it, the only part that two homes may not share.
+    """
     symbols = stores.read("scores", session)["symbol"].unique().sort().to_list()
     vintage = stores.models.record_in_force("encoder", session).id
     index = stores.read("decisions", session)["index"][0]
@@ -50,23 +53,27 @@ def answers(session: date, stores: Stores) -> dict[str, Any]:
             files[table] = sha256(out.read_bytes()).hexdigest()
         exports.frame("traditional", Path(folder, "entities.parquet"), None, out, stores)
         files["frame"] = sha256(out.read_bytes()).hexdigest()
+    replies = asyncio.run(_http(requests, stores.settings))
     return {
-        "http": asyncio.run(_http(requests, stores.settings)),
+        "http": {name: body for name, (body, _) in replies.items()},
+        "published_at": replies["scores"][1],
         "sdk": features.online(stores.settings, "decisions", pl.DataFrame({"index": [index]})).columns,
         "files": files,
     }
 
 
-async def _http(requests: dict[str, Any], settings: Settings) -> dict[str, str]:
+async def _http(requests: dict[str, Any], settings: Settings) -> dict[str, tuple[str, str]]:
     door = Door(settings)
     try:
-        return {name: (await _ask(door, request, settings)).decode() for name, request in requests.items()}
+        return {name: await _ask(door, request, settings) for name, request in requests.items()}
     finally:
         door.close()
 
 
-async def _ask(door: Door, request: dict[str, Any], settings: Settings) -> bytes:
+async def _ask(door: Door, request: dict[str, Any], settings: Settings) -> tuple[str, str]:
+    """The body of an answer, and the moment of its publication."""
     token, parts = ensure_token(settings).read_text(encoding="utf-8").strip(), []
+    facts: dict[bytes, bytes] = {}
     headers = [(b"authorization", f"Bearer {token}".encode())]
     scope = {"type": "http", "method": "POST", "path": READ, "query_string": b"", "headers": headers}
 
@@ -75,10 +82,11 @@ async def _ask(door: Door, request: dict[str, Any], settings: Settings) -> bytes
 
     async def send(message: dict[str, Any]) -> None:
         assert message.get("status", 200) == 200, message
+        facts.update(message.get("headers", []))
         parts.append(message.get("body", b""))
 
     await door(scope, receive, send)
-    return b"".join(parts)
+    return b"".join(parts).decode(), facts[b"x-fpm-published-at"].decode()
 
 
 if __name__ == "__main__":

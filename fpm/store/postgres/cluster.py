@@ -62,7 +62,7 @@ class Cluster:
     # --- where things are ---------------------------------------------------------------------------
     def dsn(self, database: str = DATABASE) -> str:
         """Connection string of one of the cluster's databases; it holds the password."""
-        password = (self.home / "password").read_text(errors="replace").strip()
+        password = (self.home / "password").read_text(encoding="utf-8", errors="replace").strip()
         return make_conninfo(
             "", host=str(self._socket_folder()), port=PORT, user=OWNER, password=password, dbname=database, options=UTC
         )
@@ -79,7 +79,9 @@ class Cluster:
             return run
         note = self.home / "run-at"
         noted, home = (
-            [*note.read_text(errors="replace").splitlines(), str(self.home)][:2] if note.exists() else ("", "")
+            [*note.read_text(encoding="utf-8", errors="replace").splitlines(), str(self.home)][:2]
+            if note.exists()
+            else ("", "")
         )
         if noted and home == str(self.home):
             with suppress(FileExistsError):
@@ -256,7 +258,7 @@ class Cluster:
                 extra_groups=[] if self._as_root else None,
             )
         if process.returncode:
-            tail = (self.home / "log").read_text(errors="replace").strip().splitlines()[-8:]
+            tail = (self.home / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-8:]
             raise TryLater(
                 code="FPM-PG-078",
                 wrong=f"{program} ended with {process.returncode}: {' | '.join(tail)}",

@@ -102,7 +102,7 @@ def _give_passwords(connection: Connection, pg: Path, logins: Iterable[str], *, 
 
 
 def _password(file: Path) -> str:
-    return file.read_text(errors="replace").strip().rpartition(":")[2]
+    return file.read_text(encoding="utf-8", errors="replace").strip().rpartition(":")[2]
 
 
 def _fits(connection: Connection, pg: Path, login: str) -> bool:
