@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 WEEKS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock coverage real stress bench feast-universal release-check clean
+.PHONY: help demo test lint lock sbom audit coverage real stress bench feast-universal release-check clean
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 help:  ## list the targets
@@ -49,6 +49,12 @@ lint: $(VENV)/.installed-dev  ## ruff, mypy and codespell
 lock:  ## the requirements*.lock files from pyproject.toml, with hashes: make lock [UPGRADE=--upgrade]
 	@PYTHON=$(PYTHON) UPGRADE=$(UPGRADE) .ci/lock
 
+sbom:  ## a bill of materials of the lock files, in CycloneDX: make sbom [OUT=sbom.cdx.json]
+	@PYTHON=$(PYTHON) .ci/supply sbom $(OUT)
+
+audit:  ## known vulnerabilities of all that the lock files name; red, too, where the advisories cannot be asked
+	@PYTHON=$(PYTHON) .ci/supply audit
+
 coverage: $(VENV)/.installed-dev  ## the tests again, branches counted; a floor that only rises stands in pyproject.toml
 	$(BIN)/pytest $(PARALLEL) --cov
 
@@ -84,4 +90,4 @@ release-check:  ## every target and every command of the docs, from a fresh clon
 	@DATA="$(DATA)" FEAST="$(FEAST)" PYTHON="$(PYTHON)" .ci/release-check
 
 clean:  ## remove the environment and the caches, never a store
-	rm -rf $(VENV) .venv-feast .venv-fuzz build dist *.egg-info .weeks.jsonl .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-feast .venv-fuzz build dist *.egg-info sbom.cdx.json .weeks.jsonl .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -80,12 +80,12 @@ def floor(folder: Path, out: Path) -> None:
 
 def processor_seconds(call: Callable[[], object]) -> float:
     """Of this process and its children, those that still run too: one decodes the files."""
-    before = _spent()
+    before = spent()
     call()
-    return _spent() - before
+    return spent() - before
 
 
-def _spent() -> float:
+def spent() -> float:
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     stats = [Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split() for child in children]
     return sum(os.times()[:4]) + sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")

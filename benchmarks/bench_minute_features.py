@@ -25,7 +25,7 @@ import polars as pl
 from fpm import sessions
 from fpm.allocation import memory_reuse
 from fpm.features.bars import grid
-from fpm.features.minute_features import PRESETS, Profile, minute_features, raw_features, standardise
+from fpm.features.minute_features import PRESETS, Profile, minute_features, raw_blocks, standardised
 from fpm.features.session_totals import MEDIAN_INPUTS
 from fpm.schema import CLOCKS
 from fpm.store.jobs.runner import publish_frames, run_job
@@ -106,9 +106,9 @@ def features(minutes: pl.DataFrame, daily: pl.DataFrame) -> pl.DataFrame:
     dense = grid(minutes, MARKET, PROFILE.view)
     shape = dense.traded_ST.shape
     rng = np.random.default_rng(0)
-    raw_STF = raw_features(dense, daily, rng.lognormal(10, 1, shape), PROFILE)
+    raw = raw_blocks(dense, daily, rng.lognormal(10, 1, shape), PROFILE)
     scales_SF = rng.lognormal(15, 1, (shape[0], len(PROFILE.features)))
-    return minute_features(dense, standardise(raw_STF, scales_SF, PROFILE), PROFILE)
+    return minute_features(dense, standardised(raw, scales_SF, shape[1], PROFILE), PROFILE)
 
 
 def compare_session(folder: Path, session: Session) -> None:

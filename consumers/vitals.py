@@ -1,8 +1,9 @@
 """Vital signs of a session for those who watch: what a scrape should not compute, stored as rows.
 
 Nulls and quarantine of its tables, its universe, RankIC of the scores as they were served once their labels are known,
-drift of its fingerprints from the vintage's training window, and the forecast test of the risk model. Labels and
-earlier scores are no declared inputs: a night is not due again because a later label is known.
+drift of its fingerprints from the vintage's training window, the forecast test of the risk model, and how long the
+home's disk lasts. Labels and earlier scores are no declared inputs: a night is not due again because a later label is
+known.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from fpm.sessions import parse_session, previous_sessions
 from fpm.store.jobs.inputs import Window
 from fpm.store.lake.footers import null_counts, rows_of
 from fpm.store.lake.quarantine import kept_rows
+from fpm.store.ledger.disk import disk
 from fpm.store.ledger.vitals import Vital, record_vitals
 
 if TYPE_CHECKING:
@@ -59,8 +61,19 @@ def run(session: date, stores: Stores) -> None:
         *rank_ics(session, stores),
         *drifts(session, stores),
         *risk(session, stores),
+        *space(stores),
     ]
     record_vitals(session, [sign for sign in signs if np.isfinite(sign.value)], stores.ledger)
+
+
+def space(stores: Stores) -> Iterable[Vital]:
+    """The disk of the home, and how long it lasts."""
+    forecast = disk(stores.settings, stores.ledger)
+    yield Vital("disk_free_bytes", float(forecast.free))
+    if forecast.session is not None:
+        yield Vital("disk_session_bytes", float(forecast.session))
+    if forecast.days is not None:
+        yield Vital("disk_full_days", forecast.days)
 
 
 def nulls(session: date, stores: Stores) -> Iterable[Vital]:

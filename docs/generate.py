@@ -1,4 +1,4 @@
-"""The reference pages, made from the code: `python docs/generate.py` writes cli.md, settings.md and errors.md.
+"""The reference pages, made from the code by `python docs/generate.py`: commands, settings, errors, data contract.
 
 tests/test_reference.py fails where a page is not what this writes.
 """
@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+import yaml
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
+from consumers.publish import PublishConfig
 from fpm.commands.cli import app
+from fpm.data_contract import contract
+from fpm.sessions import market
 from fpm.store.settings import Settings
 
 if TYPE_CHECKING:
@@ -186,7 +191,19 @@ def cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-PAGES = {"cli.md": cli_page, "settings.md": settings_page, "errors.md": errors_page}
+# --- data contract -------------------------------------------------------------------------------
+def contract_page() -> str:
+    """The data contract of the default preset on the Chinese market, as YAML."""
+    bounds = PublishConfig()
+    document = contract(
+        package_version("fpm"), str(market("cn").cut_off)[:-3], bounds.scored, bounds.universe, bounds.empty
+    )
+    return "# made by docs/generate.py from the code: edit there\n" + yaml.safe_dump(
+        document, sort_keys=False, width=120
+    )
+
+
+PAGES = {"cli.md": cli_page, "settings.md": settings_page, "errors.md": errors_page, "contract.yaml": contract_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

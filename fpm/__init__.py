@@ -18,12 +18,15 @@ The modules of this folder hold facts and operations that every room shares. Beg
     identities          who a symbol is: one company through renames, two companies of one ticker apart
     universe            which symbols a session should have, and whether a list shrank
     feature_schema      the features that a model reads beside those that a home has
+    retention           how many sessions of a table stay, and what still needs an older one
     two_clocks          the row that answers "the value at t, as known at k"
     walk_forward        folds with purge and embargo, as data
     cross_section       winsorising, z-scores, ranks and correlations across the symbols of a session
     row_order           rows in the order of their keys, and their runs
     panels              long frames as dense panels of sessions by symbols
+    data_contract       what readers of the online store may rely on, in a standard form
     environment         versions and processor that numbers may depend on, and their fingerprint
+    minisign            public keys and signatures of minisign
     json_documents      documents of JSON, or a ValueError
     progress            progress of long stages
     bytecode_cache      facts that take long to work out, kept from run to run

@@ -29,7 +29,7 @@ def keep(kind: str, key: str, facts: Any) -> None:
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         FOLDER.mkdir(exist_ok=True)
-        unfinished.write_text(json.dumps(facts))
+        unfinished.write_text(json.dumps(facts), encoding="utf-8")
         unfinished.rename(file)
         for other in FOLDER.glob(f"{kind}-*.json"):
             if other != file:

@@ -42,7 +42,7 @@ def processor_class() -> dict[str, str]:
     path = Path("/proc/cpuinfo")
     return {
         "architecture": platform.machine(),
-        "processor": processor(path.read_text() if path.exists() else "") or platform.processor(),
+        "processor": processor(path.read_text(encoding="utf-8") if path.exists() else "") or platform.processor(),
     }
 
 

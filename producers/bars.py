@@ -27,6 +27,7 @@ from fpm.ingest.quarantine import missing_minutes
 from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.revisions import revise
 from fpm.ingest.score_files import read_scores
+from fpm.ingest.signed_deliveries import require_signed
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.time_spellings import NO_ORDER, Order
 from fpm.ingest.vendor_bars import Combined, Parsed, combine, original_rows
@@ -127,15 +128,14 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
     The first copy of a session is known from its cut-off; after the first published session from its arrival, if that
     is later, and where the arrival is stated from that moment (`fpm.first_copies`). A session already there is revised:
     values that differ are appended as known from `arrival.known_at`, equal ones change nothing. Bad rows and files go
-    to quarantine and the rest goes on; a file ingested before is skipped. Files that share a session are read together,
-    others one by one.
-    A refused file, of whatever kind, costs itself alone; `IngestReport.require_content` tells whether anything came in.
-    Raises UsageError for a path that is no delivery or a table this home does not expect.
+    to quarantine and cost themselves alone; files of a session are read together, one ingested before is skipped.
+    `IngestReport.require_content` tells of an empty call. Raises UsageError for a path that is no delivery or a table
+    this home does not expect, InputRefused where it is not as signed.
     """
-    delivery = find(paths)
+    delivery, signers = find(paths), require_signed(paths, stores.settings.signing_key)
     intake, references = begin(delivery, arrival, stores)
-    report = intake.report
-    paths = [path for path in delivery.bars if not _ingested_before(path, report, stores)]
+    intake.report.signed = signers
+    paths = [path for path in delivery.bars if not _ingested_before(path, intake.report, stores)]
     intake = replace(intake, order=order_in(paths))
     groups = batches(paths, intake.order)
     for done, group in enumerate(groups):
@@ -143,7 +143,7 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
         _bars(group, intake)
     finish(references, intake)
     progress(len(groups), len(groups), "done")
-    return report
+    return intake.report
 
 
 References = tuple[list[ReferenceRows], ...]

@@ -22,6 +22,7 @@ from fpm.ingest.ingest_report import INCOMPLETE, capped, falls_in_words
 from fpm.ingest.member_intervals import read_intervals
 from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.score_files import read_scores
+from fpm.ingest.signed_deliveries import require_signed
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.vendor_bars import combine
 from fpm.ingest.vendor_files import digest, name_of
@@ -133,7 +134,9 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
 
     Raises UsageError for a path that is no delivery, and for words or a daily table that do not fit the home.
     """
-    delivery, stores = find(paths), home.stores
+    stores = home.stores
+    require_signed(paths, stores.settings.signing_key if stores else None)
+    delivery = find(paths)
     stated, policy = arrival.stated, FROM_VENDOR if delivery.daily else FROM_MINUTES
     if stores:
         stated, policy = stated_words(stated, stores), daily_policy(delivery, stores)

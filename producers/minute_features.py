@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fpm.features.bars import grid
-from fpm.features.minute_features import PRESETS, by_symbol, minute_features, raw_features, standardise
-from fpm.features.session_totals import MEDIAN_INPUTS, scales, slot_median
+from fpm.features.minute_features import PRESETS, by_symbol, minute_features, raw_blocks, standardised
+from fpm.features.session_totals import scales, slot_median
 from fpm.sessions import previous_sessions
 from fpm.store.jobs.inputs import Window
+from producers.session_totals import earlier_amounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,10 +30,11 @@ def run(session: date, stores: Stores) -> None:
     """Write the features of `session` under the home's profile; symbols without enough history have no rows."""
     profile, market = stores.profile, stores.market
     bars, daily = stores.read("minute_bars", session), stores.read("daily_bars", session)
-    before = previous_sessions(market, session, max(profile.constants.window, profile.constants.history))
-    earlier = stores.read("minute_bars", before[-profile.constants.history], before[-1], columns=MEDIAN_INPUTS)
-    totals = stores.read("session_totals", before[-profile.constants.window], before[-1])
     dense = grid(bars, market, profile.view)
-    raw_STF = raw_features(dense, daily, slot_median(earlier, dense.symbols, market, profile), profile)
+    median_ST = slot_median(earlier_amounts(session, stores), dense.symbols, market, profile)
+    before = previous_sessions(market, session, profile.constants.window)
+    totals = stores.read("session_totals", before[0], before[-1])
     scales_SF = scales(totals, dense.symbols, by_symbol(daily, dense.symbols, "adj_factor"), profile)
-    stores.write(NAME, session, minute_features(dense, standardise(raw_STF, scales_SF, profile), profile))
+    raw = raw_blocks(dense, daily, median_ST, profile)
+    x_STF = standardised(raw, scales_SF, dense.traded_ST.shape[1], profile)
+    stores.write(NAME, session, minute_features(dense, x_STF, profile))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fpm.features.bars import grid
-from fpm.features.minute_features import PRESETS, raw_features
-from fpm.features.session_totals import MEDIAN_INPUTS, session_totals, slot_median
+from fpm.features.minute_features import PRESETS, raw_blocks
+from fpm.features.session_totals import MEDIAN_INPUTS, slot_median, totals_of_blocks
 from fpm.sessions import previous_sessions
 from fpm.store.jobs.inputs import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import date
+
+    import polars as pl
 
     from fpm.store.ledger.stores import Stores
 
@@ -28,8 +30,13 @@ def run(session: date, stores: Stores) -> None:
     """Write the totals of `session` under the home's profile."""
     profile, market = stores.profile, stores.market
     bars, daily = stores.read("minute_bars", session), stores.read("daily_bars", session)
-    before = previous_sessions(market, session, profile.constants.history)
-    earlier = stores.read("minute_bars", before[0], before[-1], columns=MEDIAN_INPUTS)
     dense = grid(bars, market, profile.view)
-    raw_STF = raw_features(dense, daily, slot_median(earlier, dense.symbols, market, profile), profile)
-    stores.write(NAME, session, session_totals(raw_STF, dense, daily, profile))
+    median_ST = slot_median(earlier_amounts(session, stores), dense.symbols, market, profile)
+    blocks = raw_blocks(dense, daily, median_ST, profile)
+    stores.write(NAME, session, totals_of_blocks(blocks, dense, daily, profile))
+
+
+def earlier_amounts(session: date, stores: Stores) -> Iterator[pl.DataFrame]:
+    """What the slot medians need of each session of the history before this one, one after the other."""
+    for day in previous_sessions(stores.market, session, stores.profile.constants.history):
+        yield stores.read("minute_bars", day, day, columns=MEDIAN_INPUTS)

@@ -5,12 +5,10 @@ The ingest of bars writes the table: the same partitions, the same corrections. 
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -20,9 +18,11 @@ from fpm.first_copies import known_from, rule_of
 from fpm.ingest.agreement import minute_faults
 from fpm.ingest.deliveries import NAMED_TABLES, Refused, delivery_of, plain_files
 from fpm.ingest.quarantine import FAULT_COLUMNS, incomplete, missing_minutes
+from fpm.ingest.signed_deliveries import require_signed
 from fpm.ingest.vendor_files import digest, name_of, refusal
 from fpm.sessions import cut_off
 from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
+from fpm.store.jobs.staging import lives, run_of
 from fpm.store.lake.quarantine import keep_rows
 from fpm.store.lake.tick_buckets import Buckets
 from fpm.ticks.files import SNAPSHOTS, TOTALS, TickFile, batches, find, open_file, original_rows
@@ -43,6 +43,7 @@ from producers.tick_snapshots import judge_snapshots
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
+    from pathlib import Path
 
     from fpm.ingest.ingest_report import IngestReport
     from fpm.progress import Progress
@@ -87,7 +88,8 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
 
     A delivery is skipped where every file was ingested before; with one new file all are read again, since flows need
     trades and orders together. Bad records, and symbol-sessions that fail a check, go to quarantine.
-    Raises UsageError where there are no ticks or the market has no rules for them.
+    Raises UsageError where there are no ticks or the market has no rules for them, InputRefused for a delivery that is
+    not as its sender signed it, where the home has a key.
     """
     if stores.market.name != "cn":
         raise UsageError(
@@ -96,19 +98,22 @@ def ingest(paths: Sequence[Path], arrival: Arrival, stores: Stores, progress: Pr
             effect="nothing was read",
             todo="give minute bars",
         )
+    signers = require_signed(paths, stores.settings.signing_key)
     streams, others = find(paths)
     tables = {name: tuple(path for path in others if path.stem == name) for name in NAMED_TABLES}
     intake, reference_files = begin(delivery_of((), tables), arrival, stores)
+    intake.report.signed = signers
     if _ingested_before(streams, intake):
         finish(reference_files, intake)
         return intake.report
-    delivery = _open_delivery(streams, paths, intake)
-    delivery.account.ignored = [name_of(path) for path in others if path.stem not in tables]
-    try:
-        _scatter(delivery, progress)
-        published = _publish_sessions(delivery, _totals(delivery), progress)
-    finally:
-        delivery.buckets.remove()
+    with run_of(stores.ledger) as run:
+        delivery = _open_delivery(streams, paths, intake, run)
+        delivery.account.ignored = [name_of(path) for path in others if path.stem not in tables]
+        try:
+            _scatter(delivery, progress)
+            published = _publish_sessions(delivery, _totals(delivery), progress)
+        finally:
+            delivery.buckets.remove()
     _store_outcome(delivery, published)
     finish(reference_files, intake)
     delivery.account.check()
@@ -128,8 +133,8 @@ def _ingested_before(files: Sequence[Path], intake: Intake) -> bool:
     return True
 
 
-def _open_delivery(streams: Sequence[Path], named: Sequence[Path], intake: Intake) -> TickDelivery:
-    """The delivery with every file recognised by its footer, or refused; remains of a killed ingest are removed."""
+def _open_delivery(streams: Sequence[Path], named: Sequence[Path], intake: Intake, run: str) -> TickDelivery:
+    """The delivery with every file recognised by its footer, or refused; remains of dead ingests are removed."""
     below = {path: next((folder for folder in named if path.is_relative_to(folder)), path) for path in streams}
     plain, refused = plain_files([(below[path], path) for path in streams])
     files = []
@@ -144,9 +149,9 @@ def _open_delivery(streams: Sequence[Path], named: Sequence[Path], intake: Intak
     ]
     folder = intake.stores.lake.staging / "ticks"
     for old in folder.glob("*"):
-        if not Path("/proc", old.name).exists():  # left behind by a killed ingest
+        if not lives(old.name, intake.stores.ledger):  # left behind by a killed ingest, on whatever host
             shutil.rmtree(old, ignore_errors=True)
-    own = folder / str(os.getpid())
+    own = folder / run
     records, snapshots = Buckets(own, counts[0], RULE.most_rows), Buckets(own / SNAPSHOTS, counts[1], RULE.most_rows)
     return TickDelivery(intake, files, records, snapshots, refused=refused)
 

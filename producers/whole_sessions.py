@@ -30,7 +30,7 @@ def fault(session: date, stores: Stores) -> str | None:
     content = _content(session, stores)
     if content is None:
         return None
-    judgement = judged([session], stores.ledger).get(session)
+    judgement = judged(stores.ledger.beside(session), stores.ledger).get(session)
     if judgement is not None and judgement[0] == content:
         return judgement[1]
     gap = hole(_presence(session, stores), _before(session, stores), stores.market)

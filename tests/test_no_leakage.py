@@ -41,7 +41,15 @@ def raw_session(inputs: Frames, session: date, profile: Profile) -> tuple[Grid, 
     first = session - timedelta(days=profile.constants.history)
     earlier = inputs["minute_bars"].filter(pl.col("session").is_between(first, session, closed="left"))
     dense = grid(bars, SMALL, "8")
-    return dense, daily, raw_features(dense, daily, slot_median(earlier, dense.symbols, SMALL, profile), profile)
+    return (
+        dense,
+        daily,
+        raw_features(dense, daily, slot_median(sessions_of(earlier), dense.symbols, SMALL, profile), profile),
+    )
+
+
+def sessions_of(bars: pl.DataFrame) -> list[pl.DataFrame]:
+    return bars.partition_by("session", maintain_order=True)
 
 
 def totals_by_session(inputs: Frames, profile: Profile) -> pl.DataFrame:
@@ -77,7 +85,7 @@ def features_of_last(inputs: Frames, profile: Profile) -> pl.DataFrame:
     earlier = before(market()["minute_bars"], LAST).filter(
         pl.col("session") >= LAST - timedelta(days=profile.constants.history)
     )
-    raw_STF = raw_features(dense, opening, slot_median(earlier, symbols, SMALL, profile), profile)
+    raw_STF = raw_features(dense, opening, slot_median(sessions_of(earlier), symbols, SMALL, profile), profile)
     scales_SF = scales(earlier_totals(profile), symbols, by_symbol(opening, symbols, "adj_factor"), profile)
     return to_frame(symbols, standardise(raw_STF, scales_SF, profile), profile)
 

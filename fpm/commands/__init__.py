@@ -26,10 +26,11 @@ Begin at `cli`.
     lineage            finished attempts are told to a lineage server
     schedule           the clock
     training           models trained fold by fold
+    retention          what is kept of the tables of minutes, and who needs the rest
     status             what ran
     demo               the whole chain on the synthetic exchange
 
-Imports: consumers, consumers.questions, fpm, fpm.exchange, fpm.ingest, fpm.nn.scorer, fpm.store, fpm.store.backups,
-fpm.store.http, fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online, fpm.store.postgres,
-fpm.store.retrieval, producers.
+Imports: consumers, consumers.questions, fpm, fpm.exchange, fpm.ingest, fpm.nn.encoder, fpm.nn.scorer, fpm.report,
+fpm.store, fpm.store.backups, fpm.store.http, fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online,
+fpm.store.postgres, fpm.store.retrieval, producers.
 """

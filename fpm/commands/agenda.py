@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fpm.commands.night import nightly, open_steps, require_session
 from fpm.errors import FpmError, TryLater, UsageError
 from fpm.sessions import close, cut_off, next_sessions, previous_sessions, sessions_between
+from fpm.store.jobs.publishing import recover_dead
 from fpm.store.ledger.absences import absences, declare
 from fpm.store.ledger.holes import accept
 from fpm.store.ledger.memory import remembered
@@ -59,7 +60,9 @@ def agenda(stores: Stores, now: datetime) -> list[Night]:
     own = [session for session in ready if first and session >= first[0]] if first else ready[-1:]
     since = stores.ledger.deployment().get(SINCE)
     expected = [session for session in _closed(stores, now) if since and session.isoformat() >= since]
-    return [night(session, stores, now) for session in sorted({*own, *expected})[-reach:]]
+    sessions = sorted({*own, *expected})[-reach:]
+    look = remembered(stores, sessions)
+    return [night(session, look, now) for session in sessions]
 
 
 def begin(stores: Stores, now: datetime) -> None:
@@ -152,13 +155,14 @@ def run_due(
     Returns a row a step, and the nights that are not green after it.
     """
     begin(stores, now)
+    recover_dead(stores)
     before = agenda(stores, now)
     open_before = [each for each in before if each.state not in ("green", "absent")]
     rows: list[dict[str, Any]] = []
     for each in open_before:
         if each.open and cut_off(stores.market, each.session) <= now:
             rows += _attempt(each.session, stores, stop)
-    look = remembered(stores)
+    look = remembered(stores, [each.session for each in open_before])
     after = [_or_red(night(each.session, look, now), rows) for each in open_before]
     closed = [each for each in before if each.state in ("green", "absent")]
     states = [(each.session, each.state, each.open, each.since, each.why) for each in (*closed, *after)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 from functools import partial
 from typing import Any
@@ -12,12 +13,14 @@ from fpm.errors import FpmError, UsageError
 from fpm.sessions import parse_session
 from fpm.store.channels import pipe, post
 from fpm.store.ledger.alerts import Alert, deliver_next, raise_alerts, standing
+from fpm.store.ledger.disk import Disk, disk
 from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
 from fpm.store.settings import Settings
 
 MOST = 20  # messages of one channel in one look
 NIGHT = "night "
+DISK = "disk"
 Send = Callable[[dict[str, Any]], str | None]
 
 
@@ -57,7 +60,8 @@ def watch_session(session: date, stores: Stores, now: datetime) -> None:
 def _alerts(channel: str, nights: Sequence[Night], stores: Stores, now: datetime) -> dict[str, Alert]:
     """The messages by finding; a night that is red by a channel's newest message is looked at, too."""
     by_session = {each.session: each for each in nights}
-    alerted = [parse_session(finding.removeprefix(NIGHT)) for finding in standing(channel, stores.ledger)]
+    standing_red = standing(channel, stores.ledger)
+    alerted = [parse_session(finding.removeprefix(NIGHT)) for finding in standing_red if finding.startswith(NIGHT)]
     by_session |= {session: night(session, stores, now) for session in alerted if session not in by_session}
     messages = {}
     for session, each in sorted(by_session.items()):
@@ -65,7 +69,21 @@ def _alerts(channel: str, nights: Sequence[Night], stores: Stores, now: datetime
             messages[f"{NIGHT}{session}"] = Alert("red", _cause(each), document(each, "red", stores))
         elif session in alerted:
             messages[f"{NIGHT}{session}"] = Alert("recovered", each.state, document(each, "recovered", stores))
+    space = disk(stores.settings, stores.ledger)
+    if space.is_short(stores.settings.disk_days):
+        messages[DISK] = Alert("red", "full soon", _of_disk(space, "red", stores))
+    elif DISK in standing_red:
+        messages[DISK] = Alert("recovered", "room", _of_disk(space, "recovered", stores))
     return messages
+
+
+def _of_disk(space: Disk, state: str, stores: Stores) -> dict[str, Any]:
+    """A message about the disk, like `document`."""
+    lasts = "a long time" if space.days is None else f"{space.days:.0f} days"
+    text = f"fpm {stores.market.name}: the disk of the home lasts {lasts} at the rate of the last sessions"
+    text += " - make room, or see what may go: fpm retention" if state == "red" else ""
+    facts = {"finding": DISK, "state": state, "text": text, "market": stores.market.name}
+    return {**facts, "home": str(stores.settings.home), "disk": asdict(space)}
 
 
 def _cause(each: Night) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fpm.commands.arguments import Json, Role, UrlOnly, journal_head, now, span
+from fpm.commands.arguments import Json, Role, UrlOnly, journal_head, now, require_all, span
 from fpm.commands.console import home_settings, home_stores, show, show_lines
 from fpm.errors import UsageError
 from fpm.sessions import parse_session
@@ -114,6 +114,36 @@ def backup_command(
     with bar("backup") as progress:
         whole = back_up(settings, ensure_server(settings), folder.absolute(), progress)
     show({"backup": str(folder), **whole.summary()}, as_json)
+
+
+@commands.command("retention")
+def retention_command(
+    apply: Annotated[bool, typer.Option("--apply", help="remove what nothing needs; cannot be undone")] = False,
+    reason: Annotated[str | None, typer.Option(help="of --apply, for the record")] = None,
+    by: Annotated[str | None, typer.Option(help="who says so; default: the login")] = None,
+    as_json: Json = False,
+) -> None:
+    """What FPM_RETENTION would remove of the tables of minutes, and who still needs it; exit 1 where somebody does.
+
+    With --apply it goes, as a row of the ledger with its person; a killed removal is finished by the next.
+    """
+    from getpass import getuser
+
+    from fpm.commands import retention
+    from fpm.progress import bar
+
+    words = require_all(reason) if apply else None
+    stores = home_stores()
+    excesses = retention.plan(stores, now())
+    answer = retention.rows(excesses, stores)
+    if words:
+        with bar("retention") as progress:
+            gone = retention.apply(excesses, retention.Decision(words[0], by or getuser()), stores, progress)
+        show({"removed files": gone, "tables": answer}, as_json)
+    else:
+        show(answer, as_json)
+    if error := retention.refusal(excesses):
+        raise error
 
 
 @commands.command("restore")

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from fpm.commands.demo import refuse_other_bars
 from fpm.errors import FpmError, InputRefused, TryLater, UsageError
+from fpm.ingest.balance import most_first
 from fpm.ingest.deliveries import NAMED_TABLES, find
+from fpm.ingest.signed_deliveries import require_signed
 from fpm.ingest.vendor_files import name_of
 from fpm.store.lake.inbox import QUIET, REFUSED, STALLED, TAKEN, Inbox, Waiting
 from fpm.store.log import log
@@ -23,6 +25,7 @@ from producers import bars
 
 if TYPE_CHECKING:
     from fpm.ingest.ingest_report import IngestReport
+    from fpm.minisign import PublicKey
     from fpm.progress import Progress
     from fpm.store.ledger.stores import Stores
 
@@ -52,7 +55,7 @@ class Verdict:
         stored = any(counts["stored"] + counts["deduplicated"] for counts in bars_in) or not bars_in
         if refused or stored:
             return refused
-        codes = ", ".join(f"{count} x {code}" for code, count in self.report.quarantined.most_common())
+        codes = ", ".join(f"{count} x {code}" for code, count in most_first(self.report.quarantined))
         nothing = InputRefused(
             code="FPM-INB-001",
             wrong=f"no row could be stored: {codes}",
@@ -162,7 +165,8 @@ def _take(deliveries: Sequence[Waiting], this_look: Look) -> None:
             _note(this_look, delivery, LEFT, why=f"it cannot be read: {wrong.strerror}")
         except FileNotFoundError:
             _note(this_look, delivery, WAITING, why="its sender is changing it")
-    strange = {delivery: error for delivery in digests if (error := _no_delivery(delivery))}
+    key = this_look.stores.settings.signing_key
+    strange = {delivery: error for delivery in digests if (error := _no_delivery(delivery, key))}
     readable = [delivery for delivery in digests if delivery not in strange]
     verdicts = [([delivery], Verdict(error=error)) for delivery, error in strange.items()]
     for part, verdict in (*verdicts, *_ingest(readable, this_look)):
@@ -170,11 +174,12 @@ def _take(deliveries: Sequence[Waiting], this_look: Look) -> None:
             _settle(delivery, digests[delivery], verdict, this_look)
 
 
-def _no_delivery(delivery: Waiting) -> UsageError | None:
-    """The error of a file or folder that no ingest would look at."""
+def _no_delivery(delivery: Waiting, key: PublicKey | None) -> FpmError | None:
+    """The error of a file or folder that no ingest would look at, or that is not as signed: it costs itself alone."""
     try:
+        require_signed([delivery.path], key)
         find([delivery.path])
-    except UsageError as error:
+    except (UsageError, InputRefused) as error:
         return error
     return None
 

@@ -15,7 +15,7 @@ from fpm.commands.upgrade import require_confirmed
 from fpm.errors import FpmError, ModelRefused, StoreCorrupt, TryLater, UsageError
 from fpm.sessions import is_session, previous_sessions
 from fpm.store.jobs import runner
-from fpm.store.jobs.freshness import stands
+from fpm.store.jobs.freshness import rests_on_removed, stands
 from fpm.store.jobs.inputs import inputs_of
 from fpm.store.jobs.publishing import Partition, last_published
 from fpm.store.ledger.stores import Stores
@@ -78,7 +78,7 @@ def nightly(session: date, stores: Stores, stop: Callable[[], bool] = lambda: Fa
     fault = whole_sessions.standing(session, stores)
     if fault is not None:
         raise whole_sessions.refusal(session, fault)
-    window = _look_back(session, stores)
+    window = look_back(session, stores)
     rows = []
     for step in night_steps(session, stores):
         if stop():
@@ -139,9 +139,9 @@ def _has_ended(step: Step, stores: Stores) -> bool:
     if stands(job, step.session, stores):
         return True
     try:
-        return (
-            not runner.failed_since(job, partition, stores)
-            and before.inputs_sha == inputs_of(job, step.session, stores).digest
+        return not runner.failed_since(job, partition, stores) and (
+            before.inputs_sha == inputs_of(job, step.session, stores).digest
+            or rests_on_removed(job, step.session, stores)
         )
     except FpmError:
         return False
@@ -185,7 +185,7 @@ def _run_apart(name: str, session: date, stores: Stores) -> dict[str, Any]:
         return {"status": "waiting", "rows": 0}
 
 
-def _look_back(session: date, stores: Stores) -> list[date]:
+def look_back(session: date, stores: Stores) -> list[date]:
     """The sessions before this one that its scores depend on."""
     from fpm.nn.scorer.network import PRESETS
 

@@ -10,6 +10,7 @@ from fpm.commands.agenda import Night, agenda, expected_next
 from fpm.commands.upgrade import refusal
 from fpm.errors import UsageError
 from fpm.sessions import close, cut_off, sessions_between
+from fpm.store.ledger.disk import Disk, disk
 from fpm.store.ledger.stores import Stores
 from fpm.store.online.publication import published_session
 
@@ -18,22 +19,36 @@ ALIVE = ("running", "prepared")
 
 
 def screen(stores: Stores, now: datetime) -> tuple[dict[str, Any], bool]:
-    """The state of the home, and whether anything is red: nights, what is served, what is expected next, jobs.
+    """The state of the home, and whether anything is red: nights, what is served, what comes next, the disk, jobs.
 
     `program`: why this program may run no night, where it may not.
     """
     nights = agenda(stores, now)
     other_program = refusal(stores)
     shown = [*nights[-SHOWN_NIGHTS:], *(each for each in nights[:-SHOWN_NIGHTS] if each.state == "red")]
+    space = disk(stores.settings, stores.ledger)
+    is_short = space.is_short(stores.settings.disk_days)
     answer = {
         **({"program": {"refused": str(other_program)}} if other_program else {}),
         "nights": [_line(each) for each in sorted(shown, key=lambda each: each.session, reverse=True)],
         "served": served(stores, now),
         "next": following(stores, now),
+        "disk": _space(space, is_short),
         "decisions": decisions(None, stores),
         "jobs": status(stores, None),
     }
-    return answer, other_program is not None or any(each.state == "red" for each in nights)
+    return answer, is_short or other_program is not None or any(each.state == "red" for each in nights)
+
+
+def _space(space: Disk, is_short: bool) -> dict[str, Any]:
+    """The disk's forecast as a line."""
+    return {
+        "state": "red" if is_short else "green",
+        "free_bytes": space.free,
+        "session_bytes": space.session,
+        "full_in_days": None if space.days is None else round(space.days, 1),
+        "todo": "make room, or see what may go: fpm retention" if is_short else "",
+    }
 
 
 def _line(night: Night) -> dict[str, Any]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date
 
 from fpm import walk_forward as folding
+from fpm.errors import UsageError
 from fpm.progress import Progress
 from fpm.store.jobs import runner
+from fpm.store.ledger.retirements import retired
 from fpm.store.ledger.stores import Stores
+from fpm.store.settings import Settings
 
 Bar = Callable[[str], AbstractContextManager[Progress]]  # a stage's title -> its progress
 
@@ -27,6 +31,37 @@ def plan(
     return folding.folds(stores.sessions("minute_features") if sessions is None else sessions, first, last, config)
 
 
+def reach(settings: Settings) -> int | None:
+    """Sessions with features, the last included, that the trainings of one refit read; None for all there are."""
+    from fpm.nn.encoder.pretraining import PRESETS as ENCODERS
+    from fpm.nn.scorer.network import PRESETS as SCORERS
+
+    rules = settings.folds
+    if rules.window == "expanding":
+        return None
+    lesson = rules.train + rules.embargo + 2 * rules.purge + rules.validation + SCORERS[settings.preset].look_back
+    return max(ENCODERS[settings.preset].sessions + rules.purge, lesson)
+
+
+def require_history(folds: Sequence[folding.Fold], stores: Stores) -> None:
+    """Refuse a walk-forward whose folds would learn from less than they once did: sessions were removed since.
+
+    Raises UsageError.
+    """
+    gone, count = retired(stores.ledger).get("minute_features"), reach(stores.settings)
+    if gone is None or count is None:
+        return
+    sessions = stores.sessions("minute_features")
+    short = [fold for fold in folds if bisect_right(sessions, fold.scorer_through) < count]
+    if short:
+        raise UsageError(
+            code="FPM-RET-002",
+            wrong=f"the fold from {short[0].test[0]} learns from sessions before {gone}, which were removed",
+            effect="nothing was trained",
+            todo="choose a later first session, or deliver the removed ones again and compute their features",
+        )
+
+
 def describe(fold: folding.Fold) -> dict[str, str]:
     """A fold as a row for people and programs."""
     parts = ("train", "embargoed", "validation", "purged", "test")
@@ -37,7 +72,11 @@ def describe(fold: folding.Fold) -> dict[str, str]:
 
 
 def walk_forward(stores: Stores, folds: list[folding.Fold], bar: Bar) -> None:
-    """Train fold by fold: vintage, fingerprints of the whole history under it, scorer, out-of-sample scores."""
+    """Train fold by fold: vintage, fingerprints of the whole history under it, scorer, out-of-sample scores.
+
+    Raises UsageError as `require_history`.
+    """
+    require_history(folds, stores)
     from consumers import scorer, scores
     from producers import encoder
 

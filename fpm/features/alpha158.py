@@ -17,11 +17,12 @@ Letters in array names: H sessions, oldest first; T the last ones of them, which
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
-from itertools import accumulate
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from fpm.features.daily_panel import Array, DailyPanel
 from fpm.schema import ALPHA158_WINDOWS as WINDOWS
@@ -29,36 +30,54 @@ from fpm.schema import ALPHA158_WINDOWS as WINDOWS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from numpy.typing import NDArray
-
 TINY = 1e-12
 STILL = 2e-5  # a standard deviation up to this counts as no movement
 QUANTILES = {"qtlu": 0.8, "qtld": 0.2}
+BLOCK = 2**14  # values of one term: symbols are taken in blocks whose terms stay in a core's cache
+Mask = NDArray[np.bool_]
 Factors = dict[str, Array]
 ByWindow = dict[int, Array]
 
 
 @dataclass(frozen=True)
 class Lags:
-    """An array (H, S) seen from its last T sessions; iterating yields the longest window's lags, newest first."""
+    """An array (H, S) seen from its last T sessions; iterating yields the longest window's lags, newest first.
 
-    x_HS: Array
+    `before`: its value before the first session.
+    """
+
+    x_HS: NDArray[Any]
     sessions: int
+    before: float = np.nan
 
-    def back(self, lag: int) -> Array:
-        """Return the values `lag` sessions before each of the T sessions, (T, S); NaN before the first session."""
+    def back(self, lag: int) -> NDArray[Any]:
+        """Return the values `lag` sessions before each of the T sessions, (T, S)."""
         end = len(self.x_HS) - lag
         if end >= self.sessions:
             return self.x_HS[end - self.sessions : end]
-        before = np.full((min(self.sessions, self.sessions - end), self.x_HS.shape[1]), np.nan)
+        shape = min(self.sessions, self.sessions - end), self.x_HS.shape[1]
+        before = np.full(shape, self.before, self.x_HS.dtype)
         return np.concatenate([before, self.x_HS[: max(end, 0)]])
 
-    def __iter__(self) -> Iterator[Array]:
+    def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self.back(lag) for lag in range(WINDOWS[-1]))
 
-    def map(self, function: Callable[[Array], Array]) -> Lags:
+    def map(self, function: Callable[[Array], NDArray[Any]], before: float = np.nan) -> Lags:
         """Return the lags of a function of the array."""
-        return Lags(function(self.x_HS), self.sessions)
+        return Lags(function(self.x_HS), self.sessions, before)
+
+    def windows(self, length: int) -> Array:
+        """Return the last `length` sessions at each of the T sessions, (S, T, `length`), oldest first."""
+        x_SH = np.ascontiguousarray(self.x_HS[-(self.sessions + length - 1) :].T)
+        missing = self.sessions + length - 1 - x_SH.shape[1]
+        padded_SH = np.pad(x_SH, ((0, 0), (missing, 0)), constant_values=np.nan)
+        return sliding_window_view(padded_SH, length, axis=1)
+
+    @cached_property
+    def is_finite(self) -> Mask:
+        """Where the array has a value, (H, S)."""
+        mask_HS: Mask = np.isfinite(self.x_HS)
+        return mask_HS
 
 
 def alpha158(panel: DailyPanel, sessions: int = 1) -> Factors:
@@ -66,15 +85,23 @@ def alpha158(panel: DailyPanel, sessions: int = 1) -> Factors:
 
     The panel should hold 60 sessions more.
     """
+    width = max(1, BLOCK // sessions)
+    blocks = [panel.block(slice(start, start + width)) for start in range(0, panel.close.shape[1], width)]
+    parts = [_factors(block, sessions) for block in blocks or [panel]]
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+
+
+def _factors(panel: DailyPanel, sessions: int) -> Factors:
     with np.errstate(invalid="ignore", divide="ignore"):
         close, volume = Lags(panel.traded_close, sessions), Lags(panel.volume, sessions)
         change, traded = close.map(_change), volume.map(_change)
+        count = _counts(close)
         return {
             **_candles(panel, sessions),
             **_levels(panel, sessions),
-            **_trend(close, Lags(panel.close, sessions)),
+            **_trend(close, Lags(panel.close, sessions), count),
             **_extremes(panel, sessions),
-            **_ranks(close),
+            **_ranks(close, count),
             **_correlations(close, volume),
             **_directions(change, _rows(panel, sessions)),
             **_gains(change, "sum"),
@@ -107,15 +134,13 @@ def _levels(panel: DailyPanel, sessions: int) -> Factors:
 
 
 # --- closes ----------------------------------------------------------------------------------------------------------
-def _trend(close: Lags, carried: Lags) -> Factors:
+def _trend(close: Lags, carried: Lags, count: ByWindow) -> Factors:
     """Return roc, ma, std, beta, rsqr, resi: moments of closes relative to the last known one, at 0, -1, -2, …."""
     unit, today = carried.back(0), close.back(0)
-    moves = [x / unit - 1 for x in close]
-    finite = [np.isfinite(move) for move in moves]
-    count, first, second = _moments(moves)
-    position = over_windows(-lag * traded for lag, traded in enumerate(finite))
-    square = over_windows(lag * lag * traded for lag, traded in enumerate(finite))
-    cross = over_windows(-lag * _zero(move) for lag, move in enumerate(moves))
+    moves = [_zero(x / unit - 1) for x in close]
+    first, second = over_windows(moves), over_windows(move * move for move in moves)
+    cross = over_windows(-lag * move for lag, move in enumerate(moves))
+    position, square = _places(close)
     factors: Factors = {}
     for d in WINDOWS:
         spread_x = count[d] * square[d] - position[d] ** 2
@@ -136,15 +161,13 @@ def _trend(close: Lags, carried: Lags) -> Factors:
     return factors
 
 
-def _ranks(close: Lags) -> Factors:
+def _ranks(close: Lags, count: ByWindow) -> Factors:
     """Return qtlu, qtld, rank: quantiles of the window's closes and the rank of the last one."""
     today = close.back(0)
     below, equal = over_windows(x < today for x in close), over_windows(x == today for x in close)
-    count = over_windows(np.isfinite(x) for x in close)
-    closes = list(close)
     factors: Factors = {}
     for d in WINDOWS:
-        ordered = np.sort(np.stack(closes[:d], axis=-1), axis=-1)  # NaN last
+        ordered = np.sort(close.windows(d), axis=-1)  # NaN last
         for name, share in QUANTILES.items():
             factors[f"{name}{d}"] = _quantile(ordered, count[d], share) / today
         rank = (below[d] + (equal[d] + 1) / 2) / count[d]
@@ -152,23 +175,22 @@ def _ranks(close: Lags) -> Factors:
     return factors
 
 
-def _quantile(ordered: Array, count: Array, share: float) -> Array:
-    """Interpolate linearly between the two nearest of the `count` first values of the last axis."""
-    position = np.maximum(count - 1, 0) * share
+def _quantile(ordered_STW: Array, count_TS: Array, share: float) -> Array:
+    """Interpolate linearly between the two nearest of the `count` first values of the last axis, (T, S)."""
+    position = np.maximum(count_TS.T - 1, 0) * share
     lower = np.floor(position).astype(np.intp)
-    upper = np.minimum(lower + 1, np.maximum(count - 1, 0).astype(np.intp))
-    low, high = (np.take_along_axis(ordered, at[..., None], axis=-1)[..., 0] for at in (lower, upper))
+    upper = np.minimum(lower + 1, np.maximum(count_TS.T - 1, 0).astype(np.intp))
+    low, high = (np.take_along_axis(ordered_STW, at[..., None], axis=-1)[..., 0] for at in (lower, upper))
     value: Array = low + (high - low) * (position - lower)
-    return value
+    return value.T
 
 
 # --- highs and lows ------------------------------------------------------------------------------------------------
 def _extremes(panel: DailyPanel, sessions: int) -> Factors:
     """Return max, min, rsv, imax, imin, imxd."""
-    high, low = Lags(panel.high, sessions), Lags(panel.low, sessions)
     today, rows = panel.traded_close[-sessions:], _rows(panel, sessions)
-    top, bottom = over_windows(high, np.fmax), over_windows(low, np.fmin)
-    highest, lowest = _since(high, np.greater_equal), _since(low, np.less_equal)
+    top, highest = _extreme(Lags(panel.high, sessions), np.greater_equal, -np.inf)
+    bottom, lowest = _extreme(Lags(panel.low, sessions), np.less_equal, np.inf)
     factors: Factors = {}
     for d in WINDOWS:
         imax, imin = (rows[d] - since[d] for since in (highest, lowest))
@@ -183,17 +205,21 @@ def _extremes(panel: DailyPanel, sessions: int) -> Factors:
     return factors
 
 
-def _since(lags: Lags, beats: np.ufunc) -> ByWindow:
-    """Return the sessions since the extreme of each window; the oldest one counts among equal extremes."""
+def _extreme(lags: Lags, beats: np.ufunc, nothing: float) -> tuple[ByWindow, ByWindow]:
+    """Return each window's extreme and the sessions since it; the oldest one counts among equal extremes.
 
-    def older(best: tuple[Array, Array], numbered: tuple[int, Array]) -> tuple[Array, Array]:
-        lag, x = numbered
-        better = beats(x, best[0]) | (np.isnan(best[0]) & np.isfinite(x))
-        return np.where(better, x, best[0]), np.where(better, float(lag), best[1])
-
-    nothing = np.full_like(lags.back(0), np.nan)
-    extremes = accumulate(enumerate(lags), older, initial=(nothing, nothing))
-    return {d: best[1] for d, best in enumerate(extremes) if d in WINDOWS}
+    `nothing`: what every value beats.
+    """
+    best = np.full(lags.back(0).shape, nothing)
+    since = np.full_like(best, np.nan)
+    extremes, numbers = {}, {}
+    for lag, x in enumerate(lags):
+        better = beats(x, best)
+        np.copyto(best, x, where=better)
+        np.copyto(since, lag, where=better)
+        if lag + 1 in WINDOWS:
+            extremes[lag + 1], numbers[lag + 1] = np.where(np.isnan(since), np.nan, best), since.copy()
+    return extremes, numbers
 
 
 # --- closes and volumes ----------------------------------------------------------------------------------------------
@@ -208,12 +234,12 @@ def _correlations(close: Lags, volume: Lags) -> Factors:
 
 def _correlation(left: Lags, right: Lags) -> ByWindow:
     """Return the Pearson correlation over the sessions with both values; NaN if one side hardly moves."""
-    x, y = ([values - _newest(lags) for values in lags] for lags in (left, right))
-    spread_x, spread_y = _deviations(x), _deviations(y)
-    both = [(a + 0 * b, b + 0 * a) for a, b in zip(x, y, strict=True)]
-    count, x1, x2 = _moments([a for a, _ in both])
-    _, y1, y2 = _moments([b for _, b in both])
-    xy = over_windows(_zero(a * b) for a, b in both)
+    is_both = left.is_finite & right.is_finite
+    count, x1, x2, y1, y2, xy = _joint_moments(left, right, is_both)
+    spread_x, spread_y = (
+        _deviations(count, first, second) if (lags.is_finite == is_both).all() else _deviations(*_moments(lags))
+        for lags, first, second in ((left, x1, x2), (right, y1, y2))
+    )
     correlations = {}
     for d in WINDOWS:
         across = count[d] * xy[d] - x1[d] * y1[d]
@@ -222,20 +248,31 @@ def _correlation(left: Lags, right: Lags) -> ByWindow:
     return correlations
 
 
-def _deviations(x: list[Array]) -> ByWindow:
-    count, first, second = _moments(x)
+def _joint_moments(left: Lags, right: Lags, is_both_HS: Mask) -> tuple[ByWindow, ...]:
+    """Return number, sums, sums of squares and of products where both have a value, each less its newest value."""
+    both = Lags(is_both_HS, left.sessions, before=False)
+    x, y = (
+        [np.where(known, values, 0.0) for known, values in zip(both, _from_newest(lags), strict=True)]
+        for lags in (left, right)
+    )
+    return (
+        _sums(both),
+        over_windows(x),
+        over_windows(a * a for a in x),
+        over_windows(y),
+        over_windows(b * b for b in y),
+        over_windows(a * b for a, b in zip(x, y, strict=True)),
+    )
+
+
+def _deviations(count: ByWindow, first: ByWindow, second: ByWindow) -> ByWindow:
     return {d: _deviation(count[d], first[d], second[d]) for d in WINDOWS}
-
-
-def _newest(lags: Lags) -> Array:
-    """Return each symbol's newest available value; differences from it keep their digits."""
-    return _zero(reduce(lambda newest, x: np.where(np.isfinite(newest), newest, x), lags))
 
 
 # --- ups and downs ---------------------------------------------------------------------------------------------------
 def _directions(change: Lags, rows: ByWindow) -> Factors:
     """Return cntp, cntn, cntd: shares of rows whose close went up, went down, and their difference."""
-    up, down = over_windows(x > 0 for x in change), over_windows(x < 0 for x in change)
+    up, down = _sums(change.map(lambda x: x > 0)), _sums(change.map(lambda x: x < 0))
     factors: Factors = {}
     for d in WINDOWS:
         shares = up[d] / rows[d], down[d] / rows[d]
@@ -245,9 +282,9 @@ def _directions(change: Lags, rows: ByWindow) -> Factors:
 
 def _gains(change: Lags, name: str) -> Factors:
     """Return sump, sumn, sumd (vsump, vsumn, vsumd): sums of ups and of downs over the sum of all moves."""
-    count = over_windows(np.isfinite(x) for x in change)
-    up = over_windows(_zero(np.maximum(x, 0)) for x in change)
-    down = over_windows(_zero(np.maximum(-x, 0)) for x in change)
+    count = _counts(change)
+    up = over_windows(change.map(lambda x: _zero(np.maximum(x, 0)), before=0.0))
+    down = over_windows(change.map(lambda x: _zero(np.maximum(-x, 0)), before=0.0))
     factors: Factors = {}
     for d in WINDOWS:
         whole = np.where(count[d] > 0, up[d] + down[d] + TINY, np.nan)
@@ -277,23 +314,63 @@ def _volumes(close: Lags, volume: Lags) -> Factors:
 
 def _mean_and_deviation(lags: Lags) -> tuple[ByWindow, ByWindow]:
     near = _newest(lags)
-    count, first, second = _moments([x - near for x in lags])
+    count, first, second = _moments(lags)
     means = {d: near + first[d] / count[d] for d in WINDOWS}
-    return means, {d: _deviation(count[d], first[d], second[d]) for d in WINDOWS}
+    return means, _deviations(count, first, second)
 
 
 # --- windows -------------------------------------------------------------------------------------------------------
-def over_windows(terms: Iterable[NDArray[Any]], join: np.ufunc = np.add) -> ByWindow:
-    """Accumulate `terms`, newest session first; return the value at every window's length, in one pass for all."""
-    numbers = (np.asarray(term, dtype=np.float64) for term in terms)
-    return {d: joined for d, joined in enumerate(accumulate(numbers, join), 1) if d in WINDOWS}
+def over_windows(terms: Iterable[NDArray[Any]]) -> ByWindow:
+    """Add up `terms`, newest session first; return the sum at every window's length, in one pass for all."""
+    sums, total = {}, np.zeros(0)
+    for d, term in enumerate(terms, 1):
+        total = np.array(term, dtype=np.float64) if d == 1 else np.add(total, term, out=total)
+        if d in WINDOWS:
+            sums[d] = total.copy()
+    return sums
 
 
-def _moments(x: list[Array]) -> tuple[ByWindow, ByWindow, ByWindow]:
-    """Return number, sum and sum of squares of the available values."""
-    zeros = [_zero(values) for values in x]
-    count = over_windows(np.isfinite(values) for values in x)
-    return count, over_windows(zeros), over_windows(values * values for values in zeros)
+def _sums(lags: Lags) -> ByWindow:
+    """Return every window's sum of whole numbers, which has no rounding: differences of one running sum."""
+    sums_HS = np.zeros((len(lags.x_HS) + 1, lags.x_HS.shape[1]))
+    np.cumsum(lags.x_HS, axis=0, dtype=np.float64, out=sums_HS[1:])
+    ends = np.arange(len(lags.x_HS) - lags.sessions, len(lags.x_HS)) + 1
+    return {d: sums_HS[ends] - sums_HS[np.maximum(ends - d, 0)] for d in WINDOWS}
+
+
+def _counts(lags: Lags) -> ByWindow:
+    """Return the number of each window's available values."""
+    return _sums(Lags(lags.is_finite, lags.sessions))
+
+
+def _places(lags: Lags) -> tuple[ByWindow, ByWindow]:
+    """Return the sums of the available values' places 0, -1, -2, …, the newest first, and of their squares."""
+    known_HS, number_H1 = lags.is_finite, np.arange(float(len(lags.x_HS)))[:, None]
+    count, first, second = (_sums(Lags(known_HS * number_H1**power, lags.sessions)) for power in range(3))
+    today_T1 = number_H1[-lags.sessions :]
+    places = {d: first[d] - today_T1 * count[d] for d in WINDOWS}
+    return places, {d: second[d] - 2 * today_T1 * first[d] + today_T1**2 * count[d] for d in WINDOWS}
+
+
+def _moments(lags: Lags) -> tuple[ByWindow, ByWindow, ByWindow]:
+    """Return number, sum and sum of squares of the available values, each less its newest value."""
+    values = [_zero(x) for x in _from_newest(lags)]
+    return _counts(lags), over_windows(values), over_windows(x * x for x in values)
+
+
+def _from_newest(lags: Lags) -> Iterator[Array]:
+    """Return the lags less each symbol's newest available value: such differences keep their digits."""
+    near = _newest(lags)
+    return (x - near for x in lags)
+
+
+def _newest(lags: Lags) -> Array:
+    """Return the newest available value of each symbol's longest window, (T, S); 0 without one."""
+    number_H1 = np.arange(len(lags.x_HS))[:, None]
+    last_HS = np.maximum.accumulate(np.where(lags.is_finite, number_H1, -1), axis=0)[-lags.sessions :]
+    value_TS = np.take_along_axis(lags.x_HS, np.maximum(last_HS, 0), axis=0)
+    oldest_T1 = np.maximum(number_H1[-lags.sessions :] - WINDOWS[-1] + 1, 0)
+    return np.where(last_HS >= oldest_T1, value_TS, 0.0)
 
 
 def _deviation(count: Array, first: Array, second: Array) -> Array:

@@ -126,11 +126,10 @@ def vendor_taker_flows(grid: Grid, totals: dict[str, Array]) -> dict[str, Array]
     flows = {}
     for unit, name in (("amount", "amount"), ("volume", "volume"), ("count", "trade_count")):
         for side, other in (("buy", "sell"), ("sell", "buy")):
-            own_ST, other_ST = grid.columns[f"{side}_{unit}"], grid.columns[f"{other}_{unit}"]
-            if np.isfinite(own_ST).any():
-                flows[f"{side}_{unit}"] = own_ST
-            elif np.isfinite(other_ST).any():
-                flows[f"{side}_{unit}"] = np.maximum(totals[name] - other_ST, 0.0)
+            if f"{side}_{unit}" in grid.available:
+                flows[f"{side}_{unit}"] = grid.columns[f"{side}_{unit}"]
+            elif f"{other}_{unit}" in grid.available:
+                flows[f"{side}_{unit}"] = np.maximum(totals[name] - grid.columns[f"{other}_{unit}"], 0.0)
     return flows
 
 
@@ -180,11 +179,13 @@ def _trailing_rms(x_ST: Array, counted_ST: Mask, width: int) -> Array:
 
     Squares are added one by one: a running sum with a subtraction would leave rounding errors where all changes are 0.
     """
-    squares_ST = np.square(x_ST)
-    total_ST, count_ST = np.zeros_like(x_ST), np.zeros(x_ST.shape, np.int32)
-    for lag in range(1, min(width, x_ST.shape[1] - 1) + 1):
+    squares_ST, length = np.square(x_ST), x_ST.shape[1]
+    total_ST = np.zeros_like(x_ST)
+    for lag in range(1, min(width, length - 1) + 1):
         total_ST[:, lag:] += squares_ST[:, :-lag]
-        count_ST[:, lag:] += counted_ST[:, :-lag]
+    before_ST = np.cumsum(counted_ST, axis=1, dtype=np.int32) - counted_ST
+    count_ST = before_ST.copy()
+    count_ST[:, width:] -= before_ST[:, :-width]
     rms: Array = np.sqrt(total_ST / np.maximum(count_ST, 1))
     return rms
 

@@ -5,7 +5,7 @@ Letters in array names: S symbols, N stored slots of the market, T slots of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fpm.markets import Market
 
 FLOWS = tuple(name for name in MINUTE_BARS.columns if name not in ("symbol", "slot", *PRICES))
+BLOCK = 128  # symbols at a time: their arrays of one session stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,24 @@ class Grid:
       close, NaN before the first trade (the prior session's close, `pre_close` of the daily table, belongs there);
       nothing is filled backwards;
     - missing (no row although the vendor delivers every minute, or after the end of a half day): everything NaN.
+
+    `available`: the flows of which any symbol has a value.
     """
 
     symbols: tuple[str, ...]
     columns: dict[str, np.ndarray]
     traded_ST: np.ndarray
+    available: frozenset[str]
+
+    def block(self, rows: slice) -> Grid:
+        """The grid of some of its symbols."""
+        columns = {name: values_ST[rows] for name, values_ST in self.columns.items()}
+        return replace(self, symbols=self.symbols[rows], columns=columns, traded_ST=self.traded_ST[rows])
+
+
+def blocks(symbols: int) -> list[slice]:
+    """The rows of so many symbols, `BLOCK` at a time."""
+    return [slice(start, min(start + BLOCK, symbols)) for start in range(0, symbols, BLOCK)]
 
 
 def grid(bars: pl.DataFrame, market: Market, view: str, symbols: Sequence[str] | None = None) -> Grid:
@@ -48,20 +62,54 @@ def grid(bars: pl.DataFrame, market: Market, view: str, symbols: Sequence[str] |
     identifies a half day. `symbols` gives the rows of the result in order (default: those present, sorted); a symbol
     without bars is NaN throughout. The row order and unknown columns of `bars` have no effect.
     """
-    names = tuple(sorted(set(bars["symbol"].to_list()))) if symbols is None else tuple(symbols)
+    names = tuple(bars["symbol"].unique().sort().to_list()) if symbols is None else tuple(symbols)
     rows = bars if symbols is None else bars.filter(pl.col("symbol").is_in(list(names)))
-    cells = Cells.from_bars(rows, names, market)
-    traded_SN: np.ndarray = cells.dense(rows["volume"]) > 0
-    missing_SN = _missing(rows, market, cells)
-    starts, slots = _merges(market.views[view])
-    columns = {name: cells.dense(rows[name])[:, slots] for name in (*PRICES, *FLOWS) if name in rows.columns}
+    place_R = rows["symbol"].cast(pl.Enum(list(names))).to_physical().to_numpy()
+    if (np.diff(place_R.astype(np.int64)) < 0).any():
+        order_R = np.argsort(place_R, kind="stable")
+        rows, place_R = rows[order_R], place_R[order_R]
+    ends = np.append(0, np.cumsum(np.bincount(place_R, minlength=len(names))))
+    used = _delivered(rows, market.views[view])
+    required_N = _required(rows, market)
+    columns = {name: np.empty((len(names), market.view_size(view))) for name in (*PRICES, *used)}
+    traded_ST = np.empty((len(names), market.view_size(view)), bool)
+    for block in blocks(len(names)):
+        begin, end = ends[block.start], ends[block.stop]
+        cells = Cells(
+            (block.stop - block.start, len(market.slots)),
+            (place_R[begin:end] - np.uint32(block.start), rows["slot"][begin:end].to_numpy()),
+        )
+        merged, traded_ST[block] = _merged(rows[begin:end], cells, required_N, market.views[view], used)
+        for name, values_ST in merged.items():
+            columns[name][block] = values_ST
+    unavailable_ST = np.broadcast_to(np.nan, traded_ST.shape)
+    available = frozenset(name for name in used if np.isfinite(columns[name]).any())
+    return Grid(names, {name: columns.get(name, unavailable_ST) for name in (*PRICES, *FLOWS)}, traded_ST, available)
+
+
+def _delivered(rows: pl.DataFrame, view: tuple[int, ...]) -> list[str]:
+    """The flows of which any symbol has a value in the view's slots; a flow without any is unavailable everywhere."""
+    outside = [slot for slot, position in enumerate(view) if position < 0]
+    inside = rows.filter(~pl.col("slot").is_in(outside)) if outside else rows
+    flows = [name for name in FLOWS if name in rows.columns]
+    return [name for name in flows if not np.isnan(inside[name].cast(pl.Float64).to_numpy()).all()]
+
+
+def _merged(
+    bars: pl.DataFrame, cells: Cells, required_N: np.ndarray, view: tuple[int, ...], flows: Sequence[str]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The prices and flows of some symbols in a view, (S, T) each, and whether the minute had volume."""
+    traded_SN: np.ndarray = cells.dense(bars["volume"]) > 0
+    missing_SN = _missing(cells, required_N)
+    starts, slots = _merges(view)
+    columns = {name: cells.dense(bars[name])[:, slots] for name in dict.fromkeys((*PRICES, "volume", *flows))}
     traded_ST: np.ndarray = np.logical_or.reduceat(traded_SN[:, slots], starts, axis=1)
     missing_ST = ~traded_ST & np.logical_or.reduceat(missing_SN[:, slots], starts, axis=1)
-    columns = _merge_prices(columns, traded_SN[:, slots], starts) | _merge_flows(columns, traded_SN[:, slots], starts)
-    for values_ST in columns.values():
+    merged = _merge_prices(columns, traded_SN[:, slots], starts)
+    merged |= _merge_flows(columns, traded_SN[:, slots], starts, flows)
+    for values_ST in merged.values():
         values_ST[missing_ST] = np.nan
-    unavailable_ST = np.broadcast_to(np.nan, traded_ST.shape)
-    return Grid(names, {name: columns.get(name, unavailable_ST) for name in (*PRICES, *FLOWS)}, traded_ST)
+    return merged, traded_ST
 
 
 def required_minutes(market: Market) -> frozenset[int]:
@@ -89,15 +137,20 @@ class Cells:
         return values_SN
 
 
-def _missing(bars: pl.DataFrame, market: Market, cells: Cells) -> np.ndarray:
-    """Return where an absent row means "not observed" rather than "without a trade", (S, N) bool."""
-    absent_SN: np.ndarray = np.ones(cells.shape, bool)
-    absent_SN[cells.index] = False
-    nothing_S: np.ndarray = np.all(absent_SN, axis=1)
+def _required(bars: pl.DataFrame, market: Market) -> np.ndarray:
+    """Return the slots in which an absent row means "not observed" rather than "without a trade", (N,) bool."""
     always = required_minutes(market)
     required_N = np.array([minute in always for minute in market.slots])
     if "session" in bars.columns and bars.height:
         required_N |= ~session_slots(market, bars["session"][0]).open_N
+    return required_N
+
+
+def _missing(cells: Cells, required_N: np.ndarray) -> np.ndarray:
+    """Return where nothing was observed: required slots without a row, and symbols without any, (S, N) bool."""
+    absent_SN: np.ndarray = np.ones(cells.shape, bool)
+    absent_SN[cells.index] = False
+    nothing_S: np.ndarray = np.all(absent_SN, axis=1)
     missing_SN: np.ndarray = absent_SN & (required_N | nothing_S[:, None])
     return missing_SN
 
@@ -123,12 +176,13 @@ def _merge_prices(columns: dict[str, np.ndarray], traded: np.ndarray, starts: np
     return {name: np.where(np.isnan(close_ST), carried_ST, values_ST) for name, values_ST in merged.items()}
 
 
-def _merge_flows(columns: dict[str, np.ndarray], traded: np.ndarray, starts: np.ndarray) -> dict[str, np.ndarray]:
-    """Sum each group. A flow that no symbol has is left out; one null in a group makes the group NaN."""
+def _merge_flows(
+    columns: dict[str, np.ndarray], traded: np.ndarray, starts: np.ndarray, flows: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Sum each group; one null in a group makes the group NaN."""
     return {
         name: np.add.reduceat(np.where(traded | _recorded(name, columns), columns[name], 0.0), starts, axis=1)
-        for name in FLOWS
-        if name in columns and not np.isnan(columns[name]).all()
+        for name in flows
     }
 
 

@@ -9,12 +9,14 @@ Letters in array names: H sessions, oldest first; S symbols.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from fpm.panels import cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,20 +49,23 @@ class DailyPanel:
     returns: Array
     listed: NDArray[np.int64]
 
+    def block(self, symbols: slice) -> DailyPanel:
+        """Return the panel of some of its symbols."""
+        return DailyPanel(**{item.name: getattr(self, item.name)[..., symbols] for item in fields(self)})
+
 
 def daily_panel(daily: pl.DataFrame, days: Sequence[date], symbols: Sequence[str]) -> DailyPanel:
     """Return daily bars as arrays; `daily` has rows of these sessions and symbols only."""
-    day_at, symbol_at = ({key: i for i, key in enumerate(keys)} for keys in (days, symbols))
-    index = [day_at[day] for day in daily["session"].to_list()], [symbol_at[name] for name in daily["symbol"].to_list()]
-    raw = {name: _dense(daily, name, index, (len(days), len(symbols))) for name in INPUTS}
-    suspended = _dense(daily.with_columns(pl.col("suspended").cast(pl.Float64)), "suspended", index, raw["close"].shape)
+    shape, cell_R = (len(days), len(symbols)), cells(daily, days, symbols)
+    raw = {name: _dense(daily, name, cell_R, shape) for name in INPUTS}
+    suspended = _dense(daily.with_columns(pl.col("suspended").cast(pl.Float64)), "suspended", cell_R, shape)
     adjust = np.where(raw["adj_factor"] > 0, raw["adj_factor"], np.nan)
     traded = (suspended != 1) & (raw["volume"] > 0) & (raw["close"] > 0) & np.isfinite(adjust)
     bars = {name: np.where(traded, values, np.nan) for name, values in raw.items()}
     close = _carried(bars["close"] * adjust)
     previous = np.concatenate([np.full_like(close[:1], np.nan), close[:-1]])
-    present = np.zeros(raw["close"].shape, bool)
-    present[index] = True
+    present = np.zeros(shape, bool)
+    present.ravel()[cell_R] = True
     return DailyPanel(
         **{name: bars[name] * adjust for name in ("open", "high", "low")},
         close=close,
@@ -75,10 +80,10 @@ def daily_panel(daily: pl.DataFrame, days: Sequence[date], symbols: Sequence[str
     )
 
 
-def _dense(daily: pl.DataFrame, name: str, index: tuple[list[int], list[int]], shape: tuple[int, ...]) -> Array:
+def _dense(daily: pl.DataFrame, name: str, cell_R: NDArray[np.int64], shape: tuple[int, int]) -> Array:
     values = np.full(shape, np.nan)
     if name in daily.columns:
-        values[index] = daily[name].cast(pl.Float64).to_numpy()
+        values.ravel()[cell_R] = daily[name].cast(pl.Float64).to_numpy()
     return values
 
 

@@ -34,16 +34,18 @@ from fpm.features.bar_flows import (
     total_flows,
     vendor_taker_flows,
 )
+from fpm.features.bars import blocks
 from fpm.schema import FEATURES, ORDER_FLOWS, PRICE_FEATURES, SIZE_FLOWS, TAKER_FLOWS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from fpm.features.bars import Grid
 
 Array = NDArray[np.float64]
 Array32 = NDArray[np.float32]
 RATIOS = ("price_pos", "range_pos")
+FACTS = ("pre_close", "limit_up", "limit_down")  # of a symbol and session, from the daily table
 
 
 @dataclass(frozen=True)
@@ -114,25 +116,44 @@ def raw_features(grid: Grid, daily: pl.DataFrame, slot_median_ST: Array, profile
     `daily`: the session's daily bars (symbol, pre_close, and for `price_pos` limit_up and limit_down).
     `slot_median_ST`: median amount of the same slot over earlier sessions. Values at minute t depend on minutes ≤ t.
     """
-    bars = filled_bars(grid, by_symbol(daily, grid.symbols, "pre_close"))
+    # Features come first in memory, so that each one is contiguous, like the column that stores it.
+    raw_FST = np.empty((len(profile.features), *grid.traded_ST.shape))
+    parts = raw_blocks(grid, daily, slot_median_ST, profile)
+    for rows, features in zip(blocks(len(grid.symbols)), parts, strict=True):
+        for whole_ST, x_ST in zip(raw_FST, features, strict=True):
+            whole_ST[rows] = x_ST
+    return np.moveaxis(raw_FST, 0, -1)
+
+
+def raw_blocks(grid: Grid, daily: pl.DataFrame, slot_median_ST: Array, profile: Profile) -> Iterator[list[Array]]:
+    """Return `raw_features` of some symbols of the grid after others, 32 arrays (S, T): a block stays in the cache."""
+    facts = {name: by_symbol(daily, grid.symbols, name) for name in FACTS}
+    for rows in blocks(len(grid.symbols)):
+        own = {name: value_S[rows] for name, value_S in facts.items()}
+        yield _raw_features(grid.block(rows), own, slot_median_ST[rows], profile)
+
+
+def _raw_features(grid: Grid, facts: Mapping[str, Array], slot_median_ST: Array, profile: Profile) -> list[Array]:
+    bars = filled_bars(grid, facts["pre_close"])
     with np.errstate(invalid="ignore", divide="ignore"):
         if profile.name == "l2_32":
-            prices, flows = _level2_features(grid, daily, bars)
+            prices, flows = _level2_features(grid, facts, bars)
         else:
             prices, flows = _bar_features(grid, bars, slot_median_ST, profile)
         relative = {name: x if name in RATIOS else x / bars.reference - 1 for name, x in prices.items()}
     columns = relative | flows
-    # Features come first in memory, so that each one is contiguous, like the column that stores it.
-    return np.moveaxis(np.stack([columns[name] for name in profile.features]), 0, -1)
+    return [columns[name] for name in profile.features]
 
 
-def _level2_features(grid: Grid, daily: pl.DataFrame, bars: FilledBars) -> tuple[dict[str, Array], dict[str, Array]]:
+def _level2_features(
+    grid: Grid, facts: Mapping[str, Array], bars: FilledBars
+) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return prices and flows of `l2_32`, whose flows are all columns of the bars."""
     prices = {
         "high": bars.high,
         "low": bars.low,
         "close": bars.close,
-        "price_pos": _limit_position(bars.close, daily, grid.symbols),
+        "price_pos": _limit_position(bars.close, facts),
     }
     legs = {name: grid.columns[name] for name in (*TAKER_FLOWS, *SIZE_FLOWS, *ORDER_FLOWS)}
     return prices, total_flows(grid) | legs
@@ -150,9 +171,9 @@ def _bar_features(
     return bar_prices(grid, bars), totals | takers | shapes
 
 
-def _limit_position(close_ST: Array, daily: pl.DataFrame, symbols: Sequence[str]) -> Array:
+def _limit_position(close_ST: Array, facts: Mapping[str, Array]) -> Array:
     """Return (close - limit_down) / (limit_up - limit_down), (S, T); NaN without a limit in force."""
-    up_S, down_S = (by_symbol(daily, symbols, name) for name in ("limit_up", "limit_down"))
+    up_S, down_S = facts["limit_up"], facts["limit_down"]
     width_S = np.where(up_S > down_S, up_S - down_S, np.nan)
     return (close_ST - down_S[:, None]) / width_S[:, None]
 
@@ -171,13 +192,22 @@ def standardise(raw_STF: Array, scales_SF: Array, profile: Profile) -> Array32:
     A flow therefore averages 1 over an ordinary session; prices and ratios are only clipped. `scales_SF` comes from
     `fpm.features.session_totals.scales`; a symbol whose scales are all NaN is NaN throughout.
     """
-    length, clip = raw_STF.shape[1], profile.constants.clip
-    x_FST = np.empty((raw_STF.shape[2], *raw_STF.shape[:2]), np.float32)
-    priced = len(profile.prices)
-    scaled_S = np.isfinite(scales_SF).any(axis=1)
-    for i in range(len(x_FST)):
-        divisor_S = np.where(scaled_S, 1.0, np.nan) if i < priced else scales_SF[:, i] / length
-        x_FST[i] = np.clip(raw_STF[:, :, i] / divisor_S[:, None], -clip, clip)
+    return standardised([list(np.moveaxis(raw_STF, -1, 0))], scales_SF, raw_STF.shape[1], profile)
+
+
+def standardised(raw_blocks: Iterable[Sequence[Array]], scales_SF: Array, length: int, profile: Profile) -> Array32:
+    """Return `standardise` of raw features of `length` minutes that come in blocks, in the order of the scales."""
+    clip, priced, start = profile.constants.clip, len(profile.prices), 0
+    scaled_S = np.asarray(np.isfinite(scales_SF).any(axis=1))
+    x_FST = np.empty((len(profile.features), len(scales_SF), length), np.float32)
+    for features in raw_blocks:
+        rows = slice(start, start + len(features[0]))
+        for i, raw_ST in enumerate(features):
+            divisor_S = np.where(scaled_S[rows], 1.0, np.nan) if i < priced else scales_SF[rows, i] / length
+            value_ST = raw_ST / divisor_S[:, None]
+            np.maximum(value_ST, -clip, out=value_ST)
+            x_FST[i, rows] = np.minimum(value_ST, clip, out=value_ST)
+        start = rows.stop
     return np.moveaxis(x_FST, 0, -1)
 
 
@@ -187,12 +217,20 @@ def minute_features(grid: Grid, x_STF: Array32, profile: Profile) -> pl.DataFram
     `slot` is the position in the profile's view. A symbol without a trade in the session or without a scale has no
     rows; every other symbol has all T.
     """
-    present = [
-        i
-        for i in sorted(range(len(grid.symbols)), key=grid.symbols.__getitem__)
-        if grid.traded_ST[i].any() and np.isfinite(x_STF[i]).any()
-    ]
-    return to_frame([grid.symbols[i] for i in present], x_STF[present], profile)
+    any_S = grid.traded_ST.any(axis=1) & _any_available(x_STF)
+    present = [i for i in sorted(range(len(grid.symbols)), key=grid.symbols.__getitem__) if any_S[i]]
+    if present != list(range(len(grid.symbols))):
+        x_STF = np.moveaxis(np.moveaxis(x_STF, -1, 0)[:, present], 0, -1)
+    return to_frame([grid.symbols[i] for i in present], x_STF, profile)
+
+
+def _any_available(x_STF: Array32) -> NDArray[np.bool_]:
+    """Return whether a symbol has any available value, (S,)."""
+    any_S = np.zeros(len(x_STF), bool)
+    for i in range(x_STF.shape[2]):
+        left_S = np.flatnonzero(~any_S)
+        any_S[left_S] = np.isfinite(x_STF[left_S, :, i]).any(axis=1)
+    return any_S
 
 
 def to_frame(symbols: Sequence[str], x_STF: Array32, profile: Profile) -> pl.DataFrame:

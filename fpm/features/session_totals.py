@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fpm.features.bars import blocks
 from fpm.features.minute_features import FeatureConstants, Profile, by_symbol
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from fpm.features.bars import Grid
     from fpm.markets import Market
@@ -45,15 +46,24 @@ def session_totals(raw_STF: Array, grid: Grid, daily: pl.DataFrame, profile: Pro
     Every symbol with a trade and a positive adjustment factor has one row, sorted by symbol. A total is null if fewer
     than `coverage` of the minutes have the flow; otherwise missing minutes are left out of it.
     """
+    return totals_of_blocks([list(np.moveaxis(raw_STF, -1, 0))], grid, daily, profile)
+
+
+def totals_of_blocks(
+    raw_blocks: Iterable[Sequence[Array]], grid: Grid, daily: pl.DataFrame, profile: Profile
+) -> pl.DataFrame:
+    """Return `session_totals` of raw features that come in blocks of symbols, in the order of the grid."""
     adjust_S = by_symbol(daily, grid.symbols, "adj_factor")
     present = grid.traded_ST.any(axis=1) & np.isfinite(adjust_S) & (adjust_S > 0)
     order = [i for i in sorted(range(len(grid.symbols)), key=grid.symbols.__getitem__) if present[i]]
     names = pl.Series([grid.symbols[i] for i in order], dtype=pl.String)
     keys = {"symbol": names, "profile": pl.repeat(profile.name, len(order), dtype=pl.String, eager=True)}
-    columns = {
-        flow: _total(raw_STF[:, :, profile.features.index(flow)], profile.constants.coverage)[order]
-        for flow in profile.flows
-    }
+    places = [profile.features.index(flow) for flow in profile.flows]
+    parts = [
+        np.stack([_total(features[place], profile.constants.coverage) for place in places]) for features in raw_blocks
+    ]
+    total_FS = np.concatenate(parts, axis=1) if parts else np.empty((len(places), 0))
+    columns = {flow: total_S[order] for flow, total_S in zip(profile.flows, total_FS, strict=True)}
     frame = pl.DataFrame(keys | {"adj_factor": adjust_S[order]} | columns)
     return frame.with_columns(pl.col(profile.flows).fill_nan(None))
 
@@ -123,32 +133,36 @@ def _trailing_mean(total_HS: Array, ratio_HS: Array, leg: str, constants: Featur
     return np.where(count_S >= constants.minimum, total_S / np.maximum(count_S, 1), np.nan)
 
 
-def slot_median(earlier: pl.DataFrame, symbols: Sequence[str], market: Market, profile: Profile) -> Array:
+def slot_median(earlier: Iterable[pl.DataFrame], symbols: Sequence[str], market: Market, profile: Profile) -> Array:
     """Return each slot's median amount over the earlier sessions in which the symbol traded, (S, T).
 
-    `earlier`: session, symbol, slot, volume and amount of the `history` sessions before. A minute without a row has no
+    `earlier`: symbol, slot, volume and amount of each of the `history` sessions before. A minute without a row has no
     trade and counts as 0; a session with an unavailable amount does not count. NaN for a symbol with fewer than
     `median_minimum` such sessions, and throughout if the profile has no surge feature.
     """
     shape = len(symbols), market.view_size(profile.view)
     if "surge_amount" not in profile.features:
         return np.full(shape, np.nan)
-    days = earlier.partition_by("session", maintain_order=True)
-    amounts_HST = np.full((len(days), *shape), np.nan)
-    for i, bars in enumerate(days):
-        amounts_HST[i] = _slot_amounts(bars, symbols, market, profile.view)
-    return _median(amounts_HST, profile.constants.median_minimum)
+    amounts = [_slot_amounts(bars, symbols, market, profile.view) for bars in earlier if bars.height]
+    median_ST = np.full(shape, np.nan)
+    for rows in blocks(len(symbols)) if amounts else ():
+        block_HST = np.stack([amount_ST[rows] for amount_ST in amounts])
+        median_ST[rows] = _median(block_HST, profile.constants.median_minimum)
+    return median_ST
 
 
 def _slot_amounts(bars: pl.DataFrame, symbols: Sequence[str], market: Market, view: str) -> Array:
     """Return one session's amounts in a view, (S, T); NaN for a symbol without trades or with an unavailable amount."""
-    ours = bars.filter(pl.col("symbol").is_in(list(symbols)))
-    row = ours["symbol"].cast(pl.Enum(list(symbols))).to_physical().to_numpy()
+    place_R = bars["symbol"].cast(pl.Enum(list(symbols)), strict=False).to_physical()
+    if place_R.null_count():
+        bars, place_R = bars.filter(place_R.is_not_null()), place_R.drop_nulls()
+    row_R = place_R.cast(pl.Int64).to_numpy()
     amounts_SN = np.zeros((len(symbols), len(market.slots)))
-    traded = ours["volume"].cast(pl.Float64).fill_null(0.0).to_numpy() > 0
-    amount = ours["amount"].cast(pl.Float64).to_numpy()
-    amounts_SN[row, ours["slot"].to_numpy()] = np.where(traded, amount, 0.0)
-    halted_S = np.bincount(row, weights=traded, minlength=len(symbols)) == 0
+    traded_R = bars["volume"].cast(pl.Float64).to_numpy() > 0
+    amount_R = bars["amount"].cast(pl.Float64).to_numpy()
+    cell_R = row_R * len(market.slots) + bars["slot"].to_numpy()
+    amounts_SN.ravel()[cell_R] = np.where(traded_R, amount_R, 0.0)
+    halted_S = np.bincount(row_R[traded_R], minlength=len(symbols)) == 0
     amounts_SN[halted_S | np.isnan(amounts_SN).any(axis=1)] = np.nan
     positions = np.array(market.views[view])
     slots = np.flatnonzero(positions >= 0)

@@ -28,6 +28,7 @@ Begin at `vendor_bars`.
     conventions    stamp side, calls, unit of volume and price basis of one file
     slots          bars in the slots of their sessions
     vendor_bars    one file of bars as rows of the lake; several files together
+    signed_deliveries  a delivery whose list of files somebody signed
     session_holes  minutes that a part of the market lacks
     quarantine     rows that may not enter the lake, each with one reason
     revisions      corrections: a stored partition keeps every version

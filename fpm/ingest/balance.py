@@ -72,7 +72,16 @@ def lost(sessions: Mapping[date | None, Counts], faults: pl.DataFrame) -> dict[s
     """Sessions of which rows came and none was stored, each with its codes: `faults` has session and reason_code."""
     days = sorted(day for day, counts in sessions.items() if day and counts["rows_in"] and not _kept(counts))
     codes = {day: Counter(faults.filter(faults["session"] == day)["reason_code"].to_list()) for day in days}
-    return {str(day): ", ".join(f"{code} x {count}" for code, count in codes[day].most_common()) for day in days}
+    return {str(day): ", ".join(f"{code} x {count}" for code, count in most_first(codes[day])) for day in days}
+
+
+def most_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Names with their counts, the highest first, equal ones by name whatever the order in which they were counted.
+
+    >>> most_first({"b": 1, "a": 1, "c": 2})
+    [('c', 2), ('a', 1), ('b', 1)]
+    """
+    return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
 
 
 def _kept(counts: Counts) -> int:

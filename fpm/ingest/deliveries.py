@@ -13,6 +13,7 @@ from fpm.errors import FpmError, InputRefused, UsageError
 from fpm.ingest.bar_files import read_file
 from fpm.ingest.conventions import NOTHING
 from fpm.ingest.member_intervals import FILE_OF_INDEX
+from fpm.ingest.signed_deliveries import LIST, SIGNATURE
 from fpm.ingest.stamps import beyond_years
 from fpm.ingest.table_kinds import (
     BARS,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from fpm.markets import Market
 
 NAMED_TABLES = (DAILY, MEMBERS, SYMBOLS, SCORES, HOLDINGS, RESTRICTIONS)
+SIGNED = (LIST, SIGNATURE)
 FIELDS = {  # of a delivery, by the kind of its files
     DAILY: "daily",
     MEMBERS: "members",
@@ -109,7 +111,7 @@ def _passed_over(paths: Sequence[Path], files: set[Path]) -> tuple[str, ...]:
         sorted(
             f"{name_of(entry)}{'/' if entry.is_dir() else ''}"
             for entry in entries
-            if not entry.name.startswith(".") and entry.suffix not in (*SUMS, ".done")
+            if not entry.name.startswith(".") and entry.suffix not in (*SUMS, ".done") and entry.name not in SIGNED
         )
     )
 
@@ -161,7 +163,7 @@ def _is_named(file: Path) -> bool:
 def _tables(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return [file for file in folder.iterdir() if kind_of(file) and not file.name.startswith(".")]
+    return sorted(file for file in folder.iterdir() if kind_of(file) and not file.name.startswith("."))
 
 
 def without_repeated_snapshots(files: Sequence[ReferenceRows]) -> tuple[list[ReferenceRows], list[Refused]]:

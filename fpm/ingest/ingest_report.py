@@ -78,6 +78,7 @@ class IngestReport:
     derived: set[str] = field(default_factory=set)
     unavailable: set[str] = field(default_factory=set)
     stated: dict[str, str] = field(default_factory=dict)
+    signed: dict[str, str] = field(default_factory=dict)
     reference: dict[str, dict[str, int]] = field(default_factory=dict)
     reference_faults: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     streams: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -163,7 +164,7 @@ class IngestReport:
             )
         faults = [(code, own) for by_code in self.reference_faults.values() for code, own in by_code.items()]
         counts = Counter({code: own["rows"] for code, own in faults}) + self.quarantined
-        codes = ", ".join(f"{code} x {count}" for code, count in counts.most_common())
+        codes = ", ".join(f"{code} x {count}" for code, count in balance.most_first(counts))
         example = self.example or next((own["example"] for _, own in faults), "")
         rows = self.rows_in + sum(own["rows_in"] for own in self.reference.values())
         raise InputRefused(
@@ -302,6 +303,7 @@ class IngestReport:
             **({"reference_faults": self.reference_faults} if self.reference_faults else {}),
             **({"streams": self.streams} if self.streams else {}),
             **({"stated": self.stated} if self.stated else {}),
+            **({"signed": self.signed} if self.signed else {}),
             "knowledge": {rule: self.knowledge[rule] for rule in NOTES},
             **({"ticks": self.ticks} if self.ticks else {}),
         }

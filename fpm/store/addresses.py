@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -22,6 +23,7 @@ SCHEME = re.compile(r"\W*([A-Za-z][\w+.:-]*)://")
 URL = re.compile(r"postgres(?:ql)?://(?:[^@/]*@)?(?P<places>[^@/?]*)(?:/[^@?]*)?(?:\?[^@]*)?")
 PLACE = re.compile(r"(?P<host>[\w.%-]*|\[[\w:.%]+\])(?::(?P<port>\d{0,5}))?")
 HOST = re.compile(r"[\w.:%-]*|[/@]\S*")  # a name, a number, or a socket's folder
+VERIFIED = "verify-full"  # the one mode in which libpq knows whom it talks to
 USAGE = "write postgresql://USER:PASSWORD@HOST:PORT/NAME"
 ENCODING = "in a password write @ as %40, / as %2F, : as %3A, ? as %3F, # as %23, % as %25 and a space as %20"
 
@@ -56,6 +58,40 @@ def database_address(text: str) -> str:
     if not all(HOST.fullmatch(host) for host in hosts) or not all(_is_port(port) for port in ports):
         raise ValueError(f"its host or port is none: {USAGE}; {ENCODING}")
     return address
+
+
+def require_verified(address: str) -> None:
+    """Raises ValueError for a database beyond this machine whose certificate and name libpq would not check.
+
+    What the address leaves open, libpq takes from its own variables (PGHOST, PGSSLMODE, PGSERVICE). A service named in
+    the address may lead anywhere. https://www.postgresql.org/docs/18/libpq-ssl.html#LIBPQ-SSL-PROTECTION
+    """
+    from psycopg.pq import Conninfo
+
+    given = {name: str(value) for name, value in (_parts(address) or {}).items() if value}
+    open_parts = (
+        {}
+        if "service" in given
+        else {option.keyword.decode(): option.val.decode() for option in Conninfo.get_defaults() if option.val}
+    )
+    parts = open_parts | given
+    places = (parts.get("hostaddr") or parts.get("host") or "").split(",")
+    near = "service" not in given and all(_is_here(place) for place in places)
+    if not near and parts.get("sslmode") != VERIFIED:
+        raise ValueError(
+            f"its server is beyond this machine and nothing would prove that it is the right one: add "
+            f"sslmode={VERIFIED} and sslrootcert=FILE, or allow it by FPM_ALLOW_UNVERIFIED_DATABASE=1"
+        )
+
+
+def _is_here(place: str) -> bool:
+    """Whether a host of libpq's is this machine: a socket's folder, `localhost`, or a loopback address."""
+    if not place or place.startswith(("/", "@")) or place == "localhost":
+        return True
+    try:
+        return ip_address(place).is_loopback
+    except ValueError:  # a name: who answers to it, the network says
+        return False
 
 
 def _require_url(address: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from fpm.errors import UsageError
@@ -72,7 +73,7 @@ def _require_one_file_system(settings: Settings) -> None:
 
 def _require_rename(home: Path) -> None:
     """Write a probe and rename it over another, as every publication does."""
-    probe, other = (home / f".probe-{os.getpid()}{end}" for end in ("", ".new"))
+    probe, other = (home / f".probe-{token_hex(6)}{end}" for end in ("", ".new"))
     try:
         home.mkdir(parents=True, exist_ok=True)
         probe.touch()

@@ -15,13 +15,13 @@ from typing import Any, Literal, get_args
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fpm import calendar_overrides, markets
+from fpm import calendar_overrides, markets, minisign, retention
 from fpm.errors import UsageError
 from fpm.exchange_facts import read_exchanges, shipped
 from fpm.features.factor_columns import factor_columns
 from fpm.markets import Market
 from fpm.schema import STREAM_NAME
-from fpm.store.addresses import database_address, secrets_of
+from fpm.store.addresses import database_address, require_verified, secrets_of
 from fpm.store.channels import web_address
 from fpm.walk_forward import PRESETS, FoldConfig
 
@@ -29,6 +29,8 @@ from fpm.walk_forward import PRESETS, FoldConfig
 FEAST_VARIABLES = tuple(f"FPM_FEAST_{part}" for part in ("REGISTRY", "LAKE", "LEDGER", "ONLINE", "PLACE"))
 
 
+# libpq would heed them, and moments would come back from the database in a user's zone and spelling
+UNHEEDED = ("PGTZ", "PGDATESTYLE")
 REFERENCE = "file:"  # a secret that a file holds
 
 
@@ -70,6 +72,16 @@ class Settings(BaseSettings):
         default=None,
         description="folder in which deliveries appear; `fpm schedule` and `fpm inbox` ingest what is complete there "
         "and move it to `taken` or `refused` below, with a report",
+    )
+    delivery_key: str | None = Field(
+        default=None,
+        description="public key of minisign (RW...), or `file:PATH` of its .pub file: every delivery must be a folder "
+        "with SHA256SUMS and SHA256SUMS.minisig by this key, or it is refused whole; default: none is asked for",
+    )
+    allow_unverified_database: bool = Field(
+        default=False,
+        description="1 allows a database beyond this machine without `sslmode=verify-full`: whoever sits between can "
+        "read and change everything",
     )
     database_url: SecretStr | None = Field(
         default=None,
@@ -119,6 +131,18 @@ class Settings(BaseSettings):
         ge=1,
         le=250,
         description="sessions that the night looks back: what rests on a correction within them is computed again",
+    )
+    disk_days: float = Field(
+        default=30.0,
+        ge=0,
+        le=3650,
+        description="days until the home's disk is full, at the rate of the last sessions, below which `fpm status` is "
+        "red",
+    )
+    retention: str | None = Field(
+        default=None,
+        description="sessions that `fpm retention` keeps of a table of minutes, e.g. minute_bars=500, "
+        "minute_features=1500; default: all of them",
     )
     night_hours: float = Field(
         default=6.0, ge=0, le=72, description="hours after a session's cut-off from which an unfinished night is red"
@@ -172,6 +196,18 @@ class Settings(BaseSettings):
         factor_columns(factors)
         return factors
 
+    @field_validator("delivery_key")
+    @classmethod
+    def _readable_key(cls, text: str | None) -> str | None:
+        """A key that is there and cannot be read must never mean that none is asked for."""
+        key = _referenced(text) if text else None
+        return key if key is None or minisign.public_key(key) else None
+
+    @field_validator("retention")
+    @classmethod
+    def _existing_tables(cls, text: str | None) -> str | None:
+        return text if text and retention.policy(text) else None
+
     @field_validator("stream", mode="before")
     @classmethod
     def _no_stream(cls, name: object) -> object:
@@ -186,11 +222,14 @@ class Settings(BaseSettings):
 
     @field_validator("database_url", "reader_url")
     @classmethod
-    def _connection(cls, secret: SecretStr | None) -> SecretStr | None:
+    def _connection(cls, secret: SecretStr | None, fields: ValidationInfo) -> SecretStr | None:
         """An address that libpq understands, perhaps from a file; the refusal repeats nothing of it."""
         if secret is None:
             return None
-        return SecretStr(database_address(_referenced(secret.get_secret_value().strip())))
+        address = database_address(_referenced(secret.get_secret_value().strip()))
+        if not fields.data.get("allow_unverified_database"):
+            require_verified(address)
+        return SecretStr(address)
 
     @field_validator("alert_url")
     @classmethod
@@ -217,6 +256,12 @@ class Settings(BaseSettings):
     def _reader_of_own_server(self) -> Settings:
         if self.reader_url is not None and self.database_url is None:
             raise ValueError("FPM_READER_URL is for your own server: set FPM_DATABASE_URL, too, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _cluster_with_own_server(self) -> Settings:
+        if self.engine == "ray" and self.database_url is None:
+            raise ValueError("FPM_ENGINE=ray wants FPM_DATABASE_URL: no other host reaches the embedded server")
         return self
 
     @model_validator(mode="after")
@@ -254,6 +299,16 @@ class Settings(BaseSettings):
     def folds(self) -> FoldConfig:
         """Lengths and gaps of the folds: those of the preset, with `train_window`."""
         return replace(PRESETS[self.preset], window=self.train_window)
+
+    @property
+    def signing_key(self) -> minisign.PublicKey | None:
+        """The key by which every delivery must be signed."""
+        return minisign.public_key(self.delivery_key) if self.delivery_key is not None else None
+
+    @property
+    def kept_sessions(self) -> dict[str, int]:
+        """How many sessions of a table stay, by table; the others keep all."""
+        return retention.policy(self.retention) if self.retention else {}
 
     @property
     def lake(self) -> Path:
@@ -315,6 +370,8 @@ def load_settings(options: Mapping[str, Any]) -> Settings:
     may be a secret.
     """
     _refuse_unknown(os.environ)
+    for name in UNHEEDED:
+        os.environ.pop(name, None)
     try:
         return Settings(**options)
     except ValidationError as wrong:

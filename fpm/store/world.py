@@ -7,6 +7,9 @@ by a seed. Reading of files does not: what a reader may see is decided by what w
 from __future__ import annotations
 
 import os
+import platform
+import re
+import secrets
 import shutil
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -40,11 +43,8 @@ class World(Protocol):
     def now(self) -> datetime:
         """The present moment, UTC."""
 
-    def process(self) -> int:
-        """The id of this process."""
-
-    def is_alive(self, process: int) -> bool:
-        """Whether there is a process of this id."""
+    def nonce(self) -> str:
+        """A word that no other piece of work has, on this host or another: letters, digits and hyphens."""
 
     def create(self, path: Path) -> BufferedWriter:
         """A new file, or an old one emptied, open for writing; its folder exists."""
@@ -81,19 +81,10 @@ class Machine:
         """The machine's clock."""
         return datetime.now(UTC)
 
-    def process(self) -> int:
-        """The id of this process."""
-        return os.getpid()
-
-    def is_alive(self, process: int) -> bool:
-        """Whether a signal would reach a process of this id."""
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+    def nonce(self) -> str:
+        """The host's name, for who looks into a folder, and chance: containers share names and process ids."""
+        host = re.sub("[^A-Za-z0-9]+", "-", platform.node())[:32].strip("-") or "host"
+        return f"{host}-{secrets.token_hex(6)}"
 
     def create(self, path: Path) -> BufferedWriter:
         """A file open for writing, empty."""

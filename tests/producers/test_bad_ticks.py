@@ -10,6 +10,7 @@ import pytest
 from fpm.errors import InputRefused, UsageError
 from fpm.features.bars import grid
 from fpm.sessions import previous_sessions
+from fpm.store.jobs.staging import run_of
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
 from fpm.ticks.tape import TickRules
@@ -140,11 +141,15 @@ def test_a_session_with_only_trades_after_hours_gives_no_bars(tmp_path: Path, st
     assert not report.sessions
 
 
-def test_remains_of_a_killed_ingest_are_removed(tmp_path: Path, stores: Stores) -> None:
-    left = stores.lake.staging / "ticks" / str(2**22 + 1) / "2023-02-01" / "0-0.arrow"  # beyond any process number
+def test_remains_of_a_killed_ingest_are_removed_and_those_of_another_hosts_stay(tmp_path: Path, stores: Stores) -> None:
+    left = stores.lake.staging / "ticks" / "another-host-1a2b3c" / "2023-02-01" / "0-0.arrow"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
-    ingest([deliver(tmp_path / "in", **whole())], stores)  # asserts that staging holds no file
+    with run_of(stores.ledger) as run:  # an ingest that lives, wherever
+        living = stores.lake.staging / "ticks" / run
+        living.mkdir()
+        ingest([deliver(tmp_path / "in", **whole())], stores)  # asserts that staging holds no file
+        assert living.is_dir()
 
 
 def test_unavailable_order_legs_stay_so_where_nothing_trades(tmp_path: Path, stores: Stores) -> None:

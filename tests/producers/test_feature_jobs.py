@@ -70,7 +70,7 @@ def test_features_equal_those_of_the_pure_functions(us: Stores) -> None:
         run_job(minute_features, session, us)
         daily = session_rows(raw["daily_bars"], session)
         dense = grid(session_rows(raw["minute_bars"], session), US, "390")
-        earlier = raw["minute_bars"].filter(pl.col("session").is_in(SESSIONS[max(0, i - 3) : i]))
+        earlier = [session_rows(raw["minute_bars"], day) for day in SESSIONS[max(0, i - 3) : i]]
         raw_STF = raw_features(dense, daily, slot_median(earlier, dense.symbols, US, profile), profile)
         if len(totals) >= profile.constants.minimum:
             window = pl.concat(totals[-profile.constants.window :])

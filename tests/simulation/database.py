@@ -22,6 +22,7 @@ class Line(psycopg.Connection):
 
     client: Client | None = None
     waits_for_none = False  # the statement takes no lock that another may hold: psycopg's own loop is faster
+    keeps_locks = False  # it was lent for locks that outlive a transaction
     is_free = False  # then only the unwinding code of a dead client may touch it
     stuck: Callable[[int], bool]
 
@@ -62,7 +63,7 @@ class Server:
         free = self._free.setdefault(dsn, [])
         line = free.pop() if free else Line.connect(dsn, application_name="simulation")
         line.stuck, line.is_free = stuck, False
-        line.autocommit = autocommit
+        line.autocommit = line.keeps_locks = autocommit
         return line
 
     def give_back(self, dsn: str, line: Line) -> None:
@@ -72,7 +73,7 @@ class Server:
             self.watch.execute("SELECT pg_terminate_backend(%s, 5000)", (line.pgconn.backend_pid,))
             line.close()
             return
-        if line.autocommit:  # only such a one has locks that outlive a transaction
+        if line.keeps_locks:
             line.execute("SELECT pg_advisory_unlock_all()")
         line.is_free = True
         self._free[dsn].append(line)
@@ -105,10 +106,29 @@ class Client:
         self._writes |= not only_reads
         line = self._alive()
         line.waits_for_none = only_reads and "_lock" not in query and "FOR UPDATE" not in query
+        alone = line.autocommit and not only_reads  # the statement commits itself
         try:
-            return line.execute(query, *values)
+            if alone:
+                self._here("commit")
+            answer = line.execute(query, *values)
+            if alone:
+                self._here("committed")
+                self._writes = False
+            return answer
         finally:
             line.waits_for_none = False
+
+    @property
+    def autocommit(self) -> bool:
+        return self._alive().autocommit
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        line = self._alive()
+        if line.autocommit is not value:
+            line.client = None  # psycopg asks the server nothing
+            line.autocommit = value
+            line.client = self
 
     def cursor(self, **options: Any) -> Any:
         self._writes |= not options  # the store reads by a binary cursor

@@ -68,7 +68,7 @@ class Double:
         self.faults = dict.fromkeys(("kill", "power", "cut", "lost answer", "full", "refused"), 0)
         self.leases: list[Lease] = []
         self.cuts: set[int] = set()  # processes that lost a connection
-        self._down = 0
+        self._down, self._nonces = 0, 0
         self._say = say
 
     # --- faults -------------------------------------------------------------------------------------
@@ -182,8 +182,9 @@ class Double:
     def process(self) -> int:
         return self.turns.running.process if self.turns.running else 0
 
-    def is_alive(self, process: int) -> bool:
-        return any(actor.process == process for actor in self.turns.actors)
+    def nonce(self) -> str:
+        self._nonces += 1
+        return f"{self.process()}-{self._nonces}"
 
     # --- World: files -------------------------------------------------------------------------------
     def create(self, path: Path) -> Torn:

@@ -103,7 +103,11 @@ def _claim(folder: Path, identity: str, home: Path) -> None:
         wrong = f"{folder} lies in the home itself"
     elif folder.exists() and not folder.is_dir():
         wrong = f"{folder} is no folder"
-    elif folder.exists() and any(folder.iterdir()) and not (mark.is_file() and mark.read_text() == identity):
+    elif (
+        folder.exists()
+        and any(folder.iterdir())
+        and not (mark.is_file() and mark.read_text(encoding="utf-8") == identity)
+    ):
         wrong = f"{folder} is not empty"
     else:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a home is nobody else's to read, nor is its copy

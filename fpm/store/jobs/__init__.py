@@ -9,6 +9,7 @@ Begin at `runner`.
     history        the versions of a partition, moment by moment
     answers        answers kept until what they were computed from changes
     publishing     how a partition becomes visible; recovery after a kill
+    staging        whose unfinished files these are, on whatever host
     workers        local processes or a Ray cluster
     receipts       vendor files that were ingested
 

@@ -10,9 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fpm.errors import TryLater
-from fpm.store.jobs.inputs import inputs_of, published_files, span_of
+from fpm.retention import RETIRABLE
+from fpm.store.jobs.inputs import inputs_of, published_files, sessions_of, span_of, windows
 from fpm.store.jobs.publishing import Outcome, Partition, outcome
 from fpm.store.ledger.memory import remembered
+from fpm.store.ledger.retirements import retired
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +28,16 @@ if TYPE_CHECKING:
 def stands(job: Job, session: date, stores: Stores) -> bool:
     """Whether what the job wrote for the session is never done again: a decision that went online."""
     return bool(getattr(job, "FINAL", False)) and bool(stores.ledger.publications(session))
+
+
+def rests_on_removed(job: Job, session: date, stores: Stores) -> bool:
+    """Whether sessions that the job read were removed since: from the others it would write something else."""
+    reads = {table: window for table, window in windows(job, stores.settings).items() if table in RETIRABLE}
+    gone = retired(stores.ledger) if reads else {}
+    return any(
+        table in gone and min([session, *sessions_of(window, session, stores)]) < gone[table]
+        for table, window in reads.items()
+    )
 
 
 def lack(inputs: Inputs, partition: Partition) -> TryLater | None:
@@ -62,7 +74,11 @@ class Freshness:
         if later := lack(inputs, partition):
             waits = last.status == "waiting" and last.error == str(later)
             return Outcome(session, "waiting", reason=str(later)) if waits else None
-        same = inputs.digest == last.inputs_sha or stands(self._job, session, self._stores)
+        same = (
+            inputs.digest == last.inputs_sha
+            or stands(self._job, session, self._stores)
+            or rests_on_removed(self._job, session, self._stores)
+        )
         is_there = last.status == "published" and all(
             (self._stores.lake.root / staged.file.path).is_file() for staged in last.files
         )

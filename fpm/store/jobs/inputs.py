@@ -13,11 +13,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fpm import identities
+from fpm.retention import RETIRABLE
 from fpm.schema import SYMBOLS, TABLES
 from fpm.sessions import cut_off, next_sessions, previous_sessions
 from fpm.store.jobs.code_identity import code_digest
 from fpm.store.lake.files import LakeFile, parse
 from fpm.store.ledger.absences import absences
+from fpm.store.ledger.retirements import retired
 from fpm.store.settings import Settings
 
 if TYPE_CHECKING:
@@ -80,13 +82,14 @@ class Inputs:
 
     `digest` covers everything that the result depends on. `moments` are those at which the job computes as known, in
     order; the first is the earliest at which its result can be known: a session whose first copy came after its cut-off
-    has no result before. `missing` are required partitions that are not
-    published.
+    has no result before. `missing` are required partitions that are not published, `paths` the files that the job
+    reads, below the lake's root.
     """
 
     digest: str
     moments: tuple[datetime, ...]
     missing: tuple[str, ...]
+    paths: tuple[str, ...] = ()
 
 
 def inputs_of(job: Job, session: date, stores: Stores, published: Published | None = None) -> Inputs:
@@ -99,12 +102,12 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
         (model.manifest["vintage"] for model in models if "vintage" in model.manifest), None
     )
     reads = windows(job, stores.settings)
-    sessions = {table: _sessions(window, session, stores) for table, window in reads.items()}
+    sessions = {table: sessions_of(window, session, stores) for table, window in reads.items()}
     begin, end = _bounds(session, sessions)
     published = published or published_files(job, begin, end, stores)
     absent = absences(stores.ledger)
     files: list[Recorded] = []
-    missing: list[str] = []
+    missing: list[tuple[str, date]] = []
     first = max([cut_off(stores.market, end), *(model.born for model in models)])
     for table, window in reads.items():
         for day in sessions[table]:
@@ -113,7 +116,7 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
             if day in absent and day != session:  # nobody will ever deliver it
                 continue
             if not partition and window.required and (day >= session or published.expected(table, vintage, day)):
-                missing.append(f"{table} {day}")
+                missing.append((table, day))
             if window.required and day >= session:  # a look-back without a late session was served as it was
                 first = max([first, *_first_known(partition)])
     since = first.timestamp()  # moments of two time zones take long to compare, and a window has a thousand files
@@ -133,13 +136,31 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
     ]
     tail = [*names, *(job.in_force(session, stores) if hasattr(job, "in_force") else ())]
     lines = sorted(line for line, _, _ in files)
-    return Inputs(_digest([*map(repr, head), *lines, *map(repr, tail)]), (first, *sorted(later)), tuple(missing))
+    whole = _digest([*map(repr, head), *lines, *map(repr, tail)])
+    awaited = tuple(f"{table} {day}" for table, day in _awaited(missing, stores))
+    return Inputs(whole, (first, *sorted(later)), awaited, tuple(file.path for _, _, file in files))
+
+
+def _awaited(missing: Sequence[tuple[str, date]], stores: Stores) -> list[tuple[str, date]]:
+    """The missing partitions without those that somebody had removed: what rests on them stands (`freshness`)."""
+    gone = retired(stores.ledger) if {table for table, _ in missing} & set(RETIRABLE) else {}
+    return [(table, day) for table, day in missing if table not in gone or day >= gone[table]]
+
+
+def unseen(inputs: Inputs, stores: Stores) -> list[str]:
+    """Inputs that this host does not see in the lake: deleted, or its view of a shared folder is behind the ledger."""
+    days: dict[str, list[date]] = {}
+    for path in inputs.paths:
+        table, _, day = parse(path)
+        days.setdefault(table, []).append(day)
+    stored = {path for table, spans in days.items() for _, path in stores.lake.files(table, min(spans), max(spans))}
+    return [path for path in inputs.paths if stores.lake.root / path not in stored]
 
 
 def span_of(job: Job, session: date, stores: Stores) -> tuple[date, date]:
     """The first and the last session that a job reads at a session."""
     reads = windows(job, stores.settings)
-    return _bounds(session, {table: _sessions(window, session, stores) for table, window in reads.items()})
+    return _bounds(session, {table: sessions_of(window, session, stores) for table, window in reads.items()})
 
 
 def _bounds(session: date, sessions: Mapping[str, Sequence[date]]) -> tuple[date, date]:
@@ -254,8 +275,8 @@ class Published:
         return first is not None and session >= first and any((raw, session) in self._files for raw in RAW)
 
 
-def _sessions(window: Window, session: date, stores: Stores) -> list[date]:
-    """The sessions of a window, in order."""
+def sessions_of(window: Window, session: date, stores: Stores) -> list[date]:
+    """The sessions of a window at a session, in order."""
     before = previous_sessions(stores.market, session, _span(window.back, stores))
     after = sessions_ahead(window, session, stores)
     return [*before, *([session] if window.include else []), *after]

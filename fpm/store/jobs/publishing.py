@@ -8,23 +8,24 @@ or a power cut at any point leave the same bytes.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fpm.errors import TryLater
 from fpm.store.faults import faultpoint
+from fpm.store.jobs.staging import attempt_of, dead, of_same_run
 from fpm.store.lake.files import has_sha256, sync_folder
 from fpm.store.lake.seals import settled_identity
-from fpm.store.ledger.ledger import Attempt, Staged
+from fpm.store.ledger.ledger import Attempt, Staged, superseded
 from fpm.store.log import context, log
 from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import date
 
     from fpm.store.ledger.stores import Output, Stores
 
@@ -57,9 +58,12 @@ class Partition:
         """`session` or `vintage/session`."""
         return f"{self.vintage}/{self.session}" if self.vintage else str(self.session)
 
-    def staging(self, owner: int) -> str:
-        """Folder of the process with id `owner` below the staging root: a killed process leaves its own behind."""
-        return f"{self.job}/{self.name.replace('/', '_')}.{owner}"
+    def staging(self, attempt: str) -> str:
+        """Folder of one `attempt` below the staging root: a killed one leaves its own behind."""
+        return f"{self.job}/{self.name.replace('/', '_')}.{attempt}"
+
+
+_STAGED = re.compile(r"(?:(?P<vintage>.+)_)?(?P<session>\d{4}-\d\d-\d\d)\.[A-Za-z0-9~-]+")  # see `Partition.staging`
 
 
 @contextmanager
@@ -70,16 +74,35 @@ def ownership(partition: Partition, stores: Stores) -> Iterator[None]:
         yield
 
 
+def recover_dead(stores: Stores) -> None:
+    """Recover every partition of which something is in staging, unless somebody is at work on it.
+
+    Its next owner would do so; but a power cut may bring back a folder that was removed before it, and a session that
+    is whole has no next owner. One that fails is logged.
+    """
+    for folder in sorted(stores.lake.staging.glob("*/*")):
+        parts = _STAGED.fullmatch(folder.name)
+        if parts is None:
+            continue
+        partition = Partition(folder.parent.name, date.fromisoformat(parts["session"]), parts["vintage"])
+        try:
+            if not stores.ledger.is_owned(partition.job, partition.name):
+                with ownership(partition, stores):
+                    pass
+        except Exception as wrong:  # noqa: BLE001  it delays no night: the next owner tries again, and says so
+            log.error("not recovered", of=folder.name, job=partition.job, why=f"{type(wrong).__name__}: {wrong}")
+
+
 def last_published(partition: Partition, stores: Stores) -> Attempt | None:
     """The published attempt if its files are still those that it published, otherwise None.
 
     They are hashed only where a later attempt failed, which may have renamed some of its files.
     """
-    published = stores.ledger.latest(partition.job, partition.name, "published")
+    attempts = stores.ledger.last_attempts(partition.job, [partition.name])
+    published = next((each for each in attempts if each.status == "published"), None)
     if published is None:
         return None
-    last = stores.ledger.latest(partition.job, partition.name)
-    touched = last is not None and last.attempt != published.attempt
+    touched = attempts[-1].attempt != published.attempt
     for staged in published.files:
         path = stores.lake.root / staged.file.path
         if not (has_sha256(path, staged.file.sha256) if touched else path.is_file()):
@@ -97,17 +120,16 @@ def attempt(partition: Partition, inputs_sha: str, stores: Stores) -> Iterator[A
         try:
             yield current
         except (Exception, KeyboardInterrupt) as wrong:
+            if isinstance(wrong, FileNotFoundError) and not _is_current(current, stores):
+                raise superseded(current) from wrong  # the lock was lost, and its next owner cleaned up
             _give_up(partition, current, wrong, stores)
             raise
 
 
-def stage(
-    partition: Partition, outputs: Sequence[Output], stores: Stores, owner: int | None = None
-) -> tuple[Staged, ...]:
-    """Write every frame into the staging folder of the process `owner` (None: this one), forced to the disk."""
-    name = partition.staging(owner or world().process())
+def stage(partition: Partition, outputs: Sequence[Output], stores: Stores, run: str = "") -> tuple[Staged, ...]:
+    """Write every frame into a new staging folder, forced to the disk; `run`: the one that waits for them."""
+    name = partition.staging(attempt_of(run))
     folder = stores.lake.staging / name
-    world().remove_tree(folder)
     files = []
     for output in outputs:
         relative = stores.lake.relative(output.table, output.session, output.vintage)
@@ -160,8 +182,14 @@ def outcome(partition: Partition, status: Literal["published", "unchanged"], fil
 
 def discard(files: Sequence[Staged], stores: Stores) -> None:
     """Remove the staging folders of files that are no longer needed."""
-    for job, folder in {tuple(staged.staging.split("/")[:2]) for staged in files}:
-        world().remove_tree(stores.lake.staging / job / folder)
+    for job, name in {tuple(staged.staging.split("/")[:2]) for staged in files}:
+        for folder in of_same_run(stores.lake.staging / job / name):
+            world().remove_tree(folder)
+
+
+def are_staged(files: Sequence[Staged], stores: Stores) -> bool:
+    """Whether staged files are still there: who took the partition's lock when the run seemed dead removed them."""
+    return all((stores.lake.staging / staged.staging).is_file() for staged in files)
 
 
 def _recover(partition: Partition, stores: Stores) -> None:
@@ -194,11 +222,15 @@ def _finish(last: Attempt, stores: Stores) -> bool:
 
 
 def _remove_dead_staging(partition: Partition, stores: Stores) -> None:
-    """Remove staging folders of ended processes; another machine's processes must not share this home."""
-    prefix = Path(partition.staging(0)).stem
-    for folder in (stores.lake.staging / partition.job).glob(f"{prefix}.*"):
-        if not world().is_alive(int(folder.suffix[1:])):
-            world().remove_tree(folder)
+    """Remove staging folders that no living run waits for: their attempt had the lock that is ours now."""
+    place = stores.lake.staging / partition.staging("")
+    for folder in dead(place.parent, place.name, stores.ledger):
+        world().remove_tree(folder)
+
+
+def _is_current(attempt: Attempt, stores: Stores) -> bool:
+    last = stores.ledger.latest(attempt.job, attempt.partition)
+    return last is not None and last.attempt == attempt.attempt and last.status in ("running", "prepared")
 
 
 def _give_up(partition: Partition, current: Attempt, wrong: BaseException, stores: Stores) -> None:
@@ -206,7 +238,7 @@ def _give_up(partition: Partition, current: Attempt, wrong: BaseException, store
     status: Literal["waiting", "failed"] = "waiting" if isinstance(wrong, TryLater) else "failed"
     try:
         if stores.ledger.fail(current, status, f"{type(wrong).__name__}: {wrong}"):
-            world().remove_tree(stores.lake.staging / partition.staging(world().process()))
+            _remove_dead_staging(partition, stores)
     except TryLater as later:
         log.warning("the ledger did not answer", why=str(later))
     (log.info if status == "waiting" else log.error)(status, error=str(wrong))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from datetime import date
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from fpm.allocation import memory_reuse
 from fpm.errors import TryLater
+from fpm.retention import RETIRABLE
 from fpm.sessions import cut_off, require_order, sessions_between
-from fpm.store.jobs.freshness import Freshness, lack, stands
+from fpm.store.jobs.freshness import Freshness, lack, rests_on_removed, stands
 from fpm.store.jobs.history import history_of
-from fpm.store.jobs.inputs import Inputs, Job, Window, digest, inputs_of
+from fpm.store.jobs.inputs import Inputs, Job, Window, digest, inputs_of, unseen
 from fpm.store.jobs.publishing import (
     Outcome,
     Partition,
+    are_staged,
     attempt,
     discard,
     last_published,
@@ -23,14 +27,14 @@ from fpm.store.jobs.publishing import (
     publish,
     stage,
 )
+from fpm.store.jobs.staging import run_of
 from fpm.store.jobs.workers import results
+from fpm.store.ledger.retirements import retired
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.log import configure, context
-from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import date
 
     import polars as pl
 
@@ -52,7 +56,7 @@ def run_job(job: Job, session: date, stores: Stores) -> Outcome:
         inputs = _ready_inputs(job, partition, stores)
         before = last_published(partition, stores)
         same = before is not None and before.inputs_sha == inputs.digest and not failed_since(job, partition, stores)
-        if before is not None and (same or stands(job, session, stores)):
+        if before is not None and (same or stands(job, session, stores) or rests_on_removed(job, session, stores)):
             if not job.WRITES:
                 _repeat(job, partition, inputs, stores)
             return outcome(partition, "unchanged", before.files)
@@ -82,12 +86,26 @@ def _ready_inputs(job: Job, partition: Partition, stores: Stores) -> Inputs:
     """The job's inputs. Raises TryLater where something is missing, which the ledger records."""
     try:
         inputs = inputs_of(job, partition.session, stores)
-        if later := lack(inputs, partition):
+        if later := lack(inputs, partition) or _blind(inputs, partition, stores):
             raise later
     except TryLater as later:
         stores.ledger.wait(partition.job, partition.name, str(later))
         raise
     return inputs
+
+
+def _blind(inputs: Inputs, partition: Partition, stores: Stores) -> TryLater | None:
+    """The refusal where this host does not see a file that the job would read: it would compute without it."""
+    lacking = unseen(inputs, stores)
+    if not lacking:
+        return None
+    return TryLater(
+        code="FPM-JOB-078",
+        wrong=f"{partition.job} {partition.name} reads {lacking[0]}, one of {len(lacking)} published files that are "
+        "not there",
+        effect="nothing was computed",
+        todo="run their jobs again, or wait until a shared folder shows them on this host (docs/scale.md)",
+    )
 
 
 def publish_frames(name: str, session: date, frames: Mapping[str, pl.DataFrame], stores: Stores) -> Outcome:
@@ -127,7 +145,7 @@ def backfill(job: Job, first: date, last: date, stores: Stores, progress: Progre
     others go on; any other error ends the backfill.
     Raises UsageError for a reversed range, TryLater where no session has raw bars.
     """
-    sessions = _sessions(first, last, stores)
+    sessions = _sessions(job, first, last, stores)
     serial = stores.settings.workers == 1 or bool(set(job.READS) & set(job.WRITES)) or not job.WRITES
     runs = (_in_order if serial else _parallel)(job, sessions, stores)
     outcomes: list[Outcome] = []
@@ -139,12 +157,13 @@ def backfill(job: Job, first: date, last: date, stores: Stores, progress: Progre
 
 def is_settled(job: Job, first: date, last: date, stores: Stores) -> bool:
     """Whether a backfill of these sessions has nothing to do."""
-    sessions = _sessions(first, last, stores)
+    sessions = _sessions(job, first, last, stores)
     fresh = Freshness(job, sessions, stores)
     return all(fresh.settled(session) for session in sessions)
 
 
-def _sessions(first: date, last: date, stores: Stores) -> list[date]:
+def _sessions(job: Job, first: date, last: date, stores: Stores) -> list[date]:
+    """Sessions with raw bars, without those whose results of the job somebody had removed."""
     require_order(first, last)
     raw = {session for table in ("minute_bars", "daily_bars") for session in stores.sessions(table)}
     sessions = [session for session in sessions_between(stores.market, first, last) if session in raw]
@@ -155,7 +174,9 @@ def _sessions(first: date, last: date, stores: Stores) -> list[date]:
             effect="nothing was done",
             todo="ingest them: fpm ingest PATH",
         )
-    return sessions
+    gone = retired(stores.ledger) if job.WRITES and set(job.WRITES) <= set(RETIRABLE) else {}
+    before = min((gone.get(table, date.min) for table in job.WRITES), default=date.min)
+    return [session for session in sessions if session >= before]
 
 
 def _in_order(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Outcome]:
@@ -194,29 +215,29 @@ def _parallel(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Ou
     fresh = Freshness(job, sessions, stores)
     settled = {session: fresh.settled(session) for session in sessions}
     todo = [session for session, known in settled.items() if known is None]
-    owner = world().process()
-    calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, owner) for session in todo]
-    staged: Iterator[tuple[str, tuple[Staged, ...]]] = iter(results(calls, stores.settings) if calls else ())
-    for session in sessions:
-        if known := settled[session]:
-            yield known
-            continue
-        content, files = next(staged)
-        yield _publish(job, session, content, files, stores) if files else _run_or_wait(job, session, stores)
+    with run_of(stores.ledger) if todo else nullcontext("") as run:
+        calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, run) for session in todo]
+        staged: Iterator[tuple[str, tuple[Staged, ...]]] = iter(results(calls, stores.settings) if calls else ())
+        for session in sessions:
+            if known := settled[session]:
+                yield known
+                continue
+            content, files = next(staged)
+            yield _publish(job, session, content, files, stores) if files else _run_or_wait(job, session, stores)
 
 
 @memory_reuse()
 def _in_worker(
-    module: str, session: date, settings: Settings, vintage: str | None, owner: int
+    module: str, session: date, settings: Settings, vintage: str | None, run: str
 ) -> tuple[str, tuple[Staged, ...]]:
     """Digest and staged files of a session; no files where it waits for inputs or is already published."""
     job: Job = import_module(module)
     with context(job=job.NAME, session=str(session)):
-        return _computed(job, session, settings, vintage, owner)
+        return _computed(job, session, settings, vintage, run)
 
 
 def _computed(
-    job: Job, session: date, settings: Settings, vintage: str | None, owner: int
+    job: Job, session: date, settings: Settings, vintage: str | None, run: str
 ) -> tuple[str, tuple[Staged, ...]]:
     stores, partition = _worker_stores(settings).for_vintage(vintage), Partition(job.NAME, session, vintage)
     try:
@@ -226,7 +247,13 @@ def _computed(
     before = last_published(partition, stores)
     if inputs.missing or (before is not None and before.inputs_sha == inputs.digest):
         return inputs.digest, ()
-    return inputs.digest, stage(partition, history_of(job, session, stores, inputs.moments), stores, owner)
+    if unseen(inputs, stores):
+        return inputs.digest, ()
+    outputs = history_of(job, session, stores, inputs.moments)
+    try:
+        return inputs.digest, stage(partition, outputs, stores, run)
+    except FileNotFoundError:  # the database lost the run, and the partition's next owner cleaned up
+        return inputs.digest, ()
 
 
 @lru_cache(maxsize=1)
@@ -241,7 +268,7 @@ def _publish(job: Job, session: date, content: str, files: tuple[Staged, ...], s
     with ownership(partition, stores):
         before = last_published(partition, stores)
         new = before is None or before.inputs_sha != content
-        if new and _ready_inputs(job, partition, stores).digest == content:
+        if new and are_staged(files, stores) and _ready_inputs(job, partition, stores).digest == content:
             with attempt(partition, content, stores) as current:
                 return publish(partition, current, files, stores)
         discard(files, stores)

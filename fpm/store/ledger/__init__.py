@@ -15,6 +15,8 @@ Begin at `stores`.
     seals         what every file in the lake has to be; a lake that holds to it
     models        registered models and their files
     programs      versions of the program that the nights may run with
+    disk          how long the home's disk lasts
+    retirements   sessions of a table that a person had removed
     rollbacks     former models in force again, from a session on
     stores        tables by session, models and settings as known at one moment
 

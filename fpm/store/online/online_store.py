@@ -161,7 +161,12 @@ class FpmOnlineStore(PostgreSQLOnlineStore):
         full_feature_names: bool,
         include_feature_view_version_metadata: bool,
     ) -> None:
-        """Read every view of a request by one statement, so of one publication; Feast itself reads view by view."""
+        """Read every view of a request by one statement, so of one publication; Feast itself reads view by view.
+
+        Feast groups the features of a view in a set, whose order is another in each process: they come in declared
+        order.
+        """
+        grouped_refs = [(view, _declared_order(view, names)) for view, names in grouped_refs]
         if include_feature_view_version_metadata or sum(len(names) + 1 for _, names in grouped_refs) > MOST_COLUMNS:
             super()._read_features_per_fv(
                 config,
@@ -240,6 +245,12 @@ class FpmOnlineStore(PostgreSQLOnlineStore):
             if self._pool is None:
                 self._pool = _connection_pool(config.online_store)
             return self._pool.connection()
+
+
+def _declared_order(view: FeatureView, names: Sequence[str]) -> list[str]:
+    """The features as the service lists them, or else the view; those that it does not have come last, by name."""
+    declared = {field.name: place for place, field in enumerate(view.projection.features)}
+    return sorted(names, key=lambda name: (declared.get(name, len(declared)), name))
 
 
 def _connection_pool(config: FpmOnlineStoreConfig) -> ConnectionPool:

@@ -7,6 +7,7 @@ are copied if it cannot reach them. No permissions change.
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import secrets
@@ -36,6 +37,7 @@ OWNER, DATABASE, PORT = "fpm_owner", "fpm", 5432
 SERVER_UID = 65534
 SOCKET_FOLDER_LIMIT = 86  # the shortest sun_path (macOS, 104 bytes) less "/.s.PGSQL.5432" and the final zero, rounded
 START_SECONDS = 90
+REMAINS_SECONDS = 10  # in which the last processes of a server that was killed end
 UTC = "-c timezone=UTC"  # a server initialised on a desk in China has another zone by default
 CONFIGURATION = """
 listen_addresses = ''
@@ -106,7 +108,7 @@ class Cluster:
     def _secret(self, path: Path, text: str) -> Path:
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         return path
 
     # --- life ---------------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ class Cluster:
         making.mkdir(mode=0o700)
         self._hand_over(making)
         password = self._secret(self.home / "password", secrets.token_hex(24))
-        for_initdb = self._secret(self._socket_folder() / "password", password.read_text())
+        for_initdb = self._secret(self._socket_folder() / "password", password.read_text(encoding="utf-8"))
         self._hand_over(for_initdb)
         self._run(
             "initdb",
@@ -152,7 +154,7 @@ class Cluster:
             *([] if self._fsync else ["--no-sync"]),
         )
         for_initdb.unlink()
-        with (making / "postgresql.conf").open("a") as configuration:
+        with (making / "postgresql.conf").open("a", encoding="utf-8") as configuration:
             configuration.write(CONFIGURATION)
         shutil.rmtree(self.data, ignore_errors=True)
         making.rename(self.data)
@@ -162,18 +164,10 @@ class Cluster:
         """Start the server and wait until it answers; PostgreSQL itself deals with a stale pid file."""
         options = f"-k {self._socket_folder()} -p {PORT}" + ("" if self._fsync else " -F -c full_page_writes=off")
         deadline = time.monotonic() + START_SECONDS
+        words = ("start", "--wait", "--silent", "--timeout", str(START_SECONDS), "--options", options)
         try:
-            self._run(
-                "pg_ctl",
-                self.data,
-                "start",
-                "--wait",
-                "--silent",
-                "--timeout",
-                str(START_SECONDS),
-                "--options",
-                options,
-            )
+            with self._claim() as claim:
+                self._run("pg_ctl", self.data, *words, handles=(claim,))
         except TryLater:  # the server of a killed command may be starting right now: then it answers soon
             while not self.answers():
                 if time.monotonic() > deadline or not self._is_starting():
@@ -188,10 +182,33 @@ class Cluster:
             )
         log.info("database started", folder=str(self.data))
 
+    @contextmanager
+    def _claim(self) -> Iterator[int]:
+        """An open file with a lock that the server's processes inherit, so that it lasts as long as they live.
+
+        PostgreSQL knows its servers by process ids and memory, which mean nothing on another host that sees the same
+        folder: there a second server would start on the same files. Raises TryLater where one lives.
+        """
+        handle = os.open(self.home / "alive", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            deadline = time.monotonic() + REMAINS_SECONDS
+            while not _is_locked(handle):
+                if time.monotonic() > deadline:
+                    raise TryLater(
+                        code="FPM-PG-095",
+                        wrong=f"the server of {self.home} lives and does not answer here: on another host, perhaps",
+                        effect="no second one was started on its files",
+                        todo="run fpm on that host, or give one server to all hosts in FPM_DATABASE_URL",
+                    )
+                time.sleep(0.1)
+            yield handle
+        finally:
+            os.close(handle)
+
     def _is_starting(self) -> bool:
         """Whether the process in the pid file is alive: a reason to wait on, it never gets a signal."""
         with suppress(OSError, ValueError, IndexError):
-            os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), 0)
+            os.kill(int((self.data / "postmaster.pid").read_text(encoding="utf-8").split()[0]), 0)
             return True
         return False
 
@@ -203,7 +220,7 @@ class Cluster:
         with psycopg.connect(self.dsn("postgres")) as connection:
             row = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
         running = str(row[0]).split()[0] if row else ""
-        if (self.data / "postmaster.pid").read_text().split()[0] != running:
+        if (self.data / "postmaster.pid").read_text(encoding="utf-8").split()[0] != running:
             raise TryLater(
                 code="FPM-PG-077",
                 wrong=f"another server took over {self.data}",
@@ -216,11 +233,14 @@ class Cluster:
         log.info("database stopped", folder=str(self.data))
 
     # --- programs -----------------------------------------------------------------------------------
-    def _run(self, program: str, folder: Path, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs on a data folder as the server's user, with its output in `home/pg/log`."""
+    def _run(self, program: str, folder: Path, *arguments: str, handles: tuple[int, ...] = ()) -> None:
+        """Run one of PostgreSQL's programs on a data folder as the server's user, with its output in `home/pg/log`.
+
+        It and what it starts inherit `handles`.
+        """
         user = SERVER_UID if self._as_root else None
         (self.home / "log").touch(mode=0o600)
-        with (self.home / "log").open("ab") as output, self._handle(folder) as (name, handles):
+        with (self.home / "log").open("ab") as output, self._handle(folder) as (name, own):
             process = subprocess.run(
                 [str(programs(self._as_root) / program), "-D", name, *arguments],
                 stdin=subprocess.DEVNULL,
@@ -228,7 +248,7 @@ class Cluster:
                 stderr=output,
                 cwd="/",
                 env=_environment(),
-                pass_fds=handles,
+                pass_fds=(*own, *handles),
                 start_new_session=True,
                 check=False,
                 user=user,
@@ -258,6 +278,15 @@ class Cluster:
             yield f"/proc/self/fd/{handle}", (handle,)
         finally:
             os.close(handle)
+
+
+def _is_locked(handle: int) -> bool:
+    """Whether the lock is ours now; another open file may have it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _environment() -> dict[str, str]:

@@ -118,7 +118,7 @@ def bring_to_head(settings: Settings, server: Server, *, upgrade: bool = False) 
 def pending(revision: str | None) -> list[tuple[str, str]]:
     """The migrations after a revision, in order, each with the first sentence of what it says about itself."""
     folder = resources.files("migrations").joinpath("versions")
-    texts = {path.name[:4]: path.read_text() for path in folder.iterdir() if path.name[:4].isdigit()}
+    texts = {path.name[:4]: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.name[:4].isdigit()}
     return [
         (number, " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split()))
         for number, text in sorted(texts.items())

@@ -40,6 +40,13 @@ if TYPE_CHECKING:
 
 Role = Literal["owner", "producer", "reader", "server"]
 
+# A machine that loses its power says no farewell. Without these the kernel asks for it after two hours, and until then
+# its locks stay (server) or its answer is awaited (client). Over a socket nothing of this counts.
+# https://www.postgresql.org/docs/18/runtime-config-connection.html#RUNTIME-CONFIG-TCP
+LIFE = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "25000"}
+LIFE_OF_CLIENTS = (
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=25s"
+)
 READ_ONLY = "-c default_transaction_read_only=on"
 
 
@@ -99,9 +106,9 @@ def ensure_server(settings: Settings) -> Server:
     """
     if settings.database_url is not None:
         logins = {"reader": settings.reader_url.get_secret_value()} if settings.reader_url else {}
-        in_utc = {role: Server(url, embedded=False).with_option(UTC).dsn for role, url in logins.items()}
-        owner = Server(settings.database_url.get_secret_value(), embedded=False).with_option(UTC)
-        return replace(owner, logins=in_utc)
+        return replace(
+            _own(settings.database_url.get_secret_value()), logins={role: _own(url).dsn for role, url in logins.items()}
+        )
     settings.pg.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _exclusive(settings.pg):
         cluster = Cluster(settings)
@@ -113,6 +120,12 @@ def ensure_server(settings: Settings) -> Server:
         dsn = cluster.dsn()
         ensure_logins(dsn, settings.pg)
         return Server(dsn, embedded=True, logins={login: login_dsn(dsn, settings.pg, login) for login in LOGINS})
+
+
+def _own(address: str) -> Server:
+    """The user's server: times in UTC, and either side soon notices that the other's machine is gone."""
+    parts = {**LIFE, **conninfo_to_dict(address)}
+    return Server(make_conninfo("", **parts), embedded=False).with_option(f"{UTC} {LIFE_OF_CLIENTS}")
 
 
 def rotate_passwords(settings: Settings) -> bool:
@@ -234,6 +247,6 @@ def stop_server(settings: Settings) -> bool:
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
     """Only one process at a time initialises, starts or stops this home's server."""
-    with (folder / "lock").open("w") as handle:
+    with (folder / "lock").open("w", encoding="utf-8") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -250,7 +250,7 @@ def _configured(settings: Settings, ledger: Server, online: Server) -> dict[str,
         "FPM_FEAST_ONLINE": online.dsn,
         "FPM_FEAST_PLACE": "online",
     }
-    text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text()
+    text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text(encoding="utf-8")
     configured: dict[str, Any] = _filled(yaml.safe_load(text), values)
     # an empty password counts: it keeps that of the environment out, and libpq reads the file
     secrets = {name: Hidden(ledger.parts[name]) for name in SECRET_PARTS if ledger.parts.get(name) is not None}

@@ -123,12 +123,13 @@ def test_the_slot_median_counts_minutes_without_a_trade_as_0() -> None:
         schema={"session": pl.Date, "symbol": pl.String, "slot": pl.Int16, "volume": pl.Float64, "amount": pl.Float64},
         orient="row",
     )
-    median_ST = slot_median(earlier, ["A", "Z"], SMALL, PROFILE)
+    days = earlier.partition_by("session", maintain_order=True)
+    median_ST = slot_median(days, ["A", "Z"], SMALL, PROFILE)
     np.testing.assert_array_equal(median_ST[0], [5.0] + [0.0] * (SLOTS - 1))
     assert np.isnan(median_ST[1]).all()
-    assert np.isnan(slot_median(earlier.filter(pl.col("session") == FIRST), ["A"], SMALL, PROFILE)).all()
+    assert np.isnan(slot_median(days[:1], ["A"], SMALL, PROFILE)).all()
     unknown = earlier.with_columns(pl.lit(None, dtype=pl.Float64).alias("amount"))
-    assert np.isnan(slot_median(unknown, ["A"], SMALL, PROFILE)).all()
+    assert np.isnan(slot_median(unknown.partition_by("session"), ["A"], SMALL, PROFILE)).all()
 
 
 def test_every_flow_has_a_unit() -> None:

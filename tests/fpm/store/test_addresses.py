@@ -105,7 +105,7 @@ def everything_of(error: BaseException) -> str:
 def test_an_address_with_a_mistake_is_refused_and_not_repeated(
     name: str, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FPM_DATABASE_URL", "postgresql://u@h/db")
+    monkeypatch.setenv("FPM_DATABASE_URL", "postgresql://u@localhost/db")
     monkeypatch.setenv(name, wrong)
     with pytest.raises(UsageError, match=f"FPM-CFG-001  {name}: ") as refusal:
         load_settings({})
@@ -334,7 +334,7 @@ def test_a_traceback_is_shown_without_the_password(
 
     monkeypatch.setenv("FPM_HOME", str(tmp_path))
     monkeypatch.setenv("FPM_LOG_FORMAT", form)
-    monkeypatch.setenv("FPM_DATABASE_URL", f"postgresql://u:{MARK}@h/db")
+    monkeypatch.setenv("FPM_DATABASE_URL", f"postgresql://u:{MARK}@h/db?sslmode=verify-full")
     monkeypatch.setattr("fpm.commands.jobs.descriptions", broken)
     monkeypatch.setattr(sys, "argv", ["fpm", "jobs", "--json"])
     with pytest.raises(SystemExit) as left:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from pydantic import ValidationError
 
@@ -32,8 +33,16 @@ def test_settings_come_from_the_environment_and_the_caller_overrides_them(
         settings.preset = "demo"
 
 
+def test_a_cluster_wants_a_server_that_its_hosts_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FPM_ENGINE", "ray")
+    with pytest.raises(UsageError, match="no other host reaches the embedded server"):
+        load_settings({})
+    monkeypatch.setenv("FPM_DATABASE_URL", "postgresql://u@db.example/fpm?sslmode=verify-full")
+    assert load_settings({}).engine == "ray"
+
+
 def test_a_secret_does_not_print(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FPM_DATABASE_URL", "postgresql://someone:hush@nowhere/fpm")
+    monkeypatch.setenv("FPM_DATABASE_URL", "postgresql://someone:hush@nowhere/fpm?sslmode=verify-full")
     assert "hush" not in f"{Settings()!r} {Settings()} {Settings().model_dump()}"
 
 
@@ -111,10 +120,10 @@ def test_case_58_a_connection_that_is_none_is_refused_without_its_secret(
 
 
 def test_case_58_a_secret_may_stand_in_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "url").write_text("postgresql://u:hush@nowhere/fpm\n")
+    (tmp_path / "url").write_text("postgresql://u:hush@nowhere/fpm?sslmode=verify-full\n")
     monkeypatch.setenv("FPM_DATABASE_URL", f"file:{tmp_path / 'url'}")
     url = load_settings({}).database_url
-    assert url is not None and url.get_secret_value() == "postgresql://u:hush@nowhere/fpm"
+    assert url is not None and url.get_secret_value() == "postgresql://u:hush@nowhere/fpm?sslmode=verify-full"
 
 
 @pytest.mark.parametrize("kind", ["markets", "mandate"])
@@ -158,3 +167,16 @@ def test_a_number_beyond_reason_is_refused(name: str, value: str, monkeypatch: p
     monkeypatch.setenv(f"FPM_{name}", value)
     with pytest.raises(UsageError, match=f"FPM-CFG-001 .*FPM_{name}: "):
         load_settings({})
+
+
+def test_a_users_zone_and_spelling_of_moments_never_reach_the_database(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    monkeypatch.setenv("PGDATESTYLE", "German")
+    with psycopg.connect(database_url) as connection:  # what libpq makes of them
+        assert connection.execute("SHOW timezone").fetchone() == ("Asia/Tokyo",)
+    load_settings({})
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT current_setting('timezone'), current_setting('datestyle')").fetchone()
+        assert row == ("UTC", "ISO, MDY")

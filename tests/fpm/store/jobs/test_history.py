@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fpm.schema import TABLES
@@ -24,6 +24,7 @@ def labels(answer: dict[str, float], created: datetime) -> pl.DataFrame:
     return canonical(LABELS, rows.with_columns(event_timestamp=pl.lit(EVENT), created_timestamp=pl.lit(created)))
 
 
+@settings(deadline=None)
 @given(st.lists(ANSWERS, min_size=1, max_size=6))
 def test_every_answer_can_be_read_back_as_it_was_known(answers: list[dict[str, float]]) -> None:
     moments = [EVENT + timedelta(days=n) for n in range(len(answers))]

@@ -2,19 +2,24 @@
 
 import multiprocessing
 import os
+import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fpm.errors import TryLater
-from fpm.store.faults import FAULTPOINTS
-from fpm.store.jobs.publishing import Partition, ownership
+from fpm.store.faults import FAULTPOINTS, passed
+from fpm.store.jobs.publishing import Partition, attempt, ownership, recover_dead, stage
 from fpm.store.jobs.runner import publish_frames, run_job
-from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.jobs.staging import attempt_of, run_of
+from fpm.store.ledger.stores import Output, Stores, open_stores
 from fpm.store.settings import Settings
 from tests.fpm.store import mean_close
 from tests.fpm.store.small_bars import SESSIONS, bars, ingest
@@ -24,6 +29,13 @@ MIDDLE = SESSIONS[3]
 # Children are forks of a process with all imports and no threads: they take a tenth of a second each.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.fpm.store.jobs.test_publishing"])
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Stores]:
+    own = open_stores(settings)
+    yield own
+    own.ledger.close()
 
 
 def work(stores: Stores) -> None:
@@ -136,14 +148,105 @@ def test_an_attempt_that_lost_its_lock_cannot_publish(stores: Stores) -> None:
         stores.ledger.publish(old, [])
 
 
-def test_the_staging_of_a_living_process_is_left_alone(stores: Stores) -> None:
+def test_what_waits_for_a_living_run_stays_in_staging_and_all_else_goes(stores: Stores, settings: Settings) -> None:
+    """Whether it lives, the database says, not a process id: another host's mean nothing here."""
     ingest(stores)
-    living = stores.lake.staging / Partition("labels", MIDDLE).staging(os.getppid())
-    dead = stores.lake.staging / Partition("labels", MIDDLE).staging(2**22 + 1)  # above the largest process id of Linux
-    for folder in (living, dead):
+
+    def staged(run: str) -> Path:
+        folder = stores.lake.staging / Partition("labels", MIDDLE).staging(attempt_of(run))
         folder.mkdir(parents=True)
+        return folder
+
+    with opened(settings) as elsewhere, run_of(elsewhere.ledger) as run:
+        living, killed, ended = staged(run), staged(""), staged("another-host-1a2b")
+        run_job(mean_close, MIDDLE, stores)
+        assert living.exists() and not killed.exists() and not ended.exists()
     run_job(mean_close, MIDDLE, stores)
-    assert living.exists() and not dead.exists()
+    assert not living.exists()
+
+
+def test_two_attempts_at_one_partition_never_share_a_folder() -> None:
+    """Ray repeats a task whose host fell silent, and process ids of two containers are equal."""
+    names = [attempt_of(run) for run in ("", "", "run", "run")]
+    assert len(set(names)) == len(names) and all(re.fullmatch("[A-Za-z0-9~-]+", name) for name in names)
+
+
+def test_an_attempt_whose_lock_another_host_took_is_thrown_away(stores: Stores, settings: Settings) -> None:
+    """The network loses the connection that holds the lock; the process lives on and knows nothing of it."""
+    ingest(stores)
+    expected: list[bytes] = []
+
+    def slow(session: date, own: Stores) -> None:
+        if not expected:
+            own.ledger.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE %s",
+                ("fpm labels%",),
+            )
+            with opened(settings) as other:
+                run_job(mean_close, MIDDLE, other)
+                expected.append((other.lake.root / other.lake.relative("labels", MIDDLE)).read_bytes())
+        mean_close.run(session, own)
+
+    job = SimpleNamespace(
+        NAME=mean_close.NAME, READS=mean_close.READS, WRITES=mean_close.WRITES, run=slow, __file__=mean_close.__file__
+    )
+    with pytest.raises(TryLater, match="FPM-JOB-076"):
+        run_job(job, MIDDLE, stores)
+    assert (stores.lake.root / stores.lake.relative("labels", MIDDLE)).read_bytes() == expected[0]
+    statuses = stores.ledger.query("SELECT status FROM fpm.ledger WHERE job = 'labels' ORDER BY attempt")
+    assert statuses == [("failed",), ("published",)]
+    run_job(mean_close, MIDDLE, stores)
+    assert not list(stores.lake.staging.rglob("*.parquet"))
+
+
+def test_an_attempt_that_another_host_finished_is_no_error_of_its_files(stores: Stores, settings: Settings) -> None:
+    """The lock is lost between `prepared` and the rename: the next owner renames the file and publishes it."""
+    ingest(stores)
+    partition = Partition("labels", MIDDLE)
+    outputs = [Output("labels", MIDDLE, None, bars(MIDDLE, {"A": 1.0}).rename({"close": "label"}))]
+
+    def overtaken() -> None:
+        with attempt(partition, "x", stores) as current:
+            files = stage(partition, outputs, stores)
+            stores.ledger.prepare(current, files)
+            with opened(settings) as other, ownership(partition, other):
+                pass
+            stores.lake.put(stores.lake.staging / files[0].staging, files[0].file.path)
+
+    with pytest.raises(TryLater, match="FPM-JOB-076"):
+        overtaken()
+    assert stores.ledger.latest("labels", str(MIDDLE)).status == "published"
+    stores.verify("labels", MIDDLE)
+
+
+def test_a_look_recovers_what_dead_processes_left(stores: Stores, settings: Settings) -> None:
+    """A prepared attempt is finished, a folder that a power cut brought back goes, a living run keeps its own."""
+    ingest(stores)
+    assert child(stores, "prepared:2") == -signal.SIGKILL
+    lost = [Partition("bars", MIDDLE), Partition("fingerprints", MIDDLE, "a_b")]
+    folders = [stores.lake.staging / partition.staging(attempt_of()) for partition in lost]
+    with opened(settings) as elsewhere, run_of(elsewhere.ledger) as run:
+        kept = [stores.lake.staging / lost[0].staging(attempt_of(run)), stores.lake.staging / "models/other.1"]
+        for folder in (*folders, *kept):
+            folder.mkdir(parents=True)
+        recover_dead(stores)
+        assert sorted(path for path in stores.lake.staging.glob("*/*") if path.is_dir()) == sorted(kept)
+    assert stores.ledger.latest("labels", str(MIDDLE)).status == "published"
+
+
+def test_a_recovery_that_fails_delays_nothing(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug or a full disk met in the recovery of one partition: the others are recovered, and it is the next time."""
+    ingest(stores)
+    assert child(stores, "prepared:2") == -signal.SIGKILL
+    folder = stores.lake.staging / Partition("totals", MIDDLE).staging(attempt_of())
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("FPM_FAULT", f"renamed:{passed('renamed') + 1}:ENOSPC")
+    recover_dead(stores)
+    assert stores.ledger.latest("labels", str(MIDDLE)).status == "prepared"
+    assert not folder.exists()
+    monkeypatch.delenv("FPM_FAULT")
+    recover_dead(stores)
+    assert stores.ledger.latest("labels", str(MIDDLE)).status == "published"
 
 
 def test_files_are_forced_to_the_disk_before_and_folders_after_the_rename(
@@ -165,7 +268,8 @@ def test_files_are_forced_to_the_disk_before_and_folders_after_the_rename(
     monkeypatch.setattr(os, "rename", traced_rename)
     publish_frames("bars", MIDDLE, {"daily_bars": bars(MIDDLE, {"A": 1.0})}, stores)
     home = stores.settings.home.name
-    staged = [f"session={MIDDLE}", "daily_bars", f"{MIDDLE}.{os.getpid()}", "bars", "staging", home]
+    (attempt,) = {call.split()[1] for call in calls if f"{MIDDLE}." in call}
+    staged = [f"session={MIDDLE}", "daily_bars", attempt, "bars", "staging", home]
     assert calls == [
         "fsync part-0.parquet",
         *(f"fsync {folder}" for folder in staged),

@@ -15,7 +15,7 @@ import pytest
 from fpm.errors import FpmError, InputRefused, LookAhead, TryLater, UsageError
 from fpm.sessions import cut_off
 from fpm.store.jobs.inputs import Window
-from fpm.store.jobs.runner import backfill, publish_frames, run_job
+from fpm.store.jobs.runner import _in_worker, backfill, publish_frames, run_job
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
 from tests.fpm.store import mean_close
@@ -261,6 +261,20 @@ def test_workers_and_one_process_give_the_same_bytes(
         again = backfill(mean_close, SESSIONS[0], SESSIONS[6], other, lambda *_: None)
         assert [outcome.status for outcome in again] == ["unchanged"] * 6 + ["waiting"]
         assert not list(other.lake.staging.rglob("*.parquet"))
+
+
+def test_a_host_that_does_not_see_a_published_file_computes_nothing(stores: Stores) -> None:
+    """A shared folder's cache may be behind the ledger: a look-back would silently be a session shorter."""
+    ingest(stores)
+    behind = stores.lake.root / stores.lake.relative("daily_bars", SESSIONS[2])
+    content = behind.read_bytes()
+    behind.unlink()
+    content_digest, files = _in_worker("tests.fpm.store.mean_close", MIDDLE, stores.settings, None, "run")
+    assert content_digest and not files
+    with pytest.raises(TryLater, match=r"FPM-JOB-078 .*daily_bars/session="):
+        run_job(mean_close, MIDDLE, stores)
+    behind.write_bytes(content)
+    assert run_job(mean_close, MIDDLE, stores).status == "published"
 
 
 def test_a_backfill_of_nothing_says_so(stores: Stores) -> None:
