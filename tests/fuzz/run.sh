@@ -5,7 +5,7 @@
 # Left out, with the reason:
 #   positive_data_acceptance  which keys a request needs depends on its features, which no schema says
 set -euo pipefail
-program=$1 python=$2 examples=${3:-200}
+program=$1 python=$(realpath -s "$2") examples=${3:-200}
 folder=$(mktemp -d)
 export FPM_HOME="$folder/home" FPM_FSYNC=false OMP_NUM_THREADS=1
 server=
@@ -23,5 +23,7 @@ until grep -q '^url' "$folder/address"; do
     sleep 0.5
 done
 url=$(sed -n 's/^url *//p' "$folder/address")
+program=$(realpath "$program")
+cd "$folder"  # it keeps a cache beside itself
 "$program" run "$url/v1/openapi.json" --header "Authorization: Bearer $(cat "$FPM_HOME/http-token")" --no-color \
     --max-examples "$examples" --seed 1 --checks all --exclude-checks positive_data_acceptance
