@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+# Seconds that a question waits for a server that is being restarted. A look that lost its server asks three times (for
+# the step, for its failure, for the night) before `fpm schedule` starts it again, and is to be back within a minute.
+PATIENCE = 10
 
 
 class Connections(Protocol):
@@ -124,7 +127,8 @@ class Machine:
             dsn,
             min_size=0,
             max_size=8,
-            timeout=30,
+            timeout=PATIENCE,
+            reconnect_timeout=PATIENCE,  # then the next question tries anew, whatever the backoff had come to
             open=True,
             check=ConnectionPool.check_connection,
             kwargs={"autocommit": False, "application_name": "fpm"},

@@ -146,15 +146,15 @@ def restarts(number: int, seconds: float, seed: int = 1) -> str:
             deliver(session, stores)
             with _watch(settings) as watch:
                 _set(present, session)
-                _await(lambda watch=watch, session=session: _ended(watch, session) >= random.randint(0, 2), 60)
-                time.sleep(random.uniform(0, 0.1))
-                before, ended = _ledger(watch), _ended(watch, session)
-                landed += len([row for row in before if row[1] == str(session)]) > 0 and ended < len(JOBS)
+                jobs = random.randint(1, len(JOBS))
+                _await(lambda watch=watch, session=session, jobs=jobs: _begun(watch, session) >= jobs, 60)
+                before, begun, ended = _ledger(watch), _begun(watch, session), _ended(watch, session)
+                landed += begun > 0 and ended < len(JOBS)
             stopped = time.monotonic()
             os.kill(int((settings.pg / "data/postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
             _await(lambda session=session: _is_back(settings, session), 120)
             back.append(time.monotonic() - stopped)
-            print(f"{session}: {ended} of {len(JOBS)} steps had ended, whole after {back[-1]:.1f} s", flush=True)
+            print(f"{session}: {begun} steps had begun, {ended} had ended; whole after {back[-1]:.1f} s", flush=True)
             with _watch(settings) as watch:
                 if lost := [row for row in before if row[3] == "published" and row not in _ledger(watch)]:
                     raise Violation(f"{session}: committed and lost: {lost}")
@@ -182,6 +182,12 @@ def _watch(settings: Settings) -> psycopg.Connection[Any]:
 
 def _ledger(watch: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
     return watch.execute("SELECT job, partition, attempt, status FROM fpm.ledger").fetchall()
+
+
+def _begun(watch: psycopg.Connection[Any], session: date) -> int:
+    """Steps of the session's night that have an attempt."""
+    query = "SELECT count(DISTINCT job) FROM fpm.ledger WHERE partition = %s AND job = ANY(%s)"
+    return watch.execute(query, (str(session), list(JOBS))).fetchone()[0]
 
 
 def _ended(watch: psycopg.Connection[Any], session: date) -> int:
@@ -212,4 +218,4 @@ def _await(condition: Any, seconds: float) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise Violation(f"not within {seconds} s")
-        time.sleep(0.01)
+        time.sleep(0.002)

@@ -59,11 +59,13 @@ class Server:
         self.watch = psycopg.connect(dsn, autocommit=True, options="-c statement_timeout=300s")
         self._free: dict[str, list[Line]] = {}
 
-    def line(self, dsn: str, autocommit: bool, stuck: Callable[[int], bool]) -> Line:
+    def line(self, dsn: str, autocommit: bool | None, stuck: Callable[[int], bool]) -> Line:
         free = self._free.setdefault(dsn, [])
         line = free.pop() if free else Line.connect(dsn, application_name="simulation")
         line.stuck, line.is_free = stuck, False
-        line.autocommit = line.keeps_locks = autocommit
+        line.keeps_locks = bool(autocommit)
+        if autocommit is not None and line.autocommit is not autocommit:
+            line.autocommit = autocommit
         return line
 
     def give_back(self, dsn: str, line: Line) -> None:
@@ -186,7 +188,7 @@ class Pool:
         try:
             client = self._connect()
         except psycopg.OperationalError as refusal:
-            raise PoolTimeout("couldn't get a connection after 30.00 sec") from refusal
+            raise PoolTimeout("couldn't get a connection after 10.00 sec") from refusal
         with client:
             yield client
 

@@ -225,13 +225,13 @@ class Double:
     def connect(self, dsn: str, **options: Any) -> Client:
         self._refuse()
         process = self.process()
-        line = self.server.line(dsn, bool(options.get("autocommit", False)), self._stuck)
+        line = self.server.line(dsn, options.get("autocommit", False), self._stuck)
         client = Client(line, lambda point: self._point_of(client, point), self._ended)
         self.leases.append(Lease(client, dsn, process))
         return client
 
     def connections(self, dsn: str) -> Pool:
-        return Pool(lambda: self.connect(dsn))
+        return Pool(lambda: self.connect(dsn, autocommit=None))  # the ledger says how it wants each
 
     def _refuse(self) -> None:
         if self.turns.running is None:
