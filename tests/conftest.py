@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -19,6 +20,9 @@ from tests.shell import FPM, environment
 for _name in [name for name in os.environ if name.startswith("FPM_")]:
     del os.environ[_name]  # a developer's own deployment must not leak into the tests
 
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("untimed")
 
 # Files of one or two tests with whole chains of minutes: run last, they would keep one process long after the others.
 LONG = (
