@@ -15,6 +15,7 @@ from fpm.store.log import log
 from fpm.store.online.publication import former_vintage, published_session, served
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date
 
     from fpm.store.ledger.stores import Stores
@@ -98,7 +99,8 @@ def compare(view: str, offline: pl.DataFrame, online: pl.DataFrame) -> Parity:
     values = [name for name in offline.columns if name not in keys]
     both = offline.join(online, on=keys, how="inner", suffix=" online")
     missing, extra = offline.join(online, on=keys, how="anti"), online.join(offline, on=keys, how="anti")
-    differing = {name: both.filter(pl.col(name).ne_missing(pl.col(f"{name} online"))).height for name in values}
+    cells = _cells(values, both, missing, extra)
+    differing = both.select(_differs(name).alias(name) for name in values).row(0, named=True)
     return Parity(
         view,
         offline.height,
@@ -106,19 +108,29 @@ def compare(view: str, offline: pl.DataFrame, online: pl.DataFrame) -> Parity:
         extra.height,
         sum(differing.values()),
         tuple(name for name, count in differing.items() if count),
-        {name: _cells(name, both, missing, extra) for name in values},
+        cells,
     )
 
 
-def _cells(name: str, both: pl.DataFrame, missing: pl.DataFrame, extra: pl.DataFrame) -> Cells:
-    left, right = pl.col(name), pl.col(f"{name} online")
-    counts = both.select(
-        missing=(left.is_not_null() & right.is_null()).sum(),
-        extra=(left.is_null() & right.is_not_null()).sum(),
-        different=left.ne(right).sum(),
-    ).row(0)
-    of_rows = missing[name].count(), extra[name].count(), 0
-    return Cells(*(int(cells + rows) for cells, rows in zip(counts, of_rows, strict=True)))
+def _differs(name: str) -> pl.Expr:
+    return pl.col(name).ne_missing(pl.col(f"{name} online")).sum()
+
+
+def _cells(names: Sequence[str], both: pl.DataFrame, missing: pl.DataFrame, extra: pl.DataFrame) -> dict[str, Cells]:
+    """The counts of every column: in rows of both, and the values of rows that only one has."""
+    left, right = (pl.col(name) for name in names), [pl.col(f"{name} online") for name in names]
+    pairs = list(zip(left, right, strict=True))
+    kinds = (
+        [own.is_not_null() & other.is_null() for own, other in pairs],
+        [own.is_null() & other.is_not_null() for own, other in pairs],
+        [own.ne(other) for own, other in pairs],
+    )
+    counts = [
+        both.select(part.sum().alias(name) for name, part in zip(names, kind, strict=True)).row(0) for kind in kinds
+    ]
+    alone = [rows.select(pl.col(name).count() for name in names).row(0) for rows in (missing, extra)]
+    lacking, surplus = ([a + b for a, b in zip(*sums, strict=True)] for sums in zip(counts[:2], alone, strict=True))
+    return {name: Cells(*cells) for name, *cells in zip(names, lacking, surplus, counts[2], strict=True)}
 
 
 def _lists(frame: pl.DataFrame) -> pl.DataFrame:
