@@ -153,9 +153,9 @@ class Seeded:
     def exposures(self, day: date) -> pl.DataFrame:
         rng = self.rng(day.toordinal(), 7)
         columns = {name: rng.standard_normal(self.symbols) for name in (*STYLES, "score")}
-        known = self.reference(pl.DataFrame({"symbol": self.names, "volume": 1.0, "pre_close": 10.0}))
-        capitalisation = (10 * known["float_shares"]).alias("capitalisation")
-        return known.select("symbol", "industry").hstack(pl.DataFrame(columns)).with_columns(capitalisation)
+        reference = self.reference(pl.DataFrame({"symbol": self.names, "volume": 1.0, "pre_close": 10.0}))
+        capitalisation = (10 * reference["float_shares"]).alias("capitalisation")
+        return reference.select("symbol", "industry").hstack(pl.DataFrame(columns)).with_columns(capitalisation)
 
 
 # --- the home -----------------------------------------------------------------------------------------------------

@@ -81,12 +81,12 @@ def apply(excesses: list[Excess], decision: Decision, stores: Stores, progress: 
             with stores.ledger.lock("retention", own.table):
                 retire(own.table, own.before, decision.reason, decision.by, stores.ledger)
             faultpoint("retired")
-    left = [path for table, before in retired(stores.ledger).items() for path in _files(table, before, stores)]
+    files = [path for table, before in retired(stores.ledger).items() for path in _files(table, before, stores)]
     gone = 0
-    for number, path in enumerate(left, 1):
+    for number, path in enumerate(files, 1):
         gone += _remove(path, stores)
         faultpoint("unlinked")
-        progress(number, len(left), path.parent.name)
+        progress(number, len(files), path.parent.name)
     return gone
 
 
@@ -119,12 +119,12 @@ def needs(stores: Stores, now: datetime) -> Iterator[Need]:
 def _nights(stores: Stores, now: datetime) -> Iterator[Need]:
     """The windows of every job at the oldest session that a night may run again, its look-back included."""
     back = stores.settings.corrections_back
-    seen = [session for session in stores.sessions(BARS) if cut_off(stores.market, session) <= now][-back:]
-    if seen:
-        words = f"the night of {seen[0]}, which a correction may run again (FPM_CORRECTIONS_BACK={back})"
-        oldest = min([seen[0], *look_back(seen[0], stores)])
+    recent = [session for session in stores.sessions(BARS) if cut_off(stores.market, session) <= now][-back:]
+    if recent:
+        words = f"the night of {recent[0]}, which a correction may run again (FPM_CORRECTIONS_BACK={back})"
+        oldest = min([recent[0], *look_back(recent[0], stores)])
         for name in MODULES:
-            yield from _reads(name, oldest if name in producers.JOBS else seen[0], words, stores)
+            yield from _reads(name, oldest if name in producers.JOBS else recent[0], words, stores)
 
 
 def _replays(stores: Stores) -> Iterator[Need]:

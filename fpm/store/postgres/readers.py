@@ -148,11 +148,11 @@ def _require_usable(name: str, limits: Limits) -> None:
 
 
 def _refused(connection: Connection, refusal: psycopg.Error) -> FpmError:
-    said = str(refusal).splitlines()[0]
+    complaint = str(refusal).splitlines()[0]
     owner = str(connection.info.user)
     return FpmError(
         code="FPM-PG-089",
-        wrong=f"the login {owner} may not do this with roles: {said}",
+        wrong=f"the login {owner} may not do this with roles: {complaint}",
         effect="nothing was done",
         todo=f'have a superuser run: ALTER ROLE "{owner}" CREATEROLE; GRANT SET ON PARAMETER temp_file_limit TO '
         f'"{owner}"',
