@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from fpm.store.lake.files import sync_folder, write_durably
@@ -12,17 +13,28 @@ if TYPE_CHECKING:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write or replace one file by rename; file and folder survive a power cut."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    write_durably(unfinished, content)
-    world().rename(unfinished, path)
-    sync_folder(path.parent)
+    """Write or replace one file by rename; file and folder survive a power cut. Of two writers the later one wins."""
+    _write(path, content, _unfinished(path))
 
 
 def write_secret(path: Path, content: bytes) -> None:
     """Like `write_whole`; from its first byte on only the owner can read the file."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    world().unlink(unfinished)
+    unfinished = _unfinished(path)
     world().make_folder(unfinished.parent)
     unfinished.touch(mode=0o600)
-    write_whole(path, content)
+    _write(path, content, unfinished)
+
+
+def _unfinished(path: Path) -> Path:
+    """A name beside it that no other writer has, on this host or another, and no longer than a file system takes."""
+    return path.with_name(f".{path.name}.{sha256(world().nonce().encode()).hexdigest()[:8]}.unfinished")
+
+
+def _write(path: Path, content: bytes, unfinished: Path) -> None:
+    try:
+        write_durably(unfinished, content)
+        world().rename(unfinished, path)
+    except OSError:
+        world().unlink(unfinished)
+        raise
+    sync_folder(path.parent)
