@@ -87,10 +87,10 @@ def test_a_good_request_passes_unchanged() -> None:
     ids=lambda value: str(value)[:60],
 )
 def test_a_malformed_request_is_refused_in_words(content: bytes, status: int, words: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()  # what others compute meanwhile does not count
     with pytest.raises(RequestRefused) as refusal:
         checked(content, SERVED)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
     assert refusal.value.status == status and words in f"{refusal.value.wrong} {refusal.value.todo}"
     assert len(str(refusal.value)) < 600
 
