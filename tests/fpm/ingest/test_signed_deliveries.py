@@ -168,7 +168,8 @@ def test_nothing_of_an_unsigned_delivery_goes_in(home: Stores, sent: Path) -> No
     check = delivery_check.Home(home.market, home)
     with pytest.raises(InputRefused, match="FPM-SIG-001"):
         delivery_check.check([sent], Arrival(NOW, NOW), check, quiet)
-    assert not home.lake.root.exists() and not home.settings.quarantine.exists()
+    folders = (home.lake.root, home.settings.quarantine)
+    assert not [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert home.ledger.query("SELECT FROM fpm.ledger") == []
 
 
