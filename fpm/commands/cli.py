@@ -24,7 +24,7 @@ from fpm.commands import (
     reader_commands,
     report_commands,
 )
-from fpm.commands.console import is_answered
+from fpm.commands.console import begin, is_answered
 from fpm.errors import FpmError
 
 INTERRUPTED = 130
@@ -44,6 +44,7 @@ app.add_typer(reader_commands.readers, name="reader")
 
 def main() -> None:
     """Run a command; turn our errors into one line and an exit code."""
+    begin()
     try:
         app(standalone_mode=True)
     except FpmError as error:

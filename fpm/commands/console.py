@@ -92,6 +92,12 @@ def _no_market(settings: Settings) -> UsageError:
 _is_answered = False
 
 
+def begin() -> None:
+    """A command begins: nothing of it is on standard output yet."""
+    global _is_answered  # noqa: PLW0603  a process has one standard output
+    _is_answered = False
+
+
 def is_answered() -> bool:
     """Whether standard output has its JSON document: a refusal after it is no second one."""
     return _is_answered

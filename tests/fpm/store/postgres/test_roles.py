@@ -188,7 +188,7 @@ def test_a_users_own_server_takes_the_role_on_or_has_a_readers_url(
 
 def test_a_readers_url_without_a_server_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="FPM_DATABASE_URL"):
-        Settings(home=tmp_path, reader_url=SecretStr("postgresql://x"))
+        Settings(home=tmp_path, reader_url=SecretStr("postgresql://127.0.0.1/x"))
 
 
 def test_psql_takes_the_url_as_it_is(home: Settings) -> None:
