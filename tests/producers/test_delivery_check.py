@@ -110,7 +110,7 @@ def test_a_check_is_the_ingest_without_its_writes(
     answer = checked(tmp_path / "raw")
     with_home = checked(tmp_path / "raw", home=Home(stores.market, stores))
     assert with_home.to_dict() == answer.to_dict()
-    assert not stores.lake.root.exists() and not stores.settings.quarantine.exists() and not stores.ledger.rows()
+    assert not list(stores.lake.root.iterdir()) and not stores.settings.quarantine.exists() and not stores.ledger.rows()
     assert "conventions" not in stores.ledger.deployment()
     report = ingest([tmp_path / "raw"], ARRIVAL, stores, quiet).to_dict()
     said = answer.to_dict()
