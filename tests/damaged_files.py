@@ -274,7 +274,7 @@ def operator_readers(folder: Path) -> list[Reader]:
         "settings.txt": (
             (
                 "HOME=/nowhere/.fpm", "MARKET=cn15", "PRESET=tiny", "THREADS=2", "SEED=7", "FACTORS=classic",
-                "STREAM=dual", "TRAINING_MEMORY=1.5", "NIGHT_HOURS=5", "DATABASE_URL=postgresql://u@h/d", "FSYNC=1",
+                "STREAM=dual", "TRAINING_MEMORY=1.5", "NIGHT_HOURS=5", "DATABASE_URL=postgresql://u@[::1]/d", "FSYNC=1",
             ),
             settings,
         ),

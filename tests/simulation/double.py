@@ -257,6 +257,8 @@ class Double:
     def _stuck(self, backend: int) -> bool:
         """Whether a statement waits for a lock; then others have had a turn."""
         actor = self.turns.running
+        if not self.server.is_blocked(backend):  # merely slow: a fast machine would not have asked
+            return False
         self._linger()  # the lock may be a dead client's
         if not self.server.is_blocked(backend):
             return False
