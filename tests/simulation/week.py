@@ -32,7 +32,8 @@ SCENARIOS = 100
 TICKS = 3  # looks after the last fault within which the bytes of the undisturbed week are there
 JOBS = {name: f"tests.simulation.jobs.{name}" for name in ("totals", "scores", "publish", "parity")}
 RESET = """
-TRUNCATE fpm.ledger, fpm.files, fpm.publications, fpm.absences, online.scores RESTART IDENTITY;
+TRUNCATE fpm.ledger, fpm.files, fpm.publications, fpm.absences, fpm.nights, fpm.alerts, fpm.session_holes,
+    fpm.accepted_sessions, fpm.overrides, fpm.instructions, fpm.lineage, fpm.vitals, online.scores RESTART IDENTITY;
 DELETE FROM fpm.deployment
 """
 
