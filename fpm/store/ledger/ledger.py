@@ -6,7 +6,7 @@ here and nowhere else.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal, LiteralString
@@ -108,17 +108,18 @@ class Ledger:
     # --- locks ------------------------------------------------------------------------------------
     @contextmanager
     def lock(self, job: str, partition: str) -> Iterator[Connection]:
-        """The lock on (job, partition), once its owner releases it (a dead one does when its server process ends).
+        """The lock on (job, partition), once its owner releases it; a dead one does when its server process ends.
 
-        The lock belongs to a connection of its own, so a killed owner never leaves it behind.
+        It belongs to a connection of its own. Raises TryLater where the database does not answer, or stops to.
         """
-        try:
-            connection = world().connect(self._dsn, autocommit=True, application_name=f"fpm {job} {partition}"[:63])
-        except psycopg.OperationalError as wrong:
-            raise _unanswered(self._shown(str(wrong))) from sealed(wrong)
-        with connection:
-            connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"{job}/{partition}",))
-            yield connection
+        with ExitStack() as stack:
+            try:
+                own = world().connect(self._dsn, autocommit=True, application_name=f"fpm {job} {partition}"[:63])
+                line = stack.enter_context(own)
+                line.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"{job}/{partition}",))
+            except psycopg.OperationalError as wrong:
+                raise _unanswered(self._shown(str(wrong))) from sealed(wrong)
+            yield line
 
     def is_owned(self, job: str, partition: str) -> bool:
         """Whether a living process holds the lock on (job, partition)."""
@@ -335,8 +336,7 @@ class Ledger:
     def decide(self, key: str, value: str) -> None:
         """Record a decision. Raises UsageError where another value was decided before."""
         self.execute("INSERT INTO fpm.deployment (key, value) VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, value))
-        decided = self.deployment()[key]
-        if decided != value:
+        if (decided := self.deployment()[key]) != value:
             raise UsageError(
                 code="FPM-CFG-010",
                 wrong=f"{key} is {value!r} here, but this home was made with {decided!r}",

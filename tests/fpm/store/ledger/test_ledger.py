@@ -33,6 +33,25 @@ def test_a_lock_is_waited_for(stores: Stores) -> None:
     assert order == ["first", "second"]
 
 
+def test_a_connection_cut_while_it_waits_for_a_lock_is_no_error_of_ours(stores: Stores) -> None:
+    refusals: list[BaseException] = []
+
+    def second() -> None:
+        with pytest.raises(TryLater, match="FPM-PG-075") as refusal, stores.ledger.lock("job", "p"):
+            pass
+        refusals.append(refusal.value)
+
+    waits = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+    with stores.ledger.lock("job", "p"):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        while not (pids := stores.ledger.query(waits)):
+            time.sleep(0.01)
+        stores.ledger.execute("SELECT pg_terminate_backend(%s)", pids[0])
+        waiting.join(timeout=30)
+    assert refusals
+
+
 def test_the_lock_of_a_cut_connection_is_free(stores: Stores) -> None:
     with stores.ledger.lock("job", "p") as connection:
         stores.ledger.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
