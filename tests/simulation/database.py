@@ -71,7 +71,8 @@ class Server:
     def give_back(self, dsn: str, line: Line) -> None:
         """End its transaction and its locks, as the end of a session does."""
         line.client = None
-        if line.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:  # psycopg's state is a dead client's
+        is_idle = line.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        if not is_idle or line.lock.locked():  # psycopg's state is a dead client's, who may be about to send
             self.watch.execute("SELECT pg_terminate_backend(%s, 5000)", (line.pgconn.backend_pid,))
             line.close()
             return
