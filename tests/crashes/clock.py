@@ -115,11 +115,11 @@ def schedulers(ticks: int, seconds: float) -> tuple[int, int]:
             worker.join(60)
         rows = stores.ledger.query(COUNT)
         stores.ledger.close()
-    wanted = {(str(session), job) for session in SESSIONS[1 : done + 1] for job in JOBS}
-    once = {(name, job) for name, job, attempts, published in rows if attempts == published == 1} & wanted
-    doubled = sum(attempts > 1 for name, job, attempts, _ in rows if (name, job) in wanted)
-    if once != wanted:
-        raise Violation(f"{len(once)} of {len(wanted)} jobs ran once, {doubled} more than once")
+    expected = {(str(session), job) for session in SESSIONS[1 : done + 1] for job in JOBS}
+    once = {(name, job) for name, job, attempts, published in rows if attempts == published == 1} & expected
+    doubled = sum(attempts > 1 for name, job, attempts, _ in rows if (name, job) in expected)
+    if once != expected:
+        raise Violation(f"{len(once)} of {len(expected)} jobs ran once, {doubled} more than once")
     return done, doubled
 
 

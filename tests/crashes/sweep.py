@@ -62,11 +62,11 @@ def _hurt(home: Home, session: date, hurt: Hurt) -> tuple[bool, int]:
 def sweep(families: Sequence[Family], home: Home, file: Path | None = None) -> Iterator[Verdict]:
     """Every case of the families that `file` does not know yet."""
     done = [json.loads(line) for line in file.read_text().splitlines()] if file and file.exists() else []
-    known = {(row["family"], row["number"]): row["met"] for row in done}
+    met = {(row["family"], row["number"]): row["met"] for row in done}
     for family in families:
         for number in range(1, MOST):
-            if (family.name, number) in known:
-                if not known[family.name, number]:
+            if (family.name, number) in met:
+                if not met[family.name, number]:
                     break
                 continue
             verdict = tried(family, number, home)

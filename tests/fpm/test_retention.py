@@ -31,5 +31,5 @@ def test_the_earliest_need_of_the_table_itself_holds_it_back() -> None:
     others = [Need("minute_features", FIRST, "another table"), Need("minute_bars", LAST, "what stays anyway")]
     assert excess("minute_bars", 2, DAYS, others).state == "removable"
     own = [*others, Need("minute_bars", DAYS[2], "late"), Need("minute_bars", DAYS[1], "early")]
-    held = excess("minute_bars", 2, DAYS, own)
-    assert held.state == "needed" and held.need is not None and held.need.why == "early"
+    surplus = excess("minute_bars", 2, DAYS, own)
+    assert surplus.state == "needed" and surplus.need is not None and surplus.need.why == "early"

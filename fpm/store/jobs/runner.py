@@ -219,8 +219,8 @@ def _parallel(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Ou
         calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, run) for session in todo]
         staged: Iterator[tuple[str, tuple[Staged, ...]]] = iter(results(calls, stores.settings) if calls else ())
         for session in sessions:
-            if known := settled[session]:
-                yield known
+            if former := settled[session]:
+                yield former
                 continue
             content, files = next(staged)
             yield _publish(job, session, content, files, stores) if files else _run_or_wait(job, session, stores)

@@ -81,8 +81,8 @@ def parse_head(text: str) -> Head | None:
     return Head(int(number), digest) if is_head else None
 
 
-def override(kind: str, subject: str, reason: str, by: str, ledger: Ledger) -> None:
-    """Record what a person decided against a rule; nobody changes the row any more."""
+def override(kind: str, subject: str, reason: str, by: str, ledger: Ledger | Connection) -> None:
+    """Record what a person decided against a rule, perhaps within a transaction; nobody changes the row any more."""
     ledger.execute(
         'INSERT INTO fpm.overrides (kind, subject, reason, "by") VALUES (%s, %s, %s, %s)', (kind, subject, reason, by)
     )

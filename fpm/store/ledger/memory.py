@@ -80,9 +80,9 @@ class RememberedLedger(Ledger):
         """Ask for tables from the earliest to the latest session that anybody wanted of them or will."""
         if not tables:
             return
-        known = [self._spans[table] for table in tables if table in self._spans]
-        low = min(first, *(span.first for span in known), first)
-        high = max(last, self._last or last, *(span.last for span in known))
+        former = [self._spans[table] for table in tables if table in self._spans]
+        low = min([first, *(span.first for span in former)])
+        high = max([last, self._last or last, *(span.last for span in former)])
         files: dict[str, list[tuple[date, LakeFile]]] = {table: [] for table in tables}
         for path, file in super().current(tables, low, high).items():
             table, _, session = parse(path)

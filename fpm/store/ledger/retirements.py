@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING, LiteralString
 
+from fpm.store.ledger.journal import override
+
 if TYPE_CHECKING:
     from fpm.store.ledger.ledger import Ledger
 
@@ -34,9 +36,6 @@ def stored_sessions(table: str, ledger: Ledger) -> list[date]:
 def retire(table: str, before: date, reason: str, by: str, ledger: Ledger) -> int:
     """Record that the sessions of a table before one are removed, and forget their files; the number of files."""
     with ledger.transaction() as connection:
-        connection.execute(
-            'INSERT INTO fpm.overrides (kind, subject, reason, "by") VALUES (%s, %s, %s, %s)',
-            (KIND, f"{table}{BEFORE}{before.isoformat()}", reason, by),
-        )
+        override(KIND, f"{table}{BEFORE}{before.isoformat()}", reason, by, connection)
         gone = connection.execute('DELETE FROM fpm.files WHERE "table" = %s AND session < %s', (table, before))
         return gone.rowcount

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,28 +19,15 @@ from fpm.store.postgres.server import (
     ensure_server,
     hold_fence,
     rotate_passwords,
-    stop_server,
 )
-from tests.fpm.store.http.test_server import GOOD, Running, columns, expected
-from tests.small_home import TUESDAY, published_home
+from tests.fpm.store.http.test_server import GOOD, Running, columns, expected, served
+from tests.small_home import TUESDAY
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    settings = published_home(tmp_path_factory.mktemp("served"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fpm.commands.cli", "serve", "--port", "0", "--json"],
-        env={**os.environ, "FPM_HOME": str(settings.home), "FPM_FSYNC": "false"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    address = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
-    yield Running(settings, process, int(address["url"].rpartition(":")[2]))
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    stop_server(settings)
+    with served(tmp_path_factory.mktemp("served")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -67,9 +67,10 @@ class Running:
         return self.ask("POST", "/get-online-features", json.dumps(request).encode())
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    settings = published_home(tmp_path_factory.mktemp("served"))
+@contextmanager
+def served(folder: Path) -> Iterator[Running]:
+    """`fpm serve` of a home with two published sessions."""
+    settings = published_home(folder)
     process = subprocess.Popen(
         [sys.executable, "-m", "fpm.commands.cli", "serve", "--port", "0", "--json"],
         env={**os.environ, "FPM_HOME": str(settings.home), "FPM_FSYNC": "false"},
@@ -84,6 +85,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     process.wait()
     process.stdout.close()
     stop_server(settings)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with served(tmp_path_factory.mktemp("served")) as running:
+        yield running
 
 
 def columns(answer: Any) -> dict[str, list[Any]]:
