@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+import consumers
 from fpm.commands import history, jobs, training
 from fpm.errors import UsageError
 from fpm.exchange import simulate
@@ -66,7 +67,7 @@ def run(plan: Plan, settings: Settings) -> dict[str, Any]:
         jobs.backfill("factor_returns", first, last, stores, progress)
     with bar("portfolios") as progress:
         jobs.backfill("portfolio", tested[0], last, stores, progress)
-    for job in ("publish", "parity", "derivation", "neighbours"):
+    for job in consumers.JOBS[consumers.JOBS.index("portfolio") + 1 :]:  # the rest of the night: its status is green
         jobs.run(job, last, stores)
     return {**_answers(stores, last), "seconds": round(time.monotonic() - started)}
 
