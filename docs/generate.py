@@ -1,4 +1,4 @@
-"""The reference pages, made from the code by `python docs/generate.py`: commands, settings, errors, data contract.
+"""The reference pages and the table of jobs, made from the code by `python docs/generate.py`.
 
 tests/test_reference.py fails where a page is not what this writes.
 """
@@ -6,6 +6,7 @@ tests/test_reference.py fails where a page is not what this writes.
 from __future__ import annotations
 
 import ast
+import json
 from collections import defaultdict
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -18,6 +19,7 @@ from typer.main import get_command
 
 from consumers.publish import PublishConfig
 from fpm.commands.cli import app
+from fpm.commands.jobs import descriptions
 from fpm.data_contract import contract
 from fpm.sessions import market
 from fpm.store.settings import Settings
@@ -203,8 +205,20 @@ def contract_page() -> str:
     )
 
 
-PAGES = {"cli.md": cli_page, "settings.md": settings_page, "errors.md": errors_page, "contract.yaml": contract_page}
+# --- jobs ----------------------------------------------------------------------------------------
+def jobs_table() -> str:
+    """What `fpm jobs` prints: every job with what it reads and writes."""
+    return json.dumps(descriptions(), indent=1) + "\n"
+
+
+PAGES = {
+    "docs/cli.md": cli_page,
+    "docs/settings.md": settings_page,
+    "docs/errors.md": errors_page,
+    "docs/contract.yaml": contract_page,
+    "fpm/commands/jobs.json": jobs_table,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
-        (ROOT / "docs" / name).write_text(page(), encoding="utf-8")
+        (ROOT / name).write_text(page(), encoding="utf-8")
