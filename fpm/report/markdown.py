@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fpm.report.figure_text import several
 from fpm.report.sections import ENDS, Part, sections_with
 from fpm.report.tables import tables
+from fpm.report.verdict import verdict
 
 if TYPE_CHECKING:
     from fpm.report.cells import Table
@@ -17,6 +18,7 @@ def markdown(report: ReportData) -> str:
     """The whole document in GitHub's dialect; the same figures give the same bytes."""
     filled_tables = tables(report)
     blocks = [f"# {plain(report.title)}", _subtitle(report), *(f"> {plain(note)}" for note in report.notes)]
+    blocks.append("\n".join(f"- **{topic}**: {plain(sentence)}" for topic, sentence in verdict(report).items()))
     for section in sections_with({("table", name) for name in filled_tables}):
         blocks.append(f"## {section.heading}")
         for part in section.parts:

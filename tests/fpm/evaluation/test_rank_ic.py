@@ -10,7 +10,6 @@ from fpm.evaluation.rank_ic import (
     decay,
     decay_series,
     icir,
-    path_mean,
     rank_ic,
     ranks_within,
     sort,
@@ -64,12 +63,6 @@ def test_places_of_ties_are_scipys_lowest_and_highest_ranks():
     for place_TN, method in zip(tie_places(sort(values_TN)), ("min", "max"), strict=True):
         for place_N, values_N, known_N in zip(place_TN, values_TN, known_TN, strict=True):
             assert np.array_equal(place_N[known_N], stats.rankdata(values_N[known_N], method) - 1)
-
-
-def test_path_mean_gives_every_start_day_the_same_weight():
-    # paths of three: (1, 4), (2), (3) -> means 2.5, 2, 3
-    assert path_mean(np.array([1.0, 2.0, 3.0, 4.0]), 3) == pytest.approx(2.5)
-    assert path_mean(np.array([np.nan, np.nan]), 2) is None
 
 
 def test_icir_by_hand():
