@@ -9,13 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from fpm.evaluation.execution import BASES, fillable, returns_on
 from fpm.evaluation.groups import memberships
 from fpm.evaluation.intervals import Estimate, estimate, newey_west, possible
 from fpm.evaluation.neutral import neutral
-from fpm.evaluation.rank_ic import decay_series, lagged_correlations, rank_correlations_within, restrict, sort
-from fpm.panels import Floats, pivot
+from fpm.evaluation.rank_ic import (
+    decay_series,
+    lagged_correlations,
+    rank_correlations,
+    rank_correlations_within,
+    restrict,
+    sort,
+)
+from fpm.panels import Floats, pivot, pivots, weekly_grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +141,7 @@ def of_fillable(panel: LabelledPanel) -> Estimate | None:
 
 def of_neutral(panel: LabelledPanel) -> NamedEstimates:
     """Mean RankIC of the score's residual on industries, on styles, on both."""
-    styles, industry_TN = list(panel.winsorised_styles.values()), panel.industries
+    styles, industry_TN = list(panel.styles.values()), panel.industries
     residuals = {}
     if industry_TN is not None:
         residuals["industry"] = neutral(panel.score_TN, [], industry_TN)
@@ -145,12 +153,27 @@ def of_neutral(panel: LabelledPanel) -> NamedEstimates:
 
 
 def exposures(panel: LabelledPanel) -> NamedEstimates:
-    """Mean cross-sectional rank correlation of score and each style, over all scored sessions."""
-    return tuple((name, panel.estimate(panel.score, sort(x_TN))) for name, x_TN in panel.styles.items())
+    """Mean cross-sectional rank correlation of score and each style, over the weekly grid."""
+    return _correlations(panel, panel.surroundings.styles)
 
 
 def correlations(panel: LabelledPanel) -> NamedEstimates:
-    """Mean cross-sectional rank correlation of score and each traditional factor that is no style."""
-    factors = panel.panels_of(panel.surroundings.factors)
-    parts = [(name, panel.estimate(panel.score, sort(x_TN))) for name, x_TN in factors.items()]
+    """Mean cross-sectional rank correlation of score and each traditional factor that is no style, over the same."""
+    return _correlations(panel, panel.surroundings.factors)
+
+
+def _correlations(panel: LabelledPanel, frame: pl.DataFrame | None) -> NamedEstimates:
+    """By column; those never defined are left out.
+
+    Factors of neighbouring sessions share nearly all of their windows, so the sessions between two weeks would add time
+    (15 factors of 2,000 symbols on 240 sessions: 1.6 s instead of 0.3) and next to no information.
+    """
+    if frame is None:
+        return ()
+    week, config = weekly_grid(panel.sessions), panel.config
+    score, sessions = sort(panel.score_TN[week]), [panel.sessions[i] for i in week]
+    names = [name for name in frame.columns if name not in ("session", "symbol")]
+    panels = pivots(frame.filter(pl.col("session").is_in(sessions)), names, sessions, panel.symbols)
+    series = {name: rank_correlations(score, sort(x_WN), config.minimum_symbols) for name, x_WN in panels.items()}
+    parts = [(name, estimate(series_W, 1, config.level)) for name, series_W in series.items()]
     return tuple((name, part) for name, part in parts if part.value is not None)

@@ -52,9 +52,10 @@ class Figures:
 
     Variants of RankIC: `by_year` (year, mean, sessions), `by_month`, `by_industry`, `by_size`, `decay` by lag, `bases`
     with the return of each execution basis, `fillable` over the names that could be bought at the next close, `neutral`
-    of the score's residual on industries and styles. Rank correlations of the score: `exposures` with each style,
-    `correlations` with each other traditional factor, `persistence` with itself so many sessions later. `scored`: share
-    of the traded names with a score, by session. `costs`: the long-short portfolio after costs, and its capacity.
+    of the score's residual on industries and styles. Rank correlations of the score: `exposures` with each style and
+    `correlations` with each other traditional factor, both on the weekly grid; `persistence` with itself so many
+    sessions later. `scored`: share of the traded names with a score, by session. `costs`: the long-short portfolio
+    after costs, and its capacity.
 
     Fields named `..._intervals` are in the order of their figures.
     """

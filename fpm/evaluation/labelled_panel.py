@@ -56,13 +56,13 @@ class LabelledPanel:
 
     @cached_property
     def styles(self) -> dict[str, Floats]:
-        """Styles by name (T, N); those without any value are left out."""
-        return self.panels_of(self.surroundings.styles)
-
-    @cached_property
-    def winsorised_styles(self) -> dict[str, Floats]:
-        """Styles winsorised within each session (T, N): a regression on them must not follow a few names."""
-        return {name: mad_winsorise(x_TN.T).T for name, x_TN in self.styles.items()}
+        """Styles by name (T, N), winsorised within each session; those without any value are left out."""
+        frame = self.surroundings.styles
+        if frame is None:
+            return {}
+        names = [name for name in frame.columns if name not in ("session", "symbol")]
+        panels = pivots(frame, names, self.sessions, self.symbols)
+        return {name: mad_winsorise(x_TN.T).T for name, x_TN in panels.items() if np.isfinite(x_TN).any()}
 
     @cached_property
     def industry_names(self) -> list[str]:
@@ -95,14 +95,6 @@ class LabelledPanel:
         position = {session: t for t, session in enumerate(self.calendar)}
         score_TN[[position[session] for session in self.sessions]] = self.score_TN
         return score_TN
-
-    def panels_of(self, frame: pl.DataFrame | None) -> dict[str, Floats]:
-        """Panels (T, N) of a frame's columns beside session and symbol; those without any value are left out."""
-        if frame is None:
-            return {}
-        names = [name for name in frame.columns if name not in ("session", "symbol")]
-        panels = pivots(frame, names, self.sessions, self.symbols)
-        return {name: x_TN for name, x_TN in panels.items() if np.isfinite(x_TN).any()}
 
     def estimate(self, score: SortedPanel, label: SortedPanel) -> Estimate:
         """Mean RankIC of other scores or returns on the same axes."""

@@ -200,8 +200,8 @@ WHERE = Section(
         _plot(
             "exposures",
             "Style exposure",
-            "Mean rank correlation of score and style across symbols; bars: 95 %. Size: log of float value; momentum: "
-            "60 sessions; reversal: 5 sessions.",
+            "Mean rank correlation of score and style across symbols, last session of each week; bars: 95 %. Size: log "
+            "of float value; momentum: 60 sessions; reversal: 5 sessions.",
         ),
         _plot(
             "spread",
@@ -211,8 +211,8 @@ WHERE = Section(
         _table(
             "correlations",
             "Correlation with the traditional factors",
-            "Mean rank correlation of score and factor across the symbols of each session; 95 % intervals. Styles "
-            "first. Formulas: fpm/features/daily_factors.py.",
+            "Mean rank correlation of score and factor across the symbols, last session of each week; 95 % intervals. "
+            "Styles first. Formulas: fpm/features/daily_factors.py.",
         ),
     ),
 )

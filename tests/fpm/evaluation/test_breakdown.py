@@ -130,9 +130,10 @@ def test_correlations_with_factors_are_means_of_spearmans():
     frame = long(other_TN, "range_20", days).with_columns(nothing=pl.lit(None, dtype=pl.Float64))
     around = Surroundings(styles=long(other_TN, "size", days), factors=frame)
     figures = evaluate(long(score_TN, "score", days), long(label_TN, "label", days), EvaluationConfig(), around)
-    expected = np.mean([stats.spearmanr(score_TN[t], other_TN[t])[0] for t in range(25)])
+    fridays = [t for t in range(25) if days[t].weekday() == 4]
+    expected = np.mean([stats.spearmanr(score_TN[t], other_TN[t])[0] for t in fridays])
     ((name, part),) = figures.correlations
-    assert (name, part.value, part.sessions) == ("range_20", pytest.approx(expected), 25)
+    assert (name, part.value, part.sessions) == ("range_20", pytest.approx(expected), 5)
     assert part.interval.low < expected < part.interval.high
     assert dict(figures.exposures)["size"] == part  # the same values are the same figure, as a style and as a factor
 
