@@ -5,6 +5,8 @@ Begin at `report`.
     report          the page, its twins, its passport
     judgement       the figures of every stream
     provenance      what the figures rest on
+    lessons         whether any model was trained on what it is judged by
+    page_links      links between the pages of one folder
     passport        the sealed document: issued, and checked
     enhance         an index's portfolio over a span, its figures and its export
     walk_needs      what that span needs before it begins

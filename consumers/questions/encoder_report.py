@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from consumers.questions.explain import encoder_model
+from consumers.questions.page_links import page_links
 from fpm.errors import TryLater
 from fpm.features.minute_features import from_frame
 from fpm.nn.encoder import vintage as vintages
@@ -83,7 +84,7 @@ def evaluate(vintage: str | None, stores: Stores) -> dict[str, Any]:
     model = encoder_model(vintage, _sessions(stores)[-1], stores, "nothing was judged")
     diagnosis = diagnose(model, stores)
     target = stores.settings.reports / f"encoder-{model.id}.html"
-    write_whole(target, pages.build(page(diagnosis)).encode())
+    write_whole(target, pages.build(page(diagnosis, page_links(target))).encode())
     return _document(diagnosis, target)
 
 
@@ -157,6 +158,7 @@ def _attributes(session: date, symbols: list[str], stores: Stores) -> pl.DataFra
 def _document(diagnosis: Diagnosis, target: Path) -> dict[str, Any]:
     model, rows = diagnosis.model, diagnosis.rows
     return {
+        "collapsed": _collapsed(diagnosis),
         "vintage": model.id,
         "through": str(model.through),
         "status": model.status,
@@ -172,6 +174,12 @@ def _document(diagnosis: Diagnosis, target: Path) -> dict[str, Any]:
         "by_session": _by_session(diagnosis),
         "page": str(target),
     }
+
+
+def _collapsed(diagnosis: Diagnosis) -> str:
+    """The gate's answer on these rows: no, or yes and why."""
+    refusal = gate(diagnosis.figures[TRAINED], diagnosis.figures[UNTRAINED])
+    return f"yes, {refusal}" if refusal else "no"
 
 
 def _verdict(diagnosis: Diagnosis) -> str:
@@ -227,7 +235,7 @@ def _by_session(diagnosis: Diagnosis) -> list[dict[str, Any]]:
 # --- the page -----------------------------------------------------------------------------------------------------
 
 
-def page(diagnosis: Diagnosis) -> pages.Page:
+def page(diagnosis: Diagnosis, links: Sequence[tuple[str, str]] = ()) -> pages.Page:
     """Tables, the spectrum, figures by epoch, and the map by industry, size, volatility and session."""
     model, epochs = diagnosis.model, _epochs(diagnosis.model)
     curve = {name: spectrum(z_ND) for name, z_ND in diagnosis.vectors.items()}
@@ -258,14 +266,13 @@ def page(diagnosis: Diagnosis) -> pages.Page:
         ("By session", [_card("Each session alone", "", _by_session(diagnosis))]),
     ]
     notes = [f"Refused: {model.manifest['refused_because']}"] if model.status == "refused" else []
-    if _verdict(diagnosis) != "would be promoted":
-        notes.append(f"On these rows the gate would refuse it: {_verdict(diagnosis)}")
     first, last = min(diagnosis.rows.sessions), max(diagnosis.rows.sessions)
     subtitle = (
         f"Trained through {model.through} · {model.status} · judged on {len(diagnosis.rows.symbols)} symbol-sessions "
         f"of {first} to {last}, of which {_sessions_in_training(diagnosis)} sessions were trained on"
     )
-    return pages.Page(f"Encoder {model.id}", subtitle, sections, notes, _SMALL_PRINT)
+    title, first_line = f"Encoder {model.id}", f"collapsed: {_collapsed(diagnosis)}"
+    return pages.Page(title, subtitle, sections, notes, _SMALL_PRINT, first_line, links)
 
 
 _SMALL_PRINT = (

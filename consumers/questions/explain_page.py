@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from consumers.questions.explain import Explanation, Word, plain
+from consumers.questions.page_links import page_links
 from fpm.errors import UsageError
 from fpm.report import encoder_charts, pages
 from fpm.store.lake.small_files import write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from fpm.nn.encoder.dictionary import Axis
@@ -21,7 +23,7 @@ NEAR = 0.01  # typical distances: a stored fingerprint further from its features
 def write(explanation: Explanation, out: Path | None, stores: Stores) -> Path:
     """Write the page (default: under the home's reports); its path. Same store, same bytes."""
     target = out or stores.settings.reports / f"explain-{explanation.symbol}-{explanation.session}.html"
-    write_whole(target, pages.build(page(explanation)).encode())
+    write_whole(target, pages.build(page(explanation, page_links(target))).encode())
     return target
 
 
@@ -37,7 +39,7 @@ def require_page(out: Path | None) -> None:
         )
 
 
-def page(explanation: Explanation) -> pages.Page:
+def page(explanation: Explanation, links: Sequence[tuple[str, str]] = ()) -> pages.Page:
     """The cards of one explained fingerprint."""
     words = explanation.words
     sections = [
@@ -53,6 +55,7 @@ def page(explanation: Explanation) -> pages.Page:
         sections,
         _notes(explanation),
         _SMALL_PRINT,
+        links=links,
     )
 
 

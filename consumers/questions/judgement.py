@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
-from consumers.questions import provenance, risk
+from consumers.questions import lessons, provenance, risk
 from consumers.questions.enhance import index_performance
 from fpm.errors import StoreCorrupt, TryLater
 from fpm.evaluation.comparison import compare, oracle_share
 from fpm.evaluation.evaluate import PRESETS, evaluate
 from fpm.evaluation.figures import Comparison, Figures, Share, Surroundings
+from fpm.evaluation.outer_names import outer_names
 from fpm.report.data import Rebalance, ReportData
 from fpm.report.figure_text import MINUS
-from fpm.schema import STREAMS
+from fpm.schema import CLASSIC, STREAMS, TABLES
 from fpm.sessions import cut_off
 
 if TYPE_CHECKING:
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fpm.evaluation.evaluate import EvaluationConfig
+    from fpm.evaluation.outer_names import OuterName
     from fpm.portfolio.performance import Performance
     from fpm.store.ledger.stores import Stores
     from fpm.store.settings import Settings
 
 NEVER = 1 << 31  # weeks
+TRADED = "dual"  # the stream whose scores are published and traded
+KINDS = ("encoder", "scorer")
 ORACLE = {"fingerprint": "intraday", "traditional": "daily", "dual": "combined"}
 SESSIONS_AFTER = 25  # sessions after the last score that the decay of RankIC may need
 BARS = ["symbol", "open", "close", "volume", "amount", "adj_factor", "limit_up", "suspended", "industry"]
@@ -44,6 +48,8 @@ STYLES = {
     "volatility": "volatility_20",
     "liquidity": "turnover_20",
 }
+OTHERS = [name for name in CLASSIC if name not in STYLES.values()]  # traditional factors that are no style
+OUTER = 10  # names at each end of the newest session's scores
 
 
 @dataclass(frozen=True)
@@ -82,12 +88,15 @@ def gather(stores: Stores) -> ReportData:
     evidence = read_evidence(stores)
     config = evaluation_config(stores.settings)
     last = max(evidence.scores["session"].to_list())
+    longs, shorts = newest_names(evidence, last)
+    folds = provenance.folds(evidence.scores, {model.id: model.manifest for model in stores.models.list("scorer")})
     made_by = "the synthetic exchange" if evidence.oracle is not None else "ingested bars"
     return ReportData(
         title=f"Volume-price fingerprints on {made_by}",
         as_of=last.isoformat(),
         market=stores.market.name,
         preset=stores.settings.preset,
+        horizon=config.horizon,
         streams=stream_figures(evidence, config),
         comparisons=comparisons(evidence, config),
         oracles=oracle_shares(evidence, config),
@@ -98,9 +107,14 @@ def gather(stores: Stores) -> ReportData:
         coverage=provenance.coverage(stores),
         quarantined=provenance.quarantined(stores.settings.quarantine),
         encoders=provenance.encoders(stores),
-        folds=provenance.folds(evidence.scores, {model.id: model.manifest for model in stores.models.list("scorer")}),
+        folds=folds,
         tried=provenance.tried_settings(stores),
         symbols=provenance.symbols(evidence.daily, evidence.stream("dual"), evidence.labels),
+        longs=longs,
+        shorts=shorts,
+        leaks=lessons.findings(folds, evidence.scores, stores),
+        partitions=len(stores.ledger.current(list(TABLES))),
+        models=sum(len(stores.models.list(kind)) for kind in KINDS),
     )
 
 
@@ -118,7 +132,22 @@ def _portfolios_alone(stores: Stores) -> ReportData:
         quarantined=provenance.quarantined(stores.settings.quarantine),
         encoders=provenance.encoders(stores),
         notes=("This home has no scores of fpm's own: there are portfolios, and no figures of a factor.",),
+        partitions=len(stores.ledger.current(list(TABLES))),
+        models=sum(len(stores.models.list(kind)) for kind in KINDS),
     )
+
+
+def newest_names(evidence: Evidence, session: date) -> tuple[list[OuterName], list[OuterName]]:
+    """Highest and lowest scores of a session in the stream that is traded, with industry and float value."""
+    today = pl.col("session") == session
+    rows = evidence.stream(TRADED).filter(today).select("symbol", "score", "spread")
+    rows = rows.join(evidence.daily.filter(today).select("symbol", "industry"), on="symbol", how="left")
+    if evidence.around.sizes is None:
+        rows = rows.with_columns(size=pl.lit(None, dtype=pl.Float64))
+    else:
+        value = pl.col("size").cast(pl.Float64).exp()  # stored is its logarithm
+        rows = rows.join(evidence.around.sizes.filter(today).select("symbol", value), on="symbol", how="left")
+    return outer_names(rows, OUTER)
 
 
 # --- evidence ---------------------------------------------------------------------------------------------------------
@@ -146,7 +175,7 @@ def read_evidence(stores: Stores) -> Evidence:
         "scores", first, last, columns=["symbol", "stream", "score", "spread", "vintage", "model"]
     )
     daily = stores.read("daily_bars", first, max([last, *after]), columns=BARS)
-    factors = stores.read("daily_factors", first, last, columns=["symbol", *STYLES.values()])
+    factors = stores.read("daily_factors", first, last, columns=["symbol", *STYLES.values(), *OTHERS])
     return Evidence(
         scores,
         stores.read("labels", first, last, columns=["symbol", "label"]),
@@ -157,13 +186,14 @@ def read_evidence(stores: Stores) -> Evidence:
 
 
 def surroundings(daily: pl.DataFrame, factors: pl.DataFrame, trials: int) -> Surroundings:
-    """What figures need besides scores and labels, from `daily` (BARS by session) and `factors` (those of STYLES)."""
+    """What figures need besides scores and labels, from `daily` (BARS by session) and `factors` (STYLES, OTHERS)."""
     styles = factors.select("session", "symbol", **{style: pl.col(name) for style, name in STYLES.items()})
     return Surroundings(
         closes=daily.select("session", "symbol", pl.col("close") * pl.col("adj_factor").fill_null(1.0)),
         sizes=styles.select("session", "symbol", "size") if styles["size"].count() else None,
         daily=daily,
         styles=styles,
+        factors=factors.select("session", "symbol", *(name for name in OTHERS if name in factors.columns)),
         trials=trials,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from consumers.questions import judgement, passport
+from consumers.questions.page_links import page_links
 from fpm.report import page
 from fpm.report.data import plain
 from fpm.report.markdown import markdown
@@ -41,13 +42,13 @@ def write(stores: Stores) -> Path:
 
     The same store gives the same bytes. The passport comes last: it holds the hashes of the others.
     """
-    data = judgement.gather(stores)
-    files = {PAGE: page.build(data), TWIN: page.twin(data), TEXT: markdown(data)}
+    data, target = judgement.gather(stores), stores.settings.reports / PAGE
+    files = {PAGE: page.build(data, page_links(target)), TWIN: page.twin(data), TEXT: markdown(data)}
     encoded = {name: text.encode() for name, text in files.items()}
     issued = passport.issue(data, encoded, stores)
     for name, content in (encoded | {passport.NAME: issued}).items():
         write_whole(stores.settings.reports / name, content)
-    return stores.settings.reports / PAGE
+    return target
 
 
 # --- what a command prints ----------------------------------------------------------------------------------------
@@ -57,7 +58,7 @@ def line(name: str, figures: Figures, share: Share | None = None) -> dict[str, A
     """RankIC of one stream with its interval and null band, and on the synthetic exchange the oracle's share."""
     row = {
         "stream": name,
-        "rank_ic": figures.rank_ic_paths,
+        "rank_ic": figures.rank_ic_all_days,
         **_ends(figures.newey_west),
         "null_band": figures.null_band,
         "periods": figures.independent_periods,

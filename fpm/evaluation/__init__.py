@@ -4,6 +4,10 @@ Begin at `evaluate`.
 
     evaluate   every figure of one factor
     figures    the figures as plain data
+    labelled_panel scores and labels on common axes, with what else figures need
+    breakdown  RankIC by year, month, industry, size, lag and basis
+    costs      the long-short portfolio after costs, and its capacity
+    outer_names highest and lowest scores of one session
     comparison two factors on the same sessions and symbols
     rank_ic    rank correlation of scores and forward returns
     groups     membership, returns and turnover of score groups

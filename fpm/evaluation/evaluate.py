@@ -9,15 +9,14 @@ W weeks, R resamples.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
-from fpm.cross_section import mad_winsorise
-from fpm.evaluation.execution import BASES, ExecutionPrices, execution_prices, fillable, returns_on
+from fpm.evaluation import breakdown
+from fpm.evaluation.costs import Costs, costs, trades, weights
+from fpm.evaluation.execution import shift
 from fpm.evaluation.figures import Figures, Surroundings
 from fpm.evaluation.groups import group_count, group_returns, memberships, tied_sessions, turnovers
 from fpm.evaluation.intervals import (
@@ -34,31 +33,18 @@ from fpm.evaluation.intervals import (
     possible,
     resamples,
 )
+from fpm.evaluation.labelled_panel import LabelledPanel
 from fpm.evaluation.long_short import BLOCK as MONTH
 from fpm.evaluation.long_short import LongShort, LongShortConfig, long_short
-from fpm.evaluation.neutral import neutral
-from fpm.evaluation.rank_ic import (
-    Flags,
-    SortedPanel,
-    centred_ranks,
-    decay_series,
-    ic,
-    icir,
-    path_mean,
-    rank_correlations,
-    restrict,
-    sort,
-)
+from fpm.evaluation.rank_ic import Flags, SortedPanel, centred_ranks, ic, icir, path_mean, rank_correlations, restrict
 from fpm.evaluation.sharpe import Sharpe, sharpe
-from fpm.panels import Floats, axes, mean, pivot, pivots, weekly_grid
+from fpm.panels import Floats, axes, mean, pivot, weekly_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import date
 
+    import polars as pl
     from numpy.typing import NDArray
-
-    from fpm.evaluation.figures import NamedEstimates
 
 
 @dataclass(frozen=True)
@@ -108,7 +94,7 @@ def evaluate(
     series_T = rank_correlations(panel.score, panel.label, config.minimum_symbols)
     valid_T, week = np.isfinite(series_T), weekly_grid(sessions)
     ratios, groups = _ratios(series_T[week], config), _group_figures(panel, week)
-    years, sizes, lags = by_year(sessions, series_T), _by_size(panel), _decay(panel)
+    years, sizes, lags = breakdown.by_year(sessions, series_T), breakdown.by_size(panel), breakdown.decay(panel)
     return Figures(
         sessions=len(sessions),
         labelled_sessions=int(valid_T.sum()),
@@ -117,7 +103,8 @@ def evaluate(
         symbols=int(np.median(np.isfinite(panel.score_TN).sum(axis=1))) if sessions else 0,
         rank_ic=mean(series_T[week]),
         rank_ic_interval=weekly_estimate(series_T[week], config).interval,
-        rank_ic_paths=path_mean(series_T, config.horizon),
+        rank_ic_all_days=mean(series_T),
+        rank_ic_start_days=path_mean(series_T, config.horizon),
         newey_west=possible(newey_west(series_T, config.horizon, config.level)),
         bootstrap=possible(block_bootstrap(series_T, config.horizon, config.level, config.draws, config.seed)),
         null_band=null_band(panel.score, panel.label, series_T, config),
@@ -139,71 +126,23 @@ def evaluate(
         long_short=groups.long_short,
         sharpe=_sharpe(groups.long_short, panel),
         by_year=years,
-        by_year_intervals=_year_intervals(panel, series_T, [year for year, *_ in years]),
+        by_year_intervals=breakdown.year_intervals(panel, series_T, [year for year, *_ in years]),
         by_size=tuple((name, size.value) for name, size in sizes),
         by_size_intervals=tuple(size.interval for _, size in sizes),
         decay=tuple(lag.value for lag in lags),
         decay_intervals=tuple(lag.interval for lag in lags),
-        bases=_bases(panel),
-        fillable=_fillable(panel),
-        exposures=tuple((name, panel.estimate(panel.score, sort(x_TN))) for name, x_TN in panel.styles.items()),
-        neutral=_neutral(panel),
+        by_month=breakdown.by_month(panel, series_T),
+        by_industry=breakdown.by_industry(panel),
+        persistence=breakdown.persistence(panel),
+        bases=breakdown.bases(panel),
+        fillable=breakdown.of_fillable(panel),
+        exposures=breakdown.exposures(panel),
+        correlations=breakdown.correlations(panel),
+        neutral=breakdown.of_neutral(panel),
+        costs=groups.costs,
+        scored=_scored(panel),
         tied_sessions=groups.tied,
     )
-
-
-@dataclass(frozen=True)
-class LabelledPanel:
-    """One factor's scores and labels on common axes, with what else its figures need."""
-
-    sessions: tuple[date, ...]
-    symbols: tuple[str, ...]
-    score_TN: Floats
-    label_TN: Floats
-    config: EvaluationConfig
-    surroundings: Surroundings
-
-    @cached_property
-    def score(self) -> SortedPanel:
-        """Scores, sorted once."""
-        return sort(self.score_TN)
-
-    @cached_property
-    def label(self) -> SortedPanel:
-        """Labels, sorted once."""
-        return sort(self.label_TN)
-
-    @cached_property
-    def execution(self) -> ExecutionPrices | None:
-        """Prices of the execution bases; None without daily bars or scores."""
-        daily = self.surroundings.daily
-        return None if daily is None or not self.sessions else execution_prices(daily, self.symbols)
-
-    @cached_property
-    def styles(self) -> dict[str, Floats]:
-        """Styles by name (T, N), winsorised within each session; those without any value are left out."""
-        frame = self.surroundings.styles
-        if frame is None:
-            return {}
-        names = [name for name in frame.columns if name not in ("session", "symbol")]
-        panels = pivots(frame, names, self.sessions, self.symbols)
-        return {name: mad_winsorise(x_TN.T).T for name, x_TN in panels.items() if np.isfinite(x_TN).any()}
-
-    @cached_property
-    def industries(self) -> NDArray[np.int64] | None:
-        """Industry of every symbol as a number (T, N), -1 = unknown; None where no industry is known."""
-        daily = self.surroundings.daily
-        if daily is None or "industry" not in daily.columns or not daily["industry"].count():
-            return None
-        names = daily["industry"].drop_nulls().unique().sort()
-        number = pl.col("industry").cast(pl.Enum(names)).to_physical()
-        number_TN = pivot(daily.with_columns(number=number), "number", self.sessions, self.symbols)
-        return np.where(np.isfinite(number_TN), number_TN, -1).astype(np.int64)
-
-    def estimate(self, score: SortedPanel, label: SortedPanel) -> Estimate:
-        """Mean RankIC of other scores or returns on the same axes."""
-        series_T = rank_correlations(score, label, self.config.minimum_symbols)
-        return estimate(series_T, self.config.horizon, self.config.level)
 
 
 def weekly_estimate(week_W: Floats, config: EvaluationConfig) -> Estimate:
@@ -216,6 +155,17 @@ def coverage(score_available_TN: Flags, label_available_TN: Flags) -> float | No
     scored_TN = score_available_TN[label_available_TN.any(axis=1)]
     both = (score_available_TN & label_available_TN).sum()
     return float(both / scored_TN.sum()) if scored_TN.any() else None
+
+
+def _scored(panel: LabelledPanel) -> tuple[tuple[date, float], ...]:
+    """Share of the names traded on each session that have a score; sessions without bars are left out."""
+    prices = panel.execution
+    if prices is None:
+        return ()
+    both_TN = panel.score.available_TN & (shift(prices.traded_TN, prices.sessions, panel.sessions, 0) == 1)
+    traded_T = [prices.universe.get(session, 0) for session in panel.sessions]
+    shares = zip(panel.sessions, both_TN.sum(axis=1).tolist(), traded_T, strict=True)
+    return tuple((session, count / traded) for session, count, traded in shares if traded)
 
 
 def null_band(score: SortedPanel, label: SortedPanel, series_T: Floats, config: EvaluationConfig) -> float | None:
@@ -267,6 +217,7 @@ class GroupFigures:
     weeks: tuple[tuple[date, tuple[float | None, ...]], ...]
     turnover_weeks: tuple[tuple[date, float], ...]
     long_short: LongShort
+    costs: Costs | None
     tied: int
 
 
@@ -291,8 +242,20 @@ def _group_figures(panel: LabelledPanel, week: NDArray[np.intp]) -> GroupFigures
         ),
         turnover_weeks=tuple((day, float(x)) for day, x in zip(days, turnover_W, strict=True) if np.isfinite(x)),
         long_short=long_short(mean_TG[week], turnover_W, days, weekly),
+        costs=_costs(panel, group_TN, week[np.isfinite(mean_TG[week, -1] - mean_TG[week, 0])], mean_TG, weekly),
         tied=tied_sessions(group_TN, labelled, groups),
     )
+
+
+def _costs(
+    panel: LabelledPanel, group_TN: NDArray[np.int64], week: NDArray[np.intp], mean_TG: Floats, config: LongShortConfig
+) -> Costs | None:
+    """Figures after costs of the long-short portfolio's weeks, with the amounts of the days of their fills."""
+    groups, prices = mean_TG.shape[1], panel.execution
+    trade_WN = trades(weights(group_TN[week], groups))
+    days = [panel.sessions[i] for i in week]
+    amount_WN = None if prices is None else shift(prices.amount_TN, prices.sessions, days, 1)
+    return costs(mean_TG[week, -1] - mean_TG[week, 0], trade_WN, amount_WN, config)
 
 
 def _sharpe(portfolio: LongShort, panel: LabelledPanel) -> Sharpe | None:
@@ -300,80 +263,3 @@ def _sharpe(portfolio: LongShort, panel: LabelledPanel) -> Sharpe | None:
     if len(returns) < config.annualise_from:
         return None
     return sharpe(returns, panel.surroundings.trials, config.weeks_per_year, config.level)
-
-
-# --- by year, by size, by lag -------------------------------------------------------------------------------------
-
-
-def by_year(sessions: Sequence[date], series_T: Floats) -> tuple[tuple[int, float, int], ...]:
-    """Year, mean RankIC, and number of sessions with a RankIC, for every year with any."""
-    year_T = np.array([session.year for session in sessions])
-    valid_T = np.isfinite(series_T)
-    return tuple(
-        (int(year), float(series_T[(year_T == year) & valid_T].mean()), int(((year_T == year) & valid_T).sum()))
-        for year in np.unique(year_T[valid_T])
-    )
-
-
-def _year_intervals(panel: LabelledPanel, series_T: Floats, years: Sequence[int]) -> tuple[Interval | None, ...]:
-    config, year_T = panel.config, np.array([session.year for session in panel.sessions])
-    parts = (np.where(year_T == year, series_T, np.nan) for year in years)
-    return tuple(possible(newey_west(part_T, config.horizon, config.level)) for part_T in parts)
-
-
-def _by_size(panel: LabelledPanel) -> NamedEstimates:
-    if panel.surroundings.sizes is None:
-        return ()
-    groups = panel.config.size_groups
-    size_TN = pivot(panel.surroundings.sizes, "size", panel.sessions, panel.symbols)
-    numbered = tuple(f"size {i + 1}" for i in range(groups))
-    names = {2: ("small", "large"), 3: ("small", "middle", "large")}.get(groups, numbered)
-    group_TN = memberships(restrict(sort(size_TN), panel.score.available_TN), groups)
-    return tuple(
-        (name, panel.estimate(restrict(panel.score, group_TN == group), panel.label))
-        for group, name in enumerate(names)
-    )
-
-
-def _decay(panel: LabelledPanel) -> list[Estimate]:
-    closes, config = panel.surroundings.closes, panel.config
-    if closes is None or not panel.sessions:
-        return []
-    # Scores may skip sessions (between folds), so they are laid on the calendar of the closes.
-    calendar = sorted({*closes["session"].unique().to_list(), *panel.sessions})
-    close_TN = pivot(closes, "close", calendar, panel.symbols)
-    score_TN = np.full(close_TN.shape, np.nan)
-    position = {session: t for t, session in enumerate(calendar)}
-    score_TN[[position[session] for session in panel.sessions]] = panel.score_TN
-    series = decay_series(score_TN, close_TN, config.decay_sessions, config.minimum_symbols)
-    return [estimate(series_T, 1, config.level) for series_T in series]
-
-
-# --- execution, industries and styles -----------------------------------------------------------------------------
-
-
-def _bases(panel: LabelledPanel) -> NamedEstimates:
-    prices, horizon = panel.execution, panel.config.horizon
-    if prices is None:
-        return ()
-    return tuple(
-        (name, panel.estimate(panel.score, sort(returns_on(name, prices, panel.sessions, horizon)))) for name in BASES
-    )
-
-
-def _fillable(panel: LabelledPanel) -> Estimate | None:
-    if panel.execution is None:
-        return None
-    return panel.estimate(restrict(panel.score, fillable(panel.execution, panel.sessions)), panel.label)
-
-
-def _neutral(panel: LabelledPanel) -> NamedEstimates:
-    styles, industry_TN = list(panel.styles.values()), panel.industries
-    residuals = {}
-    if industry_TN is not None:
-        residuals["industry"] = neutral(panel.score_TN, [], industry_TN)
-    if styles:
-        residuals["styles"] = neutral(panel.score_TN, styles, None)
-    if styles and industry_TN is not None:
-        residuals["styles and industry"] = neutral(panel.score_TN, styles, industry_TN)
-    return tuple((name, panel.estimate(sort(residual_TN), panel.label)) for name, residual_TN in residuals.items())

@@ -27,11 +27,18 @@ TICK = 1e-6  # share of a price by which a close at its limit may miss it throug
 
 @dataclass(frozen=True)
 class ExecutionPrices:
-    """Adjusted prices (T, N) by column, and whether a name could be bought at the close, by consecutive session."""
+    """Adjusted prices (T, N) by column, and whether a name could be bought at the close, by consecutive session.
+
+    `traded_TN`: 1 where a name traded. `amount_TN`: value traded in money. `universe`: number of names that traded, of
+    all symbols with bars.
+    """
 
     sessions: tuple[date, ...]
     prices: dict[str, Floats]
     buyable_TN: Flags
+    traded_TN: Floats
+    amount_TN: Floats
+    universe: dict[date, int]
 
 
 def execution_prices(daily: pl.DataFrame, symbols: Sequence[str]) -> ExecutionPrices:
@@ -50,10 +57,13 @@ def execution_prices(daily: pl.DataFrame, symbols: Sequence[str]) -> ExecutionPr
         close=pl.col("close") * adjust,
         vwap=pl.col("amount") / pl.col("volume") * adjust,
         buyable=(traded & ~at_limit.fill_null(False)).cast(pl.Float64),
+        traded=traded.cast(pl.Float64),
+        amount=pl.when(traded).then("amount"),
     )
-    panels = pivots(rows, ("open", "close", "vwap", "buyable"), sessions, symbols)
-    buyable_TN = panels.pop("buyable") == 1
-    return ExecutionPrices(tuple(sessions), panels, buyable_TN)
+    panels = pivots(rows, ("open", "close", "vwap", "buyable", "traded", "amount"), sessions, symbols)
+    buyable_TN, traded_TN, amount_TN = (panels.pop(name) for name in ("buyable", "traded", "amount"))
+    universe = dict(rows.filter(pl.col("traded") == 1).group_by("session").len().rows())
+    return ExecutionPrices(tuple(sessions), panels, buyable_TN == 1, traded_TN, amount_TN, universe)
 
 
 def returns_on(basis: str, prices: ExecutionPrices, sessions: Sequence[date], horizon: int) -> Floats:

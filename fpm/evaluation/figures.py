@@ -11,6 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     import polars as pl
 
+    from fpm.evaluation.costs import Costs
     from fpm.evaluation.intervals import Estimate, Interval
     from fpm.evaluation.long_short import LongShort
     from fpm.evaluation.sharpe import Sharpe
@@ -24,13 +25,15 @@ class Surroundings:
 
     `closes`: session, symbol, adjusted close (decay). `sizes`: session, symbol, size (size groups). `daily`: daily bars
     as stored, reaching past the last score (execution bases, fillable names, industries). `styles`: session, symbol and
-    one column per style (exposures, neutral scores). `trials`: number of settings tried (deflated Sharpe ratio).
+    one column per style (exposures, neutral scores). `factors`: the same of the other traditional factors
+    (correlations). `trials`: number of settings tried (deflated Sharpe ratio).
     """
 
     closes: pl.DataFrame | None = None
     sizes: pl.DataFrame | None = None
     daily: pl.DataFrame | None = None
     styles: pl.DataFrame | None = None
+    factors: pl.DataFrame | None = None
     trials: int = 1
 
 
@@ -38,18 +41,22 @@ class Surroundings:
 class Figures:
     """Every figure of one factor; None where it cannot be computed.
 
-    RankIC: `rank_ic` is the mean of the weekly grid, `rank_ic_paths` the mean of the start-day paths, which use every
-    session; `newey_west`, `bootstrap` and `null_band` (half-width around zero) belong to `rank_ic_paths`. `series`:
-    RankIC by session. `hit_rate`: share of sessions with a RankIC above 0. `coverage`: share of the scores with a
-    label, over the sessions with any label. `ic`: Pearson correlation.
+    RankIC: `rank_ic` is the mean of the weekly grid, `rank_ic_all_days` the mean over every session with equal
+    weight; `newey_west`, `bootstrap` and `null_band` (half-width around zero) belong to the latter, as do all parts
+    and variants. `rank_ic_start_days`: the mean over the paths that begin on each day of a week, with equal weight.
+    `series`: RankIC by session. `hit_rate`: share of sessions with a RankIC above 0. `coverage`: share of the
+    scores with a label, over the sessions with any label. `ic`: Pearson correlation.
 
     Groups: `groups` has the mean label of each score group, lowest first, `group_weeks` the same by session of the
     weekly grid, `turnover_weeks` the share of the outer groups' names replaced. `tied_sessions` had no groups because
     a group's edge fell inside a tie.
 
-    Variants of RankIC: `by_year` (year, mean, sessions), `by_size`, `decay` by lag, `bases` with the return of each
-    execution basis, `fillable` over the names that could be bought at the next close, `neutral` of the score's residual
-    on industries and styles. `exposures`: rank correlation of score and style.
+    Variants of RankIC: `by_year` (year, mean, sessions), `by_month`, `by_industry`, `by_size`, `decay` by lag, `bases`
+    with the return of each execution basis, `fillable` over the names that could be bought at the next close, `neutral`
+    of the score's residual on industries and styles. Rank correlations of the score: `exposures` with each style and
+    `correlations` with each other traditional factor, both on the weekly grid; `persistence` with itself so many
+    sessions later. `scored`: share of the traded names with a score, by session. `costs`: the long-short portfolio
+    after costs, and its capacity.
 
     Fields named `..._intervals` are in the order of their figures.
     """
@@ -60,7 +67,8 @@ class Figures:
     independent_periods: int
     symbols: int
     rank_ic: float | None
-    rank_ic_paths: float | None
+    rank_ic_all_days: float | None
+    rank_ic_start_days: float | None
     newey_west: Interval | None
     bootstrap: Interval | None
     null_band: float | None
@@ -83,6 +91,12 @@ class Figures:
     fillable: Estimate | None = None
     neutral: NamedEstimates = ()
     exposures: NamedEstimates = ()
+    correlations: NamedEstimates = ()
+    persistence: NamedEstimates = ()
+    by_month: NamedEstimates = ()
+    by_industry: NamedEstimates = ()
+    scored: tuple[tuple[date, float], ...] = ()
+    costs: Costs | None = None
     sharpe: Sharpe | None = None
     rank_ic_interval: Interval | None = None
     group_intervals: tuple[Interval | None, ...] = ()

@@ -155,14 +155,56 @@ def decay_series(score_TN: Floats, close_TN: Floats, lags: int, minimum_symbols:
     t+1. Each series is as long as the closes reach.
     """
     score, change = sort(score_TN[:-1]), sort(close_TN[1:] / close_TN[:-1] - 1)
-    series = []
-    for lag in range(1, lags + 1):
-        skip = min(lag, len(change.available_TN))
-        both_TN = score.available_TN[: len(score.available_TN) - skip] & change.available_TN[skip:]
-        left_TN = ranks_within(score, np.pad(both_TN, ((0, skip), (0, 0))))[: len(both_TN)]
-        right_TN = ranks_within(change, np.pad(both_TN, ((skip, 0), (0, 0))))[skip:]
-        series.append(_correlations(left_TN, right_TN, both_TN, minimum_symbols))
-    return series
+    return [lagged_correlations(score, change, lag, minimum_symbols) for lag in range(1, lags + 1)]
+
+
+def lagged_correlations(left: SortedPanel, right: SortedPanel, lag: int, minimum_symbols: int = 3) -> Floats:
+    """`rank_correlations` of session t of `left` and session t + lag of `right`, as long as both reach (T - lag,)."""
+    skip = min(lag, len(right.available_TN))
+    both_TN = left.available_TN[: len(left.available_TN) - skip] & right.available_TN[skip:]
+    left_TN = ranks_within(left, np.pad(both_TN, ((0, skip), (0, 0))))[: len(both_TN)]
+    right_TN = ranks_within(right, np.pad(both_TN, ((skip, 0), (0, 0))))[skip:]
+    return _correlations(left_TN, right_TN, both_TN, minimum_symbols)
+
+
+def rank_correlations_within(
+    left: SortedPanel, right: SortedPanel, group_TN: NDArray[np.int64], groups: int, minimum_symbols: int = 3
+) -> Floats:
+    """`rank_correlations` among the symbols of each group (T, G). `group_TN`: number of the group, -1 = none.
+
+    One stable sort of whole numbers a panel does for all groups: its positions are in order of value already.
+    """
+    inside_TN = left.available_TN & right.available_TN & (group_TN >= 0)
+    cells, shape = np.arange(len(inside_TN))[:, None] * groups + group_TN, (len(inside_TN), groups)
+    own = np.flatnonzero(inside_TN)
+    cell, left_rank, right_rank = (
+        cells.ravel()[own],
+        *(_ranks_of(panel, inside_TN, cells)[own] for panel in (left, right)),
+    )
+
+    def total(values: Floats) -> Floats:
+        return np.asarray(np.bincount(cell, weights=values, minlength=shape[0] * groups).reshape(shape), np.float64)
+
+    norm_TG = np.sqrt(total(left_rank * left_rank) * total(right_rank * right_rank))
+    defined_TG = (total(np.ones(len(own))) >= minimum_symbols) & (norm_TG > 0)
+    return np.where(defined_TG, total(left_rank * right_rank) / np.where(defined_TG, norm_TG, 1.0), np.nan)
+
+
+def _ranks_of(panel: SortedPanel, inside_TN: Flags, cells: NDArray[np.int64]) -> Floats:
+    """Average ranks among the selected symbols of the same cell, less their mean, in the flat panel; 0 for others."""
+    order = panel.order[inside_TN.ravel()[panel.order]]
+    order = order[np.argsort(cells.ravel()[order], kind="stable")]
+    cell, run = cells.ravel()[order], panel.first[order]
+
+    def middles(new: Flags) -> Floats:
+        starts = np.flatnonzero(new)
+        lengths = np.diff(starts, append=len(order))
+        return np.repeat(starts + (lengths - 1) / 2, lengths)
+
+    other_cell = np.diff(cell, prepend=-1) != 0
+    ranks = np.zeros(inside_TN.size)
+    ranks[order] = middles(other_cell | (np.diff(run, prepend=-1) != 0)) - middles(other_cell)
+    return ranks
 
 
 def decay(score_TN: Floats, close_TN: Floats, lags: int, minimum_symbols: int = 3) -> list[float | None]:

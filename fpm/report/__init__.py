@@ -12,6 +12,8 @@ Begin at `page`.
     morning_tables    tables of the morning page
     period_tables     a portfolio's figures by year and month
     line_chart        lines over sessions as a small SVG
+    trading_tables    outer names, costs and capacity
+    verdict           what may be concluded, in four sentences
     provenance_tables tables of models, settings and data
     cells             rows and cells of a table as text
     page              the HTML report and its JSON twin
@@ -19,11 +21,12 @@ Begin at `page`.
     charts            plots of a factor's figures
     encoder_charts    plots of an encoder and of one session
     pages             small pages in the look of the report
-    templates         HTML from the templates, plots inline
+    templates         HTML from the templates, plots packed
     figure_text       figures as text
     passport          figures and the hashes of all they follow from
 
-Templates and styles (`report`, `page` and `morning` with `.html.j2`, `page.css`, `morning.css`) stand beside them.
+Templates, styles and a script (`report`, `page` and `morning` with `.html.j2`, `page.css`, `morning.css`, `plots.js`)
+stand beside them.
 
 Imports: fpm, fpm.evaluation, fpm.portfolio.
 """

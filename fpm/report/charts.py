@@ -37,6 +37,7 @@ INK, FAINT, GRID = "#1f2937", "#6b7280", "#e8eaee"
 ROLLING, LONG_ROLLING, LONG = 20, 60, 250  # sessions of the rolling mean; the longer one from LONG sessions on
 LOGARITHMIC = 4.0  # ratio of highest to lowest value from which curves get a logarithmic axis
 TALL = 380
+MOST_POINTS = 1000  # of a line
 FONT = {"family": "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif", "size": 12, "color": INK}
 AXIS = {"gridcolor": GRID, "zerolinecolor": "#c3c8d0", "linecolor": GRID, "tickfont": {"color": FAINT}}
 LOWEST, PALE = "#374151", "#d5dae1"
@@ -62,9 +63,28 @@ def title(text: str) -> dict[str, Any]:
 
 def _line(name: str, x: Sequence[Any], y: Sequence[Any], hover: str, **style: Any) -> Any:
     line = {"color": colour(name), "width": 2, "dash": "dot" if name == "oracle" else "solid"}
+    kept = thinned(len(x))
     return graph_objects().Scatter(
-        x=list(x), y=list(y), name=name, mode="lines", line=line, hovertemplate=hover, legendgroup=name, **style
+        x=[x[n] for n in kept],
+        y=[y[n] for n in kept],
+        name=name,
+        mode="lines",
+        line=line,
+        hovertemplate=hover,
+        legendgroup=name,
+        **style,
     )
+
+
+def thinned(count: int) -> list[int]:
+    """At most `MOST_POINTS` of so many positions, evenly, with the last one; a page of 1,180 pixels shows no more.
+
+    >>> thinned(3), len(thinned(1001)), thinned(2001)[-2:]
+    ([0, 1, 2], 501, [1998, 2000])
+    """
+    step = -(-count // MOST_POINTS)
+    kept = list(range(0, count, max(1, step)))
+    return kept if not kept or kept[-1] == count - 1 else [*kept, count - 1]
 
 
 def _with_layout(figure: Any, y_title: str, y_format: str, x_title: str = "", height: int = 300) -> Any:
@@ -153,6 +173,8 @@ def long_short(streams: Mapping[str, Figures]) -> Any:
     _with_layout(figure, "value, start = 1", ".2f", height=TALL)
     _log_axis_if_wide(figure, figure.data[::2], row=1, col=1)
     figure.update_yaxes(title=title("drawdown"), tickformat=".0%", row=2, col=1)
+    if not any(value for line in figure.data[1::2] for value in line.y):
+        figure.update_yaxes(range=[-0.05, 0.005], row=2, col=1)  # nothing fell: an axis of its own would reach to 100 %
     return figure
 
 
@@ -291,6 +313,17 @@ def seed_spread(spreads: Mapping[str, Sequence[tuple[date, float]]]) -> Any:
         if series
     ]
     return _with_layout(graph_objects().Figure(lines), "spread / deviation", ".2f")
+
+
+def scored(shares: Mapping[str, Sequence[tuple[date, float]]]) -> Any:
+    """Share of the traded names with a score, by session."""
+    lines = [
+        _line(name, [session.isoformat() for session, _ in series], [share for _, share in series], "%{y:.1%}")
+        for name, series in shares.items()
+        if series
+    ]
+    figure = _with_layout(graph_objects().Figure(lines), "share of the traded names", ".0%", height=240)
+    return figure.update_yaxes(range=[0, 1.02])
 
 
 def symbols(counts: Mapping[str, Sequence[tuple[date, int]]]) -> Any:

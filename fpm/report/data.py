@@ -8,8 +8,11 @@ from datetime import date
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from fpm.schema import HORIZON
+
 if TYPE_CHECKING:
     from fpm.evaluation.figures import Comparison, Figures, Share
+    from fpm.evaluation.outer_names import OuterName
     from fpm.portfolio.performance import Performance
 
 FEW_PERIODS = 30  # with fewer, t intervals are so wide that single figures should not be quoted
@@ -170,7 +173,9 @@ class ReportData:
 
     `streams`: figures by stream, in the order of the page. `oracles`: shares of the synthetic exchange's oracle by
     stream. `tried`: model settings trained before these figures were seen. `symbols`: symbols with bars, scores and
-    labels by session.
+    labels by session. `longs`, `shorts`: outer names of the newest scored session.
+    `horizon`: sessions that a label spans.
+    `leaks`: what the records say by check, None where it passes. `partitions`, `models`: how many the passport names.
     """
 
     title: str
@@ -190,12 +195,24 @@ class ReportData:
     folds: Sequence[Fold] = ()
     tried: Sequence[Trial] = ()
     symbols: Mapping[str, Sequence[tuple[date, int]]] = field(default_factory=dict)
+    horizon: int = HORIZON
     notes: Sequence[str] = ()
+    longs: Sequence[OuterName] = ()
+    shorts: Sequence[OuterName] = ()
+    leaks: Mapping[str, str | None] = field(default_factory=dict)
+    partitions: int = 0
+    models: int = 0
 
     @property
     def trials(self) -> int:
         """Number of settings tried, at least one: each was a chance to be lucky."""
         return max(1, len(self.tried))
+
+    @property
+    def sessions(self) -> tuple[str, str] | None:
+        """First and last session with a RankIC in any stream; None without any."""
+        days = [day for figures in self.streams.values() for day, _ in figures.series[:1] + figures.series[-1:]]
+        return (min(days).isoformat(), max(days).isoformat()) if days else None
 
     @property
     def independent_periods(self) -> int:

@@ -11,7 +11,6 @@ from fpm.report.figure_text import ABSENT, interval, number, percent, percent_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import date
 
     from fpm.evaluation.figures import Figures, NamedEstimates
     from fpm.evaluation.intervals import Estimate, Interval
@@ -88,7 +87,7 @@ def certainty(report: ReportData) -> Table:
 
 def _certainty_cells(figures: Figures) -> tuple[str, ...]:
     return (
-        number(figures.rank_ic_paths),
+        number(figures.rank_ic_all_days),
         interval(figures.newey_west),
         interval(figures.bootstrap),
         number(figures.null_band),
@@ -100,14 +99,22 @@ def _certainty_cells(figures: Figures) -> tuple[str, ...]:
 
 
 def hits(report: ReportData) -> Table:
-    """Weekly RankIC, the share of sessions above 0, and the share of scores with a label."""
-    columns = ("stream", "RankIC|weekly", "95 % interval", "sessions with|RankIC > 0", "scores with|a label")
+    """Weekly RankIC, its mean over start days, the share of sessions above 0 and of scores with a label."""
+    columns = (
+        "stream",
+        "RankIC|weekly",
+        "95 % interval",
+        "mean over|start days",
+        "sessions with|RankIC > 0",
+        "scores with|a label",
+    )
     rows = [
         Row(
             (
                 name,
                 number(figures.rank_ic),
                 interval(figures.rank_ic_interval),
+                number(figures.rank_ic_start_days),
                 _hit_rate(figures.hit_rate),
                 percent(figures.coverage, 1),
             ),
@@ -171,7 +178,8 @@ def oracle(report: ReportData) -> Table:
         bounds = ABSENT if share.low is None else f"[{percent(share.low, 0)}, {percent(share.high, 0)}]"
         cells = (name, number(share.rank_ic), number(share.oracle_rank_ic), percent(share.share, 0), bounds)
         rows.append(Row(cells, name))
-    return Table(("stream", "RankIC", "oracle's RankIC", "share found", "95 % interval|of the share"), rows)
+    columns = ("stream", "RankIC beside|the oracle", "oracle's|RankIC", "share found", "95 % interval|of the share")
+    return Table(columns, rows)
 
 
 def paired(report: ReportData) -> Table:
@@ -240,16 +248,43 @@ def variants(report: ReportData) -> Table:
     """RankIC over all names, over the fillable ones, and of the neutral scores."""
     cells = {}
     for name, figures in report.streams.items():
-        plain = {"all names": cell(mean_of(figures.series), figures.newey_west)}
+        plain = {"all names": cell(figures.rank_ic_all_days, figures.newey_west)}
         fills = {"fillable": _estimate(figures.fillable)} if figures.fillable else {}
         neutral = {f"neutral to {groups}": text for groups, text in _estimates(figures.neutral).items()}
         cells[name] = plain | fills | neutral if fills or neutral else {}
     return _by_stream("RankIC", cells)
 
 
-def exposures(report: ReportData) -> Table:
-    """Rank correlation of score and style by stream."""
-    return _by_stream("style", {name: _estimates(figures.exposures) for name, figures in report.streams.items()})
+def correlations(report: ReportData) -> Table:
+    """Rank correlation of score and traditional factor by stream: styles first."""
+    cells = {
+        name: _estimates(
+            (*figures.exposures, *((factor.replace("_", " "), part) for factor, part in figures.correlations))
+        )
+        for name, figures in report.streams.items()
+    }
+    return _by_stream("factor", cells)
+
+
+def by_month(report: ReportData) -> Table:
+    """RankIC by calendar month and stream."""
+    cells = {
+        name: {month: f"{_estimate(part)} ({number(part.sessions, 0)})" for month, part in figures.by_month}
+        for name, figures in report.streams.items()
+    }
+    return _by_stream("month (sessions)", cells)
+
+
+def by_industry(report: ReportData) -> Table:
+    """RankIC inside each industry by stream."""
+    return _by_stream("industry", {name: _estimates(figures.by_industry) for name, figures in report.streams.items()})
+
+
+def persistence(report: ReportData) -> Table:
+    """Autocorrelation of the scores by lag and stream."""
+    return _by_stream(
+        "sessions later", {name: _estimates(figures.persistence) for name, figures in report.streams.items()}
+    )
 
 
 def _by_stream(title: str, streams: Mapping[str, Mapping[str, str]]) -> Table:
@@ -270,8 +305,3 @@ def _estimates(parts: NamedEstimates) -> dict[str, str]:
 
 def _estimate(estimate: Estimate) -> str:
     return cell(estimate.value, estimate.interval)
-
-
-def mean_of(series: Sequence[tuple[date, float]]) -> float | None:
-    """Mean over all sessions with equal weight, comparable with the RankIC of other scores and returns."""
-    return sum(value for _, value in series) / len(series) if series else None

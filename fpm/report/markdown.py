@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fpm.report.figure_text import several
-from fpm.report.sections import ENDS, Part, sections_with
+from fpm.report.sections import Part, ends, sections_with
 from fpm.report.tables import tables
+from fpm.report.verdict import verdict
 
 if TYPE_CHECKING:
     from fpm.report.cells import Table
@@ -17,11 +18,12 @@ def markdown(report: ReportData) -> str:
     """The whole document in GitHub's dialect; the same figures give the same bytes."""
     filled_tables = tables(report)
     blocks = [f"# {plain(report.title)}", _subtitle(report), *(f"> {plain(note)}" for note in report.notes)]
-    for section in sections_with({("table", name) for name in filled_tables}):
+    blocks.append("\n".join(f"- **{topic}**: {plain(sentence)}" for topic, sentence in verdict(report).items()))
+    for section in sections_with({("table", name) for name in filled_tables}, report.horizon):
         blocks.append(f"## {section.heading}")
         for part in section.parts:
             blocks += _part(part, filled_tables[part.name])
-    return "\n\n".join([*blocks, "---", *ENDS]) + "\n"
+    return "\n\n".join([*blocks, "---", *ends(report.horizon)]) + "\n"
 
 
 def _subtitle(report: ReportData) -> str:
@@ -29,7 +31,7 @@ def _subtitle(report: ReportData) -> str:
         f"As of {report.as_of}",
         f"market {report.market}",
         f"preset {report.preset}",
-        f"{several(report.independent_periods, 'independent five-session period')} out of sample",
+        f"{several(report.independent_periods, f'independent {report.horizon}-session period')} out of sample",
         f"{several(report.trials, 'model setting')} tried",
     )
     return " · ".join(facts)

@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING, Any
 from fpm.report import charts, risk_test
 from fpm.report.data import FEW_PERIODS, ReportData, plain
 from fpm.report.figure_text import interval, number, percent
-from fpm.report.sections import ENDS, sections_with
+from fpm.report.sections import ends, sections_with
 from fpm.report.tables import tables
-from fpm.report.templates import plot_html, render
+from fpm.report.templates import render
+from fpm.report.verdict import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from markupsafe import Markup
+    from collections.abc import Mapping, Sequence
 
     from fpm.evaluation.figures import Figures
 
 
-def build(report: ReportData) -> str:
-    """HTML of the report."""
+def build(report: ReportData, links: Sequence[tuple[str, str]] = ()) -> str:
+    """HTML of the report; `links`: title and relative address of the pages beside it."""
     filled_tables, filled_plots = tables(report), plots(report)
     parts = {("table", name) for name in filled_tables} | {("plot", name) for name in filled_plots}
     content = {
@@ -34,25 +33,26 @@ def build(report: ReportData) -> str:
         "few": FEW_PERIODS,
         "yearless": any(figures.long_short.annual_return is None for figures in report.streams.values()),
         "colour": charts.colour,
-        "sections": sections_with(parts),
+        "sections": sections_with(parts, report.horizon),
         "tables": filled_tables,
-        "plots": filled_plots,
-        "ends": ENDS,
+        "ends": ends(report.horizon),
+        "verdict": verdict(report),
+        "links": links,
     }
-    return render("report.html.j2", {"pct": percent, "num": number, "span": interval}, content)
+    return render("report.html.j2", {"pct": percent, "num": number, "span": interval}, content, filled_plots)
 
 
 def twin(report: ReportData) -> str:
     """The same figures as JSON: keys sorted, dates ISO, absent figures null."""
-    figures = plain(asdict(report)) | {"trials": report.trials, "independent_periods": report.independent_periods}
+    counts = {"trials": report.trials, "independent_periods": report.independent_periods}
+    figures = plain(asdict(report)) | counts | {"verdict": verdict(report)}
     return json.dumps(figures, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def plots(report: ReportData) -> dict[str, Markup]:
-    """HTML of every plot with content, by name; the name is also the id of its element."""
+def plots(report: ReportData) -> dict[str, Any]:
+    """Every plot with content, by name; the name is also the id of its element."""
     streams = {name: figures for name, figures in report.streams.items() if figures.series}
-    charts_by_name = _stream_charts(streams) | _other_charts(report)
-    return {name: plot_html(chart, name) for name, chart in charts_by_name.items()}
+    return _stream_charts(streams) | _other_charts(report)
 
 
 def _stream_charts(streams: Mapping[str, Figures]) -> dict[str, Any]:
@@ -80,6 +80,8 @@ def _stream_charts(streams: Mapping[str, Figures]) -> dict[str, Any]:
 def _other_charts(report: ReportData) -> dict[str, Any]:
     """Charts of seeds, symbol counts, portfolios and the last encoder."""
     by_name = {}
+    if any(figures.scored for figures in report.streams.values()):
+        by_name["scored"] = charts.scored({name: figures.scored for name, figures in report.streams.items()})
     if any(report.spreads.values()):
         by_name["spread"] = charts.seed_spread(report.spreads)
     if any(report.symbols.values()):

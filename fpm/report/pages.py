@@ -5,12 +5,12 @@ The same content gives the same bytes: there is no clock and no random id.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from fpm.report.figure_text import ABSENT, number
-from fpm.report.templates import plot_html, render
+from fpm.report.templates import render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,18 +37,46 @@ class Card:
 
 @dataclass(frozen=True)
 class Page:
-    """A page. `sections`: headings with their cards. `notes`: warnings at the top. `ends`: small print."""
+    """A page. `sections`: headings with their cards. `notes`: warnings at the top. `ends`: small print.
+
+    `first_line`: what a reader must know first. `links`: title and relative address of the pages beside it.
+    """
 
     title: str
     subtitle: str
     sections: Sequence[tuple[str, Sequence[Card]]]
     notes: Sequence[str] = ()
     ends: Sequence[str] = ()
+    first_line: str = ""
+    links: Sequence[tuple[str, str]] = ()
 
 
 def build(page: Page) -> str:
-    """HTML of a page."""
-    return render("page.html.j2", {"cell_text": cell_text, "plot_html": plot_html}, {"page": page})
+    """HTML of a page. Columns without a value, tables without a row and cards without content are left out."""
+    sections = [(heading, [filled for card in cards if (filled := _filled(card))]) for heading, cards in page.sections]
+    page = replace(page, sections=[(heading, cards) for heading, cards in sections if cards])
+    plots = {
+        f"plot-{section}-{place}": card.plot
+        for section, (_, cards) in enumerate(page.sections, 1)
+        for place, card in enumerate(cards, 1)
+        if card.plot is not None
+    }
+    return render("page.html.j2", {"cell_text": cell_text}, {"page": page}, plots)
+
+
+def _filled(card: Card) -> Card | None:
+    """The card with the columns of its table that hold a value; None where nothing is left."""
+    table = card.table and compact(card.table)
+    rows = table.rows if table else ()
+    return replace(card, table=table if rows else None) if rows or card.plot is not None else None
+
+
+def compact(table: Table) -> Table:
+    """The table without rows and columns that are absent throughout; the first column is the name of a row."""
+    absent = [[cell_text(value) == ABSENT for value in row] for row in table.rows]
+    rows = [n for n, cells in enumerate(absent) if not all(cells[1:])]
+    kept = [n for n in range(len(table.columns)) if n == 0 or not all(absent[row][n] for row in rows)]
+    return Table([table.columns[n] for n in kept], [[table.rows[row][n] for n in kept] for row in rows])
 
 
 def cell_text(value: object) -> str:

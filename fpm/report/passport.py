@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SCHEMA = "fpm.report.passport/1"
 SEAL = "sha256"
 # long series, left out: they are in the report's JSON twin, whose hash the passport has
-SERIES = ("series", "weeks", "group_weeks", "turnover_weeks", "curve")
+SERIES = ("series", "weeks", "group_weeks", "turnover_weeks", "scored", "curve")
 
 
 @dataclass(frozen=True)

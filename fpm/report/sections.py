@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from fpm.schema import HORIZON
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -34,6 +36,16 @@ class Section:
         """The section with only those parts whose (kind, name) is among `names`."""
         return replace(self, parts=tuple(part for part in self.parts if (part.kind, part.name) in names))
 
+    def about(self, horizon: int) -> Section:
+        """The section with texts about labels of so many sessions."""
+        parts = (replace(part, text=part.text.format(horizon=horizon, end=horizon + 1)) for part in self.parts)
+        return replace(self, parts=tuple(parts))
+
+
+def ends(horizon: int) -> list[str]:
+    """What stands at the foot of the report."""
+    return [text.format(horizon=horizon) for text in ENDS]
+
 
 def _table(name: str, title: str, text: str = "", wide: bool = True) -> Part:
     return Part("table", name, title, text, wide)
@@ -48,24 +60,41 @@ PUBLISHED = (
     "2017-2025: not reproduced here, not comparable with other data."
 )
 
+TODAY = Section(
+    "The newest session's names",
+    (
+        _table(
+            "longs",
+            "Highest scores",
+            "Of the dual stream. Percentile: share of the session's scores below, half of its own tie included. "
+            "Spread: deviation of the seeds' scores, in the score's unit. Float value: at the session's close.",
+            wide=False,
+        ),
+        _table("shorts", "Lowest scores", "Names to leave out, or to sell short where that can be done.", wide=False),
+    ),
+)
 FACTORS = Section(
     "Factors",
     (
         _table(
             "headline",
             "Headline figures",
-            "Return: close of t+1 to close of t+6. Long-short: top minus bottom group, equal weight, not halved, "
+            "Return: close of t+1 to close of t+{end}. Long-short: top minus bottom group, equal weight, not halved, "
             "before costs, weekly. Turnover: share of an outer group replaced each week. A dash: not computable from "
-            f"this history, or not told. {PUBLISHED}",
+            "this history, or not told; what would be dashes alone is left out. "
+            f"{PUBLISHED}",
         ),
         _table(
             "certainty",
             "How sure",
-            "All days: mean of the five start-day paths, which is what intervals and null band belong to. Null band: "
+            "All days: mean over every session with equal weight, to which intervals and null band belong. Null band: "
             "what a factor that knows nothing would show at 95 %.",
         ),
         _table(
-            "hits", "How often", "Weekly: the last session of each week. Scores with a label: of the labelled sessions."
+            "hits",
+            "How often",
+            "Weekly: the last session of each week. Start days: labels that do not overlap, every {horizon} sessions "
+            "from each of the first {horizon}, and the mean of these. Scores with a label: of the labelled sessions.",
         ),
         _table(
             "earned",
@@ -103,7 +132,7 @@ OVER_TIME = Section(
             _plot(
                 f"rank-ic-{name}",
                 f"RankIC by session: {name}",
-                "Overlapping five-session returns: neighbouring bars are not independent.",
+                "Overlapping {horizon}-session returns: neighbouring bars are not independent.",
                 wide=name == "dual",
             )
             for name in ("fingerprint", "traditional", "dual")
@@ -113,12 +142,20 @@ OVER_TIME = Section(
             "RankIC by year",
             "Mean over the labelled sessions of each year, their number in brackets; Newey-West 95 % intervals.",
         ),
+        _table("by-month", "RankIC by month", "As by year. A month has four periods: its interval is wide."),
+        _table(
+            "persistence",
+            "Autocorrelation of the scores",
+            "Mean rank correlation of a session's scores with those so many sessions later, over the names of both; "
+            "95 % intervals. Near 1 an order of names lasts, near 0 it is made anew.",
+        ),
+        _plot("scored", "Coverage", "Share of the names traded on each session that were scored.", wide=True),
     ),
 )
 GROUPS = Section(
     "Groups and long-short",
     (
-        _plot("groups", "Mean return by score group", "Equal weight inside a group, five sessions, before costs."),
+        _plot("groups", "Mean return by score group", "Equal weight inside a group, {horizon} sessions, before costs."),
         _plot("long-short", "Top minus bottom, compounded weekly", "Not halved, before costs; drawdown below."),
         *(
             _plot(
@@ -130,6 +167,30 @@ GROUPS = Section(
         ),
         _plot("turnover", "Turnover", "Share of the outer groups' names replaced each week."),
         _table("by-group", "Mean return by score group", "As in the plot, with Newey-West 95 % intervals."),
+    ),
+)
+COSTS = Section(
+    "What it costs, and how much it holds",
+    (
+        _table(
+            "costs",
+            "Long-short before and after costs",
+            "A purchase and a sale each cost so many basis points (bp) of their value, by the changes of the target "
+            "weights of each week; the first week buys both sides, the last sale is not charged.",
+        ),
+        _table(
+            "trades",
+            "What is traded",
+            "Mean over the weeks of the sum of all changes of weights, where each side is 1. Break-even: the mean week "
+            "earns nothing.",
+        ),
+        _table(
+            "capacity",
+            "Capacity, million a side",
+            "Largest portfolio of which nine tenths of a week's trades, by value, stay within the share of each name's "
+            "amount on the day of the fill. Median of the weeks after the first, and what nine weeks in ten hold. "
+            "No price impact is estimated.",
+        ),
     ),
 )
 WHERE = Section(
@@ -147,16 +208,27 @@ WHERE = Section(
         _table(
             "bases",
             "Four ways to be filled",
-            "RankIC with the return over five sessions from each price. The close of t itself cannot be had: a score "
-            "of t is known after it. It is shown to expose the gap.",
+            "RankIC with the return over {horizon} sessions from each price. The close of t itself cannot be had: a "
+            "score of t is known after it. It is shown to expose the gap.",
         ),
-        _plot("exposures", "Style exposure", "Mean rank correlation of score and style across symbols; bars: 95 %."),
+        _table("by-industry", "RankIC by industry", "Among the names of each industry alone; 95 % intervals."),
+        _plot(
+            "exposures",
+            "Style exposure",
+            "Mean rank correlation of score and style across symbols, last session of each week; bars: 95 %. Size: log "
+            "of float value; momentum: 60 sessions; reversal: 5 sessions.",
+        ),
         _plot(
             "spread",
             "Seeds",
             "Spread over the seeds in units of the scores' cross-sectional deviation; it is served beside every score.",
         ),
-        _table("exposures", "Style exposure", "Size: log of float value; momentum: 60 sessions; reversal: 5 sessions."),
+        _table(
+            "correlations",
+            "Correlation with the traditional factors",
+            "Mean rank correlation of score and factor across the symbols, last session of each week; 95 % intervals. "
+            "Styles first. Formulas: fpm/features/daily_factors.py.",
+        ),
     ),
 )
 PORTFOLIOS = Section(
@@ -212,19 +284,23 @@ DATA = Section(
         _table("quarantined", "Quarantined", "Kept out of the lake, with one reason as an example.", wide=False),
     ),
 )
-SECTIONS = (FACTORS, OVER_TIME, GROUPS, WHERE, PORTFOLIOS, RISK, MODELS, DATA)
+SECTIONS = (TODAY, FACTORS, OVER_TIME, GROUPS, COSTS, WHERE, PORTFOLIOS, RISK, MODELS, DATA)
 
 ENDS = (
     (
-        "RankIC: Spearman correlation over symbols, average ranks. Weekly: last session of each week; all days: mean "
-        "of the five weekly paths. Intervals: mean ± t times error, degrees of freedom one less than independent "
-        "periods; Newey-West with five lags, circular block bootstrap with blocks of five. Null band: the larger of "
-        "exchanging symbols at random and the series' own error. Encoder and scorer saw no session they are judged on."
+        "RankIC: Spearman correlation over symbols, average ranks. Weekly: last session of each week; all days: every "
+        "session with equal weight. Intervals: mean ± t times error, degrees of freedom one less than independent "
+        "periods; Newey-West with {horizon} lags, circular block bootstrap with blocks of {horizon}. Null band: the "
+        "larger of exchanging symbols at random and the series' own error. Encoder and scorer saw no session they are "
+        "judged on."
     ),
 )
 
 
-def sections_with(names: Collection[tuple[str, str]]) -> list[Section]:
-    """The sections with any part whose (kind, name) is among `names`, reduced to those parts."""
-    sections = [section.among(names) for section in SECTIONS]
+def sections_with(names: Collection[tuple[str, str]], horizon: int = HORIZON) -> list[Section]:
+    """The sections with any part whose (kind, name) is among `names`, reduced to those parts.
+
+    `horizon`: sessions that a label spans, which the texts name.
+    """
+    sections = [section.among(names).about(horizon) for section in SECTIONS]
     return [section for section in sections if section.parts]

@@ -78,6 +78,9 @@ def test_the_page_and_the_command(trained: Stores, command: Command) -> None:
         "By session, oldest to newest",
     ]
     assert all(f"<h3>{heading}</h3>" in page for heading in headings)
+    assert page.index("collapsed: ") < page.index("Trained through") and len(page) < 3_000_000
+    assert next(iter(report)) == "collapsed" and f"collapsed: {report['collapsed']}" in page
+    assert (report["collapsed"] == "no") == (report["gate_now"] == "would be promoted")
     assert not re.findall(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=", page)
     answer = command(trained, "evaluate", "encoder")
     assert answer.code == 0 and "participation" in answer.output

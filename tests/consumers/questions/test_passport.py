@@ -71,7 +71,7 @@ def test_it_states_what_is_on_the_disk(issued, stores):
 def test_the_figures_are_the_reports(issued):
     stated, twin = unseal(issued.read_bytes()), json.loads(issued.with_name("report.json").read_bytes())
     for stream in ("fingerprint", "traditional", "dual"):
-        for name in ("rank_ic", "rank_ic_paths", "newey_west", "bootstrap", "icir"):
+        for name in ("rank_ic", "rank_ic_all_days", "newey_west", "bootstrap", "icir"):
             assert stated["figures"]["streams"][stream][name] == twin["streams"][stream][name]
     assert stated["trials"]["count"] == twin["trials"] == 1
 

@@ -11,8 +11,9 @@ import pytest
 from scipy import stats
 
 from consumers import factor_returns, portfolio
-from consumers.questions import judgement, report
+from consumers.questions import judgement, lessons, provenance, report
 from fpm.errors import StoreCorrupt, TryLater
+from fpm.schema import CLASSIC
 from fpm.sessions import cut_off
 from fpm.store.jobs.runner import backfill
 from tests.consumers.small_lake import SCORER, VINTAGE, SmallLake, put
@@ -39,7 +40,7 @@ def test_figures_are_those_of_scores_and_labels_in_the_lake(lake, stores):
         dual = lake.scores(session).filter(pl.col("stream") == "dual")["score"]
         daily.append(stats.spearmanr(dual, lake.labels(session)["label"])[0])
     lines = {line["stream"]: line for line in figures["rank_ic"]}
-    assert lines["dual"]["rank_ic"] == pytest.approx(np.mean([np.mean(daily[k::5]) for k in range(5)]))
+    assert lines["dual"]["rank_ic"] == pytest.approx(np.mean(daily))
     assert lines["dual"]["periods"] == 2
     assert figures["streams"]["dual"]["labelled_sessions"] == 9
     assert [row["index"] for row in figures["portfolios"]] == ["CSI300"]
@@ -67,6 +68,48 @@ def test_the_page_and_its_twin_are_written_with_the_same_bytes_again(lake, store
         "report.json",
         "report.md",
     ]
+
+
+def test_the_newest_names_have_their_industry_and_their_float_value(lake, stores):
+    data = judgement.gather(stores)
+    scores = lake.scores(LAST).filter(pl.col("stream") == "dual").sort("score", descending=True)
+    assert [name.symbol for name in data.longs] == scores["symbol"].head(6).to_list()
+    assert [name.symbol for name in data.shorts] == scores["symbol"].reverse().head(6).to_list()
+    first = data.longs[0]
+    place = lake.names.index(first.symbol)
+    size = lake.daily_factors(LAST)["log_size"][place]
+    assert (first.industry, first.spread) == (f"industry {place % 3}", 0.1)
+    assert first.size == pytest.approx(np.exp(size)) and first.percentile == pytest.approx(11.5 / 12)
+
+
+def test_the_factors_beside_the_scores_are_the_classic_ones_once(lake, stores):
+    dual = judgement.gather(stores).streams["dual"]
+    assert [name for name, _ in dual.correlations] == judgement.OTHERS
+    assert len(dual.correlations) + len(dual.exposures) == len(CLASSIC)
+    skewness = dict(dual.correlations)["skewness_20"]
+    assert (skewness.value, skewness.sessions) == weekly("skewness_20", lake)
+    assert dict(dual.scored) == dict.fromkeys(stores.sessions("scores"), 1.0)
+    assert [part.participation for part in dual.costs.capacity] == [0.01, 0.05, 0.1, 0.2]
+
+
+def test_pages_beside_the_report_are_linked_once_they_are_there(lake, stores):
+    page = report.write(stores)
+    assert 'class="links"' not in page.read_text()
+    page.with_name(f"encoder-{VINTAGE}.html").write_text("")
+    assert f'<a href="encoder-{VINTAGE}.html">Encoder {VINTAGE}</a>' in report.write(stores).read_text()
+
+
+def test_records_tell_whether_a_model_saw_what_it_is_judged_by(lake, stores):
+    scores = judgement.read_evidence(stores).scores
+    assert lessons.findings(provenance.folds(scores, {}), scores, stores) == {}  # nothing is recorded
+    whole = {"folds": {"train": ["2024-09-02", "2024-10-18", 30], "validation": ["2024-10-31", "2024-11-15", 12]}}
+    folds = provenance.folds(scores, {SCORER: whole})
+    assert lessons.findings(folds, scores, stores)["label overlap"] is None
+    late = {"folds": whole["folds"] | {"validation": ["2024-10-31", "2024-11-29", 22]}}
+    finding = lessons.findings(provenance.folds(scores, {SCORER: late}), scores, stores)["label overlap"]
+    assert finding == (
+        f"scorer {SCORER}, 2024-12-02: a label of 2024-11-29 is complete 6 sessions later, test begins 2024-12-02"
+    )
 
 
 def test_beside_the_oracle_where_the_exchange_left_one(lake, stores):
@@ -118,23 +161,16 @@ def test_what_surrounds_the_scores_is_read_from_daily_bars_and_factors(lake, sto
     assert [name for name, _ in dual.neutral] == ["industry", "styles", "styles and industry"]
     assert all(figure.value is not None for _, figure in (*dual.bases, *dual.neutral, *dual.exposures))
     assert [name for name, _ in dual.exposures] == list(judgement.STYLES)
-    daily = []
-    for session in stores.sessions("labels"):
-        scores = lake.scores(session).filter(pl.col("stream") == "dual")["score"]
-        daily.append(stats.spearmanr(scores, lake.daily_factors(session)["log_size"])[0])
-    size = dict(dual.exposures)["size"]
-    assert size.value == pytest.approx(np.mean([*daily, *unlabelled(lake, stores)])) and size.sessions == 15
+    assert (dict(dual.exposures)["size"].value, dict(dual.exposures)["size"].sessions) == weekly("log_size", lake)
 
 
-def unlabelled(lake, stores) -> list[float]:
-    """The same correlation on the sessions that have no labels yet."""
-    return [
-        stats.spearmanr(
-            lake.scores(session).filter(pl.col("stream") == "dual")["score"], lake.daily_factors(session)["log_size"]
-        )[0]
-        for session in stores.sessions("scores")
-        if session not in stores.sessions("labels")
-    ]
+def weekly(factor, lake):
+    """Mean rank correlation of the dual score and a factor over the three Fridays, and their number."""
+    fridays = [date(2024, 12, day) for day in (6, 13, 20)]
+    dual = [lake.scores(session).filter(pl.col("stream") == "dual")["score"] for session in fridays]
+    factors = [lake.daily_factors(session)[factor] for session in fridays]
+    pairs = [stats.spearmanr(*pair)[0] for pair in zip(dual, factors, strict=True)]
+    return pytest.approx(np.mean(pairs)), 3
 
 
 def test_before_anything_was_scored(stores):

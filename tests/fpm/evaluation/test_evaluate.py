@@ -30,9 +30,9 @@ def test_figures_of_a_factor_that_works():
     assert figures.independent_periods == 19
     assert figures.rank_ic == pytest.approx(np.mean([daily[i] for i in fridays]))
     assert figures.icir_annual == pytest.approx(figures.icir * sqrt(52))
-    assert figures.newey_west.low < figures.rank_ic_paths < figures.newey_west.high
-    assert figures.bootstrap.low < figures.rank_ic_paths < figures.bootstrap.high
-    assert figures.rank_ic_paths > figures.null_band
+    assert figures.newey_west.low < figures.rank_ic_all_days < figures.newey_west.high
+    assert figures.bootstrap.low < figures.rank_ic_all_days < figures.bootstrap.high
+    assert figures.rank_ic_all_days > figures.null_band
     assert figures.groups[-1] > figures.groups[0]
     assert figures.long_short.win_rate > 0.5
     assert [year for year, *_ in figures.by_year] == [2025]
@@ -108,7 +108,7 @@ def test_a_factor_without_information_lies_in_its_null_band():
     for seed in range(20):
         score_TN, label_TN, days = factor(60, 30, seed=seed)
         figures = evaluate(long(score_TN, "score", days), long(label_TN, "label", days), PRESETS["tiny"])
-        inside += abs(figures.rank_ic_paths) <= figures.null_band
+        inside += abs(figures.rank_ic_all_days) <= figures.null_band
     assert inside >= 17  # 19 expected at 95 %; 16 or fewer of 20 has a chance of 1.6 %
 
 
@@ -129,7 +129,7 @@ def test_short_histories_and_tiny_universes_leave_figures_out():
     assert figures.newey_west is figures.bootstrap is figures.null_band is figures.icir is None
     assert figures.long_short.annual_return is None
     assert figures.long_short.information_ratio is None
-    assert figures.rank_ic_paths is not None
+    assert figures.rank_ic_all_days is not None
 
 
 @pytest.mark.parametrize(("sessions", "symbols"), [(1, 1), (1, 2), (44, 1), (44, 2), (44, 4), (2, 50)])

@@ -66,7 +66,7 @@ def test_places_of_ties_are_scipys_lowest_and_highest_ranks():
             assert np.array_equal(place_N[known_N], stats.rankdata(values_N[known_N], method) - 1)
 
 
-def test_path_mean_gives_every_start_day_the_same_weight():
+def test_the_mean_over_start_days_gives_each_the_same_weight():
     # paths of three: (1, 4), (2), (3) -> means 2.5, 2, 3
     assert path_mean(np.array([1.0, 2.0, 3.0, 4.0]), 3) == pytest.approx(2.5)
     assert path_mean(np.array([np.nan, np.nan]), 2) is None

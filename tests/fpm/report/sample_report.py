@@ -10,6 +10,7 @@ import polars as pl
 from fpm.evaluation.comparison import compare, oracle_share
 from fpm.evaluation.evaluate import PRESETS, evaluate
 from fpm.evaluation.figures import Surroundings
+from fpm.evaluation.outer_names import outer_names
 from fpm.portfolio.performance import Performance, performance
 from fpm.report.data import Coverage, Encoder, Fold, Quarantined, Rebalance, ReportData, RiskTest, SessionRange, Trial
 from tests.fpm.evaluation.panels import long, weekdays
@@ -38,7 +39,11 @@ def sample_report(sessions: int = 60, symbols: int = 24) -> ReportData:
         bars.with_columns(industry=pl.format("industry {}", number)),
         sizes,
         trials=2,
+        factors=long(np.log(close_TN) + generator.normal(size=close_TN.shape), "skewness_20", days),
     )
+    newest = scores["dual"].filter(pl.col("session") == days[-1]).select("symbol", "score")
+    attributes = {"spread": pl.lit(0.25), "industry": pl.lit("industry & 1"), "size": pl.lit(3.2e9)}
+    longs, shorts = outer_names(newest.with_columns(**attributes), 3)
     return ReportData(
         title="A <title> & more",
         as_of="2025-08-22",
@@ -68,6 +73,11 @@ def sample_report(sessions: int = 60, symbols: int = 24) -> ReportData:
         ],
         tried=[Trial("0a0a", "", 2, MONDAY, MONDAY), Trial("1b1b", "scorer.hidden 64", 1, MONDAY, MONDAY)],
         symbols={"scored": [(day, symbols) for day in days]},
+        longs=longs,
+        shorts=shorts,
+        leaks={"label overlap": None, "one vintage a window": None},
+        partitions=1234,
+        models=3,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
+from gzip import decompress
 from html.parser import HTMLParser
 
 import pytest
@@ -30,6 +32,12 @@ class Links(HTMLParser):
                 self.ids.append(str(value))
 
 
+def script(page: str) -> str:
+    """What the page's own lines unpack."""
+    (packed,) = re.findall(r'<script type="text/plain" id="packed">(.*?)</script>', page)
+    return decompress(b64decode(packed)).decode()
+
+
 @pytest.fixture(scope="module")
 def page() -> str:
     return build(sample_report())
@@ -39,7 +47,8 @@ def test_the_page_fetches_nothing_and_carries_plotly_once(page):
     links = Links()
     links.feed(page)
     assert links.addresses == []
-    assert len(re.findall(r"plotly\.js v\d", page)) == 1
+    assert len(re.findall(r"plotly\.js v\d", script(page))) == 1
+    assert "plotly.js v" not in page  # packed: it would be three times as large
 
 
 def test_same_figures_same_bytes(page):
@@ -68,6 +77,7 @@ def test_every_plot_is_there_once_under_its_own_id(page):
         "group-curves-dual",
         "turnover",
         "exposures",
+        "scored",
         "risk-own",
         "risk-optimised",
         "risk-random",
@@ -75,6 +85,7 @@ def test_every_plot_is_there_once_under_its_own_id(page):
     assert set(plots(sample_report())) == expected
     assert sorted(set(links.ids) & expected) == sorted(expected)
     assert all(links.ids.count(name) == 1 for name in expected)
+    assert set(re.findall(r'Plotly\.newPlot\("([a-z0-9-]+)"', script(page))) == expected
 
 
 def test_text_from_data_is_escaped(page):
@@ -115,6 +126,22 @@ def test_the_twin_holds_what_the_page_shows():
     assert values["streams"]["dual"]["series"][0][0] == "2025-06-02"
     assert values["portfolios"]["ALL"]["total_return"] == report.portfolios["ALL"].total_return
     assert values["quarantined"][0]["count"] == 12
+
+
+def test_the_contents_lead_to_every_heading_and_links_to_the_pages_beside_it(page):
+    headings = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', page)
+    contents = re.findall(r'<li><a href="#([^"]+)">(.*?)</a>', page)
+    assert contents == headings and len(headings) >= 8
+    assert page.index('class="verdict"') < page.index('class="contents"') < page.index("<h2 id=")
+    assert 'class="links"' not in page
+    linked = build(sample_report(), [("Encoder <1>", "encoder-1.html")])
+    assert '<p class="links"><a href="encoder-1.html">Encoder &lt;1&gt;</a></p>' in linked
+
+
+def test_the_verdict_is_on_the_page_and_in_the_twin(page):
+    stated = json.loads(twin(sample_report()))["verdict"]
+    shown = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+    assert {topic: sentence.replace("&#39;", "'") for topic, sentence in shown.items()} == stated and len(stated) == 4
 
 
 def test_an_empty_deployment_has_a_page_too():

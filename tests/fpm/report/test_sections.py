@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from fpm.report import page
+from fpm.report.markdown import markdown
 from fpm.report.page import plots
 from fpm.report.sections import SECTIONS, sections_with
 from fpm.report.tables import TABLES
@@ -21,3 +27,13 @@ def test_sections_without_parts_are_left_out():
         ("Where it works, and what it is", ["decay"]),
         ("Data", ["coverage"]),
     ]
+
+
+@pytest.mark.parametrize("horizon", [1, 5, 12])
+def test_the_texts_name_the_sessions_that_a_label_spans(horizon: int) -> None:
+    report = replace(sample_report(), horizon=horizon)
+    for document in (page.build(report), markdown(report)):
+        assert f"close of t+1 to close of t+{horizon + 1}." in document
+        assert f"independent {horizon}-session period" in document
+        assert f"Newey-West with {horizon} lags" in document
+        assert "{" not in "".join(part.text for section in SECTIONS for part in section.about(horizon).parts)

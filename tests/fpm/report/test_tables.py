@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fpm.report.cells import Row, Table, compact
 from fpm.report.data import ReportData
 from fpm.report.figure_text import interval, number, percent
 from fpm.report.tables import tables
@@ -30,15 +31,38 @@ def test_an_absent_figure_is_a_dash():
     report = sample_report(sessions=8, symbols=4)
     headline = {row.cells[0]: row.cells for row in tables(report)["headline"].rows}
     assert headline["dual"][2:4] == (DASH, DASH)  # a year and an information ratio of two weeks
-    certainty = {row.cells[0]: row.cells for row in tables(report)["certainty"].rows}
-    assert certainty["dual"][2:5] == (DASH, DASH, DASH)
+
+
+def test_rows_columns_and_tables_of_dashes_alone_are_left_out():
+    report = sample_report(sessions=8, symbols=4)
+    certainty = tables(report)["certainty"]
+    absent = ("95 % interval|Newey-West", "95 % interval|block bootstrap", "null band|±")
+    assert not {*absent} & {*certainty.columns} and "RankIC|all days" in certainty.columns
+    assert "earned" not in tables(report) and "earned" in tables(sample_report(90))
+    for each in (report, sample_report(), ReportData("nothing yet", "2025-01-01", "us", "short", {})):
+        for name, table in tables(each).items():
+            columns = list(zip(*(row.cells for row in table.rows), strict=True))
+            assert all(set(cells) != {DASH} for cells in columns), name
+            assert all(set(row.cells[1:]) != {DASH} for row in table.rows), name
+
+
+def test_a_table_keeps_the_alignment_of_the_columns_that_stay():
+    rows = [
+        Row(("a", DASH, "text", DASH)),
+        Row(("b", DASH, DASH, DASH)),
+        Row(("their", "1", "x", DASH), published=True),
+    ]
+    table = compact(Table(("name", "number", "words", "gone"), rows, words=(0, 2, 3), prose=(2,)))
+    assert table.columns == ("name", "number", "words") and table.words == (0, 2) and table.prose == (2,)
+    assert [row.cells for row in table.rows] == [("a", DASH, "text"), ("their", "1", "x")]
+    assert compact(Table(("name", "number"), rows[2:])).rows == ()  # only theirs
 
 
 def test_a_forecast_test_is_a_row_and_its_absence_a_reason():
     own = tables(sample_report())["risk"].rows[0]
-    assert own.cells == ("ALL", "own", "1.020", "[0.977, 1.023]", "yes", "60", DASH, DASH, "0", "60 of 272 sessions")
+    assert own.cells == ("ALL", "own", "1.020", "[0.977, 1.023]", "yes", "60", "0", "60 of 272 sessions")
     short = tables(sample_report(sessions=8, symbols=4))["risk"].rows[0]
-    assert short.cells[2:5] == (DASH, DASH, DASH) and short.cells[9] == "8 of 21 sessions, 60 of 272 sessions"
+    assert short.cells == ("ALL", "own", "8", "0", "8 of 21 sessions, 60 of 272 sessions")
 
 
 def test_years_are_rows_with_their_number_of_sessions():
@@ -64,15 +88,15 @@ def test_every_execution_basis_and_every_variant_is_a_row_with_its_interval():
     ]
     series = [value for _, value in report.streams["dual"].series]
     assert filled["variants"].rows[0].cells[3].startswith(number(sum(series) / len(series)))
-    (style,) = filled["exposures"].rows
+    style = filled["correlations"].rows[0]
     assert style.cells[0] == "size" and style.cells[1].startswith(
         number(report.streams["fingerprint"].exposures[0][1].value)
     )
 
 
 def test_long_short_figures_have_intervals_and_a_deflated_sharpe_ratio_with_enough_weeks():
-    few, many = (tables(sample_report(sessions))["earned"].rows[2].cells for sessions in (40, 90))
-    assert few[1:] == (DASH,) * 10
+    many = tables(sample_report(90))["earned"].rows[2].cells
+    assert "earned" not in tables(sample_report(40))
     ratio = sample_report(90).streams["dual"].sharpe
     assert many[6:] == (
         number(ratio.annual, 2),
@@ -92,8 +116,8 @@ def test_every_group_is_a_row_and_weekly_figures_have_their_interval():
     bounds = dual.group_intervals[-1]
     assert rows[-1].cells[3] == f"{percent(dual.groups[-1])} [{percent(bounds.low)}, {percent(bounds.high)}]"
     cells = filled["hits"].rows[2].cells
-    assert cells[2] == interval(dual.rank_ic_interval) and cells[3].startswith(f"{percent(dual.hit_rate.value, 0)} [")
-    assert cells[4] == "100.0 %"
+    assert cells[2] == interval(dual.rank_ic_interval) and cells[3] == number(dual.rank_ic_start_days)
+    assert cells[4].startswith(f"{percent(dual.hit_rate.value, 0)} [") and cells[5] == "100.0 %"
 
 
 def test_paired_differences_have_both_intervals():
@@ -105,8 +129,7 @@ def test_paired_differences_have_both_intervals():
 
 def test_folds_show_their_training_sessions():
     (row,) = tables(sample_report())["folds"].rows
-    assert row.cells[2:4] == ("2024-01-02 to 2025-03-03 (280)", DASH)
-    assert row.cells[5] == "42, 7"
+    assert row.cells[2:] == ("2024-01-02 to 2025-03-03 (280)", "2025-06-02 to 2025-08-22 (60)", "42, 7")
 
 
 def test_shadow_prices_below_the_tolerance_are_left_out():
