@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from consumers.publish import PublishConfig
 from fpm.commands.cli import app
-from fpm.data_contract import contract
+from fpm.data_contract import Promises, contract
 from fpm.sessions import market
 from fpm.store.settings import Settings
 
@@ -194,10 +194,16 @@ def cell(text: str) -> str:
 # --- data contract -------------------------------------------------------------------------------
 def contract_page() -> str:
     """The data contract of the default preset on the Chinese market, as YAML."""
-    bounds = PublishConfig()
-    document = contract(
-        package_version("fpm"), str(market("cn").cut_off)[:-3], bounds.scored, bounds.universe, bounds.empty
+    bounds, defaults = PublishConfig(), Settings.model_fields
+    promises = Promises(
+        str(market("cn").cut_off)[:-3],
+        defaults["night_hours"].default,
+        bounds.scored,
+        bounds.universe,
+        bounds.empty,
+        defaults["online_history"].default,
     )
+    document = contract(package_version("fpm"), promises)
     return "# made by docs/generate.py from the code: edit there\n" + yaml.safe_dump(
         document, sort_keys=False, width=120
     )

@@ -124,26 +124,34 @@ def write(connection: Connection[Any], table: OnlineTable, frame: pl.DataFrame, 
     those of the frame's vintages). Columns of the table that the writer does not know stay as they are.
     Raises InputRefused, with nothing stored, for any fault that `_check` or `_check_vintages` names.
     """
-    rows = _typed(table, frame)
-    _check(table, rows, _clock(connection))
-    _check_vintages(connection, table, rows)
-    content = encode(newest_versions(rows, table.keys), table.stored)
-    incoming = Identifier("incoming_" + table.name)
+    content = encode(incoming(connection, table, frame), table.stored)
+    place = Identifier("incoming_" + table.name)
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(
             SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
-                incoming, _names(table.stored), table.path
+                place, _names(table.stored), table.path
             )
         )
-        statement = SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(incoming, _names(table.stored))
+        statement = SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(place, _names(table.stored))
         with cursor.copy(statement) as copy:
             copy.write(content)
         if whole is not None:
-            cursor.execute(_deletion(table, incoming), (whole,))
-        cursor.execute(_upsert(table, incoming))
+            cursor.execute(_deletion(table, place), (whole,))
+        cursor.execute(_upsert(table, place))
         changed = cursor.rowcount
-        cursor.execute(SQL("DROP TABLE {}").format(incoming))
+        cursor.execute(SQL("DROP TABLE {}").format(place))
     return changed
+
+
+def incoming(connection: Connection[Any], table: OnlineTable, frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows that a frame stores: the table's columns and types, the newest version of every key.
+
+    Raises InputRefused for any fault that `_check` or `_check_vintages` names.
+    """
+    rows = _typed(table, frame)
+    _check(table, rows, _clock(connection))
+    _check_vintages(connection, table, rows)
+    return newest_versions(rows, table.keys)
 
 
 def retire(connection: Connection[Any], table: OnlineTable, vintages: Sequence[str]) -> int:
