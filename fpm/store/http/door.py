@@ -26,8 +26,11 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from fpm import sessions
 from fpm.errors import TryLater
 from fpm.schema import TABLES
+from fpm.store.http import history
+from fpm.store.http.news import News, since
 from fpm.store.http.openapi import openapi
-from fpm.store.http.requests import Catalogue, RequestRefused, checked, nearest_request
+from fpm.store.http.queries import history_request, nearest_request, news_request
+from fpm.store.http.requests import Catalogue, RequestRefused, checked
 from fpm.store.http.responses import Answer, between, deliver, document, error, refused
 from fpm.store.http.token import ensure_token, is_token
 from fpm.store.log import log
@@ -43,12 +46,14 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from fpm.markets import Market
+    from fpm.store.http.queries import HistoryRequest
     from fpm.store.settings import Settings
 
 READ = "/get-online-features"
 HEALTH, METRICS = ("/health", "/v1/health"), ("/metrics", "/v1/metrics")  # Feast's and Prometheus' paths, and ours
 NEAREST, OPENAPI = "/v1/nearest", "/v1/openapi.json"
-METHODS = {READ: "POST", **dict.fromkeys((*HEALTH, *METRICS, NEAREST, OPENAPI), "GET")}
+HISTORY, PUBLICATIONS = "/v1/history", "/v1/publications"
+METHODS = {READ: "POST", **dict.fromkeys((*HEALTH, *METRICS, NEAREST, HISTORY, PUBLICATIONS, OPENAPI), "GET")}
 LONGEST_BODY = 1_000_000  # bytes
 BODY_SECONDS = 10.0  # for the whole body to arrive
 CATALOGUE_SECONDS = 60.0  # as long as Feast's own registry cache
@@ -104,6 +109,7 @@ class Door:
             kwargs={"autocommit": True, "application_name": "fpm serve"},
         )
         self._catalogue: tuple[float, Catalogue] | None = None
+        self._news = News(self._dsn)
 
     def close(self) -> None:
         """Close the connections."""
@@ -129,6 +135,10 @@ class Door:
                 return await asyncio.to_thread(lambda: document(openapi(self._served())))
             if scope["path"] == NEAREST:
                 return await asyncio.to_thread(self._nearest, *nearest_request(scope["query_string"]))
+            if scope["path"] == HISTORY:
+                return await asyncio.to_thread(self._history, history_request(scope["query_string"]))
+            if scope["path"] == PUBLICATIONS:
+                return await self._publications(receive, *news_request(scope["query_string"]))
             fresh = _requires_fresh(scope)
             if scope["path"] in HEALTH:
                 published = await asyncio.to_thread(self._newest, fresh)
@@ -224,6 +234,23 @@ class Door:
                 neighbours = [{"symbol": row[0], "similarity": row[1]} for row in rows]
                 return document({"symbol": symbol, "neighbours": neighbours}, published.headers)
         return between()
+
+    def _history(self, request: HistoryRequest) -> Answer:
+        """Earlier sessions of a stock, by one statement."""
+        with self._pool.connection() as connection:
+            return document(history.answer(request, connection))
+
+    async def _publications(self, receive: Receive, after: int, seconds: int) -> Answer:
+        """The publications after one; where there are none, the first that comes within so many seconds."""
+        rows = [] if seconds and self._news.ends_with(after) else await asyncio.to_thread(self._since, after)
+        if not rows and seconds:
+            await self._news.beyond(after, seconds, receive)
+            rows = await asyncio.to_thread(self._since, after)
+        return document({"publications": rows, "last": rows[-1]["publication"] if rows else after})
+
+    def _since(self, after: int) -> list[dict[str, Any]]:
+        with self._pool.connection() as connection:
+            return since(after, connection)
 
     def _metrics(self) -> Answer:
         """The figures for Prometheus: a reader's own view, so this door needs no other right."""
