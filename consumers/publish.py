@@ -22,6 +22,7 @@ from fpm.store.ledger.ledger import Publication
 from fpm.store.log import log
 from fpm.store.online.history import retire
 from fpm.store.online.publication import former_vintage, publish_online, published_session
+from fpm.store.online.webhook import announce
 from fpm.universe import COLUMNS, excused
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def run(session: date, stores: Stores) -> None:
     publication = Publication(session, VIEWS, attempt.attempt if attempt else 0, content, vintage, model)
     status = publish_online(publication, frames, current)
     retire(published_session(current) or session, current)
+    announce(current)
     words = _words(status, session, current)
     if beside:
         words += f"; {former} beside it"

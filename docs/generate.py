@@ -108,7 +108,7 @@ def kind_of(field: Any) -> str:
     kinds = {"integer": "a whole number", "number": "a number", "boolean": "`0`, `1`", "string": "text"}
     parts = [entry, *entry.get("anyOf", [])]
     if SecretStr.__name__ in str(field.annotation):
-        return "a URL; never printed"
+        return "text; never printed" if entry["title"].endswith("Secret") else "a URL; never printed"
     if any(part.get("format") == "path" for part in parts):
         return "a path"
     kind = next((kinds[part["type"]] for part in parts if part.get("type") in kinds), "text")

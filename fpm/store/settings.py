@@ -22,7 +22,7 @@ from fpm.features.factor_columns import factor_columns
 from fpm.markets import Market
 from fpm.schema import STREAM_NAME
 from fpm.store.addresses import database_address, require_verified, secrets_of
-from fpm.store.channels import web_address
+from fpm.store.channels import web_address, without_user
 from fpm.store.references import referenced, user_path
 from fpm.walk_forward import PRESETS, FoldConfig
 
@@ -157,6 +157,14 @@ class Settings(BaseSettings):
     alert_command: str | None = Field(
         default=None, description="command that is told the same as JSON on its standard input; no shell, 10 s"
     )
+    webhook: SecretStr | None = Field(
+        default=None,
+        description="webhook that gets every publication by POST after its commit, at least once and in order, or "
+        "`file:PATH` (docs/consumers.md)",
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="key of the HMAC-SHA-256 in the header X-FPM-Signature, or `file:PATH`"
+    )
     lineage: SecretStr | None = Field(
         default=None,
         description="where finished attempts go as OpenLineage events: a file of JSON lines, or a server's address",
@@ -231,12 +239,18 @@ class Settings(BaseSettings):
             require_verified(address)
         return SecretStr(address)
 
-    @field_validator("alert_url")
+    @field_validator("alert_url", "webhook")
     @classmethod
     def _webhook(cls, secret: SecretStr | None) -> SecretStr | None:
         """An address of a webhook, perhaps from a file; an empty variable is none."""
         text = "" if secret is None else secret.get_secret_value().strip()
-        return SecretStr(web_address(referenced(text))) if text else None
+        return SecretStr(without_user(web_address(referenced(text)))) if text else None
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _key(cls, secret: SecretStr | None) -> SecretStr | None:
+        text = "" if secret is None else referenced(secret.get_secret_value().strip())
+        return SecretStr(text) if text else None
 
     @field_validator("lineage")
     @classmethod

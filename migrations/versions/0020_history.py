@@ -1,4 +1,4 @@
-"""History online: scores and weights of every publication, by month, and what was in force at a moment.
+"""History online: scores and weights of every publication, by month; what the webhook was told.
 
 It begins with the session that is online; `fpm run publish FIRST LAST` enters earlier ones.
 
@@ -63,11 +63,24 @@ BEGIN
     SELECT {columns}, session, event_timestamp, created_timestamp, publication FROM serving.{view};
 END $$;
 """
+ANNOUNCEMENTS = """
+CREATE TABLE fpm.announcements (
+    publication bigint PRIMARY KEY,
+    owed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    delivered_at timestamptz,
+    attempts integer NOT NULL DEFAULT 0,
+    error text
+);
+CREATE INDEX announcements_open ON fpm.announcements (publication) WHERE delivered_at IS NULL;
+COMMENT ON TABLE fpm.announcements IS 'what the webhook gets; delivered_at is empty for what it did not take';
+GRANT SELECT, INSERT, UPDATE ON fpm.announcements TO fpm_producer;
+"""
 
 
 def upgrade() -> None:
     """Create both histories, their views and functions, and enter the published session."""
     run = op.get_bind().exec_driver_sql
+    run(ANNOUNCEMENTS)
     for view, history in HISTORIES.items():
         columns = [name for name in TABLES[view].columns if name not in OF_PUBLICATION]
         (key,) = (name for name in TABLES[view].keys if name != "symbol")
@@ -84,6 +97,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop them."""
     run = op.get_bind().exec_driver_sql
+    run("DROP TABLE fpm.announcements")
     for view, history in HISTORIES.items():
         run(f"DROP FUNCTION serving.{view}_known_at(text, date, date, timestamptz)")
         run(f"DROP VIEW serving.{history}; DROP TABLE online.{history}")
