@@ -1,10 +1,11 @@
-"""One session online: publish 158 columns and a 128-vector a symbol, then read them back.
+"""One session online: publish 158 columns, a 128-vector and three scores a symbol, then read them back.
 
 Run `python benchmarks/bench_publish.py [--symbols 5300] [--stock-symbols 530] [--large] [--repeats 4]`. Floor of
-publishing: binary COPY of the same values, two arrays per row, into a bare table. Peer: Feast's own Postgres store,
-written through `write_to_online_store` with `--stock-symbols` and scaled to all symbols (`--large`: with all of them);
-it writes one row per value. Floor of reading a whole market: psycopg, binary, the same query. All share one embedded
-server with fsync.
+publishing: binary COPY of the same values, two arrays per row, and of the scores, into bare tables without an index.
+Sessions go online in turn without and with their entry in the history (`FPM_ONLINE_HISTORY`). Peer: Feast's own
+Postgres store, written through `write_to_online_store` with `--stock-symbols` and scaled to all symbols (`--large`:
+with all of them); it writes one row per value. Floor of reading a whole market: psycopg, binary, the same query. All
+share one embedded server with fsync.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +28,22 @@ import psycopg
 import wide
 from feast import FeatureStore, RepoConfig
 
-from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES
+from fpm.schema import CLOCKS, FINGERPRINT_SIZE, STREAMS, TABLES
 from fpm.store.ledger.ledger import Publication
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.online.publication import publish_online, served
-from fpm.store.postgres.binary_copy import HEADER, POSTGRES_EPOCH, TRAILER
+from fpm.store.online.tables import online_table
+from fpm.store.postgres.binary_copy import HEADER, POSTGRES_EPOCH, TRAILER, encode
 from fpm.store.postgres.server import ensure_server, stop_server
 from fpm.store.settings import Settings
 
 VIEWS = ("wide", "fingerprints")
+PUBLISHED = (*VIEWS, "scores")
 FEATURES = [*(f"wide:{name}" for name in wide.COLUMNS), "fingerprints:fingerprint"]
 FLOOR_TABLE = (
-    "CREATE TABLE floor_copy (symbol text, factors real[], vector real[], event timestamptz, created timestamptz)"
+    "CREATE TABLE floor_copy (symbol text, factors real[], vector real[], event timestamptz, created timestamptz); "
+    "CREATE TABLE floor_scores (symbol text, stream text, score float8, spread float8, vintage text, model text, "
+    "event_timestamp timestamptz, created_timestamp timestamptz)"
 )
 SERVING = """CREATE OR REPLACE VIEW serving.wide AS SELECT held.* FROM online.wide AS held JOIN (
     SELECT session FROM fpm.publications WHERE 'wide' = ANY (views) ORDER BY session DESC, id DESC LIMIT 1
@@ -62,7 +68,12 @@ class Market:
 def generated(session: date, symbols: int, seed: int) -> Market:
     rng, names = np.random.default_rng(seed), wide.symbols(symbols)
     return Market(
-        session, {"wide": wide.wide(rng, session, names), "fingerprints": wide.fingerprints(rng, session, names)}
+        session,
+        {
+            "wide": wide.wide(rng, session, names),
+            "fingerprints": wide.fingerprints(rng, session, names),
+            "scores": wide.scores(rng, session, names),
+        },
     )
 
 
@@ -70,9 +81,11 @@ def generated(session: date, symbols: int, seed: int) -> Market:
 def copy_arrays(dsn: str, market: Market) -> None:
     """Run the floor: from the same frames to committed rows."""
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
-        cursor.execute("TRUNCATE floor_copy")
+        cursor.execute("TRUNCATE floor_copy, floor_scores")
         with cursor.copy("COPY floor_copy FROM STDIN (FORMAT BINARY)") as copy:
             copy.write(array_stream(market))
+        with cursor.copy("COPY floor_scores FROM STDIN (FORMAT BINARY)") as copy:
+            copy.write(encode(market.frames["scores"], online_table("scores").stored))
 
 
 def array_stream(market: Market) -> bytes:
@@ -116,8 +129,8 @@ def array_type(width: int) -> np.dtype[np.void]:
 
 
 def publish(stores: Stores, market: Market) -> None:
-    """Publish both views and the publication's row in one transaction, with guards, types and indexes."""
-    publication = Publication(market.session, VIEWS, 0, f"{time.time_ns():064x}", wide.VINTAGE, "benchmark")
+    """Publish the views and the publication's row in one transaction, with guards, types and indexes."""
+    publication = Publication(market.session, PUBLISHED, 0, f"{time.time_ns():064x}", wide.VINTAGE, "benchmark")
     if publish_online(publication, market.frames, stores) != "published":
         raise RuntimeError("nothing was published")
 
@@ -136,19 +149,23 @@ def compare_publishing(
     publish(stores, next(night))
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(FLOOR_TABLE)
-    floors, ours, theirs = [], [], []
-    for market in night:
+    bare = replace(stores, settings=stores.settings.model_copy(update={"online_history": 0}))
+    floors, theirs = [], []
+    ours: dict[str, list[float]] = {"ours without history": [], "ours": []}
+    for market, (way, own) in zip(night, cycle(zip(ours, (bare, stores), strict=True))):
         floors.append(measure.seconds(lambda market=market: copy_arrays(dsn, market), 1))
-        ours.append(measure.seconds(lambda market=market: publish(stores, market), 1))
+        ours[way].append(measure.seconds(lambda market=market, own=own: publish(own, market), 1))
     for market in markets[:2]:
-        frames = {view: pandas(frame) for view, frame in market.head(stock_symbols).frames.items()}
+        stock_frames = {view: frame for view, frame in market.head(stock_symbols).frames.items() if view in VIEWS}
+        frames = {view: pandas(frame) for view, frame in stock_frames.items()}
         theirs.append(measure.seconds(lambda frames=frames: write_stock(stock, frames), 1) * count / stock_symbols)
     floor = min(floors)
-    rows = [["binary COPY of arrays (floor)", floor], ["ours", min(ours)], ["Feast's Postgres store", min(theirs)]]
+    best = {way: min(spent) for way, spent in ours.items()}
+    rows = [("binary COPY (floor)", floor), *best.items(), ("Feast's Postgres store, without scores", min(theirs))]
     measure.show(
-        f"publish one session, {count:,} x ({wide.WIDTH} + {FINGERPRINT_SIZE})",
+        f"publish one session, {count:,} x ({wide.WIDTH} + {FINGERPRINT_SIZE} + {len(STREAMS)} scores)",
         ["way", "seconds", "x floor", "x ours"],
-        [[way, spent, spent / floor, spent / min(ours)] for way, spent in rows],
+        [[way, spent, spent / floor, spent / best["ours"]] for way, spent in rows],
     )
     if stock_symbols < count:
         print(f"Feast's Postgres store: measured with {stock_symbols:,} symbols, scaled to all")
@@ -238,7 +255,7 @@ def stock_online(parts: dict[str, Any]) -> dict[str, Any]:
 def compare(settings: Settings, symbols: int, stock_symbols: int, repeats: int) -> None:
     server = ensure_server(settings)
     stores = open_stores(settings)
-    markets = [generated(session, symbols, seed) for seed, session in enumerate(wide.days(1 + repeats))]
+    markets = [generated(session, symbols, seed) for seed, session in enumerate(wide.days(1 + 2 * repeats))]
     stock = feature_store(settings.home / "stock", stock_online(server.parts))
     own = {"type": "fpm.store.online.online_store.FpmOnlineStore", "dsn": server.dsn}
     ours = feature_store(settings.home / "ours", own)
@@ -266,7 +283,7 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=5300)
     parser.add_argument("--stock-symbols", type=int, default=530, help="symbols written through Feast's own store")
     parser.add_argument("--large", action="store_true", help="all symbols through Feast's own store, too")
-    parser.add_argument("--repeats", type=int, default=4, help="nights; the least time counts")
+    parser.add_argument("--repeats", type=int, default=4, help="nights of each way; the least time counts")
     options = parser.parse_args()
     stock_symbols = options.symbols if options.large else min(options.stock_symbols, options.symbols)
     with tempfile.TemporaryDirectory(prefix="bench-publish-") as folder:

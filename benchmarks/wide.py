@@ -17,7 +17,7 @@ from feast.data_format import ParquetFormat
 from feast.types import Array, Float32, String
 
 from fpm import sessions
-from fpm.schema import FINGERPRINT_SIZE, FINGERPRINTS, TABLES, Table
+from fpm.schema import FINGERPRINT_SIZE, FINGERPRINTS, STREAMS, TABLES, Table
 from fpm.store.lake.files import Lake
 
 WIDTH, VINTAGE = 158, "benchmark"
@@ -53,6 +53,18 @@ def fingerprints(rng: np.random.Generator, day: date, names: list[str]) -> pl.Da
     values_ND = rng.standard_normal((len(names), FINGERPRINT_SIZE), dtype=np.float32)
     vectors = pl.Series("fingerprint", values_ND, dtype=pl.Array(pl.Float32, FINGERPRINT_SIZE))
     return _with_clocks(pl.DataFrame({"symbol": names, "vintage": VINTAGE, "fingerprint": vectors}), day)
+
+
+def scores(rng: np.random.Generator, day: date, names: list[str]) -> pl.DataFrame:
+    """Return one session of `scores`, every stream."""
+    rows = pl.DataFrame({"symbol": np.repeat(names, len(STREAMS)), "stream": list(STREAMS) * len(names)})
+    values = rng.standard_normal((2, len(rows)))
+    return _with_clocks(
+        rows.with_columns(
+            score=values[0], spread=np.abs(values[1]), vintage=pl.lit(VINTAGE), model=pl.lit("benchmark")
+        ),
+        day,
+    )
 
 
 def fill(lake: Lake, count: int, names: list[str], with_fingerprints: bool, seed: int = 0) -> None:

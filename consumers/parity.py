@@ -1,4 +1,7 @@
-"""Online equals offline: every value of the published session compared with the lake's, or the night is red."""
+"""Online equals offline: every value of the published session compared with the lake's, or the night is red.
+
+The session's rows in the history are compared, too.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ import polars as pl
 
 from consumers.publish import VIEWS, former_fingerprints, offline_views, served_models, with_fingerprints
 from fpm.errors import StoreCorrupt
-from fpm.schema import TABLES
+from fpm.schema import HISTORIES, TABLES
 from fpm.store.jobs.inputs import Window
 from fpm.store.log import log
+from fpm.store.online import history
 from fpm.store.online.publication import former_vintage, published_session, served
 
 if TYPE_CHECKING:
@@ -80,13 +84,20 @@ def run(session: date, stores: Stores) -> None:
 
 
 def check(session: date, stores: Stores) -> list[Parity]:
-    """Every view of the session, all symbols and all columns; also the former vintage's, while it is handed over."""
+    """Every view of the session, all symbols and all columns, and what the history says of it.
+
+    Also the former vintage's fingerprints, while it is handed over.
+    """
     current = stores.as_of(None)
     vintage, _ = served_models(session, current)
     former = with_fingerprints(session, former_vintage(session, vintage, current), current)
-    views = [
-        compare(view, frame, served(view, current)) for view, frame in offline_views(session, vintage, current).items()
-    ]
+    frames = offline_views(session, vintage, current)
+    views = [compare(view, frame, served(view, current)) for view, frame in frames.items()]
+    if stores.settings.online_history:
+        views += [
+            replace(compare(view, frames[view], history.served(view, session, current)), view=name)
+            for view, name in HISTORIES.items()
+        ]
     offline = former_fingerprints(session, former, current)
     beside = compare("fingerprints", offline, served("fingerprints", current, former=True))
     return [*views, replace(beside, view="former_fingerprints")] if beside.rows or beside.extra else views

@@ -2,7 +2,8 @@
 
 While a new vintage takes over, the fingerprints of the former one go online beside its own.
 
-Running it again changes nothing; a correction of the published session replaces it; an older session never does.
+Running it again changes nothing; a correction of the published session replaces it; an older session never does: its
+corrections are entered in the history.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from fpm.store.jobs.inputs import Window
 from fpm.store.lake.files import empty
 from fpm.store.ledger.ledger import Publication
 from fpm.store.log import log
+from fpm.store.online.history import retire
 from fpm.store.online.publication import former_vintage, publish_online, published_session
+from fpm.store.online.webhook import announce
 from fpm.universe import COLUMNS, excused
 
 if TYPE_CHECKING:
@@ -73,6 +76,8 @@ def run(session: date, stores: Stores) -> None:
     content = _content(session, vintage, beside, current)
     publication = Publication(session, VIEWS, attempt.attempt if attempt else 0, content, vintage, model)
     status = publish_online(publication, frames, current)
+    retire(published_session(current) or session, current)
+    announce(current)
     words = _words(status, session, current)
     if beside:
         words += f"; {former} beside it"
@@ -89,7 +94,8 @@ def _words(status: str, session: date, stores: Stores) -> str:
     if status == "superseded":
         return f"not put online: {published_session(stores)} is"
     number, publication = stores.ledger.publications(session)[0]
-    return f"publication {number}" + (f", in place of {publication.replaces}" if publication.replaces else "")
+    place = "" if status != "corrected" else f" of the history ({published_session(stores)} is online)"
+    return f"publication {number}{place}" + (f", in place of {publication.replaces}" if publication.replaces else "")
 
 
 def served_models(session: date, stores: Stores) -> tuple[str, str]:

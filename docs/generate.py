@@ -21,7 +21,7 @@ from consumers.publish import PublishConfig
 from fpm import walk_forward
 from fpm.commands.cli import app
 from fpm.commands.jobs import descriptions
-from fpm.data_contract import contract
+from fpm.data_contract import Promises, contract
 from fpm.model_file import KEYS, Choice, Kind, ModelFile, Real, Whole, Wholes
 from fpm.nn.encoder import network as encoder
 from fpm.nn.encoder import pretraining
@@ -115,7 +115,7 @@ def kind_of(field: Any) -> str:
     kinds = {"integer": "a whole number", "number": "a number", "boolean": "`0`, `1`", "string": "text"}
     parts = [entry, *entry.get("anyOf", [])]
     if SecretStr.__name__ in str(field.annotation):
-        return "a URL; never printed"
+        return "text; never printed" if entry["title"].endswith("Secret") else "a URL; never printed"
     if any(part.get("format") == "path" for part in parts):
         return "a path"
     kind = next((kinds[part["type"]] for part in parts if part.get("type") in kinds), "text")
@@ -201,10 +201,16 @@ def cell(text: str) -> str:
 # --- data contract -------------------------------------------------------------------------------
 def contract_page() -> str:
     """The data contract of the default preset on the Chinese market, as YAML."""
-    bounds = PublishConfig()
-    document = contract(
-        package_version("fpm"), str(market("cn").cut_off)[:-3], bounds.scored, bounds.universe, bounds.empty
+    bounds, defaults = PublishConfig(), Settings.model_fields
+    promises = Promises(
+        str(market("cn").cut_off)[:-3],
+        defaults["night_hours"].default,
+        bounds.scored,
+        bounds.universe,
+        bounds.empty,
+        defaults["online_history"].default,
     )
+    document = contract(package_version("fpm"), promises)
     return "# made by docs/generate.py from the code: edit there\n" + yaml.safe_dump(
         document, sort_keys=False, width=120
     )

@@ -7,9 +7,10 @@ are the bounds that a night enforces.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES
+from fpm.schema import CLOCKS, FINGERPRINT_SIZE, HISTORIES, TABLES
 
 if TYPE_CHECKING:
     from fpm.table import Table
@@ -36,9 +37,31 @@ EVERY_ROW = {  # name -> type and meaning, in every view
     "stale_days": ("int16", "calendar days (UTC) since the session"),
 }
 
+EVERY_VERSION = {name: facts for name, facts in EVERY_ROW.items() if name != "stale_days"} | {
+    "publication": ("int64", "id in serving.publications; a correction is a publication of its own"),
+    "superseded_at": ("moment", "when the session's next publication took its place; empty for what stands"),
+}
+REQUIRED = (*CLOCKS, "session", "published_at", "publication", "stale_days")
 
-def contract(version: str, cut_off: str, scored: float, universe: float, empty: float) -> dict[str, Any]:
-    """The document, for a cut-off such as `15:40` on the exchange's clock and the bounds of `PublishConfig`."""
+
+@dataclass(frozen=True)
+class Promises:
+    """What a night enforces.
+
+    `cut_off`: on the exchange's clock, e.g. `20:00`; `hours` after it an unfinished night is red. `scored`, `universe`,
+    `empty`: the bounds of a publication. `sessions` stay in the histories.
+    """
+
+    cut_off: str
+    hours: float
+    scored: float
+    universe: float
+    empty: float
+    sessions: int
+
+
+def contract(version: str, promises: Promises) -> dict[str, Any]:
+    """The document."""
     views = [table for table in TABLES.values() if table.online]
     return {
         "apiVersion": "v3.0.2",
@@ -53,42 +76,70 @@ def contract(version: str, cut_off: str, scored: float, universe: float, empty: 
             "limitations": "An incomplete session is not published: readers keep the one before, and stale_days grows.",
         },
         "servers": [{"server": "online", "type": "postgres", "database": "fpm", "schema": "serving"}],
-        "schema": [_view(table) for table in views],
+        "schema": [
+            *(_view(table.name, table, table.keys, EVERY_ROW) for table in views),
+            *(_history(name, TABLES[view]) for view, name in HISTORIES.items()),
+        ],
         "slaProperties": [
             {"property": "frequency", "value": 1, "unit": "d", "description": "a publication every trading session"},
-            {"property": "timeOfAvailability", "value": cut_off, "description": "exchange-local; later is red"},
+            {"property": "timeOfAvailability", "value": promises.cut_off, "description": "exchange-local, of the data"},
+            {
+                "property": "latency",
+                "value": promises.hours,
+                "unit": "h",
+                "description": "after timeOfAvailability; a night that is unfinished then is red",
+            },
             {
                 "property": "scored",
-                "value": scored,
+                "value": promises.scored,
                 "description": "share of the traded symbols with a score, at least",
             },
-            {"property": "universe", "value": universe, "description": "share of the last session's symbols, at least"},
-            {"property": "empty", "value": empty, "description": "share of empty cells of daily factors, at most"},
+            {
+                "property": "universe",
+                "value": promises.universe,
+                "description": "share of the last session's symbols, less those halted or delisted, at least",
+            },
+            {
+                "property": "empty",
+                "value": promises.empty,
+                "description": "share of empty cells of daily factors, at most",
+            },
+            {
+                "property": "retention",
+                "value": promises.sessions,
+                "unit": "sessions",
+                "element": ", ".join(HISTORIES.values()),
+                "description": "stay readable, at least, from the first that was published",
+            },
         ],
     }
 
 
-def _view(table: Table) -> dict[str, Any]:
-    columns = {name: (kind, "") for name, kind in table.columns.items()} | EVERY_ROW
+def _history(name: str, table: Table) -> dict[str, Any]:
+    return _view(name, table, (*table.keys, "session", "publication"), EVERY_VERSION)
+
+
+def _view(name: str, table: Table, keys: tuple[str, ...], common: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    columns = {column: (kind, "") for column, kind in table.columns.items()} | common
     return {
-        "name": table.name,
-        "physicalName": f"serving.{table.name}",
+        "name": name,
+        "physicalName": f"serving.{name}",
         "logicalType": "object",
         "physicalType": "view",
-        "properties": [_column(name, *facts, table) for name, facts in columns.items()],
+        "properties": [_column(column, *facts, keys) for column, facts in columns.items()],
     }
 
 
-def _column(name: str, kind: str, meaning: str, table: Table) -> dict[str, Any]:
+def _column(name: str, kind: str, meaning: str, keys: tuple[str, ...]) -> dict[str, Any]:
     logical, physical = TYPES[kind]
     column = {
         "name": name,
         "logicalType": logical,
         "physicalType": physical,
-        "required": name in (*table.keys, *CLOCKS, "session", "published_at", "publication", "stale_days"),
+        "required": name in (*keys, *REQUIRED),
     }
-    if name in table.keys:
-        column |= {"primaryKey": True, "primaryKeyPosition": table.keys.index(name) + 1}
+    if name in keys:
+        column |= {"primaryKey": True, "primaryKeyPosition": keys.index(name) + 1}
     if logical == "array":
         column["items"] = {"logicalType": "number"}
     return column | ({"description": meaning} if meaning else {})

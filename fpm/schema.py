@@ -254,4 +254,5 @@ TABLES = {
         *PORTFOLIO_TABLES,
     )
 }
+HISTORIES = {"scores": "score_history", "weights": "weight_history"}  # published table -> its earlier sessions online
 CLOCKS = ("event_timestamp", "created_timestamp")

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from fpm.schema import STREAMS
+from fpm.store.online import webhook
 from fpm.store.postgres.server import connect, stop_server
 from fpm.store.settings import Settings
 from tests.shell import bash, environment, run
@@ -24,6 +26,7 @@ PAGE = (Path(__file__).parent.parent / "docs/consumers.md").read_text()
 HOLDS = {
     ("SQL", 0): "assert [session.day for _, session in publications] == [2, 3]",
     ("SQL", 1): "assert len(rows) == 12 and set(weights['stale_days']) == set(weights['stale_days'][:1])",
+    ("Webhook", 0): "assert genuine",
     ("SDK", 0): (
         "assert then['score'].null_count() == 0 and factors['log_size'].null_count() == 0 "
         "and decision['status'].to_list() == ['optimal']"
@@ -60,7 +63,13 @@ def run_python(section: str, folder: Path) -> None:
 
 def test_every_block_is_run() -> None:
     languages = re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)
-    assert {name: languages.count(name) for name in set(languages)} == {"bash": 5, "sql": 7, "python": 7, "console": 1}
+    assert {name: languages.count(name) for name in set(languages)} == {
+        "bash": 7,
+        "sql": 10,
+        "python": 8,
+        "console": 1,
+        "json": 1,
+    }
 
 
 def test_sql(folder: Path) -> None:
@@ -69,7 +78,7 @@ def test_sql(folder: Path) -> None:
     assert "(5 rows)" in printed
     for file in (folder / ".fpm/pg").glob("*pass*"):
         assert file.read_text().strip().rpartition(":")[2] not in printed
-    one, several, orders, fills, prices, active, nearest = blocks("sql", "SQL")
+    one, several, orders, fills, prices, active, nearest, stands, known, market = blocks("sql", "SQL")
     with connect(Settings(home=folder / ".fpm"), role="reader") as connection:
         cursor = connection.execute(one.encode())
         assert [column.name for column in cursor.description or ()][-1] == "stale_days"
@@ -88,7 +97,20 @@ def test_sql(folder: Path) -> None:
         connection.execute(several.encode())
         neighbours = connection.execute(nearest.encode()).fetchall()
         assert len(neighbours) == 12 and neighbours[0] == ("600000.SH", TUESDAY, False), "a stock is most like itself"
+        rows = connection.execute(stands.encode()).fetchall()
+        assert {(row[0], row[1]) for row in rows} == {(day, stream) for day in (MONDAY, TUESDAY) for stream in STREAMS}
+        first, second = (connection.execute(part.encode()).fetchall() for part in known.split(";")[:2])
+        assert first == [], "published in the days of this test, not in 2024"
+        assert [row[0] for row in second] == [MONDAY, TUESDAY]
+        assert len(connection.execute(market.encode()).fetchall()) == 12
     run_python("SQL", folder)
+
+
+def test_webhook(folder: Path) -> None:
+    """The JSON has the fields of an announcement, and the signature is one."""
+    (document,) = blocks("json", "Webhook")
+    assert set(json.loads(document)) == set(webhook._NAMES)
+    run_python("Webhook", folder)
 
 
 def test_http(folder: Path) -> None:
@@ -102,7 +124,7 @@ def test_http(folder: Path) -> None:
     ) as server:
         try:
             assert server.stdout is not None and "url" in server.stdout.readline()
-            ask, health, fresh = (block.replace(":6566", f":{port}") for block in blocks("bash", "HTTP"))
+            ask, health, fresh, past, news = (block.replace(":6566", f":{port}") for block in blocks("bash", "HTTP"))
             printed = bash(ask, folder, folder / ".fpm")
             assert f"x-fpm-session: {TUESDAY}" in printed
             answer = json.loads((folder / "answer.json").read_text())
@@ -110,6 +132,10 @@ def test_http(folder: Path) -> None:
             assert json.loads(bash(health, folder, folder / ".fpm"))["session"] == str(TUESDAY)
             refused = json.loads(bash(fresh, folder, folder / ".fpm"))["error"]
             assert refused["code"] == "FPM-HTTP-087" and f"session {TUESDAY} is published" in refused["wrong"]
+            rows = json.loads(bash(past, folder, folder / ".fpm"))["rows"]
+            assert [row["session"] for row in rows] == [str(MONDAY), str(TUESDAY)]
+            (publication,) = json.loads(bash(news, folder, folder / ".fpm"))["publications"]
+            assert publication["session"] == str(TUESDAY) and set(publication) == set(webhook._NAMES)
         finally:
             server.terminate()
 

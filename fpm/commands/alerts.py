@@ -16,6 +16,7 @@ from fpm.store.ledger.alerts import Alert, deliver_next, raise_alerts, standing
 from fpm.store.ledger.disk import Disk, disk
 from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
+from fpm.store.online.webhook import announce
 from fpm.store.settings import Settings
 
 MOST = 20  # messages of one channel in one look
@@ -37,8 +38,11 @@ def channels(settings: Settings) -> dict[str, Send]:
 def watch(nights: Sequence[Night], stores: Stores, now: datetime) -> None:
     """Tell every channel what turned red among `nights` and what is no longer red; then what was not delivered yet.
 
+    Publications that the webhook did not take are sent again, too.
+
     Nothing of it raises: what fails is logged, and tried again at the next look.
     """
+    announce(stores)
     for name, send in channels(stores.settings).items():
         try:
             raise_alerts(name, _alerts(name, nights, stores, now), stores.ledger)
@@ -49,6 +53,7 @@ def watch(nights: Sequence[Night], stores: Stores, now: datetime) -> None:
 
 def watch_session(session: date, stores: Stores, now: datetime) -> None:
     """`watch` one night, whatever it ended with."""
+    announce(stores)
     if not channels(stores.settings):
         return
     try:

@@ -6,6 +6,7 @@ address: a webhook's path is its password.
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import shlex
@@ -37,19 +38,39 @@ def web_address(text: str) -> str:
     return address
 
 
-def post(address: str, document: Mapping[str, Any], seconds: float = SECONDS) -> str | None:
+def without_user(address: str) -> str:
+    """The address. Raises ValueError where a user or a password stands before the host; repeats nothing of it."""
+    if "@" in urlsplit(address).netloc:
+        raise ValueError("a webhook takes no user or password before its host: use its path, or FPM_WEBHOOK_SECRET")
+    return address
+
+
+def signature(document: Mapping[str, Any], secret: str) -> str:
+    """`sha256=` and HMAC-SHA-256 in hexadecimal (RFC 2104) over the bytes that `post` sends."""
+    return "sha256=" + hmac.new(secret.encode(), _body(document), "sha256").hexdigest()
+
+
+def post(
+    address: str,
+    document: Mapping[str, Any],
+    seconds: float = SECONDS,
+    headers: Mapping[str, str] | None = None,
+) -> str | None:
     """POST a document as JSON; what went wrong, or None where the other end answered 2xx. Follows no redirection."""
     answer: list[str | None] = []
-    thread = Thread(target=lambda: answer.append(_post(address, document, seconds)), daemon=True)
+    thread = Thread(target=lambda: answer.append(_post(address, document, seconds, headers or {})), daemon=True)
     thread.start()
     thread.join(seconds)  # a socket's own limit begins anew with every byte that comes
     return answer[0] if answer else f"no answer in {seconds:g} s"
 
 
-def _post(address: str, document: Mapping[str, Any], seconds: float) -> str | None:
-    body = json.dumps(document, default=str).encode()
-    headers = {"Content-Type": "application/json", "User-Agent": "fpm"}
-    request = urllib.request.Request(address, body, headers, method="POST")  # noqa: S310  `web_address` let it through
+def _body(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, default=str).encode()
+
+
+def _post(address: str, document: Mapping[str, Any], seconds: float, headers: Mapping[str, str]) -> str | None:
+    every = {"Content-Type": "application/json", "User-Agent": "fpm", **headers}
+    request = urllib.request.Request(address, _body(document), every, method="POST")  # noqa: S310  `web_address` let it through
     try:
         with urllib.request.build_opener(_NoRedirection).open(request, timeout=seconds) as answer:
             return None if 200 <= answer.status < 300 else f"HTTP {answer.status}"

@@ -24,12 +24,12 @@ from fpm.model_file import NO_CHOICES, ModelFile, chosen, read_model_file
 from fpm.schema import STREAM_NAME
 from fpm.store import variables
 from fpm.store.addresses import database_address, require_verified, secrets_of
-from fpm.store.channels import web_address
+from fpm.store.channels import web_address, without_user
+from fpm.store.references import referenced, user_path
 from fpm.walk_forward import PRESETS, FoldConfig
 
 # libpq would heed them, and moments would come back from the database in a user's zone and spelling
 UNHEEDED = ("PGTZ", "PGDATESTYLE")
-REFERENCE = "file:"  # a secret that a file holds
 
 
 class Settings(BaseSettings):
@@ -122,6 +122,13 @@ class Settings(BaseSettings):
         default=False, description="store a new vintage's fingerprints rotated into the space of the one before"
     )
     hand_over: int = Field(default=5, ge=0, le=250, description="sessions for which a former vintage stays online")
+    online_history: int = Field(
+        default=500,
+        ge=0,
+        le=5000,
+        description="sessions whose scores and weights stay readable online, in serving.score_history and "
+        "serving.weight_history; a session of 5,300 stocks takes about 3 MB; 0: none",
+    )
     corrections_back: int = Field(
         default=20,
         ge=1,
@@ -151,6 +158,14 @@ class Settings(BaseSettings):
     )
     alert_command: str | None = Field(
         default=None, description="command that is told the same as JSON on its standard input; no shell, 10 s"
+    )
+    webhook: SecretStr | None = Field(
+        default=None,
+        description="webhook that gets every publication by POST after its commit, at least once and in order, or "
+        "`file:PATH` (docs/consumers.md)",
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="key of the HMAC-SHA-256 in the header X-FPM-Signature, or `file:PATH`"
     )
     lineage: SecretStr | None = Field(
         default=None,
@@ -195,7 +210,7 @@ class Settings(BaseSettings):
     @classmethod
     def _readable_key(cls, text: str | None) -> str | None:
         """A key that is there and cannot be read must never mean that none is asked for."""
-        key = _referenced(text) if text else None
+        key = referenced(text) if text else None
         return key if key is None or minisign.public_key(key) else None
 
     @field_validator("retention")
@@ -221,31 +236,37 @@ class Settings(BaseSettings):
         """An address that libpq understands, perhaps from a file; the refusal repeats nothing of it."""
         if secret is None:
             return None
-        address = database_address(_referenced(secret.get_secret_value().strip()))
+        address = database_address(referenced(secret.get_secret_value().strip()))
         if not fields.data.get("allow_unverified_database"):
             require_verified(address)
         return SecretStr(address)
 
-    @field_validator("alert_url")
+    @field_validator("alert_url", "webhook")
     @classmethod
     def _webhook(cls, secret: SecretStr | None) -> SecretStr | None:
         """An address of a webhook, perhaps from a file; an empty variable is none."""
         text = "" if secret is None else secret.get_secret_value().strip()
-        return SecretStr(web_address(_referenced(text))) if text else None
+        return SecretStr(without_user(web_address(referenced(text)))) if text else None
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _key(cls, secret: SecretStr | None) -> SecretStr | None:
+        text = "" if secret is None else referenced(secret.get_secret_value().strip())
+        return SecretStr(text) if text else None
 
     @field_validator("lineage")
     @classmethod
     def _lineage_target(cls, secret: SecretStr | None) -> SecretStr | None:
         """A server's address, perhaps from a file, or the path of a file; an empty variable is none."""
-        text = "" if secret is None else _referenced(secret.get_secret_value().strip())
-        target = web_address(text) if "://" in text else str(_at_home(Path(text)).absolute())
+        text = "" if secret is None else referenced(secret.get_secret_value().strip())
+        target = web_address(text) if "://" in text else str(user_path(Path(text)).absolute())
         return SecretStr(target) if text else None
 
     @field_validator("home", "calendar", "markets", "mandate", "model", "inbox")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         """Absolute from the start: a worker process may have another working directory."""
-        return path and _at_home(path).absolute()
+        return path and user_path(path).absolute()
 
     @model_validator(mode="after")
     def _readable_model_file(self) -> Settings:
@@ -350,28 +371,6 @@ class Settings(BaseSettings):
     def pg(self) -> Path:
         """Folder of the embedded server."""
         return self.home / "pg"
-
-
-def _referenced(text: str) -> str:
-    """The text, or that of the file it names. Raises ValueError where there is none; what may be secret is not said."""
-    if not text.startswith(REFERENCE):
-        return text
-    path = Path(text.removeprefix(REFERENCE))
-    try:
-        return calendar_overrides.small_text(_at_home(path)).strip()
-    except (OSError, ValueError) as wrong:
-        shown = "after file:" if "@" in text or "://" in text else str(path)
-        raise ValueError(f"there is no readable file {shown} ({type(wrong).__name__})") from None
-
-
-def _at_home(path: Path) -> Path:
-    """`~` and `~name` as their folders. Raises ValueError for a name that nobody has, or a path with a NUL."""
-    if "\0" in str(path):
-        raise ValueError("a path holds no NUL")
-    try:
-        return path.expanduser()
-    except RuntimeError as wrong:
-        raise ValueError(f"{path.parts[0]}: {wrong}") from None
 
 
 def load_settings(options: Mapping[str, Any]) -> Settings:

@@ -38,6 +38,8 @@ def test_a_published_session_is_equal_everywhere(published):
         ("orders", 12, True),
         ("trades", 0, True),
         ("decisions", 1, True),
+        ("score_history", 36, True),
+        ("weight_history", 12, True),
     ]
 
 
@@ -138,3 +140,11 @@ def test_null_equals_null_only():
     online = offline.with_columns(weight=pl.lit(0.0))
     assert parity.compare("weights", offline, offline).equal
     assert parity.compare("weights", offline.cast({"weight": pl.Float64}), online).columns == ("weight",)
+
+
+def test_a_history_that_says_something_else_is_red_until_it_is_published_again(published):
+    published.ledger.execute("UPDATE online.score_history SET score = score + 1 WHERE stream = 'dual'")
+    with pytest.raises(StoreCorrupt, match=r"FPM-PUB-210 .*score_history: score 0/0/12"):
+        parity.run(MONDAY, published)
+    publish.run(MONDAY, published)
+    parity.run(MONDAY, published)

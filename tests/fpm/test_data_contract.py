@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from consumers.publish import PublishConfig
+from fpm.sessions import cut_off
 from fpm.store.ledger.stores import Stores
 
 CONTRACT = yaml.safe_load((Path(__file__).parents[2] / "docs" / "contract.yaml").read_text(encoding="utf-8"))
@@ -33,3 +36,16 @@ def test_keys_are_in_the_standards_form() -> None:
     for view in CONTRACT["schema"]:
         positions = [each["primaryKeyPosition"] for each in view["properties"] if each.get("primaryKey")]
         assert sorted(positions) == list(range(1, len(positions) + 1)) and positions
+
+
+def test_its_promises_are_those_that_a_night_enforces(stores: Stores) -> None:
+    promises = {each["property"]: each["value"] for each in CONTRACT["slaProperties"]}
+    bounds, settings = PublishConfig(), stores.settings
+    assert (promises["scored"], promises["universe"], promises["empty"]) == (
+        bounds.scored,
+        bounds.universe,
+        bounds.empty,
+    )
+    assert (promises["latency"], promises["retention"]) == (settings.night_hours, settings.online_history)
+    hour, minute = map(int, promises["timeOfAvailability"].split(":"))
+    assert cut_off(stores.market, date(2024, 12, 2)).astimezone(stores.market.zone).time() == time(hour, minute)

@@ -7,6 +7,10 @@ Begin at `server`.
     responses  what goes back: status, content, headers
     openapi   what they answer, as an OpenAPI document
     requests  bodies checked against the catalogue
+    published  the publication that an answer is of
+    queries   queries of the GET paths, checked
+    history   earlier sessions of one stock
+    news      publications after one, for those who wait
     token     the bearer token
     patience  a time limit for the head of a request
 

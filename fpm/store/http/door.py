@@ -2,7 +2,7 @@
 
 Feast 0.67 itself asks for no credentials, writes and materialises for anyone, and answers a mistake with the exception.
 Its app only gets requests that were checked whole here. It reads schema ``serving`` as the reader, so an answer is of
-one published session; where a publication came in between, `_unmixed` asks again.
+one published session: each statement says which one was in force, so no other question has to.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import asyncio
 import json
 import secrets
 import time
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import fpm.store.retrieval.quick_feast  # noqa: F401  before all others that import Feast
@@ -23,16 +22,19 @@ import sqlalchemy as sa
 from feast.feature_server import get_app
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from fpm import sessions
 from fpm.errors import TryLater
 from fpm.schema import TABLES
+from fpm.store.http import history
+from fpm.store.http.news import News, since
 from fpm.store.http.openapi import openapi
-from fpm.store.http.requests import Catalogue, RequestRefused, checked, nearest_request
+from fpm.store.http.published import Published, nothing, published, require_fresh
+from fpm.store.http.queries import history_request, nearest_request, news_request
+from fpm.store.http.requests import Catalogue, RequestRefused, checked
 from fpm.store.http.responses import Answer, between, deliver, document, error, refused
 from fpm.store.http.token import ensure_token, is_token
 from fpm.store.log import log
 from fpm.store.online.metrics import CONTENT_TYPE, QUERY, exposition
-from fpm.store.online.online_store import check
+from fpm.store.online.online_store import WITNESS, check
 from fpm.store.postgres.server import ensure_server
 from fpm.store.retrieval.features import PATIENCE, serving_store
 
@@ -42,45 +44,24 @@ if TYPE_CHECKING:
     from feast import FeatureStore
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from fpm.markets import Market
+    from fpm.store.http.published import Published
+    from fpm.store.http.queries import HistoryRequest
     from fpm.store.settings import Settings
 
 READ = "/get-online-features"
 HEALTH, METRICS = ("/health", "/v1/health"), ("/metrics", "/v1/metrics")  # Feast's and Prometheus' paths, and ours
 NEAREST, OPENAPI = "/v1/nearest", "/v1/openapi.json"
-METHODS = {READ: "POST", **dict.fromkeys((*HEALTH, *METRICS, NEAREST, OPENAPI), "GET")}
+HISTORY, PUBLICATIONS = "/v1/history", "/v1/publications"
+METHODS = {READ: "POST", **dict.fromkeys((*HEALTH, *METRICS, NEAREST, HISTORY, PUBLICATIONS, OPENAPI), "GET")}
 LONGEST_BODY = 1_000_000  # bytes
+SMALL_BODY = 20_000
 BODY_SECONDS = 10.0  # for the whole body to arrive
 CATALOGUE_SECONDS = 60.0  # as long as Feast's own registry cache
-LONGEST_HOLIDAY = 30  # days; the longest closure of any of our markets since 1990 took 18
 TRIES = 3  # publications are minutes apart: three during one request are no accident
 DOWN = (psycopg.OperationalError, PoolTimeout, sa.exc.OperationalError, sa.exc.InterfaceError, TryLater)
 
-NEWEST = """
-SELECT id, session, published_at, vintage, model, stale_days FROM serving.publications
-ORDER BY session DESC, id DESC LIMIT 1
-"""
 NEIGHBOURS = "SELECT symbol, similarity, publication FROM serving.nearest(%s, %s)"
 TAKEN = ("too many connections", "too many clients", "remaining connection slots")  # PostgreSQL's words for a limit
-
-
-@dataclass(frozen=True)
-class Published:
-    """The publication that readers see; the fields are the columns of `NEWEST`."""
-
-    id: int
-    session: str
-    published_at: str
-    vintage: str | None
-    model: str | None
-    stale_days: int
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The HTTP headers that say which publication an answer is of."""
-        return {f"x-fpm-{name.replace('_', '-')}": str(value) for name, value in vars(self).items() if name != "id"} | {
-            "x-fpm-publication": str(self.id)
-        }
 
 
 class Door:
@@ -103,7 +84,9 @@ class Door:
             check=check,
             kwargs={"autocommit": True, "application_name": "fpm serve"},
         )
+        self._last: Published | None = None
         self._catalogue: tuple[float, Catalogue] | None = None
+        self._news = News(self._dsn)
 
     def close(self) -> None:
         """Close the connections."""
@@ -129,13 +112,18 @@ class Door:
                 return await asyncio.to_thread(lambda: document(openapi(self._served())))
             if scope["path"] == NEAREST:
                 return await asyncio.to_thread(self._nearest, *nearest_request(scope["query_string"]))
+            if scope["path"] == HISTORY:
+                return await asyncio.to_thread(self._history, history_request(scope["query_string"]))
+            if scope["path"] == PUBLICATIONS:
+                return await self._publications(receive, *news_request(scope["query_string"]))
             fresh = _requires_fresh(scope)
             if scope["path"] in HEALTH:
-                published = await asyncio.to_thread(self._newest, fresh)
-                return document(vars(published), published.headers)
+                held = await asyncio.to_thread(self._newest, fresh)
+                return document(vars(held), held.headers)
             body = await _body(scope, receive)
-            request, before = await asyncio.to_thread(lambda: (checked(body, self._served()), self._newest(fresh)))
-            return await self._unmixed(scope, request, before, fresh)
+            at_once = len(body) <= SMALL_BODY and self._is_catalogue_fresh()  # a thread takes longer than the check
+            request = self._checked(body) if at_once else await asyncio.to_thread(self._checked, body)
+            return await self._unmixed(scope, request, fresh)
         except RequestRefused as refusal:
             return refused(refusal)
         except DOWN as away:
@@ -158,9 +146,11 @@ class Door:
                 401, code="FPM-HTTP-081", wrong="no valid token", todo="send Authorization: Bearer TOKEN"
             )
 
-    async def _unmixed(self, scope: Scope, request: dict[str, Any], before: Published, fresh: bool) -> Answer:
-        """Feast's answer, all of it read while one and the same publication was in force."""
+    async def _unmixed(self, scope: Scope, request: dict[str, Any], fresh: bool) -> Answer:
+        """Feast's answer, all of it read while one and the same publication was in force, as its statements say."""
         for _ in range(TRIES):
+            witness: list[int | None] = []
+            WITNESS.set(witness)
             status, content = await self._ask_feast(scope, request)
             if status >= 500:
                 raise RuntimeError(f"Feast answered {status}: {content[:2000]!r}")
@@ -172,11 +162,21 @@ class Door:
                     wrong="the request was refused",
                     todo="compare it with docs/consumers.md",
                 )
-            after = await asyncio.to_thread(self._newest, fresh)
-            if after.id == before.id:
-                return Answer(200, content, after.headers)
-            before = after
+            if len(set(witness)) == 1:
+                return Answer(200, content, (await self._witnessed(witness[0], fresh)).headers)
         return between()
+
+    async def _witnessed(self, number: int | None, fresh: bool) -> Published:
+        """The publication of an id that a statement saw; the last one is remembered, it never changes."""
+        if number is None:
+            raise nothing()
+        held = self._last
+        if held is None or held.id != number:
+            held = self._last = await asyncio.to_thread(self._published, number)
+        held = held.at(self._clock())
+        if fresh:
+            require_fresh(held, self._market, self._clock())
+        return held
 
     async def _ask_feast(self, scope: Scope, request: dict[str, Any]) -> tuple[int, bytes]:
         body, parts, status = json.dumps(request).encode(), [], 500
@@ -219,11 +219,28 @@ class Door:
         for _ in range(TRIES):
             with self._pool.connection() as connection:
                 rows = connection.execute(NEIGHBOURS, (symbol, k)).fetchall()
-            published = self._newest(fresh=False)
-            if all(row[2] == published.id for row in rows):
+            held = self._newest(fresh=False)
+            if all(row[2] == held.id for row in rows):
                 neighbours = [{"symbol": row[0], "similarity": row[1]} for row in rows]
-                return document({"symbol": symbol, "neighbours": neighbours}, published.headers)
+                return document({"symbol": symbol, "neighbours": neighbours}, held.headers)
         return between()
+
+    def _history(self, request: HistoryRequest) -> Answer:
+        """Earlier sessions of a stock, by one statement."""
+        with self._pool.connection() as connection:
+            return document(history.answer(request, connection))
+
+    async def _publications(self, receive: Receive, after: int, seconds: int) -> Answer:
+        """The publications after one; where there are none, the first that comes within so many seconds."""
+        rows = [] if seconds and self._news.ends_with(after) else await asyncio.to_thread(self._since, after)
+        if not rows and seconds:
+            await self._news.beyond(after, seconds, receive)
+            rows = await asyncio.to_thread(self._since, after)
+        return document({"publications": rows, "last": rows[-1]["publication"] if rows else after})
+
+    def _since(self, after: int) -> list[dict[str, Any]]:
+        with self._pool.connection() as connection:
+            return since(after, connection)
 
     def _metrics(self) -> Answer:
         """The figures for Prometheus: a reader's own view, so this door needs no other right."""
@@ -233,38 +250,27 @@ class Door:
 
     def _newest(self, fresh: bool) -> Published:
         """The newest publication. Raises RequestRefused where there is none, or where it must be `fresh` and is not."""
+        held = self._published()
+        if fresh:
+            require_fresh(held, self._market, self._clock())
+        return held
+
+    def _published(self, number: int | None = None) -> Published:
         with self._pool.connection() as connection:
-            row = connection.execute(NEWEST).fetchone()
-        if row is None:
-            raise RequestRefused(
-                503, code="FPM-HTTP-084", wrong="nothing is published yet", todo="ask again after the first night"
-            )
-        published = Published(row[0], row[1].isoformat(), row[2].isoformat(), *row[3:])
-        if fresh and row[1] < (due := due_session(self._market, self._clock())):
-            since = sessions.cut_off(self._market, due).isoformat()
-            raise RequestRefused(
-                409,
-                code="FPM-HTTP-087",
-                wrong=f"session {published.session} is published, {published.stale_days} days old; {due} is due since "
-                f"{since}",
-                todo="ask again later, or without require=fresh for the session that there is",
-                headers=published.headers,
-            )
-        return published
+            return published(connection, number)
+
+    def _checked(self, body: bytes) -> dict[str, Any]:
+        return checked(body, self._served())
 
     def _served(self) -> Catalogue:
         """The catalogue of Feast's registry, read again after a while."""
-        now = time.monotonic()
-        if self._catalogue is None or now - self._catalogue[0] > CATALOGUE_SECONDS:
-            self._catalogue = now, catalogue(self._store)
-        return self._catalogue[1]
+        held = self._catalogue
+        if held is None or not self._is_catalogue_fresh():
+            held = self._catalogue = time.monotonic(), catalogue(self._store)
+        return held[1]
 
-
-def due_session(market: Market, now: datetime) -> date:
-    """The newest session whose cut-off has passed: the one that readers may expect after its night."""
-    today = now.astimezone(market.zone).date()
-    days = sessions.sessions_between(market, today - timedelta(days=LONGEST_HOLIDAY), today)
-    return max(day for day in days if sessions.cut_off(market, day) <= now)
+    def _is_catalogue_fresh(self) -> bool:
+        return self._catalogue is not None and time.monotonic() - self._catalogue[0] <= CATALOGUE_SECONDS
 
 
 def catalogue(store: FeatureStore) -> Catalogue:

@@ -8,7 +8,11 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from fpm.store.http.requests import LONGEST_KEY, MOST_ENTITIES, MOST_FEATURES, MOST_NEIGHBOURS, NEIGHBOURS
+from fpm.schema import HISTORIES, TABLES
+from fpm.store.http.history import MOST_ROWS, columns
+from fpm.store.http.news import MOST_PUBLICATIONS
+from fpm.store.http.queries import LONGEST_WAIT, MOST_ID, MOST_NEIGHBOURS, NEIGHBOURS, WITHIN
+from fpm.store.http.requests import LONGEST_KEY, MOST_ENTITIES, MOST_FEATURES
 
 if TYPE_CHECKING:
     from fpm.store.http.requests import Catalogue
@@ -57,6 +61,8 @@ def openapi(catalogue: Catalogue) -> dict[str, Any]:
             "/metrics": {"get": _metrics("prometheus_metrics")},
             "/v1/metrics": {"get": _metrics("metrics")},
             "/v1/nearest": {"get": _nearest()},
+            "/v1/history": {"get": _history()},
+            "/v1/publications": {"get": _publications()},
             "/v1/openapi.json": {"get": _itself()},
         },
         "components": {
@@ -155,6 +161,76 @@ def _nearest() -> dict[str, Any]:
         "summary": "The stocks most like one by their fingerprints, itself first; none of an unknown symbol",
         "parameters": parameters,
         "responses": _responses(_object(symbol=TEXT, neighbours={"type": "array", "items": neighbour}), QUERY),
+    }
+
+
+def _history() -> dict[str, Any]:
+    """The rows of either view: what both have, and what one of them has."""
+    every = [name for view in HISTORIES for name in columns(view)]
+    kinds = {name: kind for view in HISTORIES for name, kind in TABLES[view].columns.items()}
+    row = {
+        "type": "object",
+        "required": [name for name in columns("scores") if every.count(name) == len(HISTORIES)],
+        "additionalProperties": False,
+        "properties": {name: _field(name, kinds.get(name, "string")) for name in dict.fromkeys(every)},
+    }
+    parameters = [
+        {"name": "symbol", "in": "query", "required": True, "schema": _key()},
+        {"name": "view", "in": "query", "schema": {"type": "string", "enum": list(HISTORIES), "default": "scores"}},
+        *(
+            {"name": name, "in": "query", "description": f"of {view}", "schema": _key()}
+            for view, name in WITHIN.items()
+        ),
+        *({"name": name, "in": "query", "schema": {"type": "string", "format": "date"}} for name in ("first", "last")),
+        {
+            "name": "known_at",
+            "in": "query",
+            "description": "what readers could see then; without it, what stands",
+            "schema": {"type": "string", "format": "date-time"},
+        },
+    ]
+    answer = _object(symbol=TEXT, view=TEXT, known_at=NULLABLE, rows={"type": "array", "items": row})
+    return {
+        "operationId": "history",
+        "summary": "Earlier sessions of one stock, as published and as corrected",
+        "parameters": parameters,
+        "responses": _responses(answer, QUERY | {"413": f"more than {MOST_ROWS} rows"}),
+    }
+
+
+def _field(name: str, kind: str) -> dict[str, Any]:
+    if name == "publication":
+        return NUMBER
+    if kind.startswith("float"):
+        return {"type": ["number", "null"]}
+    return NULLABLE if name in ("vintage", "model", "superseded_at") else TEXT
+
+
+def _publications() -> dict[str, Any]:
+    publication = _object(
+        publication=NUMBER,
+        session=TEXT,
+        views={"type": "array", "items": TEXT},
+        published_at=TEXT,
+        vintage=NULLABLE,
+        model=NULLABLE,
+        replaces={"type": ["integer", "null"]},
+    )
+    rows = {"type": "array", "maxItems": MOST_PUBLICATIONS, "items": publication}
+    parameters = [
+        {"name": name, "in": "query", "description": text, "schema": {"type": "integer", "minimum": 0} | bounds}
+        for name, text, bounds in (
+            ("after", "the id of the last publication that is known", {"maximum": MOST_ID, "default": 0}),
+            ("wait", "seconds to wait for the next one", {"maximum": LONGEST_WAIT, "default": 0}),
+        )
+    ]
+    return {
+        "operationId": "publications",
+        "summary": "Publications after one, oldest first; `last` is what to give as `after` next",
+        "parameters": parameters,
+        "responses": _responses(
+            _object(publications=rows, last=NUMBER), QUERY | {"409": "no publication has that id yet: begin again"}
+        ),
     }
 
 

@@ -9,7 +9,6 @@ import json
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import parse_qsl
 
 from fpm.errors import UsageError
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 MOST_ENTITIES = 2_000  # Feast takes 10 µs per value: more than this belongs in SQL or Parquet
 MOST_FEATURES = 500
 LONGEST_KEY = 200
-MOST_NEIGHBOURS = 1_000
-NEIGHBOURS = 20
 FIELDS = ("entities", "features", "feature_service", "full_feature_names")
 
 
@@ -69,26 +66,6 @@ def checked(body: bytes, catalogue: Catalogue) -> dict[str, Any]:
         views = list(catalogue.services[request["feature_service"]])
     keys = list(dict.fromkeys(key for view in views for key in catalogue.keys[view]))
     return {**request, "entities": _entities(document.get("entities"), keys), "full_feature_names": full}
-
-
-def nearest_request(query: bytes) -> tuple[str, int]:
-    """The symbol and k of a query `symbol=…&k=…`. Raises RequestRefused for anything else."""
-    try:
-        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict")
-    except ValueError:
-        pairs = []
-    fields = dict(pairs)
-    number = fields.get("k", str(NEIGHBOURS))
-    is_number = number.isascii() and number.isdecimal() and len(number) <= 4 and 1 <= int(number) <= MOST_NEIGHBOURS
-    symbol = fields.get("symbol", "")
-    if len(fields) != len(pairs) or not fields.keys() <= {"symbol", "k"} or not is_number or not _is_text(symbol):
-        raise RequestRefused(
-            400,
-            code="FPM-HTTP-080",
-            wrong="the query is not a symbol and perhaps a k",
-            todo=f"write ?symbol=600000.SH&k={NEIGHBOURS}, k from 1 to {MOST_NEIGHBOURS}",
-        )
-    return symbol, int(number)
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
@@ -219,7 +196,7 @@ def _entities(columns: Any, keys: list[str]) -> dict[str, list[str]]:
         )
     for key, column in columns.items():
         for row, cell in enumerate(column):
-            if not isinstance(cell, str) or not _is_text(cell):
+            if not isinstance(cell, str) or not is_text(cell):
                 raise RequestRefused(
                     422,
                     code="FPM-HTTP-074",
@@ -229,7 +206,7 @@ def _entities(columns: Any, keys: list[str]) -> dict[str, list[str]]:
     return {key: columns[key] for key in keys}
 
 
-def _is_text(cell: str) -> bool:
+def is_text(cell: str) -> bool:
     """Whether a text column can hold it: no lone surrogate, no NUL, not empty, not too long."""
     try:
         return 0 < len(cell.encode()) <= LONGEST_KEY and "\0" not in cell

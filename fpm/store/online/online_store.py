@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,9 +45,13 @@ if TYPE_CHECKING:
     from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
     from feast.value_type import ValueType
 
+    from fpm.store.online.tables import Selection
+
 NOBODY = {DUMMY_ENTITY_ID: Value(string_val=DUMMY_ENTITY_VAL)}
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Cells = tuple[datetime | None, dict[str, Value] | None]  # the event and the values of one key, or (None, None)
+# The ids of the publications in force while a request is read, one a statement; set by whoever wants to know.
+WITNESS: ContextVar[list[int | None] | None] = ContextVar("WITNESS", default=None)
 MOST_COLUMNS = 1600  # of one statement; Postgres' own limit is 1,664
 PLANS = 256
 # A generic plan looks keys up by index. A custom plan costs half a row's time at every request, and beyond some dozens
@@ -228,16 +233,28 @@ class FpmOnlineStore(PostgreSQLOnlineStore):
     def _rows(
         self, config: RepoConfig, plans: Sequence[Plan], keys: Sequence[Sequence[tuple[Any, ...]]]
     ) -> list[tuple[Any, ...]]:
-        """Read, and once more where the server went away meanwhile."""
-        selections = [plan.selection(config.online_store.place) for plan in plans]
+        """Read, and once more where the server went away meanwhile; a witness learns the publication in force."""
+        witness = WITNESS.get() if config.online_store.place == "serving" else None
+        rows = self._read(config, [plan.selection(config.online_store.place) for plan in plans], keys, witness)
+        if witness is not None and rows:
+            witness.append(rows[0][-1])
+        return rows
+
+    def _read(
+        self,
+        config: RepoConfig,
+        selections: Sequence[Selection],
+        keys: Sequence[Sequence[tuple[Any, ...]]],
+        witness: list[int | None] | None,
+    ) -> list[tuple[Any, ...]]:
         with self._connection(config) as connection:
             try:
-                return tables.read(connection, selections, keys)
+                return tables.read(connection, selections, keys, witness is not None)
             except OperationalError:
                 if not connection.closed:
                     raise
         with self._connection(config) as connection:
-            return tables.read(connection, selections, keys)
+            return tables.read(connection, selections, keys, witness is not None)
 
     def _connection(self, config: RepoConfig) -> AbstractContextManager[Connection[Any]]:
         """A checked connection; every statement is a transaction of its own. It goes back after the `with` block."""
@@ -328,7 +345,9 @@ def _utc(moment: datetime) -> datetime:
 def _cells(fields: Sequence[Field], rows: list[tuple[Any, ...]]) -> list[Cells]:
     """Rows (event_timestamp, *values) in Feast's form, for callers of the store itself, not of the SDK."""
     columns = list(zip(*rows, strict=True))
-    values = {field.name: answers.protos(field, column) for field, column in zip(fields, columns[1:], strict=True)}
+    values = {
+        field.name: answers.protos(field, column) for field, column in zip(fields, columns[1:], strict=False)
+    }  # or a witness's
     return [
         (None, None) if event is None else (event, {name: column[row] for name, column in values.items()})
         for row, event in enumerate(columns[0])

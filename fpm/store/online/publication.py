@@ -12,10 +12,10 @@ from psycopg.errors import LockNotAvailable
 from psycopg.sql import SQL, Identifier
 
 from fpm.errors import TryLater
-from fpm.schema import CLOCKS, TABLES
+from fpm.schema import CLOCKS, HISTORIES, TABLES
 from fpm.sessions import previous_sessions
 from fpm.store.log import log
-from fpm.store.online import tables
+from fpm.store.online import history, tables
 from fpm.store.postgres.binary_copy import floats_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ INSERT INTO fpm.publishing DEFAULT VALUES ON CONFLICT (singleton) DO UPDATE SET 
 """
 LONGEST_WAIT = "60s"  # a publication takes some seconds
 _NEWEST = "SELECT id, session, sha256 FROM fpm.publications WHERE views && %s ORDER BY session DESC, id DESC LIMIT 1"
+_LAST = "SELECT id, sha256 FROM fpm.publications WHERE session = %s ORDER BY id DESC LIMIT 1"
 _FORMER = """
 SELECT vintage FROM fpm.publications
 WHERE 'fingerprints' = ANY (views) AND session >= %s AND session < %s AND vintage <> %s
@@ -49,15 +50,17 @@ def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame],
 
     The frames are the whole session: rows of it that they lack, such as those a correction withdrew, are deleted, and
     so is every other vintage. Of tables `by_session`, such as orders, nothing older stays.
+    Scores and weights are entered in the history, too (`fpm.store.online.history`).
     Returns "published"; "unchanged" where the newest publication is of this session and content (the rows are written
-    again all the same, which repairs any change made online); "superseded" where a newer session is already online
-    (nothing is written). Raises TryLater where another session of the database holds a lock for `LONGEST_WAIT`.
+    again all the same, which repairs any change made online); where a newer session is already online "corrected" for
+    another content of a session that was published (it is entered in the history only), else "superseded" (nothing is
+    written). Raises TryLater where another session of the database holds a lock for `LONGEST_WAIT`.
     """
     with stores.ledger.transaction() as connection, _no_endless_wait(connection):
         connection.execute(_ALONE)
         newest = connection.execute(_NEWEST, (list(publication.views),)).fetchone()
         if newest is not None and newest[1] > publication.session:
-            return "superseded"
+            return _correct(connection, newest[1], publication, frames, stores)
         for view, frame in frames.items():
             table = tables.online_table(view)
             tables.write(connection, table, frame, publication.session)
@@ -65,12 +68,45 @@ def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame],
                 tables.retire(connection, table, frame["vintage"].unique().to_list())
             if TABLES[view].by_session:
                 tables.retire_sessions(connection, table, publication.session)
+        kept = frames if stores.settings.online_history else {}
         if newest is not None and newest[1:] == (publication.session, publication.sha256):
+            history.enter_again(connection, newest[0], publication.session, kept)
             return "unchanged"
         former = newest[0] if newest is not None and newest[1] == publication.session else None
-        publication = replace(publication, replaces=former)
-        _announce(connection, stores.ledger.record_publication(connection, publication), publication)
+        _record(connection, replace(publication, replaces=former), kept, stores)
     return "published"
+
+
+def _correct(
+    connection: Connection[Any],
+    newest: date,
+    publication: Publication,
+    frames: Mapping[str, pl.DataFrame],
+    stores: Stores,
+) -> str:
+    """Enter a session that was published, and is online no more, in the history.
+
+    Where its content is that of its last publication, the history gets that one's rows if it lacks them.
+    """
+    last = connection.execute(_LAST, (publication.session,)).fetchone()
+    if last is None or not HISTORIES.keys() & frames.keys():
+        return "superseded"
+    if not history.keeps(publication.session, newest, stores):
+        return "superseded"
+    if last[1] == publication.sha256:
+        if not history.is_entered(connection, last[0], publication.session, frames):
+            history.enter_again(connection, last[0], publication.session, frames)
+        return "superseded"
+    _record(connection, replace(publication, views=history.VIEWS, replaces=last[0]), frames, stores)
+    return "corrected"
+
+
+def _record(
+    connection: Connection[Any], publication: Publication, frames: Mapping[str, pl.DataFrame], stores: Stores
+) -> None:
+    number = stores.ledger.record_publication(connection, publication)
+    history.enter(connection, number, publication.session, frames)
+    _announce(connection, number, publication)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import polars as pl
 from psycopg.sql import SQL, Composed, Identifier
@@ -51,6 +51,7 @@ STORAGE = "fillfactor = 45"  # the next version of a row fits on the same page: 
 CLOCK_SLACK = timedelta(minutes=5)  # between this machine's clock and the database's
 # Daily rows describe the session's close, which is its own date in UTC in every market (crypto: 24:00, hence the 1 µs).
 SESSION = "(((event_timestamp AT TIME ZONE 'UTC') - interval '1 microsecond')::date)"
+IN_FORCE: LiteralString = "SELECT id FROM serving.publications ORDER BY session DESC, id DESC LIMIT 1"
 
 
 @dataclass(frozen=True)
@@ -124,26 +125,34 @@ def write(connection: Connection[Any], table: OnlineTable, frame: pl.DataFrame, 
     those of the frame's vintages). Columns of the table that the writer does not know stay as they are.
     Raises InputRefused, with nothing stored, for any fault that `_check` or `_check_vintages` names.
     """
-    rows = _typed(table, frame)
-    _check(table, rows, _clock(connection))
-    _check_vintages(connection, table, rows)
-    content = encode(newest_versions(rows, table.keys), table.stored)
-    incoming = Identifier("incoming_" + table.name)
+    content = encode(incoming(connection, table, frame), table.stored)
+    place = Identifier("incoming_" + table.name)
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(
             SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
-                incoming, _names(table.stored), table.path
+                place, _names(table.stored), table.path
             )
         )
-        statement = SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(incoming, _names(table.stored))
+        statement = SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(place, _names(table.stored))
         with cursor.copy(statement) as copy:
             copy.write(content)
         if whole is not None:
-            cursor.execute(_deletion(table, incoming), (whole,))
-        cursor.execute(_upsert(table, incoming))
+            cursor.execute(_deletion(table, place), (whole,))
+        cursor.execute(_upsert(table, place))
         changed = cursor.rowcount
-        cursor.execute(SQL("DROP TABLE {}").format(incoming))
+        cursor.execute(SQL("DROP TABLE {}").format(place))
     return changed
+
+
+def incoming(connection: Connection[Any], table: OnlineTable, frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows that a frame stores: the table's columns and types, the newest version of every key.
+
+    Raises InputRefused for any fault that `_check` or `_check_vintages` names.
+    """
+    rows = _typed(table, frame)
+    _check(table, rows, _clock(connection))
+    _check_vintages(connection, table, rows)
+    return newest_versions(rows, table.keys)
 
 
 def retire(connection: Connection[Any], table: OnlineTable, vintages: Sequence[str]) -> int:
@@ -158,13 +167,16 @@ def retire_sessions(connection: Connection[Any], table: OnlineTable, session: da
 
 
 def read(
-    connection: Connection[Any], selections: Sequence[Selection], keys: Sequence[Sequence[tuple[Any, ...]]]
+    connection: Connection[Any],
+    selections: Sequence[Selection],
+    keys: Sequence[Sequence[tuple[Any, ...]]],
+    witnessed: bool = False,
 ) -> list[tuple[Any, ...]]:
     """One row per key, in the order of the keys: for every selection event_timestamp, *columns, null where unknown.
 
     `keys`: one list per selection, all of one length; the values of a key are in the order of the selection's keys.
     One statement reads all of them, so they are of one moment of the database. Vectors are the bytes that
-    `binary_copy.floats_of` reads.
+    `binary_copy.floats_of` reads. `witnessed`: the last column is the id of the publication in force at that moment.
     """
     arrays = [
         [key[i] for key in selection_keys]
@@ -172,12 +184,12 @@ def read(
         for i in range(len(selection.keys))
     ]
     with connection.cursor(binary=True) as cursor:
-        cursor.execute(_reading(tuple(selections)), arrays)
+        cursor.execute(_reading(tuple(selections), witnessed), arrays)
         return cursor.fetchall()
 
 
 @lru_cache(maxsize=256)
-def _reading(selections: tuple[Selection, ...]) -> bytes:
+def _reading(selections: tuple[Selection, ...], witnessed: bool) -> bytes:
     """The statement of `read`; with hundreds of columns composing it takes longer than running it."""
     columns, kinds, key_names, joins = [], [], [], []
     for number, selection in enumerate(selections):
@@ -191,6 +203,8 @@ def _reading(selections: tuple[Selection, ...]) -> bytes:
         ]
         path = Identifier(selection.schema, selection.name)
         joins.append(SQL("LEFT JOIN {} AS {} ON {}").format(path, alias, SQL(" AND ").join(same)))
+    if witnessed:
+        columns.append(SQL("({})").format(SQL(IN_FORCE)))
     statement = SQL(
         "SELECT {columns} FROM unnest({kinds}) WITH ORDINALITY AS request({keys}, ordinal_) {joins} "
         "ORDER BY request.ordinal_"

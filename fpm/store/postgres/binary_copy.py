@@ -23,6 +23,7 @@ HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = struct.pack(">h", -1)
 NULL = struct.pack(">i", -1)
 POSTGRES_EPOCH = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000  # µs after 1970
+EPOCH_DAYS = POSTGRES_EPOCH // 86_400_000_000
 FIXED = {
     "real": ">f4",
     "double precision": ">f8",
@@ -30,13 +31,14 @@ FIXED = {
     "bigint": ">i8",
     "boolean": "u1",
     "timestamptz": ">i8",
+    "date": ">i4",
 }
 
 
 def encode(frame: pl.DataFrame, types: dict[str, str]) -> bytes:
     """The columns of `types` (name -> Postgres type), in that order, as one COPY stream.
 
-    Types: text, real, double precision, integer, bigint, boolean, timestamptz, vector(n); all may hold nulls.
+    Types: text, real, double precision, integer, bigint, boolean, timestamptz, date, vector(n); all may hold nulls.
     """
     fields = struct.pack(">h", len(types))
     parts: list[list[bytes]] = []
@@ -99,6 +101,8 @@ def _fill(cells_N: NDArray[np.void], column: pl.Series, kind: str) -> None:
         cells_N["value"] = filled.explode().to_numpy().reshape(len(column), length)
     elif kind == "timestamptz":
         cells_N["value"] = column.dt.epoch("us").fill_null(POSTGRES_EPOCH).to_numpy() - POSTGRES_EPOCH
+    elif kind == "date":
+        cells_N["value"] = column.to_physical().fill_null(EPOCH_DAYS).to_numpy() - EPOCH_DAYS
     else:
         cells_N["value"] = column.fill_null(False if kind == "boolean" else 0).to_numpy()
 

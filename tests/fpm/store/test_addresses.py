@@ -191,7 +191,8 @@ def test_every_setting_that_may_hold_a_secret_is_one() -> None:
     words = ("url", "token", "hook", "secret", "password", "key", "login", "credential")
     public = {"delivery_key"}  # of a pair, the half that everybody may know
     named = {name for name in Settings.model_fields if any(word in name for word in words)} - public
-    assert {*named, "lineage"} == set(Settings.secret_names()) == {"alert_url", "database_url", "lineage", "reader_url"}
+    secret = {"alert_url", "database_url", "lineage", "reader_url", "webhook", "webhook_secret"}
+    assert {*named, "lineage"} == set(Settings.secret_names()) == secret
 
 
 COMMANDS = [("jobs", "--json"), ("status", "--json"), ("setup",), ("connection", "--json"), ("serve", "--port", "0")]

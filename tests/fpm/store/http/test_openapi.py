@@ -73,7 +73,7 @@ def test_every_path_of_it_answers_and_no_other_does(server: Running, document: d
         if path.endswith("metrics"):
             continue  # text
         body = json.dumps(GOOD).encode() if method == "post" else None
-        query = "?symbol=600000.SH&k=3" if path.endswith("nearest") else ""
+        query = {"/v1/nearest": "?symbol=600000.SH&k=3", "/v1/history": "?symbol=600000.SH"}.get(path, "")
         status, _, answer = server.ask(method.upper(), path + query, body)
         assert status == 200, path
         check(document, method, path, status, answer)

@@ -24,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fpm import sessions
 from fpm.errors import TryLater, UsageError
-from fpm.store.http import door
+from fpm.store.http import door, published
 from fpm.store.http.requests import RequestRefused
 from fpm.store.http.server import serve
 from fpm.store.http.token import renew_token, token_file
@@ -168,7 +168,7 @@ def test_a_stale_session_is_refused_where_a_fresh_one_is_required(server: Runnin
     ],
 )
 def test_the_session_that_is_due(market: str, now: str, due: str) -> None:
-    assert str(door.due_session(sessions.market(market), datetime.fromisoformat(now))) == due
+    assert str(published.due_session(sessions.market(market), datetime.fromisoformat(now))) == due
 
 
 @pytest.mark.parametrize("token", ["", "guessed", "é", "Bearer", "eyJhbGciOiJub25lIn0.e30."])

@@ -19,8 +19,8 @@ from fpm.errors import TryLater
 from fpm.sessions import close, cut_off, market
 from fpm.store.ledger.ledger import Publication
 from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.online import history, tables
 from fpm.store.online import publication as publication_module
-from fpm.store.online import tables
 from fpm.store.online.publication import publish_online, published_session, served
 from fpm.store.online.tables import OnlineTable
 from fpm.store.postgres.cluster import Cluster
@@ -268,16 +268,17 @@ def test_listeners_hear_of_a_publication_with_its_commit(stores: Stores) -> None
         assert publish(stores, MONDAY, 1.0) == "published"
         assert publish(stores, MONDAY, 1.0) == "unchanged"
         assert publish(stores, TUESDAY, 2.0) == "published"
-        assert publish(stores, MONDAY, 3.0) == "superseded"
+        assert publish(stores, MONDAY, 3.0) == "corrected"
         broken = frames(TUESDAY, 4.0) | {"weights": frames(TUESDAY, 4.0)["weights"].drop("weight")}
         with pytest.raises(Exception, match="weight"):
             publish_online(Publication(TUESDAY, VIEWS, 0, "4.0", "v1", "m1"), broken, stores)
         assert publish(stores, TUESDAY, 5.0, hours=1) == "published"
-        payloads = [json.loads(each.payload) for each in listener.notifies(timeout=5, stop_after=3)]
+        payloads = [json.loads(each.payload) for each in listener.notifies(timeout=5, stop_after=4)]
         assert not list(listener.notifies(timeout=0.2))
         rows = listener.execute("SELECT id, session::text, replaces FROM serving.publications ORDER BY id").fetchall()
     assert [(each["publication"], each["session"], each["replaces"]) for each in payloads] == rows
-    assert all(each["views"] == list(VIEWS) and each["vintage"] == "v1" for each in payloads)
+    assert [tuple(each["views"]) for each in payloads] == [VIEWS, VIEWS, history.VIEWS, VIEWS]
+    assert all(each["vintage"] == "v1" for each in payloads)
 
 
 def fill_queue(connection: psycopg.Connection[Any]) -> None:

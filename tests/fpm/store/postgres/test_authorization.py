@@ -26,10 +26,15 @@ PAGE = Path(__file__).parents[4] / "docs/security.md"
 ACTIONS = {
     "read a published session": "SELECT FROM serving.scores, serving.publications, serving.metrics",
     "ask for neighbours": "SELECT FROM serving.nearest('A', 1)",
+    "read earlier sessions": "SELECT FROM serving.score_history, serving.weight_history, "
+    "serving.scores_known_at('A', current_date, current_date), "
+    "serving.weights_known_at('A', current_date, current_date)",
     "read the tables behind it": "SELECT FROM online.scores",
+    "read the tables of earlier sessions": "SELECT FROM online.score_history",
     "read the ledger": "SELECT FROM fpm.ledger",
     "read the registry": "SELECT FROM feast.feature_views",
     "write a score": "UPDATE online.scores SET score = 0",
+    "write an earlier session": "UPDATE online.score_history SET score = 0",
     "write the ledger": "UPDATE fpm.deployment SET value = value",
     "rewrite the journal": "DELETE FROM fpm.journal",
     "write the registry": "DELETE FROM feast.feature_views",
