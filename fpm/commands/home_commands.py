@@ -279,6 +279,25 @@ def serve_command(
     serve(home_stores().settings, host, port, insecure, lambda address: show_lines(address, as_json))
 
 
+@commands.command("page")
+def page_command(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8470,
+    browser: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
+) -> None:
+    """The home as a page that one keeps open, on this machine alone and only reading; until interrupted.
+
+    The link that it prints works once; then it prints another, for another browser.
+    """
+    from fpm.commands.page import Page
+    from fpm.store.http.page_server import serve_page
+    from fpm.store.ledger.stores import open_for_reading
+
+    settings = home_settings()
+    page = Page(open_for_reading(settings), now)
+    serve_page(settings, page.answer, port, page.announcer(browser=browser))
+    typer.echo("page stopped")
+
+
 @commands.command("stop")
 def stop_command(as_json: Json = False) -> None:
     """Stop the embedded Postgres of this home, if one runs."""

@@ -1,0 +1,14 @@
+"""The page that one keeps open: views as plain data, and their HTML.
+
+Begin at `views`.
+
+    views     a view as data: tiles, cards, tables, what to type
+    sheets    HTML of a view, and what the server sends beside it
+    marks     states as a word and a shape, moments and ages as text
+    tonight   which nights are open, their steps, what is served
+    messages  what there is to say where there is no view
+
+The template `view.html.j2`, the style `page.css`, the keys `page.js` and `icon.svg` stand beside them.
+
+Imports: fpm.report.
+"""
