@@ -31,7 +31,7 @@ Begin at `cli`.
     page               the views of `fpm page`, gathered
     demo               the whole chain on the synthetic exchange
 
-Imports: consumers, consumers.questions, fpm, fpm.exchange, fpm.ingest, fpm.nn.encoder, fpm.nn.scorer, fpm.page,
-fpm.report, fpm.store, fpm.store.backups, fpm.store.http, fpm.store.jobs, fpm.store.lake, fpm.store.ledger,
+Imports: consumers, consumers.page, consumers.questions, fpm, fpm.exchange, fpm.ingest, fpm.nn.encoder, fpm.nn.scorer,
+fpm.page, fpm.report, fpm.store, fpm.store.backups, fpm.store.http, fpm.store.jobs, fpm.store.lake, fpm.store.ledger,
 fpm.store.online, fpm.store.postgres, fpm.store.retrieval, producers.
 """

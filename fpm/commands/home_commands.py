@@ -288,13 +288,17 @@ def page_command(
 
     The link that it prints works once; then it prints another, for another browser.
     """
-    from fpm.commands.page import Page
+    from tempfile import TemporaryDirectory
+
+    from fpm.commands.page import Page, announcer
     from fpm.store.http.page_server import serve_page
     from fpm.store.ledger.stores import open_for_reading
 
     settings = home_settings()
-    page = Page(open_for_reading(settings), now)
-    serve_page(settings, page.answer, port, page.announcer(browser=browser))
+    with TemporaryDirectory(prefix="fpm-page-") as scratch:
+        page = Page(open_for_reading(settings), now, Path(scratch))
+        page.keep_ready()
+        serve_page(settings, page.answer, port, announcer(browser=browser))
     typer.echo("page stopped")
 
 

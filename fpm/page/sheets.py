@@ -23,17 +23,26 @@ KINDS = {
     "page.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
+# A written report holds its script and styles within it. It gets an origin of its own: no cookie, no request anywhere.
+REPORT_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-scripts"
+)
 HTML = "text/html; charset=utf-8"
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """What one request gets: the status, the content and its kind; `place`: where to go instead."""
+    """What one request gets: the status, the content and its kind.
+
+    `place`: where to go instead. `policy`: what the content may do, where it is no page of ours.
+    """
 
     status: int
     content: bytes
     kind: str = HTML
     place: str = ""
+    policy: str = ""
 
 
 def sheet(view: View, status: int = 200) -> Sheet:

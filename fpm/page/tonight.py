@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fpm.page.marks import age, moment, size
-from fpm.page.views import Card, Cell, Table, Tile, View
+from fpm.page.views import Card, Cell, Row, Table, Tile, View
 from fpm.report.figure_text import number, percent, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+DECADE = 3650.0  # days
 ENDS = ("Moments are UTC. The same in a terminal: fpm status, fpm status SESSION, fpm alerts.",)
 
 
@@ -74,8 +75,14 @@ def _tiles(content: Tonight) -> Iterator[Tile]:
         lines = [f"closes {ahead['closes']}", f"due after {ahead['cut_off']}"]
         yield Tile("Next session", ahead["session"], lines, "awaited")
     disk = screen["disk"]
-    lasts = "no session measured yet" if disk["full_in_days"] is None else f"full in {disk['full_in_days']:,} days"
-    yield Tile("Disk free", size(disk["free_bytes"]), [lasts], disk["state"])
+    yield Tile("Disk free", size(disk["free_bytes"]), [_lasts(disk["full_in_days"])], disk["state"])
+
+
+def _lasts(days: float | None) -> str:
+    """How long the disk lasts; nobody plans further than ten years."""
+    if days is None:
+        return "no session measured yet"
+    return f"full in {number(days, 0)} days" if days < DECADE else "lasts for ten years and more"
 
 
 def _verdict(nights: Sequence[Mapping[str, Any]]) -> Tile:
@@ -94,7 +101,8 @@ def _served(served: Mapping[str, Any]) -> Tile:
         return Tile("Served", "nothing", ["nothing is published yet"], "awaited")
     behind = served["sessions_since"]
     since = "the calendar ends before today" if behind is None else f"{several(behind, 'session')} ago"
-    at = f"published {served['published_at']}, {age(served['hours'] * 3600)} ago"
+    hours = served["hours"]
+    at = f"published {served['published_at']}, {age(hours * 3600) if hours >= 1 else 'less than an hour'} ago"
     return Tile("Served session", served["session"], [since, at], "green" if behind in (0, 1) else "due")
 
 
@@ -116,12 +124,12 @@ def _todo(screen: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _steps(content: Tonight) -> Card:
     states = Counter(step.state for step in content.steps)
     words = ", ".join(f"{count} {state}" for state, count in states.items())
-    rows: list[list[Cell | str]] = [
+    rows: list[Row] = [
         [
-            Cell(step.job, f"/lineage?job={step.job}&session={step.session}" if step.rows is not None else ""),
+            Cell(step.job, f"/lineage?job={step.job}&session={step.session}" if step.rows else ""),
             Cell(step.state, mark=step.state),
             step.session,
-            "" if step.rows is None else number(step.rows, 0),
+            number(step.rows, 0) if step.rows else "",
             _took(step),
             moment(step.finished_at),
             "" if step.finished_at is None else age((content.now - step.finished_at).total_seconds()),
@@ -141,7 +149,7 @@ def _took(step: Step) -> str:
 
 
 def _nights(nights: Sequence[Mapping[str, Any]]) -> Card:
-    rows: list[list[Cell | str]] = [
+    rows: list[Row] = [
         [
             night["night"],
             Cell(night["state"], mark=night["state"]),
@@ -157,7 +165,7 @@ def _nights(nights: Sequence[Mapping[str, Any]]) -> Card:
 
 
 def _decisions(decisions: Sequence[Mapping[str, Any]]) -> Card:
-    rows: list[list[Cell | str]] = [
+    rows: list[Row] = [
         [
             Cell(made["index"], f"/portfolio?session={made['session']}"),
             made["session"],
@@ -186,7 +194,7 @@ def _decisions(decisions: Sequence[Mapping[str, Any]]) -> Card:
 
 
 def _alerts(content: Tonight) -> Card:
-    rows: list[list[Cell | str]] = [
+    rows: list[Row] = [
         [
             moment(alert["raised_at"]),
             Cell(alert["state"], mark="red" if alert["state"] == "red" else "green"),

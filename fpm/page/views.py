@@ -5,12 +5,11 @@ Whoever gathers fills it, `sheets` makes HTML of it. Text is plain text here: it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from markupsafe import Markup
 
     from fpm.report import cells
@@ -29,12 +28,15 @@ class Cell:
     code: bool = False
 
 
+Row = Sequence[Cell | str]
+
+
 @dataclass(frozen=True)
 class Table:
     """Column titles ("|" breaks a line) and rows; the columns `words` are text, `prose` those whose lines break."""
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[Cell | str]]
+    rows: Sequence[Row]
     words: Sequence[int] = (0,)
     prose: Sequence[int] = ()
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from fpm.page.views import View
 
-    Answer = Callable[[str, Mapping[str, str]], View | None]
+    Answer = Callable[[str, Mapping[str, str]], View | Sheet | None]
 
 ENTER = "/enter"
 DOWN = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
@@ -94,6 +94,8 @@ class PageDoor:
             return sheet(messages.nothing_here(), 404)
         try:
             view = self._answer(path, fields)
+            if isinstance(view, Sheet):
+                return view
             return sheet(messages.nothing_here(), 404) if view is None else sheet(view)
         except FpmError as refusal:
             return _refused(refusal)
@@ -129,6 +131,7 @@ class PageDoor:
 
     async def _deliver(self, scope: Scope, content: Sheet, headers: dict[str, str], send: Send) -> None:
         every = {**HEADERS, "content-type": content.kind, "content-length": str(len(content.content)), **headers}
+        every |= {"content-security-policy": content.policy} if content.policy else {}
         every |= {"location": content.place} if content.place else {}
         raw = [(name.encode(), value.encode()) for name, value in every.items()]
         await send({"type": "http.response.start", "status": content.status, "headers": raw})
