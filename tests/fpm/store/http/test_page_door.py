@@ -3,71 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from fpm.store.postgres.server import stop_server
+from fpm.store.postgres.server import connect, ensure_server, stop_server
 from fpm.store.settings import Settings
-from tests.small_home import TUESDAY, published_home
+from tests.page_home import Page, opened
+from tests.small_home import MONDAY, TUESDAY, published_home
 
-VIEWS = ("/",)
-
-
-@dataclass
-class Page:
-    """The process, and a browser with its cookie."""
-
-    settings: Settings
-    process: subprocess.Popen[str]
-    port: int
-    link: str
-    cookie: str = ""
-
-    def ask(
-        self, path: str, method: str = "GET", cookie: str | None = None, host: str = ""
-    ) -> tuple[int, dict[str, str], str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            cookies = self.cookie if cookie is None else cookie
-            headers = {"host": host or f"127.0.0.1:{self.port}"} | ({"cookie": cookies} if cookies else {})
-            connection.request(method, path, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode()
-        finally:
-            connection.close()
-
-    def enter(self) -> None:
-        status, headers, _ = self.ask(self.link[self.link.index("/enter") :])
-        assert status == 303 and headers["location"] == "/"
-        self.cookie = headers["set-cookie"].partition(";")[0]
-
-
-def start(settings: Settings) -> Page:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fpm.commands.cli", "page", "--port", "0"],
-        env={**os.environ, "FPM_HOME": str(settings.home), "FPM_FSYNC": "false"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    link = process.stdout.readline().strip()
-    return Page(settings, process, int(link.split("/")[2].rpartition(":")[2]), link)
-
-
-def end(page: Page) -> tuple[str, str]:
-    page.process.send_signal(signal.SIGINT)
-    output, errors = page.process.communicate(timeout=30)
-    return output, errors
+SYMBOL = "600003.SH"
+VIEWS = (
+    "/",
+    "/factor",
+    "/names",
+    "/names?q=60000",
+    f"/names?q={SYMBOL}",
+    "/portfolio",
+    f"/portfolio?session={MONDAY}&index=CSI300",
+    "/lineage",
+    f"/lineage?table=scores&session={TUESDAY}&symbol={SYMBOL}",
+    f"/lineage?table=weights&session={TUESDAY}&symbol={SYMBOL}",
+    f"/lineage?table=daily_bars&session={TUESDAY}",
+    f"/lineage?job=portfolio&session={TUESDAY}",
+    f"/names/similar?q={SYMBOL}&session={TUESDAY}",
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +44,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture(scope="module")
 def page(home: Settings) -> Iterator[Page]:
-    running = start(home)
-    running.enter()
-    yield running
-    end(running)
+    with opened(home) as running:
+        running.enter()
+        yield running
 
 
 def digests(settings: Settings) -> dict[str, tuple[str, int]]:
@@ -96,8 +60,6 @@ def digests(settings: Settings) -> dict[str, tuple[str, int]]:
 
 def rows(settings: Settings) -> list[tuple[str, int, int, int]]:
     """What the database's tables counted of rows written since its start."""
-    from fpm.store.postgres.server import connect
-
     with connect(settings) as connection:
         connection.execute("SELECT pg_stat_force_next_flush()")
         return connection.execute(
@@ -111,8 +73,7 @@ def test_the_link_lets_one_browser_in(page: Page) -> None:
     for cookie in ("", "fpm_page=guessed", f"fpm_page_{page.port}=guessed", f"fpm_page_{page.port}=", "=;;\x01"):
         status, _, body = page.ask("/", cookie=cookie)
         assert status == 401 and "needs its link" in body and str(TUESDAY) not in body
-    assert page.process.stdout is not None
-    again = page.process.stdout.readline().strip()  # for another browser
+    again = page.next_link()  # for another browser
     assert again != page.link and "/enter?key=" in again
     assert page.ask(again[again.index("/enter") :], "HEAD")[0] == 401  # a look ahead does not use it up
     assert page.ask(again[again.index("/enter") :])[0] == 303
@@ -144,6 +105,36 @@ def test_an_unknown_address_is_said_to_be_none(page: Page) -> None:
         assert status == 404 and "There is nothing here" in body and "Traceback" not in body
 
 
+def test_a_question_without_an_answer_is_told_in_words(page: Page) -> None:
+    for path, code in (
+        ("/portfolio?session=2024-12-01", "FPM-MRN-001"),
+        ("/portfolio?session=yesterday", "FPM-"),
+        ("/lineage?table=nothing&session=2024-12-02", "FPM-PAGE-003"),
+        ("/lineage?job=publish&session=2024-12-02", "FPM-PAGE-003"),
+        (f"/names/explain?q={SYMBOL}&session={TUESDAY}", "FPM-"),
+        ("/names/similar?q=nobody&session=2024-12-02", "FPM-ANA-003"),
+        ("/names/similar", "FPM-"),
+    ):
+        status, _, body = page.ask(path)
+        assert status in (404, 500) and code in body and "What to type" in body and "Traceback" not in body, path
+    status, _, body = page.ask("/names?q=%3Cscript%3Ealert(1)%3C/script%3E%00%F0")
+    assert status == 200 and "<script>alert" not in body and "No symbol is like" in body
+
+
+def test_a_report_has_an_origin_of_its_own(page: Page) -> None:
+    folder = page.settings.reports
+    folder.mkdir(exist_ok=True)
+    (folder / "report.html").write_text("<script>document.title = 1</script>")
+    (folder / "other.html").symlink_to(page.settings.home / "identity")
+    status, headers, body = page.ask("/reports/report.html")
+    policy = headers["content-security-policy"]
+    assert (
+        status == 200 and "document.title" in body and "sandbox allow-scripts" in policy and "same-origin" not in policy
+    )
+    for name in ("other.html", "../identity", "..%2fidentity", "", "report.json"):
+        assert page.ask(f"/reports/{name}")[0] == 404
+
+
 def test_tonight_says_what_is_served(page: Page) -> None:
     _, _, body = page.ask("/")
     assert "Served session" in body and str(TUESDAY) in body and "CSI300" in body
@@ -152,28 +143,26 @@ def test_tonight_says_what_is_served(page: Page) -> None:
 def test_looking_changes_nothing(page: Page) -> None:
     before, stored = digests(page.settings), rows(page.settings)
     for path in VIEWS:
-        assert page.ask(path)[0] == 200, path
+        status, _, body = page.ask(path)
+        assert status == 200 and "Traceback" not in body, path
     assert digests(page.settings) == before and len(before) > 10
     assert rows(page.settings) == stored
 
 
 def test_a_database_that_is_away_and_its_return(home: Settings) -> None:
-    from fpm.store.postgres.server import ensure_server
-
-    page = start(home)
-    page.enter()
-    stop_server(home)
-    try:
-        started = time.monotonic()
-        status, _, body = page.ask("/")
-        assert status == 503 and "The database does not answer" in body and "fpm setup" in body
-        assert "Traceback" not in body and time.monotonic() - started < 30
-        ensure_server(home)
+    with opened(home) as page:
+        page.enter()
+        stop_server(home)
+        try:
+            started = time.monotonic()
+            status, _, body = page.ask("/")
+            assert status == 503 and "The database does not answer" in body and "fpm setup" in body
+            assert "Traceback" not in body and time.monotonic() - started < 30
+        finally:
+            ensure_server(home)
         assert page.ask("/")[0] == 200
-    finally:
-        ensure_server(home)
-        output, errors = end(page)
-    assert output.splitlines()[-1] == "page stopped" and "Traceback" not in errors
+        output, errors = page.end()
+    assert output.splitlines()[-1] == "page stopped" and "Traceback" not in errors and "password" not in errors
 
 
 def test_a_home_that_is_none_is_refused(tmp_path: Path) -> None:
