@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from consumers.page import factor, likes, lineage, names, portfolio
+from consumers.page import factor, lineage, names, portfolio
 from consumers.page.answers import Answers, state
 from consumers.page.served import Served, served
 from fpm.commands import jobs
@@ -80,18 +80,22 @@ class Page:
         return self._quick.of(key, lambda: self._views[path](self._stores, query))
 
     def keep_ready(self) -> None:
-        """Gather what changed before somebody asks, while somebody looks: in a thread that ends with the process."""
+        """Gather the first view; in a thread the others, and what changes before somebody asks, while somebody looks."""
+        self._make_ready(READY[0])
         Thread(target=self._keep_ready, daemon=True).start()
 
     def _keep_ready(self) -> None:
         while True:
             if time.monotonic() - self._looked < ATTENTION:
                 for path in READY:
-                    try:
-                        self._answer(path, {})
-                    except Exception as later:  # noqa: BLE001  whoever asks is told
-                        log.debug("view not ready", path=path, reason=type(later).__name__)
+                    self._make_ready(path)
             time.sleep(PAUSE)
+
+    def _make_ready(self, path: str) -> None:
+        try:
+            self._answer(path, {})
+        except Exception as later:  # noqa: BLE001  whoever asks is told
+            log.debug("view not ready", path=path, reason=type(later).__name__)
 
     def _tonight(self, stores: Stores, _query: Query) -> View:
         return tonight(gathered_tonight(stores, self._clock()))
@@ -108,6 +112,8 @@ class Page:
         return self._panels.of(inputs, lambda: served(stores))
 
     def _asked(self, path: str, query: Query) -> View:
+        from consumers.page import likes  # torch is long in coming, and few ask
+
         symbol, session = query.get("q", ""), parse_session(query.get("session", ""))
         if path == "/names/explain":
             return likes.explanation(symbol, session, self._aside)
