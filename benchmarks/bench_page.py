@@ -1,7 +1,7 @@
 """`fpm page` on a whole market: time to the link, first paint in a browser, and every view cold and warm.
 
 Run `python benchmarks/bench_page.py [--symbols 5300] [--home FOLDER]`. The home is seeded (`night_home.py`, two to
-three minutes; `--home` keeps it for the next run). Cold: the first time after the start; the views that the page gathers
+three minutes; `--home` keeps it for the next). Cold: the first time after the start; the views that the page gathers
 before anybody asks (Tonight, and then the factor, portfolio, names in a thread) are asked for at once. Warm: median and
 largest of the runs after it. Floor, in the same run: the style sheet, which needs nothing but the server. First paint:
 the browser's own First Contentful Paint from the link on, on a new profile.

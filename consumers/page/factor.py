@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from consumers.page.served import Served, Stream
     from fpm.evaluation.evaluate import EvaluationConfig
+    from fpm.evaluation.rank_ic import SortedPanel
     from fpm.panels import Floats
     from fpm.store.ledger.stores import Stores
 
@@ -36,20 +37,20 @@ DRIFT = {"fingerprint_drift": "drift", "fingerprint_drift_band": "its band"}
 
 def gathered(panels: Served, stores: Stores) -> Factor:
     """What the view shows."""
-    config = PRESETS[stores.settings.preset]
+    config, label = PRESETS[stores.settings.preset], sort(panels.label_TN)
     return Factor(
         panels.sessions,
-        {name: figures(stream, panels, config) for name, stream in panels.streams.items()},
+        {name: figures(stream, label, panels, config) for name, stream in panels.streams.items()},
         drift(stores),
         documents(stores.settings.reports),
         passport(stores.settings.reports / PASSPORT),
     )
 
 
-def figures(stream: Stream, panels: Served, config: EvaluationConfig) -> StreamFigures:
-    """Figures of one stream over the panels' sessions."""
-    score, sessions = sort(stream.score_TN), panels.sessions
-    series_T = rank_correlations(score, sort(panels.label_TN), config.minimum_symbols)
+def figures(stream: Stream, label: SortedPanel, panels: Served, config: EvaluationConfig) -> StreamFigures:
+    """Figures of one stream over the panels' sessions; `label`: the panels' labels, sorted."""
+    score, sessions = stream.score, panels.sessions
+    series_T = rank_correlations(score, label, config.minimum_symbols)
     groups = group_count(stream.score_TN, panels.label_TN, config.groups)
     group_TN = memberships(score, groups)
     returns_TG = group_returns(group_TN, panels.label_TN, groups)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
+    from fpm.evaluation.rank_ic import SortedPanel
     from fpm.panels import Floats
     from fpm.store.ledger.stores import Stores
 
@@ -22,9 +23,10 @@ SESSIONS = 120  # half a year: what a curve on a page can show
 
 @dataclass(frozen=True)
 class Stream:
-    """One stream: scores, places among the market (0 lowest, 1 highest) and spreads over seeds."""
+    """One stream: scores, the same sorted, places in the market (0 lowest, 1 highest) and spreads over seeds."""
 
     score_TN: Floats
+    score: SortedPanel
     place_TN: Floats
     spread_TN: Floats
 
@@ -51,16 +53,16 @@ def served(stores: Stores, sessions: int = SESSIONS) -> Served:
     streams = {}
     for (stream,), part in sorted(rows.partition_by("stream", as_dict=True).items()):
         panels = pivots(part, ["score", "spread"], days, symbols)
-        streams[str(stream)] = Stream(panels["score"], places(panels["score"]), panels["spread"])
+        score = sort(panels["score"])
+        streams[str(stream)] = Stream(panels["score"], score, places(score), panels["spread"])
     return Served(days, symbols, streams, pivot(labels, "label", days, symbols))
 
 
-def places(values_TN: Floats) -> Floats:
+def places(panel: SortedPanel) -> Floats:
     """Place of each value among its session's, 0 lowest and 1 highest, ties in their middle; NaN where there is none.
 
-    >>> places(np.array([[3.0, 1.0, np.nan, 2.0]])).tolist()
+    >>> places(sort(np.array([[3.0, 1.0, np.nan, 2.0]]))).tolist()
     [[1.0, 0.0, nan, 0.5]]
     """
-    panel = sort(values_TN)
     count_T1 = panel.available_TN.sum(axis=1, keepdims=True)
     return np.asarray(centred_ranks(panel) / np.maximum(count_T1 - 1, 1) + 0.5)

@@ -80,7 +80,7 @@ class Page:
         return self._quick.of(key, lambda: self._views[path](self._stores, query))
 
     def keep_ready(self) -> None:
-        """Gather the first view; in a thread the others, and what changes before somebody asks, while somebody looks."""
+        """Gather the first view; in a thread the others, and what changes, before somebody asks."""
         self._make_ready(READY[0])
         Thread(target=self._keep_ready, daemon=True).start()
 
