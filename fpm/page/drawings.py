@@ -54,7 +54,7 @@ def dots(points: Series, band: tuple[float, float] | None, middle: Series, label
         top, bottom = scale.up(band[1]), scale.up(band[0])
         parts.append(_rectangle("band", LEFT, top, WIDTH - LEFT - RIGHT, bottom - top))
     parts += [f'<circle class="dot" cx="{across(day):.1f}" cy="{scale.up(value):.1f}" r="2"/>' for day, value in points]
-    path = " ".join(f"{across(day):.1f},{scale.up(value):.1f}" for day, value in thinned(middle))
+    path = " ".join(f"{across(day):.1f},{scale.up(value):.1f}" for day, value in (thinned(middle) if middle else ()))
     parts.append(f'<polyline class="line c0" points="{path}"/>' if path else "")
     ends = [(LEFT, "start", first), (WIDTH - RIGHT, "end", last)] if first < last else [(LEFT, "start", first)]
     parts += [f'<text x="{x}" y="{HEIGHT - 6}" text-anchor="{anchor}">{day}</text>' for x, anchor, day in ends]
