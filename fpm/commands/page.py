@@ -166,7 +166,8 @@ def announcer(*, browser: bool) -> Callable[[str], None]:
 def gathered_tonight(stores: Stores, now: datetime) -> Tonight:
     """What the view Tonight shows."""
     answer, _ = screen(stores, now)
-    newest = next((line["night"] for line in answer["nights"] if line["state"] != "awaited"), "")
+    with_bars = [line["night"] for line in answer["nights"] if line["state"] == "green" or line["open"]]
+    newest = next(iter(with_bars), "")
     session = date.fromisoformat(newest) if newest else None
     steps = steps_of(session, stores) if session else []
     return Tonight(stores.market.name, now, answer, newest, steps, recent(stores.ledger, ALERTS))

@@ -152,7 +152,7 @@ def _tiles(content: Origin) -> Iterator[Tile]:
 
 
 def _values(content: Origin) -> Card:
-    names = list(content.values[0])
+    names = [name for name in content.values[0] if name != "symbol"]
     rows: list[Row] = [[_text(row[name]) for name in names] for row in content.values]
     words = tuple(place for place, name in enumerate(names) if not isinstance(content.values[0][name], int | float))
     return Card(f"Rows of {content.symbol}", "Every stored version, with both clocks.", Table(names, rows, words))
@@ -175,10 +175,10 @@ def _back(content: Origin) -> Iterator[Card]:
         facts: list[Row] = [
             ["attempt began", moment(made.started_at)],
             ["published", moment(made.finished_at)],
-            ["digest of its inputs", made.inputs[: 2 * SHORT]],
+            ["digest of its inputs", made.inputs[:SHORT]],
             ["these inputs", verdict],
-            ["environment", made.environment[: 2 * SHORT] or ABSENT],
-            ["digest of the job's code now", made.code[: 2 * SHORT]],
+            ["environment", made.environment[:SHORT] or ABSENT],
+            ["digest of the job's code now", made.code[:SHORT]],
         ]
         yield Card("Attempt", "", Table(("", ""), facts, (0, 1), (1,)), wide=False)
     if content.models:
@@ -190,7 +190,6 @@ def _back(content: Origin) -> Iterator[Card]:
             "Models",
             "Born: from then on it could have existed.",
             Table(("model", "trained on", "born", "weights, sha256"), models, (0, 1, 2, 3), (1,)),
-            wide=False,
         )
     if content.reads:
         yield Card(

@@ -204,9 +204,7 @@ def _fingerprint(content: Name) -> Iterator[Card]:
         (f"What the encoder saw on {day}", address(content.symbol, "/explain", session=day)),
         ("Its nearest stock-days, and what followed", address(content.symbol, "/similar", session=day)),
     ]
-    yield Card(
-        "Ask", "Both compute for a while the first time, on a whole market a minute; the answers are kept.", links=links
-    )
+    yield Card("Ask", "Both compute for a while the first time; the answers are kept.", links=links)
 
 
 def _session(content: Name) -> Iterator[Card]:

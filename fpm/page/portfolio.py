@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from fpm.page.names import link
 from fpm.page.views import Card, Row, Table, Tile, View, of_report
 from fpm.report import morning
 from fpm.report.figure_text import ABSENT, number, percent
@@ -39,18 +40,19 @@ def portfolio(content: Portfolio) -> View:
         ]
         return View("portfolio", "Portfolio", "Nothing decided yet", todo=todo)
     here = content.morning.session
-    tiles = [_tile(standing) for standing in content.morning.standings]
-    sections: list[tuple[str, Sequence[Card]]] = [("Whether the forecasts of risk came true", list(_risk(content)))]
+    sections: list[tuple[str, Sequence[Card]]] = []
     notes = []
     for standing in content.morning.standings:
         notes += [f"{standing.index}: {note}" for note in morning.notes(standing)]
     chosen = _chosen(content.morning.standings, content.index)
+    tiles = [_tile(standing, chosen=standing is chosen) for standing in content.morning.standings]
     for heading, parts in morning.sections(chosen):
         cards = [
-            Card(part.title, part.text, of_report(part.table) if part.table else None, part.plot, wide=part.wide)
+            Card(part.title, part.text, of_report(part.table, link) if part.table else None, part.plot, wide=part.wide)
             for part in parts
         ]
         sections.append((f"{chosen.index}: {heading}", cards))
+    sections.insert(1, ("Whether the forecasts of risk came true", list(_risk(content))))
     beside = Card("", links=[(str(day), address(day, content.index)) for day in content.sessions if day != here])
     if beside.links:
         sections.append(("Other sessions", [beside]))
@@ -70,10 +72,10 @@ def _chosen(standings: Sequence[Standing], index: str) -> Standing:
     return next((standing for standing in standings if standing.index == index), (with_orders or list(standings))[0])
 
 
-def _tile(standing: Standing) -> Tile:
+def _tile(standing: Standing, *, chosen: bool) -> Tile:
     words = morning.tile(standing)
     where = address(standing.session, standing.index)
-    return Tile(words["name"], words["value"], words["lines"].split(" · "), href=where)
+    return Tile(words["name"], words["value"], words["lines"].split(" · "), href=where, chosen=chosen)
 
 
 def address(session: object, index: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from fpm.page.marks import age, moment, size
@@ -109,9 +110,13 @@ def _served(served: Mapping[str, Any]) -> Tile:
 def _todo(screen: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "program" in screen:
         yield screen["program"]["refused"], "fpm setup --plan"
-    for night in screen["nights"]:
-        if night["todo"]:
-            yield f"Night of {night['night']}, {night['state']}: {night['why']}", night["todo"]
+    open_nights = [night for night in screen["nights"] if night["todo"]]
+    for (state, why), group in groupby(open_nights, key=lambda night: (night["state"], night["why"])):
+        alike = list(group)  # newest first
+        which = f"Night of {alike[0]['night']}"
+        if len(alike) > 1:
+            which = f"{len(alike)} nights, {alike[-1]['night']} to {alike[0]['night']}"
+        yield f"{which}, {state}: {why}", alike[-1]["todo"]
     if screen["disk"]["todo"]:
         yield "The disk is soon full:", screen["disk"]["todo"]
     if screen["served"]["session"] is None:

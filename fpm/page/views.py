@@ -5,7 +5,7 @@ Whoever gathers fills it, `sheets` makes HTML of it. Text is plain text here: it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -56,13 +56,17 @@ class Card:
 
 @dataclass(frozen=True)
 class Tile:
-    """A figure at the top: what it is, its value with a unit, and lines that say of when."""
+    """A figure at the top: what it is, its value with a unit, and lines that say of when.
+
+    `chosen`: what stands below the tiles is of this one.
+    """
 
     name: str
     value: str
     lines: Sequence[str] = ()
     mark: str = ""
     href: str = ""
+    chosen: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class View:
     refreshes: bool = False
 
 
-def of_report(table: cells.Table) -> Table:
-    """A table of the report's pages as one of ours."""
-    return Table(table.columns, [list(row.cells) for row in table.rows], table.words, table.prose)
+def of_report(table: cells.Table, link: Callable[[str], Cell | str]) -> Table:
+    """A table of the report's pages as one of ours; the cells of its column `symbol` become `link` of them."""
+    symbols = {place for place, title in enumerate(table.columns) if title == "symbol"}
+    rows = [[link(cell) if place in symbols else cell for place, cell in enumerate(row.cells)] for row in table.rows]
+    return Table(table.columns, rows, table.words, table.prose)

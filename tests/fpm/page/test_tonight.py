@@ -65,3 +65,18 @@ def test_a_new_home_says_how_to_begin() -> None:
 def test_a_refused_program_comes_first() -> None:
     view = tonight(Tonight("cn", NOW, SCREEN | {"program": {"refused": "another program confirmed this home"}}))
     assert view.todo[0] == ("another program confirmed this home", "fpm setup --plan")
+
+
+def test_nights_that_wait_for_the_same_are_said_once() -> None:
+    missing = {"state": "red", "since": "2026-01-01 12:00Z", "open": [], "why": "no minute bars have come"}
+    nights = [
+        *SCREEN["nights"],
+        *(missing | {"night": day, "todo": f"fpm absent {day}"} for day in ("2026-01-04", "2026-01-03", "2026-01-02")),
+    ]
+    todo = tonight(Tonight("cn", NOW, SCREEN | {"nights": nights})).todo
+    assert [command for _, command in todo] == [
+        "fpm nightly --session 2026-01-06",
+        "fpm absent 2026-01-02",
+        "make room",
+    ]
+    assert todo[1][0] == "3 nights, 2026-01-02 to 2026-01-04, red: no minute bars have come"
