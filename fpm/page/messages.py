@@ -37,6 +37,11 @@ def away() -> View:
     )
 
 
+def ended() -> View:
+    """For a question that was still open when the page was stopped."""
+    return View("", "The page was stopped", "Nothing was changed.", todo=[("Start it again:", "fpm page")])
+
+
 def refused(code: str, wrong: str, effect: str, todo: str) -> View:
     """For a question that has no answer, in the words of the command line."""
     return View("", wrong[:1].upper() + wrong[1:], f"{effect[:1].upper()}{effect[1:]}.", todo=[(f"{code}:", todo)])

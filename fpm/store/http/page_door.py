@@ -10,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
+from contextlib import suppress
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
+from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -70,7 +73,10 @@ class PageDoor:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
-            content, headers = await self._response(scope)
+            try:
+                content, headers = await self._response(scope)
+            except asyncio.CancelledError:  # the server ends and waits no longer
+                content, headers = sheet(messages.ended(), 503), {}
             await self._deliver(scope, content, headers, send)
 
     async def _response(self, scope: Scope) -> tuple[Sheet, dict[str, str]]:
@@ -85,7 +91,7 @@ class PageDoor:
             return self._entered(scope)
         if not self._is_known(scope):
             return sheet(messages.no_entry(), 401), {}
-        return await asyncio.to_thread(self._view, path, scope["query_string"]), {}
+        return await _apart(partial(self._view, path, scope["query_string"])), {}
 
     def _view(self, path: str, query: bytes) -> Sheet:
         try:
@@ -137,6 +143,24 @@ class PageDoor:
         await send({"type": "http.response.start", "status": content.status, "headers": raw})
         body = b"" if scope["method"] == "HEAD" else content.content
         await send({"type": "http.response.body", "body": body})
+
+
+async def _apart(call: Callable[[], Sheet]) -> Sheet:
+    """The result of a call in a thread of its own, which does not outlive the process: Ctrl-C waits for no question."""
+    loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+    future: asyncio.Future[Sheet] = loop.create_future()
+
+    def settle(content: Sheet) -> None:
+        if not future.done():
+            future.set_result(content)
+
+    def run() -> None:
+        content = call()
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, content)
+
+    Thread(target=run, daemon=True).start()
+    return await future
 
 
 def _refused(refusal: FpmError) -> Sheet:

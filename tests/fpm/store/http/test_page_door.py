@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -170,3 +173,38 @@ def test_a_home_that_is_none_is_refused(tmp_path: Path) -> None:
     environment = {**os.environ, "FPM_HOME": str(tmp_path / "none")}
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert answer.returncode == 2 and answer.stderr.startswith("FPM-PAGE-001") and not (tmp_path / "none").exists()
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from threading import Thread
+from fpm.store.http.page_server import serve_page
+from fpm.store.settings import Settings
+def answer(path, query):
+    print("asked", flush=True)
+    time.sleep(120)
+serve_page(Settings(home=Path(sys.argv[1])), answer, 0, lambda link: print(link, flush=True))
+print("ended", flush=True)
+"""
+
+
+def ask_in_vain(page: Page) -> None:
+    with suppress(http.client.HTTPException, OSError):
+        page.ask("/")
+
+
+def test_it_ends_at_once_while_a_slow_question_is_asked(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SLOW, str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    link = process.stdout.readline().strip()
+    page = Page(Settings(home=tmp_path), process, int(link.split("/")[2].rpartition(":")[2]), link)
+    page.enter()
+    page.next_link()
+    Thread(target=ask_in_vain, args=(page,), daemon=True).start()
+    assert process.stdout.readline().strip() == "asked"
+    started = time.monotonic()
+    output, errors = page.end()
+    assert output.splitlines()[-1] == "ended" and "Traceback" not in errors
+    assert time.monotonic() - started < 20
