@@ -21,7 +21,6 @@ import polars as pl
 import torch
 
 from consumers import neighbours, portfolio, publish
-from fpm.features.labels import HORIZON
 from fpm.features.minute_features import PRESETS as MINUTES
 from fpm.features.minute_features import Profile
 from fpm.nn.checkpoint import to_bytes
@@ -32,7 +31,7 @@ from fpm.nn.scorer.network import PRESETS as SCORERS
 from fpm.nn.scorer.network import Scorer
 from fpm.nn.scorer.panel import Statistics
 from fpm.risk.styles import HISTORY
-from fpm.schema import DAILY_FACTORS, FINGERPRINT_SIZE, INDICES, STREAMS, STYLES
+from fpm.schema import DAILY_FACTORS, FINGERPRINT_SIZE, HORIZON, INDICES, STREAMS, STYLES
 from fpm.sessions import cut_off, market, next_sessions, previous_sessions
 from fpm.store.jobs.inputs import Job
 from fpm.store.jobs.runner import publish_frames, run_job

@@ -16,7 +16,7 @@ from fpm.features.factor_columns import factor_columns
 from fpm.nn.compute import compute_on
 from fpm.nn.fit import Watch
 from fpm.nn.scorer import streams
-from fpm.nn.scorer.network import PRESETS, ScorerConfig
+from fpm.nn.scorer.network import ScorerConfig, scorer_config
 from fpm.nn.scorer.panel import Panel, panel
 from fpm.schema import FINGERPRINT_SIZE, SCORER_DAILY
 from fpm.sessions import cut_off, next_sessions, sessions_between
@@ -45,6 +45,7 @@ class ScorerInputs:
     rules: FoldConfig
     config: ScorerConfig
     profile: str
+    horizon: int
 
     @property
     def digest(self) -> str:
@@ -109,7 +110,7 @@ def training_inputs(through: date, vintage: str, stores: Stores) -> ScorerInputs
     Raises UsageError for too short a history.
     """
     at_cut_off = stores.as_of(cut_off(stores.market, through)).named_apart(through)
-    config = PRESETS[stores.settings.preset]
+    config = scorer_config(stores.settings.preset, stores.settings.model_choices.scorer)
     config = replace(
         config,
         seeds=tuple(seed + stores.settings.seed for seed in config.seeds),
@@ -123,7 +124,8 @@ def training_inputs(through: date, vintage: str, stores: Stores) -> ScorerInputs
     frame = dual_stream(at_cut_off, first, last, vintage)
     labels = at_cut_off.read("labels", split.train[0], last, columns=["symbol", "label"])
     scorer_panel = panel(frame, sessions_between(stores.market, first, last), config.factors)
-    return ScorerInputs(scorer_panel, labels, split, rules, config, stores.profile.hash)
+    horizon = stores.settings.model_choices.horizon
+    return ScorerInputs(scorer_panel, labels, split, rules, config, stores.profile.hash, horizon)
 
 
 def inputs_manifest(inputs: ScorerInputs) -> dict[str, Any]:
@@ -139,6 +141,7 @@ def inputs_manifest(inputs: ScorerInputs) -> dict[str, Any]:
             "traditional": list(inputs.config.factors),
         },
         "rules": asdict(inputs.rules),
+        "label": {"horizon": inputs.horizon},
         "folds": {
             name: [str(sessions[0]), str(sessions[-1]), len(sessions)]
             for name, sessions in (("train", inputs.split.train), ("validation", inputs.split.validation))

@@ -11,7 +11,7 @@ from fpm.errors import ModelRefused
 from fpm.feature_schema import require_same
 from fpm.nn.checkpoint import from_bytes
 from fpm.nn.scorer import streams
-from fpm.nn.scorer.network import PRESETS, ScorerConfig
+from fpm.nn.scorer.network import ScorerConfig, scorer_config
 from fpm.nn.scorer.panel import Panel, panel
 from fpm.sessions import previous_sessions, sessions_between
 from fpm.store.jobs.inputs import Window
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _before(settings: Settings) -> int:
-    return PRESETS[settings.preset].look_back - 1
+    return scorer_config(settings.preset, settings.model_choices.scorer).look_back - 1
 
 
 NAME = "scores"
@@ -77,12 +77,13 @@ def _require_unseen(model: Model, session: date, stores: Stores) -> None:
 
 def _require_fitting(model: Model, stores: Stores) -> None:
     require_same(model.kind, model.id, model.manifest, stores.profile.name, "no score was written")
-    in_force = {"profile": stores.profile.hash, "look_back": PRESETS[stores.settings.preset].look_back}
+    config = scorer_config(stores.settings.preset, stores.settings.model_choices.scorer)
+    in_force = {"profile": stores.profile.hash, "look_back": config.look_back}
     trained = {"profile": model.manifest["profile"], "look_back": model.manifest["config"]["look_back"]}
     if trained != in_force:
         raise ModelRefused(
             code="FPM-ML-337",
             wrong=f"scorer {model.id} was trained for {trained}, in force is {in_force}",
             effect="no score was written",
-            todo="train a scorer under the profile and preset in force: fpm train scorer --through SESSION",
+            todo="train a scorer under the profile, preset and model file in force: fpm train scorer --through SESSION",
         )

@@ -18,7 +18,6 @@ from fpm.errors import StoreCorrupt
 from fpm.evaluation.drift import Drift, drift
 from fpm.evaluation.intervals import estimate
 from fpm.evaluation.rank_ic import rank_ic
-from fpm.features.labels import HORIZON
 from fpm.panels import axes, pivot
 from fpm.schema import FINGERPRINT_SIZE, TABLES
 from fpm.sessions import parse_session, previous_sessions
@@ -117,7 +116,8 @@ def universe(session: date, stores: Stores) -> Iterable[Vital]:
 
 def rank_ics(session: date, stores: Stores) -> Iterable[Vital]:
     """RankIC of each stream's scores as served, of the newest labelled session and its mean with the band."""
-    days = previous_sessions(stores.market, session, WATCHED + HORIZON)[:-HORIZON]
+    horizon = stores.settings.model_choices.horizon
+    days = previous_sessions(stores.market, session, WATCHED + horizon)[:-horizon]
     labels = stores.read("labels", days[0], days[-1], columns=["symbol", "label"])
     labelled = sorted(labels["session"].unique().to_list())
     if not labelled:
@@ -129,7 +129,7 @@ def rank_ics(session: date, stores: Stores) -> Iterable[Vital]:
         finite = np.flatnonzero(np.isfinite(series_T))
         if not len(finite):
             continue
-        whole = estimate(series_T, HORIZON, LEVEL)
+        whole = estimate(series_T, horizon, LEVEL)
         figures = {"rank_ic": series_T[finite[-1]], "rank_ic_mean": whole.value, "rank_ic_sessions": whole.sessions}
         if whole.interval is not None:
             figures |= {"rank_ic_low": whole.interval.low, "rank_ic_high": whole.interval.high}

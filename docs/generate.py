@@ -1,4 +1,4 @@
-"""The reference pages, made from the code by `python docs/generate.py`: commands, settings, errors, data contract.
+"""The reference pages and the table of jobs, made from the code by `python docs/generate.py`.
 
 tests/test_reference.py fails where a page is not what this writes.
 """
@@ -6,6 +6,7 @@ tests/test_reference.py fails where a page is not what this writes.
 from __future__ import annotations
 
 import ast
+import json
 from collections import defaultdict
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -17,13 +18,19 @@ from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
 from consumers.publish import PublishConfig
+from fpm import walk_forward
 from fpm.commands.cli import app
+from fpm.commands.jobs import descriptions
 from fpm.data_contract import contract
+from fpm.model_file import KEYS, Choice, Kind, ModelFile, Real, Whole, Wholes
+from fpm.nn.encoder import network as encoder
+from fpm.nn.encoder import pretraining
+from fpm.nn.scorer import network as scorer
 from fpm.sessions import market
 from fpm.store.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ("fpm", "producers", "consumers", "feature_repo")
@@ -203,8 +210,96 @@ def contract_page() -> str:
     )
 
 
-PAGES = {"cli.md": cli_page, "settings.md": settings_page, "errors.md": errors_page, "contract.yaml": contract_page}
+# --- model file ----------------------------------------------------------------------------------
+MODELS = """# The model file
+
+`FPM_MODEL=model.toml` chooses what a preset leaves to a team: sizes, losses, seeds, look-back, fusion, label and
+folds. Every key may be left out; what is not said is the preset's. An unknown key, or a value outside its range, is
+refused before anything begins (FPM-CFG-093).
+
+```toml
+[encoder]
+mask_ratio = 0.3
+[scorer]
+fusion = "gate"
+seeds = [1, 2, 3]
+[label]
+horizon = 5
+[folds]
+refit = 60
+```
+
+- What is chosen stands in the manifest of every model, in the report under "Settings tried" and in the passport.
+  **A changed file is a trial**: the deflated Sharpe ratio counts it.
+- `horizon`: a label is the return from the close of t + 1 to that of t + 1 + horizon. Another horizon computes the
+  labels again, with the next `fpm backfill labels FIRST LAST` or night; yearly figures of the long-short portfolio
+  are then left out, because a group is held for a week.
+- `purge`: sessions between validation and test. A purge shorter than a label reaches is refused; left out, it
+  follows the horizon.
+- `fusion`: `fixed` weighs the streams' states by `weight` (the fingerprint's share), `gate` learns a share for each
+  unit, `score` weighs two scores.
+- Models are used under the look-back that they were trained for: after a change of it, `fpm train scorer --through
+  SESSION` (FPM-ML-337).
+- Factors, training window and the seed added to all seeds are settings of their own: `FPM_FACTORS`,
+  `FPM_TRAIN_WINDOW`, `FPM_SEED`.
+- A process keeps the file as it was at its start; `fpm schedule` wants a restart.
+"""
+
+
+def models_page() -> str:
+    """Every key of the model file with its range and the values of two presets."""
+    presets: dict[str, Callable[[str], list[Any]]] = {
+        "encoder": lambda name: [encoder.PRESETS[name], pretraining.PRESETS[name], pretraining.PRESETS[name].fit],
+        "scorer": lambda name: [scorer.PRESETS[name], scorer.PRESETS[name].fit],
+        "label": lambda _: [ModelFile()],
+        "folds": lambda name: [walk_forward.PRESETS[name]],
+    }
+    lines = [HEAD + MODELS]
+    for section, keys in KEYS.items():
+        lines += [f"## [{section}]", "", "| key | values | `default` | `demo` |", "|---|---|---|---|"]
+        for key, kind in keys.items():
+            values = [
+                next(getattr(config, key) for config in presets[section](preset) if hasattr(config, key))
+                for preset in ("default", "demo")
+            ]
+            lines.append(f"| `{key}` | {range_of(kind)} | {' | '.join(as_toml(value) for value in values)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def range_of(kind: Kind) -> str:
+    """The values of a key in words."""
+    match kind:
+        case Whole(low, high):
+            return f"whole, {low} to {high}"
+        case Real(low, high):
+            return f"{low:g} to {high:g}"
+        case Choice(values):
+            return ", ".join(f"`{as_toml(value)}`" for value in values)
+        case Wholes(most):
+            return f"up to {most} different whole numbers"
+
+
+def as_toml(value: Any) -> str:
+    """A value as a TOML file spells it."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+# --- jobs ----------------------------------------------------------------------------------------
+def jobs_table() -> str:
+    """What `fpm jobs` prints: every job with what it reads and writes."""
+    return json.dumps(descriptions(), indent=1) + "\n"
+
+
+PAGES = {
+    "docs/cli.md": cli_page,
+    "docs/settings.md": settings_page,
+    "docs/errors.md": errors_page,
+    "docs/contract.yaml": contract_page,
+    "docs/models.md": models_page,
+    "fpm/commands/jobs.json": jobs_table,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
-        (ROOT / "docs" / name).write_text(page(), encoding="utf-8")
+        (ROOT / name).write_text(page(), encoding="utf-8")

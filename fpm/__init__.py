@@ -20,6 +20,7 @@ The modules of this folder hold facts and operations that every room shares. Beg
     feature_schema      the features that a model reads beside those that a home has
     retention           how many sessions of a table stay, and what still needs an older one
     two_clocks          the row that answers "the value at t, as known at k"
+    model_file          what a team chooses for encoder, scorer, label and folds (`FPM_MODEL`)
     walk_forward        folds with purge and embargo, as data
     cross_section       winsorising, z-scores, ranks and correlations across the symbols of a session
     row_order           rows in the order of their keys, and their runs

@@ -15,6 +15,7 @@ FEATURE_COUNT = 32
 STREAMS = ("fingerprint", "traditional", "dual")
 STREAM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # of a stream from outside
 INDICES = ("CSI300", "CSI500", "CSI1000")
+HORIZON = 5  # sessions that a label's return spans where no model file says otherwise
 
 # --- the minute bar's own columns -------------------------------------------------------------
 PRICES = ("open", "high", "low", "close")

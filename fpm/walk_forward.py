@@ -1,9 +1,10 @@
 """Walk-forward folds: the sessions that train, validate and test, and the last session each model may know.
 
-The label of session t is known when session t + 6 has closed, so 6 sessions are purged before validation and before
-test. Look-backs overlap too: 5 more sessions are embargoed between train and validation, lest they flatter the figure
-that stops the training. No choice depends on the test, so the label purge alone makes it out of sample. Folds are
-data; other modules run them. Purge and embargo: López de Prado, "Advances in Financial Machine Learning" (2018), 7.4.
+The label of session t, a return over five sessions, is known when session t + 6 has closed, so 6 sessions are purged
+before validation and before test; another horizon has another purge (`fpm.model_file`). Look-backs overlap too: 5 more
+sessions are embargoed between train and validation, lest they flatter the figure that stops the training. No choice
+depends on the test, so the label purge alone makes it out of sample. Folds are data; other modules run them. Purge and
+embargo: López de Prado, "Advances in Financial Machine Learning" (2018), 7.4.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import numpy as np
 from fpm.environment import environment_fingerprint
 from fpm.errors import ModelRefused, TryLater
 from fpm.features.minute_features import Profile, from_frame
+from fpm.model_file import chosen
 from fpm.nn import distributed
 from fpm.nn.checkpoint import to_bytes
 from fpm.nn.compute import Compute, compute_on
@@ -235,13 +236,16 @@ def _save(through: date, stores: Stores, content: VintageContent, manifest: dict
 
 def _inputs(through: date, stores: Stores, progress: Progress) -> EncoderInputs:
     settings, profile = stores.settings, stores.profile
-    config = pretraining.PRESETS[settings.preset]
+    choices = settings.model_choices
+    config = chosen(pretraining.PRESETS[settings.preset], choices.encoder)
+    config = replace(config, purge=max(config.purge, choices.reach))
     config = replace(config, fit=replace(config.fit, seed=config.fit.seed + settings.seed))
     at_cut_off = stores.as_of(cut_off(stores.market, through))
     sessions = [session for session in at_cut_off.sessions("minute_features") if session <= through]
     parts = split(sessions[-config.sessions :], config.validation_sessions, config.purge)
     slots = stores.market.view_size(profile.view)
-    shape = network.config_for_grid(network.PRESETS[settings.preset], slots, stores.market.bar_minutes)
+    shape = chosen(network.PRESETS[settings.preset], choices.encoder)
+    shape = network.config_for_grid(shape, slots, stores.market.bar_minutes)
     budget = int(settings.training_memory * GIGABYTE) // distributed.processes()
     history = survey(_reader(at_cut_off), pretraining.samples(parts, config), budget, progress)
     if not history.rows(parts.train):

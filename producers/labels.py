@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fpm.features.labels import HORIZON, labels
+from fpm.features.labels import labels
 from fpm.sessions import next_sessions
 from fpm.store.jobs.inputs import Window
 
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 NAME = "labels"
-AHEAD = HORIZON + 1  # sessions after which a label is complete
-READS: Mapping[str, Window] = {"daily_bars": Window(ahead=AHEAD, among=(1, AHEAD))}
+READS: Mapping[str, Window] = {
+    "daily_bars": Window(
+        ahead=lambda settings: settings.model_choices.reach, among=lambda settings: (1, settings.model_choices.reach)
+    )
+}
 WRITES: tuple[str, ...] = (NAME,)
 
 
 def run(session: date, stores: Stores) -> None:
     """Write the labels of `session`: the return between two later closes; none where an end was never delivered."""
-    after = next_sessions(stores.market, session, AHEAD)
+    after = next_sessions(stores.market, session, stores.settings.model_choices.reach)
     ends = after[0], after[-1]
     daily = [stores.read("daily_bars", session), *(stores.read("daily_bars", day, day) for day in ends)]
     stores.write(NAME, session, labels(pl.concat(daily), session, ends))

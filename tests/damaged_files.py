@@ -34,6 +34,7 @@ from fpm.ingest.score_files import read_scores
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.units import Stated
 from fpm.ingest.vendor_bars import combine, original_rows, read_bars
+from fpm.model_file import read_model_file
 from fpm.nn import checkpoint
 from fpm.portfolio.mandate import read_mandates
 from fpm.report import passport
@@ -267,10 +268,15 @@ def operator_readers(folder: Path) -> list[Reader]:
         "half_lives = {volatility = 84, correlation = 252}",
         "costs = [{from = 2023-08-28, side = 'sell', rate = 7e-4}, {from = 2023-08-28, side = 'buy', rate = 2e-4}]",
     )
+    choices = (
+        "[encoder]", "mask_ratio = 0.3", "likelihood = true", "[scorer]", 'fusion = "gate"', "seeds = [1, 2]",
+        "[label]", "horizon = 5", "[folds]", "refit = 60",
+    )  # fmt: skip
     texts = {
         "calendar.csv": (days, calendar),
         "markets.toml": ((*facts, *calls), own_exchanges),
         "mandate.toml": ((*bounds, *costs), read_mandates),
+        "model.toml": (choices, read_model_file),
         "settings.txt": (
             (
                 "HOME=/nowhere/.fpm", "MARKET=cn15", "PRESET=tiny", "THREADS=2", "SEED=7", "FACTORS=classic",

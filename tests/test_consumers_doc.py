@@ -31,6 +31,11 @@ HOLDS = {
     ("SDK", 1): "assert answer['score'][0] is not None and answer['score'][1] is None",
     ("Arrow, in bulk", 0): "assert scores.num_rows == 24",
     ("Arrow, in bulk", 1): "assert arrow.num_rows == 12 and {'session', 'stale_days'} <= set(arrow.column_names)",
+    ("Arrow, in bulk", 2): (
+        "assert fingerprints.num_rows == 12 and len(fingerprints['fingerprint'][0].as_py()) == 128 "
+        "and streams == [(name, 24) for name in ('dual', 'fingerprint', 'traditional')] "
+        "and nearest['similarity'][0] > 0.999999"
+    ),
 }
 
 
@@ -55,7 +60,7 @@ def run_python(section: str, folder: Path) -> None:
 
 def test_every_block_is_run() -> None:
     languages = re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)
-    assert {name: languages.count(name) for name in set(languages)} == {"bash": 5, "sql": 7, "python": 6, "console": 1}
+    assert {name: languages.count(name) for name in set(languages)} == {"bash": 5, "sql": 7, "python": 7, "console": 1}
 
 
 def test_sql(folder: Path) -> None:

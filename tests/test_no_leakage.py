@@ -12,11 +12,11 @@ import pytest
 
 from fpm.features.bars import Grid, grid
 from fpm.features.daily_factors import HISTORY, daily_factors
-from fpm.features.labels import HORIZON, labels
+from fpm.features.labels import labels
 from fpm.features.minute_features import Profile, by_symbol, minute_features, raw_features, standardise, to_frame
 from fpm.features.session_totals import scales, session_totals, slot_median
 from fpm.leaks.checks import Frames, first_leak, leaks
-from fpm.schema import DAILY_FACTORS, FEATURES
+from fpm.schema import DAILY_FACTORS, FEATURES, HORIZON
 from tests.small_market import FIRST, PROFILES, SLOTS, SMALL, small_market
 
 SESSIONS = 12

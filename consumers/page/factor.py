@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from consumers.questions.judgement import evaluation_config
 from fpm.errors import InputRefused
-from fpm.evaluation.evaluate import PRESETS
 from fpm.evaluation.groups import group_count, group_returns, memberships, turnovers
 from fpm.evaluation.intervals import estimate
 from fpm.evaluation.rank_ic import rank_correlations, sort
-from fpm.features.labels import HORIZON
 from fpm.page.factor import Document, Factor, StreamFigures
 from fpm.page.marks import moment
 from fpm.report.figure_text import number
@@ -37,9 +36,10 @@ DRIFT = {"fingerprint_drift": "drift", "fingerprint_drift_band": "its band"}
 
 def gathered(panels: Served, stores: Stores) -> Factor:
     """What the view shows."""
-    config, label = PRESETS[stores.settings.preset], sort(panels.label_TN)
+    config, label = evaluation_config(stores.settings), sort(panels.label_TN)
     return Factor(
         panels.sessions,
+        config.horizon,
         {name: figures(stream, label, panels, config) for name, stream in panels.streams.items()},
         drift(stores),
         documents(stores.settings.reports),
@@ -57,8 +57,8 @@ def figures(stream: Stream, label: SortedPanel, panels: Served, config: Evaluati
     return StreamFigures(
         points(sessions, series_T),
         points(sessions, moving_mean(series_T, SMOOTH)),
-        estimate(series_T, HORIZON, config.level),
-        [estimate(returns_TG[:, group], HORIZON, config.level) for group in range(groups)],
+        estimate(series_T, config.horizon, config.level),
+        [estimate(returns_TG[:, group], config.horizon, config.level) for group in range(groups)],
         points(sessions, turnovers(group_TN, groups)),
         points(sessions, relative_spread(stream)),
     )

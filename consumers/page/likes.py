@@ -49,6 +49,7 @@ def nearest(symbol: str, session: date, scratch: Path, stores: Stores) -> View:
         answer.vintage,
         moment(answer.known_at),
         answer.candidates or 0,
+        stores.settings.model_choices.horizon,
         answer.analogues.select("session", "symbol", "similarity", "outcome", "matched").rows(),
         answer.comparison,
     )

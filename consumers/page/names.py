@@ -93,6 +93,7 @@ def gathered(symbol: str, panels: Served, stores: Stores) -> Name:
         _weights(symbol, stores),
         list(_refused(symbol, bars, stores.settings.quarantine))[:QUARANTINE_ROWS],
         len(bars),
+        stores.settings.model_choices.horizon,
         _fingerprint(symbol, stores),
     )
 

@@ -28,5 +28,5 @@ Begin at `report`.
     leak_inputs     what the leak suite recomputes
 
 Imports: consumers, fpm, fpm.evaluation, fpm.features, fpm.leaks, fpm.nn, fpm.nn.encoder, fpm.nn.scorer, fpm.portfolio,
-fpm.report, fpm.risk, fpm.store.frames, fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online.
+fpm.report, fpm.risk, fpm.store, fpm.store.frames, fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online.
 """

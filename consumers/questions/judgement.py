@@ -6,7 +6,7 @@ Figures are of the scores that were served, each made before its session's label
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from fpm.evaluation.evaluate import EvaluationConfig
     from fpm.portfolio.performance import Performance
     from fpm.store.ledger.stores import Stores
+    from fpm.store.settings import Settings
 
+NEVER = 1 << 31  # weeks
 ORACLE = {"fingerprint": "intraday", "traditional": "daily", "dual": "combined"}
 SESSIONS_AFTER = 25  # sessions after the last score that the decay of RankIC may need
 BARS = ["symbol", "open", "close", "volume", "amount", "adj_factor", "limit_up", "suspended", "industry"]
@@ -63,6 +65,13 @@ class Evidence:
         return self.scores.filter(pl.col("stream") == name)
 
 
+def evaluation_config(settings: Settings) -> EvaluationConfig:
+    """The settings of the figures; yearly ones only where a label spans the week for which a group is held."""
+    config = PRESETS[settings.preset]
+    horizon = settings.model_choices.horizon
+    return config if horizon == config.horizon else replace(config, horizon=horizon, annualise_from=NEVER)
+
+
 def gather(stores: Stores) -> ReportData:
     """Everything the report shows; without scores of ours the portfolios alone.
 
@@ -71,7 +80,7 @@ def gather(stores: Stores) -> ReportData:
     if known_sessions("nav", stores) and not known_sessions("scores", stores):
         return _portfolios_alone(stores)
     evidence = read_evidence(stores)
-    config = PRESETS[stores.settings.preset]
+    config = evaluation_config(stores.settings)
     last = max(evidence.scores["session"].to_list())
     made_by = "the synthetic exchange" if evidence.oracle is not None else "ingested bars"
     return ReportData(
@@ -130,7 +139,8 @@ def read_evidence(stores: Stores) -> Evidence:
             todo="run fpm walk-forward FIRST LAST first",
         )
     first, last = sessions[0], sessions[-1]
-    after = [session for session in stores.sessions("daily_bars") if session > last][:SESSIONS_AFTER]
+    after = [session for session in stores.sessions("daily_bars") if session > last]
+    after = after[: max(SESSIONS_AFTER, stores.settings.model_choices.reach)]
     stores = stores.named_apart(max([last, *after]))  # lags, groups and their turnover follow a company, not a code
     scores = stores.read_served(
         "scores", first, last, columns=["symbol", "stream", "score", "spread", "vintage", "model"]

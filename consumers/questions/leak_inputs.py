@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from fpm.leaks.checks import Frames
 
-AHEAD = 6  # sessions after the sampled one: as far as a label reaches
 SAMPLED = ("minute_bars", "session_totals")  # read for the sample's symbols only
 LAST = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -140,10 +139,10 @@ class SampledSession:
         return past.read(table, session, session, vintage=vintage, known_at=known_at)
 
     def _around(self, table: str, back: int) -> pl.DataFrame:
-        """Rows from `back` sessions before to `AHEAD` after, read one by one: a whole market of minutes is large."""
+        """Rows from `back` sessions before to where a label reaches, read one by one: a market of minutes is large."""
         market = self.stores.market
         days = [*previous_sessions(market, self.session, back), self.session]
-        days += next_sessions(market, self.session, AHEAD)
+        days += next_sessions(market, self.session, self.stores.settings.model_choices.reach)
         sample = pl.col("symbol").is_in(self.symbols) if table in SAMPLED else pl.lit(True)
         rows = [standing(table, self._known(table, day)).filter(sample).drop(CLOCKS) for day in days]
         return pl.concat(rows, how="diagonal")

@@ -16,9 +16,8 @@ import numpy as np
 import polars as pl
 
 from consumers.questions import leak_inputs
-from consumers.questions.leak_inputs import AHEAD, SampledSession
 from fpm.errors import InputRefused, TryLater
-from fpm.features.labels import HORIZON, labels
+from fpm.features.labels import labels
 from fpm.first_copies import NOTES
 from fpm.leaks import records as leak_records
 from fpm.leaks import scores as leak_scores
@@ -40,6 +39,7 @@ from fpm.store.lake.files import canonical, parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from consumers.questions.leak_inputs import SampledSession
     from fpm.progress import Progress
     from fpm.store.ledger.stores import Stores
 
@@ -104,10 +104,11 @@ def _scored(span: tuple[date | None, date | None], stores: Stores) -> tuple[date
     first, last = (span[0] or date.min), (span[1] or date.max)
     scored = tuple(session for session in stores.sessions("scores") if first <= session <= last)
     bars = stores.sessions("daily_bars")
-    if not scored or not bars or len([day for day in bars if day > scored[0]]) < AHEAD:
+    reach = stores.settings.model_choices.reach
+    if not scored or not bars or len([day for day in bars if day > scored[0]]) < reach:
         raise TryLater(
             code="FPM-LEAK-075",
-            wrong=f"no scored session is followed by {AHEAD} sessions of bars",
+            wrong=f"no scored session is followed by {reach} sessions of bars",
             effect="nothing was checked",
             todo="run fpm walk-forward over sessions that lie far enough back, or widen --first and --last",
         )
@@ -140,12 +141,17 @@ class Home:
         }
 
     # --- values ----------------------------------------------------------------------------------------------------
+    @property
+    def reach(self) -> int:
+        """Sessions after its own with which a label is complete."""
+        return self.stores.settings.model_choices.reach
+
     @cached_property
     def sample(self) -> tuple[SampledSession, ...]:
         """Scored sessions spread over the span, each followed by enough sessions, earliest first."""
         bars = self.stores.sessions("daily_bars")
         on_time = set(self._scores["session"].to_list())  # a night without its bars served nothing
-        usable = [day for day in self.scored if day <= bars[-AHEAD - 1] and day in on_time]
+        usable = [day for day in self.scored if day <= bars[-self.reach - 1] and day in on_time]
         count = min(self.width.sessions, len(usable))
         positions = sorted({round(position) for position in np.linspace(0, len(usable) - 1, count)})
         return tuple(leak_inputs.sampled_session(usable[i], self.width.symbols, self.stores) for i in positions)
@@ -172,9 +178,9 @@ class Home:
 
     # --- labels and scores -----------------------------------------------------------------------------------------
     def label_windows(self) -> Iterator[Finding | None]:
-        """Stored labels rest on the closes of t + 1 and t + 6 alone."""
+        """Stored labels rest on their two closes alone: of t + 1, and of the session that completes them."""
         for day in self.sample:
-            window = next_sessions(self.stores.market, day.session, HORIZON + 1)
+            window = next_sessions(self.stores.market, day.session, self.reach)
             known_at = self._earliest("labels", day.session, self._daily_known)
             past = self.stores.as_of(known_at).named(day.session)
             daily = past.read("daily_bars", day.session, window[-1]).drop(CLOCKS)
@@ -265,7 +271,7 @@ class Home:
             return
         first = min(fold.train[0] for fold in self._folds)
         market = sessions_between(self.stores.market, first, self.scored[-1])
-        yield leak_records.label_overlap(self._folds, market, HORIZON + 1)
+        yield leak_records.label_overlap(self._folds, market, self.reach)
 
     def vintages(self) -> Iterator[Finding | None]:
         """Served sessions are out of sample for their encoder; a look-back holds the scorer's own vintage."""
@@ -335,7 +341,7 @@ class Home:
     def _earliest(self, table: str, session: date, first_known: Mapping[str, Moments]) -> datetime:
         """The earliest moment at which a row of a session may be known."""
         market = self.stores.market
-        days = [session, *next_sessions(market, session, HORIZON + 1)] if table == "labels" else [session]
+        days = [session, *next_sessions(market, session, self.reach)] if table == "labels" else [session]
         inputs = [
             first_known[name][day] for name in RESTS_ON.get(table, ()) for day in days if day in first_known[name]
         ]

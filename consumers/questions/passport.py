@@ -7,7 +7,7 @@ difference: figures are computed again as of the moment that the passport names.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
@@ -140,9 +140,10 @@ def _counted(number: int, names: list[str], stores: Stores, progress: Progress) 
 
 
 def deployment(stores: Stores) -> dict[str, Any]:
-    """Market, preset, seed, profile, and on the synthetic exchange its plan and its oracle's hash."""
+    """Market, preset, seed, profile, choices of a model file; on the synthetic exchange plan and hash of its oracle."""
     decisions = stores.ledger.deployment()
     profile = stores.profile if "profile" in decisions else None
+    choices = {name: chosen for name, chosen in asdict(stores.settings.model_choices).items() if chosen}
     return {
         "market": stores.market.name,
         "preset": stores.settings.preset,
@@ -150,6 +151,7 @@ def deployment(stores: Stores) -> dict[str, Any]:
         "profile": profile and {"name": profile.name, "view": profile.view, "hash": profile.hash},
         "synthetic": json.loads(decisions["synthetic"]) if "synthetic" in decisions else None,
         "oracle": _file_hash(judgement.oracle_file(stores)),
+        **({"choices": plain(choices)} if choices else {}),
     }
 
 

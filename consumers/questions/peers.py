@@ -66,7 +66,7 @@ def evaluate(stores: Stores, progress: Progress) -> dict[str, Any]:
     training data than a scorer's.
     """
     peers.library()
-    evidence, config = judgement.read_evidence(stores), evaluation.PRESETS[stores.settings.preset]
+    evidence, config = judgement.read_evidence(stores), judgement.evaluation_config(stores.settings)
     folds, scored = peer_scores(evidence.scores, stores, progress)
     lines, pairs = [], []
     for stream in STREAMS:

@@ -11,7 +11,7 @@ import polars as pl
 
 from fpm.errors import StoreCorrupt
 from fpm.report.data import Coverage, Encoder, Fold, Quarantined, SessionRange, Trial
-from fpm.schema import TABLES
+from fpm.schema import HORIZON, TABLES
 from fpm.store.jobs.inputs import digest
 from fpm.store.lake.quarantine import kept_refusal, kept_rows
 
@@ -106,6 +106,7 @@ def tried_settings(stores: Stores) -> list[Trial]:
             "encoder": encoder.get("encoder"),
             "pretraining": encoder.get("pretraining"),
             "scorer": scorer.manifest.get("config"),
+            "label": scorer.manifest.get("label", {"horizon": HORIZON}),
             "folds": scorer.manifest.get("rules"),
         }
         trained.append((settings, scorer.through))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from consumers.questions import judgement, passport
-from fpm.evaluation.evaluate import PRESETS
 from fpm.report import page
 from fpm.report.data import plain
 from fpm.report.markdown import markdown
@@ -24,7 +23,7 @@ PAGE, TWIN, TEXT = "report.html", "report.json", "report.md"
 def evaluate(stores: Stores) -> dict[str, Any]:
     """Figures of every stream and portfolio, without their series. Raises TryLater where nothing was scored."""
     evidence = judgement.read_evidence(stores)
-    config = PRESETS[stores.settings.preset]
+    config = judgement.evaluation_config(stores.settings)
     streams, shares = judgement.stream_figures(evidence, config), judgement.oracle_shares(evidence, config)
     return {
         "rank_ic": [line(name, figures, shares.get(name)) for name, figures in streams.items()],

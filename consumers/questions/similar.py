@@ -252,7 +252,7 @@ def _outcomes(
     nearest: pl.DataFrame, query: Query, sessions: list[date], config: AnaloguesConfig, stores: Stores
 ) -> tuple[pl.DataFrame, Comparison | None]:
     """The analogues with outcome and matched, and their comparison."""
-    then, hidden = stores.as_of(query.known_at), analogues.hidden_sessions(sessions, query.session)
+    then, hidden = stores.as_of(query.known_at), _hidden(sessions, query.session, stores)
     days = sorted(set(nearest["session"].to_list()) - hidden)
     market = pl.concat([_market(day, then) for day in days]) if days else _NO_MARKET
     outcomes = pl.concat(
@@ -260,7 +260,12 @@ def _outcomes(
         for own, part in _by_own_name(nearest.select("session", "symbol"), query, stores)
     )
     rows = nearest.join(outcomes, on=["session", "symbol"], how="left", maintain_order="left")
-    return rows, analogues.compare(rows, sessions, config.level)
+    return rows, analogues.compare(rows, sessions, config.level, stores.settings.model_choices.horizon)
+
+
+def _hidden(sessions: list[date], session: date, stores: Stores) -> set[date]:
+    """Sessions whose outcome shares a day with the query's own."""
+    return analogues.hidden_sessions(sessions, session, stores.settings.model_choices.horizon)
 
 
 def _by_own_name(nearest: pl.DataFrame, query: Query, stores: Stores) -> list[tuple[str, pl.DataFrame]]:

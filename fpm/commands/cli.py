@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
+import tempfile
 import traceback
 from importlib.metadata import version as package_version
 from typing import Annotated, NoReturn
@@ -28,6 +30,7 @@ from fpm.commands.console import begin, is_answered
 from fpm.errors import FpmError
 
 INTERRUPTED = 130
+LONGEST_REASON = 200  # characters of an exception that a line repeats
 
 app = typer.Typer(
     help="Minute bars to a trustworthy daily factor.",
@@ -51,9 +54,8 @@ def main() -> None:
         _refuse(error)
     except OSError as error:
         _refuse(machine_refusal(error))
-    except Exception:  # noqa: BLE001  a fault of ours: all of its traceback, without a password that it may repeat
-        _say(traceback.format_exc())
-        sys.exit(FpmError.exit_code)
+    except Exception as fault:  # noqa: BLE001  a fault of ours: a line for the user, the rest for whoever mends it
+        _refuse(fault_refusal(fault))
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:
             typer.echo("interrupted - nothing half-written is visible - run the same command again to resume", err=True)
@@ -86,6 +88,25 @@ def machine_refusal(error: OSError) -> FpmError:
         wrong=f"{error.strerror or error}{where}",
         effect="the command stopped, nothing half-written is visible",
         todo=f"{'free space' if full else 'set this right'} and run the same command again",
+    )
+
+
+def fault_refusal(fault: Exception) -> FpmError:
+    """A fault of ours in one line. The traceback lies in a file of its own (mode 0600), without what is secret."""
+    from fpm.store.log import without_secrets
+
+    try:
+        handle, where = tempfile.mkstemp(prefix="fpm-fault-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(without_secrets("".join(traceback.format_exception(fault))))
+    except OSError:
+        where = "these words"
+    first = (str(fault).strip().splitlines() or [""])[0][:LONGEST_REASON]
+    return FpmError(
+        code="FPM-IO-002",
+        wrong=f"fpm itself failed: {type(fault).__name__}: {first}",
+        effect="the command stopped, nothing half-written is visible",
+        todo=f"give {where} to whoever maintains fpm; the same command may be run again",
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -87,6 +89,15 @@ def _no_market(settings: Settings) -> UsageError:
         effect="nothing was read",
         todo="say --market, e.g. --market cn (or us, nse, crypto, a calendar such as XHKG); the home remembers it",
     )
+
+
+def program() -> str:
+    """The words that start fpm here: `fpm` where the shell's path leads to it, else as it was called."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{Path(sys.executable).name} -m fpm"
+    known = shutil.which("fpm")
+    return "fpm" if known is not None and Path(known).resolve() == called.resolve() else str(called)
 
 
 _is_answered = False

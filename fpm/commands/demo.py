@@ -158,6 +158,7 @@ def show(answers: dict[str, Any], as_json: bool) -> None:
     import typer
     from rich.console import Console
 
+    from fpm.commands.console import program
     from fpm.commands.tables import render
 
     if as_json:
@@ -174,7 +175,8 @@ def show(answers: dict[str, Any], as_json: bool) -> None:
         f"\nreport: {answers['report']}\nmorning: {answers['morning']}\n"
         f"state:  {answers['home']}\ntook:   {answers['seconds']} s"
     )
+    fpm = program()
     console.print(
-        "\nnext: [bold].venv/bin/fpm status[/] · [bold].venv/bin/fpm evaluate[/] · "
-        f"[bold].venv/bin/fpm export scores --out scores.parquet[/] · open {answers['report']}"
+        f"\nnext: [bold]{fpm} status[/] · [bold]{fpm} evaluate[/] · "
+        f"[bold]{fpm} export scores --out scores.parquet[/] · open {answers['report']}"
     )

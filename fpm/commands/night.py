@@ -22,7 +22,6 @@ from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
 from fpm.store.online.publication import former_vintage
 from producers import whole_sessions
-from producers.labels import AHEAD
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def _has_ended(step: Step, stores: Stores) -> bool:
 
 def _label_session(session: date, stores: Stores) -> date | None:
     """The session whose label is complete tonight; None where it has no bars."""
-    labelled = previous_sessions(stores.market, session, AHEAD)[0]
+    labelled = previous_sessions(stores.market, session, stores.settings.model_choices.reach)[0]
     return labelled if labelled in stores.sessions("daily_bars") else None
 
 
@@ -187,9 +186,11 @@ def _run_apart(name: str, session: date, stores: Stores) -> dict[str, Any]:
 
 def look_back(session: date, stores: Stores) -> list[date]:
     """The sessions before this one that its scores depend on."""
-    from fpm.nn.scorer.network import PRESETS
+    from fpm.nn.scorer.network import scorer_config
 
-    before = previous_sessions(stores.market, session, PRESETS[stores.settings.preset].look_back - 1)
+    settings = stores.settings
+    config = scorer_config(settings.preset, settings.model_choices.scorer)
+    before = previous_sessions(stores.market, session, config.look_back - 1)
     return [session for session in stores.sessions("minute_bars") if before and before[0] <= session <= before[-1]]
 
 

@@ -33,14 +33,16 @@ def plan(
 
 def reach(settings: Settings) -> int | None:
     """Sessions with features, the last included, that the trainings of one refit read; None for all there are."""
-    from fpm.nn.encoder.pretraining import PRESETS as ENCODERS
-    from fpm.nn.scorer.network import PRESETS as SCORERS
+    from fpm.model_file import chosen
+    from fpm.nn.encoder.pretraining import PRESETS
+    from fpm.nn.scorer.network import scorer_config
 
-    rules = settings.folds
+    rules, choices = settings.folds, settings.model_choices
     if rules.window == "expanding":
         return None
-    lesson = rules.train + rules.embargo + 2 * rules.purge + rules.validation + SCORERS[settings.preset].look_back
-    return max(ENCODERS[settings.preset].sessions + rules.purge, lesson)
+    look_back = scorer_config(settings.preset, choices.scorer).look_back
+    lesson = rules.train + rules.embargo + 2 * rules.purge + rules.validation + look_back
+    return max(chosen(PRESETS[settings.preset], choices.encoder).sessions + rules.purge, lesson)
 
 
 def require_history(folds: Sequence[folding.Fold], stores: Stores) -> None:

@@ -16,5 +16,5 @@ Begin at `evaluate`.
     drift      today's vectors beside those of a training window
     peers      a ridge regression and LightGBM on the scorer's inputs
 
-Imports: fpm, fpm.features.
+Imports: fpm.
 """

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from fpm.evaluation.intervals import Interval, interval
-from fpm.features.labels import HORIZON
+from fpm.schema import HORIZON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

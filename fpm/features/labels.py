@@ -13,14 +13,12 @@ import polars as pl
 if TYPE_CHECKING:
     from datetime import date
 
-HORIZON = 5
-
 
 def labels(daily: pl.DataFrame, session: date, ends: tuple[date, date]) -> pl.DataFrame:
     """Return symbol and label (float64, a return) for the symbols of `session`, sorted by symbol.
 
     `daily`: daily bars with their `session`. `ends`: the sessions at whose closes the return begins and ends, by the
-    calendar 1 and 1 + `HORIZON` after `session`; what lies between them does not matter. A symbol without a close at
+    calendar 1 and 1 + horizon after `session`; what lies between them does not matter. A symbol without a close at
     one of them (suspended, delisted earlier, no adjustment factor, nothing delivered) is left out. A symbol that is
     delisted later has labels up to the last session with both ends.
 

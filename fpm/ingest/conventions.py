@@ -90,6 +90,13 @@ def detect(
     labelling = stamp_side(ordinary, market, stretches)
     remembered = fallback.stamp_side if fallback and not _contradicts(fallback, labels, market, stretches) else ""
     side = stated.stamp_side or labelling.side or remembered
+    if not labelling.sure and labelling.side and not stated.stamp_side and fallback and fallback.stamp_side != side:
+        raise _refusal(
+            code="FPM-IN-013",
+            wrong=f"files before were stamped by {fallback.stamp_side}, and this one looks stamped by {side}, though it"
+            f" shows too little to outweigh them: {labelling.evidence}",
+            todo=f"say --stamp-side {fallback.stamp_side} (or {side}), or give more symbols and sessions in one file",
+        )
     if not side:
         raise _refusal(
             code="FPM-IN-013",

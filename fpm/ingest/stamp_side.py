@@ -31,6 +31,7 @@ NARROW = 0.7  # a cross has less than this of the range of the minute beside it;
 BESIDE = 10  # bars on each side of an edge that show how loud and how dense trading and extended hours are
 WIDTH = 1.3  # standard deviation of a minute's log volume (an exponential volume has 1.28)
 ODDS = {START: 5.0, END: 3.5}  # log odds at which hidden edges decide: a loud bar before the open is the likelier one
+SURE = 12.0  # log odds that outweigh another side in files before
 MOST = 3.0  # log odds that one symbol-day's volume may give: the tails of volumes are wider than a normal's
 CROSS = 0.7  # log odds of a loud bar at the close: under START one vendor in two has the closing cross there
 RARE = 0.02  # share of absent (or of stray) bars that is always possible
@@ -38,11 +39,15 @@ RARE = 0.02  # share of absent (or of stray) bars that is always possible
 
 @dataclass(frozen=True)
 class StampSide:
-    """`side`: start, end or "" where it is not decidable; `evidence` in words; `moved`: label -> true label."""
+    """`side`: start, end or "" where it is not decidable; `evidence` in words; `moved`: label -> true label.
+
+    `sure`: whether the file's own evidence outweighs what files before it showed.
+    """
 
     side: str
     evidence: str
     moved: Mapping[int, int]
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ def stamp_side(bars: pl.DataFrame, market: Market, stretches: Sequence[tuple[int
     opening, closing = _Edge.opening(stretches[0], step), _Edge.closing(stretches[-1], step)
     breaks = [(_Edge.closing(before, step), _Edge.opening(after, step)) for before, after in pairwise(stretches)]
     inner = [labels.side(resume, stop) for stop, resume in breaks]
-    side, evidence = _by_edges(labels, market, opening, closing, agrees=END in inner)
+    side, evidence, sure = _by_edges(labels, market, opening, closing, agrees=END in inner)
     moved: dict[int, int] = {}
     for shown, (stop, resume) in zip(inner, breaks, strict=True):
         evidence.append(
@@ -156,7 +161,7 @@ def stamp_side(bars: pl.DataFrame, market: Market, stretches: Sequence[tuple[int
     extended = labels.outside(opening.label, closing.label, market.calls)
     if not side and extended:
         evidence.append(f"{extended} bars outside {clock(opening.label)}-{clock(closing.label)} hide the edges")
-    return StampSide(side, ", ".join(evidence), moved)
+    return StampSide(side, ", ".join(evidence), moved, sure)
 
 
 def _by_whole_stretches(labels: _Labels, stretches: Sequence[tuple[int, int]], step: int) -> str:
@@ -172,8 +177,8 @@ def _one_of(*, start: bool, end: bool) -> str:
 
 def _by_edges(
     labels: _Labels, market: Market, opening: _Edge, closing: _Edge, *, agrees: bool
-) -> tuple[str, list[str]]:
-    """The side by the edges of the session, "" where they contradict each other, and the evidence in words.
+) -> tuple[str, list[str], bool]:
+    """The side by the edges of the session, "" where they contradict each other; the evidence in words; `sure`.
 
     `agrees`: a break shows END, which outweighs the doubt about a bar at the close that may be a cross.
     """
@@ -183,18 +188,19 @@ def _by_edges(
     if labels.outside(opening.label, closing.label, market.calls) and not labels.call[0]:
         trades = labels.trades(opening.label, closing.label)
         if trades < MANY:
-            return "", [*evidence, f"{trades} traded bars show nothing"]
+            return "", [*evidence, f"{trades} traded bars show nothing"], False
         odds = _odds(labels, opening, closing)
         side = _one_of(start=odds >= ODDS[START], end=odds <= -ODDS[END])
-        return side, [*evidence, f"volumes and gaps at both edges: log odds {odds:+.1f} for a stamp by start"]
+        shown = f"volumes and gaps at both edges: log odds {odds:+.1f} for a stamp by start"
+        return side, [*evidence, shown], abs(odds) >= SURE
     if labels.uses(opening) and labels.uses(closing):
         side = _by_content(labels, opening, closing)
-        return side, [*evidence, f"the bars at both edges look {f'stamped by {side}' if side else 'alike'}"]
+        return side, [*evidence, f"the bars at both edges look {f'stamped by {side}' if side else 'alike'}"], True
     side = labels.side(opening, closing)
     if not side:
-        return "", evidence
+        return "", evidence, True
     doubt = "" if agrees and side == END else _doubt(labels, market, side, opening, closing)
-    return ("", [*evidence, doubt]) if doubt else (side, evidence)
+    return ("", [*evidence, doubt], True) if doubt else (side, evidence, True)
 
 
 def _by_content(labels: _Labels, opening: _Edge, closing: _Edge) -> str:
@@ -270,7 +276,8 @@ def _odds_of(count: float, most: float, inside: tuple[float, float], outside: tu
     """Log odds of `inside` against `outside`, shares as counts of a number, where `count` of `most` are seen."""
     if not inside[1] or not outside[1]:
         return 0.0
-    here, there = (min(max(some / number, RARE), 1 - RARE) for some, number in (inside, outside))
+    # Laplace's rule of succession: ten bars that are all there do not show that one is never missing
+    here, there = (min(max((some + 1) / (number + 2), RARE), 1 - RARE) for some, number in (inside, outside))
     odds = float(count * np.log(here / there) + (most - count) * np.log((1 - here) / (1 - there)))
     return min(max(odds, -MOST), MOST)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ENDS = (
     (
         "RankIC: Spearman correlation across the market of a session's scores with the return from the close of the "
-        "next session to the close five sessions later, so it is known seven sessions after the score. Scores are "
+        "next session to the close that ends the label, and known then. Scores are "
         "those of the session's own cut-off: what was served, without later corrections. Bands: 95 %, Newey and West, "
         "with as many degrees of freedom as there are disjoint label windows."
     ),
@@ -57,9 +57,10 @@ class Document:
 
 @dataclass(frozen=True)
 class Factor:
-    """What the view shows. `drift`: lines over sessions; `passport`: what it says of itself, or none."""
+    """What the view shows. `horizon`: sessions that a label spans; `drift`: lines; `passport`: its words, or none."""
 
     sessions: Sequence[date]
+    horizon: int
     streams: Mapping[str, StreamFigures] = field(default_factory=dict)
     drift: Mapping[str, Series] = field(default_factory=dict)
     documents: Sequence[Document] = ()
@@ -109,7 +110,7 @@ def _rank_ics(content: Factor) -> Iterator[Card]:
         plot = drawings.dots(figures.rank_ic, band, figures.smooth, f"RankIC of {name} by session")
         text = "Dots: sessions. Line: mean of 20. Band: 95 % of the mean over all."
         if plot is None:
-            text = "No label of these sessions is known yet: the first comes seven sessions after the first score."
+            text = f"No label is known yet: the first comes {content.horizon + 1} sessions after the score."
         yield Card(name, text, plot=plot, wide=False)
 
 
@@ -120,9 +121,14 @@ def _groups(content: Factor) -> Iterator[Card]:
             for place, group in enumerate(figures.groups)
             if group.value is not None
         ]
-        plot = drawings.bars(heights, f"Mean five-session return of the score groups of {name}")
+        plot = drawings.bars(heights, f"Mean return of the score groups of {name}")
         if plot is not None:
-            yield Card(name, "Mean return over five sessions, lowest scores left, with 95 %.", plot=plot, wide=False)
+            yield Card(
+                name,
+                f"Mean return over {several(content.horizon, 'session')}, lowest scores left, with 95 %.",
+                plot=plot,
+                wide=False,
+            )
 
 
 def _steadiness(content: Factor) -> Iterator[Card]:

@@ -43,7 +43,8 @@ class Name:
     """What there is of a symbol. `streams`: scores by stream, oldest first; `labels`: what followed.
 
     `bar`: the newest daily bar; `weights`: rows of the newest portfolios; `refused`: rows in quarantine (session,
-    table, code, reason), of the last `looked_at` sessions; `fingerprint`: the newest session that has one.
+    table, code, reason), of the last `looked_at` sessions; `horizon`: sessions that a label
+    spans; `fingerprint`: the newest session that has one.
     """
 
     symbol: str
@@ -58,6 +59,7 @@ class Name:
     weights: Sequence[Mapping[str, Any]] = ()
     refused: Sequence[tuple[str, str, str, str]] = ()
     looked_at: int = 0
+    horizon: int = 0
     fingerprint: date | None = None
 
 
@@ -186,7 +188,7 @@ def _scores(content: Name) -> Iterator[Card]:
         "session",
         *(f"{stream}|score" for stream in streams),
         *(f"{stream}|place" for stream in streams),
-        "what followed,|five sessions",
+        f"what followed,|{several(content.horizon, 'session')}",
     )
     yield Card(
         "By session",

@@ -83,12 +83,14 @@ class Likes:
     vintage: str
     known_at: str
     candidates: int
+    horizon: int
     rows: Sequence[tuple[date, str, float, float | None, float | None]]
     compared: Comparison | None = None
 
 
 def likes(content: Likes) -> View:
     """The stock-days most like one, and what happened next."""
+    ahead = several(content.horizon, "session")
     rows: list[Row] = [
         [
             Cell(str(day), address(symbol, "/explain", session=day)),
@@ -99,12 +101,12 @@ def likes(content: Likes) -> View:
         ]
         for day, symbol, similarity, outcome, matched in content.rows
     ]
-    columns = ("session", "symbol", "similarity", "what followed,|five sessions", "what followed|matched ones")
+    columns = ("session", "symbol", "similarity", f"what followed,|{ahead}", "what followed|matched ones")
     tiles = []
     if content.compared is not None:
         compared = content.compared
         tiles = [
-            Tile("What followed these", percent(compared.analogues), ["mean return, five sessions"]),
+            Tile("What followed these", percent(compared.analogues), [f"mean return, {ahead}"]),
             Tile("Matched ones", percent(compared.matched), ["same session, industry and size"]),
             Tile(
                 "Difference",

@@ -3,6 +3,7 @@
 This folder holds what its rooms share. Begin at `ledger/stores`, then `jobs/runner`.
 
     settings   the deployment, read from the environment
+    variables  the environment's variables by name
     places     where a home may lie
     addresses  addresses with passwords: parsed, and hidden in texts
     channels   documents to webhooks and commands

@@ -6,9 +6,9 @@ Settings come from the environment (prefix ``FPM_``) or from the caller; nothing
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,14 +20,12 @@ from fpm.errors import UsageError
 from fpm.exchange_facts import read_exchanges, shipped
 from fpm.features.factor_columns import factor_columns
 from fpm.markets import Market
+from fpm.model_file import NO_CHOICES, ModelFile, chosen, read_model_file
 from fpm.schema import STREAM_NAME
+from fpm.store import variables
 from fpm.store.addresses import database_address, require_verified, secrets_of
 from fpm.store.channels import web_address
 from fpm.walk_forward import PRESETS, FoldConfig
-
-# feature_store.yaml reads these: `fpm connection --feast` prints them for the `feast` command, nothing here uses them
-FEAST_VARIABLES = tuple(f"FPM_FEAST_{part}" for part in ("REGISTRY", "LAKE", "LEDGER", "ONLINE", "PLACE"))
-
 
 # libpq would heed them, and moments would come back from the database in a user's zone and spelling
 UNHEEDED = ("PGTZ", "PGDATESTYLE")
@@ -67,6 +65,10 @@ class Settings(BaseSettings):
     )
     preset: Literal["default", "demo", "short", "tiny"] = Field(
         default="default", description="sizes of features, models and folds; the home remembers it"
+    )
+    model: Path | None = Field(
+        default=None,
+        description="TOML file of choices for encoder, scorer, label and folds beside the preset's, see docs/models.md",
     )
     inbox: Path | None = Field(
         default=None,
@@ -239,11 +241,17 @@ class Settings(BaseSettings):
         target = web_address(text) if "://" in text else str(_at_home(Path(text)).absolute())
         return SecretStr(target) if text else None
 
-    @field_validator("home", "calendar", "markets", "mandate", "inbox")
+    @field_validator("home", "calendar", "markets", "mandate", "model", "inbox")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         """Absolute from the start: a worker process may have another working directory."""
         return path and _at_home(path).absolute()
+
+    @model_validator(mode="after")
+    def _readable_model_file(self) -> Settings:
+        """A model file that is not understood is refused before anything begins."""
+        _ = self.model_choices
+        return self
 
     @model_validator(mode="after")
     def _reader_of_own_server(self) -> Settings:
@@ -290,8 +298,18 @@ class Settings(BaseSettings):
 
     @property
     def folds(self) -> FoldConfig:
-        """Lengths and gaps of the folds: those of the preset, with `train_window`."""
-        return replace(PRESETS[self.preset], window=self.train_window)
+        """Lengths and gaps of the folds: those of preset and model file, with `train_window`.
+
+        Where the file says nothing of the purge, it is as long as a label reaches, and never shorter than the preset's.
+        """
+        preset, choices = PRESETS[self.preset], self.model_choices
+        purge = max(preset.purge, choices.reach)
+        return chosen(replace(preset, window=self.train_window, purge=purge), choices.folds)
+
+    @cached_property
+    def model_choices(self) -> ModelFile:
+        """What the model file chooses. Read once: settings do not change under a process or its workers."""
+        return read_model_file(self.model) if self.model else NO_CHOICES
 
     @property
     def signing_key(self) -> minisign.PublicKey | None:
@@ -362,7 +380,7 @@ def load_settings(options: Mapping[str, Any]) -> Settings:
     Raises UsageError for an unknown name or for values that do not fit, all at once. The message repeats no value: it
     may be a secret.
     """
-    _refuse_unknown(os.environ)
+    variables.require_known(os.environ, Settings.model_fields)
     for name in UNHEEDED:
         os.environ.pop(name, None)
     try:
@@ -378,22 +396,3 @@ def load_settings(options: Mapping[str, Any]) -> Settings:
         effect="nothing was done",
         todo="correct the environment or the option",
     )
-
-
-def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    """A misspelt variable would silently leave its setting at the default."""
-    variables = {*(f"FPM_{name}".upper() for name in Settings.model_fields), "FPM_FAULT", *FEAST_VARIABLES}
-    unknown = sorted(name for name in environment if name.upper().startswith("FPM_") and name.upper() not in variables)
-    if unknown:
-        names = "; ".join(f"{name} ({_suggestion(name.upper(), variables)})" for name in unknown)
-        raise UsageError(
-            code="FPM-CFG-001",
-            wrong=f"unknown setting {names}",
-            effect="nothing was done",
-            todo=f"use {', '.join(sorted(variables))}",
-        )
-
-
-def _suggestion(name: str, variables: Iterable[str]) -> str:
-    close = get_close_matches(name, list(variables), n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else "no setting has a similar name"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fpm.errors import LookAhead, UsageError
-from fpm.features.labels import HORIZON
+from fpm.schema import HORIZON
 from fpm.walk_forward import PRESETS, FoldConfig, folds, require_out_of_sample, split
 
 DAYS = [date(2024, 1, 1) + timedelta(days=i) for i in range(400)]

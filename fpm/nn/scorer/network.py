@@ -17,17 +17,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from fpm.model_file import chosen
 from fpm.nn.fit import FitConfig
 from fpm.nn.scorer.gru import recurrence
 from fpm.schema import ALPHA158, CLASSIC, FINGERPRINT_SIZE, SCORER_DAILY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fpm.nn.scorer.panel import Batch
 
@@ -81,6 +82,11 @@ PRESETS: dict[str, ScorerConfig] = {
         look_back=3, hidden=8, layers=1, fit=FitConfig(epochs=3, rate=1e-2, patience=3, warm_up_epochs=1)
     ),
 }
+
+
+def scorer_config(preset: str, choices: Mapping[str, Any]) -> ScorerConfig:
+    """The configuration of a preset with the choices of a model file's section."""
+    return chosen(PRESETS[preset], choices)
 
 
 STREAM_INPUTS = {

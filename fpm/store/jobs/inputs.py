@@ -37,16 +37,16 @@ RUNNER = 1  # raise when the plumbing (`code_identity.PLUMBING`) changes what a 
 class Window:
     """The sessions of a table that a job at session t reads: `back` before, `ahead` after, t itself if `include`.
 
-    `back` and `ahead` may depend on the settings (look-backs come from the preset). `among`: of the sessions after t,
-    the only ones that count, by their number. With `required=False` the table may be absent or lack sessions. Where
-    `applies` says no to the settings, the job does not read the table.
+    `back` and `ahead` may depend on the settings (look-backs come from preset and model file). `among`: of the sessions
+    after t, the only ones that count, by their number. With `required=False` the table may be absent or lack sessions.
+    Where `applies` says no to the settings, the job does not read the table.
     """
 
     back: Span = 0
     ahead: Span = 0
     include: bool = True
     required: bool = True
-    among: tuple[int, ...] | None = None
+    among: Callable[[Settings], tuple[int, ...]] | None = None
     applies: Callable[[Settings], bool] | None = None
 
 
@@ -285,7 +285,9 @@ def sessions_of(window: Window, session: date, stores: Stores) -> list[date]:
 def sessions_ahead(window: Window, session: date, stores: Stores) -> list[date]:
     """The sessions of a window after `session`, in order."""
     after = next_sessions(stores.market, session, _span(window.ahead, stores))
-    return after if window.among is None else [after[number - 1] for number in window.among]
+    if window.among is None:
+        return after
+    return [after[number - 1] for number in window.among(stores.settings)]
 
 
 def _span(span: Span, stores: Stores) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import click
 import polars as pl
 from feast.infra.common.materialization_job import MaterializationJobStatus, MaterializationTask
 from feast.infra.compute_engines.base import ComputeEngine
@@ -14,6 +15,7 @@ from feast.infra.compute_engines.local.job import LocalMaterializationJob
 from feast.repo_config import FeastConfigBaseModel
 from feast.utils import _get_column_names
 
+from fpm.errors import UsageError
 from fpm.store.online.online_store import FpmOnlineStore
 
 if TYPE_CHECKING:
@@ -29,8 +31,28 @@ class FpmEngineConfig(FeastConfigBaseModel):
     type: Literal["fpm.store.online.engine.FpmEngine"] = "fpm.store.online.engine.FpmEngine"
 
 
+class MaterialisationRefused(UsageError, click.ClickException):
+    """`feast materialize` in a home; the `feast` command shows it as its own kind of error, without a traceback."""
+
+
 class FpmEngine(ComputeEngine):
     """Materialisation in Arrow; the signatures are Feast's."""
+
+    @property
+    def supports_batch(self) -> bool:
+        """False: view by view.
+
+        Feast asks this first, before its registry says that a view is being materialised. In a home only a publication
+        changes what is online, all views at once, so `feast materialize` ends here: MaterialisationRefused.
+        """
+        if self.repo_config.offline_store.ledger is not None:
+            raise MaterialisationRefused(
+                code="FPM-ONL-032",
+                wrong="`feast materialize` would change single views outside a publication",
+                effect="nothing was written",
+                todo="publish the session: `fpm run publish SESSION`, or wait for the night",
+            )
+        return False
 
     def _materialize_one(
         self,

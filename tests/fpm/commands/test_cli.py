@@ -12,7 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.shell import FPM
+from fpm.commands.console import program
+from tests.shell import FPM, environment
 
 Fpm = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -75,6 +76,26 @@ def test_help_is_instant_and_loads_nothing_heavy() -> None:
     script = "import sys, fpm.commands.cli; print(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(subprocess.check_output([sys.executable, "-c", f"import json; {script}"], text=True))
     assert not {"torch", "feast", "polars", "pandas", "numpy", "sqlalchemy", "plotly"} & set(loaded)
+
+
+def test_the_table_of_jobs_loads_no_job(tmp_path: Path) -> None:
+    script = "import sys; from fpm.commands.home_commands import jobs_command; jobs_command(); print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", script], text=True, env=environment(tmp_path)).split()
+    assert not {"torch", "feast", "polars", "pandas", "scipy"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("called", "shown"),
+    [("{bin}/fpm", "fpm"), ("elsewhere/bin/fpm", "elsewhere/bin/fpm"), ("{bin}/fpm/__main__.py", "{python} -m fpm")],
+)
+def test_the_program_is_named_as_it_was_called(
+    called: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fpm").touch(mode=0o755)
+    names = {"bin": str(tmp_path), "python": Path(sys.executable).name}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [called.format(**names)])
+    assert program() == shown.format(**names)
 
 
 def test_jobs_lists_every_job_with_what_it_reads_and_writes(fpm_command: Fpm) -> None:

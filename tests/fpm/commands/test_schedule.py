@@ -30,7 +30,6 @@ from fpm.store.postgres.server import Server, connect
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
 from producers import bars, encoder, labels
-from producers.labels import AHEAD
 from tests.small_chain import fresh_database, quiet
 from tests.test_truncation import chain, deliver
 
@@ -194,7 +193,7 @@ def test_a_session_that_nobody_delivered_is_awaited_then_red_then_absent(home: S
 def test_a_label_needs_its_two_prices_and_no_other_session(home: Stores, days: list[date]) -> None:
     """Six sessions are between; the absent one takes the label that ends there, and that one is written without it."""
     missing = next_sessions(home.market, days[-1], 1)[0]
-    ends_there = previous_sessions(home.market, missing, AHEAD)[0]
+    ends_there = previous_sessions(home.market, missing, home.settings.model_choices.reach)[0]
     inputs = inputs_of(labels, ends_there, home)
     assert inputs.missing == ()
     assert jobs.run("labels", ends_there, home)["rows"] == 0

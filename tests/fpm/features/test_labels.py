@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fpm.features.labels import HORIZON, labels
+from fpm.features.labels import labels
+from fpm.schema import HORIZON
 
 T = date(2024, 3, 1)
 

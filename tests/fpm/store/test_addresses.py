@@ -322,12 +322,12 @@ def test_a_refused_connection_names_no_password(
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_a_traceback_is_shown_without_the_password(
+def test_a_fault_is_a_line_and_its_traceback_a_file_without_the_password(
     form: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """A fault of ours, or of a library that repeats the address."""
 
-    def broken() -> None:
+    def broken(*_: object) -> None:
         wrong = ValueError(f"postgresql://u:{MARK}@h/db")
         wrong.add_note(f"with {MARK}")
         log.log.error("it breaks", exc_info=wrong, address=f"u:{MARK}@h")
@@ -336,13 +336,22 @@ def test_a_traceback_is_shown_without_the_password(
     monkeypatch.setenv("FPM_HOME", str(tmp_path))
     monkeypatch.setenv("FPM_LOG_FORMAT", form)
     monkeypatch.setenv("FPM_DATABASE_URL", f"postgresql://u:{MARK}@h/db?sslmode=verify-full")
-    monkeypatch.setattr("fpm.commands.jobs.descriptions", broken)
+    monkeypatch.setattr("fpm.commands.home_commands.show", broken)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["fpm", "jobs", "--json"])
     with pytest.raises(SystemExit) as left:
         cli.main()
     output = capfd.readouterr()
-    assert left.value.code == FpmError.exit_code and "RuntimeError: ***" in output.err and "it breaks" in output.err
-    assert MARK not in output.out + output.err
+    (file,) = tmp_path.glob("fpm-fault-*.txt")
+    traceback = file.read_text()
+    assert left.value.code == FpmError.exit_code and "it breaks" in output.err
+    line = output.err.splitlines()[-1]
+    assert "FPM-IO-002  fpm itself failed: RuntimeError: ***" in line and str(file) in line
+    assert json.loads(output.out)["error"]["code"] == "FPM-IO-002"
+    assert "in broken" in traceback and "ValueError" in traceback and "RuntimeError: ***" in traceback
+    assert file.stat().st_mode & 0o077 == 0
+    assert MARK not in output.out + output.err + traceback
+    assert form == "json" or "Traceback" not in line
 
 
 def test_the_http_server_answers_and_logs_without_the_password(

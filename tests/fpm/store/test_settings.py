@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from fpm.errors import UsageError
 from fpm.exchange_facts import read_exchanges
+from fpm.model_file import read_model_file
 from fpm.portfolio.mandate import read_mandates
 from fpm.store.log import configure, context, log
 from fpm.store.settings import Settings, load_settings
@@ -126,7 +128,7 @@ def test_case_58_a_secret_may_stand_in_a_file_of_its_own(monkeypatch: pytest.Mon
     assert url is not None and url.get_secret_value() == "postgresql://u:hush@nowhere/fpm?sslmode=verify-full"
 
 
-@pytest.mark.parametrize("kind", ["markets", "mandate"])
+@pytest.mark.parametrize("kind", ["markets", "mandate", "model"])
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -141,10 +143,15 @@ def test_case_58_a_secret_may_stand_in_a_file_of_its_own(monkeypatch: pytest.Mon
 def test_cases_57_and_58_a_file_of_settings_is_plain_small_and_no_place_for_secrets(
     kind: str, text: str, words: str, tmp_path: Path
 ) -> None:
+    readers: dict[str, Callable[[Path], object]] = {
+        "markets": read_exchanges,
+        "mandate": read_mandates,
+        "model": read_model_file,
+    }
     path = tmp_path / f"{kind}.toml"
-    path.write_text(text)
+    path.write_text(text.replace("zz", "scorer").replace("suffix", "loss") if kind == "model" else text)
     with pytest.raises(UsageError, match=words) as refusal:
-        read_exchanges(path) if kind == "markets" else read_mandates(path)
+        readers[kind](path)
     assert "hush" not in str(refusal.value)
 
 
@@ -153,7 +160,7 @@ def test_case_57_a_device_is_no_file_of_settings() -> None:
         read_exchanges(Path("/dev/zero"))
 
 
-@pytest.mark.parametrize("name", ["HOME", "CALENDAR", "MARKETS", "MANDATE", "INBOX", "DATABASE_URL"])
+@pytest.mark.parametrize("name", ["HOME", "CALENDAR", "MARKETS", "MANDATE", "MODEL", "INBOX", "DATABASE_URL"])
 def test_a_home_of_nobody_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"FPM_{name}", "file:~nosuchuser/x" if name == "DATABASE_URL" else "~nosuchuser/x")
     with pytest.raises(UsageError, match=f"FPM-CFG-001 .*FPM_{name}: "):

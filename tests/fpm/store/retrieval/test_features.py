@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -121,12 +122,28 @@ def test_materialize_hands_the_newest_rows_to_the_online_store(applied: Settings
         put(applied, "weights", session, rows("weights", session, value, index="CSI300"))
     window = sessions.close(CN, FIRST), sessions.close(CN, SECOND)
     with features.opened(applied) as store:
+        store.config.offline_store.ledger = None  # a store of its own, as Feast's tests have it: nothing publishes
         store.materialize(*window, feature_views=["fingerprints", "weights", "scores"])
         store.materialize(window[0], window[0], feature_views=["weights"])  # an older window later: nothing goes back
     entities = pl.DataFrame({"symbol": ["B", "A", "C"], "vintage": "v1", "index": "CSI300"})
     vectors = features.online(applied, "fingerprints", entities)["fingerprint"].to_list()
     assert [vector and vector[0] for vector in vectors] == [2.0, 1.0, None]
     assert features.online(applied, "weights", entities)["weight"].to_list() == [2.0, 2.0, None]
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_materialize_in_a_home_is_refused_by_name_and_leaves_no_trace(applied: Settings, incremental: bool) -> None:
+    put(applied, "weights", FIRST, rows("weights", FIRST, 1.0, index="CSI300"))
+    with features.opened(applied) as store:
+        state = store.get_feature_view("weights").state
+        call = store.materialize_incremental if incremental else partial(store.materialize, sessions.close(CN, FIRST))
+        with pytest.raises(UsageError, match=r"FPM-ONL-032.*fpm run publish"):
+            call(sessions.close(CN, SECOND), feature_views=["weights"])
+    with features.opened(applied) as store:
+        assert not store.get_feature_view("weights").materialization_intervals
+        assert store.get_feature_view("weights").state == state
+    keys = pl.DataFrame({"symbol": ["A"], "index": "CSI300"})
+    assert features.online(applied, "weights", keys)["weight"].to_list() == [None]
 
 
 def publish(owner: psycopg.Connection[tuple[Any, ...]], session: date, vintage: str, *views: str) -> None:
