@@ -28,6 +28,8 @@ from fpm.store.frames.vector_archive import vector_archive
 from fpm.store.online.neighbours import OnlineFingerprints, online_fingerprints, published_neighbours
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from fpm.evaluation.analogues import AnaloguesConfig, Comparison, Vectors
@@ -87,16 +89,17 @@ class Query:
     vector_D: NDArray[np.float32]
 
 
-def similar(question: Question, stores: Stores) -> Answer:
+def similar(question: Question, stores: Stores, scratch: Path | None = None) -> Answer:
     """The nearest stock-days in the whole history of the query's vintage, by exact search, and what happened next.
 
+    `scratch`: where an archive is made while the home's own is behind, for who may not write in the home.
     Only vectors and outcomes known at `before` count, and no outcome that shares a session with the query's own.
     Raises UsageError for a question that makes no sense, TryLater where the query has no fingerprint or there is
     nothing to compare it with.
     """
     config = analogues.PRESETS[stores.settings.preset]
     query = _query(question, stores)
-    vectors = vector_archive(query.vintage, stores)
+    vectors = vector_archive(query.vintage, stores, scratch)
     sessions = _sessions(vectors, query, stores)
     embargo = analogues.embargo_bounds(sessions, query.session, config.embargo)
     eligible_N = _eligible(vectors, query, embargo, stores)

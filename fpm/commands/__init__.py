@@ -28,9 +28,10 @@ Begin at `cli`.
     training           models trained fold by fold
     retention          what is kept of the tables of minutes, and who needs the rest
     status             what ran
+    page               the views of `fpm page`, gathered
     demo               the whole chain on the synthetic exchange
 
-Imports: consumers, consumers.questions, fpm, fpm.exchange, fpm.ingest, fpm.nn.encoder, fpm.nn.scorer, fpm.report,
-fpm.store, fpm.store.backups, fpm.store.http, fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online,
-fpm.store.postgres, fpm.store.retrieval, producers.
+Imports: consumers, consumers.page, consumers.questions, fpm, fpm.exchange, fpm.ingest, fpm.nn.encoder, fpm.nn.scorer,
+fpm.page, fpm.report, fpm.store, fpm.store.backups, fpm.store.http, fpm.store.jobs, fpm.store.lake, fpm.store.ledger,
+fpm.store.online, fpm.store.postgres, fpm.store.retrieval, producers.
 """

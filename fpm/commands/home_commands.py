@@ -280,6 +280,29 @@ def serve_command(
     serve(home_stores().settings, host, port, insecure, lambda address: show_lines(address, as_json))
 
 
+@commands.command("page")
+def page_command(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8470,
+    browser: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
+) -> None:
+    """The home as a page that one keeps open, on this machine alone and only reading; until interrupted.
+
+    The link that it prints works once; then it prints another, for another browser.
+    """
+    from tempfile import TemporaryDirectory
+
+    from fpm.commands.page import Page, announcer
+    from fpm.store.http.page_server import serve_page
+    from fpm.store.ledger.stores import open_for_reading
+
+    settings = home_settings()
+    with TemporaryDirectory(prefix="fpm-page-") as scratch:
+        page = Page(open_for_reading(settings), now, Path(scratch))
+        page.keep_ready()
+        serve_page(settings, page.answer, port, announcer(browser=browser))
+    typer.echo("page stopped")
+
+
 @commands.command("stop")
 def stop_command(as_json: Json = False) -> None:
     """Stop the embedded Postgres of this home, if one runs."""

@@ -69,13 +69,16 @@ class Contents:
     parts: tuple[Part, ...]
 
 
-def vector_archive(vintage: str, stores: Stores) -> Vectors:
+def vector_archive(vintage: str, stores: Stores, scratch: Path | None = None) -> Vectors:
     """All versions of all fingerprints of a vintage that the ledger knows; the archive is brought up to date first.
 
+    With `scratch` the home's archive stays as it is: one that is behind is made again in that folder.
     Raises TryLater where the vintage has no fingerprint, StoreCorrupt where a partition is not what the ledger recorded
     or holds vectors of another vintage.
     """
     folder = stores.settings.home / "vectors" / vintage
+    if scratch is not None and not _stands(folder, vintage, stores):
+        folder = scratch / vintage
     with stores.ledger.lock("vectors", vintage):
         contents = _brought_up_to_date(folder, vintage, stores)
         if contents.rows == 0:
@@ -86,6 +89,11 @@ def vector_archive(vintage: str, stores: Stores) -> Vectors:
                 todo="run the job that writes them: fpm backfill fingerprints FIRST LAST",
             )
         return _mapped(folder, vintage, contents)
+
+
+def _stands(folder: Path, vintage: str, stores: Stores) -> bool:
+    contents = _contents(folder)
+    return contents is not None and _is_current(contents, _published(vintage, stores))
 
 
 def _brought_up_to_date(folder: Path, vintage: str, stores: Stores) -> Contents:

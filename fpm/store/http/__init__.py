@@ -1,4 +1,4 @@
-"""Feast's feature server behind a door of ours.
+"""Feast's feature server behind a door of ours, and the page.
 
 Begin at `server`.
 
@@ -13,6 +13,9 @@ Begin at `server`.
     news      publications after one, for those who wait
     token     the bearer token
     patience  a time limit for the head of a request
+    listening  the socket that a server listens on
+    page_door  the app of `fpm page`: one way in, only reading
+    page_server  its life until interrupted
 
-Imports: fpm, fpm.store, fpm.store.lake, fpm.store.online, fpm.store.postgres, fpm.store.retrieval.
+Imports: fpm, fpm.page, fpm.store, fpm.store.lake, fpm.store.online, fpm.store.postgres, fpm.store.retrieval.
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
 from typing import TYPE_CHECKING, Any
 
 import fpm.store.retrieval.quick_feast  # noqa: F401  before all others that import Feast
@@ -15,6 +14,7 @@ from uvicorn.config import LOGGING_CONFIG
 
 from fpm.errors import TryLater, UsageError
 from fpm.store.http.door import Door
+from fpm.store.http.listening import listening_socket
 from fpm.store.http.patience import PatientProtocol
 from fpm.store.http.token import token_file
 from fpm.store.log import log
@@ -41,7 +41,7 @@ def serve(settings: Settings, host: str, port: int, insecure: bool, announce: Ca
             effect="nothing was served",
             todo="use 127.0.0.1 behind a proxy with TLS, or say --insecure-bind",
         )
-    with _listening_socket(host, port) as listening:
+    with listening_socket(host, port) as listening:
         door = _door(settings)
         configuration = uvicorn.Config(
             door,
@@ -84,16 +84,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _listening_socket(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise UsageError(
-            code="FPM-HTTP-002",
-            wrong=f"cannot listen on {host}:{port}: {error.strerror}",
-            effect="nothing was served",
-            todo="choose another --port, or stop what listens there",
-        ) from error

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+import psycopg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,12 +23,13 @@ def judged(sessions: Sequence[date], ledger: Ledger) -> dict[date, tuple[str, st
 
 
 def note(session: date, content: str, words: str | None, ledger: Ledger) -> None:
-    """Record the judgement of a session's bars."""
-    ledger.execute(
-        "INSERT INTO fpm.session_holes (session, content, words) VALUES (%s, %s, %s) ON CONFLICT (session) DO UPDATE "
-        "SET content = excluded.content, words = excluded.words, noted_at = clock_timestamp()",
-        (session, content, words),
-    )
+    """Record the judgement of a session's bars; whoever only reads judges again the next time."""
+    with suppress(psycopg.errors.ReadOnlySqlTransaction):
+        ledger.execute(
+            "INSERT INTO fpm.session_holes (session, content, words) VALUES (%s, %s, %s) ON CONFLICT (session) DO "
+            "UPDATE SET content = excluded.content, words = excluded.words, noted_at = clock_timestamp()",
+            (session, content, words),
+        )
 
 
 def accepted(ledger: Ledger) -> dict[date, str]:

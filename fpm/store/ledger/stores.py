@@ -25,8 +25,8 @@ from fpm.store.ledger.ledger import Ledger
 from fpm.store.ledger.models import Model, Models
 from fpm.store.ledger.seals import sealed_lake
 from fpm.store.places import close_to_others, require_home
-from fpm.store.postgres.identity import pair, require_pair
-from fpm.store.postgres.migrate import bring_to_head
+from fpm.store.postgres.identity import pair, require_pair, require_same_identity
+from fpm.store.postgres.migrate import bring_to_head, require_head
 from fpm.store.postgres.requirements import require_sound
 from fpm.store.postgres.server import ensure_server, hold_fence
 
@@ -298,6 +298,32 @@ def open_stores(settings: Settings, *, upgrade: bool = False) -> Stores:
     ledger = Ledger(server.dsn)
     settings = _decided(settings, ledger)
     market = settings.venue
+    _require_same_hours(market, ledger)
+    lake = sealed_lake(settings.lake, settings.staging, ledger)
+    return Stores(settings, market, lake, ledger, Models(settings.models, settings.staging, ledger, market))
+
+
+def open_for_reading(settings: Settings) -> Stores:
+    """Open a home that is there and change nothing in it: every session of the database only reads.
+
+    Raises UsageError where there is no home, where the database is another home's, or of another version.
+    """
+    if not (settings.pg / "data" / "PG_VERSION" if settings.database_url is None else settings.home).exists():
+        raise UsageError(
+            code="FPM-PAGE-001",
+            wrong=f"there is no home in {settings.home}",
+            effect="nothing was opened",
+            todo="set FPM_HOME to the home's folder, or make one: fpm setup",
+        )
+    server = ensure_server(settings)
+    require_same_identity(settings, server)
+    require_head(server)
+    opening = Ledger(server.dsn)
+    try:
+        settings = _decided(settings, opening)
+    finally:
+        opening.close()
+    market, ledger = settings.venue, Ledger(server.read_only().dsn)
     _require_same_hours(market, ledger)
     lake = sealed_lake(settings.lake, settings.staging, ledger)
     return Stores(settings, market, lake, ledger, Models(settings.models, settings.staging, ledger, market))

@@ -115,6 +115,19 @@ def bring_to_head(settings: Settings, server: Server, *, upgrade: bool = False) 
         migrate(settings)
 
 
+def require_head(server: Server) -> None:
+    """Raises UsageError where the database is not at the revision of this program: for who may not migrate it."""
+    revision = revision_of(server)
+    _refuse_newer(revision)
+    if revision != newest_revision():
+        raise UsageError(
+            code="FPM-PAGE-002",
+            wrong=f"the database is at revision {revision or 'none'}, this version reads {newest_revision()}",
+            effect="nothing was opened",
+            todo="read `fpm setup --plan`, then run `fpm setup --upgrade`",
+        )
+
+
 def pending(revision: str | None) -> list[tuple[str, str]]:
     """The migrations after a revision, in order, each with the first sentence of what it says about itself."""
     folder = resources.files("migrations").joinpath("versions")
