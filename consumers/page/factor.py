@@ -136,7 +136,7 @@ def _headline(figures: Any) -> list[tuple[str, str]]:
     """RankIC of each stream as the passport states it."""
     streams = figures.get("streams", figures) if isinstance(figures, dict) else {}
     return [
-        (f"RankIC of paths, {name}", number(float(each["rank_ic_paths"])))
+        (f"RankIC of all sessions, {name}", number(float(each["rank_ic_all_days"])))
         for name, each in streams.items()
-        if isinstance(each, dict) and isinstance(each.get("rank_ic_paths"), int | float)
+        if isinstance(each, dict) and isinstance(each.get("rank_ic_all_days"), int | float)
     ]

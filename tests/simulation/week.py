@@ -33,7 +33,8 @@ TICKS = 3  # looks after the last fault within which the bytes of the undisturbe
 JOBS = {name: f"tests.simulation.jobs.{name}" for name in ("totals", "scores", "publish", "parity")}
 RESET = """
 TRUNCATE fpm.ledger, fpm.files, fpm.publications, fpm.absences, fpm.nights, fpm.alerts, fpm.session_holes,
-    fpm.accepted_sessions, fpm.overrides, fpm.instructions, fpm.lineage, fpm.vitals, online.scores, online.score_history
+    fpm.accepted_sessions, fpm.overrides, fpm.instructions, fpm.lineage, fpm.vitals, fpm.announcements,
+    online.scores, online.score_history
     RESTART IDENTITY;
 DELETE FROM fpm.deployment
 """
