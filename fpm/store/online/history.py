@@ -22,7 +22,7 @@ from fpm.store.online import tables
 from fpm.store.postgres.binary_copy import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from psycopg import Connection
 
@@ -90,7 +90,7 @@ def oldest(newest: date, stores: Stores) -> date:
 
 
 def enter(connection: Connection[Any], publication: int, session: date, frames: Mapping[str, pl.DataFrame]) -> None:
-    """Add a publication's rows, inside the caller's transaction; rows that were entered for it before make way."""
+    """Add a publication's rows, inside the caller's transaction."""
     for view in HISTORIES.keys() & frames.keys():
         month = add_month(connection, view, session)
         rows = tables.incoming(connection, tables.online_table(view), frames[view]).sort("symbol")
@@ -102,16 +102,27 @@ def enter(connection: Connection[Any], publication: int, session: date, frames: 
             copy.write(content)
 
 
-def enter_again(
-    connection: Connection[Any], publication: int, session: date, frames: Mapping[str, pl.DataFrame]
-) -> None:
-    """`enter` for a publication that may have rows already, which make way: changes made online are repaired."""
-    for view in HISTORIES.keys() & frames.keys():
+def enter_served(connection: Connection[Any], publication: int, session: date, views: Collection[str]) -> None:
+    """`enter` for a session whose rows this transaction has written into the tables behind the serving views."""
+    for view in HISTORIES.keys() & set(views):
+        month, table = add_month(connection, view, session), tables.online_table(view)
+        names = SQL(", ").join(map(Identifier, stored(view)))
+        connection.execute(
+            SQL(
+                "INSERT INTO {} ({names}, session, publication) SELECT {names}, session, %s FROM {} WHERE session = %s "
+                "ORDER BY symbol"
+            ).format(month, table.path, names=names),
+            (publication, session),
+        )
+
+
+def withdraw(connection: Connection[Any], publication: int, session: date, views: Collection[str]) -> None:
+    """Delete what was entered for a publication: it is entered again, which repairs changes made online."""
+    for view in HISTORIES.keys() & set(views):
         connection.execute(
             SQL("DELETE FROM {} WHERE session = %s AND publication = %s").format(add_month(connection, view, session)),
             (session, publication),
         )
-    enter(connection, publication, session, frames)
 
 
 def is_entered(

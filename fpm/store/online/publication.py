@@ -68,12 +68,16 @@ def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame],
                 tables.retire(connection, table, frame["vintage"].unique().to_list())
             if TABLES[view].by_session:
                 tables.retire_sessions(connection, table, publication.session)
-        kept = frames if stores.settings.online_history else {}
+        kept = list(frames) if stores.settings.online_history else []
         if newest is not None and newest[1:] == (publication.session, publication.sha256):
-            history.enter_again(connection, newest[0], publication.session, kept)
+            history.withdraw(connection, newest[0], publication.session, kept)
+            history.enter_served(connection, newest[0], publication.session, kept)
             return "unchanged"
         former = newest[0] if newest is not None and newest[1] == publication.session else None
-        _record(connection, replace(publication, replaces=former), kept, stores)
+        published = replace(publication, replaces=former)
+        number = stores.ledger.record_publication(connection, published)
+        history.enter_served(connection, number, publication.session, kept)
+        _announce(connection, number, published)
     return "published"
 
 
@@ -95,18 +99,14 @@ def _correct(
         return "superseded"
     if last[1] == publication.sha256:
         if not history.is_entered(connection, last[0], publication.session, frames):
-            history.enter_again(connection, last[0], publication.session, frames)
+            history.withdraw(connection, last[0], publication.session, list(frames))
+            history.enter(connection, last[0], publication.session, frames)
         return "superseded"
-    _record(connection, replace(publication, views=history.VIEWS, replaces=last[0]), frames, stores)
-    return "corrected"
-
-
-def _record(
-    connection: Connection[Any], publication: Publication, frames: Mapping[str, pl.DataFrame], stores: Stores
-) -> None:
-    number = stores.ledger.record_publication(connection, publication)
+    corrected = replace(publication, views=history.VIEWS, replaces=last[0])
+    number = stores.ledger.record_publication(connection, corrected)
     history.enter(connection, number, publication.session, frames)
-    _announce(connection, number, publication)
+    _announce(connection, number, corrected)
+    return "corrected"
 
 
 @contextmanager
