@@ -88,12 +88,14 @@ def _figures(index: str, first: date, last: date, without: list[date], stores: S
     decisions = own_decisions(index, first, last, stores)
     refuse_contradicted(decisions)
     figures = index_performance(index, first, last, stores).to_dict()
+    since = known_since(index, first, last, stores)
     groups = contributions(index, first, last, stores).group_by("group", maintain_order=True)
     return {
         "index": index,
         "first": str(first),
         "last": str(last),
         "stream": stream_in_use(index, stores),
+        **({"known_since": since.isoformat()} if since else {}),
         **({"sessions_without_scores": len(without)} if without else {}),
         **{name: value for name, value in figures.items() if name != "curve"},
         "second_solver": second_opinions(decisions),
@@ -114,42 +116,49 @@ def second_opinions(decisions: pl.DataFrame) -> dict[str, Any]:
 def index_performance(index: str, first: date, last: date, stores: Stores) -> Performance:
     """Figures of one index's portfolio as it was at every close.
 
-    Raises TryLater where there is no portfolio or its first decision waits for approval, UsageError where there is none
-    of this index, FpmError where no decision of it could be filled.
+    A book that came to be known later than its sessions (`known_since`) is read as it is known now. Raises TryLater
+    where there is no portfolio or its first decision waits for approval, UsageError where there is none of this index,
+    FpmError where no decision of it could be filled.
     """
+    from consumers.questions.attribution import own_rows
     from fpm.portfolio.performance import PerformanceConfig, performance
 
     nav = stores.read_served("nav", first, last)
-    if nav.filter(pl.col("index") == index).is_empty():
-        _require_purchase(index, first, last, stores)
-    if nav.is_empty():
-        raise no_scores(stream_of(stores.settings), first, last, stores)
     own = nav.filter(pl.col("index") == index)
-    if own.is_empty():
+    if own.is_empty() and known_since(index, first, last, stores) is None:
+        _require_purchase(index, first, last, stores)
+        if nav.is_empty():
+            raise no_scores(stream_of(stores.settings), first, last, stores)
         raise unknown_index(index, sorted(nav["index"].unique().to_list()), stores)
-    trades, blocked = (
-        stores.read_served(table, first, last).filter(pl.col("index") == index) for table in ("trades", "blocked")
-    )
+
+    def rows(table: str) -> pl.DataFrame:
+        if own.is_empty():
+            return own_rows(table, index, first, last, stores)
+        return stores.read_served(table, first, last).filter(pl.col("index") == index)
+
+    trades, blocked = rows("trades"), rows("blocked")
     closes = stores.read("daily_bars", first, last, columns=["symbol", "close"])
     missed = blocked.join(closes, on=["session", "symbol"], how="left")
     value = (pl.col("ordered") - pl.col("filled")) * pl.col("close").fill_null(0.0)
     config = PerformanceConfig(stores.market.sessions_per_year)
-    return performance(own, trades, missed.select("session", value=value), config)
+    return performance(rows("nav"), trades, missed.select("session", value=value), config)
+
+
+def known_since(index: str, first: date, last: date, stores: Stores) -> datetime | None:
+    """The moment from which an index's book is known, where none of it was known in its own sessions; else None.
+
+    Its members, bars or scores came after those sessions, so what it follows was known later than what it traded on.
+    """
+    if stores.read_served("nav", first, last).filter(pl.col("index") == index).height:
+        return None
+    late = stores.read("nav", first, last).filter(pl.col("index") == index).drop_nulls("nav")
+    since = late["created_timestamp"].min()
+    return since if isinstance(since, datetime) else None
 
 
 def _require_purchase(index: str, first: date, last: date, stores: Stores) -> None:
-    """Raises where an index has decisions, and no book that was known in its sessions."""
-    made, late = own_decisions(index, first, last, stores), stores.read("nav", first, last)
-    late = late.filter(pl.col("index") == index).drop_nulls("nav")
-    since = late["created_timestamp"].min()
-    if isinstance(since, datetime):
-        raise FpmError(
-            code="FPM-PF-101",
-            wrong=f"the book of {index} from {first} to {last} is known since {since.isoformat(' ', 'seconds')} alone:"
-            " members, bars or scores that it follows came after those of other indices, as corrections",
-            effect="decisions and books are stored, there are no figures of what was known then",
-            todo="read them by fpm export nav, or ingest everything at once into a home of its own (FPM_HOME)",
-        )
+    """Raises where an index has decisions and never bought."""
+    made = own_decisions(index, first, last, stores)
     if made.is_empty():
         return
     each = made["status"].value_counts().sort("status")

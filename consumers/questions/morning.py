@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from consumers.questions.attribution import daily_lines, daily_returns
-from consumers.questions.enhance import index_performance
+from consumers.questions.enhance import index_performance, known_since
 from consumers.questions.stock_days import require_session
 from fpm.errors import TryLater
 from fpm.identities import APART
@@ -89,6 +89,7 @@ def standing(index: str, session: date, stores: Stores) -> page.Standing:
         periods=linked_by_period(lines, returns),
         attributed=returns.height,
         sessions_per_year=stores.market.sessions_per_year,
+        known_since=known_since(index, first, session, stores),
     )
 
 

@@ -118,7 +118,8 @@ def _answers(stores: Stores, last: date) -> dict[str, Any]:
     """Write the report; RankIC by stream, and the published session as read through Feast and through SQL."""
     from consumers.questions import morning, report
 
-    page, portfolios = report.write(stores), morning.write(last, None, stores)
+    portfolios = morning.write(last, None, stores)  # first: the report links to the pages that are there
+    page = report.write(stores)
     figures = report.evaluate(stores)
     return {
         "session": str(last),

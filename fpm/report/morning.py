@@ -22,7 +22,7 @@ from fpm.report.templates import static
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import date
+    from datetime import date, datetime
 
     from markupsafe import Markup
 
@@ -41,7 +41,7 @@ class Standing:
     session. `ordered`: the orders that this session filled. `entered`, `left`: members since the decision before.
     `halted`: names held that did not trade. `nav`: this session's row, or None. `exposures`: session, kind (style,
     industry), name, active. `attribution`: group, line, contribution, over `attributed` sessions. `periods`: period,
-    group, contribution.
+    group, contribution. `known_since`: of a book that came to be known after its sessions.
     """
 
     index: str
@@ -59,6 +59,7 @@ class Standing:
     periods: pl.DataFrame = field(default_factory=pl.DataFrame)
     attributed: int = 0
     sessions_per_year: int = 252
+    known_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,9 @@ def tile(standing: Standing) -> dict[str, str]:
 def notes(standing: Standing) -> list[str]:
     """Warnings: no weights, bounds that gave way, orders that were not filled, names that leave the market."""
     remarks = []
+    if standing.known_since is not None:
+        since = standing.known_since.isoformat(" ", "minutes")
+        remarks.append(f"The book is known since {since} alone: what it follows came after its sessions.")
     if standing.decision and standing.decision["status"] == "kept":
         remarks.append("No weights could be computed: the book stays as it is. The night's log says why.")
     if relaxed := morning_tables.relaxations(standing.decision):

@@ -15,9 +15,11 @@ from consumers import factor_returns, portfolio
 from consumers.questions.attribution import contributions, daily_lines
 from consumers.questions.enhance import enhance, export
 from consumers.questions.instructions import approve
+from consumers.questions.morning import gather
 from fpm.errors import FpmError, TryLater, UsageError
 from fpm.portfolio.costs import A_SHARE, cost_table
 from fpm.portfolio.second_solver import refuse_contradicted
+from fpm.report.morning import notes
 from fpm.sessions import next_sessions, opening
 from fpm.store.jobs.runner import backfill
 from fpm.store.ledger.stores import Stores, open_stores
@@ -196,3 +198,24 @@ def test_a_second_solver_agrees_with_every_decision_and_a_contradiction_is_red(b
     with pytest.raises(FpmError, match=r"FPM-PF-095 .*CSI300 on 2024-12-02 by 3e-05"):
         refuse_contradicted(wrong)
     refuse_contradicted(wrong.drop("second_solver", "second_difference"))  # rows of a version that had neither
+
+
+def test_an_index_that_comes_later_has_figures_that_say_since_when_it_is_known(book: Stores, tmp_path: Path) -> None:
+    """The sessions were walked and known without it; its members arrive a year and a half later."""
+    enhance("CSI300", MONDAY, LAST, book, quiet)
+    members = SmallLake().index_members().filter(pl.col("index") == "CSI300")
+    rows = members.with_columns(index=pl.lit("MINE"), session=pl.lit(MONDAY))
+    rows.write_parquet(tmp_path / "index_members.parquet")
+    arrival = datetime(2026, 6, 1, 9, tzinfo=UTC)
+    ingest([tmp_path / "index_members.parquet"], Arrival(arrival, arrival), book, quiet)
+    mine, first = (enhance(index, MONDAY, LAST, book, quiet) for index in ("MINE", "CSI300"))
+    assert mine["known_since"] == arrival.isoformat() and "known_since" not in first
+    assert mine["rebalances"] == 5 and mine["sessions"] == 20
+    nav = book.read("nav", MONDAY, LAST).filter(pl.col("index") == "MINE").sort("session")
+    theirs = np.prod(1 + nav["benchmark_return"].to_numpy()[1:]) - 1
+    own = nav["nav"][-1] / nav["nav"][0] - 1
+    assert sum(mine["attribution"].values()) == pytest.approx(own - theirs, abs=1e-10)
+    assert book.read_served("nav", MONDAY, LAST).filter(pl.col("index") == "MINE").is_empty()
+    standings = {each.index: each for each in gather(LAST, book).standings}
+    assert any("known since 2026-06-01 09:00+00:00 alone" in note for note in notes(standings["MINE"]))
+    assert not any("known since" in note for note in notes(standings["CSI300"]))
