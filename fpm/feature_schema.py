@@ -52,7 +52,7 @@ def require_same(kind: str, model_id: str, manifest: Mapping[str, Any], profile:
 
 
 def _of_encoder(manifest: Mapping[str, Any]) -> Sequence[str] | None:
-    own = manifest.get("features") or FEATURES.get(manifest.get("profile", ""))
+    own = manifest["features"] if "features" in manifest else FEATURES.get(manifest.get("profile", ""))
     return None if own is None else list(own)
 
 
