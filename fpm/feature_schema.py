@@ -52,7 +52,8 @@ def require_same(kind: str, model_id: str, manifest: Mapping[str, Any], profile:
 
 
 def _of_encoder(manifest: Mapping[str, Any]) -> Sequence[str] | None:
-    own = manifest["features"] if "features" in manifest else FEATURES.get(manifest.get("profile", ""))
+    own = manifest.get("features")
+    own = FEATURES.get(manifest.get("profile", "")) if own is None else own
     return None if own is None else list(own)
 
 
