@@ -24,7 +24,7 @@ from tests.simulation.database import Server
 from tests.simulation.double import Double, Weather
 from tests.simulation.invariants import Invariants
 from tests.simulation.jobs import hashes
-from tests.simulation.turns import Turns, Violation
+from tests.simulation.turns import Turns, Violation, properties_of_their_own
 
 CN = market("cn")
 SESSIONS = sessions_between(CN, date(2026, 1, 5), date(2026, 1, 12))  # one of history, five of the week
@@ -145,7 +145,12 @@ class Week:
             self.world.end()
 
     def _run(self, calm: bool) -> dict[str, str]:
-        with inside(self.world), stand_ins(), patch.object(agenda, "run_due", self._run_due):
+        with (
+            inside(self.world),
+            stand_ins(),
+            properties_of_their_own(),
+            patch.object(agenda, "run_due", self._run_due),
+        ):
             hashes.BROKEN.clear()
             hashes.BROKEN.update(self.scenario.broken)
             self._history()
