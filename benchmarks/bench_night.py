@@ -107,10 +107,13 @@ class Watch:
 
 
 def _spent_below(process: int) -> float:
-    """Processor seconds of a process and all that it started, those that ended too."""
-    stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    """Processor seconds of a process and all that it started, those that ended too; 0 of one that ends meanwhile."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0  # its parent counts it from now on
     own = sum(int(ticks) for ticks in stat[11:15]) / os.sysconf("SC_CLK_TCK")
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     return own + sum(_spent_below(int(child)) for child in children)
 
 

@@ -97,10 +97,13 @@ class Seeded:
         )
 
     def minute_bars(self, day: date) -> pl.DataFrame:
-        """Stored minutes; the last one has no row, its label is the closing call's."""
+        """Stored minutes; the last one has no row, its label is the closing call's, before which nothing trades."""
         minutes = bench_minute_features.generated(day, self.symbols, seed=1).minutes.drop("trades")
         unlabelled = [slot for slot, pair in enumerate(pairwise(MARKET.slots)) if pair[0] == pair[1]]
-        return minutes.filter(~pl.col("slot").is_in(unlabelled))
+        ends = MARKET.slots[0], MARKET.slots[-1]
+        quiet = [slot for slot, minute in enumerate(MARKET.slots) if minute in MARKET.calls and minute not in ends]
+        traded = pl.when(pl.col("slot").is_in(quiet)).then(0.0).otherwise(pl.col("volume", "amount"))
+        return minutes.filter(~pl.col("slot").is_in(unlabelled)).with_columns(traded.name.keep())
 
     def session_totals(self, day: date, profile: Profile) -> pl.DataFrame:
         rng = self.rng(day.toordinal(), 2)
