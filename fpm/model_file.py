@@ -71,8 +71,8 @@ class Choice:
 
     def fault(self, value: Any) -> str | None:
         """What is wrong with a value; None for nothing."""
-        known = any(type(value) is type(other) and value == other for other in self.values)
-        return None if known else f"not one of {', '.join(str(other).lower() for other in self.values)}"
+        fits = any(type(value) is type(other) and value == other for other in self.values)
+        return None if fits else f"not one of {', '.join(str(other).lower() for other in self.values)}"
 
 
 @dataclass(frozen=True)

@@ -104,8 +104,8 @@ def drift(stores: Stores) -> dict[str, list[tuple[date, float]]]:
 def documents(folder: Path) -> list[Document]:
     """The newest pages and documents of the home's reports."""
     files = [path for path in folder.glob("*") if path.is_file() and path.suffix in (".html", ".json", ".md")]
-    found = [(path.stat(), path.name) for path in files]
-    newest = sorted(found, key=lambda each: (-each[0].st_mtime, each[1]))[:DOCUMENTS]
+    documents = [(path.stat(), path.name) for path in files]
+    newest = sorted(documents, key=lambda each: (-each[0].st_mtime, each[1]))[:DOCUMENTS]
     return [Document(name, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)) for stat, name in newest]
 
 

@@ -33,20 +33,20 @@ PRICES = ("open", "high", "low", "close", "pre_close", "limit_up", "limit_down")
 
 def answered(question: str, panels: Served, stores: Stores) -> View:
     """The view of the symbol that the question names; else those that are like it."""
-    asked = question.strip()
+    words = question.strip()
     days = stores.sessions("daily_bars")
     traded = stores.read("daily_bars", days[-1], columns=["symbol"])["symbol"].to_list() if days else []
-    known = sorted({*panels.symbols, *traded})
-    canonical = normalise(asked, stores.market).symbol if asked else None
-    if canonical is not None and (canonical in known or any(_anywhere(canonical, stores))):
+    symbols = sorted({*panels.symbols, *traded})
+    canonical = normalise(words, stores.market).symbol if words else None
+    if canonical is not None and (canonical in symbols or any(_anywhere(canonical, stores))):
         return name(gathered(canonical, panels, stores))
-    matches = [symbol for symbol in known if asked and asked.upper() in symbol.upper()][:MATCHES]
-    matches = matches or get_close_matches(asked.upper(), known, n=8, cutoff=0.7) if asked else []
+    matches = [symbol for symbol in symbols if words and words.upper() in symbol.upper()][:MATCHES]
+    matches = matches or get_close_matches(words.upper(), symbols, n=8, cutoff=0.7) if words else []
     if len(matches) == 1:
         return name(gathered(matches[0], panels, stores))
-    stream, top, bottom = ("", [], []) if asked else ends(panels, stores)
+    stream, top, bottom = ("", [], []) if words else ends(panels, stores)
     newest = panels.sessions[-1] if panels.sessions else None
-    return search(asked, matches, newest, top, bottom, stream)
+    return search(words, matches, newest, top, bottom, stream)
 
 
 def _anywhere(symbol: str, stores: Stores) -> Iterator[bool]:

@@ -96,8 +96,8 @@ def program() -> str:
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{Path(sys.executable).name} -m fpm"
-    known = shutil.which("fpm")
-    return "fpm" if known is not None and Path(known).resolve() == called.resolve() else str(called)
+    command = shutil.which("fpm")
+    return "fpm" if command is not None and Path(command).resolve() == called.resolve() else str(called)
 
 
 _is_answered = False

@@ -28,8 +28,8 @@ def outer_names(rows: pl.DataFrame, count: int) -> tuple[list[OuterName], list[O
     scored = rows.filter(pl.col("score").is_finite()).with_columns(
         percentile=(pl.col("score").rank("average") - 0.5) / pl.col("score").count()
     )
-    each = min(count, len(scored) // 2)
+    length = min(count, len(scored) // 2)
     fields = ("symbol", "score", "percentile", "spread", "industry", "size")
-    ends = (scored.sort("score", "symbol", descending=[highest, False]).head(each) for highest in (True, False))
+    ends = (scored.sort("score", "symbol", descending=[highest, False]).head(length) for highest in (True, False))
     longs, shorts = ([OuterName(*row) for row in end.select(fields).rows()] for end in ends)
     return longs, shorts

@@ -63,14 +63,14 @@ def dots(points: Series, band: tuple[float, float] | None, middle: Series, label
 
 def bars(content: Sequence[Bar], label: str) -> Markup | None:
     """Bars of shares of 1, in percent, with whiskers where they have an interval."""
-    known = [bar for bar in content if isfinite(bar.value)]
-    if not known:
+    finite = [bar for bar in content if isfinite(bar.value)]
+    if not finite:
         return None
-    ends = [end for bar in known for end in (bar.low, bar.high) if end is not None]
-    scale = _Scale([0.0, *(bar.value for bar in known), *ends], share=True)
-    step = (WIDTH - LEFT - RIGHT) / len(known)
+    ends = [end for bar in finite for end in (bar.low, bar.high) if end is not None]
+    scale = _Scale([0.0, *(bar.value for bar in finite), *ends], share=True)
+    step = (WIDTH - LEFT - RIGHT) / len(finite)
     parts = [scale.grid()]
-    for place, bar in enumerate(known):
+    for place, bar in enumerate(finite):
         x, zero, end = LEFT + place * step, scale.up(0.0), scale.up(bar.value)
         kind = "bar" if bar.value >= 0 else "bar minus"
         parts.append(_rectangle(kind, x + step * 0.15, min(zero, end), step * 0.7, abs(zero - end)))

@@ -94,9 +94,9 @@ def search(
     todo = [] if session else [("No session has scores yet:", "fpm walk-forward FIRST LAST")]
     sections: list[tuple[str, Sequence[Card]]] = []
     if question:
-        found = f"{several(len(matches), 'symbol')} like {question}" if matches else f"No symbol is like {question}"
+        heading = f"{several(len(matches), 'symbol')} like {question}" if matches else f"No symbol is like {question}"
         card = Card(
-            found,
+            heading,
             "" if matches else "Symbols look like 600000.SH; a part of one is enough.",
             Table(("symbol",), [[link(each)] for each in matches]) if matches else None,
         )
@@ -149,8 +149,8 @@ def name(content: Name) -> View:
 
 
 def _tile(stream: str, newest: Scored, content: Name) -> Tile:
-    of = "" if newest.session == content.session else "; not scored since"
-    lines = [f"higher than {percent(newest.place, 1)} of the market", f"session {newest.session}{of}"]
+    remark = "" if newest.session == content.session else "; not scored since"
+    lines = [f"higher than {percent(newest.place, 1)} of the market", f"session {newest.session}{remark}"]
     if newest.spread is not None:
         lines.insert(1, f"± {number(newest.spread)} over seeds")
     where = f"/lineage?{urlencode({'table': 'scores', 'session': newest.session, 'symbol': content.symbol})}"

@@ -75,8 +75,8 @@ def _intervals(report: ReportData) -> str:
     periods = several(report.independent_periods, "independent period")
     if all(figures.newey_west is None for figures in report.streams.values()):
         return f"Nothing about the factor can be concluded from {periods}: there are no intervals."
-    known = [f"{name} {_certainty(figures)}" for name, figures in report.streams.items()]
-    return f"RankIC over {periods}: {', '.join(known)}{_pairs(report)}."
+    certainties = [f"{name} {_certainty(figures)}" for name, figures in report.streams.items()]
+    return f"RankIC over {periods}: {', '.join(certainties)}{_pairs(report)}."
 
 
 def _certainty(figures: Figures) -> str:

@@ -13,7 +13,7 @@ Begin at `server`.
     news      publications after one, for those who wait
     token     the bearer token
     patience  a time limit for the head of a request
-    listening  the socket that a server listens on
+    listening   the socket that a server listens on, and its configuration
     page_door  the app of `fpm page`: one way in, only reading
     page_server  its life until interrupted
 

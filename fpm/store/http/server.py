@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 import fpm.store.retrieval.quick_feast  # noqa: F401  before all others that import Feast
 
 # isort: split
-import uvicorn
 from feast.infra.registry.sql import FeastRegistrySchemaError
-from uvicorn.config import LOGGING_CONFIG
 
 from fpm.errors import TryLater, UsageError
 from fpm.store.http.door import Door
-from fpm.store.http.listening import listening_socket
-from fpm.store.http.patience import PatientProtocol
+from fpm.store.http.listening import listening_socket, server
 from fpm.store.http.token import token_file
 from fpm.store.log import log
 
@@ -23,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fpm.store.settings import Settings
-
-LONGEST_HEADERS = 16_384  # bytes
 
 
 def serve(settings: Settings, host: str, port: int, insecure: bool, announce: Callable[[dict[str, Any]], None]) -> None:
@@ -43,24 +38,11 @@ def serve(settings: Settings, host: str, port: int, insecure: bool, announce: Ca
         )
     with listening_socket(host, port) as listening:
         door = _door(settings)
-        configuration = uvicorn.Config(
-            door,
-            http=PatientProtocol,
-            ws="none",
-            lifespan="on",
-            log_level="warning",
-            log_config=None if settings.log_format == "json" else LOGGING_CONFIG,
-            access_log=False,
-            server_header=False,
-            h11_max_incomplete_event_size=LONGEST_HEADERS,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=5,
-        )
         address = f"[{host}]" if ":" in host else host
         url = f"http://{address}:{listening.getsockname()[1]}"
         announce({"url": url, "token_file": str(token_file(settings))})
         try:
-            uvicorn.Server(configuration).run(sockets=[listening])
+            server(door, settings, idle=5, farewell=5).run(sockets=[listening])
         except KeyboardInterrupt:  # uvicorn has shut down by then, and raises the signal again
             log.info("server stopped")
         finally:
