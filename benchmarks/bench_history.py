@@ -79,7 +79,7 @@ def compare(settings: Settings, count: int, symbols: int, reads: int) -> None:
             ("serving.scores_known_at, all streams", reader, KNOWN, len(STREAMS)),
             ("serving.scores_known_at, one stream", reader, DUAL, 1),
         ):
-            ask = lambda name, c=connection, s=statement: c.execute(s, (name, *ends)).fetchall()  # noqa: E731
+            ask = lambda name, c=connection, s=statement: c.execute(s, (name, *ends)).fetchall()  # noqa: E731  one question a way
             first, warm = (times(ask, chosen, count * streams) for _ in range(2))
             rows.append([way, *(float(np.quantile(part, q)) for part in (first, warm) for q in (0.5, 0.99))])
     measure.show(
