@@ -27,6 +27,7 @@ from fpm.store.lake.quarantine import keep_rows
 from fpm.store.lake.tick_buckets import Buckets
 from fpm.ticks.files import SNAPSHOTS, TOTALS, TickFile, batches, find, open_file, original_rows
 from fpm.ticks.minute_flows import REFERENCES, Minutes, minute_flows, observed, references, session_faults, to_bars
+from fpm.ticks.outages import outages, unknown_minutes
 from fpm.ticks.reconciliation import reconcile, totals
 from fpm.ticks.records import records
 from fpm.ticks.report import TickAccount
@@ -273,7 +274,9 @@ def _bars(
     """The session's bars; symbol-sessions that fail a check, or lack too many minutes, go to quarantine."""
     symbols = pl.concat([part.symbols for part in parts])
     symbol_sequences = pl.concat([part.symbol_sequences for part in parts])
-    gaps = channel_gaps(pl.concat([part.sequences for part in parts]), RULE)
+    sequences = pl.concat([part.sequences for part in parts])
+    gaps = channel_gaps(sequences, RULE)
+    lost = outages(sequences, gaps, RULE)
     verdicts = reconcile(symbols, exchange_totals, session)
     checked = session_faults(symbols, symbol_sequences, gaps, verdicts, RULE)
     odd = delivery.odd.filter(pl.col("session") == session).drop("session")
@@ -285,11 +288,12 @@ def _bars(
     ]
     faults = pl.concat([large, checked, odd])
     faults = faults.unique("sid", keep="first", maintain_order=True)
-    delivery.account.add_session(session, symbols, gaps, verdicts, faults)
+    delivery.account.add_session(session, symbols, gaps, lost, verdicts, faults)
     market = delivery.intake.stores.market
-    rows = pl.concat([observed(part.rows, symbols, market, RULE) for part in parts])
+    unknown = unknown_minutes(symbol_sequences.join(faults, on="sid", how="anti"), gaps, lost)
+    rows = pl.concat([observed(part.rows, symbols, unknown, market, RULE) for part in parts])
     counts = pl.concat([part.counts for part in parts])
-    whole = observed(counts, symbols, market, RULE)
+    whole = observed(counts, symbols, unknown, market, RULE)
     delivery.account.add_unused(counts, faults, whole)
     bars = to_bars(rows.join(faults, on="sid", how="anti"))
     faulty = rows.join(faults, on="sid", how="inner", maintain_order="left")

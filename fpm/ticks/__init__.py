@@ -6,6 +6,7 @@ Begin at `minute_flows`.
     files           Level-2 files as vendors deliver them
     records         a batch of vendor rows as tape, and the rows that may not enter it
     sequence        duplicates, clocks that run back, missing sequence numbers
+    outages         minutes for which a channel lacks numbers
     shanghai        aggressors by flag; original quantities rebuilt
     shenzhen        aggressors by order number; cancels are trade records
     events          trades with their aggressor, orders, cancels

@@ -137,18 +137,22 @@ def _with_sums(facts: pl.DataFrame, tape: pl.DataFrame) -> pl.DataFrame:
 
 
 # --- a whole session ------------------------------------------------------------------------------------------------
-def observed(rows: pl.DataFrame, symbols: pl.DataFrame, market: Market, rules: TickRules) -> pl.DataFrame:
+def observed(
+    rows: pl.DataFrame, symbols: pl.DataFrame, unknown: pl.DataFrame, market: Market, rules: TickRules
+) -> pl.DataFrame:
     """`rows` (sid, slot) of the minutes that the delivery covers: an exchange's records may begin late or stop early.
 
-    `symbols`: facts of every symbol of the session. An empty minute means no trade only while the feed ran. A feed that
-    reaches the last second of a minute covers it: the sample's continuous session ends with a trade at 14:56:59.
+    `symbols`: facts of every symbol of the session. `unknown`: see `outages.unknown_minutes`. An empty minute means no
+    trade only while the feed ran. A feed that reaches the last second of a minute covers it: the sample's continuous
+    session ends with a trade at 14:56:59.
     """
     spans = symbols.group_by(of_exchange(SHENZHEN).alias("exchange")).agg(pl.col("first").min(), pl.col("last").max())
     ends = pl.DataFrame(
         {"slot": pl.int_range(len(market.slots), dtype=pl.Int16, eager=True), "end": [m * 60_000 for m in market.slots]}
     )
     joined = (
-        rows.with_columns(of_exchange(SHENZHEN).alias("exchange"))
+        rows.join(unknown, on=["sid", "slot"], how="anti", maintain_order="left")
+        .with_columns(of_exchange(SHENZHEN).alias("exchange"))
         .join(spans, on="exchange", how="left", maintain_order="left")
         .join(ends, on="slot", how="left", maintain_order="left")
     )

@@ -1,7 +1,8 @@
 """The account of a delivery of ticks, in numbers that balance.
 
 Records in = used + status + after hours + quarantined + deduplicated + too many (of a symbol-session too large) + set
-aside (of a symbol-session that failed a check) + cut (of a minute that the feed does not cover whole).
+aside (of a symbol-session that failed a check) + cut (of a minute that the feed does not cover whole, or for which its
+channel lacks numbers).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class TickAccount:
     for gaps or not (an excerpt shows nothing); `worst_share` of their numbers is missing. `counts`: `unknown` trades
     with an order that has no submission, `unvalued` orders and cancels without a price, `backwards` records behind the
     clock, symbol-sessions `without_orders`, whose order legs are unavailable. `snapshots`: in = used + those in
-    quarantine, by code. `missing`: numbers that judged channels lack.
+    quarantine, by code. `missing`: numbers that judged channels lack; `lost_minutes`: of a channel, that lack too many.
     """
 
     records: Counter[str] = field(default_factory=Counter)
@@ -45,6 +46,7 @@ class TickAccount:
     snapshots: Counter[str] = field(default_factory=Counter)
     worst_share: float = 0.0
     missing: int = 0
+    lost_minutes: int = 0
     totals_without_ticks: int = 0
     ignored: list[str] = field(default_factory=list)
 
@@ -101,9 +103,15 @@ class TickAccount:
                 )
 
     def add_session(
-        self, session: date, symbols: pl.DataFrame, gaps: pl.DataFrame, verdicts: pl.DataFrame, faults: pl.DataFrame
+        self,
+        session: date,
+        symbols: pl.DataFrame,
+        gaps: pl.DataFrame,
+        lost: pl.DataFrame,
+        verdicts: pl.DataFrame,
+        faults: pl.DataFrame,
     ) -> None:
-        """Count one session's symbols and verdicts."""
+        """Count one session's symbols and verdicts, missing numbers (`gaps`) and lost minutes (`lost`) of channels."""
         for exchange in EXCHANGES:
             if symbols.filter(of_exchange(exchange)).height:
                 self.regimes[regime(exchange, session, streams_of(symbols, exchange))] += 1
@@ -113,6 +121,7 @@ class TickAccount:
         )
         self.reconciled.update(verdicts["verdict"].to_list())
         self.channels.update({"judged": gaps["share"].count(), "not_judged": gaps["share"].null_count()})
+        self.lost_minutes += lost.height
         judged = gaps.filter(pl.col("share").is_not_null())
         self.missing += int((judged["expected"].cast(pl.Int64) - judged["records"].cast(pl.Int64)).sum())
         worst = gaps["share"].max()
@@ -131,6 +140,7 @@ class TickAccount:
             "channels": {
                 **dict(sorted(self.channels.items())),
                 "missing": self.missing,
+                "minutes_lost": self.lost_minutes,
                 "worst_share_missing": round(self.worst_share, 6),
             },
             "unknown_orders": self.counts["unknown"],

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fpm.ticks.tape import CHANNELS, STREAMS, TRADES, VALUES, TickRules, linked, of_exchange
+from fpm.ticks.tape import AFTER_HOURS, CHANNELS, SHENZHEN, STREAMS, TRADES, VALUES, TickRules, linked, of_exchange
 
 SPACES = 4
+BLOCK = 10_000  # numbers; a busy channel needs 15 seconds for them
 NUMBERING = ("exchange", "space", "channel")  # names one sequence; space 0: linked streams, else the stream + 1
 
 
@@ -69,20 +70,28 @@ def backwards(tape: pl.DataFrame, rules: TickRules) -> pl.DataFrame:
 
 
 def spans(tape: pl.DataFrame) -> pl.DataFrame:
-    """By sequence: records, first and last number. `tape` is ordered and without duplicates.
+    """By sequence and block of `BLOCK` numbers: records, first and last number, earliest and latest slot.
 
-    `channel_gaps` combines parts of one sequence (other symbols, other batches).
+    `tape` is ordered and without duplicates. `channel_gaps` and `outages.outages` combine parts of one sequence (other
+    symbols, other batches). The slots are null where all records are after hours.
     """
-    exchange = of_exchange("SZ").alias("exchange")
+    exchange, block = of_exchange(SHENZHEN).alias("exchange"), (pl.col("seq") // BLOCK).alias("block")
     trading = (pl.col("stream") == STREAMS.index(TRADES)).sum().alias("trade_records")
-    return tape.group_by(exchange, "space", "channel").agg(
-        pl.len().alias("records"), pl.col("seq").min().alias("first"), pl.col("seq").max().alias("last"), trading
+    slot = pl.when(pl.col("slot") != AFTER_HOURS).then(pl.col("slot"))
+    return tape.group_by(exchange, "space", "channel", block).agg(
+        pl.len().alias("records"),
+        pl.col("seq").min().alias("first"),
+        pl.col("seq").max().alias("last"),
+        slot.min().alias("earliest"),
+        slot.max().alias("latest"),
+        trading,
     )
 
 
 def channel_gaps(parts: pl.DataFrame, rules: TickRules) -> pl.DataFrame:
-    """exchange, space, channel, records, expected, share: the missing part of its numbers, null = not judged.
+    """exchange, space, channel, records, expected, share: the missing part of its numbers, null = not judged; joint.
 
+    `joint`: the sequence is judged together with that of the channel's other stream.
     Only a sequence with at least `contiguous` of its numbers is judged. Shanghai's two
     streams of a channel may share their numbers (BizIndex): they are judged together where no number then occurs twice.
     Shenzhen's trades without its orders are never judged: the missing numbers are the orders'.
@@ -111,6 +120,6 @@ def channel_gaps(parts: pl.DataFrame, rules: TickRules) -> pl.DataFrame:
     half = pl.col("exchange") & (pl.col("trade_records") == pl.col("records"))
     is_complete = ~half & (pl.col("records") >= rules.contiguous * pl.col("expected"))
     share = 1 - pl.col("records") / pl.col("expected")
-    return counted.select(
-        *NUMBERING, "records", "expected", pl.when(is_complete).then(share).otherwise(None).alias("share")
-    ).sort(NUMBERING)
+    judged = pl.when(is_complete).then(share).otherwise(None).alias("share")
+    joint = dense_pair.fill_null(False).alias("joint")
+    return counted.select(*NUMBERING, "records", "expected", judged, joint).sort(NUMBERING)

@@ -99,6 +99,26 @@ def test_above_a_thousandth_of_missing_numbers_nothing_enters(
     assert set(report.quarantined) <= {"FPM-IN-138"}
 
 
+def test_seconds_that_a_feed_loses_are_missing_minutes_and_no_smaller_volume(tmp_path: Path, stores: Stores) -> None:
+    """A trade each 30 ms; twelve seconds without any, less than a thousandth of the session."""
+    hours = [*range(34_200_000, 41_400_000, 30), *range(46_800_000, 53_820_000, 30)]
+    clocks = pl.Series([33_900_000, *hours, 54_000_000]).cast(pl.Duration("ms"))
+    trades = frame("trades", [trade("09:25:00", 10.0, 100, 2, 1, 1, side="B")]).drop("time", "seq")
+    midnight = pl.lit(DAY).cast(pl.Datetime("ms"))
+    trades = trades.join(pl.DataFrame({"clock": clocks}).with_row_index("seq", 1), how="cross")
+    trades = trades.with_columns(pl.col("seq").cast(pl.Int64), time=midnight + pl.col("clock")).drop("clock")
+    down = pl.col("time").is_between(pl.lit(at("10:30:20")), pl.lit(at("10:30:32")))
+    report = ingest([deliver(tmp_path / "in", trades=trades.filter(~down))], stores)
+    assert report.ticks["channels"]["worst_share_missing"] < TickRules().gaps
+    stored = bars(stores, DAY, SH)
+    missing = set(range(len(CN.slots))) - set(stored["slot"])
+    assert 61 in missing and len(missing) <= 10  # 10:30 to 10:31, and what the numbers beside the gap cannot rule out
+    assert report.ticks["channels"]["minutes_lost"] == len(missing)
+    assert report.ticks["records"]["cut"] == trades.filter(~down).height - int(stored["trades"].sum())
+    per_minute = stored.filter(pl.col("slot").is_between(1, len(CN.slots) - 6))["volume"].unique()
+    assert per_minute.to_list() == [2000 * 100]
+
+
 def test_a_sequence_that_begins_again_is_set_aside(tmp_path: Path, stores: Stores) -> None:
     tables = whole()
     again = pl.when(pl.col("time").dt.hour() >= 13).then(pl.col("seq") - 2405).otherwise(pl.col("seq"))

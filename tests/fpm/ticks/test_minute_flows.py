@@ -188,17 +188,20 @@ def test_no_row_depends_on_records_after_its_minute(tape: tuple[str, bool, list[
     assert whole.filter(pl.col("slot") <= slot).equals(cut.filter(pl.col("slot") <= slot))
 
 
+ALL_KNOWN = pl.DataFrame(schema={"sid": pl.Int32, "slot": pl.Int16})
+
+
 # --- a whole session ------------------------------------------------------------------------------------------------
 def test_minutes_that_the_feed_does_not_cover_are_no_zeros() -> None:
     part = minutes(
         trades=frame("trades", [trade("10:00:00", 10.0, 100, 2, 1, 1), trade("10:30:30", 10.0, 100, 2, 1, 2)])
     )
-    slots = observed(part.rows, part.symbols, CN, TickRules())["slot"]
+    slots = observed(part.rows, part.symbols, ALL_KNOWN, CN, TickRules())["slot"]
     assert (slots.min(), slots.max()) == (31, 60)  # 10:01 to 10:30
     full = minutes(
         trades=frame("trades", [trade("09:25:00", 10.0, 100, 2, 1, 1), trade("15:00:00", 10.0, 100, 2, 1, 2)])
     )
-    assert observed(full.rows, full.symbols, CN, TickRules()).height == len(CN.slots)
+    assert observed(full.rows, full.symbols, ALL_KNOWN, CN, TickRules()).height == len(CN.slots)
 
 
 def test_each_faulty_symbol_session_has_its_code() -> None:
