@@ -27,10 +27,12 @@ from fpm.store.retrieval.dual_stream import dual_stream
 
 if TYPE_CHECKING:
     from datetime import date
+    from pathlib import Path
 
     import polars as pl
 
     from fpm.progress import Progress
+    from fpm.store.ledger.models import Model
     from fpm.store.ledger.stores import Stores
     from fpm.walk_forward import FoldConfig, Split
 
@@ -68,11 +70,10 @@ def train(through: date, vintage: str, stores: Stores, progress: Progress) -> st
     _require_unseen(vintage, through, stores)
     inputs = training_inputs(through, vintage, stores)
     digest = inputs.digest
-    for model in stores.models.list("scorer"):
-        if model.manifest.get("inputs") == digest and model.status == "promoted":
-            stores.models.renew(model)
-            return model.id
-    checkpoint = stores.settings.models / ".training" / digest[:16]
+    if (model := _trained(digest, stores)) is not None:
+        stores.models.renew(model)
+        return model.id
+    checkpoint = _checkpoint(digest, stores)
     watch = Watch(progress, checkpoint)
     compute = compute_on(stores.settings.device, stores.settings.precision)
     trained, results = streams.train(inputs.panel, inputs.labels, inputs.split, inputs.config, watch, compute)
@@ -93,6 +94,30 @@ def train(through: date, vintage: str, stores: Stores, progress: Progress) -> st
     shutil.rmtree(checkpoint, ignore_errors=True)
     log.info("scorer trained", model=model_id, streams=figures["streams"])
     return model_id
+
+
+def prepare(through: date, vintage: str, stream: str, stores: Stores, progress: Progress) -> None:
+    """Train one stream to its last epoch and leave its checkpoint, from which `train` goes on.
+
+    For processes beside it: the streams of a scorer depend on the same inputs, and none on another.
+    """
+    inputs = training_inputs(through, vintage, stores)
+    digest = inputs.digest
+    if _trained(digest, stores) is None:
+        watch = Watch(progress, _checkpoint(digest, stores))
+        compute = compute_on(stores.settings.device, stores.settings.precision)
+        streams.train_alone(stream, inputs.panel, inputs.labels, inputs.split, inputs.config, watch, compute)
+
+
+def _trained(digest: str, stores: Stores) -> Model | None:
+    """The scorer that was trained on these inputs."""
+    models = stores.models.list("scorer")
+    own = (model for model in models if model.manifest.get("inputs") == digest and model.status == "promoted")
+    return next(own, None)
+
+
+def _checkpoint(digest: str, stores: Stores) -> Path:
+    return stores.settings.models / ".training" / digest[:16]
 
 
 def _require_unseen(vintage: str, through: date, stores: Stores) -> None:

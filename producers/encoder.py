@@ -30,6 +30,7 @@ from fpm.store.log import log
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
+    from pathlib import Path
 
     from fpm.nn.encoder.alignment import Rotation
     from fpm.nn.encoder.network import EncoderConfig
@@ -88,26 +89,48 @@ def train(through: date, stores: Stores, progress: Progress) -> str:
         return _accepted(*_vintage(through, stores, compute, progress if distributed.rank() == 0 else _silent))
 
 
+def prepare(through: date, stores: Stores, progress: Progress) -> None:
+    """Train to the last epoch and leave its checkpoint, from which `train` goes on: for processes beside it."""
+    _, inputs = _former_and_inputs(through, stores, progress)
+    if not _trained(inputs.digest, stores):
+        settings = stores.settings
+        compute = compute_on(settings.device, settings.precision, settings.compile)
+        _pretrained(inputs, stores, compute, progress)
+
+
 def _vintage(through: date, stores: Stores, compute: Compute, progress: Progress) -> tuple[str, str | None]:
     """Id of the vintage, and the reason for a refusal."""
-    former = _former_vintage(through, stores)  # first: a failed alignment should not cost a training
-    inputs = _inputs(through, stores, progress)
-    inputs = replace(inputs, onto=former.id if former and stores.settings.align else None)
+    former, inputs = _former_and_inputs(through, stores, progress)
     digest = inputs.digest
     existing = distributed.from_first(lambda: _existing(digest, stores))
     if existing is not None:
         return existing
-    checkpoint = stores.settings.models / ".training" / digest[:16]
-    watch = Watch(progress, checkpoint)
-    result = pretraining.pretrain(inputs.history, inputs.split, inputs.recipe, watch, compute)
+    result = _pretrained(inputs, stores, compute, progress)
     manifest = _manifest(inputs, digest, result)
     manifest |= {"compute": {"device": compute.device, "precision": compute.precision}}
     vintage_and_refusal = distributed.from_first(
         lambda: _save(through, stores, _content(inputs, result, former, manifest), manifest)
     )
     if distributed.rank() == 0:
-        shutil.rmtree(checkpoint, ignore_errors=True)
+        shutil.rmtree(_checkpoint(inputs, stores), ignore_errors=True)
     return vintage_and_refusal
+
+
+def _former_and_inputs(through: date, stores: Stores, progress: Progress) -> tuple[FormerVintage | None, EncoderInputs]:
+    """The vintage before, asked first (a failed alignment should not cost a training), and what the new one needs."""
+    former = _former_vintage(through, stores)
+    inputs = _inputs(through, stores, progress)
+    return former, replace(inputs, onto=former.id if former and stores.settings.align else None)
+
+
+def _pretrained(inputs: EncoderInputs, stores: Stores, compute: Compute, progress: Progress) -> PretrainingResult:
+    watch = Watch(progress, _checkpoint(inputs, stores))
+    return pretraining.pretrain(inputs.history, inputs.split, inputs.recipe, watch, compute)
+
+
+def _checkpoint(inputs: EncoderInputs, stores: Stores) -> Path:
+    """The folder of the training's checkpoint; no weight depends on the vintage before."""
+    return stores.settings.models / ".training" / replace(inputs, onto=None).digest[:16]
 
 
 @dataclass(frozen=True)
@@ -144,11 +167,16 @@ def _former_vintage(through: date, stores: Stores) -> FormerVintage | None:
 
 def _existing(digest: str, stores: Stores) -> tuple[str, str | None] | None:
     """The vintage that was trained on the same inputs, put in force again; None where there is none."""
-    models: list[Model] = [model for model in stores.models.list(NAME) if model.manifest.get("inputs") == digest]
+    models = _trained(digest, stores)
     if not models:
         return None
     stores.models.renew(models[0])
     return models[0].id, models[0].manifest["refused_because"]
+
+
+def _trained(digest: str, stores: Stores) -> list[Model]:
+    """The vintages that were trained on these inputs."""
+    return [model for model in stores.models.list(NAME) if model.manifest.get("inputs") == digest]
 
 
 @dataclass(frozen=True)

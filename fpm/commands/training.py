@@ -11,7 +11,9 @@ from datetime import date
 from fpm import walk_forward as folding
 from fpm.errors import UsageError
 from fpm.progress import Progress
+from fpm.schema import STREAMS
 from fpm.store.jobs import runner
+from fpm.store.jobs.ahead import ahead
 from fpm.store.ledger.retirements import retired
 from fpm.store.ledger.stores import Stores
 from fpm.store.settings import Settings
@@ -74,24 +76,33 @@ def describe(fold: folding.Fold) -> dict[str, str]:
 
 
 def walk_forward(stores: Stores, folds: list[folding.Fold], bar: Bar) -> None:
-    """Train fold by fold: vintage, fingerprints of the whole history under it, scorer, out-of-sample scores.
+    """Train fold by fold: each fold's vintage and fingerprints of the whole history under it, then scorers and scores.
 
+    With several workers the folds' trainings run beside each other, ahead of their turn (`fpm.store.jobs.ahead`).
     Raises UsageError as `require_history`.
     """
     require_history(folds, stores)
     from consumers import scorer, scores
     from producers import encoder
 
-    for number, fold in enumerate(folds, 1):
-        part = f"fold {number}/{len(folds)}"
-        with bar(f"{part}: encoder") as progress:
-            vintage = encoder.train(fold.encoder_through, stores, progress)
-        with bar(f"{part}: fingerprints") as progress:
-            _write_fingerprints(vintage, fold.test[-1], stores, progress)
-        with bar(f"{part}: scorer") as progress:
-            scorer.train(fold.scorer_through, vintage, stores, progress)
-        with bar(f"{part}: scores") as progress:
-            runner.backfill(scores, fold.test[0], fold.test[-1], stores, progress)
+    parts = [f"fold {number}/{len(folds)}" for number in range(1, len(folds) + 1)]
+    vintages, lessons = [], []
+    with ahead(stores.settings) as start:
+        trainings = [start(encoder.prepare, fold.encoder_through) for fold in folds]
+        for part, fold, wait in zip(parts, folds, trainings, strict=True):
+            with bar(f"{part}: encoder") as progress:
+                wait()
+                vintages.append(encoder.train(fold.encoder_through, stores, progress))
+            with bar(f"{part}: fingerprints") as progress:
+                _write_fingerprints(vintages[-1], fold.test[-1], stores, progress)
+            lessons.append([start(scorer.prepare, fold.scorer_through, vintages[-1], name) for name in STREAMS[::-1]])
+        for part, fold, vintage, waits in zip(parts, folds, vintages, lessons, strict=True):
+            with bar(f"{part}: scorer") as progress:
+                for wait in waits:
+                    wait()
+                scorer.train(fold.scorer_through, vintage, stores, progress)
+            with bar(f"{part}: scores") as progress:
+                runner.backfill(scores, fold.test[0], fold.test[-1], stores, progress)
 
 
 def train_scorer(through: date, stores: Stores, progress: Progress) -> str:
@@ -100,6 +111,9 @@ def train_scorer(through: date, stores: Stores, progress: Progress) -> str:
 
     vintage = stores.models.in_force("encoder", through).id
     _write_fingerprints(vintage, through, stores, progress)
+    with ahead(stores.settings) as start:
+        for wait in [start(scorer.prepare, through, vintage, name) for name in STREAMS[::-1]]:
+            wait()
     return scorer.train(through, vintage, stores, progress)
 
 

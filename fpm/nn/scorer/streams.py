@@ -110,7 +110,23 @@ def train(
     """
     compute = compute or Compute()
     statistics = fingerprint_statistics(panel, split.train)
-    view = panel_view(config, statistics)
+    batches = _batches(panel, labels, split, panel_view(config, statistics), config, compute)
+    scorers = {name: Scorer(config, name) for name in STREAMS}
+    results = {name: _fitted(scorer, name, batches, config, watch, compute) for name, scorer in scorers.items()}
+    return Streams(config, statistics, scorers), results
+
+
+def train_alone(
+    name: str, panel: Panel, labels: pl.DataFrame, split: Split, config: ScorerConfig, watch: Watch, compute: Compute
+) -> None:
+    """Train one of the streams as `train` does, for its checkpoint alone. Raises ModelRefused as `train`."""
+    view = panel_view(config, fingerprint_statistics(panel, split.train))
+    _fitted(Scorer(config, name), name, _batches(panel, labels, split, view, config, compute), config, watch, compute)
+
+
+def _batches(
+    panel: Panel, labels: pl.DataFrame, split: Split, view: View, config: ScorerConfig, compute: Compute
+) -> SessionBatches:
     batches = SessionBatches(
         panel.to(compute.torch_device),
         view,
@@ -119,13 +135,16 @@ def train(
         config.batch,
     )
     _require_sessions(batches, split)
-    scorers = {name: Scorer(config, name) for name in STREAMS}
-    results = {}
-    for number, (name, scorer) in enumerate(scorers.items()):
-        results[name] = fit(scorer, _loss(config), batches, config.fit, _stream_watch(watch, number, name), compute)
-        scorer.to("cpu")
-        _require_finite(name, results[name])
-    return Streams(config, statistics, scorers), results
+    return batches
+
+
+def _fitted(
+    scorer: Scorer, name: str, batches: SessionBatches, config: ScorerConfig, watch: Watch, compute: Compute
+) -> FitResult:
+    result = fit(scorer, _loss(config), batches, config.fit, _stream_watch(watch, name), compute)
+    scorer.to("cpu")
+    _require_finite(name, result)
+    return result
 
 
 def scores(streams: Streams, panel: Panel, session: date) -> tuple[pl.DataFrame, list[str]]:
@@ -198,8 +217,9 @@ def _loss(config: ScorerConfig) -> Callable[[nn.Module, Batch], Loss]:
     return loss
 
 
-def _stream_watch(watch: Watch, number: int, name: str) -> Watch:
+def _stream_watch(watch: Watch, name: str) -> Watch:
     """The watch of one of the three streams."""
+    number = STREAMS.index(name)
 
     def progress(done: int, total: int, item: object) -> None:
         if watch.progress is not None:

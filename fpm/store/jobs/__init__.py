@@ -11,6 +11,7 @@ Begin at `runner`.
     publishing     how a partition becomes visible; recovery after a kill
     staging        whose unfinished files these are, on whatever host
     workers        local processes or a Ray cluster
+    ahead          trainings that other processes make before their turn
     receipts       vendor files that were ingested
 
 Imports: fpm, fpm.store, fpm.store.lake, fpm.store.ledger.

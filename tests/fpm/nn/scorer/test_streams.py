@@ -66,6 +66,18 @@ def rank_ic(scorer: Streams, stream: str, labels: pl.DataFrame) -> float:
     return float(np.mean(values))
 
 
+def likeness(scorer: Streams, other: Streams, stream: str) -> float:
+    """Mean rank correlation of two scorers' scores over the same sessions."""
+    values = []
+    for session in small().sessions[56:74]:
+        own, others = (
+            scores(each, whole(), session)[0].filter(pl.col("stream") == stream).sort("symbol")["score"]
+            for each in (scorer, other)
+        )
+        values.append(stats.spearmanr(own, others)[0])
+    return float(np.mean(values))
+
+
 def oracle_rank_ic(stream: str) -> float:
     """The RankIC of the drivers themselves on the same sessions."""
     values = []
@@ -91,14 +103,15 @@ def test_a_stream_finds_most_of_a_known_answer(stream: str) -> None:
         ),
     ],
 )
-def test_on_a_gpu_or_in_bfloat16_a_stream_finds_as_much(device: str, precision: str) -> None:
+def test_on_a_gpu_or_in_bfloat16_a_stream_finds_the_same(device: str, precision: str) -> None:
+    """The known answer as in single precision, and much the same scores; the last bits are each processor's own."""
     scorer, _ = train(whole(), small().labels, parts(), CONFIG, Watch(), compute_on(device, precision))
     assert {parameter.device.type for network in scorer.scorers.values() for parameter in network.parameters()} == {
         "cpu"
     }
     for stream in STREAMS:
-        single = rank_ic(trained()[0], stream, small().labels)
-        assert rank_ic(scorer, stream, small().labels) == pytest.approx(single, abs=0.04), stream
+        assert rank_ic(scorer, stream, small().labels) > 0.6 * oracle_rank_ic(stream), stream
+        assert likeness(scorer, trained()[0], stream) > 0.85, stream
 
 
 def test_no_score_predicts_shuffled_labels() -> None:
