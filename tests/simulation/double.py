@@ -60,7 +60,7 @@ class Lease:
 class Double:
     """A World (`fpm.store.world`). `changed` is called after everything that changed something durable."""
 
-    def __init__(self, random: Random, server: Server, turns: Turns, attic: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, random: Random, server: Server, turns: Turns, attic: Path, say: Callable[[Callable[[], str]], None]) -> None:
         self.random, self.server, self.turns, self.disk = random, server, turns, Disk(attic)
         self.weather = Weather()
         self.clock: datetime
@@ -81,7 +81,7 @@ class Double:
         self._linger()
         weather, scale = self.weather, 1.0 if point in DURABLE else 0.1
         if point in DURABLE:
-            self._say(f"{actor.name}.{actor.process} {point} {what}")
+            self._say(lambda: f"{actor.name}.{actor.process} {point} {what}")
         draw = self.random.random() / scale
         for fault, odds in (("kill", weather.kill), ("power", weather.power), ("cut", weather.cut)):
             if draw < odds:
@@ -114,7 +114,7 @@ class Double:
 
     def _note(self, fault: str, whom: str = "") -> None:
         self.faults[fault] += 1
-        self._say(f"--- {fault} {whom}")
+        self._say(lambda: f"--- {fault} {whom}")
 
     def kill(self, process: int) -> None:
         """SIGKILL; what the server makes of the open connections comes later."""
