@@ -1,4 +1,4 @@
-"""A TCP proxy before the real Postgres: it cuts a connection before or after a message, holds one back, or loses an answer.
+"""A TCP proxy before the real Postgres: it cuts a line before or after a message, holds one back, or loses an answer.
 
 Messages of the client are told apart by Postgres's frontend protocol
 (https://www.postgresql.org/docs/current/protocol-message-formats.html): a type, a length that counts itself, a body.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fpm.store.postgres import server as postgres
-from tests.crashes import clock, proxy, small_disk
+from tests.crashes import clock, jumps, proxy, small_disk
 from tests.crashes.cases import KINDS, LINES, POINTS, QUESTIONS, SIZES, SYSTEM, TWICE, Family
 from tests.crashes.home import MET, Home, Hurt
 from tests.crashes.sweep import Verdict, sweep, tried
@@ -123,7 +123,7 @@ def test_every_system_call(family: Family, home: Home, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", (*LINES, *QUESTIONS), ids=lambda family: family.name.replace(" ", "-"))
+@pytest.mark.parametrize("family", [*LINES, *QUESTIONS], ids=lambda family: family.name.replace(" ", "-"))
 def test_every_question_to_the_database(family: Family, home: Home, tmp_path: Path) -> None:
     _sound(sweep([family], home, tmp_path / "cases"))
 
@@ -144,3 +144,9 @@ def test_four_schedulers_compute_each_night_once() -> None:
 @pytest.mark.slow
 def test_the_clock_brings_a_stopped_database_back() -> None:
     assert "10 stops" in clock.restarts(10, float("inf"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(jumps.LIBRARY is None, reason="libfaketime is not installed")
+def test_a_clock_that_jumps_loses_and_doubles_no_night() -> None:
+    assert jumps.nights(8).startswith("8 nights, 16 jumps, each job once")

@@ -21,6 +21,7 @@ from tests.simulation.database import Client, Pool, Server
 from tests.simulation.disk import Disk
 from tests.simulation.turns import Killed, Turns
 
+Words = Callable[[], str]  # a line of the trace, made where somebody listens
 DURABLE = ("commit", "committed", "rename", "renamed", "fsync", "fsynced", "create", "write", "link", "remove")
 
 
@@ -60,7 +61,9 @@ class Lease:
 class Double:
     """A World (`fpm.store.world`). `changed` is called after everything that changed something durable."""
 
-    def __init__(self, random: Random, server: Server, turns: Turns, attic: Path, say: Callable[[Callable[[], str]], None]) -> None:
+    def __init__(
+        self, random: Random, server: Server, turns: Turns, attic: Path, say: Callable[[Callable[[], str]], None]
+    ) -> None:
         self.random, self.server, self.turns, self.disk = random, server, turns, Disk(attic)
         self.weather = Weather()
         self.clock: datetime

@@ -21,7 +21,7 @@ from fpm.store.world import inside
 from tests.simulation import actors
 from tests.simulation.actors import Delivery, Desk, Scheduler
 from tests.simulation.database import Server
-from tests.simulation.double import Double, Weather
+from tests.simulation.double import Double, Weather, Words
 from tests.simulation.invariants import Invariants
 from tests.simulation.jobs import hashes
 from tests.simulation.turns import Turns, Violation, properties_of_their_own
@@ -134,7 +134,7 @@ class Week:
         self.desk, self.schedulers, self.working = Desk(), dict[str, Scheduler](), set[int]()
         self.violation: Violation | None = None
 
-    def _say(self, say: Callable[[str], None] | None) -> Callable[[Callable[[], str]], None]:
+    def _say(self, say: Callable[[str], None] | None) -> Callable[[Words], None]:
         """A line of the trace; where nobody listens no word is made."""
         if say is None:
             return lambda _: None
