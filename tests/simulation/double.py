@@ -21,7 +21,6 @@ from tests.simulation.database import Client, Pool, Server
 from tests.simulation.disk import Disk
 from tests.simulation.turns import Killed, Turns
 
-Words = Callable[[], str]  # a line of the trace, made where somebody listens
 DURABLE = ("commit", "committed", "rename", "renamed", "fsync", "fsynced", "create", "write", "link", "remove")
 
 
@@ -61,9 +60,7 @@ class Lease:
 class Double:
     """A World (`fpm.store.world`). `changed` is called after everything that changed something durable."""
 
-    def __init__(
-        self, random: Random, server: Server, turns: Turns, attic: Path, say: Callable[[Callable[[], str]], None]
-    ) -> None:
+    def __init__(self, random: Random, server: Server, turns: Turns, attic: Path, say: Callable[[str], None]) -> None:
         self.random, self.server, self.turns, self.disk = random, server, turns, Disk(attic)
         self.weather = Weather()
         self.clock: datetime
@@ -84,7 +81,7 @@ class Double:
         self._linger()
         weather, scale = self.weather, 1.0 if point in DURABLE else 0.1
         if point in DURABLE:
-            self._say(lambda: f"{actor.name}.{actor.process} {point} {what}")
+            self._say(f"{actor.name}.{actor.process} {point} {what}")
         draw = self.random.random() / scale
         for fault, odds in (("kill", weather.kill), ("power", weather.power), ("cut", weather.cut)):
             if draw < odds:
@@ -117,7 +114,7 @@ class Double:
 
     def _note(self, fault: str, whom: str = "") -> None:
         self.faults[fault] += 1
-        self._say(lambda: f"--- {fault} {whom}")
+        self._say(f"--- {fault} {whom}")
 
     def kill(self, process: int) -> None:
         """SIGKILL; what the server makes of the open connections comes later."""

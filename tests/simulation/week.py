@@ -21,7 +21,7 @@ from fpm.store.world import inside
 from tests.simulation import actors
 from tests.simulation.actors import Delivery, Desk, Scheduler
 from tests.simulation.database import Server
-from tests.simulation.double import Double, Weather, Words
+from tests.simulation.double import Double, Weather
 from tests.simulation.invariants import Invariants
 from tests.simulation.jobs import hashes
 from tests.simulation.turns import Turns, Violation, properties_of_their_own
@@ -122,7 +122,7 @@ class Place:
 class Week:
     """One run in a fresh home: `calm` without faults, or as the seed deals."""
 
-    def __init__(self, seed: int, place: Place, say: Callable[[str], None] | None = None) -> None:
+    def __init__(self, seed: int, place: Place, say: Callable[[str], None] = lambda _: None) -> None:
         self.seed, self.place, self.scenario = seed, place, Scenario.dealt(seed % SCENARIOS)
         self.random = Random(seed)
         place.reset()
@@ -134,11 +134,8 @@ class Week:
         self.desk, self.schedulers, self.working = Desk(), dict[str, Scheduler](), set[int]()
         self.violation: Violation | None = None
 
-    def _say(self, say: Callable[[str], None] | None) -> Callable[[Words], None]:
-        """A line of the trace; where nobody listens no word is made."""
-        if say is None:
-            return lambda _: None
-        return lambda words: say(f"{self.turns.steps:6} {self.world.clock:%a %H:%M} {words()}")
+    def _say(self, say: Callable[[str], None]) -> Callable[[str], None]:
+        return lambda text: say(f"{self.turns.steps:6} {self.world.clock:%a %H:%M} {text}")
 
     def run(self, *, calm: bool = False) -> dict[str, str]:
         """The bytes at the end. Raises Violation."""
@@ -245,7 +242,7 @@ class Week:
         while awake := [actor for actor in self.turns.actors if actor is not asleep]:
             if stalled is not None and asleep is None and self.turns.steps - begun >= stalled:
                 asleep = self.random.choice(awake)
-                self.world._say(lambda asleep=asleep: f"--- {asleep.name}.{asleep.process} sleeps")
+                self.world._say(f"--- {asleep.name}.{asleep.process} sleeps")
                 continue
             all_wait = all(actor.waits for actor in awake)
             waiting = waiting + 1 if all_wait else 0
@@ -376,7 +373,7 @@ def expected(seed: int, place: Place) -> dict[str, str]:
     return place.expected[shape]
 
 
-def run(seed: int, place: Place, say: Callable[[str], None] | None = None) -> Week:
+def run(seed: int, place: Place, say: Callable[[str], None] = lambda _: None) -> Week:
     """A disturbed week that ends with the bytes of the undisturbed one. Raises Violation."""
     undisturbed, week = expected(seed, place), Week(seed, place, say)
     content = week.run()
