@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from threading import Event, current_thread, main_thread
+from threading import Event, Thread, current_thread, main_thread
 from typing import TYPE_CHECKING
 
 from fpm.commands import agenda, alerts, lineage
@@ -16,7 +16,6 @@ from fpm.store.ledger.leader import leadership
 from fpm.store.ledger.stores import Stores
 from fpm.store.log import configure, log
 from fpm.store.postgres.server import ensure_server
-from fpm.store.world import world
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -28,51 +27,46 @@ POLL_SECONDS = 5  # between two tries to be the scheduler at work
 def serve(stores: Stores, clock: Callable[[], datetime], every_minutes: int, stop: Event | None = None) -> int:
     """Look at the agenda every few minutes and run what is due, until a signal or `stop`; returns the exit code.
 
-    Of several schedulers one is at work; another takes over within seconds of its death. APScheduler only keeps the
-    time: the ledger says what is due, so a machine that was off catches up. SIGTERM (exit code 0) and SIGINT (130)
-    end it after the running job, a second one at once.
+    Of several schedulers one is at work; another takes over within seconds of its death. The ledger says what is due,
+    so a machine that was off catches up, and a clock that is set wrong and right again loses no night. SIGTERM (exit
+    code 0) and SIGINT (130) end it after the running job, a second one at once.
     """
-    from apscheduler.schedulers.background import BackgroundScheduler
+    ending, looks = stop or Event(), _Looks(stores, clock, every_minutes)
 
-    ending, look = stop or Event(), _Looks(stores, clock, every_minutes)
-    scheduler = BackgroundScheduler(timezone="UTC")
-    scheduler.add_job(
-        lambda: look.at(clock(), ending),
-        "interval",
-        seconds=POLL_SECONDS,
-        next_run_time=world().now(),
-        coalesce=True,
-        max_instances=1,
-        misfire_grace_time=None,
-    )
+    def look_until_the_end() -> None:
+        while not ending.is_set():
+            looks.at(clock(), ending)
+            ending.wait(POLL_SECONDS)  # by the monotonic clock
+
     if "log_level" not in stores.settings.model_fields_set:
         configure(stores.settings.model_copy(update={"log_level": "info"}))  # a silent clock looks dead
     with _signals(ending) as received:
-        scheduler.start()
+        work = Thread(target=look_until_the_end, daemon=True)
+        work.start()
         log.info("clock started", every_minutes=every_minutes)
-        try:
-            while not ending.wait(1):
-                pass
-        finally:
-            scheduler.shutdown(wait=True)
+        while work.is_alive():
+            work.join(1)  # a signal is heard here
     log.info("clock stopped")
     return 130 if signal.SIGINT in received else 0
 
 
 class _Looks:
-    """When the next look is due: `every_minutes` after one at work, at the next poll after one that stood by."""
+    """When the next look is due: `every_minutes` after one at work, at the next poll after one that stood by.
+
+    A clock that was set back behind the last look makes one due at once: nobody knows how long it will say less.
+    """
 
     def __init__(self, stores: Stores, clock: Callable[[], datetime], every_minutes: int) -> None:
         self._stores, self._every = stores, timedelta(minutes=every_minutes)
-        self._next = clock()
+        self._last = self._next = clock()
 
     def at(self, now: datetime, stop: Event) -> None:
         """Look, if it is time. No fault ends the clock: it is logged, and the next look comes."""
-        if now < self._next or stop.is_set():
+        if self._last <= now < self._next or stop.is_set():
             return
         try:
             if tick(self._stores, now, stop.is_set):
-                self._next = now + self._every
+                self._last, self._next = now, now + self._every
         except FpmError as error:
             (log.info if isinstance(error, TryLater) else log.error)("no look", why=str(error))
         except Exception as error:  # noqa: BLE001  a clock that dies of one bad night is red for ever

@@ -57,7 +57,7 @@ def _configure(form: str, level: str) -> None:
 
 
 class _Library(logging.Handler):
-    """Lines of libraries (uvicorn, APScheduler, Feast) as lines of ours, so that every line has one form."""
+    """Lines of libraries (uvicorn, psycopg, Feast) as lines of ours, so that every line has one form."""
 
     def emit(self, record: logging.LogRecord) -> None:
         line = {"library": record.name, "exc_info": record.exc_info} if record.exc_info else {"library": record.name}

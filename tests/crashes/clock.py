@@ -47,21 +47,25 @@ SCHEDULERS = 4
 COUNT = "SELECT partition, job, count(*), count(*) FILTER (WHERE status = 'published') FROM fpm.ledger GROUP BY 1, 2"
 
 
+def settings_of(folder: Path) -> Settings:
+    return Settings(home=folder, market="cn", preset="tiny", corrections_back=BACK, log_level="error")
+
+
 @contextmanager
-def home() -> Iterator[tuple[Settings, Stores]]:
+def home(first: date = SESSIONS[0]) -> Iterator[tuple[Settings, Stores]]:
     """A home with an embedded server of its own, a scorer in force, and its first night."""
     folder = Path(tempfile.mkdtemp(prefix="fpm-clock-"))
-    settings = Settings(home=folder / "home", market="cn", preset="tiny", corrections_back=BACK, log_level="error")
+    settings = settings_of(folder / "home")
     configure(settings.model_copy(update={"log_level": "critical"}))
     try:
         stores = open_stores(settings)
-        born = cut_off(CN, SESSIONS[0]).replace(year=2023)
+        born = cut_off(CN, first).replace(year=first.year - 1)
         values = (born, born.date(), Jsonb({"vintage": "v"}))
         with connect(settings) as connection:
             connection.execute(SCORER + "('scorer', 'm', %s, %s, 'promoted', %s, '{}')", values)
         with stand_ins():
-            deliver(SESSIONS[0], stores)
-            _Looks(stores, lambda: moment(SESSIONS[0]), 1).at(moment(SESSIONS[0]), Event())
+            deliver(first, stores)
+            _Looks(stores, lambda: moment(first), 1).at(moment(first), Event())
         yield settings, stores
     finally:
         stop_server(settings)
@@ -144,18 +148,18 @@ def restarts(number: int, seconds: float, seed: int = 1) -> str:
             if time.monotonic() > end:
                 break
             deliver(session, stores)
-            with _watch(settings) as watch:
+            with watched(settings) as watch:
                 _set(present, session)
                 jobs = random.randint(1, len(JOBS))
-                _await(lambda watch=watch, session=session, jobs=jobs: _begun(watch, session) >= jobs, 60)
-                before, begun, ended = _ledger(watch), _begun(watch, session), _ended(watch, session)
-                landed += begun > 0 and ended < len(JOBS)
+                await_(lambda watch=watch, session=session, jobs=jobs: begun(watch, session) >= jobs, 60)
+                before, first, last = _ledger(watch), begun(watch, session), ended(watch, session)
+                landed += first > 0 and last < len(JOBS)
             stopped = time.monotonic()
             os.kill(int((settings.pg / "data/postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
-            _await(lambda session=session: _is_back(settings, session), 120)
+            await_(lambda session=session: _is_back(settings, session), 120)
             back.append(time.monotonic() - stopped)
-            print(f"{session}: {begun} steps had begun, {ended} had ended; whole after {back[-1]:.1f} s", flush=True)
-            with _watch(settings) as watch:
+            print(f"{session}: {first} steps had begun, {last} had ended; whole after {back[-1]:.1f} s", flush=True)
+            with watched(settings) as watch:
                 if lost := [row for row in before if row[3] == "published" and row not in _ledger(watch)]:
                     raise Violation(f"{session}: committed and lost: {lost}")
                 Invariants(settings.lake, watch).check()
@@ -174,7 +178,7 @@ def _set(present: Path, session: date) -> None:
     coming.rename(present)
 
 
-def _watch(settings: Settings) -> psycopg.Connection[Any]:
+def watched(settings: Settings) -> psycopg.Connection[Any]:
     connection = connect(settings)
     connection.autocommit = True
     return connection
@@ -184,13 +188,13 @@ def _ledger(watch: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
     return watch.execute("SELECT job, partition, attempt, status FROM fpm.ledger").fetchall()
 
 
-def _begun(watch: psycopg.Connection[Any], session: date) -> int:
+def begun(watch: psycopg.Connection[Any], session: date) -> int:
     """Steps of the session's night that have an attempt."""
     query = "SELECT count(DISTINCT job) FROM fpm.ledger WHERE partition = %s AND job = ANY(%s)"
     return watch.execute(query, (str(session), list(JOBS))).fetchone()[0]
 
 
-def _ended(watch: psycopg.Connection[Any], session: date) -> int:
+def ended(watch: psycopg.Connection[Any], session: date) -> int:
     """Steps of the session's night that have ended."""
     query = "SELECT count(DISTINCT job) FROM fpm.ledger WHERE partition = %s AND status = 'published' AND job = ANY(%s)"
     return watch.execute(query, (str(session), list(JOBS))).fetchone()[0]
@@ -202,7 +206,7 @@ def _is_back(settings: Settings, session: date) -> bool:
         return False
     try:
         with psycopg.connect(_dsn(settings), connect_timeout=5, autocommit=True) as watch:
-            return _ended(watch, session) == len(JOBS)
+            return ended(watch, session) == len(JOBS)
     except psycopg.OperationalError:
         return False
 
@@ -213,7 +217,7 @@ def _dsn(settings: Settings) -> str:
     return Cluster(settings).dsn()
 
 
-def _await(condition: Any, seconds: float) -> None:
+def await_(condition: Any, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

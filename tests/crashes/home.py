@@ -16,13 +16,17 @@ from datetime import date, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from fpm.commands import agenda
-from fpm.errors import FpmError
+from fpm.errors import FpmError, TryLater
 from fpm.sessions import cut_off, sessions_between
 from fpm.store import faults
 from fpm.store.jobs.runner import publish_frames
 from fpm.store.log import configure
 from fpm.store.settings import Settings
+from tests.crashes.proxy import Break, proxy
+from tests.crashes.small_disk import room_for
 from tests.simulation import actors
 from tests.simulation.actors import Delivery
 from tests.simulation.invariants import Invariants
@@ -32,6 +36,7 @@ from tests.simulation.week import CN, IDENTITY, JOBS, Place, stand_ins
 SESSIONS = sessions_between(CN, date(2026, 1, 5), date(2026, 2, 6))
 BACK = 2  # sessions that a look goes back: the scores of a night rest on two former ones
 MET = 3  # exit code of a child that met its fault and lived
+LATER = 75  # of one that could not reach the database
 MOMENT = timedelta(minutes=1)
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.crashes.home", "fpm.nn.scorer.network"])
@@ -39,10 +44,13 @@ PROCESSES.set_forkserver_preload(["tests.crashes.home", "fpm.nn.scorer.network"]
 
 @dataclass(frozen=True)
 class Hurt:
-    """What a child meets: `FPM_FAULT` at a named point, or what strace injects (`-e inject=` without the prefix)."""
+    """What a child meets: `FPM_FAULT` at a named point, what strace injects (`-e inject=` without the prefix), a break
+    of its line to the database, or a disk with room for so many pages."""
 
     point: str = ""
     call: str = ""
+    line: Break | None = None
+    pages: int | None = None
 
 
 def night(settings: Settings, session: date) -> None:
@@ -63,7 +71,10 @@ def _child(settings: Settings, session: date, hurt: Hurt) -> None:
     if hurt.call:
         os.kill(os.getpid(), signal.SIGSTOP)  # until strace is there
     with stand_ins():
-        night(settings, session)
+        try:
+            night(settings, session)
+        except TryLater:  # as `fpm nightly` ends
+            sys.exit(LATER)
     point, _, count = hurt.point.rpartition(":")[0].partition(":")
     if hurt.point and faults.passed(point) >= int(count):
         sys.exit(MET)  # it raised something, and the night went on or ended
@@ -111,13 +122,25 @@ class Home:
 
     def run(self, session: date, hurt: Hurt = Hurt()) -> int:
         """The exit code of a child that ingests a session and runs its night."""
-        child = PROCESSES.Process(target=_child, args=(self.settings, session, hurt))
+        if hurt.line is not None:
+            with proxy(self.place.dsn, hurt.line) as door:
+                code = self._run(session, hurt, door.dsn)
+            return MET if door.met and code in (0, LATER) else code
+        if hurt.pages is not None:
+            with room_for(hurt.pages, self.place.folder):
+                code = self._run(session, hurt, self.place.dsn)
+            return MET if code == 0 and not self.is_whole(session) else code
+        return self._run(session, hurt, self.place.dsn)
+
+    def _run(self, session: date, hurt: Hurt, dsn: str) -> int:
+        settings = self.settings.model_copy(update={"database_url": SecretStr(dsn)})
+        child = PROCESSES.Process(target=_child, args=(settings, session, hurt))
         child.start()
         tracer = _traced(child, hurt.call) if hurt.call else None
         child.join(timeout=300)
         if child.exitcode is None:
             raise Violation(f"the night of {session} does not end")
-        if tracer is not None and b"INJECTED" in tracer.communicate(timeout=60)[1] and child.exitcode == 0:
+        if tracer is not None and b"INJECTED" in tracer.communicate(timeout=60)[1] and child.exitcode in (0, LATER):
             return MET
         return child.exitcode
 

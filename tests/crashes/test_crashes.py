@@ -1,23 +1,26 @@
-"""Nights in processes that are killed or meet a bug or a full disk: sound before recovery, the same bytes after it."""
+"""Nights in processes that are killed, or meet a bug, a full disk or a broken line: sound before recovery, the same
+bytes after it."""
 
 from __future__ import annotations
 
 import shutil
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fpm.store.postgres import server as postgres
-from tests.crashes import clock
-from tests.crashes.cases import KINDS, POINTS, SYSTEM, TWICE, Family
+from tests.crashes import clock, jumps, proxy, small_disk
+from tests.crashes.cases import KINDS, LINES, POINTS, QUESTIONS, SIZES, SYSTEM, TWICE, Family
 from tests.crashes.home import MET, Home, Hurt
 from tests.crashes.sweep import Verdict, sweep, tried
 from tests.simulation.place import opened
 from tests.simulation.turns import Violation
 
 QUICK = [(Family("any point", "*", kind), number) for number, kind in enumerate(KINDS * 2, 2)]  # 1 in 8 of all
+MOVED = [("before", 4), ("after", 4), ("silent", 1)]  # a COMMIT that is lost, and two whose answer is
 TRACED = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
 
@@ -33,6 +36,36 @@ def home(postgres_server: postgres.Server) -> Iterator[Home]:
 def test_a_fault_changes_no_byte(family: Family, number: int, home: Home) -> None:
     verdict = tried(family, number, home)
     assert (verdict.met, verdict.moved, verdict.violation) == (True, 1, "")
+
+
+@pytest.fixture(scope="module")
+def home_on_a_disk(postgres_server: postgres.Server) -> Iterator[Home]:
+    """A home whose lake and staging have a disk to themselves."""
+    if not small_disk.can_be_mounted():
+        pytest.skip("a tmpfs cannot be mounted here: it needs Linux and root")
+    with opened(postgres_server) as place, small_disk.mounted() as disk:
+        opened_home = Home(replace(place, folder=disk))
+        opened_home.learn(3)
+        yield opened_home
+
+
+@pytest.mark.parametrize(("kind", "number"), MOVED)
+def test_a_line_to_the_database_breaks_at_a_commit(kind: str, number: int, home: Home) -> None:
+    verdict = tried(Family(f"COMMIT {kind}", line="COMMIT", kind=kind), number, home)
+    assert (verdict.met, verdict.moved, verdict.violation) == (True, 1, "")
+
+
+def test_a_slow_line_is_waited_for(home: Home) -> None:
+    session, expected = home.next()
+    assert home.run(session, Hurt(line=proxy.Break("late", 3))) == MET
+    assert home.is_whole(session)
+    home.judge(expected)
+
+
+def test_a_disk_of_some_pages_is_full_and_nothing_is_lost(home_on_a_disk: Home) -> None:
+    verdict = tried(SIZES, 1, home_on_a_disk)
+    assert (verdict.met, verdict.violation) == (True, "")
+    assert tried(SIZES, 1000, home_on_a_disk).met is False
 
 
 @TRACED
@@ -90,6 +123,20 @@ def test_every_system_call(family: Family, home: Home, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("family", [*LINES, *QUESTIONS], ids=lambda family: family.name.replace(" ", "-"))
+def test_every_question_to_the_database(family: Family, home: Home, tmp_path: Path) -> None:
+    _sound(sweep([family], home, tmp_path / "cases"))
+
+
+@pytest.mark.slow
+def test_every_size_of_a_full_disk(home_on_a_disk: Home, tmp_path: Path) -> None:
+    """From no free page to the first size at which the night is whole."""
+    cases = list(sweep([SIZES], home_on_a_disk, tmp_path / "cases"))
+    assert not [case for case in cases if case.violation]
+    assert len(cases) > 5 and not cases[-1].met
+
+
+@pytest.mark.slow
 def test_four_schedulers_compute_each_night_once() -> None:
     assert clock.schedulers(50, float("inf")) == (50, 0)
 
@@ -97,3 +144,9 @@ def test_four_schedulers_compute_each_night_once() -> None:
 @pytest.mark.slow
 def test_the_clock_brings_a_stopped_database_back() -> None:
     assert "10 stops" in clock.restarts(10, float("inf"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(jumps.LIBRARY is None, reason="libfaketime is not installed")
+def test_a_clock_that_jumps_loses_and_doubles_no_night() -> None:
+    assert jumps.nights(8).startswith("8 nights, 16 jumps, each job once")

@@ -140,5 +140,8 @@ def stranger(settings: Settings, other: str) -> None:
     except (UsageError, TryLater):
         return
     stores = open_home(foreign)
-    for session in stores.sessions("minute_bars")[-1:]:
-        publish_frames("labels", session, {"labels": pl.DataFrame({"symbol": ["A"], "label": [0.0]})}, stores)
+    try:
+        for session in stores.sessions("minute_bars")[-1:]:
+            publish_frames("labels", session, {"labels": pl.DataFrame({"symbol": ["A"], "label": [0.0]})}, stores)
+    except (FpmError, OSError):
+        return  # what it has done to the home by then is judged

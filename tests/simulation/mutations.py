@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import psycopg
 from psycopg.sql import SQL, Composed
 
 from fpm.commands import agenda, night, schedule
@@ -20,7 +21,7 @@ from fpm.store.jobs import publishing
 from fpm.store.jobs.publishing import Outcome, Partition, discard, last_published, outcome
 from fpm.store.lake import files
 from fpm.store.lake.files import Lake
-from fpm.store.ledger.ledger import Attempt, Ledger, Publication, Staged
+from fpm.store.ledger.ledger import Attempt, Ledger, Publication, Staged, _unanswered
 from fpm.store.ledger.stores import Stores
 from fpm.store.online import publication, tables
 from fpm.store.world import world
@@ -74,8 +75,12 @@ def try_lock(plant: Plant) -> None:
 
     @contextmanager
     def lock(ledger: Ledger, job: str, partition: str) -> Iterator[Any]:
-        with world().connect(ledger._dsn, autocommit=True) as connection:
-            connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"{job}/{partition}",))
+        with ExitStack() as stack:
+            try:
+                connection = stack.enter_context(world().connect(ledger._dsn, autocommit=True))
+                connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"{job}/{partition}",))
+            except psycopg.OperationalError as wrong:
+                raise _unanswered(str(wrong)) from wrong
             yield connection
 
     plant(Ledger, "lock", lock)

@@ -12,7 +12,7 @@ from tests.simulation.place import opened
 from tests.simulation.turns import Violation
 from tests.simulation.week import Place
 
-SHAPES, DEALS = 20, 4  # scenarios, and weeks of each; `make stress` runs 10,000 weeks, and goes on where it was stopped
+SHAPES, DEALS = 20, 5  # scenarios, and weeks of each; `make stress` runs 10,000 weeks, and goes on where it was stopped
 SEEDS = 500  # within which each planted fault is found; a quick one by its first
 QUICK = (
     "ledger_before_rename",

@@ -4,14 +4,14 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from pydantic import SecretStr
 
-from fpm.commands import jobs
+from fpm.commands import jobs, schedule
 from fpm.commands.agenda import Night, agenda, begin, declare_absent, due, refusal, run_due
 from fpm.commands.jobs import MODULES
 from fpm.commands.night import nightly
@@ -114,6 +114,19 @@ def test_the_clock_catches_up_with_what_is_due_and_then_rests(home: Stores, days
 # --- after the first nights: what is open, late, corrected, absent ----------------------------------------------------
 def _wake(stores: Stores, session: date) -> tuple[list[dict[str, object]], list[Night]]:
     return run_due(stores, cut_off(stores.market, session))
+
+
+def test_a_clock_that_was_set_wrong_and_right_looks_at_once(home: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look every hour; one that was in force three days ahead binds nobody to wait for these days to pass."""
+    looks, stop = list[datetime](), threading.Event()
+    monkeypatch.setattr(schedule, "tick", lambda _stores, now, _stop: looks.append(now) or True)
+    right = datetime(2026, 1, 5, 20, tzinfo=UTC)
+    wrong = right + timedelta(days=3)
+    clock = schedule._Looks(home, lambda: right, 60)
+    minute, hour = timedelta(minutes=1), timedelta(hours=1)
+    for now in (right, right + minute, wrong, wrong + minute, right + 2 * minute, right + 3 * minute, right + 2 * hour):
+        clock.at(now, stop)
+    assert looks == [right, wrong, right + 2 * minute, right + 2 * hour]
 
 
 def test_a_night_is_due_until_its_last_step_has_ended(home: Stores, days: list[date]) -> None:
