@@ -128,7 +128,7 @@ def excesses(problem: Problem, limits: Mapping[str, float], weight_N: Floats) ->
     active_N = weight_N - problem.benchmark_N
     values = {
         "turnover": np.abs(weight_N - problem.weight_N).sum(),
-        "industry": np.abs(problem.industry_IN @ active_N).max(),
+        "industry": np.abs(problem.industry_IN @ active_N).max(initial=0.0),
         "tracking_error": problem.tracking_error(weight_N),
         "active": np.abs(active_N[problem.tradable_N]).max(initial=0.0),
         "cash left": 1 - weight_N.sum(),
@@ -137,6 +137,12 @@ def excesses(problem: Problem, limits: Mapping[str, float], weight_N: Floats) ->
     if "members" in limits:
         excess["members"] = limits["members"] - float(weight_N[problem.member_N].sum())
     return excess
+
+
+def broken_bounds(problem: Problem, limits: Mapping[str, float], weight_N: Floats) -> dict[str, float]:
+    """Bound -> excess of weights (N,) over it, in the ladder's order, only where the bound does not hold."""
+    excess = excesses(problem, limits, weight_N)
+    return {name: excess[name] for name in LADDER if excess.get(name, 0.0) > TOLERANCE}
 
 
 def solution(
@@ -148,8 +154,7 @@ def solution(
 ) -> Solution:
     """Everything that follows from weights (N,) and the duals of the program they solve."""
     clean_N = np.where(np.abs(weight_N) < DUST, 0.0, weight_N)
-    excess = excesses(problem, limits, clean_N)
-    relaxed = {name: excess[name] for name in LADDER if excess.get(name, 0.0) > TOLERANCE}
+    relaxed = broken_bounds(problem, limits, clean_N)
     over_N = np.abs(clean_N - problem.benchmark_N) - limits.get("active", np.inf)
     least_N, most_N = problem.range_2N
     width = limits.get("active", np.inf)
