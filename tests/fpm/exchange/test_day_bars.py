@@ -97,3 +97,9 @@ def test_the_delivery_is_daily_tables_and_scores_alone(tmp_path: Path) -> None:
 def test_minutes_that_do_not_exist_have_no_ticks() -> None:
     with pytest.raises(UsageError, match="neither ticks nor defects"):
         next(simulate(replace(CONFIG, ticks=True)))
+
+
+def test_an_exchange_beyond_the_calendar_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="FPM-CAL-002"):
+        write(replace(CONFIG, sessions=100_000), tmp_path / "exchange")
+    assert not (tmp_path / "exchange").exists()
