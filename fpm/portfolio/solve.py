@@ -242,10 +242,13 @@ def _widened(
     wide: Mapping[str, float],
     weights_allowed: tuple[Floats, Floats],
 ) -> tuple[Answer, dict[str, float]]:
-    """Answer within the bounds `wide`, and these: widened a little more where the solver finds no interior."""
+    """Answer within the bounds `wide`, and these: widened a little more where the solver finds no interior.
+
+    First those that gave way, then all: one that conflicts with none may itself have no interior (members of weight 1).
+    """
     changed = [name for name in wide if wide[name] != limits[name]] or list(wide)
-    for margin in (0.0, *MARGINS):
-        looser = {name: wider(name, limit, margin if name in changed else 0.0) for name, limit in wide.items()}
+    for margin, names in ((0.0, changed), *((each, changed) for each in MARGINS), *((each, wide) for each in MARGINS)):
+        looser = {name: wider(name, limit, margin if name in names else 0.0) for name, limit in wide.items()}
         answer = sifting.solve(problem, looser, weights_allowed)
         if answer.status == "Solved":
             return answer, looser
