@@ -26,7 +26,7 @@ from fpm.portfolio.book import Book, cents
 from fpm.portfolio.decide import Dates, decide
 from fpm.portfolio.fills import quotes
 from fpm.portfolio.mandate import Mandate, mandate_of
-from fpm.portfolio.session import Decision, Evening, step
+from fpm.portfolio.session import DayPrices, Decision, Evening, step
 from fpm.risk.estimate import RiskConfig, models_of
 from fpm.risk.factor_returns import standard_score
 from fpm.risk.history import factor_history, style_walk
@@ -89,7 +89,12 @@ def walk(market: Exchange, score_TN: np.ndarray, mandate: Mandate, walked: int =
         session, before = panel.sessions[number], panel.sessions[number - 1]
         today = history.bars.filter(pl.col("session") == session)
         done = step(
-            mandate, session, evening, today, benchmark(mandate.index, before, history, market.members), decision
+            mandate,
+            session,
+            evening.book,
+            DayPrices(today, evening.last),
+            benchmark(mandate.index, before, history, market.members),
+            decision,
         )
         nav, gain = done.nav.select("nav", "benchmark_return").row(0)
         if worth is not None and evening.book.shares:

@@ -27,6 +27,7 @@ class PriceHistory:
     def __init__(self, bars: pl.DataFrame, decimals: int = 2) -> None:
         self.bars, self.decimals = bars, decimals
         self._last: dict[date, pl.DataFrame] = {}
+        self._growth: dict[tuple[date, date], pl.DataFrame] = {}
 
     @cached_property
     def sessions(self) -> list[date]:
@@ -52,6 +53,14 @@ class PriceHistory:
             self._last[session] = last_rows(self._priced.filter(since), before, self.decimals)
         return self._last[session]
 
+    def growth(self, since: date, session: date) -> pl.DataFrame:
+        """symbol, return from the close of one session to that of another, splits and dividends within."""
+        span = since, session
+        if span not in self._growth:
+            now = self.last(session).with_columns(pre_close=pl.lit(None, pl.Float64))
+            self._growth[span] = asset_returns(now, self.last(since))
+        return self._growth[span]
+
 
 def benchmark(index: str, session: date | None, history: PriceHistory, members: pl.DataFrame) -> pl.DataFrame:
     """symbol, weight of an index at the close of a session with bars, in sum 1; no rows where there is none.
@@ -70,8 +79,7 @@ def benchmark(index: str, session: date | None, history: PriceHistory, members: 
     if own.is_empty():
         return pl.DataFrame(schema=NOTHING)
     snapshot = own["session"].max()
-    then, now = history.last(snapshot), history.last(session)  # type: ignore[arg-type]
-    growth = asset_returns(now.with_columns(pre_close=pl.lit(None, pl.Float64)), then)
+    growth = history.growth(snapshot, session)  # type: ignore[arg-type]
     rows = own.filter(pl.col("session") == snapshot).join(growth, on="symbol", how="left", maintain_order="left")
     known = pl.col("weight").filter(pl.col("return").is_not_null())
     common = ((pl.col("weight") * pl.col("return")).sum() / known.sum()).fill_nan(0.0)  # 0 / 0: no member has a price

@@ -8,7 +8,7 @@ restrictions, approvals and holds are those of `desk`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -26,7 +26,7 @@ from fpm.portfolio.instructions import AWAITING, HELD, KEPT
 from fpm.portfolio.mandate import decimals_of
 from fpm.portfolio.restrictions import marked
 from fpm.portfolio.second_solver import DIFFERS
-from fpm.portfolio.session import Decision, Evening, carried, step
+from fpm.portfolio.session import DayPrices, Decision, carried, step
 from fpm.portfolio.unpriced import priced, with_unpriced
 from fpm.risk.estimate import PRESETS, risk_model
 from fpm.risk.factor_returns import standard_score
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from fpm.portfolio.decide import Decided
     from fpm.portfolio.instructions import Instruction
     from fpm.portfolio.mandate import Mandate
-    from fpm.portfolio.session import Step
+    from fpm.portfolio.session import Evening, Step
     from fpm.risk.estimate import RiskConfig
     from fpm.risk.half_lives import HalfLives
     from fpm.risk.model import RiskModel
@@ -93,12 +93,12 @@ WRITES = ("weights", *BOOKS, "targets", "decisions", "orders", "covariance", "sp
 
 @dataclass(frozen=True)
 class State:
-    """What an index's earlier sessions left: the evening of the last one, and the decision that fills now, if any.
+    """What an index's earlier sessions left: the book of the last evening, and the decision that fills now, if any.
 
-    `actions` lead from the simulated evening to the custodian's. `pending`: targets that wait for approval, or null.
+    `actions` lead from the simulated book to the custodian's. `pending`: targets that wait for approval, or null.
     """
 
-    evening: Evening
+    book: Book
     decision: Decision | None
     started: bool
     actions: tuple[Action, ...] = ()
@@ -110,23 +110,20 @@ class Knowledge:
     """What the decisions of every index share in one session.
 
     `history`: daily bars of the window, this session's too. `last`: newest row of every symbol before the session.
-    `risk`: the model by half-lives; equal settings are computed once. `recent`: rows of `RECENT` of earlier sessions.
+    `prices`: its own beside those, by decimals. `names`: `_names`, which few sessions need. `risk`: the model by
+    half-lives; equal settings are computed once. `recent`: rows of `RECENT` of earlier sessions.
     """
 
     session: date
     history: PriceHistory
     last: pl.DataFrame
+    prices: Callable[[int], DayPrices]
     members: pl.DataFrame
-    names: pl.DataFrame
+    names: Callable[[], pl.DataFrame]
     scores: pl.DataFrame
     risk: Callable[[HalfLives], RiskModel]
     desk: Desk
     recent: dict[str, pl.DataFrame]
-
-    @cached_property
-    def daily(self) -> pl.DataFrame:
-        """Bars of this session."""
-        return self.history.bars.filter(pl.col("session") == self.session)
 
 
 @dataclass(frozen=True)
@@ -180,14 +177,16 @@ def _knowledge(session: date, stores: Stores) -> Knowledge:
     history = PriceHistory(stores.read("daily_bars", oldest, session), decimals)
     first = previous_sessions(stores.market, session, SNAPSHOT_AGE + GAP)[0]
     members = stores.read("index_members", first, session, columns=["index", "symbol", "weight"])
-    names = _names(session, history, stores)
+    names = cache(lambda: _names(session, history, stores))
     scores = stream_rows(session, session, stores)
     risk = _risk(session, names, stores)
     before = history.before(session)
     last = history.last(before) if before else last_rows(history.bars.clear())
+    today = history.bars.filter(pl.col("session") == session)
+    prices = cache(lambda decimals: DayPrices(today, last, decimals))
     span = previous_sessions(stores.market, session, GAP)
     recent = {table: stores.read(table, span[0], span[-1]).drop_nulls(column) for table, column in RECENT.items()}
-    return Knowledge(session, history, last, members, names, scores, risk, desk(session, stores), recent)
+    return Knowledge(session, history, last, prices, members, names, scores, risk, desk(session, stores), recent)
 
 
 def _names(session: date, history: PriceHistory, stores: Stores) -> pl.DataFrame:
@@ -220,7 +219,7 @@ def scored(names: pl.DataFrame, scores: pl.DataFrame, stream: str) -> pl.DataFra
     return names.drop("score").join(own, on="symbol", how="left").sort("symbol")
 
 
-def _risk(session: date, names: pl.DataFrame, stores: Stores) -> Callable[[HalfLives], RiskModel]:
+def _risk(session: date, names: Callable[[], pl.DataFrame], stores: Stores) -> Callable[[HalfLives], RiskModel]:
     """The session's risk model by half-lives, from the stored factor returns and residuals."""
     preset = PRESETS[stores.settings.preset]
     oldest = previous_sessions(stores.market, session, preset.window)[0]
@@ -228,7 +227,7 @@ def _risk(session: date, names: pl.DataFrame, stores: Stores) -> Callable[[HalfL
     @cache
     def own() -> Evidence:  # most sessions decide nothing and need no model
         return evidence(
-            names, stores.read("factor_returns", oldest, session), stores.read("residuals", oldest, session)
+            names(), stores.read("factor_returns", oldest, session), stores.read("residuals", oldest, session)
         )
 
     @cache
@@ -246,17 +245,17 @@ def _day(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> Day:
     history, members = knowledge.history, knowledge.members
     before, now = (benchmark(mandate.index, day, history, members) for day in (history.before(session), session))
     moves = priced(before, closes(knowledge.last))
-    today = step(mandate, session, state.evening, knowledge.daily, moves, state.decision, silent)
+    today = step(mandate, session, state.book, knowledge.prices(mandate.decimals), moves, state.decision, silent)
     today = replace(today, actions=pl.concat([action_frame(mandate.index, session, state.actions), today.actions]))
     weights, decided, risk = now.rename({"weight": "benchmark_weight"}), None, None
-    names = scored(knowledge.names, knowledge.scores, mandate.stream).join(
-        weights, on="symbol", how="left", maintain_order="left"
-    )
-    names = marked(names, knowledge.desk.restricted(mandate.index))
     hold = knowledge.desk.hold(mandate.index)
     is_idle = not today.evening.book.shares and state.decision is None and state.pending is None
     is_due = is_rebalance(market, session) or is_idle or mandate.rebalance == "daily"
-    if is_due or (hold is None and must_sell(names, today.evening.book, state.pending)):
+    if is_due or (hold is None and must_sell(knowledge, mandate.index, today.evening.book, state.pending)):
+        names = scored(knowledge.names(), knowledge.scores, mandate.stream).join(
+            weights, on="symbol", how="left", maintain_order="left"
+        )
+        names = marked(names, knowledge.desk.restricted(mandate.index))
         dates = Dates(session, knowledge.desk.fill_session, market.sessions_per_year)
         refusal = unpriced(mandate.index, session, history, members)
         universe = with_unpriced(names, knowledge.risk(mandate.half_lives), weights)
@@ -273,13 +272,16 @@ def _day(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> Day:
     return Day(mandate, counted, decided, _weights(mandate.index, served, today, decided), risk)
 
 
-def must_sell(names: pl.DataFrame, book: Book, pending: pl.DataFrame | None) -> bool:
+def must_sell(knowledge: Knowledge, index: str, book: Book, pending: pl.DataFrame | None) -> bool:
     """Whether an excluded name is held that can be sold, and no decision that waits for approval sells it.
 
-    `names`: symbol, excluded, sellable. `pending`: symbol, shares.
+    `pending`: symbol, shares.
     """
+    restricted = knowledge.desk.restricted(index)
+    if not book.shares.keys() & restricted.keys():
+        return False
     sold = set() if pending is None else set(pending.filter(pl.col("shares") == 0)["symbol"].to_list())
-    excluded = names.filter("excluded", "sellable")["symbol"].to_list()
+    excluded = marked(knowledge.names(), restricted).filter("excluded", "sellable")["symbol"].to_list()
     return bool((book.shares.keys() & excluded) - sold)
 
 
@@ -321,7 +323,7 @@ def _state(mandate: Mandate, knowledge: Knowledge, stores: Stores) -> State:
     start = morning(mandate.index, book, since, knowledge.last, books)
     decision, pending = _orders(mandate, knowledge, decisions, stores)
     started = nav.height > 0 or start.is_real
-    return State(Evening(start.book, knowledge.last), decision, started, start.actions, pending)
+    return State(start.book, decision, started, start.actions, pending)
 
 
 def _orders(

@@ -113,7 +113,7 @@ def simulate(config: ExchangeConfig) -> Iterator[SessionTables]:
     Raises UsageError for fewer than three symbols, no session, an ending calendar, or ticks without minutes.
     """
     require_possible(config)
-    calendar = next_sessions(MARKET, config.first - timedelta(days=1), config.sessions + NOTICE + 1)
+    calendar = _calendar(config)
     universe = draw_universe(config.symbols, config.seed)
     state = opening_state(universe, config.events, config.seed)
     index_S = index_numbers(universe, state)
@@ -152,7 +152,7 @@ def simulate(config: ExchangeConfig) -> Iterator[SessionTables]:
 
 
 def require_possible(config: ExchangeConfig) -> None:
-    """Raise UsageError for fewer than three symbols, no session, or ticks and defects of minutes without minutes."""
+    """Raise UsageError for fewer than three symbols, no session, an ending calendar, or ticks without minutes."""
     if config.daily and (config.ticks or config.defects != Defects()):
         raise UsageError(
             code="FPM-SIM-003",
@@ -167,6 +167,12 @@ def require_possible(config: ExchangeConfig) -> None:
             effect="nothing was simulated",
             todo="use at least 3 symbols (one per index) and 1 session",
         )
+    _calendar(config)
+
+
+def _calendar(config: ExchangeConfig) -> list[date]:
+    """The exchange's sessions and those after them whose news is known before."""
+    return next_sessions(MARKET, config.first - timedelta(days=1), config.sessions + NOTICE + 1)
 
 
 def tick_flows(

@@ -20,6 +20,7 @@ from fpm.portfolio.problem import Bounds, Problem, limits_of
 from fpm.portfolio.reasons import ORDER_SCHEMA, order_frame
 from fpm.portfolio.second_solver import is_sampled, second_solution
 from fpm.portfolio.session import decision_frame, targets_frame
+from fpm.portfolio.solve import broken_bounds
 from fpm.portfolio.unpriced import with_unpriced_bound
 from fpm.schema import STYLES
 
@@ -97,15 +98,22 @@ def stood(
     status: str,
     refusal: str,
 ) -> Decided:
-    """A decision that leaves the book as it is, with its status and the reason."""
+    """A decision that leaves the book as it is, with its status, the reason, and every bound that this book breaks."""
     problem = problem_of(mandate, dates, evening, names, risk)
-    own = replace(mandate, active=limits_of(problem, bounds_of(mandate))["active"])
-    price, shares = closes(evening.last), evening.book.shares
+    limits = limits_of(problem, bounds_of(mandate))
+    shares = evening.book.shares
     held_N = np.array([shares.get(symbol, 0) for symbol in problem.symbols], dtype=np.int64)
-    value_N = held_N * np.array([price.get(symbol, 0.0) for symbol in problem.symbols])
     rows = _targets(mandate, dates, evening, names, held_N, problem)
-    decision = _decision(own, dates, status, problem, value_N, evening)
-    return Decided(rows, decision.with_columns(_second_columns()), refusal)
+    decision = decision_frame(
+        replace(mandate, active=limits["active"]),
+        dates.session,
+        dates.fill_session,
+        status,
+        problem.tracking_error(problem.weight_N),
+        float("nan"),
+        broken_bounds(problem, limits, problem.weight_N),
+    ).with_columns(_second_columns())
+    return Decided(rows, with_unpriced_bound(decision, rows, mandate), refusal)
 
 
 def _second(mandate: Mandate, dates: Dates, lots: LotSolution) -> list[pl.Expr]:
@@ -192,11 +200,3 @@ def _targets(
     held = pl.col("symbol").is_in(list(evening.book.shares))
     own = rows.filter((pl.col("shares") > 0) | held | (pl.col("benchmark_weight") > 0))
     return targets_frame(mandate.index, dates.session, evening, own)
-
-
-def _decision(
-    mandate: Mandate, dates: Dates, status: str, problem: Problem, value_N: Floats, evening: Evening
-) -> pl.DataFrame:
-    weight_N = value_N / (evening.nav / CENTS)
-    gap = problem.tracking_error(weight_N) if weight_N.any() else 0.0
-    return decision_frame(mandate, dates.session, dates.fill_session, status, gap, float("nan"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import floor
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,23 @@ class Evening:
         return self.book.value(closes(self.last))
 
 
+class DayPrices:
+    """A session's rows of `daily_bars` beside the evening before (`last_rows`): what every index asks of them, once."""
+
+    def __init__(self, today: pl.DataFrame, before: pl.DataFrame, decimals: int = 2) -> None:
+        self.today, self.before, self.decimals = exact_prices(today, decimals), before, decimals
+
+    @cached_property
+    def last(self) -> pl.DataFrame:
+        """The newest row of every symbol after the session."""
+        return last_rows(self.today, self.before, self.decimals)
+
+    @cached_property
+    def returns(self) -> pl.DataFrame:
+        """symbol, return of the session (`asset_returns`)."""
+        return asset_returns(self.today, self.before)
+
+
 @dataclass(frozen=True)
 class Decision:
     """Shares to hold, decided at the close of `session`: `targets` has symbol, shares (and may have more).
@@ -98,30 +116,30 @@ class Step:
 def step(
     mandate: Mandate,
     session: date,
-    before: Evening,
-    today: pl.DataFrame,
+    book: Book,
+    prices: DayPrices,
     benchmark: pl.DataFrame,
     decision: Decision | None = None,
     silent_since: date | None = None,
     terms: Mapping[str, float] | None = None,
 ) -> Step:
-    """The session after the evening `before`.
+    """The session of a book that the evening before left.
 
-    `today`: the session's `daily_bars` rows. `benchmark`: symbol and weight of the index at the previous close.
-    `decision`: what is filled in this session, None for no trading. `silent_since`, `terms`: `book.departures`.
+    `benchmark`: symbol and weight of the index at the previous close. `decision`: what is filled in this session, None
+    for no trading. `silent_since`, `terms`: `book.departures`.
     """
-    today = exact_prices(today, mandate.decimals)
-    actions = actions_of(before.book, today, before.last, mandate.decimals)
-    actions += departures(before.book, session, today, before.last, silent_since, terms)
-    book = after_actions(before.book, actions)
-    orders = orders_of(decision.targets, book, today, before.last, mandate.decimals) if decision else ()
+    today, last = prices.today, prices.before
+    actions = actions_of(book, today, last, prices.decimals)
+    actions += departures(book, session, today, last, silent_since, terms)
+    book = after_actions(book, actions)
+    orders = orders_of(decision.targets, book, today, last, prices.decimals) if decision else ()
     orders, refused = permitted(orders, decision)
     rules = Terms(mandate.participation, mandate.lot, mandate.costs)
-    quoted = quotes(today, [order.symbol for order in orders], mandate.decimals)
+    quoted = quotes(today, [order.symbol for order in orders], prices.decimals)
     book, trades, blocked = fill(book, orders, quoted, session, rules)
-    evening = Evening(book, last_rows(today, before.last, mandate.decimals))
+    evening = Evening(book, prices.last)
     head, decided = (mandate.index, session), decision.session if decision else None
-    gain = benchmark_return(benchmark, today, before.last)
+    gain = benchmark_return(benchmark, prices.returns)
     return Step(
         evening,
         pl.DataFrame(
@@ -199,14 +217,12 @@ def carried(targets: pl.DataFrame, bars: pl.DataFrame, made: date, session: date
     return pl.DataFrame({"symbol": list(wanted), "shares": list(wanted.values())}, schema=TARGET_SCHEMA)
 
 
-def benchmark_return(benchmark: pl.DataFrame, today: pl.DataFrame, last: pl.DataFrame) -> float:
-    """Return of an index in a session at the weights (symbol, weight) of the close before, splits and dividends within.
+def benchmark_return(benchmark: pl.DataFrame, returns: pl.DataFrame) -> float:
+    """Return of an index in a session at the weights (symbol, weight) of the close before.
 
-    A member without a row stands still. Weights are scaled to sum to one; 0 without weights.
+    `returns`: `asset_returns`. A member without a row stands still. Weights are scaled to sum to one, 0 without any.
     """
-    rows = benchmark.join(asset_returns(today, last), on="symbol", how="left").with_columns(
-        pl.col("return").fill_null(0)
-    )
+    rows = benchmark.join(returns, on="symbol", how="left").with_columns(pl.col("return").fill_null(0))
     total = float(rows["weight"].sum())
     return float((rows["weight"] * rows["return"]).sum()) / total if total > 0 else 0.0
 

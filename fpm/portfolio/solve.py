@@ -128,7 +128,7 @@ def excesses(problem: Problem, limits: Mapping[str, float], weight_N: Floats) ->
     active_N = weight_N - problem.benchmark_N
     values = {
         "turnover": np.abs(weight_N - problem.weight_N).sum(),
-        "industry": np.abs(problem.industry_IN @ active_N).max(),
+        "industry": np.abs(problem.industry_IN @ active_N).max(initial=0.0),
         "tracking_error": problem.tracking_error(weight_N),
         "active": np.abs(active_N[problem.tradable_N]).max(initial=0.0),
         "cash left": 1 - weight_N.sum(),
@@ -137,6 +137,12 @@ def excesses(problem: Problem, limits: Mapping[str, float], weight_N: Floats) ->
     if "members" in limits:
         excess["members"] = limits["members"] - float(weight_N[problem.member_N].sum())
     return excess
+
+
+def broken_bounds(problem: Problem, limits: Mapping[str, float], weight_N: Floats) -> dict[str, float]:
+    """Bound -> excess of weights (N,) over it, in the ladder's order, only where the bound does not hold."""
+    excess = excesses(problem, limits, weight_N)
+    return {name: excess[name] for name in LADDER if excess.get(name, 0.0) > TOLERANCE}
 
 
 def solution(
@@ -148,8 +154,7 @@ def solution(
 ) -> Solution:
     """Everything that follows from weights (N,) and the duals of the program they solve."""
     clean_N = np.where(np.abs(weight_N) < DUST, 0.0, weight_N)
-    excess = excesses(problem, limits, clean_N)
-    relaxed = {name: excess[name] for name in LADDER if excess.get(name, 0.0) > TOLERANCE}
+    relaxed = broken_bounds(problem, limits, clean_N)
     over_N = np.abs(clean_N - problem.benchmark_N) - limits.get("active", np.inf)
     least_N, most_N = problem.range_2N
     width = limits.get("active", np.inf)
@@ -237,10 +242,13 @@ def _widened(
     wide: Mapping[str, float],
     weights_allowed: tuple[Floats, Floats],
 ) -> tuple[Answer, dict[str, float]]:
-    """Answer within the bounds `wide`, and these: widened a little more where the solver finds no interior."""
+    """Answer within the bounds `wide`, and these: widened a little more where the solver finds no interior.
+
+    First those that gave way, then all: one that conflicts with none may itself have no interior (members of weight 1).
+    """
     changed = [name for name in wide if wide[name] != limits[name]] or list(wide)
-    for margin in (0.0, *MARGINS):
-        looser = {name: wider(name, limit, margin if name in changed else 0.0) for name, limit in wide.items()}
+    for margin, names in ((0.0, changed), *((each, changed) for each in MARGINS), *((each, wide) for each in MARGINS)):
+        looser = {name: wider(name, limit, margin if name in names else 0.0) for name, limit in wide.items()}
         answer = sifting.solve(problem, looser, weights_allowed)
         if answer.status == "Solved":
             return answer, looser

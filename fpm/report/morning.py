@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from fpm.portfolio.instructions import HELD, KEPT
 from fpm.report import morning_tables, period_tables
 from fpm.report.data import PUBLISHED_PORTFOLIOS
 from fpm.report.figure_text import number, percent
@@ -146,11 +147,16 @@ def notes(standing: Standing) -> list[str]:
     if standing.known_since is not None:
         since = standing.known_since.isoformat(" ", "minutes")
         remarks.append(f"The book is known since {since} alone: what it follows came after its sessions.")
-    if standing.decision and standing.decision["status"] == "kept":
+    status = standing.decision["status"] if standing.decision else ""
+    if status == KEPT:
         remarks.append("No weights could be computed: the book stays as it is. The night's log says why.")
+    if status == HELD:
+        remarks.append("The index is held: the book stays as it is.")
     if relaxed := morning_tables.relaxations(standing.decision):
         words = ", ".join(f"{name} by {number(excess, 4)}" for name, excess in relaxed.items())
-        remarks.append(f"Bounds that could not be met together gave way: {words}.")
+        stays = status in (KEPT, HELD)
+        why = "The book that stays breaks bounds" if stays else "Bounds that could not be met together gave way"
+        remarks.append(f"{why}: {words}.")
     if standing.decision and standing.decision.get("second_solver") == "differs":
         gap = standing.decision["second_difference"]
         remarks.append(f"A second solver finds another objective: a relative difference of {gap:.1e}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -14,7 +15,7 @@ import pytest
 from consumers import factor_returns, portfolio
 from consumers.questions.attribution import contributions, daily_lines
 from consumers.questions.enhance import enhance, export
-from consumers.questions.instructions import approve
+from consumers.questions.instructions import approve, hold
 from consumers.questions.morning import gather
 from fpm.errors import FpmError, TryLater, UsageError
 from fpm.portfolio.costs import A_SHARE, cost_table
@@ -182,6 +183,27 @@ def test_an_outsider_walks_a_real_book_under_restrictions_again(book: Stores, tm
     assert book.read("actions", date(2024, 12, 5))["kind"].unique().to_list() == ["book"]
     assert names[4] not in book.read("holdings", last)["symbol"].to_list()
     assert audit(book, last, tmp_path) == ""
+
+
+def test_an_outsider_finds_every_bound_that_a_book_which_stays_breaks_a_named_one(book: Stores, tmp_path: Path) -> None:
+    """Two Mondays' worth of an empty book, a week of a real one: kept without scores and then held by a person."""
+    (tmp_path / "mandate.toml").write_text("[CSI300]\nstyle = 0.05\nsize = 0.02\nindustry = 0.001\nactive = 0.02\n")
+    own = open_stores(book.settings.model_copy(update={"mandate": tmp_path / "mandate.toml"}))
+    lake, fridays = SmallLake(), [date(2024, 12, day) for day in (6, 13, 20)]
+    for session in (MONDAY, fridays[1]):
+        put("scores", session, {"scores": lake.scores(session).with_columns(score=pl.lit(0.5))}, own)
+    now = opening(own.market, date(2024, 12, 18))
+    hold("CSI300", (date(2024, 12, 23), None), "the client asks", "anna", now, own)
+    enhance("CSI300", MONDAY, LAST, own, quiet)
+    assert audit(own, LAST, tmp_path) == ""
+    decided = pl.read_parquet(tmp_path / "audit" / "decisions.parquet").sort("session")
+    status = dict(decided.select("session", "status").iter_rows())
+    assert (status[MONDAY], status[fridays[1]], status[fridays[2]]) == ("kept", "kept", "held")
+    named = {row["session"]: json.loads(row["relaxed"]) for row in decided.iter_rows(named=True)}
+    assert {"members", "active", "cash left"} <= named[MONDAY].keys() and "turnover" not in named[MONDAY]
+    assert named[fridays[1]] and named[fridays[2]] and "cash left" not in named[fridays[1]]
+    assert any("The book that stays breaks bounds" in note for note in notes(gather(fridays[2], own).standings[0]))
+    own.ledger.close()
 
 
 def test_a_second_solver_agrees_with_every_decision_and_a_contradiction_is_red(book: Stores, tmp_path: Path) -> None:

@@ -40,6 +40,21 @@ def test_prices_are_ticks_in_order_and_within_the_limits(market: tuple[pl.DataFr
     assert ((vwap >= low - 0.005) & (vwap <= high + 0.005)).all()
 
 
+def test_some_sessions_that_close_at_a_limit_never_leave_it() -> None:
+    """Both limits, about half of such sessions, with little volume; none of the others is of one price."""
+    daily = pl.concat([tables.daily_bars for tables in simulate(replace(CONFIG, symbols=400))])
+    rows = daily.filter(pl.col("volume") > 0).drop_nulls("limit_up")
+    at_limit = {limit: pl.col("close") == pl.col(limit) for limit in ("limit_up", "limit_down")}
+    locked = rows.filter(pl.col("high") == pl.col("low"))
+    closed = rows.filter(pl.any_horizontal(at_limit.values()))
+    assert 0.35 < locked.height / closed.height < 0.65
+    assert closed.height > 60
+    assert locked.filter(~pl.any_horizontal(at_limit.values())).is_empty()
+    assert all(locked.filter(bound).height > 5 for bound in at_limit.values())
+    assert locked["volume"].to_numpy().min() >= 1
+    assert np.median(locked["volume"]) < 0.2 * np.median(rows["volume"])
+
+
 def test_adjusted_growth_is_the_change_against_the_reference_price(market: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     """What an owner gets: close x adjustment factor grows as close / pre_close does, dividends and splits included."""
     before = pl.col("close", "adj_factor", "total_shares").shift(1).over("symbol").name.suffix("_before")
@@ -82,3 +97,9 @@ def test_the_delivery_is_daily_tables_and_scores_alone(tmp_path: Path) -> None:
 def test_minutes_that_do_not_exist_have_no_ticks() -> None:
     with pytest.raises(UsageError, match="neither ticks nor defects"):
         next(simulate(replace(CONFIG, ticks=True)))
+
+
+def test_an_exchange_beyond_the_calendar_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="FPM-CAL-002"):
+        write(replace(CONFIG, sessions=100_000), tmp_path / "exchange")
+    assert not (tmp_path / "exchange").exists()

@@ -22,7 +22,7 @@ from fpm.portfolio.attribution import (
 )
 from fpm.portfolio.book import Book, cents, closes, last_rows
 from fpm.portfolio.mandate import Mandate
-from fpm.portfolio.session import Decision, Evening, asset_returns, step
+from fpm.portfolio.session import DayPrices, Decision, Evening, asset_returns, step
 from fpm.risk.model import RiskModel
 from tests.fpm.portfolio import walks
 
@@ -117,7 +117,7 @@ def walked_days() -> list[tuple[Day, pl.DataFrame]]:
             chosen = walks.naive_targets(evening, today, index, generator.normal(size=len(walks.SYMBOLS)))
             decision = Decision(walks.SESSIONS[number - 1], chosen)
         returns = asset_returns(by_session[session], evening.last)
-        done = step(mandate, session, evening, by_session[session], index, decision)
+        done = step(mandate, session, evening.book, DayPrices(by_session[session], evening.last), index, decision)
         day = day_of(done, evening, index, returns, worth)
         days.append((day, attribution(day, known, dict(zip(FACTORS, generator.normal(0, 0.01, 5), strict=True)))))
         worth = blocked_worth(done.blocked, closes(done.evening.last)) if decision else grown(worth, returns)

@@ -16,6 +16,7 @@ from fpm.portfolio.book import Book, last_rows
 from fpm.portfolio.costs import cost_table, flat
 from fpm.portfolio.mandate import Mandate
 from fpm.portfolio.session import (
+    DayPrices,
     Decision,
     Evening,
     asset_returns,
@@ -143,7 +144,7 @@ def test_a_session_by_hand():
     targets = pl.DataFrame({"symbol": ["A", "B", "C"], "shares": [200, 0, 0]})
     index = pl.DataFrame({"symbol": ["A", "B", "C"], "weight": [0.5, 0.25, 0.25]})
     mandate = Mandate("X", costs=flat(0.0015))
-    done = step(mandate, TUESDAY, before, today, index, Decision(MONDAY, targets))
+    done = step(mandate, TUESDAY, before.book, DayPrices(today, before.last), index, Decision(MONDAY, targets))
     assert done.actions.rows() == [("X", TUESDAY, "A", "split", 100, 200, 0.0)]
     assert done.trades.rows() == [
         ("X", TUESDAY, "B", "sell", 100, 20.0, 2000.0, 3.0, MONDAY),
@@ -162,8 +163,8 @@ def test_without_a_decision_nothing_trades():
     done = step(
         Mandate("X"),
         TUESDAY,
-        before,
-        bars(TUESDAY, [("A", 11.0, 10.0, 1.0)]),
+        before.book,
+        DayPrices(bars(TUESDAY, [("A", 11.0, 10.0, 1.0)]), before.last),
         pl.DataFrame(schema={"symbol": pl.String, "weight": pl.Float64}),
     )
     assert done.trades.is_empty() and done.evening.nav == 1100_05
@@ -176,7 +177,7 @@ def test_returns_hold_splits_and_fall_back_to_the_reference_price():
     gains = dict(asset_returns(today, last).rows())
     assert gains == {"A": pytest.approx(0.2), "B": pytest.approx(0.1)}
     index = pl.DataFrame({"symbol": ["A", "B", "C"], "weight": [1.0, 0.5, 0.5]})  # scaled to 0.5, 0.25, 0.25
-    assert benchmark_return(index, today, last) == pytest.approx(0.5 * 0.2 + 0.25 * 0.1)
+    assert benchmark_return(index, asset_returns(today, last)) == pytest.approx(0.5 * 0.2 + 0.25 * 0.1)
 
 
 def test_orders_go_from_the_book_to_the_targets():

@@ -205,6 +205,20 @@ def test_books_that_participation_keeps_far_from_the_index_are_solved_and_what_g
     assert solution.relaxed
 
 
+def test_a_bound_that_gives_no_way_may_lack_an_interior() -> None:
+    """All weight in members and nothing owed is one point: with other bounds wider the solver still found no way in."""
+    generator, all_N = np.random.default_rng(1), np.ones(60, dtype=bool)
+    problem = instance(60, 1, 0.05, members=16, tradable_N=all_N, buyable_N=all_N, sellable_N=all_N)
+    weight_N = problem.benchmark_N * np.exp(generator.normal(0, 0.02, 60))
+    problem = replace(problem, weight_N=weight_N / weight_N.sum() * (1 - 0.003 * generator.random()))
+    tight = {"size": 0.001, "style": 0.001, "industry": 0.0001, "tracking_error": 0.001, "turnover": 0.01}
+    bounds = Bounds(members=1.0, active=0.002, cash=0.01, **tight)
+    solution = optimise(problem, bounds)
+    broken = excesses(problem, limits_of(problem, bounds), solution.weight_N)
+    assert {name for name, excess in broken.items() if excess > 1e-6} == set(solution.relaxed)
+    assert solution.weight_N.sum() + problem.cost(solution.weight_N) <= 1 + 1e-6
+
+
 def feasible_by_another_solver(problem, bounds, names) -> bool:
     """Whether the bounds of these names alone can be met: cvxpy's formulation, the least violation by its solver."""
     reference, _, limits = cvxpy_problem(problem, bounds)

@@ -14,7 +14,7 @@ import polars as pl
 
 from fpm.portfolio.book import Book, cents, closes, last_rows
 from fpm.portfolio.mandate import Mandate
-from fpm.portfolio.session import Decision, Evening, decision_frame, step, targets_frame
+from fpm.portfolio.session import DayPrices, Decision, Evening, decision_frame, step, targets_frame
 from tests.fpm.evaluation.panels import weekdays
 
 SESSIONS = weekdays(date(2023, 7, 3), 80)
@@ -169,7 +169,8 @@ def walk(
     for number, session in enumerate(SESSIONS[:sessions]):
         today = by_session[session]
         if decision or tables["nav"]:
-            done = step(mandate, session, evening, today, benchmark(SESSIONS[number - 1]), decision)
+            prices = DayPrices(today, evening.last)
+            done = step(mandate, session, evening.book, prices, benchmark(SESSIONS[number - 1]), decision)
             evening, decision = done.evening, None
             for name in ("trades", "holdings", "nav", "actions", "blocked"):
                 tables[name].append(getattr(done, name))

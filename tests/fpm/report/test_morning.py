@@ -181,6 +181,13 @@ def test_a_decision_without_weights_is_a_warning() -> None:
     assert ["tracking error, predicted", ABSENT] in cells(kept, "Decision")
 
 
+@pytest.mark.parametrize(("status", "why"), [("kept", "No weights could be"), ("held", "The index is held")])
+def test_a_book_that_stays_names_the_bounds_that_it_breaks(status: str, why: str) -> None:
+    stays = replace(standing(), decision=decision(FRIDAY, status=status, relaxed='{"beta": 0.25, "industry": 0.02}'))
+    assert notes(stays)[0].startswith(why)
+    assert notes(stays)[1] == "The book that stays breaks bounds: beta by 0.2500, industry by 0.0200."
+
+
 @pytest.fixture(scope="module")
 def page() -> str:
     return build(Morning("cn", FRIDAY, [standing()]))
