@@ -14,12 +14,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from consumers.questions import leak_running
 from fpm.commands import jobs
 from fpm.commands.intraday import intraday
-from fpm.errors import FpmError, InputRefused, TryLater, UsageError
+from fpm.errors import InputRefused, TryLater, UsageError
 from fpm.exchange import simulate
 from fpm.running_session import cut
+from fpm.schema import CLOCKS
 from fpm.sessions import cut_off, next_sessions
+from fpm.store.jobs.minutes import publish_minute
 from fpm.store.ledger.stores import Stores
 from fpm.store.online.running import newest
 from fpm.store.postgres.server import Server
@@ -170,8 +173,7 @@ def test_the_features_so_far_are_those_of_the_night(homes: Homes) -> None:
 
 
 def test_the_night_is_unchanged_bit_for_bit(homes: Homes) -> None:
-    if "scores" not in homes.read.lake.tables() or homes.session not in homes.read.sessions("scores"):
-        last_night(homes.read, homes.read.settings.home / "last", homes.session)
+    last_night(homes.read, homes.read.settings.home / "last", homes.session)
     plain, read = whole_chain(homes.plain), whole_chain(homes.read.settings.home)
     assert len(plain) > 100 and plain == read
 
@@ -194,11 +196,6 @@ def test_feast_answers_as_of_a_minute(homes: Homes) -> None:
     assert features.frame(homes.read.settings, "intraday_scores", early)["score"].null_count() == len(asked)
 
 
-def _refused(homes: Homes, text: str, files: list[Path], kind: type[FpmError], code: str) -> None:
-    with pytest.raises(kind, match=code):
-        intraday(homes.session, text, files, NOW, homes.read)
-
-
 def test_what_cannot_be_read_is_refused_by_name(homes: Homes, tmp_path: Path) -> None:
     (following,) = next_sessions(homes.read.market, homes.session, 1)
     for text, code in (("1430", "002"), ("12:15", "003"), ("15:00", "003"), ("09:25", "003")):
@@ -211,3 +208,17 @@ def test_what_cannot_be_read_is_refused_by_name(homes: Homes, tmp_path: Path) ->
         intraday(following, "14:30", [other], NOW, homes.read)
     with pytest.raises(TryLater, match="FPM-DAY-007"):
         intraday(following, "14:30", [other], datetime(2024, 1, 2, tzinfo=UTC), homes.read)
+
+
+def test_the_leak_suite_recomputes_what_was_scored(homes: Homes) -> None:
+    """With the whole session in the home, the scores of a minute come out as they did; a planted one is found."""
+    span = homes.session, homes.session
+    last_night(homes.read, homes.read.settings.home / "last", homes.session)
+    assert list(filter(None, leak_running.findings(span, 2, homes.read))) == []
+    rows = homes.read.read("intraday_scores", homes.session).filter(pl.col("vintage").str.ends_with("@10:30"))
+    known = rows["created_timestamp"][0] + timedelta(hours=1)
+    planted = rows.drop("session", *CLOCKS).with_columns(pl.col("score") * 1.01)
+    at = cut(homes.session, "10:30", homes.read.market, homes.read.profile.view)
+    publish_minute("intraday_scores", planted, at, known, homes.read)
+    (finding, *_) = filter(None, leak_running.findings(span, 2, homes.read))
+    assert (finding.check, finding.column, finding.session) == ("running session", "intraday_scores.score", span[0])
