@@ -91,7 +91,7 @@ def running_days(config: ExchangeConfig, exchange: ExchangeRows, answers: Answer
         for text in MINUTES:
             at = cut(day, text, MARKET, VIEW)
             daily = running_daily(bars.filter(pl.col("slot") <= at.slot), MARKET, before)
-            history = pl.concat([_with_turnover(past), daily.with_columns(session=pl.lit(day))], how="diagonal")
+            history = pl.concat([_with_turnover(past), daily.with_columns(session=pl.lit(day))], how="diagonal_relaxed")
             yield at, daily.join(daily_factors(history, day), on="symbol", how="inner")
 
 
