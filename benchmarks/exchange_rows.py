@@ -99,7 +99,7 @@ def exchange_rows(config: ExchangeConfig, preset: str, workers: int = 1) -> Exch
 def _session(job: tuple[SessionTables, Profile, Path]) -> SessionRows:
     tables, profile, folder = job
     cn = market("cn")
-    dense = grid(_slots(tables.minute_bars, cn), cn, VIEW)
+    dense = grid(in_slots(tables.minute_bars, cn), cn, VIEW)
     raw_STF = raw_features(dense, tables.daily_bars, np.full(dense.traded_ST.shape, np.nan), profile)
     totals = session_totals(raw_STF, dense, tables.daily_bars, profile).with_columns(session=pl.lit(tables.session))
     raw = folder / f"{tables.session}.npy"
@@ -119,7 +119,8 @@ def _standard(raw: Path, scales_SF: np.ndarray, profile: Profile) -> np.ndarray:
     return standardise(np.load(raw), scales_SF, profile).astype(np.float16)
 
 
-def _slots(bars: pl.DataFrame, market: Market) -> pl.DataFrame:
+def in_slots(bars: pl.DataFrame, market: Market) -> pl.DataFrame:
+    """Return bars with the stored slot of their minute."""
     slot = {minute: number for number, minute in enumerate(market.slots)}
     minute = pl.col("minute").dt.hour().cast(pl.Int32) * 60 + pl.col("minute").dt.minute()
     return bars.with_columns(slot=minute.replace_strict(slot, default=None)).drop("minute", "session", strict=False)

@@ -14,7 +14,6 @@ import polars as pl
 from exchange_rows import ExchangeRows
 
 from fpm import cross_section, walk_forward
-from fpm.errors import TryLater
 from fpm.evaluation.comparison import compare, oracle_share
 from fpm.evaluation.evaluate import EvaluationConfig
 from fpm.evaluation.figures import Comparison, Share
@@ -24,6 +23,7 @@ from fpm.nn.fit import Watch
 from fpm.nn.scorer import streams
 from fpm.nn.scorer.network import ScorerConfig
 from fpm.nn.scorer.panel import panel
+from fpm.schema import HORIZON
 from fpm.walk_forward import FoldConfig, Split, split
 
 ORACLE = {"fingerprint": "intraday", "traditional": "daily", "dual": "combined"}
@@ -45,12 +45,11 @@ def answer(exchange: ExchangeRows, config: FoldConfig) -> Answer:
     if "turnover" not in daily.columns:
         daily = daily.with_columns(turnover=pl.col("volume") / pl.col("float_shares"))
     factors = pl.concat(daily_factors(daily, day).with_columns(session=pl.lit(day)) for day in days)
-    frames = [_labels(daily, day) for day in days]
     test = tuple(day for day in days if day >= exchange.first_test)
     through = max(day for day in days if day < exchange.first_test)
     return Answer(
         daily.join(factors, on=["session", "symbol"], how="inner"),
-        pl.concat(frames),
+        pl.concat(_labels(daily, days)),
         split(days, through, config),
         test,
     )
@@ -103,11 +102,10 @@ def _stream(scored: pl.DataFrame, name: str) -> pl.DataFrame:
     return scored.filter(pl.col("stream") == name)
 
 
-def _labels(daily: pl.DataFrame, session: date) -> pl.DataFrame:
-    try:
-        return labels(daily, session).with_columns(session=pl.lit(session))
-    except TryLater:  # the newest sessions have no label yet
-        return pl.DataFrame(schema={"symbol": pl.String, "label": pl.Float64, "session": pl.Date})
+def _labels(daily: pl.DataFrame, days: Sequence[date]) -> list[pl.DataFrame]:
+    """Return the labels of every session whose return ends within `days`; the newest have none yet."""
+    ends = zip(days, days[1:], days[1 + HORIZON :], strict=False)
+    return [labels(daily, day, (start, end)).with_columns(session=pl.lit(day)) for day, start, end in ends]
 
 
 # --- a linear model: quick, and without a network's randomness ----------------------------------------------------

@@ -4,6 +4,7 @@
 
     scorer          training of one scorer
     streams         the stream in use: ours, or one from outside
+    intraday_scores  scores of the running session so far, and their publication
     scores          every stream's scores of a session
     factor_returns  the risk model's evidence: exposures, factor returns, residuals
     portfolio       index-enhanced weights

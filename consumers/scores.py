@@ -21,6 +21,7 @@ from fpm.store.retrieval.dual_stream import dual_stream
 if TYPE_CHECKING:
     from datetime import date
 
+    from fpm.nn.scorer.streams import Streams
     from fpm.store.ledger.models import Model
     from fpm.store.ledger.stores import Stores
     from fpm.store.settings import Settings
@@ -52,13 +53,22 @@ def scores(model: Model, session: date, stores: Stores) -> pl.DataFrame:
     Raises LookAhead where scorer or encoder were trained on the session, ModelRefused for a scorer of another profile
     or look-back, TryLater where fewer than two symbols can be scored.
     """
-    _require_unseen(model, session, stores)
-    _require_fitting(model, stores)
-    trained = streams.restore(model.manifest["config"], from_bytes((model.path / "weights.safetensors").read_bytes()))
+    trained = trained_streams(model, session, stores)
     window = look_back_panel(session, model.manifest["vintage"], trained.config, stores)
     scored, short = streams.scores(trained, window, session)
     log.info("scored", scorer=model.id, symbols=scored["symbol"].n_unique(), short_of_look_back=len(short))
     return scored.with_columns(vintage=pl.lit(model.manifest["vintage"]), model=pl.lit(model.id))
+
+
+def trained_streams(model: Model, session: date, stores: Stores) -> Streams:
+    """The networks of a scorer that may score `session`.
+
+    Raises LookAhead where scorer or encoder were trained on it, ModelRefused for a scorer of another profile or
+    look-back.
+    """
+    _require_unseen(model, session, stores)
+    _require_fitting(model, stores)
+    return streams.restore(model.manifest["config"], from_bytes((model.path / "weights.safetensors").read_bytes()))
 
 
 def look_back_panel(session: date, vintage: str, config: ScorerConfig, stores: Stores) -> Panel:

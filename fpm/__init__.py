@@ -10,6 +10,7 @@ The modules of this folder hold facts and operations that every room shares. Beg
     markets             the grids of an exchange's bars
     price_limits        how far a price may lie from the reference of its session, by board
     reference_prices    the last close on a session's own basis, where the vendor delivers none
+    running_session     the minute at which a session that still trades is read
     sessions            markets, trading sessions, minute grids, cut-offs
     trading_calendars   sessions and hours of an exchange, as the calendar library has them
     calendar_overrides  sessions that an exchange announced after the calendar library was made

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fpm.schema import CLOCKS, FINGERPRINT_SIZE, HISTORIES, TABLES
+from fpm.schema import CLOCKS, FINGERPRINT_SIZE, HISTORIES, INTRADAY_SCORES, TABLES
 
 if TYPE_CHECKING:
     from fpm.table import Table
@@ -40,6 +40,20 @@ EVERY_ROW = {  # name -> type and meaning, in every view
 EVERY_VERSION = {name: facts for name, facts in EVERY_ROW.items() if name != "stale_days"} | {
     "publication": ("int64", "id in serving.publications; a correction is a publication of its own"),
     "superseded_at": ("moment", "when the session's next publication took its place; empty for what stands"),
+}
+OF_MINUTE = {  # of the running session
+    "minute": ("string", "end of the last bar read, on the exchange's clock, e.g. 14:30"),
+    "event_timestamp": ("moment", "the moment that the row describes: that minute"),
+    "created_timestamp": EVERY_ROW["created_timestamp"],
+    "session": ("date", "the trading day, which was not over"),
+    "publication": ("int64", "id of the minute's publication; no id of serving.publications"),
+    "published_at": ("moment", "when readers could see it"),
+    "vintage": ("string", "the encoder, and the minute at which its session is cut"),
+    "model": EVERY_ROW["model"],
+}
+OF_LAST_MINUTE = OF_MINUTE | {"stale_days": EVERY_ROW["stale_days"]}
+OF_EVERY_MINUTE = OF_MINUTE | {
+    "superseded_at": ("moment", "when a correction of the same minute took its place; empty for what stands")
 }
 REQUIRED = (*CLOCKS, "session", "published_at", "publication", "stale_days")
 
@@ -79,6 +93,8 @@ def contract(version: str, promises: Promises) -> dict[str, Any]:
         "schema": [
             *(_view(table.name, table, table.keys, EVERY_ROW) for table in views),
             *(_history(name, TABLES[view]) for view, name in HISTORIES.items()),
+            _view("intraday_scores", INTRADAY_SCORES, INTRADAY_SCORES.keys, OF_LAST_MINUTE),
+            _view("intraday_score_history", INTRADAY_SCORES, (*INTRADAY_SCORES.keys, "publication"), OF_EVERY_MINUTE),
         ],
         "slaProperties": [
             {"property": "frequency", "value": 1, "unit": "d", "description": "a publication every trading session"},

@@ -234,6 +234,20 @@ SCORES = Table(
 STREAM_SCORES = Table(  # scores from outside, each stream under its owner's name
     "stream_scores", ("symbol", "stream"), {"symbol": "string", "stream": "string", "score": "float64"}
 )
+# --- the running session: a minute is the rows' event_timestamp, and no whole session has a row here ---------------
+INTRADAY_BARS = Table("intraday_bars", MINUTE_BARS.keys, MINUTE_BARS.columns)
+INTRADAY_MINUTE_FEATURES = Table(
+    "intraday_minute_features",
+    MINUTE_FEATURES.keys,
+    MINUTE_FEATURES.columns,
+    view=True,
+    ttl_days=1,
+    open_columns=True,
+)
+INTRADAY_FINGERPRINTS = Table(  # vintage: of the encoder, and the minute at which the session is cut
+    "intraday_fingerprints", FINGERPRINTS.keys, FINGERPRINTS.columns, view=True, ttl_days=1
+)
+INTRADAY_SCORES = Table("intraday_scores", SCORES.keys, SCORES.columns, view=True, ttl_days=1)
 STYLES = portfolio_tables.STYLES
 TABLES = {
     table.name: table
@@ -251,6 +265,10 @@ TABLES = {
         LABELS,
         SCORES,
         STREAM_SCORES,
+        INTRADAY_BARS,
+        INTRADAY_MINUTE_FEATURES,
+        INTRADAY_FINGERPRINTS,
+        INTRADAY_SCORES,
         *PORTFOLIO_TABLES,
     )
 }

@@ -25,6 +25,9 @@
     labels           the forward returns of an earlier session
     encoder          training of one encoder vintage
     fingerprints     one vector a symbol-session
+    intraday_bars    bars of the running session up to a minute
+    intraday_minute_features  its features so far
+    intraday_fingerprints     its vectors so far
 
 Imports: fpm, fpm.features, fpm.ingest, fpm.nn, fpm.nn.encoder, fpm.store, fpm.store.jobs, fpm.store.lake,
 fpm.store.ledger, fpm.ticks.

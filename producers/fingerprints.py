@@ -36,7 +36,7 @@ def run(session: date, stores: Stores) -> None:
     canaries differently than after its training.
     """
     model = stores.model("encoder", session)
-    _require_profile(model, stores)
+    require_profile(model, stores)
     files = model.files()
     encoder = vintage.load(model.manifest, files)
     canaries.check(model.id, encoder, model.manifest, files)
@@ -58,7 +58,8 @@ def fingerprints(encoder: Vintage, symbols: tuple[str, ...], x_STF: np.ndarray, 
     )
 
 
-def _require_profile(model: Model, stores: Stores) -> None:
+def require_profile(model: Model, stores: Stores) -> None:
+    """Raises ModelRefused for an encoder of another profile than the one in force."""
     require_same(model.kind, model.id, model.manifest, stores.profile.name, "no fingerprint was written")
     trained_on = model.manifest["profile_hash"]
     if trained_on != stores.profile.hash:

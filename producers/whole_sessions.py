@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from fpm.errors import FpmError
@@ -15,8 +17,9 @@ from fpm.store.ledger.holes import accepted, judged, note
 if TYPE_CHECKING:
     from datetime import date
 
-    from fpm.ingest.session_holes import Presence
+    from fpm.ingest.session_holes import Hole, Presence
     from fpm.markets import Market
+    from fpm.running_session import Cut
     from fpm.store.ledger.stores import Stores
 
 BARS, COLUMNS = "minute_bars", ("symbol", "slot", "volume")
@@ -37,6 +40,13 @@ def fault(session: date, stores: Stores) -> str | None:
     reason = None if gap is None else words(gap, stores.market, session)
     note(session, content, reason, stores.ledger)
     return reason
+
+
+def hole_up_to(bars: pl.DataFrame, at: Cut, stores: Stores) -> Hole | None:
+    """The gravest hole of a running session's bars (symbol, slot, volume) up to a minute; what comes later is none."""
+    today, market = presence(bars, stores.market, at.session), stores.market
+    passed_N = np.arange(len(market.slots)) <= at.slot
+    return hole(replace(today, open_N=today.open_N & passed_N), _before(at.session, stores), market)
 
 
 def standing(session: date, stores: Stores) -> str | None:

@@ -9,13 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from fpm.schema import STREAMS
+from fpm.running_session import cut
+from fpm.schema import CLOCKS, STREAMS
+from fpm.store.ledger.stores import open_stores
 from fpm.store.online import webhook
+from fpm.store.online.running import publish_running
 from fpm.store.postgres.server import connect, stop_server
 from fpm.store.settings import Settings
 from tests.shell import bash, environment, run
@@ -52,8 +56,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the reader works, with the home in it."""
     folder = tmp_path_factory.mktemp("consumer")
     settings = published_home(folder / ".fpm")
+    publish_minutes(settings)
     yield folder
     stop_server(settings)
+
+
+def publish_minutes(settings: Settings) -> None:
+    """Tuesday's scores as those of two minutes of Tuesday."""
+    stores = open_stores(settings)
+    rows = stores.read("scores", TUESDAY).drop("session", *CLOCKS)
+    for text in ("10:30", "14:30"):
+        at = cut(TUESDAY, text, stores.market, stores.market.default_view)
+        clocks = {"event_timestamp": at.moment, "created_timestamp": at.moment + timedelta(minutes=1)}
+        publish_running(at, rows.with_columns(pl.lit(moment).alias(name) for name, moment in clocks.items()), stores)
+    stores.ledger.close()
 
 
 def run_python(section: str, folder: Path) -> None:
@@ -65,7 +81,7 @@ def test_every_block_is_run() -> None:
     languages = re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)
     assert {name: languages.count(name) for name in set(languages)} == {
         "bash": 7,
-        "sql": 10,
+        "sql": 12,
         "python": 8,
         "console": 1,
         "json": 1,
@@ -78,7 +94,7 @@ def test_sql(folder: Path) -> None:
     assert "(5 rows)" in printed
     for file in (folder / ".fpm/pg").glob("*pass*"):
         assert file.read_text().strip().rpartition(":")[2] not in printed
-    one, several, orders, fills, prices, active, nearest, stands, known, market = blocks("sql", "SQL")
+    one, several, orders, fills, prices, active, nearest, *minutes, stands, known, market = blocks("sql", "SQL")
     with connect(Settings(home=folder / ".fpm"), role="reader") as connection:
         cursor = connection.execute(one.encode())
         assert [column.name for column in cursor.description or ()][-1] == "stale_days"
@@ -97,6 +113,9 @@ def test_sql(folder: Path) -> None:
         connection.execute(several.encode())
         neighbours = connection.execute(nearest.encode()).fetchall()
         assert len(neighbours) == 12 and neighbours[0] == ("600000.SH", TUESDAY, False), "a stock is most like itself"
+        last, every = (connection.execute(block.encode()).fetchall() for block in minutes)
+        assert len(last) == 12 and {row[3:5] for row in last} == {("14:30", TUESDAY)}
+        assert [row[0] for row in every] == ["10:30", "14:30"]
         rows = connection.execute(stands.encode()).fetchall()
         assert {(row[0], row[1]) for row in rows} == {(day, stream) for day in (MONDAY, TUESDAY) for stream in STREAMS}
         first, second = (connection.execute(part.encode()).fetchall() for part in known.split(";")[:2])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from consumers.questions import leak_inputs
+from consumers.questions import leak_inputs, leak_running
 from fpm.errors import InputRefused, TryLater
 from fpm.features.labels import labels
 from fpm.first_copies import NOTES
@@ -137,6 +137,9 @@ class Home:
             leak_records.OVERLAP: self.folds,
             leak_records.VINTAGES: self.vintages,
             leak_records.SURVIVORS: self.survivors,
+            leak_running.RUNNING: lambda: leak_running.findings(
+                (self.scored[0], self.scored[-1]), self.width.sessions, self.stores
+            ),
             PLANTED: self.planted,
         }
 

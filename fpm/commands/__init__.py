@@ -19,6 +19,7 @@ Begin at `cli`.
     history            all that bars alone allow, in order, and what is missing for it
     delivery           a delivery taken in, or checked
     inbox              what is complete in the inbox is taken in
+    intraday           the running session at one minute
     night              the steps of a night
     agenda             which nights are owed, due, late
     upgrade            what a newer program would do to an older home

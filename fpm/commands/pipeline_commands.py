@@ -263,6 +263,23 @@ def nightly_command(
         raise error
 
 
+@commands.command("intraday")
+def intraday_command(
+    session: Session,
+    at: Annotated[str, typer.Option("--at", help="end of a bar on the exchange's clock, e.g. 14:30")],
+    paths: Annotated[list[Path] | None, typer.Argument(help="bars so far; none: those that are stored")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score the session that still trades, as it is at a minute, and publish it in serving.intraday_scores.
+
+    The bars are no delivery of the session: its night needs all of them by `fpm ingest`, and stays the same.
+    """
+    from fpm.commands.intraday import intraday
+
+    day, stores = parse_session(session), home_stores()
+    show(intraday(day, at, paths or [], now(), stores), as_json)
+
+
 @commands.command("absent")
 def absent_command(
     session: Session,

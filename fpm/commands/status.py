@@ -13,6 +13,7 @@ from fpm.sessions import close, cut_off, sessions_between
 from fpm.store.ledger.disk import Disk, disk
 from fpm.store.ledger.stores import Stores
 from fpm.store.online.publication import published_session
+from fpm.store.online.running import newest
 
 SHOWN_NIGHTS = 7
 ALIVE = ("running", "prepared")
@@ -32,6 +33,7 @@ def screen(stores: Stores, now: datetime) -> tuple[dict[str, Any], bool]:
         **({"program": {"refused": str(other_program)}} if other_program else {}),
         "nights": [_line(each) for each in sorted(shown, key=lambda each: each.session, reverse=True)],
         "served": served(stores, now),
+        "intraday": newest(stores) or {"session": None},
         "next": following(stores, now),
         "disk": _space(space, is_short),
         "decisions": decisions(None, stores),

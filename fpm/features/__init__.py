@@ -7,6 +7,7 @@ Begin at `minute_features`.
     minute_features       the 32 standardised features of every minute
     session_totals        trailing totals: the scales that features are divided by
     labels                the forward returns that evaluate scores
+    running_daily         the daily rows of a session that still trades
     daily_panel           daily bars of many symbols as arrays
     daily_factors         twenty classic factors and Alpha158
     alpha158              the 158 factors of Qlib's definition

@@ -122,6 +122,9 @@ class Settings(BaseSettings):
         default=False, description="store a new vintage's fingerprints rotated into the space of the one before"
     )
     hand_over: int = Field(default=5, ge=0, le=250, description="sessions for which a former vintage stays online")
+    intraday_latency: int = Field(
+        default=60, ge=0, le=3600, description="seconds after a minute from which `fpm intraday` counts it as known"
+    )
     online_history: int = Field(
         default=500,
         ge=0,

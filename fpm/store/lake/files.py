@@ -48,7 +48,7 @@ TYPES: dict[str, pl.DataType] = {
     "vector": pl.Array(pl.Float32(), FINGERPRINT_SIZE),
 }
 CLOCK = pl.Datetime("us", "UTC")
-RAW = ("minute_bars", "daily_bars", "index_members")  # vendors differ: a declared column that they lack is null
+RAW = ("minute_bars", "daily_bars", "index_members", "intraday_bars")  # a declared column that a vendor lacks is null
 _FEW = 8  # keys and clocks: for at most so many columns only their own bytes are read
 _CACHE_BYTES = 256 << 20  # trailing windows read each partition again and again
 

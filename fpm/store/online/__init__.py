@@ -5,6 +5,7 @@ Begin at `publication`.
     tables        typed tables, one row per entity
     publication   one session, all views, one transaction
     history       earlier sessions: scores and weights of every publication
+    running       scores of the running session, minute by minute
     webhook       publications to a webhook
     online_store  Feast's online store over these tables
     answers       Feast's online answer as protobuf bytes
