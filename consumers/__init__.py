@@ -5,6 +5,7 @@
     scorer          training of one scorer
     streams         the stream in use: ours, or one from outside
     scores          every stream's scores of a session
+    vector_scores   the same under vectors from outside, as streams of their own
     factor_returns  the risk model's evidence: exposures, factor returns, residuals
     portfolio       index-enhanced weights
     mandates        the mandates in force
@@ -24,6 +25,7 @@ fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online, fpm.store.re
 
 JOBS = (
     "scores",
+    "vector_scores",
     "factor_returns",
     "portfolio",
     "risk_tests",

@@ -29,6 +29,7 @@ FEAST_TYPES: dict[str, FeastType] = {
     "bool": Bool,
     "date": UnixTimestamp,
     "vector": Array(Float32),
+    "floats": Array(Float32),
 }
 
 
@@ -74,6 +75,7 @@ minute_features = _view(schema.MINUTE_FEATURES, ("symbol",), EVERY_FEATURE)
 daily_bars = _view(schema.DAILY_BARS, schema.DAILY_BARS.keys)
 daily_factors = _view(schema.DAILY_FACTORS_TABLE, schema.DAILY_FACTORS_TABLE.keys)
 fingerprints = _view(schema.FINGERPRINTS, schema.FINGERPRINTS.keys)
+vectors = _view(schema.VECTORS, schema.VECTORS.keys)
 scores = _view(schema.SCORES, schema.SCORES.keys)
 weights = _view(schema.TABLES["weights"], schema.TABLES["weights"].keys)
 orders = _view(schema.TABLES["orders"], schema.TABLES["orders"].keys)
@@ -84,6 +86,8 @@ TRADITIONAL = [daily_bars[[*schema.SCORER_DAILY, "adj_factor"]], daily_factors]
 fingerprint_service = FeatureService(name="fingerprints", features=[fingerprints])
 traditional = FeatureService(name="traditional", features=TRADITIONAL)
 dual_stream = FeatureService(name="dual_stream", features=[fingerprints, *TRADITIONAL])
+vector_service = FeatureService(name="vectors", features=[vectors])
+vector_stream = FeatureService(name="vector_stream", features=[vectors, *TRADITIONAL])
 score_service = FeatureService(name="scores", features=[scores])
 weight_service = FeatureService(name="weights", features=[weights])
 order_service = FeatureService(name="orders", features=[orders])

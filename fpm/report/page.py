@@ -89,7 +89,7 @@ def _other_charts(report: ReportData) -> dict[str, Any]:
     if any(performance.curve for performance in report.portfolios.values()):
         by_name["excess"] = charts.excess(report.portfolios)
     by_name |= {f"risk-{kind}": chart for kind, chart in risk_test.charts_by_kind(report.risk).items()}
-    for encoder in report.encoders[-1:]:
+    for encoder in [encoder for encoder in report.encoders if encoder.status != "outside"][-1:]:
         if encoder.epochs:
             by_name["losses"] = charts.losses(encoder.epochs)
     return by_name

@@ -93,7 +93,7 @@ def _restored(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Strea
     restored = ScorerConfig(**{**config, **tuples, "fit": FitConfig(**config["fit"])})
     scorers = {}
     for name in STREAMS:
-        scorers[name] = Scorer(restored, name)
+        scorers[name] = Scorer(restored, name, len(tensors["statistics/mean"]))
         own = {key.removeprefix(f"{name}/"): tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}
         scorers[name].load_state_dict(own)
     return Streams(restored, Statistics(tensors["statistics/mean"], tensors["statistics/scale"]), scorers)
@@ -119,7 +119,7 @@ def train(
         config.batch,
     )
     _require_sessions(batches, split)
-    scorers = {name: Scorer(config, name) for name in STREAMS}
+    scorers = {name: Scorer(config, name, len(statistics.mean_D)) for name in STREAMS}
     results = {}
     for number, (name, scorer) in enumerate(scorers.items()):
         results[name] = fit(scorer, _loss(config), batches, config.fit, _stream_watch(watch, number, name), compute)

@@ -53,11 +53,11 @@ class Window:
 class Job(Protocol):
     """A job module.
 
-    A job that computes with a model also has ``MODELS = ("encoder",)`` or ``("scorer",)``: the kinds whose model in
-    force enters its digest and its knowledge time. ``FILES`` names the settings whose files it reads, ``SETTINGS``
-    those whose values it reads beside market, preset and seed. ``in_force`` returns what else its result depends on, as
-    known at the session's cut-off: lists in force, what a person said. ``FINAL = True``: what it wrote for a session
-    that went online stands, whatever becomes known later.
+    A job that computes with a model also has ``MODELS = ("encoder",)``, ``("scorer",)`` or ``("vector_scorer",)``:
+    the kinds whose model in force enters its digest and its knowledge time. ``FILES`` names the settings whose files it
+    reads, ``SETTINGS`` those whose values it reads beside market, preset and seed. ``in_force`` returns what else its
+    result depends on, as known at the session's cut-off: lists in force, what a person said. ``FINAL = True``: what it
+    wrote for a session that went online stands, whatever becomes known later.
     """
 
     @property
@@ -230,7 +230,7 @@ def _setting_values(job: Job, settings: Settings) -> list[tuple[str, object]]:
 def _model(kind: str, session: date, stores: Stores) -> Model:
     if kind == "encoder" and stores.vintage:
         return stores.models.record(kind, stores.vintage)
-    return stores.models.record_in_force(kind, session)
+    return stores.models.record_in_force(kind, session, stores.vintage if kind == "vector_scorer" else None)
 
 
 def published_files(job: Job, first: date, last: date, stores: Stores) -> Published:
