@@ -232,6 +232,12 @@ SCORES = Table(
     view=True,
     online=True,
 )
+SCORE_INTERVALS = Table(  # of a score's forward place among the session's symbols, 0 lowest; null: there is none
+    "score_intervals",
+    ("symbol", "stream"),
+    {"symbol": "string", "stream": "string", **dict.fromkeys(("lower", "upper", "level"), "float64")},
+    view=True,
+)
 STREAM_SCORES = Table(  # scores from outside, each stream under its owner's name
     "stream_scores", ("symbol", "stream"), {"symbol": "string", "stream": "string", "score": "float64"}
 )
@@ -261,6 +267,7 @@ TABLES = {
         DAILY_FACTORS_TABLE,
         LABELS,
         SCORES,
+        SCORE_INTERVALS,
         STREAM_SCORES,
         VECTORS,
         VECTOR_SCORES,

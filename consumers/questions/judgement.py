@@ -17,12 +17,13 @@ from consumers.questions.enhance import index_performance
 from consumers.streams import served_beside
 from fpm.errors import StoreCorrupt, TryLater
 from fpm.evaluation.comparison import compare, oracle_share
+from fpm.evaluation.coverage import Coverage, by_part, outcomes
 from fpm.evaluation.evaluate import PRESETS, evaluate
 from fpm.evaluation.figures import Comparison, Figures, Share, Surroundings
 from fpm.evaluation.outer_names import outer_names
 from fpm.report.data import Rebalance, ReportData
 from fpm.report.figure_text import MINUS
-from fpm.schema import CLASSIC, STREAMS, TABLES, VECTOR_SCORES
+from fpm.schema import CLASSIC, SCORE_INTERVALS, STREAMS, TABLES, VECTOR_SCORES
 from fpm.sessions import cut_off
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 NEVER = 1 << 31  # weeks
 TRADED = "dual"  # the stream whose scores are published and traded
 KINDS = ("encoder", "scorer", "vectors", "vector_scorer")
+INTERVAL = ["symbol", "stream", "lower", "upper", "level"]
 SCORED = ["symbol", "stream", "score", "spread", "vintage", "model"]
 ORACLE = {"fingerprint": "intraday", "traditional": "daily", "dual": "combined"}
 SESSIONS_AFTER = 25  # sessions after the last score that the decay of RankIC may need
@@ -59,7 +61,7 @@ class Evidence:
     """All scores in the lake and what they are measured against.
 
     `labels`: session, symbol, label. `around`: what figures need besides scores and labels. `oracle`: session, symbol,
-    intraday, daily, combined; None outside the synthetic exchange.
+    intraday, daily, combined; None outside the synthetic exchange. `intervals`: those of our streams, as served.
     """
 
     scores: pl.DataFrame
@@ -67,6 +69,7 @@ class Evidence:
     daily: pl.DataFrame
     around: Surroundings
     oracle: pl.DataFrame | None
+    intervals: pl.DataFrame
 
     @property
     def streams(self) -> list[str]:
@@ -113,6 +116,7 @@ def gather(stores: Stores) -> ReportData:
         streams=stream_figures(evidence, config),
         comparisons=comparisons(evidence, config),
         oracles=oracle_shares(evidence, config),
+        promises=promises(evidence),
         spreads={name: spread(evidence.stream(name)) for name in evidence.streams},
         portfolios=portfolios(stores, last),
         rebalances=_rebalances(stores),
@@ -194,6 +198,7 @@ def read_evidence(stores: Stores) -> Evidence:
         daily,
         surroundings(daily, factors, trials),
         _oracle(stores),
+        stores.read_served(SCORE_INTERVALS.name, first, last, columns=INTERVAL),
     )
 
 
@@ -274,6 +279,19 @@ def comparisons(evidence: Evidence, config: EvaluationConfig) -> dict[str, Compa
         for left, right in pairs
         if left in evidence.streams and right in evidence.streams
     }
+
+
+def promises(evidence: Evidence) -> dict[str, list[Coverage]]:
+    """How often the intervals that were served held, by stream and part; empty where there are none."""
+    rows = outcomes(evidence.intervals, evidence.scores, evidence.labels)
+    sizes = evidence.around.sizes
+    around = evidence.daily.select("session", "symbol", "industry")
+    if sizes is None:
+        around = around.with_columns(size=pl.lit(None, dtype=pl.Float64))
+    else:
+        around = around.join(sizes, on=["session", "symbol"], how="left")
+    parts = {name: by_part(rows.filter(pl.col("stream") == name), around) for name in evidence.streams}
+    return {name: own for name, own in parts.items() if own}
 
 
 def portfolios(stores: Stores, last: date | None = None) -> dict[str, Performance]:

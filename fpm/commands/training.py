@@ -80,7 +80,7 @@ def walk_forward(stores: Stores, folds: list[folding.Fold], bar: Bar) -> None:
     Raises UsageError as `require_history`.
     """
     require_history(folds, stores)
-    from consumers import scorer, scores
+    from consumers import score_intervals, scorer, scores
     from producers import encoder
 
     for number, fold in enumerate(folds, 1):
@@ -93,6 +93,8 @@ def walk_forward(stores: Stores, folds: list[folding.Fold], bar: Bar) -> None:
             scorer.train(fold.scorer_through, vintage, stores, progress)
         with bar(f"{part}: scores") as progress:
             runner.backfill(scores, fold.test[0], fold.test[-1], stores, progress)
+        with bar(f"{part}: intervals") as progress:
+            runner.backfill(score_intervals, fold.test[0], fold.test[-1], stores, progress)
 
 
 # --- vectors from outside -------------------------------------------------------------------------------------------

@@ -168,7 +168,7 @@ def _list_width(path: Path, parquet: pq.ParquetFile, name: str, kind: pa.DataTyp
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
     columns = (group.column(number) for group in groups for number in range(group.num_columns))
     numbers: int = sum(column.num_values for column in columns if column.path_in_schema.split(".")[0] == name)
-    return _VIEW + 8 * -(-numbers // max(metadata.num_rows, 1))
+    return _VIEW + 8 * -(-numbers // max(int(metadata.num_rows), 1))
 
 
 def unreadable(path: Path, part: str, error: BaseException) -> Exception:

@@ -84,6 +84,8 @@ def _other_charts(report: ReportData) -> dict[str, Any]:
         by_name["scored"] = charts.scored({name: figures.scored for name, figures in report.streams.items()})
     if any(report.spreads.values()):
         by_name["spread"] = charts.seed_spread(report.spreads)
+    if any(report.promises.values()):
+        by_name["reliability"] = charts.reliability(report.promises)
     if any(report.symbols.values()):
         by_name["symbols"] = charts.symbols(report.symbols)
     if any(performance.curve for performance in report.portfolios.values()):

@@ -39,7 +39,8 @@ class Window:
 
     `back` and `ahead` may depend on the settings (look-backs come from preset and model file). `among`: of the sessions
     after t, the only ones that count, by their number. With `required=False` the table may be absent or lack sessions.
-    Where `applies` says no to the settings, the job does not read the table.
+    Where `applies` says no to the settings, the job does not read the table. `gap`: of the sessions before t the last
+    so many are left out, because what they say comes after t.
     """
 
     back: Span = 0
@@ -48,6 +49,7 @@ class Window:
     required: bool = True
     among: Callable[[Settings], tuple[int, ...]] | None = None
     applies: Callable[[Settings], bool] | None = None
+    gap: Span = 0
 
 
 class Job(Protocol):
@@ -278,6 +280,7 @@ class Published:
 def sessions_of(window: Window, session: date, stores: Stores) -> list[date]:
     """The sessions of a window at a session, in order."""
     before = previous_sessions(stores.market, session, _span(window.back, stores))
+    before = before[: len(before) - _span(window.gap, stores)]
     after = sessions_ahead(window, session, stores)
     return [*before, *([session] if window.include else []), *after]
 
