@@ -6,6 +6,8 @@
     streams         the stream in use: ours, or one from outside
     intraday_scores  scores of the running session so far, and their publication
     scores          every stream's scores of a session
+    vector_scores   the same under vectors from outside, as streams of their own
+    score_intervals what a session's scores promise: intervals of their forward places
     factor_returns  the risk model's evidence: exposures, factor returns, residuals
     portfolio       index-enhanced weights
     mandates        the mandates in force
@@ -25,6 +27,8 @@ fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online, fpm.store.re
 
 JOBS = (
     "scores",
+    "vector_scores",
+    "score_intervals",
     "factor_returns",
     "portfolio",
     "risk_tests",

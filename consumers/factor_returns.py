@@ -29,6 +29,7 @@ READS = {
     "daily_bars": Window(back=HISTORY),
     "scores": Window(back=1, required=False, applies=risk_reads_scores),
     "stream_scores": Window(back=1, required=False, applies=risk_reads_stream_scores),
+    "vector_scores": Window(back=1, required=False, applies=risk_reads_stream_scores),
 }
 SETTINGS = ("stream",)
 WRITES = ("factor_returns", "residuals", "exposures")
@@ -51,7 +52,7 @@ def _scores(panel: MarketPanel, stores: Stores) -> Floats:
     """Scores of the panel's last two sessions (T, N); NaN before and where there are none."""
     recent = panel.sessions[-2:]
     stream = stream_of(stores.settings)
-    scores = stores.read(table_of_stream(stream), recent[0], recent[-1], columns=COLUMNS)
+    scores = stores.read(table_of_stream(stream, stores), recent[0], recent[-1], columns=COLUMNS)
     return pivot(scores.filter(pl.col("stream") == stream), "score", panel.sessions, panel.symbols)
 
 

@@ -71,6 +71,7 @@ READS = {
     "stream_scores": Window(
         required=False, applies=portfolios_read_stream_scores
     ),  # without: no decision, a walked book
+    "vector_scores": Window(required=False, applies=portfolios_read_stream_scores),
     "exposures": Window(),
     "factor_returns": Window(back=_risk_window, required=False),
     "residuals": Window(back=_risk_window, required=False),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from consumers.scorer import purge_of
 from fpm import walk_forward
 from fpm.errors import ModelRefused
 from fpm.feature_schema import require_same
@@ -16,7 +17,7 @@ from fpm.nn.scorer.panel import Panel, panel
 from fpm.sessions import previous_sessions, sessions_between
 from fpm.store.jobs.inputs import Window
 from fpm.store.log import log
-from fpm.store.retrieval.dual_stream import dual_stream
+from fpm.store.retrieval.dual_stream import OWN, Representation, dual_stream, representation
 
 if TYPE_CHECKING:
     from datetime import date
@@ -53,42 +54,46 @@ def scores(model: Model, session: date, stores: Stores) -> pl.DataFrame:
     Raises LookAhead where scorer or encoder were trained on the session, ModelRefused for a scorer of another profile
     or look-back, TryLater where fewer than two symbols can be scored.
     """
-    trained = trained_streams(model, session, stores)
-    window = look_back_panel(session, model.manifest["vintage"], trained.config, stores)
+    source = representation(model.kind)
+    trained = trained_streams(model, session, stores, source)
+    window = look_back_panel(session, model.manifest["vintage"], trained.config, stores, source)
     scored, short = streams.scores(trained, window, session)
     log.info("scored", scorer=model.id, symbols=scored["symbol"].n_unique(), short_of_look_back=len(short))
     return scored.with_columns(vintage=pl.lit(model.manifest["vintage"]), model=pl.lit(model.id))
 
 
-def trained_streams(model: Model, session: date, stores: Stores) -> Streams:
+def trained_streams(model: Model, session: date, stores: Stores, source: Representation = OWN) -> Streams:
     """The networks of a scorer that may score `session`.
 
     Raises LookAhead where scorer or encoder were trained on it, ModelRefused for a scorer of another profile or
     look-back.
     """
-    _require_unseen(model, session, stores)
-    _require_fitting(model, stores)
+    _require_unseen(model, session, stores, source)
+    _require_fitting(model, stores, source)
     return streams.restore(model.manifest["config"], from_bytes((model.path / "weights.safetensors").read_bytes()))
 
 
-def look_back_panel(session: date, vintage: str, config: ScorerConfig, stores: Stores) -> Panel:
+def look_back_panel(
+    session: date, vintage: str, config: ScorerConfig, stores: Stores, source: Representation = OWN
+) -> Panel:
     """The panel that a scorer of `vintage` needs to score `session`: its look-back, from what the stores know."""
     sessions = [*previous_sessions(stores.market, session, config.look_back - 1), session]
-    return panel(dual_stream(stores.named(session), sessions[0], session, vintage), sessions, config.factors)
+    return panel(dual_stream(stores.named(session), sessions[0], session, vintage, source), sessions, config.factors)
 
 
-def _require_unseen(model: Model, session: date, stores: Stores) -> None:
-    encoder = stores.models.record("encoder", model.manifest["vintage"])
-    purge = stores.settings.folds.purge
+def _require_unseen(model: Model, session: date, stores: Stores, source: Representation) -> None:
+    encoder = stores.models.record(source.encoder, model.manifest["vintage"])
+    purge = purge_of(source, stores)
     for trained, gap in ((encoder, purge), (model, 0)):
         between = sessions_between(stores.market, min(trained.through, session), session)
         walk_forward.require_out_of_sample(between, trained.through, session, gap)
 
 
-def _require_fitting(model: Model, stores: Stores) -> None:
-    require_same(model.kind, model.id, model.manifest, stores.profile.name, "no score was written")
+def _require_fitting(model: Model, stores: Stores, source: Representation) -> None:
+    profile = stores.profile if source == OWN else None
+    require_same(model.kind, model.id, model.manifest, profile.name if profile else None, "no score was written")
     config = scorer_config(stores.settings.preset, stores.settings.model_choices.scorer)
-    in_force = {"profile": stores.profile.hash, "look_back": config.look_back}
+    in_force = {"profile": profile.hash if profile else "", "look_back": config.look_back}
     trained = {"profile": model.manifest["profile"], "look_back": model.manifest["config"]["look_back"]}
     if trained != in_force:
         raise ModelRefused(

@@ -8,9 +8,10 @@ import polars as pl
 
 from fpm.errors import UsageError
 from fpm.portfolio.mandate import read_mandates
-from fpm.schema import SCORES, STREAM_SCORES, STREAMS
+from fpm.schema import SCORES, STREAM_SCORES, STREAMS, VECTOR_SCORES, VECTORS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date
 
     from fpm.store.ledger.stores import Stores
@@ -25,9 +26,23 @@ def stream_of(settings: Settings) -> str:
     return settings.stream or DUAL
 
 
-def table_of_stream(stream: str) -> str:
+def table_of_stream(stream: str, stores: Stores) -> str:
     """The table that has a stream's scores."""
-    return SCORES.name if stream in STREAMS else STREAM_SCORES.name
+    if stream in STREAMS:
+        return SCORES.name
+    return VECTOR_SCORES.name if stream.removesuffix(".dual") in outside_vintages(stores) else STREAM_SCORES.name
+
+
+def outside_vintages(stores: Stores) -> dict[str, date]:
+    """The vintages of vectors from outside by name, each with the last session that its encoder has seen."""
+    return {model.id: model.through for model in stores.models.list(VECTORS.name)}
+
+
+def served_beside(first: date, last: date, columns: Sequence[str], stores: Stores) -> pl.DataFrame:
+    """Scores under vectors from outside of a span, each session as known at its own cut-off."""
+    names = stores.lake.vintages(VECTOR_SCORES.name)
+    parts = [stores.for_vintage(name).read_served(VECTOR_SCORES.name, first, last, columns=columns) for name in names]
+    return pl.concat(parts) if parts else stores.read(VECTOR_SCORES.name, first, last, columns=columns)
 
 
 def risk_reads_scores(settings: Settings) -> bool:
@@ -56,28 +71,27 @@ def portfolios_read_stream_scores(settings: Settings) -> bool:
 def stream_rows(first: date, last: date, stores: Stores) -> pl.DataFrame:
     """session, symbol, stream, score of all streams that the settings' portfolios and risk model may use."""
     settings = stores.settings
-    reads = {SCORES.name: portfolios_read_scores(settings), STREAM_SCORES.name: portfolios_read_stream_scores(settings)}
+    outside = portfolios_read_stream_scores(settings)
+    reads = {SCORES.name: portfolios_read_scores(settings), STREAM_SCORES.name: outside, VECTOR_SCORES.name: outside}
     return pl.concat([stores.read(table, first, last, columns=COLUMNS) for table, applies in reads.items() if applies])
 
 
 def streams_there(stores: Stores) -> list[str]:
     """Every stream that the home has scores of: ours where a session is scored, then those from outside."""
     own = list(STREAMS) if stores.sessions(SCORES.name) else []
-    paths = [path for _, path in stores.lake.files(STREAM_SCORES.name, *_all_sessions(stores))]
-    outside = {name for path in paths for name in stores.lake.decode(path, ["stream"])["stream"].unique().to_list()}
+    outside = {name for table in (STREAM_SCORES.name, VECTOR_SCORES.name) for name in _names_in(table, stores)}
     return [*own, *sorted(outside)]
 
 
-def _all_sessions(stores: Stores) -> tuple[date, date]:
-    from datetime import date
-
-    sessions = stores.sessions(STREAM_SCORES.name)
-    return (sessions[0], sessions[-1]) if sessions else (date.min, date.min)
+def _names_in(table: str, stores: Stores) -> set[str]:
+    days = stores.sessions(table)
+    paths = [path for _, path in stores.lake.files(table, days[0], days[-1])] if days else []
+    return {name for path in paths for name in stores.lake.decode(path, ["stream"])["stream"].unique().to_list()}
 
 
 def scored_sessions(stream: str, first: date, last: date, stores: Stores) -> list[date]:
     """The sessions of a span with scores of a stream, in order."""
-    table = table_of_stream(stream)
+    table = table_of_stream(stream, stores)
     days = [day for day in stores.sessions(table) if first <= day <= last]
     if table == SCORES.name:
         return days

@@ -29,6 +29,7 @@ FEAST_TYPES: dict[str, FeastType] = {
     "bool": Bool,
     "date": UnixTimestamp,
     "vector": Array(Float32),
+    "floats": Array(Float32),
 }
 
 
@@ -74,10 +75,12 @@ minute_features = _view(schema.MINUTE_FEATURES, ("symbol",), EVERY_FEATURE)
 daily_bars = _view(schema.DAILY_BARS, schema.DAILY_BARS.keys)
 daily_factors = _view(schema.DAILY_FACTORS_TABLE, schema.DAILY_FACTORS_TABLE.keys)
 fingerprints = _view(schema.FINGERPRINTS, schema.FINGERPRINTS.keys)
+vectors = _view(schema.VECTORS, schema.VECTORS.keys)
 scores = _view(schema.SCORES, schema.SCORES.keys)
 intraday_minute_features = _view(schema.INTRADAY_MINUTE_FEATURES, ("symbol",), EVERY_FEATURE)
 intraday_fingerprints = _view(schema.INTRADAY_FINGERPRINTS, schema.INTRADAY_FINGERPRINTS.keys)
 intraday_scores = _view(schema.INTRADAY_SCORES, schema.INTRADAY_SCORES.keys)
+score_intervals = _view(schema.SCORE_INTERVALS, schema.SCORE_INTERVALS.keys)
 weights = _view(schema.TABLES["weights"], schema.TABLES["weights"].keys)
 orders = _view(schema.TABLES["orders"], schema.TABLES["orders"].keys)
 trades = _view(schema.TABLES["trades"], schema.TABLES["trades"].keys)
@@ -87,7 +90,10 @@ TRADITIONAL = [daily_bars[[*schema.SCORER_DAILY, "adj_factor"]], daily_factors]
 fingerprint_service = FeatureService(name="fingerprints", features=[fingerprints])
 traditional = FeatureService(name="traditional", features=TRADITIONAL)
 dual_stream = FeatureService(name="dual_stream", features=[fingerprints, *TRADITIONAL])
+vector_service = FeatureService(name="vectors", features=[vectors])
+vector_stream = FeatureService(name="vector_stream", features=[vectors, *TRADITIONAL])
 score_service = FeatureService(name="scores", features=[scores])
+interval_service = FeatureService(name="score_intervals", features=[score_intervals])
 weight_service = FeatureService(name="weights", features=[weights])
 order_service = FeatureService(name="orders", features=[orders])
 trade_service = FeatureService(name="trades", features=[trades])

@@ -27,9 +27,12 @@ def difference(kind: str, manifest: Mapping[str, Any], profile: str | None) -> s
     if kind == "encoder":
         features = FEATURES.get(profile or "")
         return _in_order(_of_encoder(manifest), features) if features else ""
+    if kind == "vectors":
+        return ""  # nobody here knows what another encoder read
     features = manifest.get("features", {})
+    own = FINGERPRINT if kind == "scorer" else features.get("fingerprint")  # a vintage from outside has its own length
     parts = {
-        "fingerprint": _in_order(features.get("fingerprint", FINGERPRINT), FINGERPRINT),
+        "fingerprint": _in_order(features.get("fingerprint", FINGERPRINT), own or FINGERPRINT),
         "traditional": _words([name for name in features.get("traditional", ()) if name not in DAILY_FACTORS], ()),
     }
     return "; ".join(f"stream {stream}: {words}" for stream, words in parts.items() if words)

@@ -14,6 +14,7 @@ FINGERPRINT_SIZE = 128
 FEATURE_COUNT = 32
 STREAMS = ("fingerprint", "traditional", "dual")
 STREAM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # of a stream from outside
+VINTAGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,57}$"  # of vectors from outside: it and its `.dual` are streams
 INDICES = ("CSI300", "CSI500", "CSI1000")
 HORIZON = 5  # sessions that a label's return spans where no model file says otherwise
 
@@ -231,6 +232,12 @@ SCORES = Table(
     view=True,
     online=True,
 )
+SCORE_INTERVALS = Table(  # of a score's forward place among the session's symbols, 0 lowest; null: there is none
+    "score_intervals",
+    ("symbol", "stream"),
+    {"symbol": "string", "stream": "string", **dict.fromkeys(("lower", "upper", "level"), "float64")},
+    view=True,
+)
 STREAM_SCORES = Table(  # scores from outside, each stream under its owner's name
     "stream_scores", ("symbol", "stream"), {"symbol": "string", "stream": "string", "score": "float64"}
 )
@@ -248,6 +255,16 @@ INTRADAY_FINGERPRINTS = Table(  # vintage: of the encoder, and the minute at whi
     "intraday_fingerprints", FINGERPRINTS.keys, FINGERPRINTS.columns, view=True, ttl_days=1
 )
 INTRADAY_SCORES = Table("intraday_scores", SCORES.keys, SCORES.columns, view=True, ttl_days=1)
+VECTORS = Table(  # what another encoder wrote, each vintage under its owner's name and of one length
+    "vectors",
+    ("symbol", "vintage"),
+    {"symbol": "string", "vintage": "string", "vector": "floats"},
+    by_vintage=True,
+    view=True,
+)
+VECTOR_SCORES = Table(  # of scorers trained on such vectors: streams NAME (vectors alone) and NAME.dual (and factors)
+    "vector_scores", ("symbol", "stream"), dict(SCORES.columns), by_vintage=True
+)
 STYLES = portfolio_tables.STYLES
 TABLES = {
     table.name: table
@@ -264,11 +281,14 @@ TABLES = {
         DAILY_FACTORS_TABLE,
         LABELS,
         SCORES,
+        SCORE_INTERVALS,
         STREAM_SCORES,
         INTRADAY_BARS,
         INTRADAY_MINUTE_FEATURES,
         INTRADAY_FINGERPRINTS,
         INTRADAY_SCORES,
+        VECTORS,
+        VECTOR_SCORES,
         *PORTFOLIO_TABLES,
     )
 }

@@ -9,6 +9,8 @@
     capitalisations  weights of an index that came without any
     symbols          ingest of who a symbol is
     stream_scores    ingest of scores from outside
+    vectors          ingest of another encoder's vectors
+    session_versions a session's rows of a raw table in all their versions
     restrictions     ingest of what may not be bought, traded or held
     custody          ingest of real books
     snapshots        a list in force from when it is known

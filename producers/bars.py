@@ -20,27 +20,26 @@ from fpm.ingest.conventions import NOTHING
 from fpm.ingest.custody_files import read_custody
 from fpm.ingest.daily_files import ReferenceRows, read_daily, read_members
 from fpm.ingest.deliveries import Delivery, Refused, batches, find, read_all, without_repeated_snapshots
-from fpm.ingest.index_weights import with_former_members
 from fpm.ingest.ingest_report import IngestReport
 from fpm.ingest.member_intervals import read_intervals
 from fpm.ingest.quarantine import missing_minutes
 from fpm.ingest.restriction_files import read_restrictions
-from fpm.ingest.revisions import revise
 from fpm.ingest.score_files import read_scores
 from fpm.ingest.signed_deliveries import require_signed
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.time_spellings import NO_ORDER, Order
+from fpm.ingest.vector_files import read_vectors
 from fpm.ingest.vendor_bars import Combined, Parsed, combine, original_rows
 from fpm.ingest.vendor_files import digest, name_of
 from fpm.markets import Market
 from fpm.schema import TABLES
-from fpm.sessions import UTC, close, cut_off, moment
+from fpm.sessions import UTC, cut_off
 from fpm.store.jobs.publishing import Partition, attempt, ownership, publish, stage
 from fpm.store.jobs.receipts import keep_receipt, sessions_ingested
-from fpm.store.lake.files import CLOCK, latest, parse
+from fpm.store.lake.files import latest
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output, Stores
-from producers import custody, restrictions, stream_scores, symbols, whole_sessions
+from producers import custody, restrictions, stream_scores, symbols, vectors, whole_sessions
 from producers.capitalisations import weighed
 from producers.daily_tables import (
     DailyTables,
@@ -64,6 +63,7 @@ from producers.decisions import (
 )
 from producers.listings import UNKNOWN, Listings
 from producers.previous_closes import beside_closes, previous_closes
+from producers.session_versions import Moments, recorded_first, revised
 from producers.shrinkage import Acceptance, unshrunken
 from producers.snapshots import last_session
 from producers.universe import Universe
@@ -79,6 +79,7 @@ if TYPE_CHECKING:
 NAME = "bars"
 READS: dict[str, Window] = {}
 WRITES = ("minute_bars", "daily_bars", "index_members")
+NO_WORD = vectors.Statement()
 PUBLISH = "publish"  # the job after whose first session a first copy is known from its arrival
 
 
@@ -88,6 +89,7 @@ class Arrival:
 
     `stated`: the caller's words about the files. `known_at_stated`: somebody states `known_at`; else it is the call's.
     `stream`: the name of the scores in files that do not say it. `acceptance`: of a universe that shrank.
+    `of_vectors`: what the caller says about another encoder's.
     """
 
     known_at: datetime
@@ -96,6 +98,7 @@ class Arrival:
     known_at_stated: bool = False
     stream: str | None = None
     acceptance: Acceptance | None = None
+    of_vectors: vectors.Statement = NO_WORD
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class Intake:
     `tables`: daily_bars, index_members -> session -> the vendor's rows; `daily` is the source of daily bars,
     FROM_VENDOR or FROM_MINUTES. `daily_tables`: the vendor's daily files, its rows are in `tables`. `first_published`:
     the session that the home published before any other, if any. `order`: of month and day in the CSV files. `scores`,
-    `books`: files of scores and of the custodian, read and not yet judged: their symbols may be new with these bars.
+    `vectors`, `books` (the custodian's): files read and not yet judged, as their symbols may be new with these bars.
     """
 
     arrival: Arrival
@@ -119,6 +122,7 @@ class Intake:
     first_published: date | None
     order: Order = NO_ORDER
     scores: Sequence[ReferenceRows] = ()
+    vectors: Sequence[ReferenceRows] = ()
     books: Sequence[ReferenceRows] = ()
 
 
@@ -155,6 +159,7 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     Raises UsageError where the home remembers other words.
     """
     arrival = replace(arrival, stated=stated_words(arrival.stated, stores))
+    vectors.require_session(arrival.of_vectors.born, stores.market, arrival.now)
     report = IngestReport(stated=words(arrival.stated), passed_over=delivery.passed_over)
     refuse(delivery.refused, report, stores)
     daily = _references(delivery.daily, read_daily, arrival, report, stores)
@@ -174,11 +179,14 @@ def begin(delivery: Delivery, arrival: Arrival, stores: Stores) -> tuple[Intake,
     books = _references(delivery.holdings, read_custody, arrival, report, stores)
     read = partial(read_scores, now=arrival.now, stream=arrival.stream)
     scores = _read_new(delivery.scores, read, report, stores, arrival.stream)
-    return replace(intake, scores=scores, books=books), references
+    vintage = arrival.of_vectors.vintage
+    read = partial(read_vectors, now=arrival.now, vintage=vintage)
+    others = _read_new(delivery.vectors, read, report, stores, vintage)
+    return replace(intake, scores=scores, vectors=others, books=books), references
 
 
 def finish(references: References, intake: Intake) -> None:
-    """Publish reference rows of sessions without bars, then scores, write receipts, fill in the report's profile."""
+    """Publish reference rows of sessions without bars, then scores and vectors, write receipts, say the profile."""
     if intake.tables["daily_bars"]:
         decide(intake.stores, daily_bars=FROM_VENDOR)
     agreed_alone(_other_sessions(intake), intake.daily_tables, intake.report, intake.stores)
@@ -189,6 +197,7 @@ def finish(references: References, intake: Intake) -> None:
     _receive(references, intake)
     arrival = stream_scores.Arrival(intake.arrival.known_at, intake.arrival.known_at_stated, intake.first_published)
     stream_scores.take(intake.scores, arrival, intake.stores, intake.report, intake.arrival.stream)
+    vectors.take(intake.vectors, arrival, intake.arrival.of_vectors, intake.stores, intake.report)
     custody.receive(intake.books, arrival, intake.stores, intake.report)
     intake.report.profile = intake.stores.ledger.deployment().get("profile", "")
 
@@ -304,23 +313,6 @@ def _quarantine(number: int, file: Parsed, combined: Combined, intake: Intake) -
 
 
 # --- partitions -------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Moments:
-    """From when one session's rows are known: `correction` those of a table already there, `first` those of another.
-
-    `recorded`: table -> the moment from which the ledger has its first copy known, whether or not the file is lost.
-    """
-
-    cut_off: datetime
-    first: datetime
-    correction: datetime
-    recorded: Mapping[str, datetime]
-
-    def first_known(self, table: str) -> datetime:
-        """From when the first copy of a table is known; one that is delivered again keeps its moment."""
-        return self.recorded.get(table, self.first)
-
-
 def publish_session(session: date, bars: pl.DataFrame | None, source: str, intake: Intake) -> None:
     """Publish all new rows of one session in one attempt, with stored versions read under the partition's lock."""
     stores = intake.stores
@@ -330,7 +322,7 @@ def publish_session(session: date, bars: pl.DataFrame | None, source: str, intak
         arrival = intake.arrival.known_at
         if rule == "arrival" and this_attempt.started_at is not None:  # a long ingest reaches a session late
             arrival = max(arrival, this_attempt.started_at.astimezone(UTC))
-        recorded = _recorded(session, stores)
+        recorded = recorded_first(session, WRITES, stores)
         limit = cut_off(stores.market, session)
         frames = _frames(session, bars, Moments(limit, known_from(rule, limit, arrival), arrival, recorded), intake)
         first_copy = not frames.keys() <= recorded.keys()
@@ -346,46 +338,22 @@ def publish_session(session: date, bars: pl.DataFrame | None, source: str, intak
         intake.report.add_first_copy(rule)
 
 
-def _recorded(session: date, stores: Stores) -> dict[str, datetime]:
-    files = stores.ledger.current(WRITES, session, session).values()
-    return {parse(file.path)[0]: min(file.knowledge).astimezone(UTC) for file in files if file.knowledge}
-
-
 def _frames(session: date, bars: pl.DataFrame | None, moments: Moments, intake: Intake) -> dict[str, pl.DataFrame]:
     """Table -> all versions of its rows of one session, for the tables in this delivery."""
     stores = intake.stores
     frames = {
-        name: _revised(name, session, rows[session], moments, stores)
+        name: revised(name, session, rows[session], moments, stores)
         for name, rows in intake.tables.items()
         if session in rows
     }
     if bars is not None:
-        frames["minute_bars"] = _revised("minute_bars", session, bars, moments, stores)
+        frames["minute_bars"] = revised("minute_bars", session, bars, moments, stores)
         if intake.daily == FROM_MINUTES:
             minutes = latest(TABLES["minute_bars"], frames["minute_bars"], max(moments.correction, moments.cut_off))
             closes = previous_closes(session, stores, moments.first_known("minute_bars"))
             daily = derive_daily(minutes, stores.market, closes)
-            frames["daily_bars"] = _revised("daily_bars", session, daily, moments, stores)
+            frames["daily_bars"] = revised("daily_bars", session, daily, moments, stores)
     return frames
-
-
-def _revised(name: str, session: date, rows: pl.DataFrame, moments: Moments, stores: Stores) -> pl.DataFrame:
-    table = TABLES[name]
-    files = stores.lake.files(name, session, session)
-    stored = stores.lake.decode(files[0][1]) if files else None
-    rows = rows.drop("source", "row", strict=False)
-    if stored is not None and name == "index_members":
-        rows = with_former_members(rows, latest(table, stored, None))
-    incoming = rows.with_columns(_events(name, session, stores.market).alias("event_timestamp"))
-    earliest = moments.cut_off if files else moments.first_known(name)
-    return revise(stored, incoming, table.keys, earliest, moments.correction)
-
-
-def _events(name: str, session: date, market: Market) -> pl.Expr:
-    if name != "minute_bars":
-        return pl.lit(close(market, session), dtype=CLOCK)
-    ends = [moment(market, session, minute) for minute in market.slots]
-    return pl.col("slot").replace_strict(list(range(len(ends))), ends, return_dtype=CLOCK)
 
 
 def _other_sessions(intake: Intake) -> set[date]:

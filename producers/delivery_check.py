@@ -24,11 +24,12 @@ from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.score_files import read_scores
 from fpm.ingest.signed_deliveries import require_signed
 from fpm.ingest.symbol_files import read_symbols
+from fpm.ingest.vector_files import length_of, read_vectors
 from fpm.ingest.vendor_bars import combine
 from fpm.ingest.vendor_files import digest, name_of
 from fpm.schema import DAILY_BARS, OPTIONAL_FLOWS, SYMBOLS
 from fpm.store.jobs.receipts import sessions_ingested
-from producers import custody, stream_scores, whole_sessions
+from producers import custody, stream_scores, vectors, whole_sessions
 from producers.capitalisations import weighed
 from producers.daily_tables import by_session, stored_minutes, symbols_of
 from producers.decisions import (
@@ -136,6 +137,7 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     """
     stores = home.stores
     require_signed(paths, stores.settings.signing_key if stores else None)
+    vectors.require_session(arrival.of_vectors.born, home.market, arrival.now)
     delivery = find(paths)
     stated, policy = arrival.stated, FROM_VENDOR if delivery.daily else FROM_MINUTES
     if stores:
@@ -194,6 +196,10 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     reader = partial(read_scores, now=arrival.now, stream=arrival.stream)
     scores = _read(delivery.scores, reader, answer, home, arrival.stream)
     answer.files += [_scores(file) for file in stream_scores.judged(scores, delivered, stores)]
+    reader = partial(read_vectors, now=arrival.now, vintage=arrival.of_vectors.vintage)
+    others = _read(delivery.vectors, reader, answer, home, arrival.of_vectors.vintage)
+    good, refused = vectors.judged(others, delivered, arrival.of_vectors.born, stores)
+    answer.files += [*map(_refused, refused), *map(_vectors, good)]
     progress(len(groups), len(groups), "done")
     return answer
 
@@ -277,6 +283,10 @@ def _reference(rows: ReferenceRows) -> dict[str, Any]:
 
 def _scores(rows: ReferenceRows) -> dict[str, Any]:
     return {**_reference(rows), "streams": rows.frame["stream"].unique().sort().to_list()}
+
+
+def _vectors(rows: ReferenceRows) -> dict[str, Any]:
+    return {**_reference(rows), "vintages": rows.frame["vintage"].unique().sort().to_list(), "length": length_of(rows)}
 
 
 def _bar_file(number: int, file: Parsed, combined: Combined) -> dict[str, Any]:

@@ -57,14 +57,23 @@ def judged(files: Sequence[ReferenceRows], delivered: Collection[str], stores: S
     """The files with the rows set aside that a file alone does not show.
 
     These are symbols that no session ever had (`delivered`: those of bars in the same delivery), keys on which two
-    files disagree, sessions whose scores tell no symbol from another. Equal rows of several files count once.
+    files disagree, streams of vectors from outside, sessions whose scores tell no symbol from another. Equal rows
+    of several files count once.
     """
-    unpriced = {symbol for file in files for symbol in file.frame["symbol"].unique().to_list()} - set(delivered)
-    unknown = sorted(without_daily_row(unpriced, stores) if stores else unpriced)
-    files = [_set_aside(file, _unknown(file.frame, unknown)) for file in files]
-    files = _agreed(files)
+    files = agreed(without_unknown(files, delivered, stores), KEYS, ("score", "known_at"))
+    vintages = [model.id for model in stores.models.list("vectors")] if stores else []
+    files = [_set_aside(file, _of_vectors(file.frame, vintages)) for file in files]
     flat = _flat(files, stores)
     return [_set_aside(file, _flat_faults(file.frame, flat)) for file in files]
+
+
+def without_unknown(
+    files: Sequence[ReferenceRows], delivered: Collection[str], stores: Stores | None
+) -> list[ReferenceRows]:
+    """The files, rows of symbols set aside that no session ever had and that are not among `delivered`."""
+    unpriced = {symbol for file in files for symbol in file.frame["symbol"].unique().to_list()} - set(delivered)
+    unknown = sorted(without_daily_row(unpriced, stores) if stores else unpriced)
+    return [_set_aside(file, _unknown(file.frame, unknown)) for file in files]
 
 
 def _unknown(rows: pl.DataFrame, symbols: Sequence[str]) -> pl.DataFrame:
@@ -72,6 +81,12 @@ def _unknown(rows: pl.DataFrame, symbols: Sequence[str]) -> pl.DataFrame:
     return first_faults(
         rows, [Check(code="FPM-IN-161", condition=is_traded, wrong="{symbol} has no bar in any session")]
     )
+
+
+def _of_vectors(rows: pl.DataFrame, vintages: Sequence[str]) -> pl.DataFrame:
+    is_taken = pl.col("stream").str.strip_suffix(".dual").is_in(vintages)
+    wrong = "{stream} is the stream of vectors from outside"
+    return first_faults(rows, [Check(code="FPM-IN-231", condition=is_taken, wrong=wrong)])
 
 
 def _conflicts(rows: pl.DataFrame) -> pl.DataFrame:
@@ -88,14 +103,14 @@ def _set_aside(file: ReferenceRows, faults: pl.DataFrame) -> ReferenceRows:
     return replace(file, frame=good, quarantined=file.with_faults(faults))
 
 
-def _agreed(files: Sequence[ReferenceRows]) -> list[ReferenceRows]:
+def agreed(files: Sequence[ReferenceRows], keys: Sequence[str], values: Sequence[str]) -> list[ReferenceRows]:
     """The files without keys on which they disagree, and each row in the first file that has it."""
     if len(files) < 2:
         return list(files)
     rows = pl.concat([file.frame.with_columns(source=pl.lit(number)) for number, file in enumerate(files)])
-    distinct = pl.struct("score", "known_at").n_unique().over(*KEYS)
+    distinct = pl.struct(*values).n_unique().over(*keys)
     differing = rows.filter(distinct > 1)
-    extra = rows.filter(distinct == 1).filter(pl.col("source") > pl.col("source").min().over(*KEYS))
+    extra = rows.filter(distinct == 1).filter(pl.col("source") > pl.col("source").min().over(*keys))
     answer = []
     for number, file in enumerate(files):
         conflicts = _conflicts(differing.filter(pl.col("source") == number))

@@ -33,6 +33,7 @@ from fpm.ingest.restriction_files import read_restrictions
 from fpm.ingest.score_files import read_scores
 from fpm.ingest.symbol_files import read_symbols
 from fpm.ingest.units import Stated
+from fpm.ingest.vector_files import read_vectors
 from fpm.ingest.vendor_bars import combine, original_rows, read_bars
 from fpm.model_file import read_model_file
 from fpm.nn import checkpoint
@@ -234,6 +235,9 @@ def vendor_readers(folder: Path) -> list[Reader]:
     scores = pl.DataFrame({"symbol": symbols, "score": [0.1, -0.2]}).with_columns(
         session=day, stream=pl.lit("mine"), known_at=pl.lit("2026-01-05T21:00:00+00:00")
     )
+    others = pl.DataFrame({"symbol": symbols, "vector": [[0.5, -1.0, 2.0], [1.0, 0.25, 0.0]]}).with_columns(
+        session=day, vintage=pl.lit("cnn-3"), known_at=pl.lit("2026-01-05T21:00:00+00:00")
+    )
     book = pl.DataFrame({"index": ["SP500"] * 3, "symbol": [*symbols, "CASH"], "shares": [300.0, 7.0, 99.5]})
     lists = pl.DataFrame({"symbol": symbols, "reason": ["sanctions", "limit"], "kind": [None, "no_buy"]}).with_columns(
         day.alias("from"), pl.Series("to", [None, FIRST + timedelta(days=9)]), pl.lit("SP500").alias("index")
@@ -251,6 +255,11 @@ def vendor_readers(folder: Path) -> list[Reader]:
         *both(folder, "scores", scores, lambda path: read_scores(path, US, now=NOW)),
         *both(folder, "holdings", book.with_columns(session=day), lambda path: read_custody(path, US)),
         *both(folder, "restrictions", lists, lambda path: read_restrictions(path, US)),
+        Reader(
+            "vectors.parquet",
+            bytes_of(folder, "vectors.parquet", others),
+            partial(of_vendor, lambda path: read_vectors(path, US, now=NOW)),
+        ),
         Reader("trades.parquet", bytes_of(folder, "t.parquet", ticks), trades),
     ]
 

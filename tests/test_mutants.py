@@ -60,6 +60,7 @@ NAMES = (
     "bars.parquet", "bars.csv", "summed.parquet", "daily_bars.parquet", "daily_bars.csv", "index_members.parquet",
     "index_members.csv", "members_SP500.parquet", "members_SP500.csv", "symbols.parquet", "symbols.csv",
     "scores.parquet", "scores.csv", "holdings.parquet", "holdings.csv", "restrictions.parquet", "restrictions.csv",
+    "vectors.parquet",
     "trades.parquet", "entities.parquet", "entities.csv", "calendar.csv", "markets.toml", "mandate.toml", "model.toml",
     "settings.txt", "passport.json", "exchange.json", "checkpoint.safetensors", "part-0.parquet", "0123.json",
     "inbox.json", "archive.json",

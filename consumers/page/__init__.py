@@ -10,6 +10,6 @@ Begin at `served`.
     lineage   a partition's attempt, inputs, models, readers
     answers   answers kept by what they were made of
 
-Imports: consumers.questions, fpm, fpm.evaluation, fpm.page, fpm.report, fpm.store.jobs, fpm.store.lake,
+Imports: consumers, consumers.questions, fpm, fpm.evaluation, fpm.page, fpm.report, fpm.store.jobs, fpm.store.lake,
 fpm.store.ledger.
 """

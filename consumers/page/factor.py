@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consumers.questions.judgement import evaluation_config
+from consumers.streams import outside_vintages
 from fpm.errors import InputRefused
 from fpm.evaluation.groups import group_count, group_returns, memberships, turnovers
 from fpm.evaluation.intervals import estimate
@@ -44,6 +45,7 @@ def gathered(panels: Served, stores: Stores) -> Factor:
         drift(stores),
         documents(stores.settings.reports),
         passport(stores.settings.reports / PASSPORT),
+        {stream: born for name, born in outside_vintages(stores).items() for stream in (name, f"{name}.dual")},
     )
 
 

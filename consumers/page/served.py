@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
+from consumers.streams import served_beside
 from fpm.evaluation.rank_ic import centred_ranks, sort
 from fpm.panels import axes, pivot, pivots
 
@@ -43,11 +45,12 @@ class Served:
 
 def served(stores: Stores, sessions: int = SESSIONS) -> Served:
     """Panels of the newest sessions with scores; without any they are empty."""
-    days = stores.sessions("scores")[-sessions:]
+    days = sorted({*stores.sessions("scores"), *stores.sessions("vector_scores")})[-sessions:]
     if not days:
         return Served((), (), {}, np.empty((0, 0)))
     columns = ["symbol", "stream", "score", "spread"]
-    rows = stores.read_served("scores", days[0], days[-1], columns=columns)
+    own = stores.read_served("scores", days[0], days[-1], columns=columns)
+    rows = pl.concat([own, served_beside(days[0], days[-1], columns, stores)])
     labels = stores.read("labels", days[0], days[-1], columns=["symbol", "label"])
     days, symbols = axes(rows)
     streams = {}

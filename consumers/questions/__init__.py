@@ -29,6 +29,7 @@ Begin at `report`.
     leaks           the leak suite on a home's own tables
     leak_inputs     what the leak suite recomputes
     leak_running    its check of the running session
+    leak_vectors    the same of vectors from outside
 
 Imports: consumers, fpm, fpm.evaluation, fpm.features, fpm.leaks, fpm.nn, fpm.nn.encoder, fpm.nn.scorer, fpm.portfolio,
 fpm.report, fpm.risk, fpm.store, fpm.store.frames, fpm.store.jobs, fpm.store.lake, fpm.store.ledger, fpm.store.online.

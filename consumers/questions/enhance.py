@@ -26,7 +26,7 @@ BOOK_TABLES = ("decisions", "targets", "trades", "holdings", "nav", "actions")  
 SECOND = ("second_solver", "second_difference")
 READ = (  # what the figures are computed from
     *("nav", "trades", "blocked", "holdings", "weights", "daily_bars", "exposures", "factor_returns"),
-    *("decisions", "scores", "stream_scores"),
+    *("decisions", "scores", "stream_scores", "vector_scores"),
 )
 CLOCKS = ("event_timestamp", "created_timestamp")
 

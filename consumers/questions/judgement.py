@@ -14,14 +14,16 @@ from polars.exceptions import PanicException, PolarsError
 
 from consumers.questions import lessons, provenance, risk
 from consumers.questions.enhance import index_performance
+from consumers.streams import served_beside
 from fpm.errors import StoreCorrupt, TryLater
 from fpm.evaluation.comparison import compare, oracle_share
+from fpm.evaluation.coverage import Coverage, by_part, outcomes
 from fpm.evaluation.evaluate import PRESETS, evaluate
 from fpm.evaluation.figures import Comparison, Figures, Share, Surroundings
 from fpm.evaluation.outer_names import outer_names
 from fpm.report.data import Rebalance, ReportData
 from fpm.report.figure_text import MINUS
-from fpm.schema import CLASSIC, STREAMS, TABLES
+from fpm.schema import CLASSIC, SCORE_INTERVALS, STREAMS, TABLES, VECTOR_SCORES
 from fpm.sessions import cut_off
 
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
 
 NEVER = 1 << 31  # weeks
 TRADED = "dual"  # the stream whose scores are published and traded
-KINDS = ("encoder", "scorer")
+KINDS = ("encoder", "scorer", "vectors", "vector_scorer")
+INTERVAL = ["symbol", "stream", "lower", "upper", "level"]
+SCORED = ["symbol", "stream", "score", "spread", "vintage", "model"]
 ORACLE = {"fingerprint": "intraday", "traditional": "daily", "dual": "combined"}
 SESSIONS_AFTER = 25  # sessions after the last score that the decay of RankIC may need
 BARS = ["symbol", "open", "close", "volume", "amount", "adj_factor", "limit_up", "suspended", "industry"]
@@ -57,7 +61,7 @@ class Evidence:
     """All scores in the lake and what they are measured against.
 
     `labels`: session, symbol, label. `around`: what figures need besides scores and labels. `oracle`: session, symbol,
-    intraday, daily, combined; None outside the synthetic exchange.
+    intraday, daily, combined; None outside the synthetic exchange. `intervals`: those of our streams, as served.
     """
 
     scores: pl.DataFrame
@@ -65,6 +69,18 @@ class Evidence:
     daily: pl.DataFrame
     around: Surroundings
     oracle: pl.DataFrame | None
+    intervals: pl.DataFrame
+
+    @property
+    def streams(self) -> list[str]:
+        """The streams with scores: ours, then those under vectors from outside."""
+        there = self.scores["stream"].unique().to_list()
+        return [*(name for name in STREAMS if name in there), *sorted(set(there) - set(STREAMS))]
+
+    @property
+    def traded(self) -> str:
+        """The stream whose newest names are shown: ours, else the first from outside that has factors beside."""
+        return next((name for name in self.streams if name.split(".")[-1] == TRADED), self.streams[0])
 
     def stream(self, name: str) -> pl.DataFrame:
         """The scores of one stream."""
@@ -83,13 +99,13 @@ def gather(stores: Stores) -> ReportData:
 
     Raises TryLater where there is neither.
     """
-    if known_sessions("nav", stores) and not known_sessions("scores", stores):
+    if known_sessions("nav", stores) and not scored_sessions(stores):
         return _portfolios_alone(stores)
     evidence = read_evidence(stores)
     config = evaluation_config(stores.settings)
     last = max(evidence.scores["session"].to_list())
     longs, shorts = newest_names(evidence, last)
-    folds = provenance.folds(evidence.scores, {model.id: model.manifest for model in stores.models.list("scorer")})
+    folds = provenance.folds(evidence.scores, provenance.scorers(stores))
     made_by = "the synthetic exchange" if evidence.oracle is not None else "ingested bars"
     return ReportData(
         title=f"Volume-price fingerprints on {made_by}",
@@ -100,7 +116,8 @@ def gather(stores: Stores) -> ReportData:
         streams=stream_figures(evidence, config),
         comparisons=comparisons(evidence, config),
         oracles=oracle_shares(evidence, config),
-        spreads={name: spread(evidence.stream(name)) for name in STREAMS},
+        promises=promises(evidence),
+        spreads={name: spread(evidence.stream(name)) for name in evidence.streams},
         portfolios=portfolios(stores, last),
         rebalances=_rebalances(stores),
         risk=risk.tests(known_sessions("risk_tests", stores), stores),
@@ -109,7 +126,7 @@ def gather(stores: Stores) -> ReportData:
         encoders=provenance.encoders(stores),
         folds=folds,
         tried=provenance.tried_settings(stores),
-        symbols=provenance.symbols(evidence.daily, evidence.stream("dual"), evidence.labels),
+        symbols=provenance.symbols(evidence.daily, evidence.stream(evidence.traded), evidence.labels),
         longs=longs,
         shorts=shorts,
         leaks=lessons.findings(folds, evidence.scores, stores),
@@ -140,7 +157,7 @@ def _portfolios_alone(stores: Stores) -> ReportData:
 def newest_names(evidence: Evidence, session: date) -> tuple[list[OuterName], list[OuterName]]:
     """Highest and lowest scores of a session in the stream that is traded, with industry and float value."""
     today = pl.col("session") == session
-    rows = evidence.stream(TRADED).filter(today).select("symbol", "score", "spread")
+    rows = evidence.stream(evidence.traded).filter(today).select("symbol", "score", "spread")
     rows = rows.join(evidence.daily.filter(today).select("symbol", "industry"), on="symbol", how="left")
     if evidence.around.sizes is None:
         rows = rows.with_columns(size=pl.lit(None, dtype=pl.Float64))
@@ -159,7 +176,7 @@ def read_evidence(stores: Stores) -> Evidence:
     Raises TryLater where nothing was scored.
     """
     trials = max(1, len(provenance.tried_settings(stores)))
-    sessions = known_sessions("scores", stores)
+    sessions = scored_sessions(stores)
     if not sessions:
         raise TryLater(
             code="FPM-REP-075",
@@ -171,9 +188,8 @@ def read_evidence(stores: Stores) -> Evidence:
     after = [session for session in stores.sessions("daily_bars") if session > last]
     after = after[: max(SESSIONS_AFTER, stores.settings.model_choices.reach)]
     stores = stores.named_apart(max([last, *after]))  # lags, groups and their turnover follow a company, not a code
-    scores = stores.read_served(
-        "scores", first, last, columns=["symbol", "stream", "score", "spread", "vintage", "model"]
-    )
+    own = stores.read_served("scores", first, last, columns=SCORED)
+    scores = pl.concat([own, served_beside(first, last, SCORED, stores)])
     daily = stores.read("daily_bars", first, max([last, *after]), columns=BARS)
     factors = stores.read("daily_factors", first, last, columns=["symbol", *STYLES.values(), *OTHERS])
     return Evidence(
@@ -182,6 +198,7 @@ def read_evidence(stores: Stores) -> Evidence:
         daily,
         surroundings(daily, factors, trials),
         _oracle(stores),
+        stores.read_served(SCORE_INTERVALS.name, first, last, columns=INTERVAL),
     )
 
 
@@ -203,6 +220,11 @@ def known_sessions(table: str, stores: Stores) -> list[date]:
     known_at = stores.known_at
     sessions = stores.sessions(table)
     return [session for session in sessions if known_at is None or cut_off(stores.market, session) <= known_at]
+
+
+def scored_sessions(stores: Stores) -> list[date]:
+    """Known sessions with scores of ours or under vectors from outside, in order."""
+    return sorted({*known_sessions("scores", stores), *known_sessions(VECTOR_SCORES.name, stores)})
 
 
 def oracle_file(stores: Stores) -> Path:
@@ -229,7 +251,9 @@ def _oracle(stores: Stores) -> pl.DataFrame | None:
 
 def stream_figures(evidence: Evidence, config: EvaluationConfig) -> dict[str, Figures]:
     """Every figure of every stream."""
-    return {name: evaluate(evidence.stream(name), evidence.labels, config, evidence.around) for name in STREAMS}
+    return {
+        name: evaluate(evidence.stream(name), evidence.labels, config, evidence.around) for name in evidence.streams
+    }
 
 
 def oracle_shares(evidence: Evidence, config: EvaluationConfig) -> dict[str, Share]:
@@ -241,16 +265,33 @@ def oracle_shares(evidence: Evidence, config: EvaluationConfig) -> dict[str, Sha
             evidence.stream(name), evidence.oracle.select("session", "symbol", score=column), evidence.labels, config
         )
         for name, column in ORACLE.items()
+        if name in evidence.streams
     }
 
 
 def comparisons(evidence: Evidence, config: EvaluationConfig) -> dict[str, Comparison]:
-    """Paired differences between streams, by "left minus right"."""
-    pairs = (("dual", "fingerprint"), ("dual", "traditional"), ("fingerprint", "traditional"))
+    """Paired differences between streams, by "left minus right"; one from outside beside its own of ours."""
+    pairs = [("dual", "fingerprint"), ("dual", "traditional"), ("fingerprint", "traditional")]
+    others = [name for name in evidence.streams if name not in STREAMS]
+    pairs += [(name, "dual" if name.endswith(".dual") else "fingerprint") for name in others]
     return {
         f"{left} {MINUS} {right}": compare(evidence.stream(left), evidence.stream(right), evidence.labels, config)
         for left, right in pairs
+        if left in evidence.streams and right in evidence.streams
     }
+
+
+def promises(evidence: Evidence) -> dict[str, list[Coverage]]:
+    """How often the intervals that were served held, by stream and part; empty where there are none."""
+    rows = outcomes(evidence.intervals, evidence.scores, evidence.labels)
+    sizes = evidence.around.sizes
+    around = evidence.daily.select("session", "symbol", "industry")
+    if sizes is None:
+        around = around.with_columns(size=pl.lit(None, dtype=pl.Float64))
+    else:
+        around = around.join(sizes, on=["session", "symbol"], how="left")
+    parts = {name: by_part(rows.filter(pl.col("stream") == name), around) for name in evidence.streams}
+    return {name: own for name, own in parts.items() if own}
 
 
 def portfolios(stores: Stores, last: date | None = None) -> dict[str, Performance]:

@@ -15,6 +15,7 @@ import polars as pl
 
 from consumers.derivation import derivation, sample
 from consumers.publish import served_models, standing
+from fpm.errors import InputRefused
 from fpm.features.daily_factors import HISTORY
 from fpm.leaks.records import FirstCopy
 from fpm.nn.checkpoint import from_bytes
@@ -22,7 +23,7 @@ from fpm.nn.scorer import streams
 from fpm.nn.scorer.panel import panel
 from fpm.schema import CLOCKS, TABLES
 from fpm.sessions import UTC, cut_off, next_sessions, previous_sessions, sessions_between
-from fpm.store.lake.files import parse
+from fpm.store.lake.files import canonical, parse
 from fpm.store.ledger.stores import Stores
 
 if TYPE_CHECKING:
@@ -165,6 +166,11 @@ def first_copies(stores: Stores) -> list[FirstCopy]:
     return copies
 
 
+def first_known(rows: pl.DataFrame) -> dict[date, datetime]:
+    """From when the first row of each session is known."""
+    return dict(rows.group_by("session").agg(pl.col("created_timestamp").min()).rows())
+
+
 def flat(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows without clocks, a vector as one column a dimension: fingerprint_0, fingerprint_1 and so on."""
     rows = rows.drop(CLOCKS, strict=False)
@@ -174,3 +180,17 @@ def flat(rows: pl.DataFrame) -> pl.DataFrame:
     names = [f"fingerprint_{dimension}" for dimension in range(width)]
     split = pl.col("fingerprint").cast(pl.Array(pl.Float32, width)).arr.to_struct(fields=names)
     return rows.with_columns(split).unnest("fingerprint")
+
+
+def refuses_duplicates(table: str, rows: pl.DataFrame) -> bool:
+    """Whether the store refuses the same rows twice."""
+    try:
+        canonical(TABLES[table], _with_all_columns(table, pl.concat([rows, rows])))
+    except InputRefused:
+        return True
+    return False
+
+
+def _with_all_columns(table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    absent = [name for name in TABLES[table].columns if name not in rows.columns]
+    return rows.drop("session").with_columns(pl.lit(None).alias(name) for name in absent)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from consumers.questions import leak_inputs, leak_running
-from fpm.errors import InputRefused, TryLater
+from consumers.questions import leak_inputs, leak_running, leak_vectors
+from consumers.streams import outside_vintages, served_beside
+from fpm.errors import TryLater
 from fpm.features.labels import labels
 from fpm.first_copies import NOTES
 from fpm.leaks import records as leak_records
@@ -34,7 +35,7 @@ from fpm.leaks.checks import (
 )
 from fpm.schema import CLOCKS, DAILY_FACTORS, STREAMS, TABLES
 from fpm.sessions import cut_off, last_slot, next_sessions, sessions_between
-from fpm.store.lake.files import canonical, parse
+from fpm.store.lake.files import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 PLANTED, MINUTES = "planted future", "later minutes"
-CHECKED = ("daily_bars", "daily_factors", "fingerprints", "labels", "scores", "session_totals")  # every session
+CHECKED = (  # every session
+    *("daily_bars", "daily_factors", "fingerprints", "labels", "scores", "session_totals"),
+    *("vectors", "vector_scores"),
+)
 LARGE = ("minute_bars", "minute_features")  # sampled sessions
 RESTS_ON = {  # table -> its inputs: a row is known no earlier than its inputs of the same session
     "session_totals": ("minute_bars", "daily_bars"),
@@ -53,6 +57,7 @@ RESTS_ON = {  # table -> its inputs: a row is known no earlier than its inputs o
     "daily_factors": ("daily_bars",),
     "scores": ("fingerprints", "daily_factors"),
     "labels": ("daily_bars",),
+    "vector_scores": ("vectors", "daily_factors"),
 }
 Moments = dict[date, datetime]
 
@@ -165,6 +170,7 @@ class Home:
             changed = dict(disturbances(day.inputs, "session", day.session))[check]
             for table, rows in day.derived(changed):
                 yield difference(check, table, day.stored[table], rows, "session")
+            yield from leak_vectors.values(check, day.session, self.stores)
 
     def minutes(self) -> Iterator[Finding | None]:
         """Minute features up to a minute do not move with the minutes after it."""
@@ -216,7 +222,7 @@ class Home:
         factors = self._named.read("daily_factors", self.scored[0], self.scored[-1])
         for name in DAILY_FACTORS:
             yield f"daily_factors.{name}", factors.select("session", "symbol", score=name).drop_nulls()
-        for name in STREAMS:
+        for name in [*STREAMS, *sorted(set(self._scores["stream"].to_list()) - set(STREAMS))]:
             stream = self._scores.filter(pl.col("stream") == name)
             yield f"scores.score of {name}", stream.select("session", "symbol", "score").drop_nulls()
 
@@ -235,7 +241,8 @@ class Home:
 
     @cached_property
     def _scores(self) -> pl.DataFrame:
-        return self._named.read_served("scores", self.scored[0], self.scored[-1])
+        own = self._named.read_served("scores", self.scored[0], self.scored[-1])
+        return pl.concat([own, served_beside(self.scored[0], self.scored[-1], own.columns[1:], self._named)])
 
     @cached_property
     def _closes(self) -> pl.DataFrame:
@@ -251,7 +258,9 @@ class Home:
         for table in (*CHECKED, *LARGE):
             rows = self._rows(table)
             yield leak_records.unique_rows(table, rows, TABLES[table].keys)
-            if len(rows) and not _refuses_duplicates(table, rows.filter(pl.col("session") == rows["session"][0])):
+            if len(rows) and not leak_inputs.refuses_duplicates(
+                table, rows.filter(pl.col("session") == rows["session"][0])
+            ):
                 yield Finding(DUPLICATES, f"{table}.{ROWS}", rows["session"][0], "may be stored twice")
 
     def clocks(self) -> Iterator[Finding | None]:
@@ -259,14 +268,17 @@ class Home:
         yield leak_records.early_first_copies(
             leak_inputs.first_copies(self.stores), self.stores.ledger.first_published("publish"), NOTES["stated"]
         )
-        first_known = {table: _first_known(self._rows(table)) for table in (*CHECKED, *LARGE)} | self._daily_known
+        first_known = {
+            table: leak_inputs.first_known(self._rows(table)) for table in (*CHECKED, *LARGE)
+        } | self._daily_known
         for table in (*CHECKED, *LARGE):
             rows = self._rows(table)
             earliest = {day: self._earliest(table, day, first_known) for day in rows["session"].unique().to_list()}
             yield leak_records.two_clocks(table, rows, earliest)
-        for vintage, rows in self._rows("fingerprints").partition_by("vintage", as_dict=True).items():
-            born = self.stores.models.record("encoder", vintage[0]).born
-            yield leak_records.two_clocks("fingerprints", rows, dict.fromkeys(rows["session"].to_list(), born))
+        for table, kind in (("fingerprints", "encoder"), ("vectors", "vectors")):
+            for vintage, rows in self._rows(table).partition_by("vintage", as_dict=True).items():
+                born = self.stores.models.record(kind, vintage[0]).born
+                yield leak_records.two_clocks(table, rows, dict.fromkeys(rows["session"].to_list(), born))
 
     def folds(self) -> Iterator[Finding | None]:
         """Labels of train end before validation, and labels of validation before the first served session."""
@@ -278,11 +290,16 @@ class Home:
 
     def vintages(self) -> Iterator[Finding | None]:
         """Served sessions are out of sample for their encoder; a look-back holds the scorer's own vintage."""
-        through = {model.id: model.through for model in self.stores.models.list("encoder")}
+        outside = outside_vintages(self.stores)
+        through = {model.id: model.through for model in self.stores.models.list("encoder")} | outside
         trained_on = {model.id: model.manifest.get("vintage", "") for model in self.stores.models.list("scorer")}
         market = sessions_between(self.stores.market, min([*through.values(), self.scored[0]]), self.scored[-1])
         purge = self.stores.settings.folds.purge
-        yield leak_records.out_of_sample(self._scores.drop_nulls("vintage"), through, market, purge)
+        served, from_outside = self._scores.drop_nulls("vintage"), pl.col("vintage").is_in(list(outside))
+        yield leak_records.out_of_sample(served.filter(~from_outside), through, market, purge)
+        yield leak_records.out_of_sample(served.filter(from_outside), through, market, 0)  # its owner says all it saw
+        born = {model.id: outside[model.manifest["vintage"]] for model in self.stores.models.list("vector_scorer")}
+        yield leak_records.trained_after_birth(self._scorer_folds("vector_scorer"), born)
         for day in self.sample:
             columns = ["session", "symbol", "vintage"]
             vectors = day.inputs["fingerprints"].filter(pl.col("session").is_between(day.first, day.session))
@@ -310,9 +327,12 @@ class Home:
     # --- the home's rows ---------------------------------------------------------------------------------------------
     @cached_property
     def _folds(self) -> list[leak_records.FoldBounds]:
+        return [*self._scorer_folds("scorer"), *self._scorer_folds("vector_scorer")]
+
+    def _scorer_folds(self, kind: str) -> list[leak_records.FoldBounds]:
         return [
             leak_records.FoldBounds(model.id, _bounds(folds["train"]), _bounds(folds["validation"]), served[0])
-            for model in self.stores.models.list("scorer")
+            for model in self.stores.models.list(kind)
             if (folds := model.manifest.get("folds")) and (served := self._served_by(model.id))
         ]
 
@@ -356,23 +376,6 @@ class Home:
         days = self.stores.sessions("daily_bars")
         files = self.stores.ledger.current(["daily_bars"], self.scored[0], days[-1]).values()
         return {"daily_bars": {parse(file.path)[2]: min(file.knowledge) for file in files if file.knowledge}}
-
-
-def _first_known(rows: pl.DataFrame) -> Moments:
-    return dict(rows.group_by("session").agg(pl.col("created_timestamp").min()).rows())
-
-
-def _refuses_duplicates(table: str, rows: pl.DataFrame) -> bool:
-    try:
-        canonical(TABLES[table], _with_all_columns(table, pl.concat([rows, rows])))
-    except InputRefused:
-        return True
-    return False
-
-
-def _with_all_columns(table: str, rows: pl.DataFrame) -> pl.DataFrame:
-    absent = [name for name in TABLES[table].columns if name not in rows.columns]
-    return rows.drop("session").with_columns(pl.lit(None).alias(name) for name in absent)
 
 
 def _bounds(part: Any) -> tuple[date, date]:

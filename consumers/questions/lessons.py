@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import polars as pl
+
+from consumers.streams import outside_vintages
 from fpm.leaks import records
 from fpm.sessions import sessions_between
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import polars as pl
 
     from fpm.leaks.checks import Finding
     from fpm.report.data import Fold
@@ -32,13 +33,17 @@ def findings(folds: Sequence[Fold], scores: pl.DataFrame, stores: Stores) -> dic
     ]
     if not bounds or len(bounds) < len(folds):
         return {}
-    through = {model.id: model.through for model in stores.models.list("encoder")}
+    outside = outside_vintages(stores)
+    through = {model.id: model.through for model in stores.models.list("encoder")} | outside
     first = min([*(fold.train[0] for fold in bounds), *through.values()])
     market = sessions_between(stores.market, first, max(fold.last for fold in folds))
     served = scores.drop_nulls("vintage")
+    from_outside = pl.col("vintage").is_in(list(outside))
+    purge = stores.settings.folds.purge
     answers = {
         records.OVERLAP: records.label_overlap(bounds, market, stores.settings.model_choices.reach),
-        records.VINTAGES: records.out_of_sample(served, through, market, stores.settings.folds.purge),
+        records.VINTAGES: records.out_of_sample(served.filter(~from_outside), through, market, purge)
+        or records.out_of_sample(served.filter(from_outside), through, market, 0),
     }
     return {check: _text(finding) if finding else None for check, finding in answers.items()}
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 NAME = "passport.json"
 SOURCES = ("fpm", "producers", "consumers", "feature_repo", "migrations")
 FIGURES_REST_ON = ("scipy", "pyarrow", "cvxpy", "clarabel", "exchange-calendars")  # besides those of `machine`
-KINDS = ("encoder", "scorer")
+KINDS = judgement.KINDS
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,18 @@ def models(kind: str, stores: Stores) -> dict[str, Any]:
 
 
 def _model(model: Model, files: Mapping[str, str]) -> dict[str, Any]:
-    names = ("vintage", "profile_hash", "profile", "seeds", "folds", "versions", "machine", "compute", "inputs")
+    names = (
+        "vintage",
+        "length",
+        "profile_hash",
+        "profile",
+        "seeds",
+        "folds",
+        "versions",
+        "machine",
+        "compute",
+        "inputs",
+    )
     return {
         "born": model.born.isoformat(),
         "through": model.through.isoformat(),

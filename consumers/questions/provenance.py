@@ -41,6 +41,11 @@ def _lesson(manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def scorers(stores: Stores) -> dict[str, Mapping[str, Any]]:
+    """The manifests of all scorers, of our own vintages and of those from outside, by id."""
+    return {model.id: model.manifest for kind in ("scorer", "vector_scorer") for model in stores.models.list(kind)}
+
+
 def symbols(daily: pl.DataFrame, scores: pl.DataFrame, labels: pl.DataFrame) -> dict[str, list[tuple[date, int]]]:
     """Symbols with daily bars, with a score and with a label, by session of the scores; frames with session, symbol."""
     sessions = scores["session"].unique().to_list()
@@ -110,6 +115,10 @@ def tried_settings(stores: Stores) -> list[Trial]:
             "folds": scorer.manifest.get("rules"),
         }
         trained.append((settings, scorer.through))
+    for scorer in stores.models.list("vector_scorer"):
+        names = {"encoder": {"vectors": scorer.manifest["vintage"]}, "pretraining": None}
+        own = {"scorer": "config", "label": "label", "folds": "rules"}
+        trained.append((names | {part: scorer.manifest[key] for part, key in own.items()}, scorer.through))
     return trials(trained)
 
 
@@ -147,8 +156,9 @@ def flattened(settings: Any, name: str = "") -> dict[str, str]:
 
 
 def encoders(stores: Stores) -> list[Encoder]:
-    """Every vintage, oldest first, promoted or refused."""
-    return [encoder(model.id, model.through, model.status, model.manifest) for model in stores.models.list("encoder")]
+    """Every vintage, oldest first, promoted or refused; then those from outside with the last session they saw."""
+    own = [encoder(model.id, model.through, model.status, model.manifest) for model in stores.models.list("encoder")]
+    return [*own, *(Encoder(model.id, model.through, "outside", {}) for model in stores.models.list("vectors"))]
 
 
 def encoder(vintage: str, through: date, status: str, manifest: Mapping[str, Any]) -> Encoder:

@@ -10,7 +10,7 @@ from consumers.desk import GAP
 from consumers.mandates import SNAPSHOT_AGE, named_mandates
 from consumers.streams import require_stream, scored_sessions, streams_there, table_of_stream
 from fpm.errors import TryLater, UsageError
-from fpm.schema import SCORES
+from fpm.schema import SCORES, VECTOR_SCORES
 from fpm.sessions import next_sessions, previous_sessions, require_order
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from fpm.store.ledger.stores import Stores
 
+TODO = {
+    SCORES.name: "fpm walk-forward FIRST LAST",
+    VECTOR_SCORES.name: "fpm walk-forward FIRST LAST --vintage {vintage}",
+}
 REACH = SNAPSHOT_AGE + GAP  # sessions back in which a snapshot must lie
 
 
@@ -82,11 +86,12 @@ def unknown_index(index: str, indices: Sequence[str], stores: Stores) -> UsageEr
 
 def no_scores(stream: str, first: date, last: date, stores: Stores) -> TryLater:
     """The error where a span has no scores of a stream, with what there is."""
-    scored = stores.sessions(table_of_stream(stream))
+    table = table_of_stream(stream, stores)
+    scored = stores.sessions(table)
     there = f"; scored are {scored[0]} to {scored[-1]}" if scored else ""
     others = [name for name in streams_there(stores) if name != stream]
     use = f", or use --stream with {', '.join(others)}" if others and not scored else ""
-    todo = "fpm walk-forward FIRST LAST" if table_of_stream(stream) == SCORES.name else "fpm ingest PATH"
+    todo = TODO.get(table, "fpm ingest PATH").format(vintage=stream.removesuffix(".dual"))
     return TryLater(
         code="FPM-PF-075",
         wrong=f"no scores of {stream} from {first} to {last}{there}",

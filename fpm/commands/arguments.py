@@ -34,6 +34,12 @@ Stream = Annotated[
 StreamName = Annotated[
     str | None, typer.Option("--stream", help="name of scores whose file does not say it; default: the file's stem")
 ]
+VintageName = Annotated[
+    str | None, typer.Option("--vintage", help="name of another encoder's vectors; default: the file's column vintage")
+]
+Born = Annotated[
+    str | None, typer.Option("--born", help="of --vintage: the last session whose data its encoder has seen")
+]
 CheckOnly = Annotated[bool, typer.Option("--check", help="say what would go in and what not, and store nothing")]
 AcceptUniverse = Annotated[
     bool, typer.Option("--accept-universe", help="take a daily table, index or symbols table that lost over 5 % of it")

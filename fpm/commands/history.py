@@ -25,8 +25,14 @@ if TYPE_CHECKING:
     from fpm.store.jobs.inputs import Window
 
 ALL = "all"
+OF_DAYS = ("daily_factors", "labels")  # stages of what a scorer needs beside vectors from outside
 DONE = ("published", "unchanged")
-TRAINED = ("fingerprints", "scores")  # jobs that `fpm walk-forward` runs beside the stages
+TRAINED = (
+    "fingerprints",
+    "scores",
+    "vector_scores",
+    "score_intervals",
+)  # jobs that `fpm walk-forward` runs beside the stages
 INGEST, BACKFILL_ALL, WALK_FORWARD = "fpm ingest", f"fpm backfill {ALL}", "fpm walk-forward"
 
 

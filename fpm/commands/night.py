@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -13,6 +13,7 @@ from consumers.questions import morning
 from fpm.commands import jobs
 from fpm.commands.upgrade import require_confirmed
 from fpm.errors import FpmError, ModelRefused, StoreCorrupt, TryLater, UsageError
+from fpm.schema import VECTOR_SCORES
 from fpm.sessions import is_session, previous_sessions
 from fpm.store.jobs import runner
 from fpm.store.jobs.freshness import rests_on_removed, stands
@@ -21,6 +22,7 @@ from fpm.store.jobs.publishing import Partition, last_published
 from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
 from fpm.store.online.publication import former_vintage
+from fpm.store.retrieval.dual_stream import OUTSIDE
 from producers import whole_sessions
 
 
@@ -41,11 +43,14 @@ class Step:
     apart: bool = False
 
 
-def steps(session: date, label_session: date | None, vintage: str, former: str | None) -> list[Step]:
+def steps(
+    session: date, label_session: date | None, vintage: str, former: str | None, outside: Sequence[str] = ()
+) -> list[Step]:
     """The steps of a night, in order.
 
     `label_session`: the session whose label is complete tonight (None: it has no bars). `vintage`: what the scorer in
-    force was trained on; `former`: the vintage it replaces, while both are online.
+    force was trained on; `former`: the vintage it replaces, while both are online. `outside`: vintages of vectors from
+    outside that are to be scored.
     """
     fingerprints = [Step("fingerprints", session, vintage, looks_back=True)]
     if former:
@@ -53,16 +58,33 @@ def steps(session: date, label_session: date | None, vintage: str, former: str |
     special = {
         "labels": [Step("labels", label_session, apart=True)] if label_session else [],
         "fingerprints": fingerprints,
+        VECTOR_SCORES.name: [Step(VECTOR_SCORES.name, session, name, optional=True, apart=True) for name in outside],
     }
     produced = [special.get(name, [Step(name, session, looks_back=True)]) for name in producers.JOBS]
-    consumed = [[Step(name, session)] for name in consumers.JOBS]
+    consumed = [special.get(name, [Step(name, session)]) for name in consumers.JOBS]
     return [step for job_steps in (*produced, *consumed) for step in job_steps]
 
 
 def night_steps(session: date, stores: Stores) -> list[Step]:
     """The steps of a session's night in this home. Raises TryLater where no scorer is in force."""
     vintage = stores.models.record_in_force("scorer", session).manifest["vintage"]
-    return steps(session, _label_session(session, stores), vintage, former_vintage(session, vintage, stores))
+    former = former_vintage(session, vintage, stores)
+    return steps(session, _label_session(session, stores), vintage, former, outside_vintages(session, stores))
+
+
+def outside_vintages(session: date, stores: Stores) -> list[str]:
+    """The vintages from outside that have vectors of the session and a scorer that may serve it."""
+    names = [model.id for model in stores.models.list(OUTSIDE.encoder)]
+    there = [name for name in names if session in stores.sessions(OUTSIDE.table, name)]
+    return [name for name in there if _has_scorer(name, session, stores)]
+
+
+def _has_scorer(vintage: str, session: date, stores: Stores) -> bool:
+    try:
+        stores.models.record_in_force(OUTSIDE.scorer, session, vintage)
+    except TryLater:
+        return False
+    return True
 
 
 def nightly(session: date, stores: Stores, stop: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:
@@ -117,14 +139,14 @@ def open_steps(session: date, stores: Stores) -> list[str]:
     try:
         night = night_steps(session, stores)
     except TryLater:  # no scorer: nothing can have ended
-        return [*producers.JOBS, *consumers.JOBS]
+        return [name for name in (*producers.JOBS, *consumers.JOBS) if name != VECTOR_SCORES.name]
     return list(dict.fromkeys(step.job for step in night if not _has_ended(step, stores)))
 
 
 def _has_ended(step: Step, stores: Stores) -> bool:
     """Whether the step's last attempt has a result from the inputs that it has now: one that failed since is open.
 
-    A former vintage that refuses has ended: the night went on without it.
+    An optional one that refused has ended: the night went on without it.
     """
     stores = stores.for_vintage(step.vintage) if step.vintage else stores
     job, partition = jobs.job(step.job), Partition(step.job, step.session, stores.vintage)
@@ -156,31 +178,27 @@ def _row(step: Step, window: list[date], stores: Stores) -> dict[str, Any]:
     """Run one step; what the ledger says of it."""
     stores = stores.for_vintage(step.vintage) if step.vintage else stores
     corrected = _corrected(step.job, window, stores) if step.looks_back else 0
-    run = _run_optional if step.optional else _run_apart if step.apart else jobs.run
-    outcome = run(step.job, step.session, stores)
+    outcome = _run(step, stores)
     return {"job": step.job, "session": str(step.session), **outcome, "corrected": corrected}
 
 
-def _run_optional(name: str, session: date, stores: Stores) -> dict[str, Any]:
-    """Run a job whose vintage may be unreadable: that may be why there is a new one.
+def _run(step: Step, stores: Stores) -> dict[str, Any]:
+    """Run one step; what need not succeed is recorded by the ledger, and the night goes on.
 
-    The ledger records the failure, and the night goes on.
+    An `optional` vintage may be unreadable: that may be why there is a new one.
     """
+    about = {"job": step.job, "session": str(step.session), "vintage": step.vintage}
     try:
-        return jobs.run(name, session, stores)
+        return jobs.run(step.job, step.session, stores)
     except (ModelRefused, StoreCorrupt) as refusal:
-        log.error(
-            "the former vintage has no fingerprints", session=str(session), former=stores.vintage, why=str(refusal)
-        )
+        if not step.optional:
+            raise
+        log.error("the night goes on without", **about, why=str(refusal))
         return {"status": "failed", "rows": 0}
-
-
-def _run_apart(name: str, session: date, stores: Stores) -> dict[str, Any]:
-    """Run a job that no other step needs; where its inputs are missing the ledger says so, and the night goes on."""
-    try:
-        return jobs.run(name, session, stores)
     except TryLater as later:
-        log.info("not yet", job=name, session=str(session), why=str(later))
+        if not step.apart:
+            raise
+        log.info("not yet", **about, why=str(later))
         return {"status": "waiting", "rows": 0}
 
 

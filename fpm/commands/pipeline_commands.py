@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from fpm.commands.arguments import (
     AcceptUniverse,
     Bar,
+    Born,
     CheckOnly,
     Json,
     Market,
@@ -19,13 +21,14 @@ from fpm.commands.arguments import (
     Session,
     StampSide,
     StreamName,
+    VintageName,
     VolumeUnit,
     moment,
     now,
     span,
 )
 from fpm.commands.console import home_settings, home_stores, show
-from fpm.commands.model_arguments import PlanOnly, Refit, Through
+from fpm.commands.model_arguments import OutsideVintage, PlanOnly, Refit, Through
 from fpm.errors import TryLater, UsageError
 from fpm.sessions import parse_session
 
@@ -88,6 +91,8 @@ def ingest_command(
     prices: Prices = None,
     stamp_side: StampSide = None,
     stream: StreamName = None,
+    vintage: VintageName = None,
+    born: Born = None,
     accept_universe: AcceptUniverse = False,
     check: CheckOnly = False,
     as_json: Json = False,
@@ -101,16 +106,21 @@ def ingest_command(
     from fpm.commands.delivery import Request, check_delivery, ingest_delivery
     from fpm.ingest.score_files import require_stream_name
     from fpm.ingest.units import Stated
+    from fpm.ingest.vector_files import require_vintage_name
     from producers.bars import Arrival
     from producers.shrinkage import Acceptance
+    from producers.vectors import Statement
 
     start, stated = now(), Stated(stamp_side, volume_unit, prices)
     if stream is not None:
         require_stream_name(stream)
+    if vintage is not None:
+        require_vintage_name(vintage)
     moments = moment(known_at) if known_at else start, start
     by = getuser()
     acceptance = Acceptance(by, start) if accept_universe else None
     arrival = Arrival(*moments, stated, known_at_stated=known_at is not None, stream=stream, acceptance=acceptance)
+    arrival = replace(arrival, of_vectors=Statement(vintage, parse_session(born) if born else None))
     request = Request(paths, arrival, by, level2, market, preset)
     if not check:
         report = ingest_delivery(request)
@@ -210,15 +220,31 @@ def train_scorer_command(through: Through, as_json: Json = False) -> None:
 
 @commands.command("walk-forward")
 def walk_forward_command(
-    first: Session, last: Session, refit: Refit = None, plan: PlanOnly = False, as_json: Json = False
+    first: Session,
+    last: Session,
+    refit: Refit = None,
+    plan: PlanOnly = False,
+    vintage: OutsideVintage = None,
+    as_json: Json = False,
 ) -> None:
-    """Features and labels that are missing, then vintages, fingerprints, scorers and out-of-sample scores by fold."""
+    """Features and labels that are missing, then vintages, fingerprints, scorers and out-of-sample scores by fold.
+
+    --vintage: scorers and scores under vectors from outside, as streams NAME and NAME.dual beside ours.
+    """
     from fpm.commands import history, training
     from fpm.progress import bar
     from fpm.store.retrieval import features
 
     start, end = span(first, last)
     stores = home_stores()
+    if vintage is not None:
+        folds = training.plan(stores, start, end, refit, training.require_vintage(vintage, start, stores))
+        if not plan:
+            features.apply(stores.settings)
+            history.backfill(history.OF_DAYS, (min(stores.sessions("daily_bars")), end), stores, bar)
+            training.walk_forward_beside(vintage, stores, folds, bar)
+        show([training.describe(fold) for fold in folds], as_json)
+        return
     sessions = history.with_features(stores)
     if not sessions:
         raise history.nothing_computed(history.stages(), (start, end), stores)

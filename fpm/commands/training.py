@@ -9,13 +9,14 @@ from dataclasses import replace
 from datetime import date
 
 from fpm import walk_forward as folding
-from fpm.errors import UsageError
+from fpm.errors import LookAhead, UsageError
 from fpm.progress import Progress
 from fpm.schema import STREAMS
 from fpm.store.jobs import runner
 from fpm.store.jobs.ahead import ahead
 from fpm.store.ledger.retirements import retired
 from fpm.store.ledger.stores import Stores
+from fpm.store.retrieval.dual_stream import OUTSIDE
 from fpm.store.settings import Settings
 
 Bar = Callable[[str], AbstractContextManager[Progress]]  # a stage's title -> its progress
@@ -82,7 +83,7 @@ def walk_forward(stores: Stores, folds: list[folding.Fold], bar: Bar) -> None:
     Raises UsageError as `require_history`.
     """
     require_history(folds, stores)
-    from consumers import scorer, scores
+    from consumers import score_intervals, scorer, scores
     from producers import encoder
 
     parts = [f"fold {number}/{len(folds)}" for number in range(1, len(folds) + 1)]
@@ -103,6 +104,44 @@ def walk_forward(stores: Stores, folds: list[folding.Fold], bar: Bar) -> None:
                 scorer.train(fold.scorer_through, vintage, stores, progress)
             with bar(f"{part}: scores") as progress:
                 runner.backfill(scores, fold.test[0], fold.test[-1], stores, progress)
+            with bar(f"{part}: intervals") as progress:
+                runner.backfill(score_intervals, fold.test[0], fold.test[-1], stores, progress)
+
+
+# --- vectors from outside -------------------------------------------------------------------------------------------
+def require_vintage(vintage: str, first: date, stores: Stores) -> list[date]:
+    """The sessions with vectors of a vintage after its birth, in order.
+
+    Raises UsageError for a vintage that the home does not have, LookAhead where `first` is not past its birth.
+    """
+    born = {model.id: model.through for model in stores.models.list(OUTSIDE.encoder)}
+    if vintage not in born:
+        raise UsageError(
+            code="FPM-ML-360",
+            wrong=f"there are no vectors of a vintage {vintage!r}",
+            effect="nothing was trained",
+            todo=f"use one of {', '.join(sorted(born))}" if born else "ingest them: fpm ingest PATH --vintage NAME",
+        )
+    if first <= born[vintage]:
+        raise LookAhead(
+            code="FPM-ML-361",
+            wrong=f"the encoder of vintage {vintage} has seen sessions through {born[vintage]}, not before {first}",
+            effect="nothing was trained",
+            todo="begin after that session",
+        )
+    return [session for session in stores.sessions(OUTSIDE.table, vintage) if session > born[vintage]]
+
+
+def walk_forward_beside(vintage: str, stores: Stores, folds: Sequence[folding.Fold], bar: Bar) -> None:
+    """Train scorers on a vintage from outside fold by fold, and write their out-of-sample scores beside ours."""
+    from consumers import scorer, vector_scores
+
+    for number, fold in enumerate(folds, 1):
+        part = f"fold {number}/{len(folds)}"
+        with bar(f"{part}: scorer") as progress:
+            scorer.train(fold.scorer_through, vintage, stores, progress, OUTSIDE)
+        with bar(f"{part}: scores") as progress:
+            runner.backfill(vector_scores, fold.test[0], fold.test[-1], stores.for_vintage(vintage), progress)
 
 
 def train_scorer(through: date, stores: Stores, progress: Progress) -> str:

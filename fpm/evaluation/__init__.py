@@ -17,6 +17,8 @@ Begin at `evaluate`.
     execution  execution bases, and names that could be bought
     neutral    residuals of scores on industries and styles
     analogues  the most similar stock-days and their outcomes
+    conformal  intervals of a score's forward rank that cover
+    coverage   how often such an interval held, by part
     drift      today's vectors beside those of a training window
     peers      a ridge regression and LightGBM on the scorer's inputs
 

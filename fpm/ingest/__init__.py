@@ -15,6 +15,7 @@ Begin at `vendor_bars`.
     index_weights  weights of an index in shares of one
     member_intervals  an index's members from first to last day, as snapshots
     score_files    scores from outside
+    vector_files   another encoder's vectors
     table_kinds    what a file is, by its columns
     symbol_files   who a symbol is: its companies and their days
     custody_files  the book of an index as the custodian says it

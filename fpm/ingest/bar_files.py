@@ -59,13 +59,14 @@ def read_file(
     order: Order = NO_ORDER,
     numbers: Sequence[str] = NUMBERS,
     synonyms: Synonyms = SYNONYMS,
+    lists: Sequence[str] = (),
 ) -> RawFile:
     """Read the `required` and the `optional` columns of one file; those among `numbers` must be numbers.
 
-    `order`: of month and day in the delivery's CSV files (`order_in`).
+    `order`: of month and day in the delivery's CSV files (`order_in`). `lists`: columns of lists of numbers.
     Raises InputRefused: 001 empty, 002 truncated, 003 unreadable, 004 content and name differ, 005 no plain file, 006
     missing column, 007 near miss or two synonyms, 008 wrong type, 032 not UTF-8, or a number, time or day that is none,
-    033 ragged, RES-144, 145 and 148 beyond the limits of size.
+    033 ragged, 220 a CSV of lists, RES-144, 145 and 148 beyond the limits of size.
     """
     check_regular(path)
     facts, frame = decode(
@@ -76,6 +77,7 @@ def read_file(
         numbers=numbers,
         synonyms=synonyms,
         order=astuple(order),
+        lists=list(lists),
     )
     names = facts["names"]
     return RawFile(

@@ -24,6 +24,7 @@ from fpm.ingest.table_kinds import (
     RESTRICTIONS,
     SCORES,
     SYMBOLS,
+    VECTORS,
     kind_of_table,
 )
 from fpm.ingest.time_spellings import NO_ORDER, Order
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from fpm.ingest.units import Stated
     from fpm.markets import Market
 
-NAMED_TABLES = (DAILY, MEMBERS, SYMBOLS, SCORES, HOLDINGS, RESTRICTIONS)
+NAMED_TABLES = (DAILY, MEMBERS, SYMBOLS, SCORES, HOLDINGS, RESTRICTIONS, VECTORS)
 SIGNED = (LIST, SIGNATURE)
 FIELDS = {  # of a delivery, by the kind of its files
     DAILY: "daily",
@@ -49,6 +50,7 @@ FIELDS = {  # of a delivery, by the kind of its files
     SCORES: "scores",
     HOLDINGS: "holdings",
     RESTRICTIONS: "restrictions",
+    VECTORS: "vectors",
 }
 
 
@@ -65,6 +67,7 @@ class Delivery:
     scores: tuple[Path, ...] = ()
     holdings: tuple[Path, ...] = ()
     restrictions: tuple[Path, ...] = ()
+    vectors: tuple[Path, ...] = ()
     passed_over: tuple[str, ...] = ()
 
 

@@ -20,6 +20,7 @@ from fpm.schema import STREAM_NAME, STREAM_SCORES, STREAMS
 from fpm.symbols import with_symbols
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -78,30 +79,39 @@ def read_scores(
     ]
     faults = first_faults(rows, alone)
     good = rows.join(faults, on="row", how="anti", maintain_order="left")
-    once = good.unique([*KEYS, "score", "known_at"], keep="first", maintain_order=True)
-    twice = Check(code="FPM-IN-015", condition=pl.struct(*KEYS).is_duplicated(), wrong="two rows of one key differ")
-    conflicts = first_faults(once, [twice])
-    repeats = good.join(once, on="row", how="anti")
-    # a copy of a row that conflicts is set aside with it
-    repeats_set_aside = repeats.join(once.join(conflicts, on="row"), on=list(KEYS), how="semi")
-    conflicts = pl.concat([conflicts, _same_fault(repeats_set_aside, twice)])
-    kept = once.join(conflicts, on="row", how="anti", maintain_order="left")
+    kept, conflicts, copies = without_repeats(good, KEYS, ("score", "known_at"))
     kept = kept.select("row", *KEYS, "score", "known_at").sort(*KEYS)
     rows_of_file = ReferenceRows(
-        path, STREAM_SCORES.name, raw.sha256, raw.frame.height, kept, _nothing(raw), raw.synonyms, raw.ignored, read
+        path, STREAM_SCORES.name, raw.sha256, raw.frame.height, kept, nothing(raw), raw.synonyms, raw.ignored, read
     )
     return replace(
         rows_of_file,
         quarantined=rows_of_file.with_faults(pl.concat([faults, conflicts]).sort("row")),
-        deduplicated=repeats.height - repeats_set_aside.height,
+        deduplicated=copies,
     )
+
+
+def without_repeats(
+    rows: pl.DataFrame, keys: Sequence[str], values: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """Rows of one key once, the faults of those that differ in a value, and the number of equal copies left out."""
+    once = rows.unique([*keys, *values], keep="first", maintain_order=True)
+    twice = Check(code="FPM-IN-015", condition=pl.struct(*keys).is_duplicated(), wrong="two rows of one key differ")
+    conflicts = first_faults(once, [twice])
+    repeats = rows.join(once, on="row", how="anti")
+    # a copy of a row that conflicts is set aside with it
+    repeats_set_aside = repeats.join(once.join(conflicts, on="row"), on=list(keys), how="semi")
+    kept = once.join(conflicts, on="row", how="anti", maintain_order="left")
+    conflicts = pl.concat([conflicts, _same_fault(repeats_set_aside, twice)])
+    return kept, conflicts, repeats.height - repeats_set_aside.height
 
 
 def _same_fault(rows: pl.DataFrame, check: Check) -> pl.DataFrame:
     return rows.select("row", "session", **check.fault())
 
 
-def _nothing(raw: RawFile) -> pl.DataFrame:
+def nothing(raw: RawFile) -> pl.DataFrame:
+    """No rows of a file, with the columns of those in quarantine."""
     return raw.frame.clear().with_columns(source=pl.lit(None, pl.String))
 
 
@@ -120,8 +130,8 @@ def _typed(raw: RawFile, market: Market, order: Order, stream: str) -> pl.DataFr
         if "stream" in frame.columns
         else pl.Series("stream", [stream]).new_from_index(0, frame.height)
     )
-    known, no_moment = _moments(raw, market, order)
-    typed = frame.select("row", "symbol", _days(raw, market), pl.col("score").cast(pl.Float64)).with_columns(
+    known, no_moment = known_moments(raw, market, order)
+    typed = frame.select("row", "symbol", days_of(raw, market), pl.col("score").cast(pl.Float64)).with_columns(
         own.rename("stream"), known, no_moment
     )
     return typed.with_columns(
@@ -130,7 +140,7 @@ def _typed(raw: RawFile, market: Market, order: Order, stream: str) -> pl.DataFr
     )
 
 
-def _days(raw: RawFile, market: Market) -> pl.Series:
+def days_of(raw: RawFile, market: Market) -> pl.Series:
     """The column `session` as dates, of moments with a zone the exchange's. Raises InputRefused 008."""
     cells = raw.frame["session"]
     if isinstance(cells.dtype, pl.Datetime) and cells.dtype.time_zone:
@@ -145,7 +155,7 @@ def _days(raw: RawFile, market: Market) -> pl.Series:
     return cells.cast(pl.Date)
 
 
-def _moments(raw: RawFile, market: Market, order: Order) -> tuple[pl.Series, pl.Series]:
+def known_moments(raw: RawFile, market: Market, order: Order) -> tuple[pl.Series, pl.Series]:
     """`known_at` in UTC, and `no_moment`: whether a cell is none."""
     frame = raw.frame
     if "known_at" not in frame.columns:

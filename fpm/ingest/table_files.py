@@ -43,16 +43,22 @@ def columns_of(
     numbers: Sequence[str],
     synonyms: Synonyms,
     order: Sequence[Any] | None = None,
+    lists: Sequence[str] = (),
 ) -> tuple[dict[str, Any], pl.DataFrame]:
     """Facts (`sha256`, `header`, `names`: ours -> the file's) and the `required` and `optional` columns of one file.
 
-    Raises InputRefused as `bar_files.read_file` does.
+    `lists`: columns whose cells are lists of numbers; only Parquet has them.
+    Raises InputRefused as `bar_files.read_file` does, 220 for a CSV of lists.
     """
     check_content(path)
+    if lists and kind_of(path) != PARQUET:
+        raise refusal(
+            path, code="FPM-IN-220", wrong="a CSV file has no column of lists", todo="write it as Parquet: list<float>"
+        )
     header = header_of(path)
     names = resolve(path, header, required, optional, synonyms)
     if kind_of(path) == PARQUET:
-        frame = _read_parquet(path, names)
+        frame = _read_parquet(path, names, [names[name] for name in lists])
     else:
         frame = _read_csv(
             path, names, numbers, NO_ORDER if order is None else Order(order[0], order[1], tuple(order[2]))
@@ -110,12 +116,14 @@ def footer(path: Path) -> pq.ParquetFile:
     return parquet
 
 
-def check_size(path: Path, parquet: pq.ParquetFile, columns: Sequence[str], most: int = DECODED) -> None:
+def check_size(
+    path: Path, parquet: pq.ParquetFile, columns: Sequence[str], most: int = DECODED, lists: Sequence[str] = ()
+) -> None:
     """Refuse a file whose rows, times the width of `columns`, take more than `most` bytes. Raises InputRefused RES-144.
 
     A column that is no plain value is refused by its type (008).
     """
-    width = row_width(path, parquet, columns)
+    width = row_width(path, parquet, columns, lists)
     size = parquet.metadata.num_rows * width
     if size > most:
         raise too_large(
@@ -124,11 +132,17 @@ def check_size(path: Path, parquet: pq.ParquetFile, columns: Sequence[str], most
         )
 
 
-def row_width(path: Path, parquet: pq.ParquetFile, columns: Sequence[str]) -> int:
-    """Bytes of a row's `columns` in memory, without the letters of texts. Raises InputRefused 008: no plain value."""
+def row_width(path: Path, parquet: pq.ParquetFile, columns: Sequence[str], lists: Sequence[str] = ()) -> int:
+    """Bytes of a row's `columns` in memory, without the letters of texts; of a column of `lists` the mean row's.
+
+    Raises InputRefused 008: no plain value, or no list of numbers.
+    """
     width = 0
     for name in columns:
         kind = parquet.schema_arrow.field(name).type
+        if name in lists:
+            width += _list_width(path, parquet, name, kind)
+            continue
         if pa.types.is_nested(kind):
             raise refusal(
                 path,
@@ -140,17 +154,34 @@ def row_width(path: Path, parquet: pq.ParquetFile, columns: Sequence[str]) -> in
     return width
 
 
+def _list_width(path: Path, parquet: pq.ParquetFile, name: str, kind: pa.DataType) -> int:
+    """Bytes of the mean row's list, as the footer counts its numbers. Raises InputRefused 008."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not is_list or kind.value_type not in (pa.float32(), pa.float64()):
+        raise refusal(
+            path,
+            code="FPM-IN-008",
+            wrong=f"column {name} is {str(kind)[:80]}, expected a list of float32 or float64",
+            todo="write a vector as list<float>",
+        )
+    metadata = parquet.metadata
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    columns = (group.column(number) for group in groups for number in range(group.num_columns))
+    numbers: int = sum(column.num_values for column in columns if column.path_in_schema.split(".")[0] == name)
+    return _VIEW + 8 * -(-numbers // max(int(metadata.num_rows), 1))
+
+
 def unreadable(path: Path, part: str, error: BaseException) -> Exception:
     """The refusal of a file whose footer or data cannot be decoded, for the caller to raise."""
     first = (str(error).splitlines() or [""])[0][:120]
     return refusal(path, code="FPM-IN-003", wrong=f"unreadable {part} ({first})", todo="fetch the file again")
 
 
-def frame_of(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+def frame_of(path: Path, columns: Sequence[str] | None = None, lists: Sequence[str] = ()) -> pl.DataFrame:
     """Columns of a Parquet file within the bounds, page checksums verified where there are any; None means all."""
     with footer(path) as parquet:
         names = parquet.schema_arrow.names if columns is None else list(columns)
-        check_size(path, parquet, names)
+        check_size(path, parquet, names, lists=lists)
         try:
             if _has_checksums(path, parquet):
                 table = parquet.read(columns=names, use_threads=False)
@@ -206,8 +237,9 @@ def _page_has_checksum(header: bytes) -> bool:
     return at >= len(header) or header[at] >> 4 == 1
 
 
-def _read_parquet(path: Path, names: Mapping[str, str]) -> pl.DataFrame:
-    frame = frame_of(path, list(names.values()))
+def _read_parquet(path: Path, names: Mapping[str, str], lists: Sequence[str] = ()) -> pl.DataFrame:
+    frame = frame_of(path, list(names.values()), lists)
+    frame = frame.with_columns(pl.col(name).cast(pl.List(pl.Float32)) for name in lists)
     frame = frame.rename({original: name for name, original in names.items() if name != original})
     for name in TEXTS:
         if name in frame.columns:

@@ -9,13 +9,14 @@ from fpm.ingest.bar_files import SYNONYMS
 from fpm.ingest.decoder import decode
 from fpm.ingest.member_intervals import NAMES as INTERVAL_NAMES
 from fpm.ingest.score_files import NAMES as SCORE_NAMES
+from fpm.ingest.vector_files import NAMES as VECTOR_NAMES
 from fpm.schema import PRICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-BARS, DAILY, MEMBERS, INTERVALS, SYMBOLS, SCORES, HOLDINGS, RESTRICTIONS = (
+BARS, DAILY, MEMBERS, INTERVALS, SYMBOLS, SCORES, HOLDINGS, RESTRICTIONS, VECTORS = (
     "minute_bars",
     "daily_bars",
     "index_members",
@@ -24,6 +25,7 @@ BARS, DAILY, MEMBERS, INTERVALS, SYMBOLS, SCORES, HOLDINGS, RESTRICTIONS = (
     "scores",
     "holdings",
     "restrictions",
+    "vectors",
 )
 CLOCK_TIMES = ("minute", "time")  # a column of times makes bars of what would else be days
 
@@ -39,7 +41,7 @@ def kind_of_table(path: Path) -> str:
         kind = kind_of_columns(facts["header"])
     except InputRefused:
         kind = BARS  # reading it for its rows says why
-    return path.stem if kind == BARS and path.stem in (MEMBERS, SCORES) else kind
+    return path.stem if kind == BARS and path.stem in (MEMBERS, SCORES, VECTORS) else kind
 
 
 def kind_of_columns(header: Iterable[str]) -> str:
@@ -54,6 +56,8 @@ def kind_of_columns(header: Iterable[str]) -> str:
     """
     words = {name.strip().lower() for name in header}
     prices = set(PRICES) <= words
+    if not prices and _has(words, ("symbol", "session", "vector"), VECTOR_NAMES):
+        return VECTORS
     if not prices and _has(words, ("symbol", "session", "score"), SCORE_NAMES):
         return SCORES
     if not prices and {"from", "to", "reason"} <= words and _has(words, ("symbol",), SYNONYMS):

@@ -129,6 +129,15 @@ def out_of_sample(
     return None
 
 
+def trained_after_birth(folds: Sequence[FoldBounds], born: Mapping[str, date]) -> Finding | None:
+    """No scorer over vectors from outside learns from a session that their encoder has seen (`born`, by scorer)."""
+    for fold in folds:
+        if fold.train[0] <= born[fold.model]:
+            explanation = f"trains on a session that its encoder has seen: they reach to {born[fold.model]}"
+            return Finding(VINTAGES, f"scorer {fold.model}", fold.train[0], explanation)
+    return None
+
+
 def one_vintage(window: pl.DataFrame, session: date, vintage: str) -> Finding | None:
     """All vectors of a session's look-back (`window`: session, symbol, vintage) have the scorer's own `vintage`."""
     other = window.filter(pl.col("vintage") != vintage).sort("session", "symbol")

@@ -57,7 +57,10 @@ class Document:
 
 @dataclass(frozen=True)
 class Factor:
-    """What the view shows. `horizon`: sessions that a label spans; `drift`: lines; `passport`: its words, or none."""
+    """What the view shows. `horizon`: sessions that a label spans; `drift`: lines; `passport`: its words, or none.
+
+    `born`: of a stream under vectors from outside, the last session that their encoder has seen.
+    """
 
     sessions: Sequence[date]
     horizon: int
@@ -65,6 +68,7 @@ class Factor:
     drift: Mapping[str, Series] = field(default_factory=dict)
     documents: Sequence[Document] = ()
     passport: Mapping[str, Any] | None = None
+    born: Mapping[str, date] = field(default_factory=dict)
 
 
 def factor(content: Factor) -> View:
@@ -87,20 +91,21 @@ def factor(content: Factor) -> View:
         "factor",
         "The factor",
         f"Scores as served, {several(len(content.sessions), 'session')}: {span}",
-        [_tile(name, figures) for name, figures in content.streams.items()],
+        [_tile(name, figures, content.born.get(name)) for name, figures in content.streams.items()],
         todo,
         [(heading, cards) for heading, cards in sections if cards],
         ends=ENDS,
     )
 
 
-def _tile(name: str, figures: StreamFigures) -> Tile:
+def _tile(name: str, figures: StreamFigures, born: date | None) -> Tile:
+    origin = [f"vectors from outside, born {born}"] if born else []
     if not figures.rank_ic:
-        return Tile(f"RankIC, {name}", ABSENT, ["no label is known yet"], "awaited")
+        return Tile(f"RankIC, {name}", ABSENT, [*origin, "no label is known yet"], "awaited")
     day, value = figures.rank_ic[-1]
     lines = [f"mean of {several(figures.mean.sessions, 'session')}, 95 % {interval(figures.mean.interval)}"]
     lines.append(f"newest labelled {day}: {number(value)}")
-    return Tile(f"RankIC, {name}", number(figures.mean.value), lines)
+    return Tile(f"RankIC, {name}", number(figures.mean.value), [*origin, *lines])
 
 
 def _rank_ics(content: Factor) -> Iterator[Card]:

@@ -14,6 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fpm.evaluation.coverage import Coverage
     from fpm.evaluation.figures import Figures
     from fpm.evaluation.intervals import Interval
     from fpm.portfolio.performance import Performance
@@ -313,6 +314,21 @@ def seed_spread(spreads: Mapping[str, Sequence[tuple[date, float]]]) -> Any:
         if series
     ]
     return _with_layout(graph_objects().Figure(lines), "spread / deviation", ".2f")
+
+
+def reliability(promises: Mapping[str, Sequence[Coverage]]) -> Any:
+    """Share of the intervals that held by tenth of the score and stream, beside what they state."""
+    tenths = {name: [part for part in parts if part.part.startswith("score")] for name, parts in promises.items()}
+    lines = [
+        _line(name, [part.part.split()[-1] for part in parts], [part.observed for part in parts], "%{y:.1%}")
+        for name, parts in tenths.items()
+        if parts
+    ]
+    figure = _with_layout(graph_objects().Figure(lines), "share that held", ".0%")
+    stated = {part.stated for parts in tenths.values() for part in parts}
+    for level in sorted(stated):
+        figure.add_hline(level, line_dash="dot")
+    return figure
 
 
 def scored(shares: Mapping[str, Sequence[tuple[date, float]]]) -> Any:

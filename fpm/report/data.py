@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fpm.schema import HORIZON
 
 if TYPE_CHECKING:
+    from fpm.evaluation.coverage import Coverage as Promised
     from fpm.evaluation.figures import Comparison, Figures, Share
     from fpm.evaluation.outer_names import OuterName
     from fpm.portfolio.performance import Performance
@@ -175,7 +176,8 @@ class ReportData:
     stream. `tried`: model settings trained before these figures were seen. `symbols`: symbols with bars, scores and
     labels by session. `longs`, `shorts`: outer names of the newest scored session.
     `horizon`: sessions that a label spans.
-    `leaks`: what the records say by check, None where it passes. `partitions`, `models`: how many the passport names.
+    `leaks`: what the records say by check, None where it passes.
+    `promises`: how often intervals held, by stream. `partitions`, `models`: how many the passport names.
     """
 
     title: str
@@ -200,6 +202,7 @@ class ReportData:
     longs: Sequence[OuterName] = ()
     shorts: Sequence[OuterName] = ()
     leaks: Mapping[str, str | None] = field(default_factory=dict)
+    promises: Mapping[str, Sequence[Promised]] = field(default_factory=dict)
     partitions: int = 0
     models: int = 0
 

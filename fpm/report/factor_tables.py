@@ -12,6 +12,7 @@ from fpm.report.figure_text import ABSENT, interval, number, percent, percent_in
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fpm.evaluation.coverage import Coverage
     from fpm.evaluation.figures import Figures, NamedEstimates
     from fpm.evaluation.intervals import Estimate, Interval
     from fpm.evaluation.sharpe import Sharpe
@@ -278,6 +279,22 @@ def by_month(report: ReportData) -> Table:
 def by_industry(report: ReportData) -> Table:
     """RankIC inside each industry by stream."""
     return _by_stream("industry", {name: _estimates(figures.by_industry) for name, figures in report.streams.items()})
+
+
+def promises(report: ReportData) -> Table:
+    """How often the intervals of a stream's scores held, by part; tenths of the score are in the plot."""
+    rows = [
+        Row((name, part.part, *map(percent, (part.stated, part.observed, part.observed - part.stated)), *_size(part)))
+        for name, parts in report.promises.items()
+        for part in parts
+        if not part.part.startswith("score")
+    ]
+    columns = ("stream", "part", "stated", "held", "difference", "mean width", "intervals")
+    return Table(columns, rows, words=(0, 1))
+
+
+def _size(part: Coverage) -> tuple[str, str]:
+    return number(part.width), number(part.intervals, 0)
 
 
 def persistence(report: ReportData) -> Table:

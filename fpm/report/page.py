@@ -84,12 +84,14 @@ def _other_charts(report: ReportData) -> dict[str, Any]:
         by_name["scored"] = charts.scored({name: figures.scored for name, figures in report.streams.items()})
     if any(report.spreads.values()):
         by_name["spread"] = charts.seed_spread(report.spreads)
+    if any(report.promises.values()):
+        by_name["reliability"] = charts.reliability(report.promises)
     if any(report.symbols.values()):
         by_name["symbols"] = charts.symbols(report.symbols)
     if any(performance.curve for performance in report.portfolios.values()):
         by_name["excess"] = charts.excess(report.portfolios)
     by_name |= {f"risk-{kind}": chart for kind, chart in risk_test.charts_by_kind(report.risk).items()}
-    for encoder in report.encoders[-1:]:
+    for encoder in [encoder for encoder in report.encoders if encoder.status != "outside"][-1:]:
         if encoder.epochs:
             by_name["losses"] = charts.losses(encoder.epochs)
     return by_name

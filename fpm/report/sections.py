@@ -223,6 +223,18 @@ WHERE = Section(
             "Seeds",
             "Spread over the seeds in units of the scores' cross-sectional deviation; it is served beside every score.",
         ),
+        _plot(
+            "reliability",
+            "What a score promises",
+            "Share of the intervals that held the place of the return, by tenth of the score from lowest to highest. "
+            "Dotted: what they state.",
+        ),
+        _table(
+            "promises",
+            "Intervals of the forward rank",
+            "Conformal by score group and adaptive over sessions (Gibbs and Candes 2021), from labels known at the "
+            "session. Place: 0 the lowest return of the session's scored names, 1 the highest. Thirds of log size.",
+        ),
         _table(
             "correlations",
             "Correlation with the traditional factors",

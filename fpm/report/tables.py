@@ -30,6 +30,7 @@ TABLES: Mapping[str, Callable[[ReportData], Table]] = {
     "correlations": factor_tables.correlations,
     "by-month": factor_tables.by_month,
     "by-industry": factor_tables.by_industry,
+    "promises": factor_tables.promises,
     "persistence": factor_tables.persistence,
     "costs": trading_tables.costs,
     "trades": trading_tables.trades,

@@ -15,6 +15,7 @@ from fpm.schema import STREAMS
 from fpm.sessions import cut_off
 from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores
+from fpm.store.retrieval.dual_stream import OWN
 from tests.consumers.small_nights import (
     ENCODED,
     HALTED,
@@ -74,12 +75,12 @@ def test_sessions_in_sample_are_refused(filled: tuple[Stores, list[date]]) -> No
     with pytest.raises(TryLater):  # the scorer was trained on labels that end at this session
         run_job(scores, days[THROUGH], stores)
     with pytest.raises(LookAhead, match="FPM-WF-003"):
-        scores._require_unseen(stores.models.load("scorer", model), days[THROUGH], stores)
+        scores._require_unseen(stores.models.load("scorer", model), days[THROUGH], stores, OWN)
     save_encoder(stores, "vintage-late", days[SESSIONS - 5])
     late = stores.models.load("scorer", model)
     late.manifest["vintage"] = "vintage-late"
     with pytest.raises(LookAhead, match="FPM-WF-003"):
-        scores._require_unseen(late, days[SESSIONS - 1], stores)
+        scores._require_unseen(late, days[SESSIONS - 1], stores, OWN)
 
 
 def test_later_labels_and_corrections_change_no_training(filled: tuple[Stores, list[date]]) -> None:
@@ -146,7 +147,7 @@ def test_a_scorer_of_another_profile_is_refused(filled: tuple[Stores, list[date]
     model = stores.models.load("scorer", scorer.train(days[THROUGH], VINTAGE, stores, silent))
     model.manifest["profile"] = "another"
     with pytest.raises(ModelRefused, match="FPM-ML-337"):
-        scores._require_fitting(model, stores)
+        scores._require_fitting(model, stores, OWN)
 
 
 def test_a_newer_scorer_of_other_features_leaves_the_old_one_scoring(filled: tuple[Stores, list[date]]) -> None:
@@ -159,7 +160,7 @@ def test_a_newer_scorer_of_other_features_leaves_the_old_one_scoring(filled: tup
     assert run_job(scores, days[SESSIONS - 1], stores).status == "published"
     assert set(read_scores(stores, days[SESSIONS - 1])["model"]) == {old.id}
     with pytest.raises(ModelRefused, match=r"FPM-ML-340 .*scorer newer .*missing here beauty"):
-        scores._require_fitting(newer, stores)
+        scores._require_fitting(newer, stores, OWN)
 
 
 def test_without_labels_the_scorer_in_force_stays(filled: tuple[Stores, list[date]]) -> None:

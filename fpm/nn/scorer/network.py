@@ -60,10 +60,9 @@ class ScorerConfig:
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=200, rate=1e-4, patience=10))
     factors: tuple[str, ...] = CLASSIC
 
-    @property
-    def inputs(self) -> dict[str, int]:
-        """Number of inputs of each GRU per session."""
-        return {"fingerprint": FINGERPRINT_SIZE + len(SCORER_DAILY), "traditional": len(self.factors)}
+    def inputs(self, length: int = FINGERPRINT_SIZE) -> dict[str, int]:
+        """Number of inputs of each GRU per session, for vectors of `length` numbers."""
+        return {"fingerprint": length + len(SCORER_DAILY), "traditional": len(self.factors)}
 
 
 # Small histories overfit within a few epochs of 270 steps: at a rate of 1e-3 the second was best, at 2e-4 the fifth,
@@ -97,14 +96,17 @@ STREAM_INPUTS = {
 
 
 class Scorer(nn.Module):
-    """K networks of one stream: `forward(batch) -> score_KB`, of no fixed scale."""
+    """K networks of one stream: `forward(batch) -> score_KB`, of no fixed scale.
 
-    def __init__(self, config: ScorerConfig, stream: str) -> None:
+    `length`: numbers in a vector of the fingerprint stream.
+    """
+
+    def __init__(self, config: ScorerConfig, stream: str, length: int = FINGERPRINT_SIZE) -> None:
         super().__init__()
         start = SeededStart(config.seeds)
-        names = STREAM_INPUTS[stream]
+        names, inputs = STREAM_INPUTS[stream], config.inputs(length)
         self.config = config
-        self.readers = nn.ModuleDict({name: Reader(config.inputs[name], config, start) for name in names})
+        self.readers = nn.ModuleDict({name: Reader(inputs[name], config, start) for name in names})
         heads = names if config.fusion == "score" else (stream,)
         self.heads = nn.ModuleDict({name: Head(config, start) for name in heads})
         self.gate = (

@@ -277,8 +277,10 @@ def _processed(factor_SF: Array) -> NDArray[np.float32]:
 
 
 def _vectors(fingerprint: pl.Series) -> NDArray[np.float32]:
-    flat = fingerprint.cast(pl.List(pl.Float32)).explode(empty_as_null=False).to_numpy()
-    return flat.astype(np.float32).reshape(len(fingerprint), FINGERPRINT_SIZE)
+    """Shape (N, D); D is that of the vectors, or of ours where there are none."""
+    lists = fingerprint.cast(pl.List(pl.Float32))
+    length = len(lists[0]) if len(lists) else FINGERPRINT_SIZE
+    return lists.explode(empty_as_null=False).to_numpy().astype(np.float32).reshape(len(lists), length)
 
 
 def _label_grid(panel: Panel, labels: pl.DataFrame) -> Array:

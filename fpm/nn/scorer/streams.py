@@ -93,7 +93,7 @@ def _restored(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Strea
     restored = ScorerConfig(**{**config, **tuples, "fit": FitConfig(**config["fit"])})
     scorers = {}
     for name in STREAMS:
-        scorers[name] = Scorer(restored, name)
+        scorers[name] = Scorer(restored, name, len(tensors["statistics/mean"]))
         own = {key.removeprefix(f"{name}/"): tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}
         scorers[name].load_state_dict(own)
     return Streams(restored, Statistics(tensors["statistics/mean"], tensors["statistics/scale"]), scorers)
@@ -111,7 +111,7 @@ def train(
     compute = compute or Compute()
     statistics = fingerprint_statistics(panel, split.train)
     batches = _batches(panel, labels, split, panel_view(config, statistics), config, compute)
-    scorers = {name: Scorer(config, name) for name in STREAMS}
+    scorers = {name: Scorer(config, name, len(statistics.mean_D)) for name in STREAMS}
     results = {name: _fitted(scorer, name, batches, config, watch, compute) for name, scorer in scorers.items()}
     return Streams(config, statistics, scorers), results
 
@@ -120,8 +120,9 @@ def train_alone(
     name: str, panel: Panel, labels: pl.DataFrame, split: Split, config: ScorerConfig, watch: Watch, compute: Compute
 ) -> None:
     """Train one of the streams as `train` does, for its checkpoint alone. Raises ModelRefused as `train`."""
-    view = panel_view(config, fingerprint_statistics(panel, split.train))
-    _fitted(Scorer(config, name), name, _batches(panel, labels, split, view, config, compute), config, watch, compute)
+    statistics = fingerprint_statistics(panel, split.train)
+    batches = _batches(panel, labels, split, panel_view(config, statistics), config, compute)
+    _fitted(Scorer(config, name, len(statistics.mean_D)), name, batches, config, watch, compute)
 
 
 def _batches(

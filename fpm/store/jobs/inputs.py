@@ -39,7 +39,8 @@ class Window:
 
     `back` and `ahead` may depend on the settings (look-backs come from preset and model file). `among`: of the sessions
     after t, the only ones that count, by their number. With `required=False` the table may be absent or lack sessions.
-    Where `applies` says no to the settings, the job does not read the table.
+    Where `applies` says no to the settings, the job does not read the table. `gap`: of the sessions before t the last
+    so many are left out, because what they say comes after t.
     """
 
     back: Span = 0
@@ -48,16 +49,17 @@ class Window:
     required: bool = True
     among: Callable[[Settings], tuple[int, ...]] | None = None
     applies: Callable[[Settings], bool] | None = None
+    gap: Span = 0
 
 
 class Job(Protocol):
     """A job module.
 
-    A job that computes with a model also has ``MODELS = ("encoder",)`` or ``("scorer",)``: the kinds whose model in
-    force enters its digest and its knowledge time. ``FILES`` names the settings whose files it reads, ``SETTINGS``
-    those whose values it reads beside market, preset and seed. ``in_force`` returns what else its result depends on, as
-    known at the session's cut-off: lists in force, what a person said. ``FINAL = True``: what it wrote for a session
-    that went online stands, whatever becomes known later.
+    A job that computes with a model also has ``MODELS = ("encoder",)``, ``("scorer",)`` or ``("vector_scorer",)``:
+    the kinds whose model in force enters its digest and its knowledge time. ``FILES`` names the settings whose files it
+    reads, ``SETTINGS`` those whose values it reads beside market, preset and seed. ``in_force`` returns what else its
+    result depends on, as known at the session's cut-off: lists in force, what a person said. ``FINAL = True``: what it
+    wrote for a session that went online stands, whatever becomes known later.
     """
 
     @property
@@ -230,7 +232,7 @@ def _setting_values(job: Job, settings: Settings) -> list[tuple[str, object]]:
 def _model(kind: str, session: date, stores: Stores) -> Model:
     if kind == "encoder" and stores.vintage:
         return stores.models.record(kind, stores.vintage)
-    return stores.models.record_in_force(kind, session)
+    return stores.models.record_in_force(kind, session, stores.vintage if kind == "vector_scorer" else None)
 
 
 def published_files(job: Job, first: date, last: date, stores: Stores) -> Published:
@@ -278,6 +280,7 @@ class Published:
 def sessions_of(window: Window, session: date, stores: Stores) -> list[date]:
     """The sessions of a window at a session, in order."""
     before = previous_sessions(stores.market, session, _span(window.back, stores))
+    before = before[: len(before) - _span(window.gap, stores)]
     after = sessions_ahead(window, session, stores)
     return [*before, *([session] if window.include else []), *after]
 

@@ -46,6 +46,7 @@ TYPES: dict[str, pl.DataType] = {
     "bool": pl.Boolean(),
     "date": pl.Date(),
     "vector": pl.Array(pl.Float32(), FINGERPRINT_SIZE),
+    "floats": pl.List(pl.Float32()),
 }
 CLOCK = pl.Datetime("us", "UTC")
 RAW = ("minute_bars", "daily_bars", "index_members", "intraday_bars")  # a declared column that a vendor lacks is null

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from fpm.store.ledger.ledger import Ledger
 
 # Sessions between the last one of a model's training and the first that it may serve: the labels of the encoder's
-# pretext task reach that far ahead (walk-forward); the scorer's `through` already lies after its labels.
-PURGE = {"encoder": 6, "scorer": 0}
+# pretext task reach that far ahead (walk-forward); the scorer's `through` already lies after its labels. `vectors` are
+# vintages from outside, whose `through` is the last session their encoder has seen; `vector_scorer` is trained on them.
+PURGE = {"encoder": 6, "scorer": 0, "vectors": 0, "vector_scorer": 0}
 STATUSES = ("promoted", "refused")
 
 
@@ -165,25 +166,26 @@ class Models:
         rows = self.ledger.query("SELECT id, files FROM fpm.models WHERE kind = %s ORDER BY id", (kind,))
         return {model_id: dict(sorted(files.items())) for model_id, files in rows}
 
-    def in_force(self, kind: str, session: date) -> Model:
+    def in_force(self, kind: str, session: date, vintage: str | None = None) -> Model:
         """The newest promoted model that may serve `session`: born by its cut-off, trained before the purge.
 
         A model that a rollback excludes from that session on (`fpm.store.ledger.rollbacks`) serves it no more. One that
-        reads other features than the home has is passed over, so that the model before it goes on.
+        reads other features than the home has is passed over, so that the model before it goes on. `vintage`: only
+        scorers of that one count.
         Raises TryLater where there is none, ModelRefused where none reads the home's features, StoreCorrupt where its
         files are damaged.
         """
-        return self._verified(self._in_force_row(kind, session))
+        return self._verified(self._in_force_row(kind, session, vintage))
 
     def record(self, kind: str, model_id: str) -> Model:
         """Like `load`, without reading its files. Raises TryLater for an unknown id."""
         return self._model(self._row(kind, model_id))
 
-    def record_in_force(self, kind: str, session: date) -> Model:
+    def record_in_force(self, kind: str, session: date, vintage: str | None = None) -> Model:
         """Like `in_force`, without reading its files. Raises TryLater where there is none."""
-        return self._model(self._in_force_row(kind, session))
+        return self._model(self._in_force_row(kind, session, vintage))
 
-    def _in_force_row(self, kind: str, session: date) -> tuple[Any, ...]:
+    def _in_force_row(self, kind: str, session: date, vintage: str | None = None) -> tuple[Any, ...]:
         """The newest row that may serve and reads the home's features; a newer one of another schema is passed over.
 
         Raises TryLater where no model may serve, ModelRefused where each is of another schema, with the newest's names.
@@ -193,9 +195,10 @@ class Models:
         while rows := self.ledger.query(
             _SELECT
             + "WHERE kind = %s AND status = 'promoted' AND born <= %s AND through < %s "
+            + "AND (%s::text IS NULL OR manifest ->> 'vintage' = %s) "
             + _NOT_EXCLUDED
             + "ORDER BY born DESC, saved_at DESC, id DESC LIMIT 1 OFFSET %s",
-            (kind, cut_off(self.market, session), purged, session, len(misfits)),
+            (kind, cut_off(self.market, session), purged, vintage, vintage, session, len(misfits)),
         ):
             model = self._model(rows[0])
             words = self._misfit(model)

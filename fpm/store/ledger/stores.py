@@ -209,11 +209,13 @@ class Stores:
     def model(self, kind: str, session: date) -> Model:
         """The model for a job of `session`: the encoder of `vintage` if that is set, otherwise the one in force.
 
+        A `vector_scorer` is the one in force of those trained on `vintage`.
+
         Raises TryLater where there is none, StoreCorrupt where its files are damaged.
         """
         if kind == "encoder" and self.vintage:
             return self.models.load(kind, self.vintage)
-        return self.models.in_force(kind, session)
+        return self.models.in_force(kind, session, self.vintage if kind == "vector_scorer" else None)
 
     @cached_property
     def profile(self) -> Profile:
