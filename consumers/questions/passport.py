@@ -177,7 +177,7 @@ def models(kind: str, stores: Stores) -> dict[str, Any]:
 
 
 def _model(model: Model, files: Mapping[str, str]) -> dict[str, Any]:
-    names = ("vintage", "profile_hash", "profile", "seeds", "folds", "versions", "machine", "compute", "inputs")
+    names = ("vintage", "profile_hash", "profile", "seeds", "folds", "mix", "versions", "machine", "compute", "inputs")
     return {
         "born": model.born.isoformat(),
         "through": model.through.isoformat(),

@@ -24,10 +24,12 @@ from fpm.errors import ModelRefused, TryLater
 from fpm.nn.checkpoint import to_bytes
 from fpm.nn.compute import Compute
 from fpm.nn.fit import FitConfig, FitResult, Loss, Watch, deterministic, fit
+from fpm.nn.scorer.fusion import Mix, mix
 from fpm.nn.scorer.losses import LOSSES
-from fpm.nn.scorer.network import Scorer, ScorerConfig
+from fpm.nn.scorer.network import STREAM_INPUTS, Scorer, ScorerConfig, stack
 from fpm.nn.scorer.panel import (
     Batch,
+    LabelledSession,
     Panel,
     SessionBatches,
     Statistics,
@@ -40,19 +42,25 @@ from fpm.nn.scorer.panel import (
 from fpm.schema import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
     from fpm.walk_forward import Split
 
+TINY_SCALE = 1e-8  # of outputs that are all equal: they add nothing, whatever their factor
+
 
 @dataclass(frozen=True)
 class Streams:
-    """A trained scorer: one network per stream and seed, and the fingerprint statistics of their training."""
+    """A trained scorer: one network per stream and seed, and the fingerprint statistics of their training.
+
+    `mix`: what a stacked fusion decided, right after the training; the shares themselves are among the weights.
+    """
 
     config: ScorerConfig
     statistics: Statistics
     scorers: Mapping[str, Scorer]
+    mix: Mix | None = None
 
     @property
     def view(self) -> View:
@@ -104,7 +112,8 @@ def train(
 ) -> tuple[Streams, dict[str, FitResult]]:
     """Train every stream on the split's sessions; `labels`: rows of symbol, session, label, as known.
 
-    `watch.progress` counts over all three streams; `watch.checkpoint` gets one subfolder per stream. The networks end
+    A stacked dual stream has no training of its own and no result.
+    `watch.progress` counts over all trained streams; `watch.checkpoint` gets one subfolder per stream. The networks end
     on the CPU, whatever device they were trained on.
     Raises ModelRefused where there is nothing to train or to validate on, or a loss is not finite.
     """
@@ -121,11 +130,39 @@ def train(
     _require_sessions(batches, split)
     scorers = {name: Scorer(config, name) for name in STREAMS}
     results = {}
-    for number, (name, scorer) in enumerate(scorers.items()):
-        results[name] = fit(scorer, _loss(config), batches, config.fit, _stream_watch(watch, number, name), compute)
-        scorer.to("cpu")
+    stacked = config.fusion == "stack"
+    trainable = [name for name in STREAMS if not (stacked and len(STREAM_INPUTS[name]) > 1)]
+    for number, name in enumerate(trainable):
+        own = _stream_watch(watch, number, len(trainable), name)
+        results[name] = fit(scorers[name], _loss(config), batches, config.fit, own, compute)
+        scorers[name].to("cpu")
         _require_finite(name, results[name])
-    return Streams(config, statistics, scorers), results
+    own_mix = stacked_mix(scorers, panel, batches.validation_sessions, view) if stacked else None
+    return Streams(config, statistics, scorers, own_mix), results
+
+
+def stacked_mix(scorers: Mapping[str, Scorer], panel: Panel, validation: Sequence[LabelledSession], view: View) -> Mix:
+    """Decide the mix of the single streams on the validation sessions, and fill the dual stream with it.
+
+    The shares are one for all seeds, by the mean of their scores as `scores` takes it; each seed's outputs are first
+    brought to one scale by their standard deviation within a session.
+    """
+    names = STREAM_INPUTS["dual"]
+    label_TS = np.full((len(validation), len(panel.symbols)), np.nan)
+    score_NTS = np.full((len(names), *label_TS.shape), np.nan)
+    scale_NKT = np.ones((len(names), len(scorers["dual"].config.seeds), len(validation)))
+    for t, labelled in enumerate(validation):
+        label_TS[t, labelled.columns_B] = labelled.label_B.numpy()
+        batch = window(panel, labelled.session, labelled.columns_B, view)
+        for n, name in enumerate(names):
+            output_KB = outputs(scorers[name], batch).numpy().astype(np.float64)
+            score_NTS[n, t, labelled.columns_B] = cross_section.z_score(output_KB.T).mean(axis=1)
+            scale_NKT[n, :, t] = output_KB.std(axis=1)
+    own = mix(list(score_NTS), label_TS)
+    factor_NK = np.array(own.share)[:, None] / np.maximum(scale_NKT.mean(axis=2), TINY_SCALE)
+    singles = {name: scorers[name] for name in names}
+    stack(scorers["dual"], singles, torch.from_numpy(factor_NK.astype(np.float32))[:, :, None])
+    return own
 
 
 def scores(streams: Streams, panel: Panel, session: date) -> tuple[pl.DataFrame, list[str]]:
@@ -185,7 +222,8 @@ def manifest(streams: Streams, results: Mapping[str, FitResult]) -> dict[str, An
         }
         for name, result in results.items()
     }
-    return {"config": asdict(streams.config), "seeds": list(streams.config.seeds), "streams": figures}
+    own = {} if streams.mix is None else {"mix": {"streams": STREAM_INPUTS["dual"], **asdict(streams.mix)}}
+    return {"config": asdict(streams.config), "seeds": list(streams.config.seeds), "streams": figures, **own}
 
 
 def _loss(config: ScorerConfig) -> Callable[[nn.Module, Batch], Loss]:
@@ -198,12 +236,12 @@ def _loss(config: ScorerConfig) -> Callable[[nn.Module, Batch], Loss]:
     return loss
 
 
-def _stream_watch(watch: Watch, number: int, name: str) -> Watch:
-    """The watch of one of the three streams."""
+def _stream_watch(watch: Watch, number: int, count: int, name: str) -> Watch:
+    """The watch of one of `count` streams."""
 
     def progress(done: int, total: int, item: object) -> None:
         if watch.progress is not None:
-            watch.progress(number * total + done, len(STREAMS) * total, f"{name} {item}")
+            watch.progress(number * total + done, count * total, f"{name} {item}")
 
     return Watch(progress, watch.checkpoint / name if isinstance(watch.checkpoint, Path) else None)
 
