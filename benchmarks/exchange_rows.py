@@ -7,7 +7,7 @@ Shapes: N symbol-sessions in order of time, K styles, S symbols of one session, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -18,9 +18,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 
-from fpm.exchange.ideals import ideals
+from fpm.exchange.lottery_ideals import ideal_reader
 from fpm.exchange.simulate import ExchangeConfig, simulate
-from fpm.exchange.styles import STYLES
 from fpm.exchange.tables import SessionTables
 from fpm.features import minute_features
 from fpm.features.bars import grid
@@ -75,9 +74,9 @@ class SessionRows:
 
 def exchange_rows(config: ExchangeConfig, preset: str, workers: int = 1) -> ExchangeRows:
     """Return an exchange's symbol-sessions; the number of worker processes does not change the result."""
-    profile = Profile(PROFILE, VIEW, minute_features.PRESETS[preset])
+    profile, reader = Profile(PROFILE, VIEW, minute_features.PRESETS[preset]), ideal_reader(config)
     with TemporaryDirectory() as folder, get_context("spawn").Pool(workers) as pool:
-        jobs = ((tables, profile, Path(folder)) for tables in simulate(config))
+        jobs = ((tables, profile, reader, Path(folder)) for tables in simulate(config))
         results = list(pool.imap(_session, jobs))
         blocks = pool.starmap(_standard, _scaled(results, profile))
     here = [np.isfinite(x_STF).any(axis=(1, 2)) for x_STF in blocks]
@@ -96,15 +95,15 @@ def exchange_rows(config: ExchangeConfig, preset: str, workers: int = 1) -> Exch
     )
 
 
-def _session(job: tuple[SessionTables, Profile, Path]) -> SessionRows:
-    tables, profile, folder = job
+def _session(job: tuple[SessionTables, Profile, Callable[[pl.DataFrame], pl.DataFrame], Path]) -> SessionRows:
+    tables, profile, reader, folder = job
     cn = market("cn")
     dense = grid(in_slots(tables.minute_bars, cn), cn, VIEW)
     raw_STF = raw_features(dense, tables.daily_bars, np.full(dense.traded_ST.shape, np.nan), profile)
     totals = session_totals(raw_STF, dense, tables.daily_bars, profile).with_columns(session=pl.lit(tables.session))
     raw = folder / f"{tables.session}.npy"
     np.save(raw, raw_STF)
-    return SessionRows(tables, raw, list(dense.symbols), totals, ideals(tables.minute_bars))
+    return SessionRows(tables, raw, list(dense.symbols), totals, reader(tables.minute_bars))
 
 
 def _scaled(results: list[SessionRows], profile: Profile) -> Iterator[tuple[Path, np.ndarray, Profile]]:
@@ -128,4 +127,8 @@ def in_slots(bars: pl.DataFrame, market: Market) -> pl.DataFrame:
 
 def _in_order(styles: pl.DataFrame, names: list[str]) -> np.ndarray:
     order = pl.DataFrame({"symbol": names}, schema={"symbol": pl.String})
-    return order.join(styles, on="symbol", how="left", maintain_order="left").select(list(STYLES)).to_numpy()
+    return (
+        order.join(styles, on="symbol", how="left", maintain_order="left")
+        .drop("symbol", "session", strict=False)
+        .to_numpy()
+    )

@@ -119,10 +119,8 @@ def linear_scores(z_ND: np.ndarray, exchange: ExchangeRows, answers: Answer) -> 
     The validation sessions decide its strength.
     """
     number_of, x_NLD = {day: t for t, day in enumerate(exchange.days)}, lagged(z_ND, exchange)
-    day_N = np.array([number_of[session] for session in exchange.rows.sessions])
     keys = pl.DataFrame({"symbol": exchange.rows.symbols, "session": exchange.rows.sessions})
-    target_N = keys.join(answers.labels, on=["symbol", "session"], how="left", maintain_order="left")["label"]
-    rank_N = _ranked(np.array(target_N.to_numpy(), dtype=np.float64), day_N)
+    rank_N, day_N = ranked_labels(exchange, answers)
     train, validation, test = (
         np.isin(day_N, [number_of[day] for day in part])
         for part in (answers.split.train, answers.split.validation, answers.test)
@@ -137,6 +135,15 @@ def linear_scores(z_ND: np.ndarray, exchange: ExchangeRows, answers: Answer) -> 
         ],
     )
     return keys.filter(pl.Series(test)).with_columns(score=pl.Series(x_NLD[test] @ slopes[best], dtype=pl.Float64))
+
+
+def ranked_labels(exchange: ExchangeRows, answers: Answer) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's label as a standardised rank within its session, NaN without one, and the session's number."""
+    number_of = {day: t for t, day in enumerate(exchange.days)}
+    day_N = np.array([number_of[session] for session in exchange.rows.sessions])
+    keys = pl.DataFrame({"symbol": exchange.rows.symbols, "session": exchange.rows.sessions})
+    target_N = keys.join(answers.labels, on=["symbol", "session"], how="left", maintain_order="left")["label"]
+    return _ranked(np.array(target_N.to_numpy(), dtype=np.float64), day_N), day_N
 
 
 def lagged(z_ND: np.ndarray, exchange: ExchangeRows) -> np.ndarray:

@@ -243,7 +243,8 @@ refit = 60
 - `purge`: sessions between validation and test. A purge shorter than a label reaches is refused; left out, it
   follows the horizon.
 - `fusion`: `fixed` weighs the streams' states by `weight` (the fingerprint's share), `gate` learns a share for each
-  unit, `score` weighs two scores.
+  unit, `score` weighs two scores, `stack` trains each stream alone and weighs their scores by what they show on the
+  validation sessions: a stream of noise gets no share. The shares stand in the manifest.
 - Models are used under the look-back that they were trained for: after a change of it, `fpm train scorer --through
   SESSION` (FPM-ML-337).
 - Factors, training window and the seed added to all seeds are settings of their own: `FPM_FACTORS`,

@@ -135,7 +135,7 @@ KEYS: dict[str, dict[str, Kind]] = {
         "projection": Whole(0, 2_048),
         "dropout": Real(0.0, 0.9),
         "input_dropout": Real(0.0, 0.9),
-        "fusion": Choice(("fixed", "gate", "score")),
+        "fusion": Choice(("fixed", "gate", "score", "stack")),
         "weight": Real(0.0, 1.0),
         "loss": Choice(("rank_correlation", "pearson", "mean_squared_error")),
         "batch": Whole(2, 65_536),

@@ -184,6 +184,7 @@ def _model(model: Model, files: Mapping[str, str]) -> dict[str, Any]:
         "profile",
         "seeds",
         "folds",
+        "mix",
         "versions",
         "machine",
         "compute",

@@ -204,6 +204,9 @@ def simulate_command(
         bool, typer.Option("--daily", help="daily tables and scores alone, with dividends: years")
     ] = False,
     first: Annotated[str, typer.Option(help="the first session, or a day before it")] = "2024-01-02",
+    styles: Annotated[
+        int | None, typer.Option(min=0, help="seed of a lottery of intraday styles, in the place of the planted ones")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The synthetic exchange alone: raw files as a vendor would deliver them."""
@@ -211,7 +214,7 @@ def simulate_command(
     from fpm.exchange.simulate import YEARS, ExchangeConfig, write
     from fpm.progress import bar
 
-    config = ExchangeConfig(symbols, sessions, parse_session(first), seed, signal, ticks=ticks)
+    config = ExchangeConfig(symbols, sessions, parse_session(first), seed, signal, ticks=ticks, styles=styles)
     config = replace(config, defects=all_defects(defects), daily=daily)
     if daily:
         config = replace(config, events=YEARS, spoiled_every=0)

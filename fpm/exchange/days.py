@@ -9,10 +9,14 @@ as it can, so returns over several sessions still sum to those the simulator dre
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fpm.exchange.styles import StyleMix, draw_styles
+
+if TYPE_CHECKING:
+    from fpm.exchange.lottery import Lottery, Tilts
 
 TICKS = 100  # ticks per currency unit: dividing by it makes 12.34 the nearest double to 12.34
 # A session's driver moves the returns of sessions t+2 .. t+6, a fifth each. The label close(t+1) -> close(t+6)
@@ -63,7 +67,7 @@ class Impact:
     daily: float = 0.33
     volume_shock: float = 0.75
     reversal: float = 0.66
-    styles: StyleMix = field(default_factory=StyleMix)
+    styles: StyleMix | Lottery = field(default_factory=StyleMix)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class Day:
 
     `limit_*`: ticks, 0 where no limit is in force. `demand_S`: the log return against `pre_close_S` (ticks) that the
     session would have without limits. `volume_S`: shares. `sigma_S`: the session's own volatility. `traded_S`: listed
-    and not suspended.
+    and not suspended. `tilts`: what a lottery's styles do, None for the planted styles.
     """
 
     pre_close_S: np.ndarray
@@ -121,6 +125,7 @@ class Day:
     shock_S: np.ndarray
     innovation_S: np.ndarray
     traded_S: np.ndarray
+    tilts: Tilts | None = None
 
 
 def draw_universe(symbols: int, seed: int) -> Universe:
@@ -268,12 +273,16 @@ def evening(state: State, day: Day, close_S: np.ndarray, impact: Impact, rng: np
     )
 
 
-def oracle(universe: Universe, state: State, impact: Impact) -> dict[str, np.ndarray]:
+def oracle(
+    universe: Universe, state: State, impact: Impact, ahead_S: np.ndarray | float = 0.0
+) -> dict[str, np.ndarray]:
     """Return the expected label close(t+1) -> close(t+6) in the evening of t, by source, (S,) each.
 
-    It is the remaining part of the impacts of t-4 .. t. Later draws, limits and halts are unknown.
+    It is the remaining part of the impacts of t-4 .. t, and `ahead_S`, what is known of the drivers of t+1 .. t+4.
+    Later draws, limits and halts are unknown.
     """
     weight_L1 = REMAINING_L[:, None]
-    intraday_S = universe.sigma_S * impact.intraday * (weight_L1 * state.intraday_LS[:SPREAD]).sum(axis=0)
+    known_S = (weight_L1 * state.intraday_LS[:SPREAD]).sum(axis=0) + ahead_S
+    intraday_S = universe.sigma_S * impact.intraday * known_S
     daily_S = universe.sigma_S * impact.daily * (weight_L1 * state.daily_LS[:SPREAD]).sum(axis=0)
     return {"intraday": intraday_S, "daily": daily_S, "combined": intraday_S + daily_S}

@@ -9,14 +9,18 @@ style can move a flow through the day but change neither its total nor the mean 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fpm.exchange.days import TICKS, Day
 from fpm.exchange.orders import Remainders
-from fpm.exchange.prices import CALLS, CONTINUOUS, ROWS, Quotes, trade_value
+from fpm.exchange.prices import CALLS, CONTINUOUS, ROWS, trade_value
 from fpm.exchange.spreads import keep_mean, spread_within
 from fpm.exchange.styles import STYLES, TiltInputs, expressed
+
+if TYPE_CHECKING:
+    from fpm.exchange.quotes import Quotes
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,12 @@ def buy_share(day: Day, quotes: Quotes, spreads: Spreads, inputs: TiltInputs, rn
     weight_ST = plain_ST * open_ST
     tilted_SC = spreads.tilted_ST[:, CONTINUOUS]
     tilt_SC = np.log(np.maximum(tilted_SC, 1e-300) / np.maximum(weight_ST[:, CONTINUOUS], 1e-300))
+    if day.tilts is not None:
+        tilt_SC += (day.tilts.side + day.tilts.signed * np.tanh(quotes.step_ST))[:, CONTINUOUS]
     plain_SC = (weight_ST * share_ST)[:, CONTINUOUS]
-    bought_SC = keep_mean(
-        plain_SC / plain_SC.sum(axis=1, keepdims=True), tilt_SC, quotes.mean_ST[:, CONTINUOUS], inputs
-    )
+    plain_SC /= plain_SC.sum(axis=1, keepdims=True)
+    price_SC, usual_SC = quotes.mean_ST[:, CONTINUOUS], quotes.usual_ST[:, CONTINUOUS]
+    bought_SC = keep_mean(plain_SC, tilt_SC, price_SC, inputs, usual_SC)
     row_ST = share_ST.copy()
     row_ST[:, CONTINUOUS] = bought_SC / np.maximum(tilted_SC, 1e-300) * (tilted_SC > 0.0)
     return BuyShare(
@@ -176,7 +182,7 @@ def size_flows(
     legs: dict[str, np.ndarray] = {}
     remainders: list[Remainders] = []
     for name, sign in (("buy", 1.0), ("sell", -1.0)):
-        tilt_ST = sign * STYLES["large_order_direction"](expressed(day.style_SK[:, 3], rng), inputs)
+        tilt_ST = sign * (planted_direction(day, inputs, rng) if day.tilts is None else day.tilts.size)
         volume_ST, count_ST = flows[f"{name}_volume"], flows[f"{name}_count"]
         side = Side(volume_ST.sum(axis=1), count_ST.sum(axis=1), volume_ST, count_ST)
         for size, size_class in SIZE_CLASSES.items():
@@ -189,6 +195,11 @@ def size_flows(
             remainders.append(leg.remainders)
     rest_ST = np.add.reduce([part.rest_ST for part in remainders])
     return legs, Remainders(rest_ST, np.add.reduce([part.allowance_S for part in remainders]))
+
+
+def planted_direction(day: Day, inputs: TiltInputs, rng: np.random.Generator) -> np.ndarray:
+    """Return the large buyers' tilt by the planted style as one side shows it, (S, T)."""
+    return STYLES["large_order_direction"](expressed(day.style_SK[:, 3], rng), inputs)
 
 
 @dataclass(frozen=True)

@@ -201,17 +201,17 @@ def direction(rows: dict[str, np.ndarray]) -> np.ndarray:
     return posterior_mean(both_S, error_S, WOBBLE / np.sqrt(2.0))
 
 
-def exponential_tilt(part_SC: np.ndarray, whole_SC: np.ndarray) -> np.ndarray:
-    """Estimate by maximum likelihood the tilt along the clock that turns the whole flow into the part, (S,).
+def exponential_tilt(part_SC: np.ndarray, whole_SC: np.ndarray, along_C: np.ndarray = CLOCK_C) -> np.ndarray:
+    """Estimate by maximum likelihood the tilt along a pattern that turns the whole flow into the part, (S,).
 
-    It equates the mean volume times of both, by Newton's method.
+    It equates the means of the pattern over both, by Newton's method.
     """
-    mean_S = (part_SC * CLOCK_C).sum(axis=1) / np.maximum(part_SC.sum(axis=1), 1.0)
+    mean_S = (part_SC * along_C).sum(axis=1) / np.maximum(part_SC.sum(axis=1), 1.0)
     tilt_S = np.zeros(len(mean_S))
     for _ in range(NEWTON_STEPS):
-        weight_SC = whole_SC * np.exp(tilt_S[:, None] * CLOCK_C)
+        weight_SC = whole_SC * np.exp(tilt_S[:, None] * along_C)
         weight_SC /= np.maximum(weight_SC.sum(axis=1, keepdims=True), 1e-300)
-        now_S = (weight_SC * CLOCK_C).sum(axis=1)
-        slope_S = (weight_SC * np.square(CLOCK_C)).sum(axis=1) - np.square(now_S)
+        now_S = (weight_SC * along_C).sum(axis=1)
+        slope_S = (weight_SC * np.square(along_C)).sum(axis=1) - np.square(now_S)
         tilt_S = (tilt_S + ((mean_S - now_S) / np.maximum(slope_S, 1e-3)).clip(-0.6, 0.6)).clip(-3.0, 3.0)
     return np.where(part_SC.sum(axis=1) > 0.0, tilt_S, 0.0)

@@ -3,7 +3,7 @@
 Letters in array names: S symbols, T vendor rows of a session (opening call, 239 minutes, closing call), C the
 continuous rows, K styles.
 
-Prices come first and do not depend on the styles. A style then moves volume between minutes. In a trending session that
+Prices come first. A style then moves volume between minutes. In a trending session that
 alone would change the session's amount, so a daily table would reveal the style. Volume therefore also leans along the
 price's movement beside its trend, just enough to keep the amount that the session would have without styles.
 """
@@ -15,7 +15,8 @@ import numpy as np
 from fpm.exchange.days import TICKS, Day
 from fpm.exchange.flows import Spreads, buy_share, size_flows, taker_flows, trade_counts
 from fpm.exchange.orders import order_flows
-from fpm.exchange.prices import CALLS, CLOCK_T, CONTINUOUS, ROWS, VOLUME_C, Quotes, session_quotes, smooth, surprise
+from fpm.exchange.prices import CALLS, CLOCK_T, CONTINUOUS, ROWS, VOLUME_C, smooth, surprise
+from fpm.exchange.quotes import Quotes, session_quotes
 from fpm.exchange.spreads import keep_mean, spread_within
 from fpm.exchange.styles import STYLES, TiltInputs
 
@@ -47,6 +48,14 @@ def minute_flows(day: Day, rng: np.random.Generator) -> dict[str, np.ndarray]:
     return {name: ticks_ST / TICKS for name, ticks_ST in quotes.bars.items()} | flows
 
 
+def planted_tilt(day: Day, inputs: TiltInputs) -> np.ndarray:
+    """Return the tilt of volume by the two planted styles that act on it, (S, T)."""
+    timing_ST, together_ST = (
+        STYLES[name](day.style_SK[:, k], inputs) for k, name in enumerate(("volume_timing", "co_movement"))
+    )
+    return np.asarray(timing_ST + together_ST)
+
+
 def volume_spreads(day: Day, quotes: Quotes, inputs: TiltInputs, rng: np.random.Generator) -> Spreads:
     """Return the day's volume over its rows without and with the styles.
 
@@ -56,9 +65,10 @@ def volume_spreads(day: Day, quotes: Quotes, inputs: TiltInputs, rng: np.random.
     noise_ST = VOLUME_NOISE * inputs.noise_ST + SLOW_NOISE * smooth(rng.normal(0.0, 1.0, (symbols, ROWS)), SLOW_WIDTH)
     call_SC = np.exp(rng.normal(0.0, 0.2, (symbols, 2))) * (OPENING_VOLUME, CLOSING_VOLUME)
     weight_SC = (np.exp(noise_ST + SURPRISE_VOLUME * inputs.surprise_ST) * quotes.traded_ST)[:, CONTINUOUS] * VOLUME_C
-    tilt_ST = STYLES["volume_timing"](day.style_SK[:, 0], inputs) + STYLES["co_movement"](day.style_SK[:, 1], inputs)
+    tilt_ST = planted_tilt(day, inputs) if day.tilts is None else day.tilts.volume
     plain_SC = weight_SC / weight_SC.sum(axis=1, keepdims=True)
-    tilted_SC = keep_mean(plain_SC, tilt_ST[:, CONTINUOUS], quotes.mean_ST[:, CONTINUOUS], inputs)
+    price_SC, usual_SC = quotes.mean_ST[:, CONTINUOUS], quotes.usual_ST[:, CONTINUOUS]
+    tilted_SC = keep_mean(plain_SC, tilt_ST[:, CONTINUOUS], price_SC, inputs, usual_SC)
     plain_ST, tilted_ST = np.zeros((2, symbols, ROWS))
     for spread_ST, spread_SC in ((plain_ST, plain_SC), (tilted_ST, tilted_SC)):
         spread_ST[:, list(CALLS)] = call_SC

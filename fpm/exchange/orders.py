@@ -9,13 +9,17 @@ cancelled. A style only decides when that part is cancelled, so no total of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fpm.exchange.days import TICKS, Day
-from fpm.exchange.prices import CALLS, CONTINUOUS, ROWS, VOLUME_C, Quotes
+from fpm.exchange.prices import CALLS, CONTINUOUS, ROWS, VOLUME_C
 from fpm.exchange.spreads import allocate, spread_within
-from fpm.exchange.styles import STYLES, TiltInputs, expressed
+from fpm.exchange.styles import BURST_SD, STYLES, TiltInputs, expressed
+
+if TYPE_CHECKING:
+    from fpm.exchange.quotes import Quotes
 
 RESTING = 2.0  # volume of orders that do not trade at once, as a multiple of the traded volume
 RESTING_BEFORE = 0.25  # share of resting volume that is entered before the open
@@ -59,14 +63,16 @@ def order_flows(
     usual_ST = free_ST + allocate(np.maximum(resting_S - free_ST.sum(axis=1), 0), weight_ST)
     free_S = np.maximum(resting_S - (free_ST + remainders.rest_ST).sum(axis=1), 0)
     passive_ST = remainders.rest_ST + free_ST + allocate(free_S, weight_ST)
-    price_ST = resting_price(day, quotes, noise_NST[2])
+    price_ST, usual_price_ST = (
+        resting_price(day, mean_ST, noise_NST[2]) for mean_ST in (quotes.mean_ST, quotes.usual_ST)
+    )
     cancelled_S = np.rint(CANCELLED * RESTING * day.volume_S * sizes_NS[1]).astype(np.int64)
     pool_ST = cancellable_shares(cancelled_S, passive_ST - remainders.rest_ST, weight_ST)
-    burst_S = expressed(day.style_SK[:, 2], rng)
-    burst_ST = np.exp(STYLES["cancel_bursts"](burst_S, TiltInputs(inputs.clock_T, inputs.surprise_ST, noise_NST[1])))
-    cancel_ST = cancels(pool_ST, u_shaped(0.0) * burst_ST * quotes.traded_ST)
+    when_ST = cancel_tilt(day, TiltInputs(inputs.clock_T, inputs.surprise_ST, noise_NST[1]), rng)
+    cancel_ST = cancels(pool_ST, u_shaped(0.0) * np.exp(when_ST) * quotes.traded_ST)
     staying_ST = passive_ST - pool_ST
-    staying_price_ST = prices_at_value(((usual_ST - pool_ST) * price_ST).sum(axis=1), staying_ST, price_ST)
+    staying_price_ST = prices_at_value(((usual_ST - pool_ST) * usual_price_ST).sum(axis=1), staying_ST, price_ST)
+    price_ST = prices_at_value((pool_ST * usual_price_ST).sum(axis=1), pool_ST, price_ST)
     resting_value_ST = price_ST * pool_ST + staying_price_ST * staying_ST
     orders_S = ORDERS_PER_TRADE * sizes_NS[2] * flows["trades"].sum(axis=1)
     return {
@@ -79,6 +85,13 @@ def order_flows(
     }
 
 
+def cancel_tilt(day: Day, inputs: TiltInputs, rng: np.random.Generator) -> np.ndarray:
+    """Return the log weights of cancels over the U-shape: their noise, and what the styles add to it, (S, T)."""
+    if day.tilts is not None:
+        return np.asarray(BURST_SD * inputs.noise_ST + day.tilts.cancels)
+    return STYLES["cancel_bursts"](expressed(day.style_SK[:, 2], rng), inputs)
+
+
 def u_shaped(noise_ST: np.ndarray | float) -> np.ndarray:
     """Return U-shaped weights times own noise over the continuous rows, 0 elsewhere, independent of the volume, (S, T).
 
@@ -89,9 +102,9 @@ def u_shaped(noise_ST: np.ndarray | float) -> np.ndarray:
     return np.asarray(weight_ST * np.exp(noise_ST))
 
 
-def resting_price(day: Day, quotes: Quotes, noise_ST: np.ndarray) -> np.ndarray:
+def resting_price(day: Day, mean_ST: np.ndarray, noise_ST: np.ndarray) -> np.ndarray:
     """Return the limit price in ticks of each row's resting orders, (S, T); before the open the reference price."""
-    price_ST = np.rint(quotes.mean_ST * (1.0 + 0.001 * noise_ST.clip(-3.0, 3.0))).astype(np.int64)
+    price_ST = np.rint(mean_ST * (1.0 + 0.001 * noise_ST.clip(-3.0, 3.0))).astype(np.int64)
     price_ST[:, CALLS[0]] = day.pre_close_S
     up_S = np.where(day.limit_up_S > 0, day.limit_up_S, np.iinfo(np.int64).max)
     return price_ST.clip(np.maximum(day.limit_down_S, 1)[:, None], up_S[:, None])

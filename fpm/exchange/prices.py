@@ -1,4 +1,6 @@
-"""Prices of a synthetic session: a random walk in ticks with U-shaped variance, within limits, independent of styles.
+"""Prices of a synthetic session: a random walk in ticks with U-shaped variance, within limits.
+
+The planted styles leave prices alone. Those of a lottery may bend them, as `bends` says.
 
 Letters in array names: S symbols, T vendor rows of a session (opening call, 239 minutes, closing call), C the
 continuous rows, P prices of a bar.
@@ -6,11 +8,12 @@ continuous rows, P prices of a bar.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpm.exchange.days import TICKS, Day
+if TYPE_CHECKING:
+    from fpm.exchange.days import Day
 
 # Rows of an A-share vendor, as minutes of the day: 09:25, 09:31-11:30, 13:01-14:59 and one 15:00 row.
 MINUTES = (565, *range(571, 691), *range(781, 900), 900)
@@ -32,6 +35,17 @@ VOLUME_C = u_shape(1.8, 0.7)
 VARIANCE_C = u_shape(2.5, 0.7)
 
 
+def _variance() -> np.ndarray:
+    """Return each row's share of a session's variance, (T,)."""
+    variance_T = np.zeros(ROWS)
+    variance_T[list(CALLS)] = OPENING_VARIANCE, CLOSING_VARIANCE
+    variance_T[CONTINUOUS] = (1.0 - OPENING_VARIANCE - CLOSING_VARIANCE) * VARIANCE_C
+    return variance_T
+
+
+VARIANCE_T = _variance()
+
+
 def _clock() -> np.ndarray:
     """Return every row's centred volume time: -1 .. 1 over the continuous rows, weighted mean 0, (T,)."""
     clock_T = np.zeros(ROWS)
@@ -42,48 +56,17 @@ def _clock() -> np.ndarray:
 CLOCK_T = _clock()
 
 
-@dataclass(frozen=True)
-class Quotes:
-    """A session's prices, which no style affects.
-
-    `bars` and `mean_ST` (mean price of a row) in ticks; `step_ST`: each minute's standardised move; `traded_ST`: rows
-    with a trade.
-    """
-
-    bars: dict[str, np.ndarray]
-    mean_ST: np.ndarray
-    step_ST: np.ndarray
-    traded_ST: np.ndarray
-
-
-def session_quotes(day: Day, rng: np.random.Generator) -> Quotes:
-    """Draw the prices of a session."""
-    value_S = day.volume_S * day.pre_close_S / TICKS
-    expected_SC = (value_S / trade_value(value_S))[:, None] * VOLUME_C
-    traded_ST = np.ones((len(value_S), ROWS), bool)
-    traded_ST[:, CONTINUOUS] = rng.random(expected_SC.shape) >= np.exp(-expected_SC)
-    traded_ST[:, SILENT] = False
-    path_ST, step_ST = price_path(day, rng)
-    bars = price_bars(day, path_ST, traded_ST, rng)
-    middle_ST = 0.5 * (bars["open"] + bars["close"])
-    pull_ST = 0.15 * (bars["high"] - bars["low"]) * rng.normal(0.0, 1.0, middle_ST.shape)
-    return Quotes(bars, (middle_ST + pull_ST).clip(bars["low"], bars["high"]), step_ST, traded_ST)
-
-
 def price_path(day: Day, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return each row's log price against the reference, ending at the day's demand, and the standardised steps.
 
     The path is a random walk with U-shaped variance and with calm and lively stretches, conditioned on its end.
     """
     symbols = len(day.demand_S)
-    variance_T = np.zeros(ROWS)
-    variance_T[list(CALLS)] = OPENING_VARIANCE, CLOSING_VARIANCE
-    variance_T[CONTINUOUS] = (1.0 - OPENING_VARIANCE - CLOSING_VARIANCE) * VARIANCE_C
     lively_ST = np.exp(0.35 * smooth(rng.normal(0.0, 1.0, (symbols, ROWS)), 20))
     step_ST = rng.normal(0.0, 1.0, (symbols, ROWS)) * lively_ST
-    walk_ST = np.cumsum(step_ST * np.sqrt(variance_T) * day.sigma_S[:, None], axis=1)
+    walk_ST = np.cumsum(step_ST * np.sqrt(VARIANCE_T) * day.sigma_S[:, None], axis=1)
     miss_S1 = day.demand_S[:, None] - walk_ST[:, -1:]
-    return walk_ST + miss_S1 * np.cumsum(variance_T), step_ST
+    return walk_ST + miss_S1 * np.cumsum(VARIANCE_T), step_ST
 
 
 def smooth(noise_ST: np.ndarray, width: int) -> np.ndarray:
@@ -98,12 +81,13 @@ def surprise(step_ST: np.ndarray) -> np.ndarray:
     return np.asarray(((np.abs(step_ST) - 0.85) / 0.7).clip(-1.3, 4.0))
 
 
-def price_bars(day: Day, path_ST: np.ndarray, traded_ST: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return open, high, low, close in ticks, (S, T) each.
+def price_bars(
+    day: Day, path_ST: np.ndarray, traded_ST: np.ndarray, noise_PST: np.ndarray, spread_ST: np.ndarray | float = 0.0
+) -> dict[str, np.ndarray]:
+    """Return open, high, low, close in ticks, (S, T) each; `spread_ST`: log size of the reach beyond open and close.
 
     A row without a trade repeats the last close; a call has one price.
     """
-    noise_PST = rng.normal(0.0, 1.0, (3, *path_ST.shape))
     path_price_ST = within_limits(day, np.rint(day.pre_close_S[:, None] * np.exp(path_ST)).astype(np.int64))
     last_ST = np.maximum.accumulate(np.where(traded_ST, np.arange(ROWS), 0), axis=1)
     close_ST = np.take_along_axis(path_price_ST, last_ST, axis=1)
@@ -112,7 +96,8 @@ def price_bars(day: Day, path_ST: np.ndarray, traded_ST: np.ndarray, rng: np.ran
     before_ST = np.roll(close_ST, 1, axis=1) + np.rint(0.6 * noise_PST[0]).astype(np.int64)
     open_ST = np.where(two_sided_ST, within_limits(day, before_ST), close_ST)
     reach_ST = two_sided_ST * (0.4 * day.pre_close_S * day.sigma_S / np.sqrt(ROWS))[:, None]
-    up_ST, down_ST = (np.floor(np.abs(noise_PST[i]) * reach_ST).astype(np.int64) for i in (1, 2))
+    wide_ST = reach_ST * np.exp(spread_ST)
+    up_ST, down_ST = (np.floor(np.abs(noise_PST[i]) * wide_ST).astype(np.int64) for i in (1, 2))
     high_ST = within_limits(day, np.maximum(open_ST, close_ST) + up_ST)
     low_ST = within_limits(day, np.minimum(open_ST, close_ST) - down_ST)
     return {"open": open_ST, "high": high_ST, "low": low_ST, "close": close_ST}

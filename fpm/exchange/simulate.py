@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
+from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +22,8 @@ from fpm.errors import UsageError
 from fpm.exchange.day_bars import day_flows
 from fpm.exchange.days import (
     NOTICE,
+    REMAINING_L,
+    SPREAD,
     TICKS,
     Day,
     Events,
@@ -36,7 +40,9 @@ from fpm.exchange.days import (
     with_news,
 )
 from fpm.exchange.defects import Defects, FirstCopy, first_copy
+from fpm.exchange.lottery import Lottery, drawn
 from fpm.exchange.minutes import minute_flows
+from fpm.exchange.styles import STYLES
 from fpm.exchange.tables import (
     Correction,
     SessionTables,
@@ -63,6 +69,7 @@ MARKET = market("cn")
 ORACLE = "answers/oracle.parquet"  # beside a delivery, not in it: no vendor knows the answer
 INDEX_REVIEW = 60  # sessions between two reviews of the indices
 SPOILED_SYMBOLS = 3
+LEAST_RANK_IC = 0.10  # of a lottery's oracle
 CORRECTION_DELAY = 2  # sessions between a late or wrong delivery and its correction
 
 
@@ -76,7 +83,8 @@ class ExchangeConfig:
     `spoiled_every`: in that many sessions, one first copy is late and one is wrong (0: none). `defects`: all other
     defects of the feed. `ticks`: Level-2 trades and orders beside the bars, which are then the ticks' sums to the share
     and the cent; with thousands of records per symbol and session, only for small exchanges. `daily`: no minutes, so
-    that years take seconds; the daily tables come from other draws than with them.
+    that years take seconds; the daily tables come from other draws than with them. `styles`: seed of a lottery that
+    replaces the planted styles by others (`fpm.exchange.lottery`).
     """
 
     symbols: int = 300
@@ -90,9 +98,12 @@ class ExchangeConfig:
     defects: Defects = field(default_factory=Defects)
     ticks: bool = False
     daily: bool = False
+    styles: int | None = None
 
 
 YEARS = Events(dividend=1 / 250, delisting=1 / 20_000, listing=1 / 500, unlisted=0.2)  # a market that lasts for years
+
+REFERENCE = ExchangeConfig(symbols=150, sessions=120, seed=1, events=YEARS, spoiled_every=0, daily=True)
 
 PRESETS = {
     "default": ExchangeConfig(),
@@ -107,15 +118,20 @@ PRESETS = {
 }
 
 
-def simulate(config: ExchangeConfig) -> Iterator[SessionTables]:
+def simulate(config: ExchangeConfig, lottery: Lottery | None = None) -> Iterator[SessionTables]:
     """Yield the tables of every session, oldest first; one session is in memory at a time.
+
+    `lottery`: the styles, where they are not those that the configuration draws.
 
     Raises UsageError for fewer than three symbols, no session, an ending calendar, or ticks without minutes.
     """
     require_possible(config)
     calendar = _calendar(config)
+    lottery = lottery or styles_of(config)
+    impact = config.impact if lottery is None else replace(config.impact, styles=lottery, intraday=lottery.impact)
     universe = draw_universe(config.symbols, config.seed)
     state = opening_state(universe, config.events, config.seed)
+    names = tuple(STYLES) if lottery is None else lottery.names
     index_S = index_numbers(universe, state)
     for index, session in enumerate(calendar[: config.sessions]):
         rng = np.random.default_rng([config.seed, 2, index])
@@ -127,12 +143,14 @@ def simulate(config: ExchangeConfig) -> Iterator[SessionTables]:
         members = index_members(session, universe, state, index_S)
         monday = index == 0 or session.isocalendar()[:2] != calendar[index - 1].isocalendar()[:2]
         day = with_news(session_day(universe, opened, pre_close_S, rng), universe, config.events, rng)
-        day = with_impact(day, universe, opened, config.impact) if config.signal else day
+        day = with_impact(day, universe, opened, impact) if config.signal else day
+        day = day if lottery is None else with_lottery(day, lottery, config.seed, index)
         flows, ticks = (day_flows if config.daily else minute_flows)(day, rng), None
         if config.ticks:
             flows, ticks = tick_flows(session, universe, day, flows, np.random.default_rng([config.seed, 5, index]))
         close_S = np.where(day.traded_S, np.rint(flows["close"][:, -1] * TICKS).astype(np.int64), pre_close_S)
-        state = evening(opened, day, close_S, config.impact, rng)
+        state = evening(opened, day, close_S, impact, rng)
+        ahead_S = 0.0 if lottery is None else lottery.ahead(day.style_SK, REMAINING_L)
         daily = daily_bars(session, universe, state, day, flows, listing_dates(universe, state, calendar, index))
         suspended = daily.filter("suspended").select("symbol", "close")
         copy, correction = FirstCopy(pl.DataFrame()), None
@@ -143,12 +161,43 @@ def simulate(config: ExchangeConfig) -> Iterator[SessionTables]:
             minute_bars=copy.bars,
             daily_bars=daily,
             index_members=members if monday else members.clear(),
-            oracle=traded_rows(session, universe, day, oracle(universe, state, config.impact)),
-            styles=traded_rows(session, universe, day, style_columns(day.style_SK)),
+            oracle=traded_rows(session, universe, day, oracle(universe, state, impact, ahead_S)),
+            styles=traded_rows(session, universe, day, style_columns(names, day.style_SK)),
             correction=correction,
             truncated=copy.truncated,
             ticks=ticks,
         )
+
+
+def with_lottery(day: Day, lottery: Lottery, seed: int, index: int) -> Day:
+    """Put a lottery's styles in the place of the planted ones; every other draw stays."""
+    style_SK = lottery.values(seed, index, len(day.style_SK))
+    return replace(day, style_SK=style_SK, tilts=lottery.tilts(style_SK, np.random.default_rng([seed, 8, index])))
+
+
+@cache
+def lottery_of(seed: int) -> Lottery:
+    """Return the styles of a seed: the first draw whose oracle finds enough in a reference exchange.
+
+    An exchange's own size and seed do not enter, so a seed means the same styles in every exchange.
+    """
+    return next(each for attempt in count() if oracle_rank_ic(each := drawn(seed, attempt)) >= LEAST_RANK_IC)
+
+
+def styles_of(config: ExchangeConfig) -> Lottery | None:
+    """Return the styles that a configuration draws, None for the planted ones."""
+    return None if config.styles is None else lottery_of(config.styles)
+
+
+def oracle_rank_ic(lottery: Lottery, config: ExchangeConfig = REFERENCE) -> float:
+    """Return the mean RankIC of the styles' oracle with the return from the close of t + 1 to that of t + 6."""
+    history = list(simulate(config, lottery))
+    price, ahead = pl.col("close") * pl.col("adj_factor"), SPREAD + 1
+    moves = (price.shift(-ahead) / price.shift(-1)).over("symbol", order_by="session")
+    labelled = pl.concat(tables.daily_bars for tables in history).with_columns(label=moves)
+    both = labelled.join(pl.concat(tables.oracle for tables in history), on=["session", "symbol"]).drop_nulls("label")
+    by_session = both.group_by("session").agg(pl.corr("intraday", "label", method="spearman").alias("rank_ic"))
+    return float(by_session.select(pl.col("rank_ic").mean()).item())
 
 
 def require_possible(config: ExchangeConfig) -> None:
@@ -271,7 +320,8 @@ def write(config: ExchangeConfig, folder: Path, progress: Callable[[int, int], N
 
 
 def _settings(config: ExchangeConfig) -> dict[str, object]:
-    return {**asdict(config), "first": config.first.isoformat()}
+    settings = {**asdict(config), "first": config.first.isoformat()}
+    return {name: value for name, value in settings.items() if name != "styles" or value is not None}
 
 
 def _is_complete(folder: Path, settings: dict[str, object]) -> bool:

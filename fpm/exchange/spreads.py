@@ -50,14 +50,18 @@ def spread_within(
     return np.asarray(spread_ST)
 
 
-def keep_mean(plain_SC: np.ndarray, tilt_SC: np.ndarray, price_SC: np.ndarray, inputs: TiltInputs) -> np.ndarray:
+def keep_mean(
+    plain_SC: np.ndarray, tilt_SC: np.ndarray, price_SC: np.ndarray, inputs: TiltInputs, usual_SC: np.ndarray
+) -> np.ndarray:
     """Tilt the weights and add a lean along the price that keeps the mean price unchanged, (S, C).
+
+    `usual_SC`: the prices that the rows would have without styles, whose mean is kept.
 
     The lean follows the price minus its regressions on the clock and on the surprises, so it does not touch the
     directions in which the styles act. A price with little movement beside its trend needs a lean above `MOST_LEAN`;
     such a session gives up the part of its tilt that moves with the price.
     """
-    target_S1 = (plain_SC * price_SC).sum(axis=1, keepdims=True)
+    target_S1 = (plain_SC * usual_SC).sum(axis=1, keepdims=True)
     aside_SC = beside_styles(plain_SC, price_SC - target_S1, inputs)
     lean_S1 = np.zeros_like(target_S1)
     for _ in range(SEARCH_STEPS):

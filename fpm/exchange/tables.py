@@ -14,10 +14,11 @@ import polars as pl
 
 from fpm.exchange.days import INDUSTRIES, TICKS, Day, State, Universe
 from fpm.exchange.prices import MINUTES, ROWS
-from fpm.exchange.styles import STYLES
 from fpm.schema import INDICES, OPTIONAL_FLOWS, PRICES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fpm.exchange.tape import TickTables
 
 MINUTE_COLUMNS = (*PRICES, "volume", "amount", *OPTIONAL_FLOWS)
@@ -169,9 +170,9 @@ def by_symbol(session: date, symbols: list[str], columns: dict[str, np.ndarray])
     return frame.select("symbol", "session", *columns)
 
 
-def style_columns(style_SK: np.ndarray) -> dict[str, np.ndarray]:
+def style_columns(names: Sequence[str], style_SK: np.ndarray) -> dict[str, np.ndarray]:
     """Return the styles by name, (S,) each."""
-    return {name: style_SK[:, k] for k, name in enumerate(STYLES)}
+    return {name: style_SK[:, k] for k, name in enumerate(names)}
 
 
 def spoil(true_bars: pl.DataFrame, symbols: list[str], late: bool) -> pl.DataFrame:

@@ -125,7 +125,7 @@ def toml(sections: dict[str, dict[str, Any]]) -> str:
         ("[scorer]\nlook_back = true\n", r"look_back is True, no whole number"),
         ("[scorer]\nweight = nan\n", r"weight is nan, no number"),
         ("[scorer]\nweight = 1.5\n", r"weight is 1.5, not from 0 to 1"),
-        ("[scorer]\nfusion = 'sum'\n", r"fusion is 'sum', not one of fixed, gate, score"),
+        ("[scorer]\nfusion = 'sum'\n", r"fusion is 'sum', not one of fixed, gate, score, stack"),
         ("[scorer]\nseeds = [1, 1]\n", r"seeds is \[1, 1\], not 1 to 32 different numbers"),
         ("[scorer]\nseeds = 7\n", r"seeds is 7, no list"),
         ("[encoder]\nheads = 3\n", r"heads is 3, not one of 1, 2, 4"),

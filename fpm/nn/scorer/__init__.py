@@ -3,6 +3,7 @@
 Begin at `network`, then `streams`.
 
     network  configuration, streams and fusion
+    fusion   shares of the streams in a stacked dual score
     gru      the recurrence of K GRUs side by side
     losses   rank and regression losses of one session
     panel    the scorer's data in memory, read through windows

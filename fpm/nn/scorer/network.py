@@ -42,7 +42,8 @@ class ScorerConfig:
 
     `projection`: width of a linear layer before each GRU, 0 for none. `minimum_share`: share of the look-back that a
     symbol must have to be scored. `batch`: most symbols of a session in one step. `weight`: the fingerprint's share in
-    a fixed or score-level fusion. `factors`: the columns of daily_factors that the traditional stream reads.
+    a fixed or score-level fusion; a stacked one decides it by validation (`fpm.nn.scorer.fusion`). `factors`: the
+    columns of daily_factors that the traditional stream reads.
     """
 
     look_back: int = 20
@@ -52,7 +53,7 @@ class ScorerConfig:
     projection: int = 0
     dropout: float = 0.3
     input_dropout: float = 0.0
-    fusion: Literal["fixed", "gate", "score"] = "fixed"
+    fusion: Literal["fixed", "gate", "score", "stack"] = "fixed"
     weight: float = 0.5
     loss: str = "rank_correlation"
     batch: int = 512
@@ -98,8 +99,12 @@ STREAM_INPUTS = {
 class Scorer(nn.Module):
     """K networks of one stream: `forward(batch) -> score_KB`, of no fixed scale.
 
+    A stacked dual stream is not trained: `stack` fills it with the networks of the single streams.
+
     `length`: numbers in a vector of the fingerprint stream.
     """
+
+    mix_NK1: Tensor
 
     def __init__(self, config: ScorerConfig, stream: str, length: int = FINGERPRINT_SIZE) -> None:
         super().__init__()
@@ -107,18 +112,20 @@ class Scorer(nn.Module):
         names, inputs = STREAM_INPUTS[stream], config.inputs(length)
         self.config = config
         self.readers = nn.ModuleDict({name: Reader(inputs[name], config, start) for name in names})
-        heads = names if config.fusion == "score" else (stream,)
+        heads = names if config.fusion in ("score", "stack") else (stream,)
         self.heads = nn.ModuleDict({name: Head(config, start) for name in heads})
         self.gate = (
             Linear(2 * config.hidden, config.hidden, start) if config.fusion == "gate" and len(names) > 1 else None
         )
+        if config.fusion == "stack" and len(names) > 1:
+            self.register_buffer("mix_NK1", torch.ones(len(names), len(config.seeds), 1))
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores (K, B) of the symbols of one session."""
         inputs = {"fingerprint": batch.fingerprint_LBF, "traditional": batch.factor_LBF}
         states = {name: reader(inputs[name], batch.known_LB) for name, reader in self.readers.items()}
         with torch.autocast(batch.known_LB.device.type, enabled=False):  # ranks need all digits of a score
-            if self.config.fusion == "score":
+            if len(self.heads) > 1:
                 return self._fuse([head(states[name]) for name, head in self.heads.items()])
             (head,) = self.heads.values()
             score_KB: Tensor = head(self._fuse(list(states.values())))
@@ -129,8 +136,18 @@ class Scorer(nn.Module):
         if len(states) == 1:
             return states[0]
         fingerprint, traditional = states
+        if self.config.fusion == "stack":
+            return self.mix_NK1[0] * fingerprint + self.mix_NK1[1] * traditional
         share = self.config.weight if self.gate is None else torch.sigmoid(self.gate(torch.cat(states, dim=-1)))
         return share * fingerprint + (1 - share) * traditional
+
+
+def stack(dual: Scorer, singles: Mapping[str, Scorer], mix_NK1: Tensor) -> None:
+    """Fill a stacked dual stream with the networks of its single streams and the factors of their outputs."""
+    for name, single in singles.items():
+        dual.readers[name].load_state_dict(single.readers[name].state_dict())
+        dual.heads[name].load_state_dict(single.heads[name].state_dict())
+    dual.mix_NK1.copy_(mix_NK1)
 
 
 class Reader(nn.Module):

@@ -24,10 +24,12 @@ from fpm.errors import ModelRefused, TryLater
 from fpm.nn.checkpoint import to_bytes
 from fpm.nn.compute import Compute
 from fpm.nn.fit import FitConfig, FitResult, Loss, Watch, deterministic, fit
+from fpm.nn.scorer.fusion import Mix, mix
 from fpm.nn.scorer.losses import LOSSES
-from fpm.nn.scorer.network import Scorer, ScorerConfig
+from fpm.nn.scorer.network import STREAM_INPUTS, Scorer, ScorerConfig, stack
 from fpm.nn.scorer.panel import (
     Batch,
+    LabelledSession,
     Panel,
     SessionBatches,
     Statistics,
@@ -40,19 +42,25 @@ from fpm.nn.scorer.panel import (
 from fpm.schema import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
     from fpm.walk_forward import Split
 
+TINY_SCALE = 1e-8  # of outputs that are all equal: they add nothing, whatever their factor
+
 
 @dataclass(frozen=True)
 class Streams:
-    """A trained scorer: one network per stream and seed, and the fingerprint statistics of their training."""
+    """A trained scorer: one network per stream and seed, and the fingerprint statistics of their training.
+
+    `mix`: what a stacked fusion decided, right after the training; the shares themselves are among the weights.
+    """
 
     config: ScorerConfig
     statistics: Statistics
     scorers: Mapping[str, Scorer]
+    mix: Mix | None = None
 
     @property
     def view(self) -> View:
@@ -104,22 +112,36 @@ def train(
 ) -> tuple[Streams, dict[str, FitResult]]:
     """Train every stream on the split's sessions; `labels`: rows of symbol, session, label, as known.
 
-    `watch.progress` counts over all three streams; `watch.checkpoint` gets one subfolder per stream. The networks end
+    A stacked dual stream has no training of its own and no result.
+    `watch.progress` counts over all trained streams; `watch.checkpoint` gets one subfolder per stream. The networks end
     on the CPU, whatever device they were trained on.
     Raises ModelRefused where there is nothing to train or to validate on, or a loss is not finite.
     """
     compute = compute or Compute()
     statistics = fingerprint_statistics(panel, split.train)
-    batches = _batches(panel, labels, split, panel_view(config, statistics), config, compute)
+    view = panel_view(config, statistics)
+    batches = _batches(panel, labels, split, view, config, compute)
     scorers = {name: Scorer(config, name, len(statistics.mean_D)) for name in STREAMS}
-    results = {name: _fitted(scorer, name, batches, config, watch, compute) for name, scorer in scorers.items()}
-    return Streams(config, statistics, scorers), results
+    results = {name: _fitted(scorers[name], name, batches, config, watch, compute) for name in trainable(config)}
+    stacked = config.fusion == "stack"
+    own_mix = stacked_mix(scorers, panel, batches.validation_sessions, view) if stacked else None
+    return Streams(config, statistics, scorers, own_mix), results
+
+
+def trainable(config: ScorerConfig) -> list[str]:
+    """The streams that are trained: a stacked one is made of them."""
+    return [name for name in STREAMS if config.fusion != "stack" or len(STREAM_INPUTS[name]) == 1]
 
 
 def train_alone(
     name: str, panel: Panel, labels: pl.DataFrame, split: Split, config: ScorerConfig, watch: Watch, compute: Compute
 ) -> None:
-    """Train one of the streams as `train` does, for its checkpoint alone. Raises ModelRefused as `train`."""
+    """Train one of the streams as `train` does, for its checkpoint alone; none where it is made of others.
+
+    Raises ModelRefused as `train`.
+    """
+    if name not in trainable(config):
+        return
     statistics = fingerprint_statistics(panel, split.train)
     batches = _batches(panel, labels, split, panel_view(config, statistics), config, compute)
     _fitted(Scorer(config, name, len(statistics.mean_D)), name, batches, config, watch, compute)
@@ -142,10 +164,34 @@ def _batches(
 def _fitted(
     scorer: Scorer, name: str, batches: SessionBatches, config: ScorerConfig, watch: Watch, compute: Compute
 ) -> FitResult:
-    result = fit(scorer, _loss(config), batches, config.fit, _stream_watch(watch, name), compute)
+    result = fit(scorer, _loss(config), batches, config.fit, _stream_watch(watch, name, trainable(config)), compute)
     scorer.to("cpu")
     _require_finite(name, result)
     return result
+
+
+def stacked_mix(scorers: Mapping[str, Scorer], panel: Panel, validation: Sequence[LabelledSession], view: View) -> Mix:
+    """Decide the mix of the single streams on the validation sessions, and fill the dual stream with it.
+
+    The shares are one for all seeds, by the mean of their scores as `scores` takes it; each seed's outputs are first
+    brought to one scale by their standard deviation within a session.
+    """
+    names = STREAM_INPUTS["dual"]
+    label_TS = np.full((len(validation), len(panel.symbols)), np.nan)
+    score_NTS = np.full((len(names), *label_TS.shape), np.nan)
+    scale_NKT = np.ones((len(names), len(scorers["dual"].config.seeds), len(validation)))
+    for t, labelled in enumerate(validation):
+        label_TS[t, labelled.columns_B] = labelled.label_B.numpy()
+        batch = window(panel, labelled.session, labelled.columns_B, view)
+        for n, name in enumerate(names):
+            output_KB = outputs(scorers[name], batch).numpy().astype(np.float64)
+            score_NTS[n, t, labelled.columns_B] = cross_section.z_score(output_KB.T).mean(axis=1)
+            scale_NKT[n, :, t] = output_KB.std(axis=1)
+    own = mix(list(score_NTS), label_TS)
+    factor_NK = np.array(own.share)[:, None] / np.maximum(scale_NKT.mean(axis=2), TINY_SCALE)
+    singles = {name: scorers[name] for name in names}
+    stack(scorers["dual"], singles, torch.from_numpy(factor_NK.astype(np.float32))[:, :, None])
+    return own
 
 
 def scores(streams: Streams, panel: Panel, session: date) -> tuple[pl.DataFrame, list[str]]:
@@ -205,7 +251,8 @@ def manifest(streams: Streams, results: Mapping[str, FitResult]) -> dict[str, An
         }
         for name, result in results.items()
     }
-    return {"config": asdict(streams.config), "seeds": list(streams.config.seeds), "streams": figures}
+    own = {} if streams.mix is None else {"mix": {"streams": STREAM_INPUTS["dual"], **asdict(streams.mix)}}
+    return {"config": asdict(streams.config), "seeds": list(streams.config.seeds), "streams": figures, **own}
 
 
 def _loss(config: ScorerConfig) -> Callable[[nn.Module, Batch], Loss]:
@@ -218,13 +265,13 @@ def _loss(config: ScorerConfig) -> Callable[[nn.Module, Batch], Loss]:
     return loss
 
 
-def _stream_watch(watch: Watch, name: str) -> Watch:
-    """The watch of one of the three streams."""
-    number = STREAMS.index(name)
+def _stream_watch(watch: Watch, name: str, names: Sequence[str]) -> Watch:
+    """The watch of one of the streams that are trained."""
+    number, count = names.index(name), len(names)
 
     def progress(done: int, total: int, item: object) -> None:
         if watch.progress is not None:
-            watch.progress(number * total + done, len(STREAMS) * total, f"{name} {item}")
+            watch.progress(number * total + done, count * total, f"{name} {item}")
 
     return Watch(progress, watch.checkpoint / name if isinstance(watch.checkpoint, Path) else None)
 

@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 
 from fpm.errors import UsageError
 from fpm.exchange.simulate import ORACLE, PRESETS, ExchangeConfig, simulate, write
+from fpm.exchange.styles import StyleMix
 from fpm.exchange.tables import SessionTables
 from fpm.ingest.deliveries import find
 from fpm.schema import INDICES
@@ -206,6 +207,7 @@ def test_without_signal_the_oracle_has_no_rank_ic(wide: list[SessionTables], sil
 def test_the_intraday_oracle_is_the_remainder_of_the_last_five_drivers(wide: list[SessionTables]) -> None:
     """Weights 1, 4/5, .. 1/5 over t, t-1, .. t-4 of the styles, times a constant of the symbol."""
     mix = WIDE.impact.styles
+    assert isinstance(mix, StyleMix)
     symbol = wide[0].oracle["symbol"][0]
     driver, expected = [], []
     for tables in wide:

@@ -40,7 +40,7 @@ def test_the_mean_price_stays_and_the_tilt_too_where_the_price_leaves_room(trend
     plain_SC = np.tile(VOLUME_C, (50, 1))
     inputs = TiltInputs(CLOCK_T, rng.normal(0.0, 1.0, (50, ROWS)), np.zeros((50, ROWS)))
     tilt_SC = np.linspace(-1.0, 1.0, 50)[:, None] * CLOCK_T[CONTINUOUS]
-    tilted_SC = keep_mean(plain_SC, tilt_SC, price_SC, inputs)
+    tilted_SC = keep_mean(plain_SC, tilt_SC, price_SC, inputs, price_SC)
     assert np.allclose(tilted_SC.sum(axis=1), 1.0)
     assert np.abs(((tilted_SC - plain_SC) * price_SC).sum(axis=1)).max() < 0.05  # ticks
     moved_S = ((tilted_SC - plain_SC) * CLOCK_T[CONTINUOUS]).sum(axis=1)

@@ -92,7 +92,7 @@ def test_a_faint_trace_of_a_style_in_one_total_is_detected(sessions: pl.DataFram
 def test_without_a_fixed_mean_price_the_styles_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted leak in the exchange itself: a tilt of volume also changes the mean price."""
 
-    def tilted(plain: np.ndarray, tilt: np.ndarray, price: np.ndarray, inputs: object) -> np.ndarray:
+    def tilted(plain: np.ndarray, tilt: np.ndarray, *_rest: object) -> np.ndarray:
         weight = plain * np.exp(tilt)
         return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 

@@ -28,14 +28,24 @@ class SmallPanel:
 
 
 def small_panel(
-    sessions: int = 20, symbols: int = 12, latents: int = 4, strength: float = 0.18, seed: int = 0
+    sessions: int = 20,
+    symbols: int = 12,
+    latents: int = 4,
+    strength: float = 0.18,
+    factor_strength: float | None = None,
+    seed: int = 0,
 ) -> SmallPanel:
-    """A panel in which a latent and a factor each drive `strength` of a day's return, in its standard deviations."""
+    """A panel in which a latent and a factor each drive `strength` of a day's return, in its standard deviations.
+
+    `factor_strength`: that of the factor, where it is another.
+    """
+    factor_strength = strength if factor_strength is None else factor_strength
     rng = np.random.default_rng(seed)
     latent_TSE = _slow(rng, (sessions, symbols, latents))
     factor_TS = _slow(rng, (sessions, symbols))
     driver_TS = latent_TSE[:, :, 0]
-    return_TS = 0.02 * (strength * (driver_TS + factor_TS) + rng.normal(size=(sessions, symbols)))
+    driven_TS = strength * driver_TS + factor_strength * factor_TS
+    return_TS = 0.02 * (driven_TS + rng.normal(size=(sessions, symbols)))
     label_TS = np.full((sessions, symbols), np.nan)
     for t in range(sessions - 6):  # the return of session u is driven by the state of u - 1
         label_TS[t] = np.sum([return_TS[u - 1] for u in range(t + 2, t + 7)], axis=0)

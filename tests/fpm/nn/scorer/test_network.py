@@ -128,9 +128,9 @@ def test_head_is_torchs() -> None:
         torch.testing.assert_close(ours_KB[lane], theirs_B, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("fusion", ["fixed", "gate", "score"])
+@pytest.mark.parametrize("fusion", ["fixed", "gate", "score", "stack"])
 @pytest.mark.parametrize("stream", STREAMS)
-def test_every_fusion_scores_every_stream(fusion: Literal["fixed", "gate", "score"], stream: str) -> None:
+def test_every_fusion_scores_every_stream(fusion: Literal["fixed", "gate", "score", "stack"], stream: str) -> None:
     config = replace(TINY, fusion=fusion)
     score_KB = Scorer(config, stream).eval()(batch())
     assert score_KB.shape == (3, 7) and bool(torch.isfinite(score_KB).all())
