@@ -14,7 +14,6 @@ import polars as pl
 from exchange_rows import ExchangeRows
 
 from fpm import cross_section, walk_forward
-from fpm.errors import TryLater
 from fpm.evaluation.comparison import compare, oracle_share
 from fpm.evaluation.evaluate import EvaluationConfig
 from fpm.evaluation.figures import Comparison, Share
@@ -24,6 +23,7 @@ from fpm.nn.fit import Watch
 from fpm.nn.scorer import streams
 from fpm.nn.scorer.network import ScorerConfig
 from fpm.nn.scorer.panel import panel
+from fpm.schema import HORIZON
 from fpm.walk_forward import FoldConfig, Split, split
 
 ORACLE = {"fingerprint": "intraday", "traditional": "daily", "dual": "combined"}
@@ -45,7 +45,9 @@ def answer(exchange: ExchangeRows, config: FoldConfig) -> Answer:
     if "turnover" not in daily.columns:
         daily = daily.with_columns(turnover=pl.col("volume") / pl.col("float_shares"))
     factors = pl.concat(daily_factors(daily, day).with_columns(session=pl.lit(day)) for day in days)
-    frames = [_labels(daily, day) for day in days]
+    reach = HORIZON + 1  # the newest sessions have no label yet
+    labelled = zip(days[:-reach], days[1:], days[reach:], strict=False)
+    frames = [labels(daily, day, (start, end)).with_columns(session=pl.lit(day)) for day, start, end in labelled]
     test = tuple(day for day in days if day >= exchange.first_test)
     through = max(day for day in days if day < exchange.first_test)
     return Answer(
@@ -101,13 +103,6 @@ def against(
 
 def _stream(scored: pl.DataFrame, name: str) -> pl.DataFrame:
     return scored.filter(pl.col("stream") == name)
-
-
-def _labels(daily: pl.DataFrame, session: date) -> pl.DataFrame:
-    try:
-        return labels(daily, session).with_columns(session=pl.lit(session))
-    except TryLater:  # the newest sessions have no label yet
-        return pl.DataFrame(schema={"symbol": pl.String, "label": pl.Float64, "session": pl.Date})
 
 
 # --- a linear model: quick, and without a network's randomness ----------------------------------------------------
