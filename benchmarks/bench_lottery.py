@@ -218,10 +218,10 @@ class Line:
     seed: int
     way: str
     settings: dict[str, Any]
-    rank_ic: float
-    null_band: float
-    oracle: float
-    share: float
+    rank_ic: float | None
+    null_band: float | None
+    oracle: float | None
+    share: float | None
     ideal_share: float | None
 
 
@@ -277,8 +277,10 @@ def show(done: list[Line]) -> None:
     ]
     heads = ["way", "seed", "RankIC", "null band", "oracle's", "share", "least share of ideal"]
     measure.show("by seed", heads, sorted(rows, key=lambda row: (row[0], row[1])))
-    by_way = {way: [each.share for each in done if each.way == way] for way in dict.fromkeys(each.way for each in done)}
-    table = [[way, len(own), float(np.median(own)), min(own)] for way, own in by_way.items()]
+    shares: dict[str, list[float]] = {each.way: [] for each in done}
+    for each in done:
+        shares[each.way] += [] if each.share is None else [each.share]
+    table = [[way, len(own), float(np.median(own)), min(own)] for way, own in shares.items() if own]
     measure.show("share of the oracle", ["way", "seeds", "median", "worst"], table)
 
 
@@ -311,7 +313,9 @@ def main() -> None:
                 made = lines(task, way, seed, settings)
                 store(options.out, made)
                 print(
-                    *(f"seed {seed} {each.way}: {each.share:.3f} of the oracle" for each in made), sep="\n", flush=True
+                    *(f"seed {seed} {each.way}: RankIC {each.rank_ic}, {each.share} of the oracle" for each in made),
+                    sep="\n",
+                    flush=True,
                 )
     show([each for each in stored(options.out) if each.settings == settings])
 

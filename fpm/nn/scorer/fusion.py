@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from fpm.cross_section import Array
 
-# An early stop picks the epoch at which validation is best: a score of noise then has a RankIC of one to one and a half
-# times its noise there (docs/LOG.md, 30 November 2026). What is below this many times the noise counts as none.
+# An early stop picks the epoch at which validation is best, so a score of noise looks like something there. What is
+# below this many times the noise counts as none; of 0, 1 and 1.5 this cost least (docs/LOG.md, 30 November 2026).
 DOUBT = 1.5
 
 
