@@ -9,6 +9,7 @@
     disk        files that remember what was not forced to the disk
     database    connections that are refused, cut, late, or outlive their client
     invariants  what holds after every step, and at the end
+    owners      no partition has two owners
     mutations   planted faults, each to be found
     jobs        four cheap jobs: hashes of their inputs
     sweep       many seeds, resumable

@@ -18,7 +18,7 @@ from fpm.commands import agenda, jobs
 from fpm.sessions import close, cut_off, market, sessions_between
 from fpm.store.settings import Settings
 from fpm.store.world import inside
-from tests.simulation import actors
+from tests.simulation import actors, owners
 from tests.simulation.actors import Delivery, Desk, Scheduler
 from tests.simulation.database import Server
 from tests.simulation.double import Double, Weather
@@ -149,6 +149,7 @@ class Week:
             inside(self.world),
             stand_ins(),
             properties_of_their_own(),
+            owners.watched(self.world.process, self._is_sound, self._record),
             patch.object(agenda, "run_due", self._run_due),
         ):
             hashes.BROKEN.clear()
@@ -163,13 +164,19 @@ class Week:
                     self._expected_is_red()
             return self._end(calm)
 
+    def _is_sound(self, process: int) -> bool:
+        return process not in self.world.cuts and any(actor.process == process for actor in self.turns.actors)
+
     def _changed(self) -> None:
         """After every durable change; a violation ends the week, whoever's turn it is."""
         try:
             self.invariants.check()
         except Violation as violation:
-            self.violation = self.violation or violation
+            self._record(violation)
             raise
+
+    def _record(self, violation: Violation) -> None:
+        self.violation = self.violation or violation
 
     def _history(self) -> None:
         """The first session and its night, undisturbed: from here on the home owes every night."""

@@ -119,7 +119,12 @@ def _wake(stores: Stores, session: date) -> tuple[list[dict[str, object]], list[
 def test_a_clock_that_was_set_wrong_and_right_looks_at_once(home: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look every hour; one that was in force three days ahead binds nobody to wait for these days to pass."""
     looks, stop = list[datetime](), threading.Event()
-    monkeypatch.setattr(schedule, "tick", lambda _stores, now, _stop: looks.append(now) or True)
+
+    def tick_noted(_stores: Stores, now: datetime, _stop: object) -> bool:
+        looks.append(now)
+        return True
+
+    monkeypatch.setattr(schedule, "tick", tick_noted)
     right = datetime(2026, 1, 5, 20, tzinfo=UTC)
     wrong = right + timedelta(days=3)
     clock = schedule._Looks(home, lambda: right, 60)
