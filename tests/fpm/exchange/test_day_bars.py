@@ -52,7 +52,7 @@ def test_some_sessions_that_close_at_a_limit_never_leave_it() -> None:
     assert locked.filter(~pl.any_horizontal(at_limit.values())).is_empty()
     assert all(locked.filter(bound).height > 5 for bound in at_limit.values())
     assert locked["volume"].to_numpy().min() >= 1
-    assert np.median(locked["volume"]) < 0.2 * np.median(rows["volume"])
+    assert np.median(locked["volume"].to_numpy()) < 0.2 * np.median(rows["volume"].to_numpy())
 
 
 def test_adjusted_growth_is_the_change_against_the_reference_price(market: tuple[pl.DataFrame, pl.DataFrame]) -> None:
