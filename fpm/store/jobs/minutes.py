@@ -52,7 +52,8 @@ def as_known(at: Cut, stores: Stores) -> Stores:
 
     Raises TryLater where no bars of the running session are there.
     """
-    stored = stores.as_delivered().as_of(None).read(INTRADAY_BARS.name, at.session, columns=["slot", CREATED])
+    everything = stores.as_delivered().as_of(None)
+    stored = everything.read(INTRADAY_BARS.name, at.session, at.session, columns=["slot", CREATED])
     moments = stored.filter(pl.col("slot") <= at.slot)[CREATED]
     if moments.is_empty():
         raise TryLater(
