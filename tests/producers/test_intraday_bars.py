@@ -41,7 +41,7 @@ def home(day: Path, stores: Stores) -> Stores:
 
 def between(day: Path, first: str, last: str, folder: Path) -> list[Path]:
     """A file with the bars whose minutes end from `first` to `last`."""
-    path, end = folder / f"{first}-{last}.parquet".replace(":", ""), pl.col("minute").dt.strftime("%H:%M")
+    path, end = folder / f"from{first}to{last}.parquet".replace(":", "h"), pl.col("minute").dt.strftime("%H:%M")
     pl.read_parquet(day).filter((end >= first) & (end <= last)).write_parquet(path)
     return [path]
 
