@@ -71,8 +71,9 @@ def take(paths: Sequence[Path], at: Cut, now: datetime, stores: Stores) -> Accou
             todo="deliver the bars of the running session",
         )
     stored = _stored(at, stores)
+    delivered = [file.frame.select(stored.columns).cast(stored.schema) for file in cut]
+    _require_whole(pl.concat([stored, *delivered]), at, stores)  # before symbols with holes are set aside
     combined = combine(cut, stores.market, _counted(stored, cut, at, stores))
-    _require_whole(pl.concat([stored, combined.frame.select(stored.columns)]), at, stores)
     rows = combined.frame.drop("source", "row", "session")
     ends = [moment(stores.market, at.session, minute) for minute in stores.market.slots]
     events = pl.col("slot").replace_strict(list(range(len(ends))), ends, return_dtype=CLOCK).alias(EVENT)

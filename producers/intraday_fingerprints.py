@@ -1,7 +1,7 @@
 """One vector per symbol of the running session so far, by the encoder that the scorer in force reads.
 
-That encoder has learnt from whole sessions: minutes to come are unavailable to it. How well such a vector serves is
-measured (benchmarks/bench_intraday.py), by time of day.
+That encoder has learnt from whole sessions: minutes to come are unavailable to it. `benchmarks/bench_intraday.py`
+measures what that costs, by time of day.
 """
 
 from __future__ import annotations

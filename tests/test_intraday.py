@@ -17,11 +17,11 @@ import pytest
 from consumers.questions import leak_running
 from fpm.commands import jobs
 from fpm.commands.intraday import intraday
-from fpm.errors import InputRefused, TryLater, UsageError
+from fpm.errors import UsageError
 from fpm.exchange import simulate
 from fpm.running_session import cut
 from fpm.schema import CLOCKS
-from fpm.sessions import cut_off, next_sessions
+from fpm.sessions import cut_off
 from fpm.store.jobs.minutes import publish_minute
 from fpm.store.ledger.stores import Stores
 from fpm.store.online.running import newest
@@ -194,20 +194,6 @@ def test_feast_answers_as_of_a_minute(homes: Homes) -> None:
     assert frame.sort("symbol")["score"].to_list() == expected.to_list()
     early = asked.with_columns(event_timestamp=pl.lit(noon - timedelta(hours=1) + timedelta(seconds=59)))
     assert features.frame(homes.read.settings, "intraday_scores", early)["score"].null_count() == len(asked)
-
-
-def test_what_cannot_be_read_is_refused_by_name(homes: Homes, tmp_path: Path) -> None:
-    (following,) = next_sessions(homes.read.market, homes.session, 1)
-    for text, code in (("1430", "002"), ("12:15", "003"), ("15:00", "003"), ("09:25", "003")):
-        with pytest.raises(UsageError, match=f"FPM-DAY-{code}"):
-            intraday(homes.session, text, [], NOW, homes.read)
-    with pytest.raises(TryLater, match="FPM-DAY-004"):
-        intraday(following, "14:30", [], NOW, homes.read)
-    other = so_far(homes.raw, homes.session, "14:30", tmp_path)
-    with pytest.raises(InputRefused, match="FPM-DAY-006"):
-        intraday(following, "14:30", [other], NOW, homes.read)
-    with pytest.raises(TryLater, match="FPM-DAY-007"):
-        intraday(following, "14:30", [other], datetime(2024, 1, 2, tzinfo=UTC), homes.read)
 
 
 def test_the_leak_suite_recomputes_what_was_scored(homes: Homes) -> None:

@@ -56,5 +56,5 @@ def _again(session: date, stores: Stores) -> Iterator[Finding | None]:
         known = as_known(at, stores)
         again = intraday_scores.scores(at, stores.models.load("scorer", model_id), known)
         stored = own.drop(CLOCKS)
-        typed = again.with_columns(session=pl.lit(session)).select(stored.columns).cast(dict(stored.schema))
+        typed = again.with_columns(session=pl.lit(session)).select(stored.columns).cast(stored.schema)
         yield difference(RUNNING, intraday_scores.NAME, stored, typed, "session")

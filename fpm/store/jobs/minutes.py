@@ -27,6 +27,7 @@ from fpm.store.jobs.publishing import (
     stage,
 )
 from fpm.store.lake.files import CLOCK, canonical, table_of
+from fpm.store.ledger.absences import absences
 from fpm.store.ledger.stores import Output
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 EVENT, CREATED = CLOCKS
+NIGHTLY = ("daily_bars", "daily_factors", "fingerprints")  # what a minute's scores read of the session before
+LOOKS = 60  # sessions in which one that is not absent is looked for
 
 
 def earliest(at: Cut, stores: Stores) -> datetime:
@@ -49,7 +52,8 @@ def as_known(at: Cut, stores: Stores) -> Stores:
 
     Raises TryLater where no bars of the running session are there.
     """
-    stored = stores.as_delivered().as_of(None).read(INTRADAY_BARS.name, at.session, columns=["slot", CREATED])
+    everything = stores.as_delivered().as_of(None)
+    stored = everything.read(INTRADAY_BARS.name, at.session, at.session, columns=["slot", CREATED])
     moments = stored.filter(pl.col("slot") <= at.slot)[CREATED]
     if moments.is_empty():
         raise TryLater(
@@ -67,12 +71,14 @@ def bars_so_far(at: Cut, known: Stores) -> pl.DataFrame:
 
 
 def session_before(at: Cut, known: Stores) -> date:
-    """The whole session before the running one. Raises TryLater where it has no daily bars yet."""
-    (before,) = previous_sessions(known.market, at.session, 1)
-    if before not in known.sessions("daily_bars"):
+    """The last session before the running one that was not declared absent. Raises TryLater where its night is open."""
+    absent = absences(known.ledger)
+    before = next(day for day in reversed(previous_sessions(known.market, at.session, LOOKS)) if day not in absent)
+    lacking = [table for table in NIGHTLY if before not in known.sessions(table)]
+    if lacking:
         raise TryLater(
             code="FPM-DAY-005",
-            wrong=f"{before}, the session before {at.session}, has no daily bars",
+            wrong=f"{before}, the session before {at.session}, has no {lacking[0]}",
             effect="nothing was computed",
             todo=f"ingest it and run its night: fpm nightly --session {before}",
         )
