@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from consumers.publish import VIEWS, former_fingerprints, offline_views, served_models, with_fingerprints
+from consumers.publish import NEEDED, former_fingerprints, offline_views, served_models, with_fingerprints
 from fpm.errors import StoreCorrupt
 from fpm.schema import HISTORIES, TABLES
-from fpm.store.jobs.inputs import Window
 from fpm.store.log import log
 from fpm.store.online import history
 from fpm.store.online.publication import former_vintage, published_session, served
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 NAME = "parity"
-READS = dict.fromkeys(VIEWS, Window())
+READS = NEEDED
 WRITES = ()
 MODELS = ("scorer",)
 

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 NAME = "publish"
-VIEWS = ("daily_factors", "fingerprints", "scores", "weights", "orders", "trades", "decisions")
-READS = {**dict.fromkeys(VIEWS, Window()), "daily_bars": Window()}
+VIEWS = ("daily_factors", "fingerprints", "scores", "score_intervals", "weights", "orders", "trades", "decisions")
+YOUNG = ("score_intervals",)  # a session of before has no rows of it
+NEEDED = {view: Window(required=view not in YOUNG) for view in VIEWS}
+READS = {**NEEDED, "daily_bars": Window()}
 WRITES = ()
 MODELS = ("scorer",)  # names the vintage whose fingerprints are needed
 
@@ -113,7 +115,7 @@ def offline_views(session: date, vintage: str, stores: Stores) -> dict[str, pl.D
 
 
 def _offline(view: str, session: date, vintage: str | None, stores: Stores) -> pl.DataFrame:
-    rows = stores.read(view, session, vintage=vintage)
+    rows = stores.read(view, session, session if view in YOUNG else None, vintage=vintage)
     younger = [pl.lit(None).alias(name) for name in TABLES[view].columns if name not in rows.columns]
     return standing(view, rows.with_columns(younger).select(*TABLES[view].columns, *CLOCKS))
 
@@ -198,7 +200,8 @@ def _empty_share(factors: pl.DataFrame, traded: set[str]) -> float:
 
 def _content(session: date, vintage: str, former: str | None, stores: Stores) -> str:
     """Digest of the published files, after a check of their bytes against the ledger."""
-    files = [(view, vintage if TABLES[view].by_vintage else None) for view in VIEWS]
+    absent = [view for view in YOUNG if not stores.lake.files(view, session, session)]
+    files = [(view, vintage if TABLES[view].by_vintage else None) for view in VIEWS if view not in absent]
     if former:
         files.append(("fingerprints", former))
     for view, of_vintage in files:

@@ -237,6 +237,8 @@ SCORE_INTERVALS = Table(  # of a score's forward place among the session's symbo
     ("symbol", "stream"),
     {"symbol": "string", "stream": "string", **dict.fromkeys(("lower", "upper", "level"), "float64")},
     view=True,
+    online=True,
+    by_session=True,
 )
 STREAM_SCORES = Table(  # scores from outside, each stream under its owner's name
     "stream_scores", ("symbol", "stream"), {"symbol": "string", "stream": "string", "score": "float64"}

@@ -17,7 +17,7 @@ from consumers.questions.enhance import index_performance
 from consumers.streams import served_beside
 from fpm.errors import StoreCorrupt, TryLater
 from fpm.evaluation.comparison import compare, oracle_share
-from fpm.evaluation.coverage import Coverage, by_part, outcomes
+from fpm.evaluation.coverage import Promise, by_part, outcomes
 from fpm.evaluation.evaluate import PRESETS, evaluate
 from fpm.evaluation.figures import Comparison, Figures, Share, Surroundings
 from fpm.evaluation.outer_names import outer_names
@@ -281,7 +281,7 @@ def comparisons(evidence: Evidence, config: EvaluationConfig) -> dict[str, Compa
     }
 
 
-def promises(evidence: Evidence) -> dict[str, list[Coverage]]:
+def promises(evidence: Evidence) -> dict[str, list[Promise]]:
     """How often the intervals that were served held, by stream and part; empty where there are none."""
     rows = outcomes(evidence.intervals, evidence.scores, evidence.labels)
     sizes = evidence.around.sizes

@@ -19,6 +19,8 @@ import numpy as np
 from fpm.evaluation.rank_ic import centred_ranks, sort
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from fpm.panels import Floats
@@ -79,7 +81,7 @@ def outer_quantiles(places_M: Floats, miss: float) -> tuple[float, float]:
     rank = int(np.ceil((count + 1) * (1 - miss / 2) - 1e-9))
     if rank > count:
         return 0.0, 1.0
-    ordered_M = np.sort(places_M)
+    ordered_M = np.partition(places_M, (count - rank, rank - 1))
     return float(ordered_M[count - rank]), float(ordered_M[rank - 1])
 
 
@@ -89,37 +91,43 @@ def intervals(score_TN: Floats, label_TN: Floats, reach: int, config: ConformalC
     `reach`: sessions after its own with which a label is complete, so the last session may read labels of T - 1 - reach
     and before. Of the sessions before, each is judged with what was known at it, and their misses move the level.
     """
-    score_TN, label_TN = score_TN.copy(), label_TN.copy()
-    label_TN[~np.isfinite(score_TN)] = np.nan
-    group_TN, place_TN = group_of(places(score_TN), config.groups), places(label_TN)
+    group_TN = group_of(places(score_TN), config.groups)
+    place_TN = places(np.where(np.isfinite(score_TN), label_TN, np.nan))
+    became = [_by_group(*session, config.groups) for session in zip(group_TN, place_TN, strict=True)]
     last = len(score_TN) - 1
     target, miss = 1 - config.level, 1 - config.level
     complete = last - reach  # the newest session whose label is complete at the last one
     for t in range(max(0, complete - config.judged + 1), complete + 1):
-        low_G, high_G = _bounds(group_TN, place_TN, t - reach, miss, config)
+        low_G, high_G = _bounds(became, t - reach, miss, config)
         known_N = (group_TN[t] >= 0) & np.isfinite(place_TN[t])
         if np.isnan(low_G).all() or not known_N.any():
             continue
         group_M, place_M = group_TN[t, known_N], place_TN[t, known_N]
         missed = np.mean((place_M < low_G[group_M]) | (place_M > high_G[group_M]))
         miss = float(np.clip(miss + config.step * (target - missed), 1e-3, 0.5))
-    low_G, high_G = _bounds(group_TN, place_TN, last - reach, miss, config)
+    low_G, high_G = _bounds(became, last - reach, miss, config)
     group_N = group_TN[last]
     scored_N = group_N >= 0
     return np.where(scored_N, low_G[group_N], np.nan), np.where(scored_N, high_G[group_N], np.nan)
 
 
+def _by_group(group_N: NDArray[np.int64], place_N: Floats, groups: int) -> list[Floats]:
+    """The known places of one session by the group of their scores."""
+    known_N = np.isfinite(place_N)
+    return [place_N[known_N & (group_N == group)] for group in range(groups)]
+
+
 def _bounds(
-    group_TN: NDArray[np.int64], place_TN: Floats, newest: int, miss: float, config: ConformalConfig
+    became: Sequence[Sequence[Floats]], newest: int, miss: float, config: ConformalConfig
 ) -> tuple[Floats, Floats]:
-    """Bounds of every group from the labelled sessions up to `newest`; NaN with fewer than the minimum."""
-    nothing_G = np.full(config.groups, np.nan)
-    first = max(0, newest - config.window + 1)
-    group_SN, place_SN = group_TN[first : newest + 1], place_TN[first : newest + 1]
-    known_SN = (group_SN >= 0) & np.isfinite(place_SN)
-    if newest < 0 or known_SN.any(axis=1).sum() < config.minimum:
-        return nothing_G, nothing_G
-    group_M, place_M = group_SN[known_SN], place_SN[known_SN]
-    bounds = [outer_quantiles(place_M[group_M == group], miss) for group in range(config.groups)]
+    """Bounds of every group from the labelled sessions up to `newest`; NaN with fewer than the minimum.
+
+    `became`: of every session the places of its labels by group.
+    """
+    span = became[max(0, newest - config.window + 1) : max(0, newest + 1)]
+    window = [session for session in span if any(map(len, session))]
+    if len(window) < config.minimum:
+        return np.full(config.groups, np.nan), np.full(config.groups, np.nan)
+    bounds = [outer_quantiles(np.concatenate(places_of), miss) for places_of in zip(*window, strict=True)]
     low_G, high_G = np.array(bounds).T
     return low_G, high_G

@@ -13,7 +13,7 @@ ROUNDING = 1e-9  # of a place beside a bound that is one
 
 
 @dataclass(frozen=True)
-class Coverage:
+class Promise:
     """Of the intervals of one part: what they state, how many held, their mean width, sessions and intervals."""
 
     part: str
@@ -43,8 +43,8 @@ def outcomes(intervals: pl.DataFrame, scores: pl.DataFrame, labels: pl.DataFrame
     return rows.select(*keys, "symbol", "level", "width", "covered", "tenth")
 
 
-def by_part(rows: pl.DataFrame, around: pl.DataFrame) -> list[Coverage]:
-    """Coverage of one stream's `outcomes`: all, thirds of size, industries, months, tenths of the score.
+def by_part(rows: pl.DataFrame, around: pl.DataFrame) -> list[Promise]:
+    """How often one stream's `outcomes` held: all, thirds of size, industries, months, tenths of the score.
 
     `around`: session, symbol, size, industry; null where unknown. Thirds are taken within each session.
     """
@@ -58,10 +58,10 @@ def by_part(rows: pl.DataFrame, around: pl.DataFrame) -> list[Coverage]:
         "month": "month: " + pl.col("session").dt.strftime("%Y-%m"),
         "score": pl.format("score tenth: {}", (pl.col("tenth") + 1).cast(pl.String).str.zfill(2)),
     }
-    return [found for part in parts.values() for found in _of(joined.with_columns(part=part).drop_nulls("part"))]
+    return [own for part in parts.values() for own in _of(joined.with_columns(part=part).drop_nulls("part"))]
 
 
-def _of(rows: pl.DataFrame) -> list[Coverage]:
+def _of(rows: pl.DataFrame) -> list[Promise]:
     sums = rows.group_by("part").agg(
         stated=pl.col("level").mean(),
         observed=pl.col("covered").mean(),
@@ -69,7 +69,7 @@ def _of(rows: pl.DataFrame) -> list[Coverage]:
         sessions=pl.col("session").n_unique(),
         intervals=pl.len(),
     )
-    return [Coverage(**row) for row in sums.sort("part").to_dicts()]
+    return [Promise(**row) for row in sums.sort("part").to_dicts()]
 
 
 def _place(column: str) -> pl.Expr:

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fpm.evaluation.coverage import Coverage
+    from fpm.evaluation.coverage import Promise
     from fpm.evaluation.figures import Figures
     from fpm.evaluation.intervals import Interval
     from fpm.portfolio.performance import Performance
@@ -316,7 +316,7 @@ def seed_spread(spreads: Mapping[str, Sequence[tuple[date, float]]]) -> Any:
     return _with_layout(graph_objects().Figure(lines), "spread / deviation", ".2f")
 
 
-def reliability(promises: Mapping[str, Sequence[Coverage]]) -> Any:
+def reliability(promises: Mapping[str, Sequence[Promise]]) -> Any:
     """Share of the intervals that held by tenth of the score and stream, beside what they state."""
     tenths = {name: [part for part in parts if part.part.startswith("score")] for name, parts in promises.items()}
     lines = [

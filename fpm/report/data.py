@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fpm.schema import HORIZON
 
 if TYPE_CHECKING:
-    from fpm.evaluation.coverage import Coverage as Promised
+    from fpm.evaluation.coverage import Promise
     from fpm.evaluation.figures import Comparison, Figures, Share
     from fpm.evaluation.outer_names import OuterName
     from fpm.portfolio.performance import Performance
@@ -202,7 +202,7 @@ class ReportData:
     longs: Sequence[OuterName] = ()
     shorts: Sequence[OuterName] = ()
     leaks: Mapping[str, str | None] = field(default_factory=dict)
-    promises: Mapping[str, Sequence[Promised]] = field(default_factory=dict)
+    promises: Mapping[str, Sequence[Promise]] = field(default_factory=dict)
     partitions: int = 0
     models: int = 0
 

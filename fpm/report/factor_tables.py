@@ -12,7 +12,7 @@ from fpm.report.figure_text import ABSENT, interval, number, percent, percent_in
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fpm.evaluation.coverage import Coverage
+    from fpm.evaluation.coverage import Promise
     from fpm.evaluation.figures import Figures, NamedEstimates
     from fpm.evaluation.intervals import Estimate, Interval
     from fpm.evaluation.sharpe import Sharpe
@@ -293,7 +293,7 @@ def promises(report: ReportData) -> Table:
     return Table(columns, rows, words=(0, 1))
 
 
-def _size(part: Coverage) -> tuple[str, str]:
+def _size(part: Promise) -> tuple[str, str]:
     return number(part.width), number(part.intervals, 0)
 
 

@@ -34,6 +34,7 @@ def test_a_published_session_is_equal_everywhere(published):
         ("daily_factors", 12, True),
         ("fingerprints", 12, True),
         ("scores", 36, True),
+        ("score_intervals", 0, True),  # a session without is published all the same
         ("weights", 12, True),
         ("orders", 12, True),
         ("trades", 0, True),

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from consumers import factor_returns, parity, portfolio, publish
+from consumers import factor_returns, parity, portfolio, publish, score_intervals
 from fpm.errors import InputRefused, StoreCorrupt, TryLater
 from fpm.schema import DAILY_FACTORS, STREAMS
 from fpm.store.jobs.runner import run_job
@@ -23,6 +23,7 @@ def lake(stores):
     """Two sessions, ready to publish."""
     small = SmallLake()
     for session in small.fill(stores, MONDAY, TUESDAY):
+        run_job(score_intervals, session, stores)
         run_job(factor_returns, session, stores)
         run_job(portfolio, session, stores)
     return small
@@ -37,6 +38,7 @@ def test_a_complete_session_is_published_in_every_view(lake, stores):
         "daily_factors": 12,
         "fingerprints": 12,
         "scores": 36,
+        "score_intervals": 36,  # none yet: two sessions are no history
         "weights": 12,
         "orders": 12,
         "trades": 0,

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from fpm.evaluation.comparison import compare, oracle_share
+from fpm.evaluation.coverage import Promise
 from fpm.evaluation.evaluate import PRESETS, evaluate
 from fpm.evaluation.figures import Surroundings
 from fpm.evaluation.outer_names import outer_names
@@ -75,6 +76,14 @@ def sample_report(sessions: int = 60, symbols: int = 24) -> ReportData:
         symbols={"scored": [(day, symbols) for day in days]},
         longs=longs,
         shorts=shorts,
+        promises={
+            "dual": [
+                Promise("all", 0.9, 0.912, 0.88, 40, 4000),
+                Promise("size: small", 0.9, 0.887, 0.88, 40, 1333),
+                Promise("score tenth: 01", 0.9, 0.92, 0.87, 40, 400),
+                Promise("score tenth: 02", 0.9, 0.9, 0.89, 40, 400),
+            ]
+        },
         leaks={"label overlap": None, "one vintage a window": None},
         partitions=1234,
         models=3,

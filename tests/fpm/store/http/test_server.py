@@ -340,7 +340,7 @@ def test_on_a_users_own_server_it_reads_as_the_role(settings: Settings) -> None:
     features.apply(settings)
     store = features.serving_store(settings)
     assert set(door.catalogue(store).features) == {
-        *("daily_factors", "fingerprints", "scores", "weights", "orders", "trades", "decisions")
+        *("daily_factors", "fingerprints", "scores", "score_intervals", "weights", "orders", "trades", "decisions")
     }
     row = {"symbol": "A", "stream": "dual"}
     assert store.get_online_features(features=["scores:score"], entity_rows=[row]).to_dict()["score"] == [None]

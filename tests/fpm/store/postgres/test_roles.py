@@ -27,7 +27,7 @@ from fpm.store.settings import Settings
 DENIED = psycopg.errors.InsufficientPrivilege
 SERVED = (
     *("daily_factors", "fingerprints", "former_fingerprints", "scores", "weights", "orders", "trades", "decisions"),
-    "publications",
+    *("publications", "score_intervals"),
 )
 
 
