@@ -132,7 +132,7 @@ def test_a_refusal_is_json_too(words: tuple[str, ...], code: int, database_url: 
     [
         (("statsu",), "No such command 'statsu'. Did you mean 'status'?"),
         (("explain", "600000.SH"), "Missing argument 'session'"),
-        (("models", "lsit"), "No such command 'lsit'. Did you mean 'list'?"),
+        (("models", "listt"), "No such command 'listt'. Did you mean 'list'?"),
         (("status", "--sesion"), "No such option: --sesion"),
     ],
 )
