@@ -1,9 +1,9 @@
 """Online features over HTTP, on loopback: `fpm serve` beside Feast's own feature server on its own Postgres store.
 
-Run `python benchmarks/bench_http.py [--symbols 530] [--clients 4]`. Both servers have one process, the same rows of the
-published factors and fingerprints, the same embedded Postgres, and are warm. Ours checks a token and the request, reads
-as the reader from the serving views, and names the publication of an answer, which takes two more queries; Feast's does
-none of this. Floor: psycopg, the same rows by one statement, without HTTP.
+Run `python benchmarks/bench_http.py [--symbols 530] [--clients 1 4 16]`. Both servers have one process, the same rows
+of the published factors and fingerprints, the same embedded Postgres, and are warm. Ours checks a token and the
+request, reads as the reader from the serving views, and names the publication of an answer, which takes two more
+queries; Feast's does none of this. Floor: psycopg, the same rows by one statement, without HTTP.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -167,7 +167,7 @@ def prepare(home: Path, stock: Path, symbols: int) -> str:
 
 
 # --- the run ------------------------------------------------------------------------------------------------------
-def compare(dsn: str, servers: dict[str, Server], symbols: int, clients: int) -> None:
+def compare(dsn: str, servers: dict[str, Server], symbols: int, clients: Sequence[int]) -> None:
     from fpm.schema import DAILY_FACTORS_TABLE, TABLES
 
     columns = [name for name, kind in DAILY_FACTORS_TABLE.columns.items() if name not in TABLES["daily_factors"].keys]
@@ -183,20 +183,20 @@ def compare(dsn: str, servers: dict[str, Server], symbols: int, clients: int) ->
             for _ in range(20):
                 ask()
             spent[name] = _timed(ask, 200)
-        rates = {name: _rate(server, request, clients, 3.0) for name, server in servers.items()}
+        rates = {name: [_rate(server, request, each, 3.0) for each in clients] for name, server in servers.items()}
         theirs = float(np.quantile(spent["Feast's own server"], 0.5))
         rows = [
             [
                 name,
                 *(1e3 * float(np.quantile(seconds, q)) for q in (0.5, 0.99)),
                 float(np.quantile(seconds, 0.5)) / theirs,
-                rates.get(name, ""),
+                *rates.get(name, [""] * len(clients)),
             ]
             for name, seconds in spent.items()
         ]
         measure.show(
             f"HTTP, {count} keys x ({len(columns)} + 128)",
-            ["way", "p50 ms", "p99 ms", "x Feast's own", f"requests/s, {clients} clients"],
+            ["way", "p50 ms", "p99 ms", "x Feast's own", *(f"requests/s, {each} at once" for each in clients)],
             rows,
         )
 
@@ -241,7 +241,7 @@ def _raw(dsn: str, columns: list[str], names: list[str]) -> Callable[[], Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--symbols", type=int, default=530)
-    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
     options = parser.parse_args()
     from fpm.store.postgres.server import stop_server
     from fpm.store.settings import Settings

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from fpm.errors import StoreCorrupt
+from fpm.identities import APART
 from fpm.page.marks import moment
 from fpm.page.names import Name, Ranked, Scored, Value, name, search
 from fpm.report.figure_text import number, percent
@@ -36,8 +37,10 @@ def answered(question: str, panels: Served, stores: Stores) -> View:
     words = question.strip()
     days = stores.sessions("daily_bars")
     traded = stores.read("daily_bars", days[-1], columns=["symbol"])["symbol"].to_list() if days else []
-    symbols = sorted({*panels.symbols, *traded})
+    symbols = sorted(symbol for symbol in {*panels.symbols, *traded} if APART not in symbol)
     canonical = normalise(words, stores.market).symbol if words else None
+    if canonical is not None and canonical not in symbols and days:
+        canonical = _present_name(canonical, stores.named(days[-1]).renames)
     if canonical is not None and (canonical in symbols or any(_anywhere(canonical, stores))):
         return name(gathered(canonical, panels, stores))
     matches = [symbol for symbol in symbols if words and words.upper() in symbol.upper()][:MATCHES]
@@ -47,6 +50,12 @@ def answered(question: str, panels: Served, stores: Stores) -> View:
     stream, top, bottom = ("", [], []) if words else ends(panels, stores)
     newest = panels.sessions[-1] if panels.sessions else None
     return search(words, matches, newest, top, bottom, stream)
+
+
+def _present_name(symbol: str, renames: pl.DataFrame) -> str:
+    """What the company is called now that had a symbol last; the symbol itself where it was not renamed."""
+    later = renames.filter(pl.col("symbol") == symbol).drop_nulls("name")
+    return str(later["name"][-1]) if len(later) else symbol
 
 
 def _anywhere(symbol: str, stores: Stores) -> Iterator[bool]:

@@ -44,10 +44,14 @@ class Served:
 
 
 def served(stores: Stores, sessions: int = SESSIONS) -> Served:
-    """Panels of the newest sessions with scores; without any they are empty."""
+    """Panels of the newest sessions with scores; without any they are empty.
+
+    A company is one symbol, the one that it has at the newest session.
+    """
     days = sorted({*stores.sessions("scores"), *stores.sessions("vector_scores")})[-sessions:]
     if not days:
         return Served((), (), {}, np.empty((0, 0)))
+    stores = stores.named_apart(days[-1])
     columns = ["symbol", "stream", "score", "spread"]
     own = stores.read_served("scores", days[0], days[-1], columns=columns)
     rows = pl.concat([own, served_beside(days[0], days[-1], columns, stores)])

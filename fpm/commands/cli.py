@@ -17,6 +17,7 @@ from importlib.metadata import version as package_version
 from typing import Annotated, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from fpm.commands import (
     home_commands,
@@ -27,12 +28,35 @@ from fpm.commands import (
     report_commands,
 )
 from fpm.commands.console import begin, is_answered
-from fpm.errors import FpmError
+from fpm.errors import FpmError, UsageError
 
 INTERRUPTED = 130
 LONGEST_REASON = 200  # characters of an exception that a line repeats
 
+WrongUsage = typer.BadParameter.__bases__[0]  # of every fault that Typer finds in a command's words
+
+
+class Commands(TyperGroup):
+    """The commands. A fault in their words, which Typer explains on standard error, is JSON, too, if that is wanted."""
+
+    def invoke(self, ctx: typer.Context) -> object:
+        """Run the command that the words name."""
+        try:
+            return super().invoke(ctx)
+        except WrongUsage as fault:
+            _refuse_as_json(
+                UsageError(
+                    code="FPM-IO-003",
+                    wrong=fault.format_message().rstrip("."),
+                    effect="nothing was done",
+                    todo="see the command's -h",
+                )
+            )
+            raise
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Minute bars to a trustworthy daily factor.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -64,13 +88,17 @@ def main() -> None:
 
 def _refuse(error: FpmError) -> NoReturn:
     """One line on standard error; where JSON was asked for, the same as an object on standard output."""
+    _say(str(error))
+    _refuse_as_json(error)
+    sys.exit(error.exit_code)
+
+
+def _refuse_as_json(error: FpmError) -> None:
     from fpm.store.log import without_secrets
 
-    _say(str(error))
     if "--json" in sys.argv and not is_answered():
         words = {"code": error.code, "wrong": error.wrong, "effect": error.effect, "todo": error.todo}
         typer.echo(without_secrets(json.dumps({"error": words}, ensure_ascii=False)))
-    sys.exit(error.exit_code)
 
 
 def _say(text: str) -> None:

@@ -57,12 +57,16 @@ def alerts_command(
     test: Annotated[bool, typer.Option("--test", help="send a trial message through every channel")] = False,
     as_json: Json = False,
 ) -> None:
-    """The newest alerts and whether they were delivered; exit 1 where a trial message was not."""
+    """The newest alerts and whether they were delivered; exit 1 where a trial message was not.
+
+    Publications that the webhook did not take come first.
+    """
     from fpm.commands.alerts import trial
     from fpm.store.ledger.alerts import recent
+    from fpm.store.online.webhook import undelivered
 
     stores = home_stores()
-    rows = trial(stores, now().date()) if test else recent(stores.ledger)
+    rows = trial(stores, now().date()) if test else [*undelivered(stores.ledger), *recent(stores.ledger)]
     show(rows, as_json)
     raise typer.Exit(int(test and not all(row["delivered"] for row in rows)))
 

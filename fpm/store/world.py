@@ -73,8 +73,8 @@ class World(Protocol):
     def connect(self, dsn: str, **options: Any) -> Connection:
         """A connection of its own, with libpq's `options`."""
 
-    def connections(self, dsn: str) -> Connections:
-        """Connections that survive a restart of the server."""
+    def connections(self, dsn: str, patience: float = PATIENCE) -> Connections:
+        """Connections that survive a restart of the server; each is waited for that many seconds."""
 
 
 class Machine:
@@ -121,14 +121,14 @@ class Machine:
         """Psycopg's connection."""
         return psycopg.connect(dsn, **options)
 
-    def connections(self, dsn: str) -> Connections:
+    def connections(self, dsn: str, patience: float = PATIENCE) -> Connections:
         """Psycopg's pool; it asks a connection whether it lives before it lends it."""
         return ConnectionPool(
             dsn,
             min_size=0,
             max_size=8,
-            timeout=PATIENCE,
-            reconnect_timeout=PATIENCE,  # then the next question tries anew, whatever the backoff had come to
+            timeout=patience,
+            reconnect_timeout=patience,  # then the next question tries anew, whatever the backoff had come to
             open=True,
             check=ConnectionPool.check_connection,
             kwargs={"autocommit": False, "application_name": "fpm"},

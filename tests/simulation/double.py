@@ -230,7 +230,7 @@ class Double:
         self.leases.append(Lease(client, dsn, process))
         return client
 
-    def connections(self, dsn: str) -> Pool:
+    def connections(self, dsn: str, patience: float = 0) -> Pool:
         return Pool(lambda: self.connect(dsn, autocommit=None))  # the ledger says how it wants each
 
     def _refuse(self) -> None:

@@ -88,13 +88,13 @@ def try_lock(plant: Plant) -> None:
 
 def unguarded_upsert(plant: Plant) -> None:
     """An older session overwrites a newer one online: neither the publication nor the row is guarded."""
-    upsert = tables._upsert
+    update = tables._update
 
     def unguarded(table: Any, incoming: Any) -> Composed:
-        text = upsert(table, incoming).as_string().partition(" WHERE ")[0]
+        text = update(table, incoming).as_string().partition(" AND (incoming.event_timestamp")[0]
         return SQL(text).format()  # type: ignore[arg-type]
 
-    plant(tables, "_upsert", unguarded)
+    plant(tables, "_update", unguarded)
     plant(publication, "_NEWEST", publication._NEWEST.replace("WHERE", "WHERE session < '2026-01-01' AND"))
 
 

@@ -18,7 +18,7 @@ from fpm.environment import environment_fingerprint
 from fpm.errors import TryLater, UsageError
 from fpm.store.addresses import hidden, sealed, secrets_of
 from fpm.store.lake.files import LakeFile, parse
-from fpm.store.world import Connection, world
+from fpm.store.world import PATIENCE, Connection, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,11 +63,14 @@ class Publication:
 
 
 class Ledger:
-    """The ledger's tables, through connections that survive a restart of the server."""
+    """The ledger's tables, through connections that survive a restart of the server.
 
-    def __init__(self, dsn: str) -> None:
+    `patience`: seconds until a server that does not answer is said to be away.
+    """
+
+    def __init__(self, dsn: str, patience: float = PATIENCE) -> None:
         self._dsn = dsn
-        self._pool = world().connections(dsn)
+        self._pool = world().connections(dsn, patience)
 
     def __repr__(self) -> str:
         return "Ledger()"  # the connection string holds a password

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from fpm.store.settings import Settings
     from fpm.table import Table
 
+GLANCE = 1.5  # seconds: whoever looks at a page is to know soon that the database is away
+
 
 @dataclass(frozen=True)
 class Output:
@@ -325,7 +327,7 @@ def open_for_reading(settings: Settings) -> Stores:
         settings = _decided(settings, opening)
     finally:
         opening.close()
-    market, ledger = settings.venue, Ledger(server.read_only().dsn)
+    market, ledger = settings.venue, Ledger(server.read_only().dsn, GLANCE)
     _require_same_hours(market, ledger)
     lake = sealed_lake(settings.lake, settings.staging, ledger)
     return Stores(settings, market, lake, ledger, Models(settings.models, settings.staging, ledger, market))

@@ -15,6 +15,7 @@ from fpm.store.log import log
 if TYPE_CHECKING:
     from psycopg import Connection
 
+    from fpm.store.ledger.ledger import Ledger
     from fpm.store.ledger.stores import Stores
 
 MOST = 50  # of one look
@@ -32,6 +33,11 @@ FROM fpm.announcements JOIN fpm.publications ON id = publication WHERE delivered
 ORDER BY publication LIMIT 1
 """
 _NAMES = ("publication", "session", "views", "published_at", "vintage", "model", "replaces")
+_OPEN = """
+SELECT publication, 'FPM_WEBHOOK', 'publication ' || session, 'published', '', owed_at, delivered_at, attempts, error
+FROM fpm.announcements JOIN fpm.publications ON id = publication WHERE delivered_at IS NULL
+ORDER BY publication DESC LIMIT %s
+"""
 _HEARD = """
 UPDATE fpm.announcements SET attempts = attempts + 1, error = %s,
     delivered_at = CASE WHEN %s THEN clock_timestamp() END
@@ -55,6 +61,12 @@ def announce(stores: Stores) -> int:
     except Exception as wrong:  # noqa: BLE001  the night goes on, whatever a webhook does
         log.error("nothing announced", why=str(wrong) if isinstance(wrong, FpmError) else type(wrong).__name__)
     return delivered
+
+
+def undelivered(ledger: Ledger, count: int = 20) -> list[dict[str, Any]]:
+    """The newest publications that the webhook has not taken, newest first; columns as of `alerts.recent`."""
+    names = ("id", "channel", "finding", "state", "cause", "raised_at", "delivered_at", "attempts", "error")
+    return [dict(zip(names, row, strict=True)) for row in ledger.query(_OPEN, (count,))]
 
 
 def _announce_next(stores: Stores) -> bool:
@@ -91,5 +103,5 @@ def _unheard(publication: int, wrong: str) -> FpmError:
         code="FPM-ALR-003",
         wrong=f"the webhook did not take publication {publication}: {wrong}",
         effect="it is sent again at the next look, and those after it",
-        todo="see FPM_WEBHOOK and its receiver; fpm.announcements says what is open",
+        todo="see FPM_WEBHOOK and its receiver; fpm alerts lists what is open",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import polars as pl
 import pytest
@@ -13,7 +15,7 @@ from fpm.page.sheets import html
 from fpm.sessions import sessions_between
 from fpm.store.ledger.stores import Stores
 from tests.consumers.page.conftest import LAKE, LAST, REFUSED
-from tests.consumers.small_lake import FIRST
+from tests.consumers.small_lake import FIRST, put
 
 SYMBOL = LAKE.names[4]
 
@@ -79,3 +81,24 @@ def test_the_ends_of_the_newest_session(home: Stores) -> None:
 def test_a_home_without_scores(stores: Stores) -> None:
     assert "fpm walk-forward" in html(answered("", served(stores), stores))
     assert "No symbol is like 600000" in html(answered("600000", served(stores), stores))
+
+
+def test_a_renamed_company_is_one_name(stores: Stores) -> None:
+    """600003.SH became 600004.SH, and was 600998.SH before there were scores; whose 600004.SH was is told apart."""
+    days, (former, present) = LAKE.fill(stores, FIRST, date(2024, 12, 6)), LAKE.names[3:5]
+    spans = [
+        ("600998.SH", date(2020, 1, 2), date(2024, 1, 2), "one"),
+        (former, date(2024, 1, 3), days[1], "one"),
+        (present, days[2], None, "one"),
+    ]
+    table = pl.DataFrame(spans, ["symbol", "first", "last", "identity"], orient="row")
+    put("symbols", days[0], {"symbols": table}, stores)
+    rows = names.gathered(present, served(stores), stores).streams["dual"]
+    symbols = [former, former, *[present] * (len(days) - 2)]
+    own = [
+        LAKE.scores(day).filter((pl.col("symbol") == symbol) & (pl.col("stream") == "dual"))["score"][0]
+        for day, symbol in zip(days, symbols, strict=True)
+    ]
+    assert [row.score for row in rows] == pytest.approx(own)
+    assert answered("600998.SH", served(stores), stores).title == present
+    assert "~" not in html(answered("6000", served(stores), stores))

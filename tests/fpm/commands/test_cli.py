@@ -127,6 +127,21 @@ def test_a_refusal_is_json_too(words: tuple[str, ...], code: int, database_url: 
     assert answer.stderr.rstrip().endswith(f"{refusal['wrong']} - {refusal['effect']} - {refusal['todo']}")
 
 
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (("statsu",), "No such command 'statsu'. Did you mean 'status'?"),
+        (("explain", "600000.SH"), "Missing argument 'session'"),
+        (("models", "listt"), "No such command 'listt'. Did you mean 'list'?"),
+        (("status", "--sesion"), "No such option: --sesion"),
+    ],
+)
+def test_a_fault_in_the_words_is_json_too(words: tuple[str, ...], wrong: str, fpm_command: Fpm) -> None:
+    answer = fpm_command(*words, "--json")
+    assert answer.returncode == 2 and "Error" in answer.stderr
+    assert json.loads(answer.stdout)["error"]["wrong"].startswith(wrong)
+
+
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     import signal
 

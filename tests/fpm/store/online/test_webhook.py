@@ -19,8 +19,9 @@ from consumers import factor_returns, portfolio
 from consumers import publish as publish_job
 from fpm.errors import UsageError
 from fpm.store.jobs.runner import run_job
+from fpm.store.ledger.alerts import Alert, raise_alerts, recent
 from fpm.store.ledger.stores import Stores
-from fpm.store.online.webhook import announce
+from fpm.store.online.webhook import announce, undelivered
 from fpm.store.settings import Settings, load_settings
 from tests.consumers.small_lake import SmallLake
 from tests.fpm.store.online.test_publication import MONDAY, SYMBOLS, TUESDAY, VIEWS, publish
@@ -86,6 +87,12 @@ def test_every_publication_once_in_order_with_its_key(stores: Stores, receiver: 
     assert "x-fpm-signature" not in receiver.requests[0][0]
 
 
+def recent_keys(stores: Stores) -> set[str]:
+    """The columns of an alert: `fpm alerts` prints both in one table."""
+    raise_alerts("command", {"night 2024-12-02": Alert("red", "parity", {})}, stores.ledger)
+    return set(recent(stores.ledger)[0])
+
+
 def test_what_a_receiver_missed_comes_in_order_when_it_is_back(stores: Stores, receiver: Receiver) -> None:
     stores = told(stores, receiver)
     publish(stores, MONDAY, 1.0, FEW)
@@ -97,8 +104,12 @@ def test_what_a_receiver_missed_comes_in_order_when_it_is_back(stores: Stores, r
         (1, 2, "HTTP 503"),
         (2, 0, None),
     ]
+    listed = [(row["id"], row["finding"], row["attempts"], row["error"]) for row in undelivered(stores.ledger)]
+    assert listed == [(2, f"publication {TUESDAY}", 0, None), (1, f"publication {MONDAY}", 2, "HTTP 503")]
+    assert undelivered(stores.ledger)[0].keys() == recent_keys(stores)
     receiver.status = 204
     assert announce(stores) == 2
+    assert undelivered(stores.ledger) == []
     assert [each["publication"] for each in receiver.documents] == [1, 1, 1, 2]
     assert len({body for _, body in receiver.requests[:3]}) == 1, "every try has the same bytes"
 
