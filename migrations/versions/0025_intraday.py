@@ -1,13 +1,13 @@
 """The running session: its publications, minute by minute, and the scores of each.
 
 Revision ID: 0025
-Revises: 0020
+Revises: 0023
 """
 
 from alembic import op
 
 revision = "0025"
-down_revision = "0020"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 

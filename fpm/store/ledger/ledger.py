@@ -63,10 +63,7 @@ class Publication:
 
 
 class Ledger:
-    """The ledger's tables, through connections that survive a restart of the server.
-
-    `patience`: seconds until a server that does not answer is said to be away.
-    """
+    """The ledger's tables, through connections that survive a restart; after `patience` seconds a server is away."""
 
     def __init__(self, dsn: str, patience: float = PATIENCE) -> None:
         self._dsn = dsn
