@@ -14,7 +14,7 @@ import sys
 import tempfile
 import traceback
 from importlib.metadata import version as package_version
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -33,13 +33,14 @@ from fpm.errors import FpmError, UsageError
 INTERRUPTED = 130
 LONGEST_REASON = 200  # characters of an exception that a line repeats
 
-WrongUsage = typer.BadParameter.__bases__[0]  # of every fault that Typer finds in a command's words
+# Of every fault that Typer finds in a command's words; Typer keeps click inside, and exports neither this nor Context.
+WrongUsage: Any = typer.BadParameter.__bases__[0]
 
 
 class Commands(TyperGroup):
     """The commands. A fault in their words, which Typer explains on standard error, is JSON, too, if that is wanted."""
 
-    def invoke(self, ctx: typer.Context) -> object:
+    def invoke(self, ctx: Any) -> object:
         """Run the command that the words name."""
         try:
             return super().invoke(ctx)
