@@ -85,7 +85,7 @@ def test_one_walk_forward_computes_all_that_comes_before_it(
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout) == json.loads(plan.stdout)
     titles = list(dict.fromkeys(line[:34].strip() for line in answer.stderr.splitlines()))
-    fold = [f"fold 1/1: {part}" for part in ("encoder", "fingerprints", "scorer", "scores")]
+    fold = [f"fold 1/1: {part}" for part in ("encoder", "fingerprints", "scorer", "scores", "intervals")]
     assert titles == [*(name.replace("_", " ") for name in STAGES), *fold]
     tables = ("minute_bars", "daily_bars", *STAGES, "fingerprints", "scores")
     assert hashes(stores, *tables) == hashes(by_hand, *tables)

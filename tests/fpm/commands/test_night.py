@@ -9,7 +9,7 @@ TONIGHT, LABELLED = date(2024, 1, 12), date(2024, 1, 4)
 
 
 def test_a_night_runs_every_job_once_in_order() -> None:
-    night = steps(TONIGHT, LABELLED, "vintage-b", None)
+    night = steps(TONIGHT, LABELLED, "vintage-b", None, ["cnn-3"])
     assert [step.job for step in night] == list(MODULES)
     assert {step.session for step in night if step.job != "labels"} == {TONIGHT}
     assert [step.job for step in night if step.looks_back] == [
@@ -18,7 +18,11 @@ def test_a_night_runs_every_job_once_in_order() -> None:
         "daily_factors",
         "fingerprints",
     ]
-    assert [step.job for step in night if step.vintage] == ["fingerprints"]
+    assert [(step.job, step.vintage) for step in night if step.vintage] == [
+        ("fingerprints", "vintage-b"),
+        ("vector_scores", "cnn-3"),
+    ]
+    assert [step for step in night if step.job != "vector_scores"] == steps(TONIGHT, LABELLED, "vintage-b", None)
 
 
 def test_labels_are_of_the_session_whose_horizon_closes_tonight() -> None:
