@@ -103,10 +103,14 @@ def test_only_labels_that_are_complete_count(seed: int) -> None:
     changed[-REACH:] = np.random.default_rng(seed + 1).normal(size=changed[-REACH:].shape)
     for own, again in zip(before, intervals(score_TN, changed, REACH, SMALL), strict=True):
         np.testing.assert_array_equal(own, again)
+
+
+def test_the_newest_complete_label_counts() -> None:
+    score_TN, label_TN = sample(1, 12, 20, 0.5)
+    changed = label_TN.copy()
     changed[-REACH - 1] = -label_TN[-REACH - 1]
-    assert any(
-        (own != again).any() for own, again in zip(before, intervals(score_TN, changed, REACH, SMALL), strict=True)
-    )
+    ways = zip(intervals(score_TN, label_TN, REACH, SMALL), intervals(score_TN, changed, REACH, SMALL), strict=True)
+    assert any((own != again).any() for own, again in ways)
 
 
 def test_a_constant_score_and_a_short_history_have_no_interval() -> None:
