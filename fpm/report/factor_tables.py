@@ -284,13 +284,12 @@ def by_industry(report: ReportData) -> Table:
 def promises(report: ReportData) -> Table:
     """How often the intervals of a stream's scores held, by part; tenths of the score are in the plot."""
     rows = [
-        Row((name, part.part, *map(percent, (part.stated, part.observed, part.observed - part.stated)), *_size(part)))
+        Row((f"{name}, {part.part}", percent(part.stated), percent(part.observed), *_size(part)))
         for name, parts in report.promises.items()
         for part in parts
         if not part.part.startswith("score")
     ]
-    columns = ("stream", "part", "stated", "held", "difference", "mean width", "intervals")
-    return Table(columns, rows, words=(0, 1))
+    return Table(("stream, part", "stated", "held", "mean width", "intervals"), rows)
 
 
 def _size(part: Promise) -> tuple[str, str]:

@@ -123,8 +123,8 @@ def write(connection: Connection[Any], table: OnlineTable, frame: pl.DataFrame, 
     `frame`: keys, values and both clocks (aware); other columns are ignored. Of several rows of one key the newest
     counts. `whole`: the session that these rows make up; all other rows of it are deleted (of a table with vintages,
     those of the frame's vintages). Columns of the table that the writer does not know stay as they are.
-    Until the transaction ends the table has no other writer, so rows are replaced by a join: less time of the server than
-    ON CONFLICT, which locks every row first. Readers wait for nothing.
+    Until the transaction ends the table has no other writer, so rows are replaced by a join, which takes less time of
+    the server than ON CONFLICT: that locks every row first. Readers wait for nothing.
     Raises InputRefused, with nothing stored, for any fault that `_check` or `_check_vintages` names.
     """
     content = encode(incoming(connection, table, frame), table.stored)

@@ -77,6 +77,7 @@ def test_every_plot_is_there_once_under_its_own_id(page):
         "group-curves-dual",
         "turnover",
         "exposures",
+        "reliability",
         "scored",
         "risk-own",
         "risk-optimised",
