@@ -4,8 +4,7 @@ Run `python benchmarks/bench_minute_features.py [--symbols 1500] [--large]`; `--
 itself: as in a night; one of many: as in a backfill, which reuses the memory of the session before. Floor: read the
 session's stored bars from the lake and write a ready result. Ours: the same with the computation between them; scales
 and slot medians are inputs, because they come from earlier sessions. Then the whole job through the runner on a small
-deployment (ledger, inputs, history, fsync), against reading and writing its files; and the job after `session_totals`
-of the same night, whose slot medians it takes, beside the same with medians of its own.
+deployment (ledger, inputs, history, fsync), against reading and writing its files.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from time import process_time
 
 import measure
 import numpy as np
@@ -153,7 +151,6 @@ def compare_job(folder: Path, symbols: int) -> None:
         for day in days[:-1]:
             run_job(totals_job, day, stores)
         spent = [measure.seconds(partial(run, stores, day), 1) for day in days[-3:]]
-        pair = medians(stores, days[-3:])
         floor = measure.seconds(lambda: move(stores, days[-1], history))
     rows = [["read the inputs, write the result (floor)", floor], ["the job through the runner", min(spent)]]
     measure.show(
@@ -161,27 +158,6 @@ def compare_job(folder: Path, symbols: int) -> None:
         ["way", "seconds", "x floor"],
         [[way, seconds, seconds / floor] for way, seconds in rows],
     )
-    measure.show(
-        f"the computation of the job alone, after session_totals of the same night, {symbols} symbols",
-        ["way", "CPU seconds", "x own"],
-        [[way, seconds, seconds / pair["medians of its own"]] for way, seconds in pair.items()],
-    )
-
-
-def medians(stores: Stores, days: list[date]) -> dict[str, float]:
-    """The least processor seconds of the computation, with the medians that `session_totals` left and without."""
-    spent: dict[str, list[float]] = {"medians of its own": [], "those of session_totals": []}
-    for day in days:
-        for way, seconds in spent.items():
-            bare = replace(stores, lake=Lake(stores.lake.root, stores.lake.staging), outputs=[])
-            totals_job.run(day, bare)
-            if way == "medians of its own":
-                totals_job.kept.clear()
-            bare = replace(bare, lake=Lake(stores.lake.root, stores.lake.staging), outputs=[])
-            begun = process_time()
-            features_job.run(day, bare)
-            seconds.append(process_time() - begun)
-    return {way: min(seconds) for way, seconds in spent.items()}
 
 
 def run(stores: Stores, day: date) -> None:

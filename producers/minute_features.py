@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from fpm.features.bars import grid
 from fpm.features.minute_features import PRESETS, by_symbol, minute_features, raw_blocks, standardised
-from fpm.features.session_totals import scales
+from fpm.features.session_totals import scales, slot_median
 from fpm.sessions import previous_sessions
 from fpm.store.jobs.inputs import Window
-from producers.session_totals import slot_medians
+from producers.session_totals import earlier_amounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ def run(session: date, stores: Stores) -> None:
     profile, market = stores.profile, stores.market
     bars, daily = stores.read("minute_bars", session), stores.read("daily_bars", session)
     dense = grid(bars, market, profile.view)
-    median_ST = slot_medians(session, dense.symbols, stores)
+    median_ST = slot_median(earlier_amounts(session, stores), dense.symbols, market, profile)
     before = previous_sessions(market, session, profile.constants.window)
     totals = stores.read("session_totals", before[0], before[-1])
     scales_SF = scales(totals, dense.symbols, by_symbol(daily, dense.symbols, "adj_factor"), profile)

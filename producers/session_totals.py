@@ -9,15 +9,13 @@ from fpm.features.minute_features import PRESETS, raw_blocks
 from fpm.features.session_totals import MEDIAN_INPUTS, slot_median, totals_of_blocks
 from fpm.sessions import previous_sessions
 from fpm.store.jobs.inputs import Window
-from fpm.store.lake.seals import identity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from datetime import date
 
     import polars as pl
 
-    from fpm.features.session_totals import Array
     from fpm.store.ledger.stores import Stores
 
 NAME = "session_totals"
@@ -26,7 +24,6 @@ READS: Mapping[str, Window] = {
     "daily_bars": Window(),
 }
 WRITES: tuple[str, ...] = (NAME,)
-kept: dict[Hashable, Array] = {}  # one at most: for a whole market ten megabytes
 
 
 def run(session: date, stores: Stores) -> None:
@@ -34,27 +31,9 @@ def run(session: date, stores: Stores) -> None:
     profile, market = stores.profile, stores.market
     bars, daily = stores.read("minute_bars", session), stores.read("daily_bars", session)
     dense = grid(bars, market, profile.view)
-    median_ST = slot_medians(session, dense.symbols, stores)
+    median_ST = slot_median(earlier_amounts(session, stores), dense.symbols, market, profile)
     blocks = raw_blocks(dense, daily, median_ST, profile)
     stores.write(NAME, session, totals_of_blocks(blocks, dense, daily, profile))
-
-
-def slot_medians(session: date, symbols: Sequence[str], stores: Stores) -> Array:
-    """The slot medians of `session`, (S, T): kept until others are asked for, since two jobs of a night need the same.
-
-    Whatever they rest on is in the key: the files by their identity, the moment as known, the names, the profile.
-    """
-    days = previous_sessions(stores.market, session, stores.profile.constants.history)
-    files = [path for _, path in stores.lake.files("minute_bars", days[0], days[-1])]
-    identities = tuple((str(path), identity_of(path.stat())) for path in files)
-    names = tuple(symbols), tuple(stores.renames.rows())
-    key = session, stores.known_at, stores.market.name, stores.profile.hash, identities, names
-    if key not in kept:
-        median_ST = slot_median(earlier_amounts(session, stores), symbols, stores.market, stores.profile)
-        median_ST.flags.writeable = False
-        kept.clear()
-        kept[key] = median_ST
-    return kept[key]
 
 
 def earlier_amounts(session: date, stores: Stores) -> Iterator[pl.DataFrame]:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 from pydantic import SecretStr
@@ -80,21 +79,6 @@ def test_features_equal_those_of_the_pure_functions(us: Stores) -> None:
             stored = us.read("minute_features", session, columns=expected.columns).drop("session")
             assert expected.height > 0 and stored.equals(expected, null_equal=True)
         totals.append(totals_of(raw_STF, dense, daily, profile).with_columns(session=pl.lit(session)))
-
-
-def test_slot_medians_are_kept_until_a_file_is_another_one(us: Stores) -> None:
-    raw, session, before = raw_tables(), SESSIONS[7], SESSIONS[4:7]
-    symbols = raw["daily_bars"]["symbol"].unique().sort().to_list()
-    medians_ST = session_totals.slot_medians(session, symbols, us)
-    assert session_totals.slot_medians(session, symbols, us) is medians_ST
-    days = {day: session_rows(raw["minute_bars"], day) for day in before}
-    days[before[1]] = days[before[1]].with_columns(pl.col("amount") * 3)
-    corrected = {"minute_bars": days[before[1]], "daily_bars": session_rows(raw["daily_bars"], before[1])}
-    publish_frames("bars", before[1], {name: frame.drop("session") for name, frame in corrected.items()}, us)
-    expected_ST = slot_median([*days.values()], symbols, US, us.profile)
-    assert np.array_equal(session_totals.slot_medians(session, symbols, us), expected_ST, equal_nan=True)
-    assert not np.array_equal(expected_ST, medians_ST, equal_nan=True)
-    assert np.array_equal(session_totals.slot_medians(session, symbols[::-1], us), expected_ST[::-1], equal_nan=True)
 
 
 def test_sessions_without_enough_history_are_empty_and_published(us: Stores) -> None:
