@@ -127,7 +127,7 @@ def test_of_bounds_that_nothing_meets_there_is_no_word() -> None:
 
 
 def test_a_bad_start_is_left_behind() -> None:
-    """It begins at the optimum of other scores and ends at that of its own, to the accuracy of its residuals."""
+    """It begins at the optimum of other scores: what it ends with is that of its own."""
     problem = instance(40, 2, 0.05)
     limits = limits_of(problem, TIGHT)
     other = replace(problem, score_N=-problem.score_N)
@@ -135,7 +135,7 @@ def test_a_bad_start_is_left_behind() -> None:
     found_N = solved(program.assembled(problem, limits, problem.range_2N), start)
     best = problem.objective(program.solve(problem, limits, problem.range_2N).weight_N)
     assert found_N is not None
-    assert problem.objective(found_N) == pytest.approx(best, rel=10 * ACCEPTED)
+    assert problem.objective(found_N) == pytest.approx(best, rel=ACCEPTED)
     assert problem.objective(program.solve(other, limits, other.range_2N).weight_N) < best - 0.1
 
 

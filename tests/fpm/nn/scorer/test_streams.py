@@ -103,15 +103,18 @@ def test_a_stream_finds_most_of_a_known_answer(stream: str) -> None:
         ),
     ],
 )
-def test_on_a_gpu_or_in_bfloat16_a_stream_finds_the_same(device: str, precision: str) -> None:
-    """The known answer as in single precision, and much the same scores; the last bits are each processor's own."""
-    scorer, _ = train(whole(), small().labels, parts(), CONFIG, Watch(), compute_on(device, precision))
+def test_on_a_gpu_or_in_bfloat16_a_stream_finds_as_much(device: str, precision: str) -> None:
+    """Of eight seeds: the last bits are each processor's own, and two seeds then differ by more than precision does."""
+    config = replace(CONFIG, seeds=tuple(range(42, 50)))
+    single, _ = train(whole(), small().labels, parts(), config, Watch())
+    scorer, _ = train(whole(), small().labels, parts(), config, Watch(), compute_on(device, precision))
     assert {parameter.device.type for network in scorer.scorers.values() for parameter in network.parameters()} == {
         "cpu"
     }
     for stream in STREAMS:
-        assert rank_ic(scorer, stream, small().labels) > 0.6 * oracle_rank_ic(stream), stream
-        assert likeness(scorer, trained()[0], stream) > 0.85, stream
+        expected = rank_ic(single, stream, small().labels)
+        assert rank_ic(scorer, stream, small().labels) == pytest.approx(expected, abs=0.04), stream
+        assert likeness(scorer, single, stream) > 0.95, stream
 
 
 def test_no_score_predicts_shuffled_labels() -> None:
