@@ -154,9 +154,9 @@ def main() -> None:
     scored |= {text: pl.concat(frames) for text, frames in parts.items()} | {"close": closing}
     rows: list[list[object]] = []
     for text, frame in scored.items():
-        found = shares(frame, exchange, answers, PRESETS["demo"])
+        share_by_stream = shares(frame, exchange, answers, PRESETS["demo"])
         for name in STREAMS:
-            own_share = found[name]
+            own_share = share_by_stream[name]
             row = [text, name, own_share.rank_ic, own_share.share, own_share.low, own_share.high]
             rows.append([*row, agreement(frame, closing, name)])
     measure.show(

@@ -130,7 +130,7 @@ def measured_queries(stores: Stores, symbols: int) -> tuple[float, float]:
     spent, shares = [], []
     for query_D in vectors(QUERIES, 7):
 
-        def ask(query: list[float] = query_D.tolist()) -> set[str]:  # noqa: B008
+        def ask(query: list[float] = query_D.tolist()) -> set[str]:  # noqa: B008  bound to this query
             neighbours, _ = published_neighbours(query, session, session.known_at, "", K, stores)
             return set(neighbours["symbol"].to_list())
 

@@ -30,12 +30,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "crash_peers")]
 
-import steps  # noqa: E402
+import steps  # noqa: E402  the path above comes first
 
-from tests.crashes.clock import SCHEDULERS, schedulers  # noqa: E402
-from tests.crashes.home import Home, Hurt  # noqa: E402
-from tests.simulation.place import opened  # noqa: E402
-from tests.simulation.turns import Violation  # noqa: E402
+from tests.crashes.clock import SCHEDULERS, schedulers  # noqa: E402  the path above comes first
+from tests.crashes.home import Home, Hurt  # noqa: E402  the path above comes first
+from tests.simulation.place import opened  # noqa: E402  the path above comes first
+from tests.simulation.turns import Violation  # noqa: E402  the path above comes first
 from tests.simulation.week import Place  # noqa: E402
 
 SCHEDULE = [(step, moment) for step in steps.STEPS for moment in steps.MOMENTS]
