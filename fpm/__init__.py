@@ -31,6 +31,7 @@ The modules of this folder hold facts and operations that every room shares. Beg
     minisign            public keys and signatures of minisign
     json_documents      documents of JSON, or a ValueError
     progress            progress of long stages
+    interruption        Ctrl-C that no library can swallow
     bytecode_cache      facts that take long to work out, kept from run to run
     allocation          freed memory that stays with the process until a block ends
     __main__            `python -m fpm`: the command line

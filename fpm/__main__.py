@@ -4,13 +4,20 @@ import signal
 import sys
 from runpy import run_module
 
+from fpm.interruption import attend, is_interrupted
+
 
 def main() -> None:
     """The command line. Ctrl-C before it begins or after it has ended is no traceback either."""
+    attend()
     try:
         run_module("fpm.commands.cli", run_name="__main__")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except SystemExit:
+        raise
+    except BaseException:
+        if is_interrupted():
+            sys.exit(130)
+        raise
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+
+from fpm.interruption import stop_if_interrupted
 
 Progress = Callable[[int, int, object], None]  # done, total, the item at work
 LINE_EVERY_SECONDS = 10.0
@@ -13,12 +15,17 @@ LINE_EVERY_SECONDS = 10.0
 
 @contextmanager
 def bar(title: str) -> Iterator[Progress]:
-    """A callback `progress(done, total, item)` that shows how far `title` is and the time left."""
-    if sys.stderr.isatty():
-        with _terminal_bar(title) as progress:
-            yield progress
-    else:
-        yield _line_writer(title)
+    """A callback `progress(done, total, item)` that shows how far `title` is and the time left.
+
+    The callback raises KeyboardInterrupt where Ctrl-C came and a library swallowed it.
+    """
+    with _terminal_bar(title) if sys.stderr.isatty() else nullcontext(_line_writer(title)) as show:
+
+        def progress(done: int, total: int, item: object) -> None:
+            stop_if_interrupted()
+            show(done, total, item)
+
+        yield progress
 
 
 @contextmanager

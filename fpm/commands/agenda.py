@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fpm.commands.night import nightly, open_steps, require_session
 from fpm.errors import FpmError, TryLater, UsageError
+from fpm.interruption import stop_if_interrupted
 from fpm.sessions import close, cut_off, next_sessions, previous_sessions, sessions_between
 from fpm.store.jobs.publishing import recover_dead
 from fpm.store.ledger.absences import absences, declare
@@ -185,6 +186,7 @@ def _attempt(session: date, stores: Stores, stop: Callable[[], bool]) -> list[di
         (log.info if later else log.error)("not done", session=str(session), why=str(error))
         return [{"job": "", "session": str(session), "status": "waiting" if later else "failed", "why": str(error)}]
     except Exception as error:  # noqa: BLE001  a bug or a full disk met in one night delays no other
+        stop_if_interrupted()
         why = f"{type(error).__name__}: {error}"
         log.error("not done", session=str(session), why=why, exc_info=not isinstance(error, OSError))
         return [{"job": "", "session": str(session), "status": "failed", "why": why}]

@@ -29,8 +29,10 @@ from fpm.commands import (
 )
 from fpm.commands.console import begin, is_answered
 from fpm.errors import FpmError, UsageError
+from fpm.interruption import is_interrupted
 
 INTERRUPTED = 130
+RESUMABLE = "interrupted - nothing half-written is visible - run the same command again to resume"
 LONGEST_REASON = 200  # characters of an exception that a line repeats
 
 # Of every fault that Typer finds in a command's words; Typer keeps click inside, and exports neither this nor Context.
@@ -75,16 +77,21 @@ def main() -> None:
     begin()
     try:
         app(standalone_mode=True)
-    except FpmError as error:
-        _refuse(error)
-    except OSError as error:
-        _refuse(machine_refusal(error))
-    except Exception as fault:  # noqa: BLE001  a fault of ours: a line for the user, the rest for whoever mends it
-        _refuse(fault_refusal(fault))
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:
-            typer.echo("interrupted - nothing half-written is visible - run the same command again to resume", err=True)
+            typer.echo(RESUMABLE, err=True)
         raise
+    except BaseException as wrong:  # noqa: BLE001  a panic of native code is no Exception, and no traceback for a user
+        if isinstance(wrong, KeyboardInterrupt) or is_interrupted():  # the rest is what a library made of Ctrl-C
+            typer.echo(RESUMABLE, err=True)
+            sys.exit(INTERRUPTED)
+        _refuse(_refusal(wrong))
+
+
+def _refusal(wrong: BaseException) -> FpmError:
+    if isinstance(wrong, FpmError):
+        return wrong
+    return machine_refusal(wrong) if isinstance(wrong, OSError) else fault_refusal(wrong)
 
 
 def _refuse(error: FpmError) -> NoReturn:
@@ -120,7 +127,7 @@ def machine_refusal(error: OSError) -> FpmError:
     )
 
 
-def fault_refusal(fault: Exception) -> FpmError:
+def fault_refusal(fault: BaseException) -> FpmError:
     """A fault of ours in one line. The traceback lies in a file of its own (mode 0600), without what is secret."""
     from fpm.store.log import without_secrets
 

@@ -19,6 +19,7 @@ from fpm.ingest.balance import most_first
 from fpm.ingest.deliveries import NAMED_TABLES, find
 from fpm.ingest.signed_deliveries import require_signed
 from fpm.ingest.vendor_files import name_of
+from fpm.interruption import stop_if_interrupted
 from fpm.store.lake.inbox import QUIET, REFUSED, STALLED, TAKEN, Inbox, Waiting
 from fpm.store.log import log
 from producers import bars
@@ -202,6 +203,7 @@ def _ingest(deliveries: Sequence[Waiting], this_look: Look) -> list[tuple[Sequen
     except FpmError as error:
         return [(deliveries, Verdict(error=error))]
     except Exception as wrong:  # noqa: BLE001  what breaks a reader must not stop the files behind it in every look
+        stop_if_interrupted()
         if len(deliveries) > 1:
             return [answer for delivery in deliveries for answer in _ingest([delivery], this_look)]
         return [(deliveries, Verdict(error=_unforeseen(wrong), trace=format_exc()))]

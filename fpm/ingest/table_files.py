@@ -19,6 +19,7 @@ from fpm.ingest.columns import Synonyms, resolve
 from fpm.ingest.decoder import DECODED, too_large
 from fpm.ingest.time_spellings import NO_ORDER, Order, days, order_of, times, two_readings
 from fpm.ingest.vendor_files import PARQUET, check_content, digest, kind_of, refusal
+from fpm.interruption import stop_if_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -172,7 +173,11 @@ def _list_width(path: Path, parquet: pq.ParquetFile, name: str, kind: pa.DataTyp
 
 
 def unreadable(path: Path, part: str, error: BaseException) -> Exception:
-    """The refusal of a file whose footer or data cannot be decoded, for the caller to raise."""
+    """The refusal of a file whose footer or data cannot be decoded, for the caller to raise.
+
+    Raises KeyboardInterrupt where the error is what a library made of Ctrl-C: the file is not to blame.
+    """
+    stop_if_interrupted()
     first = (str(error).splitlines() or [""])[0][:120]
     return refusal(path, code="FPM-IN-003", wrong=f"unreadable {part} ({first})", todo="fetch the file again")
 

@@ -15,7 +15,10 @@ from datetime import date
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
+from polars.exceptions import PanicException
+
 from fpm.errors import TryLater
+from fpm.interruption import stop_if_interrupted
 from fpm.store.faults import faultpoint
 from fpm.store.jobs.staging import attempt_of, dead, of_same_run
 from fpm.store.lake.files import has_sha256, sync_folder
@@ -119,10 +122,13 @@ def attempt(partition: Partition, inputs_sha: str, stores: Stores) -> Iterator[A
     with context(attempt=current.attempt):
         try:
             yield current
-        except (Exception, KeyboardInterrupt) as wrong:
+        except (Exception, PanicException, KeyboardInterrupt) as wrong:
             if isinstance(wrong, FileNotFoundError) and not _is_current(current, stores):
                 raise superseded(current) from wrong  # the lock was lost, and its next owner cleaned up
             _give_up(partition, current, wrong, stores)
+            stop_if_interrupted()  # a library may have made this error of Ctrl-C
+            if isinstance(wrong, PanicException):  # not an Exception: it would stop the nights of all other sessions
+                raise RuntimeError(f"native code failed: {wrong}") from wrong
             raise
 
 

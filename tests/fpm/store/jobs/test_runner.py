@@ -12,6 +12,7 @@ from typing import Literal
 import polars as pl
 import pytest
 
+from fpm import interruption
 from fpm.errors import FpmError, InputRefused, LookAhead, TryLater, UsageError
 from fpm.sessions import cut_off
 from fpm.store.jobs.inputs import Window
@@ -163,6 +164,33 @@ def test_a_failure_is_recorded_raised_and_leaves_nothing(stores: Stores) -> None
     assert (row["status"], row["error"]) == ("failed", "ArithmeticError: no such number")
     assert not stores.sessions("labels") and not list(stores.lake.staging.rglob("*.parquet"))
     assert run_job(mean_close, MIDDLE, stores).status == "published"
+
+
+def test_a_panic_of_native_code_is_a_failure_like_others(stores: Stores) -> None:
+    """polars derives its panics from BaseException; the night's loop over sessions must not end by one."""
+
+    def panic(session: date, stores: Stores) -> None:
+        raise pl.exceptions.PanicException("index out of bounds")
+
+    ingest(stores)
+    with pytest.raises(RuntimeError, match="index out of bounds"):
+        run_job(counted(run=panic)[0], MIDDLE, stores)
+    (row,) = [row for row in stores.ledger.rows(MIDDLE) if row["job"] == "labels"]
+    assert (row["status"], row["error"]) == ("failed", "PanicException: index out of bounds")
+    assert run_job(mean_close, MIDDLE, stores).status == "published"
+
+
+def test_an_interruption_that_a_library_swallowed_ends_the_run(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that Ctrl-C became is no reason to go on with the next session."""
+    monkeypatch.setattr(interruption, "_is_interrupted", True)
+    ingest(stores)
+
+    def explode(session: date, stores: Stores) -> None:
+        raise ArithmeticError("what a library made of it")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(counted(run=explode)[0], MIDDLE, stores)
+    assert stores.ledger.latest("labels", str(MIDDLE)).status == "failed"
 
 
 @pytest.mark.parametrize(
