@@ -127,8 +127,8 @@ def attempt(partition: Partition, inputs_sha: str, stores: Stores) -> Iterator[A
                 raise superseded(current) from wrong  # the lock was lost, and its next owner cleaned up
             _give_up(partition, current, wrong, stores)
             stop_if_interrupted()  # a library may have made this error of Ctrl-C
-            if isinstance(wrong, PanicException):  # not an Exception: it would stop the nights of all other sessions
-                raise RuntimeError(f"native code failed: {wrong}") from wrong
+            if isinstance(wrong, PanicException):  # as what it is, it would stop the nights of all other sessions
+                raise RuntimeError(f"native code failed: {wrong}") from wrong  # noqa: TRY004  the type is not wrong
             raise
 
 
