@@ -97,7 +97,7 @@ class Watch:
         self._before = self._now()
 
     def _now(self) -> tuple[float, float, float]:
-        return time.perf_counter(), bench_ingest.spent(), _spent_below(self._server)
+        return time.perf_counter(), bench_ingest.spent(), spent_below(self._server)
 
     def mark(self, name: str) -> None:
         spent = (now - before for now, before in zip(self._now(), self._before, strict=True))
@@ -106,7 +106,7 @@ class Watch:
         self._begin()
 
 
-def _spent_below(process: int) -> float:
+def spent_below(process: int) -> float:
     """Processor seconds of a process and all that it started, those that ended too; 0 of one that ends meanwhile."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
@@ -114,7 +114,7 @@ def _spent_below(process: int) -> float:
     except (FileNotFoundError, ProcessLookupError):
         return 0.0  # its parent counts it from now on
     own = sum(int(ticks) for ticks in stat[11:15]) / os.sysconf("SC_CLK_TCK")
-    return own + sum(_spent_below(int(child)) for child in children)
+    return own + sum(spent_below(int(child)) for child in children)
 
 
 def _children_peak() -> float:
@@ -131,7 +131,7 @@ def run_night(settings: Settings, delivery: Path) -> dict[str, Any]:
     files = Recorded()
     stores = open_stores(settings)
     stores = replace(stores, lake=Lake(stores.lake.root, stores.lake.staging, stores.lake.seals, files))
-    watch = Watch(_postmaster(ensure_server(settings).dsn), files)
+    watch = Watch(postmaster(ensure_server(settings).dsn), files)
     now = cut_off(MARKET, DAY)
     report = bars.ingest([delivery], bars.Arrival(now, now), stores, lambda *_: None)
     report.require_content()
@@ -223,16 +223,16 @@ def _scorer_products(stores: Stores) -> float:
 
 def _copy(dsn: str, symbols: int) -> float:
     """Binary COPY of 158 + 128 numbers a symbol; the server's seconds in it."""
-    server = _postmaster(dsn)
+    server = postmaster(dsn)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(bench_publish.FLOOR_TABLE)
     market = bench_publish.generated(DAY, symbols, seed=0)
-    before = _spent_below(server)
+    before = spent_below(server)
     own = bench_ingest.processor_seconds(lambda: bench_publish.copy_arrays(dsn, market))
-    return own + _spent_below(server) - before
+    return own + spent_below(server) - before
 
 
-def _postmaster(dsn: str) -> int:
+def postmaster(dsn: str) -> int:
     with psycopg.connect(dsn) as connection:
         row = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
     assert row is not None
@@ -263,13 +263,13 @@ def show(answer: dict[str, Any], symbols: int) -> None:
     measure.show(f"a night of {symbols:,} symbols x {MARKET.view_size(MARKET.default_view)} minutes", heads, rows)
 
 
-def _settings(home: Path) -> Settings:
+def settings_of(home: Path) -> Settings:
     return Settings(home=home, market=MARKET.name, preset=night_home.PRESET)
 
 
 def seeded(home: Path, symbols: int) -> None:
     """Make the seeded home, or bring it to the digests of the present code; its server is down afterwards."""
-    settings = _settings(home)
+    settings = settings_of(home)
     stores = open_stores(settings)
     try:
         night_home.seed(stores, symbols)
@@ -287,7 +287,7 @@ def main() -> None:
     parser.add_argument("--night", type=Path, help="run the night of this seeded home, print JSON")
     options = parser.parse_args()
     if options.night:
-        settings = _settings(options.night)
+        settings = settings_of(options.night)
         try:
             print(json.dumps(run_night(settings, options.night / "delivery")))
         finally:

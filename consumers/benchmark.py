@@ -46,10 +46,10 @@ class PriceHistory:
     def last(self, session: date) -> pl.DataFrame:
         """The newest row of every symbol up to a session (`last_rows`); from the nearest earlier answer."""
         if session not in self._last:
-            known = max((day for day in self._last if day < session), default=None)
+            nearest = max((day for day in self._last if day < session), default=None)
             span = pl.col("session") <= session
-            since = span if known is None else span & (pl.col("session") > known)
-            before = None if known is None else self._last[known]
+            since = span if nearest is None else span & (pl.col("session") > nearest)
+            before = None if nearest is None else self._last[nearest]
             self._last[session] = last_rows(self._priced.filter(since), before, self.decimals)
         return self._last[session]
 
@@ -81,8 +81,8 @@ def benchmark(index: str, session: date | None, history: PriceHistory, members: 
     snapshot = own["session"].max()
     growth = history.growth(snapshot, session)  # type: ignore[arg-type]
     rows = own.filter(pl.col("session") == snapshot).join(growth, on="symbol", how="left", maintain_order="left")
-    known = pl.col("weight").filter(pl.col("return").is_not_null())
-    common = ((pl.col("weight") * pl.col("return")).sum() / known.sum()).fill_nan(0.0)  # 0 / 0: no member has a price
+    priced = pl.col("weight").filter(pl.col("return").is_not_null())
+    common = ((pl.col("weight") * pl.col("return")).sum() / priced.sum()).fill_nan(0.0)  # 0 / 0: no member has a price
     rows = rows.select("symbol", weight=pl.col("weight") * (1 + pl.col("return").fill_null(common)))
     return rows.with_columns(pl.col("weight") / pl.col("weight").sum())
 

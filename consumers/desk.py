@@ -97,10 +97,10 @@ def desk(session: date, stores: Stores) -> Desk:
     """What was said by a session's cut-off and matters to its fills or its decision, whatever is known since."""
     market, limit = stores.market, cut_off(stores.market, session)
     following = next_sessions(market, session, 1)[0]
-    known = [each for each in recorded(stores.ledger) if each.known_at <= limit]
+    instructions = [each for each in recorded(stores.ledger) if each.known_at <= limit]
     oldest = previous_sessions(market, session, GAP)[0]
-    own = [each for each in known if each.kind == APPROVE and oldest <= each.first < session]
-    own += [each for each in known if each.kind == HOLD and each.first <= following]
+    own = [each for each in instructions if each.kind == APPROVE and oldest <= each.first < session]
+    own += [each for each in instructions if each.kind == HOLD and each.first <= following]
     lists = []
     for moment, day in ((opening(market, session), session), (limit, following)):
         rows = stores.as_of(moment).named(session).snapshot("restrictions")

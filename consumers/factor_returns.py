@@ -39,10 +39,10 @@ def run(session: date, stores: Stores) -> None:
     """Write the session's regression on the exposures of the evening before, and its own exposures."""
     sessions = [*previous_sessions(stores.market, session, HISTORY), session]
     daily = stores.read("daily_bars", sessions[0], session, columns=["symbol", "industry", *INPUTS])
-    known = daily["session"].unique().sort().to_list()
-    panel = market_panel(daily, known, sorted(daily["symbol"].unique().to_list()))
+    dates = daily["session"].unique().sort().to_list()
+    panel = market_panel(daily, dates, sorted(daily["symbol"].unique().to_list()))
     score_TN = _scores(panel, stores)
-    history = factor_history(panel, score_TN, PRESETS[stores.settings.preset].seasoned, len(known) - 1)
+    history = factor_history(panel, score_TN, PRESETS[stores.settings.preset].seasoned, len(dates) - 1)
     stores.write("factor_returns", session, factor_rows(history).drop("session"))
     stores.write("residuals", session, residual_rows(history).drop("session"))
     stores.write("exposures", session, _exposures(panel, score_TN))

@@ -38,16 +38,16 @@ def run(at: Cut, stores: Stores) -> Outcome:
 
     Raises TryLater where no scorer is in force, or an input is missing; LookAhead and ModelRefused as scores have them.
     """
-    known = as_known(at, stores)
-    assert known.known_at is not None
+    knowledge = as_known(at, stores)
+    assert knowledge.known_at is not None
     model = stores.models.in_force("scorer", at.session)
-    return publish_minute(NAME, scores(at, model, known), at, max(known.known_at, model.born), stores)
+    return publish_minute(NAME, scores(at, model, knowledge), at, max(knowledge.known_at, model.born), stores)
 
 
-def scores(at: Cut, model: Model, known: Stores) -> pl.DataFrame:
+def scores(at: Cut, model: Model, knowledge: Stores) -> pl.DataFrame:
     """The table's rows for a minute by one scorer, from what was known. Raises the errors of `run`."""
-    trained, vintage = trained_streams(model, at.session, known), str(model.manifest["vintage"])
-    scored, short = streams.scores(trained, running_panel(at, vintage, trained, known), at.session)
+    trained, vintage = trained_streams(model, at.session, knowledge), str(model.manifest["vintage"])
+    scored, short = streams.scores(trained, running_panel(at, vintage, trained, knowledge), at.session)
     log.info("scored", scorer=model.id, symbols=scored["symbol"].n_unique(), short_of_look_back=len(short))
     return scored.with_columns(vintage=pl.lit(at.vintage(vintage)), model=pl.lit(model.id))
 
@@ -58,25 +58,25 @@ def publish(at: Cut, stores: Stores) -> str:
     return publish_running(at, rows.drop("session"), stores)
 
 
-def running_panel(at: Cut, vintage: str, trained: Streams, known: Stores) -> Panel:
+def running_panel(at: Cut, vintage: str, trained: Streams, knowledge: Stores) -> Panel:
     """The panel of the scorer's look-back, whose last session is the running one."""
     config = trained.config
-    before = previous_sessions(known.market, at.session, config.look_back - 1)
-    past = dual_stream(known, before[0], before[-1], vintage)
-    today = _today(at, vintage, known).select(name for name in past.columns if name not in (*CLOCKS, "known_at"))
+    before = previous_sessions(knowledge.market, at.session, config.look_back - 1)
+    past = dual_stream(knowledge, before[0], before[-1], vintage)
+    today = _today(at, vintage, knowledge).select(name for name in past.columns if name not in (*CLOCKS, "known_at"))
     today = today.with_columns(pl.col("fingerprint").cast(past.schema["fingerprint"]))
     whole = pl.concat([past, today], how="diagonal_relaxed")
     return panel(whole, [*before, at.session], config.factors)
 
 
-def _today(at: Cut, vintage: str, known: Stores) -> pl.DataFrame:
+def _today(at: Cut, vintage: str, knowledge: Stores) -> pl.DataFrame:
     """The running session as the scorer reads a session: one row a symbol; the vintage is the scorer's, here alone."""
-    before, market = session_before(at, known), known.market
-    daily = running_daily(bars_so_far(at, known), market, known.read("daily_bars", before))
+    before, market = session_before(at, knowledge), knowledge.market
+    daily = running_daily(bars_so_far(at, knowledge), market, knowledge.read("daily_bars", before))
     daily = daily.with_columns(session=pl.lit(at.session))
     first = previous_sessions(market, at.session, HISTORY)[0]
-    history = pl.concat([known.read("daily_bars", first, before).drop(CLOCKS), daily], how="diagonal_relaxed")
-    vectors = known.read(INTRADAY_FINGERPRINTS.name, at.session).filter(
+    history = pl.concat([knowledge.read("daily_bars", first, before).drop(CLOCKS), daily], how="diagonal_relaxed")
+    vectors = knowledge.read(INTRADAY_FINGERPRINTS.name, at.session).filter(
         (pl.col(EVENT) == at.moment) & (pl.col("vintage") == at.vintage(vintage))
     )
     rows = vectors.select("symbol", "fingerprint").join(daily, on="symbol")

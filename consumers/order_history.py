@@ -29,9 +29,9 @@ def orders_since(
     targets = _own("targets", index, span, stores).drop_nulls("shares")
     if targets.is_empty():
         return with_past(decided.orders, set(), set(today.blocked.select(columns).iter_rows()))
-    made = targets["session"].max()
-    left = _members(targets.filter(pl.col("session") == made)) - _members(decided.targets)
-    blocked = _own("blocked", index, span, stores).drop_nulls("reason").filter(pl.col("session") > made)
+    decided_at = targets["session"].max()
+    left = _members(targets.filter(pl.col("session") == decided_at)) - _members(decided.targets)
+    blocked = _own("blocked", index, span, stores).drop_nulls("reason").filter(pl.col("session") > decided_at)
     unfilled = pl.concat([blocked.select(columns), today.blocked.select(columns)])
     return with_past(decided.orders, left, set(unfilled.iter_rows()))
 

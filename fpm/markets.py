@@ -140,8 +140,8 @@ def with_bar(name: str, bar: str) -> str:
     parts = BAR.fullmatch(bar.strip().lower())
     minutes = int(parts["count"]) * (60 if parts["unit"] == "h" else 1) if parts else 0
     exchange = exchange_name(name)
-    given = name[len(exchange) :]
-    if minutes not in BARS or (given and int(given) != minutes):
+    suffix = name[len(exchange) :]
+    if minutes not in BARS or (suffix and int(suffix) != minutes):
         raise _bar_refused(bar, name)
     return exchange + (str(minutes) if minutes > 1 else "")
 

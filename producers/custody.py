@@ -48,14 +48,14 @@ def checked(files: Sequence[ReferenceRows], stores: Stores) -> list[tuple[Refere
         schema={"session": pl.Date, "index": pl.String},
         orient="row",
     ).with_columns(twice=pl.lit(True))
-    known = _indices(stores)
-    return [(file, _faults(file.frame, twice, known, stores)) for file in files]
+    indices = _indices(stores)
+    return [(file, _faults(file.frame, twice, indices, stores)) for file in files]
 
 
 def _faults(rows: pl.DataFrame, twice: pl.DataFrame, indices: set[str], stores: Stores) -> pl.DataFrame:
     wanted = set(rows["symbol"].to_list()) - {CASH}
     last = max(rows["session"].to_list(), default=None)
-    known = wanted - (_without_bars(wanted, last, stores) if last else set())
+    symbols = wanted - (_without_bars(wanted, last, stores) if last else set())
     checks = [
         Check(code="FPM-IN-176", condition=pl.col("twice"), wrong="two files have a book of {index} at {session}"),
         Check(
@@ -65,7 +65,7 @@ def _faults(rows: pl.DataFrame, twice: pl.DataFrame, indices: set[str], stores: 
         ),
         Check(
             code="FPM-IN-177",
-            condition=~pl.col("symbol").is_in([CASH, *sorted(known)]),
+            condition=~pl.col("symbol").is_in([CASH, *sorted(symbols)]),
             wrong="{symbol} has never had a bar",
         ),
     ]
@@ -165,8 +165,8 @@ def _publish(
             moment: datetime = own if own is not None else arrival  # type: ignore[assignment]  # polars types max loosely
             rule = rule_of(session, first_published, stated=stated or own is not None)
             is_first = frame is None or frame.filter(pl.col("index") == index).is_empty()
-            known = known_from(rule, limit, moment) if is_first else max(limit, moment)
-            frame = _revised(frame, str(index), book.select(*CUSTODY.columns), known, session, stores)
+            since = known_from(rule, limit, moment) if is_first else max(limit, moment)
+            frame = _revised(frame, str(index), book.select(*CUSTODY.columns), since, session, stores)
             notes |= {NOTES[rule]} if is_first else set()
         if frame is None or (before is not None and frame.equals(before)):
             return False

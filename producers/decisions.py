@@ -55,9 +55,9 @@ def decide(stores: Stores, **decisions: str) -> None:
 
     `daily_bars`: their source. `conventions` of bar files serve later files too small to show theirs.
     """
-    made = stores.ledger.deployment()
+    deployment = stores.ledger.deployment()
     for key, value in decisions.items():
-        if key not in made:
+        if key not in deployment:
             stores.ledger.decide(key, value)
 
 

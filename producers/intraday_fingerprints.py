@@ -29,19 +29,19 @@ def run(at: Cut, stores: Stores) -> Outcome:
 
     Raises TryLater where no scorer is in force or the features are missing, ModelRefused as `producers.fingerprints`.
     """
-    known = as_known(at, stores)
-    assert known.known_at is not None
+    knowledge = as_known(at, stores)
+    assert knowledge.known_at is not None
     encoder_id = stores.models.record_in_force("scorer", at.session).manifest["vintage"]
     model = stores.models.load("encoder", encoder_id)
     require_profile(model, stores)
     files = model.files()
     encoder = vintage.load(model.manifest, files)
     canaries.check(model.id, encoder, model.manifest, files)
-    rows = known.read(INTRADAY_MINUTE_FEATURES.name, at.session)
+    rows = knowledge.read(INTRADAY_MINUTE_FEATURES.name, at.session)
     symbols, x_STF = from_frame(rows.filter(rows["slot"] <= at.position), stores.profile)
     whole_STF = unavailable_after(x_STF, stores.market.view_size(stores.profile.view))
     frame = fingerprints(encoder, symbols, whole_STF, at.vintage(encoder_id))
-    return publish_minute(NAME, frame, at, max(known.known_at, model.born), stores)
+    return publish_minute(NAME, frame, at, max(knowledge.known_at, model.born), stores)
 
 
 def unavailable_after(x_STF: np.ndarray, length: int) -> np.ndarray:

@@ -29,29 +29,29 @@ def run(at: Cut, stores: Stores) -> Outcome:
 
     Raises TryLater where the running session's bars, or the session before it, are missing.
     """
-    known = as_known(at, stores)
-    assert known.known_at is not None
-    frame = _features(at, known).with_columns(_ends(at, known))
-    return publish_minute(NAME, frame, at, known.known_at, stores)
+    knowledge = as_known(at, stores)
+    assert knowledge.known_at is not None
+    frame = _features(at, knowledge).with_columns(_ends(at, knowledge))
+    return publish_minute(NAME, frame, at, knowledge.known_at, stores)
 
 
-def _features(at: Cut, known: Stores) -> pl.DataFrame:
-    profile, market = known.profile, known.market
-    bars = bars_so_far(at, known)
-    daily = running_daily(bars, market, known.read("daily_bars", session_before(at, known)))
+def _features(at: Cut, knowledge: Stores) -> pl.DataFrame:
+    profile, market = knowledge.profile, knowledge.market
+    bars = bars_so_far(at, knowledge)
+    daily = running_daily(bars, market, knowledge.read("daily_bars", session_before(at, knowledge)))
     bars = bars.filter(pl.col("symbol").is_in(daily["symbol"].implode()))
     dense = grid(bars, market, profile.view)
-    median_ST = slot_median(earlier_amounts(at.session, known), dense.symbols, market, profile)
+    median_ST = slot_median(earlier_amounts(at.session, knowledge), dense.symbols, market, profile)
     days = previous_sessions(market, at.session, profile.constants.window)
-    totals = known.read("session_totals", days[0], days[-1])
+    totals = knowledge.read("session_totals", days[0], days[-1])
     scales_SF = scales(totals, dense.symbols, by_symbol(daily, dense.symbols, "adj_factor"), profile)
     raw = raw_blocks(dense, daily, median_ST, profile)
     x_STF = standardised(raw, scales_SF, dense.traded_ST.shape[1], profile)
     return minute_features(dense, x_STF, profile).filter(pl.col("slot") <= at.position)
 
 
-def _ends(at: Cut, known: Stores) -> pl.Expr:
+def _ends(at: Cut, knowledge: Stores) -> pl.Expr:
     """The moment of every minute of the view."""
-    places = zip(known.market.views[known.profile.view], known.market.slots, strict=True)
-    ends = {place: moment(known.market, at.session, minute) for place, minute in places if place >= 0}
+    places = zip(knowledge.market.views[knowledge.profile.view], knowledge.market.slots, strict=True)
+    ends = {place: moment(knowledge.market, at.session, minute) for place, minute in places if place >= 0}
     return pl.col("slot").replace_strict(list(ends), list(ends.values()), return_dtype=CLOCK).alias(EVENT)

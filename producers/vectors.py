@@ -80,8 +80,8 @@ def judged(
         if name:
             lengths.setdefault(name, length_of(file))
         good.append(file)
-    known = stream_scores.without_unknown(good, delivered, stores)
-    return stream_scores.agreed(known, KEYS, ("vector", "known_at")), refused
+    rows = stream_scores.without_unknown(good, delivered, stores)
+    return stream_scores.agreed(rows, KEYS, ("vector", "known_at")), refused
 
 
 def _wrong(
@@ -217,8 +217,8 @@ def versions(stored: pl.DataFrame | None, rows: pl.DataFrame, moments: Moments) 
     incoming = rows.select(*keys, "vector", "known_at").with_columns(event)
     if stored is None or stored.is_empty():
         stated = pl.max_horizontal(pl.col("known_at").cast(CLOCK), pl.lit(moments.least, dtype=CLOCK))
-        known = pl.when(pl.col("known_at").is_null()).then(pl.lit(moments.first, dtype=CLOCK)).otherwise(stated)
-        return incoming.with_columns(known.alias(CREATED)).select(order).sort(*keys)
+        clock = pl.when(pl.col("known_at").is_null()).then(pl.lit(moments.first, dtype=CLOCK)).otherwise(stated)
+        return incoming.with_columns(clock.alias(CREATED)).select(order).sort(*keys)
     current = latest(VECTORS, stored, None).select(*keys, before="vector")
     compared = incoming.join(current, on=keys, how="left", maintain_order="left")
     changed = compared.filter(pl.col("vector").ne_missing(pl.col("before")))

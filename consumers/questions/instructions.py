@@ -36,12 +36,12 @@ def approve(session: date, index: str | None, by: str, now: datetime, stores: St
     changes nothing. Raises UsageError where nothing waits, or a later decision has taken its place.
     """
     waiting = _waiting(session, index, stores)
-    given = recorded(stores.ledger)
+    instructions = recorded(stores.ledger)
     answers, new = [], []
     for name, fill_session in waiting.select("index", "fill_session").sort("index").iter_rows():
         targets = stores.read("targets", session).filter(pl.col("index") == name).drop_nulls("shares")
         content = content_of(targets)
-        approval = approval_of(given, name, session, content)
+        approval = approval_of(instructions, name, session, content)
         if approval is None:
             known_at = _known_at(session, cut_off(stores.market, session), now, stores)
             approval = Instruction(APPROVE, name, session, None, "", content, by, known_at)

@@ -162,9 +162,9 @@ def _again(table: str, job: str, session: date, vintage: str | None) -> str:
 def _unknown_files(tables: Sequence[str], span: Span | None, stores: Stores) -> Iterator[Fault]:
     """Files in the folders of the tables that nobody published."""
     for table in tables:
-        known = recorded_seals(stores.ledger, table)
+        seals = recorded_seals(stores.ledger, table)
         for name in _names(stores.lake.root / table, stores.lake.root):
-            if name in known or not _is_inside(name, span):
+            if name in seals or not _is_inside(name, span):
                 continue
             if name not in recorded_seals(stores.ledger, table, name):  # asked again: it may be newer
                 yield Fault(

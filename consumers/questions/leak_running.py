@@ -53,8 +53,8 @@ def _again(session: date, stores: Stores) -> Iterator[Finding | None]:
     rows = stores.as_of(None).read(intraday_scores.NAME, session)
     for (vintage, model_id), own in sorted(rows.partition_by("vintage", "model", as_dict=True).items()):
         at = cut(session, vintage.rpartition("@")[2], stores.market, stores.profile.view)
-        known = as_known(at, stores)
-        again = intraday_scores.scores(at, stores.models.load("scorer", model_id), known)
+        knowledge = as_known(at, stores)
+        again = intraday_scores.scores(at, stores.models.load("scorer", model_id), knowledge)
         stored = own.drop(CLOCKS)
         typed = again.with_columns(session=pl.lit(session)).select(stored.columns).cast(stored.schema)
         yield difference(RUNNING, intraday_scores.NAME, stored, typed, "session")

@@ -65,12 +65,12 @@ def standing(index: str, session: date, stores: Stores) -> page.Standing:
     last = before.row(-1, named=True) if before.height else None
     frames = {table: _rows(table, index, session, session, stores) for table in TODAY}
     frames = {table: _standing_rows(table, rows) for table, rows in frames.items()}
-    made = last["session"] if last else session
-    frames["ordered"] = _ordered(index, made, session, stores) if last else frames["orders"].clear()
+    decided_at = last["session"] if last else session
+    frames["ordered"] = _ordered(index, decided_at, session, stores) if last else frames["orders"].clear()
     targets = _rows("targets", index, first, session, stores).drop_nulls("shares")
-    frames["targets_before"] = targets.filter(pl.col("session") == made) if last else targets.clear()
+    frames["targets_before"] = targets.filter(pl.col("session") == decided_at) if last else targets.clear()
     nav = _rows("nav", index, first, session, stores).drop_nulls("nav").sort("session")
-    now, then = (_members(index, day, stores) for day in (session, made))
+    now, then = (_members(index, day, stores) for day in (session, decided_at))
     lines = daily_lines(index, first, session, stores)
     returns = daily_returns(index, first, session, stores)
     return page.Standing(

@@ -63,12 +63,12 @@ def _sessions(config: RiskConfig, stores: Stores) -> tuple[list[date], int]:
     """Sessions that are read, and the number of the first that is forecast. Raises TryLater where they are too few."""
     bars = stores.sessions("daily_bars")[-(HISTORY + TESTED) :]
     exposures = set(stores.sessions("exposures"))
-    known = [number for number, session in enumerate(bars) if session in exposures]
-    first = max(config.minimum + config.seasoned + 1, len(bars) - TESTED, known[0] + 2 if known else 0)
-    if known and len(bars) - first >= FEWEST:
+    places = [number for number, session in enumerate(bars) if session in exposures]
+    first = max(config.minimum + config.seasoned + 1, len(bars) - TESTED, places[0] + 2 if places else 0)
+    if places and len(bars) - first >= FEWEST:
         return bars, first
     least = config.minimum + config.seasoned + 1 + FEWEST
-    lacking = f"{len(bars)} of {least} sessions of daily_bars, {len(known)} of them with exposures, of {FEWEST + 2}"
+    lacking = f"{len(bars)} of {least} sessions of daily_bars, {len(places)} of them with exposures, of {FEWEST + 2}"
     raise TryLater(
         code="FPM-RISK-076",
         wrong=f"the switches cannot be judged: there are {lacking}",

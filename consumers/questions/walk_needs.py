@@ -57,9 +57,9 @@ def _require_index(index: str, days: Sequence[date], stores: Stores) -> None:
     names = {day: set(stores.read("index_members", day, columns=["index"])["index"].to_list()) for day in around}
     if not around and index == EVERY_NAME:
         return
-    known = sorted(set().union(*names.values()))
-    if index not in known:
-        raise unknown_index(index, known, stores)
+    indices = sorted(set().union(*names.values()))
+    if index not in indices:
+        raise unknown_index(index, indices, stores)
     own = [day for day in around if index in names[day]]
     for before, after in pairwise([*own, None]):
         bound = next_sessions(stores.market, before, REACH)[-1]  # type: ignore[arg-type]

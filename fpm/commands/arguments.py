@@ -115,12 +115,12 @@ def journal_head(text: str | None) -> Head | None:
 
 def require_all(*words: str | None) -> tuple[str, ...]:
     """The arguments of a command that needs all of them. Raises UsageError where one is missing."""
-    given = tuple(word for word in words if word is not None)
-    if len(given) < len(words):
+    arguments = tuple(word for word in words if word is not None)
+    if len(arguments) < len(words):
         raise UsageError(
             code="FPM-CFG-086",
-            wrong=f"{len(given)} of {len(words)} arguments are given: {' '.join(given) or 'none'}",
+            wrong=f"{len(arguments)} of {len(words)} arguments are given: {' '.join(arguments) or 'none'}",
             effect="nothing was done",
             todo="say all of them (--help)",
         )
-    return given
+    return arguments

@@ -125,8 +125,8 @@ def of_session(session: date, stores: Stores) -> dict[str, Any]:
 def compact(answer: dict[str, Any]) -> dict[str, Any]:
     """The same for a person: no environments, relaxations as text, no table without rows."""
     jobs = [{name: cell for name, cell in row.items() if name != "environment"} for row in answer["jobs"]]
-    made = [
+    decisions = [
         {**row, "relaxed": ", ".join(f"{name} +{excess:.3g}" for name, excess in row["relaxed"].items()) or None}
         for row in answer["decisions"]
     ]
-    return {name: rows for name, rows in ({**answer, "jobs": jobs, "decisions": made}).items() if rows}
+    return {name: rows for name, rows in ({**answer, "jobs": jobs, "decisions": decisions}).items() if rows}

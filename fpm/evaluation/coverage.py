@@ -35,9 +35,9 @@ def outcomes(intervals: pl.DataFrame, scores: pl.DataFrame, labels: pl.DataFrame
     groups = ConformalConfig().groups
     tenth = (_place("score").over(keys) * groups).floor().clip(0, groups - 1).cast(pl.Int32)
     scored = scored.with_columns(tenth=tenth)
-    known = scored.join(labels.filter(pl.col("label").is_finite()), on=["session", "symbol"], how="inner")
-    known = known.with_columns(place=_place("label").over(keys))
-    rows = known.join(intervals.drop_nulls(["lower", "upper"]), on=[*keys, "symbol"], how="inner")
+    labelled = scored.join(labels.filter(pl.col("label").is_finite()), on=["session", "symbol"], how="inner")
+    labelled = labelled.with_columns(place=_place("label").over(keys))
+    rows = labelled.join(intervals.drop_nulls(["lower", "upper"]), on=[*keys, "symbol"], how="inner")
     inside = pl.col("place").is_between(pl.col("lower") - ROUNDING, pl.col("upper") + ROUNDING)
     rows = rows.with_columns(covered=inside, width=pl.col("upper") - pl.col("lower"))
     return rows.select(*keys, "symbol", "level", "width", "covered", "tenth")

@@ -24,8 +24,8 @@ def running_daily(bars: pl.DataFrame, market: Market, before: pl.DataFrame) -> p
     close. That is wrong where shares change overnight: a symbol that opens outside these limits has no row, and a
     dividend within them counts as a return until the night.
     """
-    known = before.with_columns(pl.lit(None).alias(name) for name in ("float_shares",) if name not in before.columns)
-    so_far = derive_daily(bars, market, known.select("symbol", "close", "float_shares")).drop("adj_factor")
+    earlier = before.with_columns(pl.lit(None).alias(name) for name in ("float_shares",) if name not in before.columns)
+    so_far = derive_daily(bars, market, earlier.select("symbol", "close", "float_shares")).drop("adj_factor")
     facts = [name for name in ("adj_factor", *CARRIED) if name in before.columns]
     limits = [(pl.col(name) / pl.col("pre_close")).alias(name) for name in LIMITS if name in before.columns]
     joined = so_far.join(before.select("symbol", *facts, *limits), on="symbol", how="left", maintain_order="left")

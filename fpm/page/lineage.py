@@ -166,19 +166,19 @@ def _text(value: object) -> str:
 
 def _back(content: Origin) -> Iterator[Card]:
     if content.made is not None:
-        made = content.made
+        attempt = content.made
         verdict = {
             True: "the same as now",
             False: "others than now: a later run may give another result",
-            None: made.why,
-        }[made.same_inputs]
+            None: attempt.why,
+        }[attempt.same_inputs]
         facts: list[Row] = [
-            ["attempt began", moment(made.started_at)],
-            ["published", moment(made.finished_at)],
-            ["digest of its inputs", made.inputs[:SHORT]],
+            ["attempt began", moment(attempt.started_at)],
+            ["published", moment(attempt.finished_at)],
+            ["digest of its inputs", attempt.inputs[:SHORT]],
             ["these inputs", verdict],
-            ["environment", made.environment[:SHORT] or ABSENT],
-            ["digest of the job's code now", made.code[:SHORT]],
+            ["environment", attempt.environment[:SHORT] or ABSENT],
+            ["digest of the job's code now", attempt.code[:SHORT]],
         ]
         yield Card("Attempt", "", Table(("", ""), facts, (0, 1), (1,)), wide=False)
     if content.models:

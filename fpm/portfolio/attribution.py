@@ -81,14 +81,14 @@ def day_of(
     not get (`blocked_worth`, then `grown`).
     """
     value, close, nav = before.nav / CENTS, closes(before.last), outcome.nav.row(0, named=True)
-    held = {symbol: worth(count, close[symbol]) / CENTS / value for symbol, count in before.book.shares.items()}
+    weights = {symbol: worth(count, close[symbol]) / CENTS / value for symbol, count in before.book.shares.items()}
     lacking = {symbol: money / value for symbol, money in (blocked or {}).items()}
     total = float(benchmark["weight"].sum()) or 1.0
     base = {symbol: weight / total for symbol, weight in benchmark.select("symbol", "weight").iter_rows()}
     gain = dict(returns.select("symbol", "return").iter_rows())
     rows = [
-        (symbol, held.get(symbol, 0.0), base.get(symbol, 0.0), lacking.get(symbol, 0.0), gain.get(symbol))
-        for symbol in sorted({*held, *base, *lacking})
+        (symbol, weights.get(symbol, 0.0), base.get(symbol, 0.0), lacking.get(symbol, 0.0), gain.get(symbol))
+        for symbol in sorted({*weights, *base, *lacking})
     ]
     return Day(
         nav["session"],

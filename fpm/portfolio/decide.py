@@ -197,6 +197,6 @@ def _targets(
 ) -> pl.DataFrame:
     """Rows of `targets`: members, and every name held before or after."""
     rows = names.with_columns(pl.Series("shares", share_N), pl.Series("tradable", problem.tradable_N))
-    held = pl.col("symbol").is_in(list(evening.book.shares))
-    own = rows.filter((pl.col("shares") > 0) | held | (pl.col("benchmark_weight") > 0))
+    in_book = pl.col("symbol").is_in(list(evening.book.shares))
+    own = rows.filter((pl.col("shares") > 0) | in_book | (pl.col("benchmark_weight") > 0))
     return targets_frame(mandate.index, dates.session, evening, own)

@@ -168,9 +168,9 @@ def _possible(order: Order, book: Book, quoted: Quote | None, terms: Terms) -> t
     most = min(order.shares, share)
     if order.side == "buy":
         return buy_lots(order.symbol, most, terms.lot), "participation" if share < order.shares else "lot"
-    held = book.shares.get(order.symbol, 0)
-    reason = "holding" if held < min(order.shares, share) else "participation" if share < order.shares else "lot"
-    return sale_lots(order.symbol, most, held, terms.lot), reason
+    position = book.shares.get(order.symbol, 0)
+    reason = "holding" if position < min(order.shares, share) else "participation" if share < order.shares else "lot"
+    return sale_lots(order.symbol, most, position, terms.lot), reason
 
 
 # --- the session ----------------------------------------------------------------------------------------------------

@@ -265,12 +265,12 @@ def targets_frame(index: str, session: date, evening: Evening, names: pl.DataFra
     targets beyond the book's worth.
     """
     book, nav, close = evening.book, evening.nav / CENTS, closes(evening.last)
-    held = pl.DataFrame(
+    book_rows = pl.DataFrame(
         {"symbol": list(book.shares), "shares_held": list(book.shares.values())},
         schema_overrides={"symbol": pl.String, "shares_held": pl.Int64},
     )
     prices = pl.DataFrame({"symbol": list(close), "close": list(close.values())})
-    rows = names.join(held, on="symbol", how="full", coalesce=True).join(prices, on="symbol", how="left")
+    rows = names.join(book_rows, on="symbol", how="full", coalesce=True).join(prices, on="symbol", how="left")
     rows = rows.with_columns(
         pl.col("shares_held").fill_null(0),
         pl.col("shares").fill_null(pl.col("shares_held")).cast(pl.Int64),

@@ -170,10 +170,10 @@ def _listed(relaxed: str) -> str:
 
 def members(standing: Standing) -> Table:
     """Names that entered and left the index, with what the portfolio holds of them."""
-    held = dict(standing.frames["holdings"].select("symbol", "value").iter_rows())
+    worth = dict(standing.frames["holdings"].select("symbol", "value").iter_rows())
     value = standing.nav["nav"] if standing.nav else None
     rows = [
-        Row((symbol, what, percent(held.get(symbol, 0.0) / value) if value else ABSENT))
+        Row((symbol, what, percent(worth.get(symbol, 0.0) / value) if value else ABSENT))
         for what, symbols in (("entered", standing.entered), ("left", standing.left))
         for symbol in symbols
     ]
@@ -185,10 +185,10 @@ def drifts(standing: Standing) -> Table:
     wanted = standing.frames["targets_before"]
     if wanted.is_empty() or standing.nav is None:
         return Table(("symbol",), [])
-    held = standing.frames["holdings"].select("symbol", now=pl.col("value") / standing.nav["nav"])
-    both = wanted.select("symbol", "weight").join(held, on="symbol", how="full", coalesce=True).fill_null(0.0)
-    moved = both.with_columns(moved=pl.col("now") - pl.col("weight")).filter(pl.col("moved").abs() > BASIS_POINT)
-    top = moved.sort(pl.col("moved").abs(), "symbol", descending=[True, False]).head(FEW)
+    book = standing.frames["holdings"].select("symbol", now=pl.col("value") / standing.nav["nav"])
+    both = wanted.select("symbol", "weight").join(book, on="symbol", how="full", coalesce=True).fill_null(0.0)
+    drift = both.with_columns(moved=pl.col("now") - pl.col("weight")).filter(pl.col("moved").abs() > BASIS_POINT)
+    top = drift.sort(pl.col("moved").abs(), "symbol", descending=[True, False]).head(FEW)
     rows = [
         Row((row["symbol"], percent(row["weight"]), percent(row["now"]), _signed(row["moved"])))
         for row in top.to_dicts()
@@ -202,14 +202,14 @@ def fills(standing: Standing) -> Table:
     trades, ordered = standing.frames["trades"], standing.frames["ordered"]
     rows = []
     for side in ("sell", "buy"):
-        done, asked = (frame.filter(pl.col("side") == side) for frame in (trades, ordered))
-        if done.is_empty() and asked.is_empty():
+        fills, orders = (frame.filter(pl.col("side") == side) for frame in (trades, ordered))
+        if fills.is_empty() and orders.is_empty():
             continue
-        both = done.join(asked.select("symbol", "close"), on="symbol")
-        moved = float((both["shares"] * (both["price"] - both["close"])).sum())
-        slip = moved if side == "buy" else 0.0 - moved
-        cells = (number(done.height, 0), number(asked.height, 0), number(_sum(done, "amount"), 0))
-        costs = (number(_sum(done, "cost"), 0), number(slip, 0), number(_sum(asked, "expected_cost"), 0))
+        both = fills.join(orders.select("symbol", "close"), on="symbol")
+        difference = float((both["shares"] * (both["price"] - both["close"])).sum())
+        slip = difference if side == "buy" else 0.0 - difference
+        cells = (number(fills.height, 0), number(orders.height, 0), number(_sum(fills, "amount"), 0))
+        costs = (number(_sum(fills, "cost"), 0), number(slip, 0), number(_sum(orders, "expected_cost"), 0))
         rows.append(Row((side, *cells, *costs)))
     return Table(("side", "fills", "orders", "amount", "fees", "price move|against", "cost|expected"), rows)
 
@@ -235,8 +235,8 @@ def actions(rows: pl.DataFrame) -> Table:
 
 def halted(standing: Standing) -> Table:
     """Names held without a trade in the session."""
-    held = {row["symbol"]: row for row in standing.frames["holdings"].to_dicts()}
-    rows = [held[symbol] for symbol in standing.halted if symbol in held]
+    book = {row["symbol"]: row for row in standing.frames["holdings"].to_dicts()}
+    rows = [book[symbol] for symbol in standing.halted if symbol in book]
     cells = [Row((row["symbol"], number(row["shares"], 0), number(row["value"], 0))) for row in rows[: 5 * FEW]]
     more = len(rows) - len(cells)
     return Table(

@@ -17,15 +17,15 @@ FAULT = "FPM_FAULT"  # of tests, see `faults`
 
 def require_known(environment: Mapping[str, str], settings: Iterable[str]) -> None:
     """Refuse a variable that belongs to none of the settings. Raises UsageError with the name most like it."""
-    known = {*(f"FPM_{name}".upper() for name in settings), FAULT, *FEAST}
-    unknown = sorted(name for name in environment if name.upper().startswith("FPM_") and name.upper() not in known)
+    variables = {*(f"FPM_{name}".upper() for name in settings), FAULT, *FEAST}
+    unknown = sorted(name for name in environment if name.upper().startswith("FPM_") and name.upper() not in variables)
     if unknown:
-        names = "; ".join(f"{name} ({_suggestion(name.upper(), known)})" for name in unknown)
+        names = "; ".join(f"{name} ({_suggestion(name.upper(), variables)})" for name in unknown)
         raise UsageError(
             code="FPM-CFG-001",
             wrong=f"unknown setting {names}",
             effect="nothing was done",
-            todo=f"use {', '.join(sorted(known))}",
+            todo=f"use {', '.join(sorted(variables))}",
         )
 
 

@@ -235,11 +235,11 @@ def batches(file: TickFile) -> Iterator[pl.DataFrame]:
 
     Raises InputRefused 003 where the data cannot be decoded.
     """
-    back, done = {original: name for name, original in file.names.items()}, 0
+    names, first = {original: name for name, original in file.names.items()}, 0
     rows = BATCH // WIDE if file.stream == SNAPSHOTS else BATCH
-    for _, frame in parts("fpm.ticks.files:batches_of", file.path, columns=list(back), rows=rows):
-        yield frame.rename(back).with_columns(pl.int_range(done, done + pl.len(), dtype=pl.UInt32).alias("row"))
-        done += frame.height
+    for _, frame in parts("fpm.ticks.files:batches_of", file.path, columns=list(names), rows=rows):
+        yield frame.rename(names).with_columns(pl.int_range(first, first + pl.len(), dtype=pl.UInt32).alias("row"))
+        first += frame.height
 
 
 def batches_of(path: Path, *, columns: Sequence[str], rows: int) -> Iterator[tuple[dict[str, Any], pl.DataFrame]]:

@@ -50,11 +50,11 @@ def code_digest(file: str | None) -> str:
     if file is None:
         return ""
     name = Path(file).resolve().as_posix()
-    known = kept("code_identity", _all_sources()) or {}
-    if name not in known:
-        known[name] = _sources().digest(Path(file))
-        keep("code_identity", _all_sources(), known)
-    digest: str = known[name]
+    digests = kept("code_identity", _all_sources()) or {}
+    if name not in digests:
+        digests[name] = _sources().digest(Path(file))
+        keep("code_identity", _all_sources(), digests)
+    digest: str = digests[name]
     return digest
 
 
