@@ -4,6 +4,7 @@ Begin at `publication`.
 
     tables        typed tables, one row per entity
     publication   one session, all views, one transaction
+    transaction   what the transaction of every publication keeps to
     history       earlier sessions: scores and weights of every publication
     running       scores of the running session, minute by minute
     webhook       publications to a webhook

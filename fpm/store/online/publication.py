@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, LiteralString
 
 import polars as pl
-from psycopg.errors import LockNotAvailable
 from psycopg.sql import SQL, Identifier
 
-from fpm.errors import TryLater
 from fpm.schema import CLOCKS, HISTORIES, TABLES
 from fpm.sessions import previous_sessions
-from fpm.store.log import log
 from fpm.store.online import history, tables
+from fpm.store.online.transaction import no_endless_wait, notify
 from fpm.store.postgres.binary_copy import floats_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from datetime import date
 
     from psycopg import Connection
@@ -28,13 +24,11 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 CHANNEL = "fpm_published"  # of NOTIFY
-FULLEST_QUEUE = 0.8  # of PostgreSQL's queue of notifications
 # One publication at a time, of whatever session: this lock guards the decision which one is newest. It is a row that no
 # reader may lock, and the wait for it, as for any other lock, ends.
 _ALONE: LiteralString = """
 INSERT INTO fpm.publishing DEFAULT VALUES ON CONFLICT (singleton) DO UPDATE SET singleton = excluded.singleton
 """
-LONGEST_WAIT = "60s"  # a publication takes some seconds
 _NEWEST = "SELECT id, session, sha256 FROM fpm.publications WHERE views && %s ORDER BY session DESC, id DESC LIMIT 1"
 _LAST = "SELECT id, sha256 FROM fpm.publications WHERE session = %s ORDER BY id DESC LIMIT 1"
 _FORMER = """
@@ -54,9 +48,9 @@ def publish_online(publication: Publication, frames: Mapping[str, pl.DataFrame],
     Returns "published"; "unchanged" where the newest publication is of this session and content (the rows are written
     again all the same, which repairs any change made online); where a newer session is already online "corrected" for
     another content of a session that was published (it is entered in the history only), else "superseded" (nothing is
-    written). Raises TryLater where another session of the database holds a lock for `LONGEST_WAIT`.
+    written). Raises TryLater where another session of the database holds a lock for a minute.
     """
-    with stores.ledger.transaction() as connection, _no_endless_wait(connection):
+    with stores.ledger.transaction() as connection, no_endless_wait(connection):
         connection.execute(_ALONE)
         newest = connection.execute(_NEWEST, (list(publication.views),)).fetchone()
         if newest is not None and newest[1] > publication.session:
@@ -109,30 +103,7 @@ def _correct(
     return "corrected"
 
 
-@contextmanager
-def _no_endless_wait(connection: Connection[Any]) -> Iterator[None]:
-    try:
-        connection.execute("SELECT set_config('lock_timeout', %s, true)", (LONGEST_WAIT,))
-        yield
-    except LockNotAvailable:
-        raise TryLater(
-            code="FPM-PUB-090",
-            wrong=f"another session of the database held what a publication needs for {LONGEST_WAIT}",
-            effect="nothing was published, readers keep the session before",
-            todo="see pg_locks and pg_stat_activity, end that session, then run the same command again",
-        ) from None
-
-
 def _announce(connection: Connection[Any], number: int, publication: Publication) -> None:
-    """Notify listeners; Postgres delivers it with COMMIT, so it is true when it arrives, and never of a rollback.
-
-    Any login may fill the queue of notifications while it listens in a transaction without end, and a full one would
-    refuse the COMMIT: then nobody is notified, and whoever asks `serving.publications` misses nothing.
-    """
-    usage = connection.execute("SELECT pg_notification_queue_usage()").fetchone()
-    if usage is not None and usage[0] > FULLEST_QUEUE:
-        log.warning("nobody was notified of a publication: the queue of notifications is full", usage=usage[0])
-        return
     row = {
         "publication": number,
         "session": str(publication.session),
@@ -141,7 +112,7 @@ def _announce(connection: Connection[Any], number: int, publication: Publication
         "model": publication.model,
         "views": list(publication.views),
     }
-    connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, json.dumps(row)))
+    notify(connection, CHANNEL, row)
 
 
 def published_session(stores: Stores) -> date | None:

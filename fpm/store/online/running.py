@@ -6,7 +6,6 @@ minute's newest publication, `serving.intraday_score_history` all of them. No vi
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, LiteralString
 
@@ -16,6 +15,7 @@ from psycopg.sql import SQL, Identifier
 from fpm.schema import CLOCKS, INTRADAY_SCORES
 from fpm.sessions import previous_sessions
 from fpm.store.online.tables import TYPES
+from fpm.store.online.transaction import no_endless_wait, notify
 from fpm.store.postgres.binary_copy import encode
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ def publish_running(at: Cut, rows: pl.DataFrame, stores: Stores) -> str:
     """Enter one minute's scores (columns and clocks of `intraday_scores`) as a publication of its own, or nothing.
 
     Returns "published", or "unchanged" where the minute's newest publication has these rows. Sessions older than
-    `online_history` are dropped.
+    `online_history` are dropped. Raises TryLater where another session of the database holds a lock for a minute.
     """
     ordered = rows.sort("symbol", "stream")
     content = sha256(ordered.select(*INTRADAY_SCORES.columns, *CLOCKS).write_csv().encode()).hexdigest()
-    with stores.ledger.transaction() as connection:
+    with stores.ledger.transaction() as connection, no_endless_wait(connection):
         connection.execute(_ALONE)
         last = connection.execute(_LAST, (at.session, at.text)).fetchone()
         if last is not None and last[1] == content:
@@ -67,8 +67,7 @@ def publish_running(at: Cut, rows: pl.DataFrame, stores: Stores) -> str:
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(encode(ordered.with_columns(publication=pl.lit(recorded[0])), kinds))
         connection.execute(_RETIRE, (_oldest(at.session, stores),))
-        row = {"publication": recorded[0], "session": str(at.session), "minute": at.text}
-        connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, json.dumps(row)))
+        notify(connection, CHANNEL, {"publication": recorded[0], "session": str(at.session), "minute": at.text})
     return "published"
 
 

@@ -19,8 +19,7 @@ from fpm.errors import TryLater
 from fpm.sessions import close, cut_off, market
 from fpm.store.ledger.ledger import Publication
 from fpm.store.ledger.stores import Stores, open_stores
-from fpm.store.online import history, tables
-from fpm.store.online import publication as publication_module
+from fpm.store.online import history, tables, transaction
 from fpm.store.online.publication import publish_online, published_session, served
 from fpm.store.online.tables import OnlineTable
 from fpm.store.postgres.cluster import Cluster
@@ -230,7 +229,7 @@ def test_a_reader_holds_nothing_that_a_publication_waits_for(
     stores: Stores, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every lock that a reader gets is held while the publication runs: what it may read, and what PUBLIC may call."""
-    monkeypatch.setattr(publication_module, "LONGEST_WAIT", "2s")
+    monkeypatch.setattr(transaction, "LONGEST_WAIT", "2s")
     publish(stores, MONDAY, 1.0)
     with psycopg.connect(database_url, options="-c role=fpm_reader") as reader:
         reader.execute("SELECT * FROM serving.scores, serving.weights, serving.publications, serving.metrics")
@@ -250,12 +249,12 @@ def test_a_reader_holds_nothing_that_a_publication_waits_for(
 def test_a_publication_that_must_wait_ends_in_words(
     stores: Stores, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publication_module, "LONGEST_WAIT", "200ms")
+    monkeypatch.setattr(transaction, "LONGEST_WAIT", "200ms")
     publish(stores, MONDAY, 1.0)
     for lock in ("SELECT 1 FROM fpm.publishing FOR UPDATE", "LOCK TABLE online.weights"):
         with psycopg.connect(database_url) as another:
             another.execute(lock.encode())
-            with pytest.raises(TryLater, match=r"FPM-PUB-090 .*readers keep the session before"):
+            with pytest.raises(TryLater, match=r"FPM-PUB-090 .*readers keep what they have"):
                 publish(stores, TUESDAY, 2.0)
             assert published_session(stores) == MONDAY
     assert publish(stores, TUESDAY, 2.0) == "published"
