@@ -1,7 +1,8 @@
 """Retention: how many sessions of a table stay, and what still needs an older one.
 
 Only the tables of minutes may lose sessions: they are nearly all of a home's bytes, and no score, decision or replay
-reads them once fingerprints and daily bars are there. Every other table is history that something still asks for.
+reads them once fingerprints and daily bars are there; those of running sessions, nobody reads the day after but the
+leak check. Every other table is history that something still asks for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date
 
-RETIRABLE = ("minute_bars", "session_totals", "minute_features")
+RETIRABLE = ("minute_bars", "session_totals", "minute_features", "intraday_bars", "intraday_minute_features")
 USAGE = f"write TABLE=SESSIONS, ..., of {', '.join(RETIRABLE)}, e.g. minute_bars=500, minute_features=1500"
 State = Literal["nothing", "removable", "needed"]
 

@@ -23,6 +23,7 @@ from fpm.running_session import cut
 from fpm.schema import CLOCKS
 from fpm.sessions import cut_off
 from fpm.store.jobs.minutes import publish_minute
+from fpm.store.ledger.retirements import retire
 from fpm.store.ledger.stores import Stores
 from fpm.store.online.running import newest
 from fpm.store.postgres.server import Server
@@ -208,3 +209,13 @@ def test_the_leak_suite_recomputes_what_was_scored(homes: Homes) -> None:
     publish_minute("intraday_scores", planted, at, known, homes.read)
     (finding, *_) = filter(None, leak_running.findings(span, 2, homes.read))
     assert (finding.check, finding.column, finding.session) == ("running session", "intraday_scores.score", span[0])
+
+
+def test_the_leak_suite_passes_over_sessions_whose_bars_are_gone(homes: Homes) -> None:
+    """Retention removes the bars of running sessions; what was scored of them cannot be computed again then."""
+    span = homes.session, homes.session
+    assert len(list(leak_running.findings(span, 2, homes.read))) > 4
+    retire("intraday_bars", homes.session + timedelta(days=1), "room", "olga", homes.read.ledger)
+    for _, path in homes.read.lake.files("intraday_bars", *span):
+        path.unlink()
+    assert len(list(leak_running.findings(span, 2, homes.read))) == 3  # the clocks of the other tables

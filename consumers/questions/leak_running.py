@@ -29,13 +29,18 @@ TABLES = (INTRADAY_BARS.name, INTRADAY_MINUTE_FEATURES.name, INTRADAY_FINGERPRIN
 
 
 def findings(span: tuple[date, date], sessions: int, stores: Stores) -> Iterator[Finding | None]:
-    """Clocks of every running session of the span, and the scores of some again, spread over it."""
-    read = [day for day in stores.sessions(intraday_scores.NAME) if span[0] <= day <= span[1]]
-    for day in read:
+    """Clocks of every running session of the span, and the scores of some again, spread over those that have bars.
+
+    Retention may have removed the bars of others.
+    """
+    days = [day for day in stores.sessions(intraday_scores.NAME) if span[0] <= day <= span[1]]
+    for day in days:
         yield from _clocks(day, stores)
-    chosen = {round(position) for position in np.linspace(0, len(read) - 1, min(sessions, len(read)))}
+    with_bars = set(stores.sessions(INTRADAY_BARS.name))
+    days = [day for day in days if day in with_bars]
+    chosen = {round(position) for position in np.linspace(0, len(days) - 1, min(sessions, len(days)))}
     for position in sorted(chosen):
-        yield from _again(read[position], stores)
+        yield from _again(days[position], stores)
 
 
 def _clocks(session: date, stores: Stores) -> Iterator[Finding | None]:

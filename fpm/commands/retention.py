@@ -187,9 +187,9 @@ def _remove(path: Path, stores: Stores) -> bool:
     """Remove a file that the ledger has forgotten; one that was delivered or computed again since stays."""
     name = path.relative_to(stores.lake.root).as_posix()
     table, _, session = parse(name)
-    writers = INGESTS if table == BARS else [each for each in MODULES if table in job(each).WRITES]
+    writers = [*(INGESTS if table == BARS else ()), *(each for each in MODULES if table in job(each).WRITES)]
     with ExitStack() as locks:
-        for writer in writers:
+        for writer in writers or [table]:  # a minute's publication owns its table's partition
             locks.enter_context(stores.ledger.lock(writer, str(session)))
         if name in recorded_seals(stores.ledger, table, name):
             return False

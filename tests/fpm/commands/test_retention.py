@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
@@ -24,8 +24,10 @@ from fpm.commands.training import reach, require_history
 from fpm.errors import UsageError
 from fpm.nn.encoder.pretraining import PRESETS as ENCODERS
 from fpm.report import passport
+from fpm.running_session import cut
 from fpm.sessions import close, market, sessions_between
 from fpm.store.jobs.inputs import Window
+from fpm.store.jobs.minutes import publish_minute
 from fpm.store.jobs.runner import backfill, publish_frames, run_job
 from fpm.store.ledger.retirements import retired, stored_sessions
 from fpm.store.ledger.stores import Stores, open_stores
@@ -105,6 +107,21 @@ def files(stores: Stores) -> set[str]:
 
 def faults(stores: Stores) -> list[object]:
     return list(integrity(None, None, stores, quiet).faults)
+
+
+def test_minutes_of_running_sessions_go_too(home: Stores) -> None:
+    """The night's own minutes of the same sessions stay, and a later minute of today finds its earlier ones."""
+    days = [*DAYS[:2], DAYS[-1]]
+    rows = pl.DataFrame({"symbol": ["600000.SH"], "slot": pl.Series([1], dtype=pl.Int16), "close": [10.0]})
+    for day in days:
+        at = cut(day, "10:30", CN, CN.default_view)
+        known_at = at.moment + timedelta(minutes=1)
+        publish_minute("intraday_bars", rows.with_columns(event_timestamp=pl.lit(at.moment)), at, known_at, home)
+    before, stores = files(home), keeping(home, "intraday_bars=1")
+    assert planned(stores) == {"intraday_bars": ("removable", None)}
+    assert retention.apply(retention.plan(stores, NOW), WORDS, stores, quiet) == 2
+    assert files(home) == before - {f"intraday_bars/session={day}/part-0.parquet" for day in days[:2]}
+    assert faults(home) == []
 
 
 # --- removal ----------------------------------------------------------------------------------------------------------
