@@ -13,8 +13,9 @@ import os
 import sys
 import tempfile
 import traceback
+from contextlib import contextmanager
 from importlib.metadata import version as package_version
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -31,6 +32,9 @@ from fpm.commands.console import begin, is_answered
 from fpm.errors import FpmError, UsageError
 from fpm.interruption import is_interrupted
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 INTERRUPTED = 130
 RESUMABLE = "interrupted - nothing half-written is visible - run the same command again to resume"
 LONGEST_REASON = 200  # characters of an exception that a line repeats
@@ -42,20 +46,31 @@ WrongUsage: Any = typer.BadParameter.__bases__[0]
 class Commands(TyperGroup):
     """The commands. A fault in their words, which Typer explains on standard error, is JSON, too, if that is wanted."""
 
+    def make_context(self, *arguments: Any, **named: Any) -> Any:
+        """Read the words before the command."""
+        with _faults_as_json():
+            return super().make_context(*arguments, **named)
+
     def invoke(self, ctx: Any) -> object:
         """Run the command that the words name."""
-        try:
+        with _faults_as_json():
             return super().invoke(ctx)
-        except WrongUsage as fault:
-            _refuse_as_json(
-                UsageError(
-                    code="FPM-IO-003",
-                    wrong=fault.format_message().rstrip("."),
-                    effect="nothing was done",
-                    todo="see the command's -h",
-                )
+
+
+@contextmanager
+def _faults_as_json() -> Iterator[None]:
+    try:
+        yield
+    except WrongUsage as fault:
+        _refuse_as_json(
+            UsageError(
+                code="FPM-IO-003",
+                wrong=fault.format_message().rstrip("."),
+                effect="nothing was done",
+                todo="see the command's -h",
             )
-            raise
+        )
+        raise
 
 
 app = typer.Typer(

@@ -13,6 +13,7 @@ from fpm.store.channels import post
 from fpm.store.ledger.lineage import Run, events, mark_sent, unsent
 from fpm.store.ledger.stores import Stores
 from fpm.store.log import log
+from fpm.store.postgres.identity import KEY
 
 AT_ONCE = 200  # attempts of one look: a first look at a long history takes several
 
@@ -40,12 +41,17 @@ def send(stores: Stores) -> int:
             todo="set FPM_LINEAGE to a file or to the address of a server, e.g. http://localhost:5000/api/v1/lineage",
         )
     target = stores.settings.lineage.get_secret_value()
-    namespace = f"fpm-{stores.ledger.deployment().get('identity', stores.market.name)[:12]}"
-    runs = unsent(stores.ledger, AT_ONCE)
+    runs, namespace = unsent(stores.ledger, AT_ONCE), _namespace(stores)
     documents = [events(run, _reads(run), namespace) for run in runs]
     sent = _post(target, runs, documents, stores) if "://" in target else _append(Path(target), runs, documents, stores)
     log.info("lineage sent", attempts=sent)
     return sent
+
+
+def _namespace(stores: Stores) -> str:
+    """The home's own, by its identity, so that no two homes have a run in common."""
+    recorded = json.loads(stores.ledger.deployment()[KEY])
+    return f"fpm-{recorded['identity'][:12]}"
 
 
 def _reads(run: Run) -> list[str]:

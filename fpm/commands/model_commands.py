@@ -15,10 +15,20 @@ models = typer.Typer(help="Vintages and scorers: list them, or put a former one 
 
 @models.command("list")
 def list_command(as_json: Json = False) -> None:
-    """Every encoder and scorer, oldest first: born, last session of its training, promoted or refused."""
+    """Every encoder and scorer, oldest first: born, trained through, promoted or refused, where a rollback ended it."""
+    from fpm.store.ledger.rollbacks import excluded
+
     stores = home_stores()
+    ended = excluded(stores.ledger)
     rows = [
-        {"kind": kind, "id": model.id, "born": model.born, "through": model.through, "status": model.status}
+        {
+            "kind": kind,
+            "id": model.id,
+            "born": model.born,
+            "through": model.through,
+            "status": model.status,
+            "excluded_from": ended.get(model.id),
+        }
         for kind in ("encoder", "scorer")
         for model in stores.models.list(kind)
     ]

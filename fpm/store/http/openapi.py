@@ -74,6 +74,11 @@ def openapi(catalogue: Catalogue) -> dict[str, Any]:
 
 def _reading(catalogue: Catalogue) -> dict[str, Any]:
     references = [f"{view}:{feature}" for view, features in catalogue.features.items() for feature in features]
+    parts = {view: [view] for view in catalogue.keys} | dict(catalogue.services)
+    needed = {
+        name: list(dict.fromkeys(key for view in views for key in catalogue.keys[view]))
+        for name, views in parts.items()
+    }
     keys = sorted({key for names in catalogue.keys.values() for key in names})
     cells = {"type": "array", "minItems": 1, "maxItems": MOST_ENTITIES, "items": _key()}
     body = {
@@ -93,7 +98,9 @@ def _reading(catalogue: Catalogue) -> dict[str, Any]:
                 "minProperties": 1,
                 "additionalProperties": False,
                 "properties": dict.fromkeys(keys, cells),
-                "description": "one list for each key of what is asked for, all of one length",
+                "description": "one list for each key of the views or the service asked for (x-fpm-keys), all of one "
+                "length",
+                "x-fpm-keys": needed,
             },
             "full_feature_names": {"type": "boolean"},
         },

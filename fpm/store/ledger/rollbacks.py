@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
+    from fpm.store.ledger.ledger import Ledger
     from fpm.store.ledger.models import Model, Models
 
 
@@ -72,6 +73,12 @@ def roll_back(model_id: str, first: date, reason: str, by: str, newest: date | N
                 (rollback.kind, rollback.model, first, list(rollback.excluded), reason, by),
             )
     return rollbacks
+
+
+def excluded(ledger: Ledger) -> dict[str, date]:
+    """The models that the newest rollback of each kind keeps from serving, and from which session on."""
+    rows = ledger.query("SELECT DISTINCT ON (kind) first, excluded FROM fpm.rollbacks ORDER BY kind, id DESC")
+    return {model: first for first, models in rows for model in models}
 
 
 def _refused(wrong: str, todo: str) -> UsageError:

@@ -50,12 +50,19 @@ def creation(view: str) -> Composed:
         SQL("{} {}{}").format(Identifier(column), SQL(kind), SQL(" NOT NULL" if column in required else ""))
         for column, kind in stored(view).items()
     ]
-    others = [key for key in table.keys if key != "symbol"]
-    keys = SQL(", ").join(map(Identifier, ("symbol", "session", *others, "publication")))
     return SQL(
-        "CREATE TABLE {} ({}, session date NOT NULL, publication bigint NOT NULL, PRIMARY KEY ({})) "
-        "PARTITION BY RANGE (session)"
-    ).format(name, SQL(", ").join(columns), keys)
+        "CREATE TABLE {} ({}, session date NOT NULL, publication bigint NOT NULL, {}) PARTITION BY RANGE (session)"
+    ).format(name, SQL(", ").join(columns), covering_key(view))
+
+
+def covering_key(view: str) -> Composed:
+    """The key of a history with all other values in it: a stock's sessions are read side by side from it alone."""
+    others = [key for key in tables.online_table(view).keys if key != "symbol"]
+    keys = ["symbol", "session", *others, "publication"]
+    values = [name for name in stored(view) if name not in keys]
+    return SQL("PRIMARY KEY ({}) INCLUDE ({})").format(
+        *(SQL(", ").join(map(Identifier, names)) for names in (keys, values))
+    )
 
 
 def add_month(connection: Connection[Any], view: str, session: date) -> Identifier:

@@ -150,10 +150,14 @@ def _require_usable(name: str, limits: Limits) -> None:
 def _refused(connection: Connection, refusal: psycopg.Error) -> FpmError:
     complaint = str(refusal).splitlines()[0]
     owner = str(connection.info.user)
+    rights = (
+        f'ALTER ROLE "{owner}" CREATEROLE',
+        f'GRANT "{fence.GROUP}" TO "{owner}" WITH ADMIN OPTION',  # where it has not made the group itself
+        f'GRANT SET ON PARAMETER temp_file_limit TO "{owner}"',
+    )
     return FpmError(
         code="FPM-PG-089",
         wrong=f"the login {owner} may not do this with roles: {complaint}",
         effect="nothing was done",
-        todo=f'have a superuser run: ALTER ROLE "{owner}" CREATEROLE; GRANT SET ON PARAMETER temp_file_limit TO '
-        f'"{owner}"',
+        todo=f"have a superuser run: {'; '.join(rights)}",
     )

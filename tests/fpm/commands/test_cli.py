@@ -134,6 +134,9 @@ def test_a_refusal_is_json_too(words: tuple[str, ...], code: int, database_url: 
         (("explain", "600000.SH"), "Missing argument 'session'"),
         (("models", "listt"), "No such command 'listt'. Did you mean 'list'?"),
         (("status", "--sesion"), "No such option: --sesion"),
+        (("--verison",), "No such option: --verison"),
+        (("--nosuch", "status"), "No such option: --nosuch"),
+        (("reader", "--nosuch"), "No such option: --nosuch"),
     ],
 )
 def test_a_fault_in_the_words_is_json_too(words: tuple[str, ...], wrong: str, fpm_command: Fpm) -> None:

@@ -84,7 +84,10 @@ def test_it_names_every_feature_and_refusals_are_as_it_says(server: Running, doc
     schema = document["paths"]["/get-online-features"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert {"scores:score", "weights:weight"} <= set(schema["properties"]["features"]["items"]["enum"])
     assert not [name for name in schema["properties"]["features"]["items"]["enum"] if name.startswith("daily_bars")]
-    assert set(schema["properties"]["entities"]["properties"]) >= {"symbol", "stream", "index", "vintage"}
+    entities = schema["properties"]["entities"]
+    assert set(entities["properties"]) >= {"symbol", "stream", "index", "vintage"}
+    needed = entities["x-fpm-keys"]
+    assert needed["scores"] == ["symbol", "stream"] and needed["decisions"] == ["index"]
     changes: list[dict[str, Any]] = [
         {"features": ["scores:nothing"]},
         {"features": ["daily_bars:close"]},

@@ -94,6 +94,8 @@ def test_events_have_the_shape_of_the_specification(worked: Stores, tmp_path: Pa
         ("scores", "FAIL"),
         ("labels", "ABORT"),
     }
+    identity = (worked.settings.home / "identity").read_text().strip()
+    assert {event["job"]["namespace"] for event in events} == {f"fpm-{identity[:12]}"}, "another home has other runs"
     (output,) = by_job["daily_factors", "COMPLETE"]["outputs"]
     (current,) = worked.ledger.current(["daily_factors"]).values()
     assert output["facets"]["version"]["datasetVersion"] == current.sha256

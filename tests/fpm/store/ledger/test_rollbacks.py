@@ -9,7 +9,7 @@ import pytest
 
 from fpm.errors import UsageError
 from fpm.sessions import cut_off
-from fpm.store.ledger.rollbacks import Rollback, roll_back
+from fpm.store.ledger.rollbacks import Rollback, excluded, roll_back
 from fpm.store.ledger.stores import Stores
 from tests.fpm.store.small_bars import CN
 
@@ -64,6 +64,13 @@ def test_from_its_session_on_and_never_before(model: str, expected: tuple[str, s
     back(trained, model)
     assert in_force(trained, SERVED) == ("second", "second-2")
     assert in_force(trained, LATER) == in_force(trained, MUCH_LATER) == expected
+
+
+def test_the_list_says_which_models_serve_no_more(trained: Stores) -> None:
+    assert excluded(trained.ledger) == {}
+    back(trained, "second-1")
+    back(trained, "first-2", MUCH_LATER)
+    assert excluded(trained.ledger) == dict.fromkeys(("second", "second-1", "second-2"), MUCH_LATER)
 
 
 def test_the_next_promotion_takes_over(trained: Stores) -> None:

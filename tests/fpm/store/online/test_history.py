@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from fpm.schema import HISTORIES, TABLES
+from fpm.schema import CLOCKS, HISTORIES, TABLES
 from fpm.sessions import next_sessions
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.online import history
-from fpm.store.online.history import oldest, retire, served
+from fpm.store.online.history import covering_key, oldest, retire, served
 from fpm.store.postgres.migrate import migrate
 from fpm.store.postgres.server import connect, stop_server
 from fpm.store.settings import Settings
@@ -165,12 +165,13 @@ def test_the_rows_in_force_of_a_session(stores: Stores) -> None:
 
 def test_one_index_answers_for_a_stock(stores: Stores) -> None:
     publish(stores, MONDAY, 1.0)
-    stores.ledger.execute("ANALYZE online.score_history")
+    stores.ledger.execute("VACUUM (ANALYZE) online.score_history")
     query = "EXPLAIN SELECT * FROM serving.scores_known_at('600000.SH', '2024-12-01', '2024-12-31', now())"
     with stores.ledger.transaction() as connection:
         connection.execute("SET LOCAL enable_seqscan = off")  # a table this small is read whole
         plan = "\n".join(line for (line,) in connection.execute(query))
-    assert "score_history_2024_12_pkey" in plan and "symbol = '600000.SH'" in plan, "inlined, with its conditions"
+    assert "Index Only Scan using score_history_2024_12_pkey" in plan, "no page of the table is read"
+    assert "symbol = '600000.SH'" in plan, "inlined, with its conditions"
 
 
 def test_a_home_of_the_version_before_begins_with_what_is_online(tmp_path: Path) -> None:
@@ -197,3 +198,23 @@ def test_a_home_of_the_version_before_begins_with_what_is_online(tmp_path: Path)
         stores.ledger.close()
     finally:
         stop_server(settings)
+
+
+KEYS = """
+SELECT indnatts - indnkeyatts FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+WHERE relname IN ('score_history_pkey', 'score_history_2024_12_pkey', 'weight_history_pkey') ORDER BY relname
+"""
+
+
+def test_the_key_of_an_older_home_covers_after_its_upgrade(stores: Stores) -> None:
+    publish(stores, MONDAY, 1.0, FEW)
+    before, covering = versions(FEW[0], stores), stores.ledger.query(KEYS)
+    assert all(values >= len(CLOCKS) + 1 for (values,) in covering) and len(covering) == 3
+    for view, name in HISTORIES.items():
+        key = covering_key(view).as_string().split(" INCLUDE ")[0]
+        stores.ledger.execute(f"ALTER TABLE online.{name} DROP CONSTRAINT {name}_pkey, ADD {key}")
+    stores.ledger.execute("UPDATE fpm.migration SET version_num = '0025'")
+    assert stores.ledger.query(KEYS) == [(0,)] * 3
+    migrate(stores.settings)
+    assert stores.ledger.query(KEYS) == covering
+    assert versions(FEW[0], stores) == before

@@ -242,6 +242,26 @@ def test_a_transaction_without_end_is_ended_at_the_next_start(embedded: Place, m
             desk.execute("SELECT 1")
 
 
+def test_an_owner_that_made_no_role_adds_consumers_after_the_statements_of_its_first_refusal(
+    host: str, own: Place, tmp_path: Path
+) -> None:
+    with psycopg.connect(host, autocommit=True) as superuser:
+        superuser.execute("CREATE ROLE plain_owner LOGIN PASSWORD 'plain'")
+        superuser.execute("CREATE DATABASE plain OWNER plain_owner")
+    url = make_conninfo(host, user="plain_owner", password="plain", dbname="plain")
+    settings = Settings(home=tmp_path, market="cn", preset="tiny", fsync=False, database_url=SecretStr(url))
+    with psycopg.connect(make_conninfo(host, dbname="plain"), autocommit=True) as superuser:
+        superuser.execute("CREATE EXTENSION vector")
+        open_stores(settings).ledger.close()
+        with pytest.raises(FpmError, match="FPM-PG-089") as refused:
+            add("plain", Limits(), "Ada", settings)
+        superuser.execute(refused.value.todo.split("run: ")[1].encode())
+    add("plain", Limits(), "Ada", settings)
+    with psycopg.connect(consumer_directions(settings, "plain")["url"]) as consumer:
+        consumer.execute("SELECT FROM serving.scores")
+    assert remove("plain", settings) == 0, "no session of it was open"
+
+
 def test_without_a_login_that_reads_there_is_nothing_to_close(own: Place) -> None:
     with connect(own.settings) as owner:
         owner.execute("CREATE SCHEMA loose; GRANT CREATE ON SCHEMA loose TO PUBLIC")
