@@ -80,7 +80,7 @@ def run_python(section: str, folder: Path) -> None:
 def test_every_block_is_run() -> None:
     languages = re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)
     assert {name: languages.count(name) for name in set(languages)} == {
-        "bash": 7,
+        "bash": 8,
         "sql": 12,
         "python": 8,
         "console": 1,
@@ -143,7 +143,8 @@ def test_http(folder: Path) -> None:
     ) as server:
         try:
             assert server.stdout is not None and "url" in server.stdout.readline()
-            ask, health, fresh, past, news = (block.replace(":6566", f":{port}") for block in blocks("bash", "HTTP"))
+            own = [block.replace(":6566", f":{port}") for block in blocks("bash", "HTTP")]
+            ask, health, fresh, past, minute, news = own
             printed = bash(ask, folder, folder / ".fpm")
             assert f"x-fpm-session: {TUESDAY}" in printed
             answer = json.loads((folder / "answer.json").read_text())
@@ -153,6 +154,8 @@ def test_http(folder: Path) -> None:
             assert refused["code"] == "FPM-HTTP-087" and f"session {TUESDAY} is published" in refused["wrong"]
             rows = json.loads(bash(past, folder, folder / ".fpm"))["rows"]
             assert [row["session"] for row in rows] == [str(MONDAY), str(TUESDAY)]
+            running = json.loads(bash(minute, folder, folder / ".fpm"))
+            assert running["minute"] == "14:30" and [row["stream"] for row in running["rows"]] == ["dual"]
             (publication,) = json.loads(bash(news, folder, folder / ".fpm"))["publications"]
             assert publication["session"] == str(TUESDAY) and set(publication) == set(webhook._NAMES)
         finally:

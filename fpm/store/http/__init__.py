@@ -10,6 +10,7 @@ Begin at `server`.
     published  the publication that an answer is of
     queries   queries of the GET paths, checked
     history   earlier sessions of one stock
+    intraday  the last minute of a running session
     news      publications after one, for those who wait
     token     the bearer token
     patience  a time limit for the head of a request

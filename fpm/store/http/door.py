@@ -24,11 +24,11 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from fpm.errors import TryLater
 from fpm.schema import TABLES
-from fpm.store.http import history
+from fpm.store.http import history, intraday
 from fpm.store.http.news import News, since
 from fpm.store.http.openapi import openapi
 from fpm.store.http.published import Published, nothing, published, require_fresh
-from fpm.store.http.queries import history_request, nearest_request, news_request
+from fpm.store.http.queries import history_request, intraday_request, nearest_request, news_request
 from fpm.store.http.requests import Catalogue, RequestRefused, checked
 from fpm.store.http.responses import Answer, between, deliver, document, error, refused
 from fpm.store.http.token import ensure_token, is_token
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from fpm.store.http.published import Published
-    from fpm.store.http.queries import HistoryRequest
+    from fpm.store.http.queries import HistoryRequest, IntradayRequest
     from fpm.store.settings import Settings
 
 READ = "/get-online-features"
 HEALTH, METRICS = ("/health", "/v1/health"), ("/metrics", "/v1/metrics")  # Feast's and Prometheus' paths, and ours
 NEAREST, OPENAPI = "/v1/nearest", "/v1/openapi.json"
-HISTORY, PUBLICATIONS = "/v1/history", "/v1/publications"
-METHODS = {READ: "POST", **dict.fromkeys((*HEALTH, *METRICS, NEAREST, HISTORY, PUBLICATIONS, OPENAPI), "GET")}
+HISTORY, INTRADAY, PUBLICATIONS = "/v1/history", "/v1/intraday", "/v1/publications"
+METHODS = {READ: "POST", **dict.fromkeys((*HEALTH, *METRICS, NEAREST, HISTORY, INTRADAY, PUBLICATIONS, OPENAPI), "GET")}
 LONGEST_BODY = 1_000_000  # bytes
 SMALL_BODY = 20_000
 BODY_SECONDS = 10.0  # for the whole body to arrive
@@ -114,6 +114,8 @@ class Door:
                 return await asyncio.to_thread(self._nearest, *nearest_request(scope["query_string"]))
             if scope["path"] == HISTORY:
                 return await asyncio.to_thread(self._history, history_request(scope["query_string"]))
+            if scope["path"] == INTRADAY:
+                return await asyncio.to_thread(self._intraday, intraday_request(scope["query_string"]))
             if scope["path"] == PUBLICATIONS:
                 return await self._publications(receive, *news_request(scope["query_string"]))
             fresh = _requires_fresh(scope)
@@ -229,6 +231,11 @@ class Door:
         """Earlier sessions of a stock, by one statement."""
         with self._pool.connection() as connection:
             return document(history.answer(request, connection))
+
+    def _intraday(self, request: IntradayRequest) -> Answer:
+        """The last minute of a running session, by one statement."""
+        with self._pool.connection() as connection:
+            return document(intraday.answer(request, connection))
 
     async def _publications(self, receive: Receive, after: int, seconds: int) -> Answer:
         """The publications after one; where there are none, the first that comes within so many seconds."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from psycopg.sql import SQL, Composed, Identifier
@@ -10,6 +9,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from fpm.schema import HISTORIES, TABLES
 from fpm.store.http.queries import WITHIN
 from fpm.store.http.requests import RequestRefused
+from fpm.store.http.responses import cell_text
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -41,8 +41,8 @@ def answer(request: HistoryRequest, connection: Connection[Any]) -> dict[str, An
     return {
         "symbol": request.symbol,
         "view": request.view,
-        "known_at": _cell(request.known_at),
-        "rows": [{name: _cell(cell) for name, cell in zip(names, row, strict=True)} for row in rows],
+        "known_at": cell_text(request.known_at),
+        "rows": [{name: cell_text(cell) for name, cell in zip(names, row, strict=True)} for row in rows],
     }
 
 
@@ -57,9 +57,3 @@ def _statement(view: str, names: tuple[str, ...]) -> Composed:
         Identifier(WITHIN[view]),
         MOST_ROWS + 1,
     )
-
-
-def _cell(cell: Any) -> Any:
-    if isinstance(cell, datetime):
-        return cell.astimezone(UTC).isoformat()
-    return cell.isoformat() if isinstance(cell, date) else cell

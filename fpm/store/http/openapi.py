@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpm.schema import HISTORIES, TABLES
 from fpm.store.http.history import MOST_ROWS, columns
+from fpm.store.http.intraday import OF_MINUTE
 from fpm.store.http.news import MOST_PUBLICATIONS
 from fpm.store.http.queries import LONGEST_WAIT, MOST_ID, MOST_NEIGHBOURS, NEIGHBOURS, WITHIN
 from fpm.store.http.requests import LONGEST_KEY, MOST_ENTITIES, MOST_FEATURES
@@ -62,6 +63,7 @@ def openapi(catalogue: Catalogue) -> dict[str, Any]:
             "/v1/metrics": {"get": _metrics("metrics")},
             "/v1/nearest": {"get": _nearest()},
             "/v1/history": {"get": _history()},
+            "/v1/intraday": {"get": _intraday()},
             "/v1/publications": {"get": _publications()},
             "/v1/openapi.json": {"get": _itself()},
         },
@@ -202,6 +204,18 @@ def _history() -> dict[str, Any]:
         "summary": "Earlier sessions of one stock, as published and as corrected",
         "parameters": parameters,
         "responses": _responses(answer, QUERY | {"413": f"more than {MOST_ROWS} rows"}),
+    }
+
+
+def _intraday() -> dict[str, Any]:
+    number = {"type": ["number", "null"]}
+    row = _object(symbol=TEXT, stream=TEXT, score=number, spread=number)
+    facts = dict.fromkeys(OF_MINUTE, NULLABLE) | {"publication": {"type": ["integer", "null"]}}
+    return {
+        "operationId": "intraday",
+        "summary": "The last published minute of a running session: scores of one stock, of one stream, or all",
+        "parameters": [{"name": name, "in": "query", "schema": _key()} for name in ("symbol", "stream")],
+        "responses": _responses(_object(**facts, rows={"type": "array", "items": row}), QUERY),
     }
 
 

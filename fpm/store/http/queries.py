@@ -38,6 +38,27 @@ class HistoryRequest:
     known_at: datetime | None
 
 
+@dataclass(frozen=True)
+class IntradayRequest:
+    """Rows of the last minute of a running session: of one symbol and one stream, None for all."""
+
+    symbol: str | None
+    stream: str | None
+
+
+def intraday_request(query: bytes) -> IntradayRequest:
+    """What a query `symbol=…&stream=…` asks for, either or none. Raises RequestRefused for anything else."""
+    fields = _fields(query, ("symbol", "stream"))
+    if fields is None or not all(is_text(text) for text in fields.values()):
+        raise RequestRefused(
+            400,
+            code="FPM-HTTP-080",
+            wrong="the query is not a symbol, a stream or both",
+            todo="write ?symbol=600000.SH&stream=dual, or no query for the whole market",
+        )
+    return IntradayRequest(fields.get("symbol"), fields.get("stream"))
+
+
 def nearest_request(query: bytes) -> tuple[str, int]:
     """The symbol and k of a query `symbol=…&k=…`. Raises RequestRefused for anything else."""
     fields = _fields(query, ("symbol", "k"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,3 +62,10 @@ async def deliver(answer: Answer, send: Send) -> None:
     raw = [(name.encode(), value.encode()) for name, value in {**headers, "cache-control": "no-store"}.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw})
     await send({"type": "http.response.body", "body": answer.content})
+
+
+def cell_text(cell: Any) -> Any:
+    """A cell as JSON has it: moments in UTC and days as text, the rest as it is."""
+    if isinstance(cell, datetime):
+        return cell.astimezone(UTC).isoformat()
+    return cell.isoformat() if isinstance(cell, date) else cell
