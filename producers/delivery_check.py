@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from fpm.ingest.time_spellings import Order
     from fpm.ingest.vendor_bars import Combined, Parsed
     from fpm.markets import Market
+    from fpm.minisign import PublicKey
     from fpm.progress import Progress
     from fpm.store.ledger.stores import Stores
     from producers.bars import Arrival, Reader
@@ -67,10 +68,14 @@ WHOLE, IN_PART, REFUSED, BEFORE = "whole", "in part", "refused", "taken before"
 
 @dataclass(frozen=True)
 class Home:
-    """What an ingest asks of the home: its market, and its state where there is one (None: a new home)."""
+    """What an ingest asks of the home: its market, and its state where there is one (None: a new home).
+
+    `key`: who must have signed the deliveries of a new home; one that is there has its own.
+    """
 
     market: Market
     stores: Stores | None = None
+    key: PublicKey | None = None
 
 
 @dataclass
@@ -136,7 +141,7 @@ def check(paths: Sequence[Path], arrival: Arrival, home: Home, progress: Progres
     Raises UsageError for a path that is no delivery, and for words or a daily table that do not fit the home.
     """
     stores = home.stores
-    require_signed(paths, stores.settings.signing_key if stores else None)
+    require_signed(paths, stores.settings.signing_key if stores else home.key)
     vectors.require_session(arrival.of_vectors.born, home.market, arrival.now)
     delivery = find(paths)
     stated, policy = arrival.stated, FROM_VENDOR if delivery.daily else FROM_MINUTES

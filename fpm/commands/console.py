@@ -79,7 +79,7 @@ def checked_home(market: str | None = None, preset: str | None = None) -> Home:
         return Home(stores.market, stores)
     if "market" not in settings.model_fields_set:
         raise _no_market(settings)
-    return Home(settings.venue)
+    return Home(settings.venue, key=settings.signing_key)
 
 
 def _no_market(settings: Settings) -> UsageError:

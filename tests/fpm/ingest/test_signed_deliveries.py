@@ -173,6 +173,14 @@ def test_nothing_of_an_unsigned_delivery_goes_in(home: Stores, sent: Path) -> No
     assert home.ledger.query("SELECT FROM fpm.ledger") == []
 
 
+def test_a_check_without_a_home_asks_for_the_signature_too(
+    sent: Path, tmp_path: Path, fpm_command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    variables = {"FPM_HOME": str(tmp_path / "none"), "FPM_DELIVERY_KEY": f"file:{KEY}"}
+    answer = fpm_command("ingest", str(sent), "--check", "--market", "us", **variables)
+    assert answer.returncode == 1 and "FPM-SIG-001" in answer.stderr, answer.stderr
+
+
 def test_unsigned_ticks_do_not_go_in_either(stores: Stores, tmp_path: Path) -> None:
     key = KEY.read_text(encoding="utf-8")
     home = replace(stores, settings=stores.settings.model_copy(update={"delivery_key": key}))
