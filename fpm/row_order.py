@@ -32,11 +32,19 @@ def by_runs(rows: pl.DataFrame, keys: Sequence[str], *aggregates: pl.Expr) -> pl
     return runs.group_by(RUN, maintain_order=True).agg(pl.col(keys).first(), *aggregates).drop(RUN)
 
 
-def _all_rows(rows: pl.DataFrame, keys: Sequence[str], *, equal: bool) -> bool:
-    if any(rows[key].null_count() for key in keys):
-        return False
+def has_no_null(rows: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether every row has every key."""
+    return not any(rows[key].null_count() for key in keys)
+
+
+def above_before(keys: Sequence[str], *, equal: bool = False) -> pl.Expr:
+    """Of every row but the first, whether its keys are above those of the row before; `equal`: or the same."""
     above = pl.lit(equal)
     for key in reversed(keys):
         own, before = pl.col(key), pl.col(key).shift()
         above = (own > before) | ((own == before) & above)
-    return bool(rows.select(above.slice(1).all()).item())
+    return above.slice(1)
+
+
+def _all_rows(rows: pl.DataFrame, keys: Sequence[str], *, equal: bool) -> bool:
+    return has_no_null(rows, keys) and bool(rows.select(above_before(keys, equal=equal).all()).item())

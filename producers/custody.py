@@ -17,7 +17,7 @@ from fpm.schema import CASH, CUSTODY
 from fpm.sessions import close, cut_off
 from fpm.store.jobs.publishing import Partition, attempt, ownership, publish, stage
 from fpm.store.jobs.receipts import keep_receipt
-from fpm.store.lake.files import CLOCK, latest
+from fpm.store.lake.files import instant, latest
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output
 from fpm.store.log import log
@@ -185,5 +185,5 @@ def _revised(
     if stored is not None:
         former = latest(CUSTODY, stored, moment).filter(pl.col("index") == index).drop_nulls("shares")
         rows = pl.concat([book, withdrawn(CUSTODY, former.select(*CUSTODY.columns), book)])
-    incoming = rows.with_columns(event_timestamp=pl.lit(close(stores.market, session), dtype=CLOCK))
+    incoming = rows.with_columns(event_timestamp=instant(close(stores.market, session)))
     return revise(stored, incoming, CUSTODY.keys, moment, moment)

@@ -11,7 +11,7 @@ from fpm.ingest.index_weights import with_former_members
 from fpm.ingest.revisions import revise
 from fpm.schema import TABLES
 from fpm.sessions import UTC, close, moment
-from fpm.store.lake.files import CLOCK, latest, parse
+from fpm.store.lake.files import CLOCK, instant, latest, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,6 +59,6 @@ def revised(name: str, session: date, rows: pl.DataFrame, moments: Moments, stor
 
 def _events(name: str, session: date, market: Market) -> pl.Expr:
     if name != "minute_bars":
-        return pl.lit(close(market, session), dtype=CLOCK)
+        return instant(close(market, session))
     ends = [moment(market, session, minute) for minute in market.slots]
     return pl.col("slot").replace_strict(list(range(len(ends))), ends, return_dtype=CLOCK)

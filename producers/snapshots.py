@@ -11,7 +11,7 @@ from fpm.first_copies import NOTES, known_from
 from fpm.ingest.revisions import revise
 from fpm.sessions import close, cut_off, previous_sessions
 from fpm.store.jobs.publishing import Partition, attempt, ownership, publish, stage
-from fpm.store.lake.files import CLOCK, TYPES, latest
+from fpm.store.lake.files import TYPES, instant, latest
 from fpm.store.ledger.stores import Output
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def publish_snapshot(
             return False
         earlier = former if rows.is_empty() and stored is None else known(table, stored, moment)
         snapshot = pl.concat([rows, withdrawn(table, earlier, rows)])
-        incoming = snapshot.with_columns(event_timestamp=pl.lit(close(stores.market, session), dtype=CLOCK))
+        incoming = snapshot.with_columns(event_timestamp=instant(close(stores.market, session)))
         frame = revise(stored, incoming, table.keys, moment, moment)
         with attempt(partition, "", stores) as this_attempt:
             if remarks := [*([NOTES[rule]] if stored is None else []), *words]:

@@ -20,7 +20,7 @@ from fpm.schema import CLOCKS, STREAM_SCORES
 from fpm.sessions import close, cut_off
 from fpm.store.jobs.publishing import Partition, attempt, ownership, publish, stage
 from fpm.store.jobs.receipts import keep_receipt
-from fpm.store.lake.files import CLOCK, latest
+from fpm.store.lake.files import CLOCK, instant, latest
 from fpm.store.lake.quarantine import keep_rows
 from fpm.store.ledger.stores import Output
 from producers.listings import without_daily_row
@@ -207,10 +207,10 @@ def versions(
     row says so; equal ones change nothing. A version known at the very same moment is replaced.
     """
     keys = list(STREAM_SCORES.keys)
-    incoming = rows.select(*keys, "score", "known_at").with_columns(pl.lit(event, dtype=CLOCK).alias(EVENT))
+    incoming = rows.select(*keys, "score", "known_at").with_columns(instant(event).alias(EVENT))
     own = pl.col("known_at").cast(CLOCK)
-    as_first = pl.max_horizontal(own.fill_null(pl.lit(first, dtype=CLOCK)), EVENT)
-    as_correction = pl.max_horizontal(own, pl.lit(correction, dtype=CLOCK), EVENT)
+    as_first = pl.max_horizontal(own.fill_null(instant(first)), EVENT)
+    as_correction = pl.max_horizontal(own, instant(correction), EVENT)
     order = [*keys, "score", EVENT, CREATED]
     if stored is None or stored.is_empty():
         return incoming.with_columns(as_first.alias(CREATED)).select(order).sort(*keys)

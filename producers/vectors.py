@@ -21,7 +21,7 @@ from fpm.schema import CLOCKS, STREAM_SCORES, VECTORS
 from fpm.sessions import close, cut_off, is_session
 from fpm.store.jobs.publishing import Partition, attempt, ownership, publish, stage
 from fpm.store.jobs.receipts import keep_receipt
-from fpm.store.lake.files import CLOCK, latest
+from fpm.store.lake.files import CLOCK, instant, latest
 from fpm.store.lake.quarantine import keep_refusal, keep_rows
 from fpm.store.ledger.stores import Output
 from producers import stream_scores
@@ -212,16 +212,16 @@ def versions(stored: pl.DataFrame | None, rows: pl.DataFrame, moments: Moments) 
     A first copy is known from what its row states, else from `first`; new and differing vectors of a session that is
     there from `correction`; equal ones change nothing. A version known at the very same moment is replaced.
     """
-    keys, event = list(VECTORS.keys), pl.lit(moments.event, dtype=CLOCK).alias(EVENT)
+    keys, event = list(VECTORS.keys), instant(moments.event).alias(EVENT)
     order = [*keys, "vector", EVENT, CREATED]
     incoming = rows.select(*keys, "vector", "known_at").with_columns(event)
     if stored is None or stored.is_empty():
-        stated = pl.max_horizontal(pl.col("known_at").cast(CLOCK), pl.lit(moments.least, dtype=CLOCK))
-        clock = pl.when(pl.col("known_at").is_null()).then(pl.lit(moments.first, dtype=CLOCK)).otherwise(stated)
+        stated = pl.max_horizontal(pl.col("known_at").cast(CLOCK), instant(moments.least))
+        clock = pl.when(pl.col("known_at").is_null()).then(instant(moments.first)).otherwise(stated)
         return incoming.with_columns(clock.alias(CREATED)).select(order).sort(*keys)
     current = latest(VECTORS, stored, None).select(*keys, before="vector")
     compared = incoming.join(current, on=keys, how="left", maintain_order="left")
     changed = compared.filter(pl.col("vector").ne_missing(pl.col("before")))
-    added = changed.with_columns(pl.lit(moments.correction, dtype=CLOCK).alias(CREATED)).select(order)
+    added = changed.with_columns(instant(moments.correction).alias(CREATED)).select(order)
     kept = stored.select(order).join(added, on=[*keys, EVENT, CREATED], how="anti", maintain_order="left")
     return pl.concat([kept, added]).sort(*keys, EVENT, CREATED)

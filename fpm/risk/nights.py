@@ -40,9 +40,12 @@ def session_returns(
     """Symbol -> return of a session, of the names that traded: exposures · factor returns + residual.
 
     `before`: rows of `exposures` of the evening before; `factors`, `residuals`: rows of the session. A name that sets
-    its factor's return itself has no residual: the factors' share is its return.
+    its factor's return itself has no residual: the factors' share is its return. No names where the session has no
+    factor returns: nothing traded in it or in the one before.
     """
     gain = dict(factors.select("factor", pl.col("return").fill_null(0.0)).iter_rows())
+    if not gain:
+        return {}
     own = before.filter(pl.col("symbol").is_in(list(traded)))
     rows = own.join(residuals.select("symbol", "residual"), on="symbol", how="left")
     exposure_NK = rows.select(**exposure_columns(list(gain))).to_numpy().astype(np.float64)

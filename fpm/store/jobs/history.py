@@ -13,7 +13,7 @@ import polars as pl
 from fpm.errors import FpmError, LookAhead
 from fpm.schema import CLOCKS, MINUTE_BARS
 from fpm.sessions import close, moment
-from fpm.store.lake.files import CLOCK, canonical, latest, table_of
+from fpm.store.lake.files import CLOCK, canonical, instant, latest, table_of
 from fpm.store.ledger.stores import Output, Stores
 
 if TYPE_CHECKING:
@@ -61,15 +61,16 @@ def _run(job: Job, session: date, stores: Stores) -> list[Output]:
 def _version(output: Output, known_at: datetime, stores: Stores) -> pl.DataFrame:
     """The frame in canonical form, with the clocks that the job left out."""
     table, frame = table_of(output.table), output.frame
+    given: list[pl.Expr] = []
     if table.by_vintage and "vintage" not in frame.columns:
-        frame = frame.with_columns(pl.lit(output.vintage).alias("vintage"))
+        given.append(pl.lit(output.vintage).alias("vintage"))
     if EVENT not in frame.columns:
-        frame = frame.with_columns(_event(table, output.session, stores))
+        given.append(_event(table, output.session, stores))
     if CREATED in frame.columns:
         _refuse_early_knowledge(table, frame, known_at)
     else:
-        frame = frame.with_columns(pl.lit(known_at, dtype=CLOCK).alias(CREATED))
-    return canonical(table, frame)
+        given.append(instant(known_at).alias(CREATED))
+    return canonical(table, frame.with_columns(given))
 
 
 def _refuse_early_knowledge(table: Table, frame: pl.DataFrame, known_at: datetime) -> None:
@@ -86,7 +87,7 @@ def _refuse_early_knowledge(table: Table, frame: pl.DataFrame, known_at: datetim
 def _event(table: Table, session: date, stores: Stores) -> pl.Expr:
     """Event time of each row: the end of its minute, or the session's close."""
     if "slot" not in table.columns:
-        return pl.lit(close(stores.market, session), dtype=CLOCK).alias(EVENT)
+        return instant(close(stores.market, session)).alias(EVENT)
     ends = slot_ends(table, session, stores)
     return pl.col("slot").replace_strict(list(ends), list(ends.values()), return_dtype=CLOCK).alias(EVENT)
 
@@ -110,5 +111,5 @@ def _append(table: Table, before: pl.DataFrame, after: pl.DataFrame, known_at: d
     compared = after.join(former, on=keys, how="left").filter(pl.any_horizontal(pl.col(" known").is_null(), *changed))
     gone = last_known.join(after, on=keys, how="anti").filter(pl.any_horizontal(False, pl.col(*values).is_not_null()))
     nothing = [pl.lit(None, dtype=kind).alias(name) for name, kind in last_known.schema.items() if name in values]
-    gone = gone.with_columns(*nothing, pl.lit(known_at, dtype=CLOCK).alias(CREATED))
+    gone = gone.with_columns(*nothing, instant(known_at).alias(CREATED))
     return canonical(table, pl.concat([before, compared.select(after.columns), gone], how="diagonal"))

@@ -112,15 +112,15 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
     missing: list[tuple[str, date]] = []
     first = max([cut_off(stores.market, end), *(model.born for model in models)])
     for table, window in reads.items():
-        for day in sessions[table]:
-            partition = published.files(table, vintage, day)
-            files += partition
-            if day in absent and day != session:  # nobody will ever deliver it
+        own = published.by_day(table, vintage)
+        files += [file for day in sessions[table] for file in own.get(day, ())]
+        for day in sessions[table] if window.required else ():
+            if (day in own and day < session) or (day in absent and day != session):  # nobody will ever deliver it
                 continue
-            if not partition and window.required and (day >= session or published.expected(table, vintage, day)):
+            if day not in own and (day >= session or published.expected(table, vintage, day)):
                 missing.append((table, day))
-            if window.required and day >= session:  # a look-back without a late session was served as it was
-                first = max([first, *_first_known(partition)])
+            if day >= session:  # a look-back without a late session was served as it was
+                first = max([first, *_first_known(own.get(day, ()))])
     since = first.timestamp()  # moments of two time zones take long to compare, and a window has a thousand files
     fresh = (file for _, newest, file in files if newest > since)
     later = {moment for file in fresh for moment in file.knowledge if moment > first}
@@ -254,27 +254,38 @@ class Published:
 
     def __init__(self, stores: Stores, tables: Sequence[str], first: date, last: date) -> None:
         self._first_sessions = stores.ledger.first_sessions(tables)
-        self._files: dict[tuple[str, date], dict[str | None, Recorded]] = {}
+        self._files: dict[str, dict[date, dict[str | None, Recorded]]] = {}
+        self._by_day: dict[tuple[str, str | None], dict[date, list[Recorded]]] = {}
         for file in stores.ledger.current(tables, first, last).values():
             table, vintage, session = parse(file.path)
             newest = max((moment.timestamp() for moment in file.knowledge), default=float("-inf"))
             recorded = Recorded(repr((file.path, file.sha256)), newest, file)
-            self._files.setdefault((table, session), {})[vintage] = recorded
+            self._files.setdefault(table, {}).setdefault(session, {})[vintage] = recorded
         self.names_change = _names_change(first, last, stores)
 
-    def files(self, table: str, vintage: str | None, session: date) -> list[Recorded]:
-        """The partition's file; for a `by_vintage` table without a vintage in force one file a vintage."""
-        files = self._files.get((table, session))
-        if files is None:
-            return []
-        if vintage is None or not TABLES[table].by_vintage:
-            return [files[key] for key in sorted(files, key=str)] if len(files) > 1 else [*files.values()]
-        return [files[vintage]] if vintage in files else []
+    def by_day(self, table: str, vintage: str | None) -> Mapping[date, Sequence[Recorded]]:
+        """The files of a table's partitions, of sessions that have some.
+
+        For a `by_vintage` table without a vintage in force one file a vintage.
+        """
+        key = table, vintage if TABLES[table].by_vintage else None
+        if key not in self._by_day:
+            self._by_day[key] = {
+                day: own for day, files in self._files.get(table, {}).items() if (own := _of_vintage(files, key[1]))
+            }
+        return self._by_day[key]
 
     def expected(self, table: str, vintage: str | None, session: date) -> bool:
         """Whether a look-back may count on the session: it has raw bars and is not before the table's first."""
         first = self._first_sessions.get((table, vintage if TABLES[table].by_vintage else None))
-        return first is not None and session >= first and any((raw, session) in self._files for raw in RAW)
+        return first is not None and session >= first and any(session in self._files.get(raw, ()) for raw in RAW)
+
+
+def _of_vintage(files: Mapping[str | None, Recorded], vintage: str | None) -> list[Recorded]:
+    """A partition's file of a vintage; without one all of them, in the vintages' order."""
+    if vintage is None:
+        return [files[key] for key in sorted(files, key=str)]
+    return [files[vintage]] if vintage in files else []
 
 
 def sessions_of(window: Window, session: date, stores: Stores) -> list[date]:

@@ -26,7 +26,7 @@ from fpm.store.jobs.publishing import (
     publish,
     stage,
 )
-from fpm.store.lake.files import CLOCK, canonical, table_of
+from fpm.store.lake.files import canonical, instant, table_of
 from fpm.store.ledger.absences import absences
 from fpm.store.ledger.stores import Output
 
@@ -92,7 +92,7 @@ def publish_minute(table: str, rows: pl.DataFrame, at: Cut, known_at: datetime, 
     """
     declared, partition = table_of(table), Partition(table, at.session)
     if EVENT not in rows.columns:
-        rows = rows.with_columns(pl.lit(at.moment, dtype=CLOCK).alias(EVENT))
+        rows = rows.with_columns(instant(at.moment).alias(EVENT))
     with ownership(partition, stores):
         files = stores.lake.files(table, at.session, at.session)
         before = stores.lake.decode(files[0][1]) if files else None
@@ -110,4 +110,4 @@ def publish_minute(table: str, rows: pl.DataFrame, at: Cut, known_at: datetime, 
 
 
 def _created(known_at: datetime) -> pl.Expr:
-    return pl.lit(known_at, dtype=CLOCK).alias(CREATED)
+    return instant(known_at).alias(CREATED)

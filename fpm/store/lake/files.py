@@ -13,7 +13,7 @@ import mmap
 import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fpm.errors import InputRefused, StoreCorrupt, UsageError
-from fpm.row_order import ascending
+from fpm.row_order import above_before, ascending, has_no_null
 from fpm.schema import CLOCKS, FINGERPRINT_SIZE, TABLES
 from fpm.sessions import parse_session
 from fpm.store.lake.checksums import verified_columns, with_checksums
@@ -31,7 +31,6 @@ from fpm.store.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from fpm.store.lake.seals import Seals
     from fpm.table import Table
@@ -49,6 +48,7 @@ TYPES: dict[str, pl.DataType] = {
     "floats": pl.List(pl.Float32()),
 }
 CLOCK = pl.Datetime("us", "UTC")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RAW = ("minute_bars", "daily_bars", "index_members", "intraday_bars")  # a declared column that a vendor lacks is null
 _FEW = 8  # keys and clocks: for at most so many columns only their own bytes are read
 _CACHE_BYTES = 256 << 20  # trailing windows read each partition again and again
@@ -79,6 +79,11 @@ def table_of(name: str) -> Table:
     return TABLES[name]
 
 
+def instant(moment: datetime) -> pl.Expr:
+    """A moment as a literal of the type `CLOCK`; Polars takes a millisecond for its own of one with a time zone."""
+    return pl.lit((moment - EPOCH) // timedelta(microseconds=1)).cast(CLOCK)
+
+
 def empty(table: Table) -> pl.DataFrame:
     """A frame without rows, with the declared columns and both clocks."""
     return pl.DataFrame(
@@ -92,22 +97,43 @@ def canonical(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     Raises InputRefused for a missing or undeclared column, a value that does not fit its type, an empty key,
     an infinite value, two rows with equal keys and clocks, or knowledge before the event.
     """
-    columns = {name: TYPES[kind] for name, kind in table.columns.items()} | dict.fromkeys(CLOCKS, CLOCK)
     _check_columns(table, frame)
-    absent = [pl.lit(None, dtype=columns[name]).alias(name) for name in columns if name not in frame.columns]
-    extra = [name for name in frame.columns if name not in columns]
-    casts = [pl.col(name).cast(kind, strict=True) for name, kind in columns.items()]
-    try:
-        ordered = frame.with_columns(absent).select(*casts[:-2], *extra, *casts[-2:])
-    except pl.exceptions.PolarsError as wrong:
-        raise _refused(code="FPM-LAKE-004", table=table, wrong=f"a column does not fit its type: {wrong}") from wrong
-    floats = pl.selectors.float()
-    ordered = ordered.with_columns(floats.fill_nan(None))
+    typed = _typed(table, frame)
+    if _is_canonical(table, typed):
+        return typed
+    ordered = typed.with_columns(pl.selectors.float().fill_nan(None))
     if not ascending(ordered, (*table.keys, *CLOCKS)):
         ordered = ordered.sort(*table.keys, *CLOCKS, maintain_order=True)
         _check_keys(table, ordered)
     _check_values(table, ordered)
     return ordered
+
+
+def _typed(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    """The declared columns first, in their types and order, null where absent; the same frame where it is so."""
+    columns = {name: TYPES[kind] for name, kind in table.columns.items()}
+    schema = columns | {name: kind for name, kind in frame.schema.items() if name not in (*columns, *CLOCKS)}
+    schema |= dict.fromkeys(CLOCKS, CLOCK)
+    if list(frame.schema.items()) == list(schema.items()):
+        return frame
+    cells = [
+        (pl.col(name) if name in frame.columns else pl.lit(None).alias(name)).cast(kind, strict=True)
+        for name, kind in schema.items()
+    ]
+    try:
+        return frame.select(
+            cell.fill_nan(None) if kind.is_float() else cell for cell, kind in zip(cells, schema.values(), strict=True)
+        )
+    except pl.exceptions.PolarsError as wrong:
+        raise _refused(code="FPM-LAKE-004", table=table, wrong=f"a column does not fit its type: {wrong}") from wrong
+
+
+def _is_canonical(table: Table, frame: pl.DataFrame) -> bool:
+    """Whether rows in their types are canonical; one question, because a small table costs what it is asked."""
+    keys = (*table.keys, *CLOCKS)
+    is_finite, is_late = pl.selectors.float().is_finite(), pl.col("created_timestamp") >= pl.col("event_timestamp")
+    is_sound = pl.all_horizontal(is_finite.all(), is_late.all(), above_before(keys).all())
+    return has_no_null(frame, keys) and bool(frame.select(is_sound).item())
 
 
 def _check_columns(table: Table, frame: pl.DataFrame) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,7 +106,7 @@ class Stores:
             if len(rows):
                 rows = self._on_day(table, day, rows).select(*table.columns)
                 return rows.filter(pl.any_horizontal(pl.col(*values).is_not_null()))
-        return empty(table).select(*table.columns)
+        return _without_rows(name)
 
     def identity_moments(self) -> list[datetime]:
         """Every moment at which the table `symbols` changed, in order."""
@@ -261,6 +261,12 @@ class Stores:
         actual = sha256_of(path) if path.is_file() else None
         if actual != recorded.sha256:
             raise refusal(path, Seal(recorded.sha256), actual, "nothing was changed")
+
+
+@cache
+def _without_rows(name: str) -> pl.DataFrame:
+    """The declared columns of a table, without rows."""
+    return empty(table_of(name)).select(*table_of(name).columns)
 
 
 def _require_same_hours(market: Market, ledger: Ledger) -> None:

@@ -8,9 +8,11 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
+from fpm.panels import Floats
 from fpm.portfolio import program, sifting
 from fpm.portfolio.lots import optimise_lots
 from fpm.portfolio.problem import Bounds, Problem, limits_of
+from fpm.portfolio.program import ConeProgram, Optimum
 from fpm.portfolio.second_solver import (
     ACCEPTED,
     AGREES,
@@ -137,6 +139,26 @@ def test_a_bad_start_is_left_behind() -> None:
     assert found_N is not None
     assert problem.objective(found_N) == pytest.approx(best, rel=ACCEPTED)
     assert problem.objective(program.solve(other, limits, other.range_2N).weight_N) < best - 0.1
+
+
+def test_what_differs_at_the_first_stop_is_judged_at_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Residuals of 1e-8 may leave an objective off by more than is accepted; only those of 1e-9 contradict."""
+    problem = instance(40, 1)
+    limits = limits_of(problem, WIDE)
+    best_N = sifting.solve(problem, limits, problem.range_2N).weight_N
+    stops = []
+
+    def first_stop_off(whole: ConeProgram, start: Optimum | None, accuracy: float) -> Floats | None:
+        stops.append(accuracy)
+        second_N = solved(whole, start, accuracy)
+        return problem.weight_N if len(stops) == 1 else second_N
+
+    monkeypatch.setattr("fpm.portfolio.second_solver.solved", first_stop_off)
+    assert second_solution(problem, limits, best_N).verdict == AGREES
+    assert stops == [1e-8, 1e-9]
+    stops.clear()
+    monkeypatch.setattr("fpm.portfolio.second_solver.solved", solved)
+    assert second_solution(problem, limits, problem.weight_N).verdict == DIFFERS
 
 
 @pytest.mark.parametrize("turnover", [0.3, 0.001])

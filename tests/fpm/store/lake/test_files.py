@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from fpm.errors import InputRefused, StoreCorrupt, TryLater, UsageError
 from fpm.schema import TABLES
 from fpm.store.jobs.runner import publish_frames
-from fpm.store.lake.files import DecodedFiles, Lake, canonical, latest
+from fpm.store.lake.files import CLOCK, DecodedFiles, Lake, canonical, instant, latest
 from fpm.store.ledger.stores import Stores
 from tests.fpm.store.small_bars import SESSIONS, bars, ingest
 
@@ -100,6 +101,38 @@ def test_vectors_come_back_bit_for_bit(lake: Lake) -> None:
 def test_a_frame_that_is_not_the_table_is_refused(frame: pl.DataFrame, code: str) -> None:
     with pytest.raises(InputRefused, match=code):
         canonical(TABLES["labels"], frame)
+
+
+@pytest.mark.parametrize("rows", [[], [("A", 1.0, CREATED), ("B", None, CREATED)]])
+def test_a_canonical_frame_is_given_back_as_it_is(rows: list[tuple[str, float | None, datetime]]) -> None:
+    frame = canonical(TABLES["labels"], labels(*rows))
+    assert canonical(TABLES["labels"], frame) is frame
+
+
+def test_rows_out_of_order_with_nan_and_other_types_become_canonical() -> None:
+    """By hand: numbers of another type, columns in another order, NaN, rows upside down."""
+    rows = labels(("B", float("nan"), CREATED), ("A", 2.0, CREATED)).with_columns(pl.col("label").cast(pl.Float32))
+    frame = canonical(TABLES["labels"], rows.select("created_timestamp", "event_timestamp", "label", "symbol"))
+    assert frame.rows() == [("A", 2.0, EVENT, CREATED), ("B", None, EVENT, CREATED)]
+    assert frame.schema == {
+        "symbol": pl.String,
+        "label": pl.Float64,
+        "event_timestamp": CLOCK,
+        "created_timestamp": CLOCK,
+    }
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        CREATED + timedelta(microseconds=1),
+        datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(2026, 1, 5, 20, tzinfo=ZoneInfo("Asia/Shanghai")),
+    ],
+)
+def test_an_instant_is_the_moment_in_utc(moment: datetime) -> None:
+    cell = pl.select(at=instant(moment))["at"]
+    assert (cell.dtype, cell.to_list()) == (CLOCK, [moment])
 
 
 def test_a_vendor_may_lack_columns_of_raw_tables() -> None:
