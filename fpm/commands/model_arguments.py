@@ -18,4 +18,4 @@ Vintage = Annotated[str | None, typer.Option(help="an encoder vintage; default: 
 Ablation = Annotated[bool, typer.Option("--ablation", help="of risk: each switch the other way, on the home's bars")]
 TableFile = Annotated[Path | None, typer.Option(help="of --ablation: Parquet file to write the table to")]
 PageFile = Annotated[Path | None, typer.Option(help="FILE.html; default: under the home's reports")]
-Evaluated = Annotated[Literal["scores", "encoder", "peers", "risk"], typer.Argument(help="what is judged")]
+Evaluated = Annotated[Literal["scores", "encoder", "peers", "protocol", "risk"], typer.Argument(help="what is judged")]
