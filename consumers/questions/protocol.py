@@ -8,14 +8,14 @@ with the highest RankIC over the validation sessions of all folds: the sessions 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from consumers import scores
-from consumers.questions import judgement, peers
+from consumers.questions import judgement, peers, provenance
 from consumers.questions.peer_inputs import PeerPanels, peer_panels
 from consumers.questions.report import line
 from fpm.cross_section import rank_correlation, uniform_rank
@@ -26,6 +26,7 @@ from fpm.nn.checkpoint import from_bytes
 from fpm.nn.fit import Watch
 from fpm.nn.scorer import minute_gru, streams
 from fpm.nn.scorer.panel import LabelledSession, SessionBatches, labelled_sessions, scorable, window
+from fpm.report.data import plain
 from fpm.schema import STREAMS
 from fpm.sessions import cut_off
 
@@ -99,6 +100,7 @@ def evaluate(stores: Stores, progress: Progress) -> dict[str, Any]:
         "books": books,
         "settings": [{"scorer": fold.base.model.id, **fold.settings} for fold in folds],
         "folds": [peers.row(fold.base) for fold in folds],
+        "tried": [plain(asdict(trial)) for trial in provenance.tried_settings(stores)],
     }
 
 

@@ -10,6 +10,10 @@ import typer
 Symbol = Annotated[str, typer.Argument(help="e.g. 600519.SH")]
 Through = Annotated[str, typer.Option(help="last session whose knowledge the model may use")]
 Refit = Annotated[int | None, typer.Option(min=1, help="sessions between two trainings")]
+EARLIEST = "earliest"
+FirstTested = Annotated[
+    str, typer.Argument(help=f"first session out of sample; {EARLIEST}: the first that the folds' lengths allow")
+]
 PlanOnly = Annotated[bool, typer.Option("--plan", help="print the folds and stop")]
 OutsideVintage = Annotated[
     str | None, typer.Option("--vintage", help="of vectors from outside; default: encoders of our own are trained")

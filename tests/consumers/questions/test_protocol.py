@@ -140,6 +140,7 @@ def test_the_command_gives_figures_of_every_model(panel: Panel, command: Command
         for points in (5, 10, 20):
             assert row[f"net_{points}"] == pytest.approx(row["gross"] - points / 1e4 * row["traded"])
     assert len(answer["settings"]) == len(answer["folds"]) == len(THROUGHS)
+    assert [trial["models"] for trial in answer["tried"]] == [len(THROUGHS)], "one setting, two scorers"
 
 
 def test_validation_is_of_the_validation_sessions(panel: Panel) -> None:
