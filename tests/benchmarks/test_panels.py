@@ -47,6 +47,7 @@ def panels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     (package / "__main__.py").write_text(STUB % repr(answer(0.02, 0.01)))
     (package / "__init__.py").write_text("")
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    monkeypatch.chdir(tmp_path)  # `python -m` looks into the present folder first
     monkeypatch.setattr(program, "TABLES", page)
     monkeypatch.setattr(program, "LOOKS", looks)
     return program
@@ -78,7 +79,7 @@ def test_a_panel_is_run_through_the_command_line_once_and_logged(
     assert "walk-forward earliest 2024-01-08 --json" in calls, "eight of ten days"
     kept = pl.read_parquet(home / "delivery" / "bars.parquet")
     assert kept["datetime"].dt.date().n_unique() == 8
-    rows = list(csv.DictReader(panels.LOOKS.open()))
+    rows = list(csv.DictReader(panels.LOOKS.read_text().splitlines()))
     assert [(row["market"], row["setting"]) for row in rows] == [("nse15", "short-1"), ("nse15", "0a1b2c3d")]
     text = panels.TABLES.read_text()
     assert text.startswith("before") and text.endswith("after\n") and text.count("NSE, 15 minutes") == 1
@@ -89,7 +90,11 @@ def test_the_last_fifth_is_scored_once(panels: Any, monkeypatch: pytest.MonkeyPa
     run(panels, monkeypatch, str(data), "--homes", str(homes), "--final")
     calls = (tmp_path / "home-nse15-final" / "calls").read_text()
     assert "walk-forward 2024-01-09 2024-01-10 --json" in calls
-    assert [row["setting"] for row in csv.DictReader(panels.LOOKS.open())] == ["short-1", "final", "0a1b2c3d"]
+    assert [row["setting"] for row in csv.DictReader(panels.LOOKS.read_text().splitlines())] == [
+        "short-1",
+        "final",
+        "0a1b2c3d",
+    ]
     with pytest.raises(SystemExit, match="the last fifth was scored before"):
         run(panels, monkeypatch, str(data), "--homes", str(tmp_path / "other"), "--final")
     assert not (tmp_path / "other-nse15-final").exists()
