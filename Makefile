@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 WEEKS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock sbom audit coverage real stress bench feast-universal release-check clean
+.PHONY: help demo test lint lock sbom audit coverage real panels stress bench feast-universal release-check clean
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 help:  ## list the targets
@@ -61,6 +61,10 @@ coverage: $(VENV)/.installed-dev  ## the tests again, branches counted; a floor 
 real: $(VENV)/.installed-dev  ## the chain on real bars: make real DATA=folder
 	@test -n "$(DATA)" || { echo "usage: make real DATA=folder-with-us_equity_1min_2018-and-crypto_1min_usdm_perp"; exit 2; }
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash benchmarks/real.sh "$(DATA)"
+
+panels: $(VENV)/.installed-dev  ## real panels by docs/protocol.md, files to tables: make panels DATA=folder [FINAL=--final]
+	@test -n "$(DATA)" || { echo "usage: make panels DATA=folder-with-nse_equity_15min_2024_2025-and-others"; exit 2; }
+	@$(BIN)/python benchmarks/panels.py "$(DATA)" $(FINAL)
 
 .venv-fuzz/.installed: tests/fuzz/requirements.txt
 	@$(PYTHON) -m venv .venv-fuzz

@@ -22,6 +22,7 @@ The modules of this folder hold facts and operations that every room shares. Beg
     retention           how many sessions of a table stay, and what still needs an older one
     two_clocks          the row that answers "the value at t, as known at k"
     model_file          what a team chooses for encoder, scorer, label and folds (`FPM_MODEL`)
+    looks               looks at a market's figures that a home does not know of (`FPM_LOOKS`)
     walk_forward        folds with purge and embargo, as data
     cross_section       winsorising, z-scores, ranks and correlations across the symbols of a session
     row_order           rows in the order of their keys, and their runs

@@ -17,6 +17,8 @@ Begin at `report`.
     switches        the risk model's switches on a home's own history
     morning         the page of a session: orders and why, fills, bounds, curves, origin
     peers           other models on the scorer's folds
+    peer_inputs     what some of them read besides the scorer's inputs
+    protocol        the dual stream beside every peer of docs/protocol.md
     encoder_report  whether a vintage has collapsed
     stock_days      the session and symbol of a question, and their refusals
     explain         what the encoder saw in one session

@@ -37,6 +37,7 @@ from fpm.schema import STREAMS
 from fpm.sessions import cut_off
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date
 
     from fpm.cross_section import Array
@@ -77,8 +78,8 @@ def evaluate(stores: Stores, progress: Progress) -> dict[str, Any]:
             lines.append(_line(stream, name, evaluation.evaluate(own, evidence.labels, config)))
             paired = comparison.compare(stored, own, evidence.labels, config)
             pairs.append(difference(f"{stream}: {STORED} {MINUS} {name}", paired))
-    settings = [row for fold in folds for row in _settings(fold)]
-    return {"rank_ic": lines, "paired": pairs, "folds": [_row(fold) for fold in folds], "chosen": settings}
+    settings = [each for fold in folds for each in _settings(fold)]
+    return {"rank_ic": lines, "paired": pairs, "folds": [row(fold) for fold in folds], "chosen": settings}
 
 
 def peer_scores(stored: pl.DataFrame, stores: Stores, progress: Progress) -> tuple[list[Fold], pl.DataFrame]:
@@ -101,8 +102,11 @@ def peer_scores(stored: pl.DataFrame, stores: Stores, progress: Progress) -> tup
     return folds, pl.concat(frames)
 
 
-def learn(model: Model, served: tuple[date, ...], stores: Stores) -> Fold:
-    """Train the peers of one scorer. Raises ModelRefused where the store now gives other training data than its own."""
+def learn(model: Model, served: tuple[date, ...], stores: Stores, names: Sequence[str] = STREAMS) -> Fold:
+    """Train the peers of one scorer in some of its streams.
+
+    Raises ModelRefused where the store now gives other training data than its own.
+    """
     lesson = scorer.training_inputs(model.through, model.manifest["vintage"], stores)
     again = scorer.inputs_manifest(lesson) | {"look_back": lesson.config.look_back}
     taught = model.manifest | {"look_back": model.manifest["config"]["look_back"]}
@@ -120,7 +124,7 @@ def learn(model: Model, served: tuple[date, ...], stores: Stores) -> Fold:
         for sessions in (lesson.split.train, lesson.split.validation)
     ]
     models = {}
-    for stream in STREAMS:
+    for stream in names:
         own = peers.TrainingSessions(*([_session(lesson.panel, day, view, stream) for day in part] for part in parts))
         models.update({(stream, name): fit(own) for name, fit in PEERS.items()})
     return Fold(model, served, lesson, view, models)
@@ -131,7 +135,7 @@ def score(fold: Fold, session: date, stores: Stores) -> pl.DataFrame:
     panel = scores.look_back_panel(session, fold.lesson.panel.vintage, fold.lesson.config, stores)
     columns_B = scorable(panel, session, fold.view)
     symbols = [panel.symbols[s] for s in columns_B]
-    x_BF = {stream: _inputs(panel, session, columns_B, fold.view, stream) for stream in STREAMS}
+    x_BF = {stream: model_inputs(panel, session, columns_B, fold.view, stream) for stream in STREAMS}
     return pl.concat(
         pl.DataFrame({"symbol": symbols, "score": peer.score(x_BF[stream])}).select(
             pl.lit(session).alias("session"), "symbol", stream=pl.lit(stream), model=pl.lit(name), score="score"
@@ -142,12 +146,13 @@ def score(fold: Fold, session: date, stores: Stores) -> pl.DataFrame:
 
 def _session(panel: Panel, labelled: LabelledSession, view: View, stream: str) -> peers.Session:
     """Inputs of a session's labelled symbols, standardised across all of them, and the ranks of their labels."""
-    x_BF = _inputs(panel, labelled.session, labelled.columns_B, view, stream)
+    x_BF = model_inputs(panel, labelled.session, labelled.columns_B, view, stream)
     label_B = labelled.label_B.numpy().astype(np.float64)
     return x_BF[labelled.rows], peers.target(label_B[labelled.rows])
 
 
-def _inputs(panel: Panel, session: date, columns_B: Indices, view: View, stream: str) -> Array:
+def model_inputs(panel: Panel, session: date, columns_B: Indices, view: View, stream: str) -> Array:
+    """What the peers of a stream read of a session's symbols, those of `columns_B` (B, F)."""
     batch = window(panel, session, columns_B, view)
     inputs = {"fingerprint": batch.fingerprint_LBF, "traditional": batch.factor_LBF}
     known_LB = batch.known_LB.numpy()
@@ -159,11 +164,11 @@ def _inputs(panel: Panel, session: date, columns_B: Indices, view: View, stream:
 
 def _line(stream: str, name: str, figures: Figures) -> dict[str, Any]:
     """A row of RankIC; `sessions`: those with labels that the model could rank (trees may score all symbols alike)."""
-    row = line(stream, figures)
-    return {"stream": row.pop("stream"), "model": name, **row, "sessions": figures.labelled_sessions}
+    figured = line(stream, figures)
+    return {"stream": figured.pop("stream"), "model": name, **figured, "sessions": figures.labelled_sessions}
 
 
-def _row(fold: Fold) -> dict[str, Any]:
+def row(fold: Fold) -> dict[str, Any]:
     """A fold as a row; sessions as first .. last (number)."""
     parts = {"train": fold.lesson.split.train, "validation": fold.lesson.split.validation, "served": fold.served}
     return {"scorer": fold.model.id} | {name: walk_forward.span(sessions) for name, sessions in parts.items()}

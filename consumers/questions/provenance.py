@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from fpm.errors import StoreCorrupt
+from fpm.looks import read_looks
 from fpm.report.data import Coverage, Encoder, Fold, Quarantined, SessionRange, Trial
 from fpm.schema import HORIZON, TABLES
 from fpm.store.jobs.inputs import digest
@@ -119,7 +120,18 @@ def tried_settings(stores: Stores) -> list[Trial]:
         names = {"encoder": {"vectors": scorer.manifest["vintage"]}, "pretraining": None}
         own = {"scorer": "config", "label": "label", "folds": "rules"}
         trained.append((names | {part: scorer.manifest[key] for part, key in own.items()}, scorer.through))
-    return trials(trained)
+    return [*trials(trained), *looks(stores, {trial.setting for trial in trials(trained)})]
+
+
+def looks(stores: Stores, trained: Collection[str]) -> list[Trial]:
+    """The settings of `FPM_LOOKS` that were looked at in other homes of this market, in order of appearance."""
+    path = stores.settings.looks
+    rows = [look for look in read_looks(path) if look.market == stores.market.name] if path else []
+    others = {look.setting: look for look in rows[::-1] if look.setting not in trained}
+    return [
+        Trial(look.setting, f"a look elsewhere: {look.what}", 0, look.day, look.day)
+        for look in [*others.values()][::-1]
+    ]
 
 
 def trials(scorers: Sequence[tuple[Mapping[str, Any], date]]) -> list[Trial]:

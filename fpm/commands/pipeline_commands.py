@@ -28,7 +28,7 @@ from fpm.commands.arguments import (
     span,
 )
 from fpm.commands.console import home_settings, home_stores, show
-from fpm.commands.model_arguments import OutsideVintage, PlanOnly, Refit, Through
+from fpm.commands.model_arguments import EARLIEST, FirstTested, OutsideVintage, PlanOnly, Refit, Through
 from fpm.errors import TryLater, UsageError
 from fpm.sessions import parse_session
 
@@ -220,7 +220,7 @@ def train_scorer_command(through: Through, as_json: Json = False) -> None:
 
 @commands.command("walk-forward")
 def walk_forward_command(
-    first: Session,
+    first: FirstTested,
     last: Session,
     refit: Refit = None,
     plan: PlanOnly = False,
@@ -235,10 +235,12 @@ def walk_forward_command(
     from fpm.progress import bar
     from fpm.store.retrieval import features
 
-    start, end = span(first, last)
+    start, end = (None, parse_session(last)) if first == EARLIEST else span(first, last)
     stores = home_stores()
+    rules = stores.settings.folds
     if vintage is not None:
-        folds = training.plan(stores, start, end, refit, training.require_vintage(vintage, start, stores))
+        encoded = training.require_vintage(vintage, start or end, stores)
+        folds = training.plan(stores, start or training.earliest(encoded, rules), end, refit, encoded)
         if not plan:
             features.apply(stores.settings)
             history.backfill(history.OF_DAYS, (min(stores.sessions("daily_bars")), end), stores, bar)
@@ -247,7 +249,8 @@ def walk_forward_command(
         return
     sessions = history.with_features(stores)
     if not sessions:
-        raise history.nothing_computed(history.stages(), (start, end), stores)
+        raise history.nothing_computed(history.stages(), (start or end, end), stores)
+    start = start or training.earliest(sessions, rules)
     folds = training.plan(stores, start, end, refit, sessions)  # a history too short is named before hours of work
     if not plan:
         features.apply(stores.settings)  # the scorer's frames need them, at the end of hours

@@ -32,7 +32,10 @@ def evaluate_command(
     out: TableFile = None,
     as_json: Json = False,
 ) -> None:
-    """Figures with intervals: of every stream, of its peers, of an encoder, or of the risk model's forecasts."""
+    """Figures with intervals: of every stream, of its peers, of an encoder, or of the risk model's forecasts.
+
+    protocol: the dual stream beside every peer of docs/protocol.md, with books after costs.
+    """
     if (ablation and what != "risk") or (out and not ablation):
         raise UsageError(
             code="FPM-CFG-082",
@@ -51,6 +54,7 @@ def evaluate_command(
         "scores": _scores,
         "encoder": lambda: _encoder(vintage),
         "peers": _peers,
+        "protocol": _protocol,
         "risk": lambda: _switches(out) if ablation else _risk(),
     }
     figures = judges[what]()
@@ -77,6 +81,14 @@ def _peers() -> dict[str, Any]:
 
     with bar("peers") as progress:
         return peers.evaluate(home_stores(), progress)
+
+
+def _protocol() -> dict[str, Any]:
+    from consumers.questions import protocol
+    from fpm.progress import bar
+
+    with bar("peers of the protocol") as progress:
+        return protocol.evaluate(home_stores(), progress)
 
 
 def _risk() -> dict[str, Any]:

@@ -34,6 +34,22 @@ def plan(
     return folding.folds(stores.sessions("minute_features") if sessions is None else sessions, first, last, config)
 
 
+def earliest(sessions: Sequence[date], config: folding.FoldConfig) -> date:
+    """The first session that a fold can test: the one after as many as it needs.
+
+    Raises UsageError for a history that is no longer than that.
+    """
+    needed = config.least + config.validation + 2 * config.purge + config.embargo
+    if len(sessions) <= needed:
+        raise UsageError(
+            code="FPM-WF-004",
+            wrong=f"there are {len(sessions)} sessions with features, a first test needs {needed} before it",
+            effect="nothing was trained",
+            todo="ingest more history, or use a preset or a model file with shorter folds",
+        )
+    return sessions[needed]
+
+
 def reach(settings: Settings) -> int | None:
     """Sessions with features, the last included, that the trainings of one refit read; None for all there are."""
     from fpm.model_file import chosen

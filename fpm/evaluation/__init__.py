@@ -7,6 +7,8 @@ Begin at `evaluate`.
     labelled_panel scores and labels on common axes, with what else figures need
     breakdown  RankIC by year, month, industry, size, lag and basis
     costs      the long-short portfolio after costs, and its capacity
+    group_books two books of score groups after costs
+    pooling    one estimate from several
     outer_names highest and lowest scores of one session
     comparison two factors on the same sessions and symbols
     rank_ic    rank correlation of scores and forward returns

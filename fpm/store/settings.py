@@ -70,6 +70,10 @@ class Settings(BaseSettings):
         default=None,
         description="TOML file of choices for encoder, scorer, label and folds beside the preset's, see docs/models.md",
     )
+    looks: Path | None = Field(
+        default=None,
+        description="CSV of looks at a market in other homes, date,market,setting,what: a setting is one more trial",
+    )
     inbox: Path | None = Field(
         default=None,
         description="folder in which deliveries appear; `fpm schedule` and `fpm inbox` ingest what is complete there "
@@ -118,9 +122,7 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="gigabytes of an encoder's sessions that stay in memory; the result does not depend on it",
     )
-    align: bool = Field(
-        default=False, description="store a new vintage's fingerprints rotated into the space of the one before"
-    )
+    align: bool = Field(default=False, description="store a new vintage's fingerprints in the space of the one before")
     hand_over: int = Field(default=5, ge=0, le=250, description="sessions for which a former vintage stays online")
     intraday_latency: int = Field(
         default=60, ge=0, le=3600, description="seconds after a minute from which `fpm intraday` counts it as known"
@@ -152,9 +154,7 @@ class Settings(BaseSettings):
     night_hours: float = Field(
         default=6.0, ge=0, le=72, description="hours after a session's cut-off from which an unfinished night is red"
     )
-    fsync: bool = Field(
-        default=True, description="0 only for a test's database server: it can lose everything with the machine"
-    )
+    fsync: bool = Field(default=True, description="0 only for a test's database server: it can lose everything")
     alert_url: SecretStr | None = Field(
         default=None,
         description="webhook that is told by POST when a night turns red and when it recovers, or `file:PATH`",
@@ -265,7 +265,7 @@ class Settings(BaseSettings):
         target = web_address(text) if "://" in text else str(user_path(Path(text)).absolute())
         return SecretStr(target) if text else None
 
-    @field_validator("home", "calendar", "markets", "mandate", "model", "inbox")
+    @field_validator("home", "calendar", "markets", "mandate", "model", "looks", "inbox")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         """Absolute from the start: a worker process may have another working directory."""

@@ -8,6 +8,7 @@ Begin at `network`, then `streams`.
     losses   rank and regression losses of one session
     panel    the scorer's data in memory, read through windows
     streams  the three streams of one scorer: training, storage, scores
+    minute_gru a peer that reads the bars themselves
 
 Imports: fpm, fpm.nn.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -86,6 +87,21 @@ def test_settings_are_counted_once_and_say_what_they_do_otherwise():
     ]
     assert isinstance(trials[0], Trial) and trials[0].setting != trials[1].setting
     assert provenance.flattened({"a": {"b": [1]}, "c": None}) == {"a.b": "[1]", "c": "null"}
+
+
+def test_a_look_in_another_home_is_a_trial_unless_its_setting_was_trained_here(tmp_path):
+    """Of nse15: `a` twice is one setting, `b` was trained here; the row of another market counts nothing."""
+    path = tmp_path / "looks.csv"
+    lines = ["date,market,setting,what", "2024-12-02,nse15,a,one fold", "2024-12-03,nse15,a,once more"]
+    path.write_text(
+        "\n".join([*lines, "2024-12-03,nse15,b,peers", "2024-12-03,cn15,c,peers", "2024-12-03,nse15,d,final"])
+    )
+    stores = SimpleNamespace(settings=SimpleNamespace(looks=path), market=SimpleNamespace(name="nse15"))
+    trials = provenance.looks(stores, {"b"})
+    assert [(trial.setting, trial.models, trial.first) for trial in trials] == [("a", 0, MONDAY), ("d", 0, TUESDAY)]
+    assert trials[0].differs == "a look elsewhere: one fold"
+    stores.settings.looks = None
+    assert provenance.looks(stores, set()) == []
 
 
 def test_symbols_are_counted_in_the_sessions_that_have_scores():
