@@ -13,7 +13,7 @@ its own over all of them, what any other portfolio could be worth. Shapes: N can
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import numpy as np
@@ -75,7 +75,8 @@ def second_solution(problem: Problem, limits: Mapping[str, float], weight_N: Flo
         start = program.optimum(whole)
         for accuracy in (ENOUGH, ACCURACY):
             second_N = solved(whole, start, accuracy)
-            word = _compared(problem, weight_N, second_N) if _kept(problem, limits, second_N) else None
+            is_answer = second_N is not None and _kept(problem, limits, second_N)
+            word = _compared(problem, weight_N, second_N) if second_N is not None and is_answer else None
             if word is not None and word.verdict == AGREES:
                 break
     return word or proof(problem, limits, weight_N)
@@ -101,8 +102,8 @@ def proof(problem: Problem, limits: Mapping[str, float], weight_N: Floats) -> Se
     return SecondSolution(SILENT, float("nan"))
 
 
-def _kept(problem: Problem, limits: Mapping[str, float], weight_N: Floats | None) -> TypeGuard[Floats]:
-    return weight_N is not None and max(excesses(problem, limits, weight_N).values(), default=0.0) <= TOLERANCE
+def _kept(problem: Problem, limits: Mapping[str, float], weight_N: Floats) -> bool:
+    return max(excesses(problem, limits, weight_N).values(), default=0.0) <= TOLERANCE
 
 
 def _unit(problem: Problem, weight_N: Floats, other_N: Floats) -> float:
