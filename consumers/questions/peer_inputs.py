@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import torch
 
 from fpm import cross_section
@@ -58,7 +59,7 @@ def peer_panels(panel: Panel, stores: Stores) -> PeerPanels:
         today = factors.filter(factors["session"] == session).select("symbol", *ALPHA158)
         symbols, x_STF = _features(session, stores)
         statistics = intraday_statistics(x_STF, stores.profile.features)
-        daily_SF = today.drop("symbol").cast(float).to_numpy() if len(today) else np.empty((0, len(ALPHA158)))
+        daily_SF = today.drop("symbol").cast(pl.Float64).to_numpy() if len(today) else np.empty((0, len(ALPHA158)))
         parts = [
             _placed(today["symbol"].to_list(), daily_SF, panel.symbols),
             _placed(symbols, np.column_stack(list(statistics.values())), panel.symbols),

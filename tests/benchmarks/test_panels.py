@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,7 @@ def answer(difference: float, error: float) -> dict[str, Any]:
 def panels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """The program with a page and a log of its own, fpm a stub that notes its calls."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import panels as program
-
+    program = import_module("panels")
     page, looks, package = tmp_path / "page.md", tmp_path / "looks.csv", tmp_path / "path" / "fpm"
     page.write_text(f"before\n\n{program.panel_tables.BEGIN}\n{program.panel_tables.END}\n\nafter\n")
     looks.write_text("date,market,setting,what\n2026-11-29,nse15,short-1,one run\n")

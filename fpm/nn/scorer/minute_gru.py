@@ -77,7 +77,7 @@ def bins(x_STF: NDArray[np.floating[Any]], most: int = MOST_BINS) -> NDArray[np.
     total_SNF = np.add.reduceat(np.where(finite_STF, x_STF, 0.0).astype(np.float64), starts, axis=1)
     count_SNF = np.add.reduceat(finite_STF.astype(np.int64), starts, axis=1)
     mean_SNF = np.where(count_SNF > 0, total_SNF / np.maximum(count_SNF, 1), np.nan)
-    return mean_SNF.reshape(len(x_STF), -1)
+    return mean_SNF.reshape(len(x_STF), len(starts) * x_STF.shape[2])
 
 
 def train(batches: SessionBatches, features: int, config: MinuteGruConfig, watch: Watch) -> tuple[MinuteGru, FitResult]:

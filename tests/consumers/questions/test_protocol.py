@@ -15,6 +15,7 @@ from scipy import stats
 
 from consumers import scorer, scores
 from consumers.questions import peers, protocol
+from consumers.questions.peer_inputs import peer_panels
 from fpm.cross_section import z_score
 from fpm.features.intraday_statistics import intraday_statistics
 from fpm.schema import ALPHA158, FEATURES, STREAMS
@@ -108,7 +109,7 @@ def test_reversal_and_blend_by_the_tables(panel: Panel) -> None:
 def test_other_inputs_stand_on_the_scorer_s_grid(panel: Panel) -> None:
     base, through, day = panel.folds[0].base, panel.days[THROUGHS[0]], panel.days[20]
     known = panel.stores.as_of(cut_off(panel.stores.market, through)).named_apart(through)
-    wide_TSF = protocol.peer_panels(base.lesson.panel, known).wide.factor_TSF
+    wide_TSF = peer_panels(base.lesson.panel, known).wide.factor_TSF
     symbols = base.lesson.panel.symbols
     rows = panel.stores.read("minute_features", day).filter(pl.col("symbol").is_in(symbols)).sort("symbol", "slot")
     x_STF = rows.select(COLUMNS).to_numpy().reshape(len(symbols), -1, len(COLUMNS))

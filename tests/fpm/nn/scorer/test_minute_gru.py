@@ -41,6 +41,11 @@ def test_a_session_has_at_most_thirty_bins(bars: int, count: int) -> None:
     assert bins(np.zeros((1, bars, 2))).shape == (1, count * 2)
 
 
+def test_a_session_without_symbols_has_bins_of_nobody() -> None:
+    """A day without bars lies inside a look-back: NSE of 2024-12-27 in a real panel."""
+    assert bins(np.zeros((0, 25, 2))).shape == (0, 50)
+
+
 @dataclass(frozen=True)
 class Lesson:
     """Batches to train on, and the sessions of the test."""
