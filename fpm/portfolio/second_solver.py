@@ -69,17 +69,17 @@ def second_solution(problem: Problem, limits: Mapping[str, float], weight_N: Flo
 
     Other weights count where they keep the bounds, whatever rows a program had for them.
     """
-    word = None
     if len(problem.symbols) <= LARGE:
         whole = program.assembled(problem, limits, problem.range_2N)
         start = program.optimum(whole)
         for accuracy in (ENOUGH, ACCURACY):
             second_N = solved(whole, start, accuracy)
-            is_answer = second_N is not None and _kept(problem, limits, second_N)
-            word = _compared(problem, weight_N, second_N) if second_N is not None and is_answer else None
-            if word is not None and word.verdict == AGREES:
-                break
-    return word or proof(problem, limits, weight_N)
+            if second_N is None or not _kept(problem, limits, second_N):
+                continue
+            word = _compared(problem, weight_N, second_N)
+            if word.verdict == AGREES or accuracy == ACCURACY:
+                return word
+    return proof(problem, limits, weight_N)
 
 
 def proof(problem: Problem, limits: Mapping[str, float], weight_N: Floats) -> SecondSolution:
