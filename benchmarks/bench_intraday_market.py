@@ -1,9 +1,9 @@
 """A whole market's running session, from its bars at a minute to published intraday scores: time and memory by step.
 
-Run `python benchmarks/bench_intraday_market.py [--symbols 5300] [--minute 14:30] [--home FOLDER]`. The home is the
-night's own (`night_home.py`; `--home` keeps it, and `bench_night.py` takes it, too); what `fpm intraday` does is
-measured, step by step, in a process of its own and on one thread. CPU: this process and its children; `server`:
-PostgreSQL's. Floor: the delivered bars decoded and written.
+Run `python benchmarks/bench_intraday_market.py [--symbols 5300] [--minute 14:30] [--workers 2] [--home FOLDER]`. The
+home is the night's own (`night_home.py`; `--home` keeps it, and `bench_night.py` takes it, too); what `fpm intraday`
+does is measured step by step in a process of its own, where encoder and scorer use so many threads. CPU: this process
+and its children; `server`: PostgreSQL's. Floor: the delivered bars decoded and written.
 """
 
 from __future__ import annotations
@@ -57,10 +57,11 @@ def run_intraday(settings: Settings, minute: str) -> dict[str, Any]:
     steps |= {step.NAME: lambda step=step: step.run(at, stores) for step in STEPS}
     steps["publish"] = lambda: intraday_scores.publish(at, stores)
     answer = {name: _spent(step, server) for name, step in steps.items()}
+    if intraday_scores.publish(at, stores) != "unchanged":
+        raise RuntimeError("the minute was not published")
     floor = bench_ingest.processor_seconds(lambda: bench_ingest.floor(delivered, delivered / "floor.parquet"))
-    online = intraday_scores.publish(at, stores)
     stores.ledger.close()
-    return {"steps": answer, "floor": floor, "online": str(online)}
+    return {"steps": answer, "floor": floor}
 
 
 def _spent(step: Callable[[], object], server: int) -> tuple[float, float, float, float]:
@@ -79,18 +80,19 @@ def show(answer: dict[str, Any], options: argparse.Namespace) -> None:
     rows.append([f"all (goal {GOAL_SECONDS} s)", *sums, max(row[4] for row in rows)])
     rows.append(["floor: bars decoded and written", "-", answer["floor"], "-", "-"])
     heads = ["step", "wall s", "CPU s", "server CPU s", "peak GB"]
-    measure.show(f"{options.symbols:,} symbols at {options.minute}: {answer['online']}", heads, rows)
+    measure.show(f"{options.symbols:,} symbols at {options.minute}, {options.workers} workers", heads, rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--symbols", type=int, default=5300)
     parser.add_argument("--minute", default="14:30")
+    parser.add_argument("--workers", type=int, default=2, help="FPM_WORKERS")
     parser.add_argument("--home", type=Path, help="keep the seeded home here")
     parser.add_argument("--run", type=Path, help="run the session of this seeded home, print JSON")
     options = parser.parse_args()
     if options.run:
-        settings = bench_night.settings_of(options.run)
+        settings = bench_night.settings_of(options.run).model_copy(update={"workers": options.workers})
         try:
             print(json.dumps(run_intraday(settings, options.minute)))
         finally:
@@ -101,7 +103,8 @@ def main() -> None:
         bench_night.seeded(kept, options.symbols)
         home = Path(name) / "home"
         subprocess.run(["cp", "--archive", kept, home], check=True)  # the server's files belong to another user
-        show(measure.in_process(__file__, "--run", home, "--minute", options.minute), options)
+        own = ("--minute", options.minute, "--workers", options.workers)
+        show(measure.in_process(__file__, "--run", home, *own), options)
 
 
 if __name__ == "__main__":

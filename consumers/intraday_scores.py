@@ -47,7 +47,8 @@ def run(at: Cut, stores: Stores) -> Outcome:
 def scores(at: Cut, model: Model, knowledge: Stores) -> pl.DataFrame:
     """The table's rows for a minute by one scorer, from what was known. Raises the errors of `run`."""
     trained, vintage = trained_streams(model, at.session, knowledge), str(model.manifest["vintage"])
-    scored, short = streams.scores(trained, running_panel(at, vintage, trained, knowledge), at.session)
+    window = running_panel(at, vintage, trained, knowledge)
+    scored, short = streams.scores(trained, window, at.session, knowledge.settings.workers)
     log.info("scored", scorer=model.id, symbols=scored["symbol"].n_unique(), short_of_look_back=len(short))
     return scored.with_columns(vintage=pl.lit(at.vintage(vintage)), model=pl.lit(model.id))
 

@@ -57,7 +57,7 @@ def scores(model: Model, session: date, stores: Stores) -> pl.DataFrame:
     source = representation(model.kind)
     trained = trained_streams(model, session, stores, source)
     window = look_back_panel(session, model.manifest["vintage"], trained.config, stores, source)
-    scored, short = streams.scores(trained, window, session)
+    scored, short = streams.scores(trained, window, session, stores.settings.workers)
     log.info("scored", scorer=model.id, symbols=scored["symbol"].n_unique(), short_of_look_back=len(short))
     return scored.with_columns(vintage=pl.lit(model.manifest["vintage"]), model=pl.lit(model.id))
 

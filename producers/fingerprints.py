@@ -41,13 +41,16 @@ def run(session: date, stores: Stores) -> None:
     encoder = vintage.load(model.manifest, files)
     canaries.check(model.id, encoder, model.manifest, files)
     symbols, x_STF = from_frame(stores.read("minute_features", session), stores.profile)
-    stores.write(NAME, session, fingerprints(encoder, symbols, x_STF, model.id), vintage=model.id)
+    rows = fingerprints(encoder, symbols, x_STF, model.id, stores.settings.workers)
+    stores.write(NAME, session, rows, vintage=model.id)
 
 
-def fingerprints(encoder: Vintage, symbols: tuple[str, ...], x_STF: np.ndarray, vintage_id: str) -> pl.DataFrame:
+def fingerprints(
+    encoder: Vintage, symbols: tuple[str, ...], x_STF: np.ndarray, vintage_id: str, threads: int = 1
+) -> pl.DataFrame:
     """The table's rows for one session's features x_STF: symbol, vintage, fingerprint (128 float32)."""
     with deterministic(0):
-        z_SD = encoder.embed(x_STF) if symbols else np.empty((0, FINGERPRINT_SIZE), np.float32)
+        z_SD = encoder.embed(x_STF, threads) if symbols else np.empty((0, FINGERPRINT_SIZE), np.float32)
     embedded_S = np.isfinite(z_SD).all(axis=1)
     return pl.DataFrame(
         {

@@ -40,7 +40,7 @@ def run(at: Cut, stores: Stores) -> Outcome:
     rows = knowledge.read(INTRADAY_MINUTE_FEATURES.name, at.session)
     symbols, x_STF = from_frame(rows.filter(rows["slot"] <= at.position), stores.profile)
     whole_STF = unavailable_after(x_STF, stores.market.view_size(stores.profile.view))
-    frame = fingerprints(encoder, symbols, whole_STF, at.vintage(encoder_id))
+    frame = fingerprints(encoder, symbols, whole_STF, at.vintage(encoder_id), stores.settings.workers)
     return publish_minute(NAME, frame, at, max(knowledge.known_at, model.born), stores)
 
 

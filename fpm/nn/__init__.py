@@ -6,6 +6,7 @@ Begin at `fit`.
     checkpoint   weights and training checkpoints as safetensors, never pickle
     compute      device and precision
     distributed  one training in several processes
+    threads      independent batches on several threads, with the bits of one
     machine      the libraries and the processor that a model was trained with
 
 Imports: fpm.

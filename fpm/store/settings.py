@@ -98,7 +98,7 @@ class Settings(BaseSettings):
         description="the reader's own login there, or its `file:PATH`; default: the owner's, with a reader's rights",
     )
     threads: int = Field(default=1, ge=1, le=256, description="threads of Polars and numeric libraries in a process")
-    workers: int = Field(default=1, ge=1, le=256, description="processes that compute; only the caller publishes")
+    workers: int = Field(default=1, ge=1, le=256, description="processes, or model threads; only the caller publishes")
     engine: Literal["processes", "ray"] = Field(
         default="processes", description="where workers run: local processes, or a Ray cluster (extra `ray`)"
     )

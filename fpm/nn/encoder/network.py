@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from fpm.errors import ModelRefused, UsageError
 from fpm.nn.encoder.tokens import TokenConfig, TokenParts, Tokens
+from fpm.nn.threads import side_by_side
 from fpm.schema import FEATURE_COUNT, FINGERPRINT_SIZE
 
 POOLINGS = ("last", "mean", "attention")
@@ -193,11 +194,12 @@ class Encoder(nn.Module):
         return h_BND[:, -1] if self.config.pooling == "last" else h_BND.mean(dim=1)
 
 
-def embed(encoder: Encoder, x_STF: np.ndarray) -> np.ndarray:
+def embed(encoder: Encoder, x_STF: np.ndarray, threads: int = 1) -> np.ndarray:
     """Fingerprints z_SD (float32) of one session's symbols x_STF (float32, NaN = unavailable).
 
     A symbol without any available value gets a row of NaN. All batches are padded to one size, because the bits of a
-    matrix product depend on its shape: so a symbol's vector does not depend on its neighbours in the batch.
+    matrix product depend on its shape: so a symbol's vector does not depend on its neighbours in the batch, nor on the
+    number of `threads`, each of which takes whole batches.
     Raises ModelRefused where the session has another grid than the encoder, or a vector is not finite.
     """
     config = encoder.config
@@ -212,12 +214,15 @@ def embed(encoder: Encoder, x_STF: np.ndarray) -> np.ndarray:
     present = np.flatnonzero(~np.isnan(x_STF).all(axis=(1, 2)))
     encoder.eval()
     device = encoder.mask_D.device
-    with torch.inference_mode():
-        for start in range(0, len(present), config.embed_batch):
-            rows = present[start : start + config.embed_batch]
+
+    def embed_batch(start: int) -> None:
+        rows = present[start : start + config.embed_batch]
+        with torch.inference_mode():
             x_BTF = torch.full((config.embed_batch, *x_STF.shape[1:]), math.nan, device=device)
             x_BTF[: len(rows)] = torch.from_numpy(x_STF[rows].astype(np.float32))
             z_SD[rows] = encoder(x_BTF)[: len(rows)].cpu().numpy()
+
+    side_by_side(embed_batch, range(0, len(present), config.embed_batch), threads)
     if not np.isfinite(z_SD[present]).all():
         raise ModelRefused(
             code="FPM-ML-302",

@@ -32,9 +32,9 @@ class Vintage:
     encoder: Encoder
     rotation: Rotation | None = None
 
-    def embed(self, x_STF: np.ndarray) -> np.ndarray:
+    def embed(self, x_STF: np.ndarray, threads: int = 1) -> np.ndarray:
         """Fingerprints z_SD as they are stored (float32); see `network.embed`."""
-        z_SD = embed(self.encoder, x_STF)
+        z_SD = embed(self.encoder, x_STF, threads)
         return self.rotation(z_SD) if self.rotation else z_SD
 
 

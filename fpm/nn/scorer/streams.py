@@ -39,6 +39,7 @@ from fpm.nn.scorer.panel import (
     scorable,
     window,
 )
+from fpm.nn.threads import side_by_side
 from fpm.schema import STREAMS
 
 if TYPE_CHECKING:
@@ -194,8 +195,8 @@ def stacked_mix(scorers: Mapping[str, Scorer], panel: Panel, validation: Sequenc
     return own
 
 
-def scores(streams: Streams, panel: Panel, session: date) -> tuple[pl.DataFrame, list[str]]:
-    """Scores of a session in every stream, and the symbols whose look-back is too short.
+def scores(streams: Streams, panel: Panel, session: date, threads: int = 1) -> tuple[pl.DataFrame, list[str]]:
+    """Scores of a session in every stream, and the symbols whose look-back is too short; the same by any `threads`.
 
     Columns: symbol, stream, score (mean over seeds of the outputs z-scored across the session), spread (their
     population standard deviation over seeds; 0 for one seed). Raises TryLater where fewer than two symbols can be
@@ -216,21 +217,27 @@ def scores(streams: Streams, panel: Panel, session: date) -> tuple[pl.DataFrame,
     symbols = [panel.symbols[s] for s in columns_B]
     parts = []
     for name in STREAMS:
-        score_BK = cross_section.z_score(outputs(streams.scorers[name], batch).numpy().astype(np.float64).T)
+        score_BK = cross_section.z_score(outputs(streams.scorers[name], batch, threads).numpy().astype(np.float64).T)
         values = {"score": score_BK.mean(axis=1), "spread": score_BK.std(axis=1)}
         parts.append(pl.DataFrame({"symbol": symbols, "stream": [name] * len(symbols), **values}))
     return pl.concat(parts), short
 
 
-def outputs(scorer: Scorer, batch: Batch) -> Tensor:
-    """Raw outputs (K, B) of a session's symbols, computed in parts of the training's batch size.
+def outputs(scorer: Scorer, batch: Batch, threads: int = 1) -> Tensor:
+    """Raw outputs (K, B) of a session's symbols, computed in parts of the training's batch size, each by one thread.
 
     Raises ModelRefused where one is not finite.
     """
-    with torch.no_grad(), deterministic(0):
+
+    def part_outputs(rows_B: Tensor) -> Tensor:
+        with torch.no_grad():
+            output_KB: Tensor = scorer(batch.take(rows_B))
+        return output_KB
+
+    with deterministic(0):
         scorer.eval()
         parts = torch.split(torch.arange(batch.known_LB.shape[1]), scorer.config.batch)
-        output_KB = torch.cat([scorer(batch.take(rows_B)) for rows_B in parts], dim=1)
+        output_KB = torch.cat(side_by_side(part_outputs, parts, threads), dim=1)
     if not bool(torch.isfinite(output_KB).all()):
         raise ModelRefused(
             code="FPM-ML-336",

@@ -51,7 +51,8 @@ def ahead(settings: Settings) -> Iterator[Start]:
         return
     context = get_context("spawn")
     cancelled = context.Event()
-    pool = ProcessPoolExecutor(settings.workers, context, _begin, (settings, os.getpid(), cancelled))
+    alone = settings.model_copy(update={"workers": 1})  # a worker has no workers of its own
+    pool = ProcessPoolExecutor(settings.workers, context, _begin, (alone, os.getpid(), cancelled))
 
     def start(step: Callable[..., object], *arguments: object) -> Wait:
         run = pool.submit(_step, step, arguments)

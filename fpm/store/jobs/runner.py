@@ -216,7 +216,8 @@ def _parallel(job: Job, sessions: Sequence[date], stores: Stores) -> Iterator[Ou
     settled = {session: fresh.settled(session) for session in sessions}
     todo = [session for session, known in settled.items() if known is None]
     with run_of(stores.ledger) if todo else nullcontext("") as run:
-        calls = [delayed(_in_worker)(module, session, stores.settings, stores.vintage, run) for session in todo]
+        alone = stores.settings.model_copy(update={"workers": 1})  # a worker has no workers of its own
+        calls = [delayed(_in_worker)(module, session, alone, stores.vintage, run) for session in todo]
         staged: Iterator[tuple[str, tuple[Staged, ...]]] = iter(results(calls, stores.settings) if calls else ())
         for session in sessions:
             if former := settled[session]:

@@ -90,6 +90,14 @@ def test_a_symbols_vector_does_not_depend_on_its_neighbours(config: EncoderConfi
     assert embed(encoder, x[order]).tobytes() == together[order].tobytes()
 
 
+def test_threads_change_no_bit() -> None:
+    """Each takes whole batches, and one operation is never cut between two."""
+    encoder, x = an_encoder(replace(SMALL, embed_batch=4)), some(50)
+    with deterministic(0):
+        one = embed(encoder, x)
+        assert [embed(encoder, x, threads).tobytes() for threads in (2, 5)] == [one.tobytes()] * 2
+
+
 def test_a_symbol_without_features_has_no_vector_and_disturbs_nobody() -> None:
     encoder, x = an_encoder(), some(5)
     gap = np.insert(x, 2, np.nan, axis=0)

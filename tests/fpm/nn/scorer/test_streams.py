@@ -159,6 +159,17 @@ def test_parts_of_the_batch_size_give_the_same_scores() -> None:
     torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
 
 
+def test_threads_change_no_bit() -> None:
+    scorer, _ = trained()
+    in_parts = Streams(replace(CONFIG, batch=7), scorer.statistics, scorer.scorers)
+    for own in in_parts.scorers.values():
+        own.config = in_parts.config
+    one, two = (scores(in_parts, whole(), small().sessions[60], threads)[0] for threads in (1, 2))
+    for own in in_parts.scorers.values():
+        own.config = CONFIG
+    assert one.equals(two)
+
+
 def test_a_score_does_not_see_the_future() -> None:
     """Removing or distorting everything after a session changes no bit of its scores."""
     scorer, _ = trained()
