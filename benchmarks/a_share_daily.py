@@ -1,6 +1,6 @@
 """Daily bars for the quarter-hour A-share bars: raw prices of the bars, factors from the vendor's daily closes.
 
-    python benchmarks/a_share_daily.py DATA OUT    # OUT/daily_bars.parquet, OUT/minute_bars/bars.parquet (a link)
+    python benchmarks/a_share_daily.py DATA OUT    # OUT/daily_bars.parquet, OUT/minute_bars/bars_15min.parquet
 
 The factor of a session is the vendor's forward-adjusted close over the bars' raw close, relative to the symbol's first
 session. No later dividend changes this ratio of two sessions, so it uses nothing from the future. A symbol without a
@@ -9,6 +9,7 @@ trade in a session is suspended at its last close.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -52,9 +53,9 @@ def daily_bars(bars: pl.DataFrame, adjusted: pl.DataFrame) -> pl.DataFrame:
 def main(source: Path, out: Path) -> None:
     bars = source / "bars_15min.parquet"
     (out / "minute_bars").mkdir(parents=True, exist_ok=True)
-    link = out / "minute_bars" / "bars.parquet"
-    link.unlink(missing_ok=True)
-    link.symlink_to(bars.resolve())
+    copy = out / "minute_bars" / bars.name
+    copy.unlink(missing_ok=True)
+    shutil.copyfile(bars, copy)  # a link out of a delivery is refused
     adjusted = pl.read_parquet(source / "daily_forward_adjusted.parquet")
     daily_bars(pl.read_parquet(bars), adjusted).write_parquet(out / "daily_bars.parquet")
 

@@ -99,7 +99,8 @@ def ingest_command(
 ) -> None:
     """Read raw tables in; a session already there with other values is a correction.
 
-    What files cannot show can be said; the home remembers it. --check exits 1 where anything would be refused.
+    What files cannot show can be said; the home remembers it. Exit 0: every file is in; 1: one was refused, or would be
+    (--check), and the report names it; the others are in.
     """
     from getpass import getuser
 
@@ -126,6 +127,7 @@ def ingest_command(
         report = ingest_delivery(request)
         show(report.to_dict(), as_json)
         report.require_content()
+        report.require_whole()
         return
     answer = check_delivery(request)
     show(answer.to_dict() if as_json else answer.summary(), as_json)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fpm.ingest.vendor_bars import Combined, FileReport, Parsed
     from fpm.universe import Finding
 
+OTHERS_ARE_IN = "its file was not read in, the other files of the delivery were"
 SHRUNKEN = "FPM-IN-184"  # a universe that lost symbols since the last one known
 INCOMPLETE = "FPM-NGT-020"  # the code under which the night refuses such a session
 SHOWN = 20  # items of a list that the report's JSON shows
@@ -152,16 +153,11 @@ class IngestReport:
         """
         shrunken = next((file for file in self.refused if file["code"] == SHRUNKEN), None)
         if shrunken is not None:
-            effect = "its file was not read in, the other files of the delivery were"
-            raise InputRefused(code=SHRUNKEN, wrong=shrunken["wrong"], effect=effect, todo=shrunken["todo"])
+            raise InputRefused(code=SHRUNKEN, wrong=shrunken["wrong"], effect=OTHERS_ARE_IN, todo=shrunken["todo"])
         if self.sessions or any(counts["rows_out"] for counts in self.reference.values()):
             return
         if self.refused:
-            first = self.refused[0]
-            more = f" (and {len(self.refused) - 1} more files)" if len(self.refused) > 1 else ""
-            raise InputRefused(
-                code=first["code"], wrong=first["wrong"] + more, effect="nothing was stored", todo=first["todo"]
-            )
+            raise self._first_refusal("nothing was stored")
         faults = [(code, own) for by_code in self.reference_faults.values() for code, own in by_code.items()]
         counts = Counter({code: own["rows"] for code, own in faults}) + self.quarantined
         codes = ", ".join(f"{code} x {count}" for code, count in balance.most_first(counts))
@@ -174,6 +170,16 @@ class IngestReport:
             effect="nothing was stored, the rows are in quarantine",
             todo="correct the source, or leave these files out",
         )
+
+    def require_whole(self) -> None:
+        """Raises InputRefused where a file was refused: the exit code is not 0 then, though all others are in."""
+        if self.refused:
+            raise self._first_refusal(OTHERS_ARE_IN)
+
+    def _first_refusal(self, effect: str) -> InputRefused:
+        first = self.refused[0]
+        more = f" (and {len(self.refused) - 1} more files)" if len(self.refused) > 1 else ""
+        return InputRefused(code=first["code"], wrong=first["wrong"] + more, effect=effect, todo=first["todo"])
 
     def _add_file(self, report: FileReport) -> None:
         self.rows_in += report.rows

@@ -227,6 +227,23 @@ def test_a_check_needs_no_home_and_makes_none(tmp_path: Path, fpm_command: Fpm) 
     assert not home.exists()
 
 
+def test_one_refused_file_of_several_is_no_success(tmp_path: Path, database_url: str, fpm_command: Fpm) -> None:
+    """The others are in; --check and the delivery itself exit alike."""
+    where = {"FPM_HOME": str(tmp_path / "home"), "FPM_DATABASE_URL": database_url}
+    folder = tmp_path / "delivery" / "minute_bars"
+    folder.mkdir(parents=True)
+    write(tape("cn"), folder / "good.parquet")
+    (folder / "bad.parquet").write_bytes(b"PAR1 no more")
+    words = ("ingest", str(folder.parent), "--market", "cn", "--preset", "tiny", "--json")
+    assert fpm_command(*words, "--check", **where).returncode == 1
+    answer = fpm_command(*words, **where)
+    assert answer.returncode == 1 and "other files of the delivery were" in answer.stderr, answer.stderr
+    report = json.loads(answer.stdout)
+    assert [file["file"] for file in report["refused"]] == ["bad.parquet"] and report["rows_out"] == 3 * 241
+    (folder / "bad.parquet").unlink()
+    assert fpm_command(*words, **where).returncode == 0
+
+
 @pytest.mark.parametrize("check_only", [(), ("--check",)])
 def test_a_new_home_wants_its_market_named(
     tmp_path: Path, check_only: tuple[str, ...], database_url: str, fpm_command: Fpm
