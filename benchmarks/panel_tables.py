@@ -90,7 +90,8 @@ def pooled_line(answers: Mapping[str, Any]) -> str:
         return "Dual less traditional over the panels: no interval."
     mean, interval = value
     own = {"difference": mean, "low": interval.low, "high": interval.high}
-    return f"Dual less traditional over {len(known)} panels, pooled: {bounded(own, 'difference')}."
+    panels = f"{len(known)} panel{'s' if len(known) > 1 else ''}"
+    return f"Dual less traditional over {panels}, pooled: {bounded(own, 'difference')}."
 
 
 def bounded(row: Mapping[str, Any], name: str) -> str:
