@@ -36,7 +36,7 @@ from tests.crashes.clock import SCHEDULERS, schedulers  # noqa: E402  the path a
 from tests.crashes.home import Home, Hurt  # noqa: E402  the path above comes first
 from tests.simulation.place import opened  # noqa: E402  the path above comes first
 from tests.simulation.turns import Violation  # noqa: E402  the path above comes first
-from tests.simulation.week import Place  # noqa: E402
+from tests.simulation.week import Place  # noqa: E402  the path above comes first
 
 SCHEDULE = [(step, moment) for step in steps.STEPS for moment in steps.MOMENTS]
 LAST = {"bars": "renamed:2", "totals": "renamed:3", "scores": "renamed:4", "publish": "published:4"}

@@ -84,13 +84,13 @@ def book_table(answer: Mapping[str, Any]) -> str:
 def pooled_line(answers: Mapping[str, Any]) -> str:
     """Return the paired difference of dual and traditional over all panels as one sentence."""
     rows = [next(row for row in answer["paired"] if row["less"] == "traditional") for answer in answers.values()]
-    known = [(row["difference"], row["error"], row["periods"]) for row in rows if row["error"] is not None]
-    value = pooled(known, LEVEL)
+    estimates = [(row["difference"], row["error"], row["periods"]) for row in rows if row["error"] is not None]
+    value = pooled(estimates, LEVEL)
     if value is None or value[1] is None:
         return "Dual less traditional over the panels: no interval."
     mean, interval = value
     own = {"difference": mean, "low": interval.low, "high": interval.high}
-    panels = f"{len(known)} panel{'s' if len(known) > 1 else ''}"
+    panels = f"{len(estimates)} panel{'s' if len(estimates) > 1 else ''}"
     return f"Dual less traditional over {panels}, pooled: {bounded(own, 'difference')}."
 
 

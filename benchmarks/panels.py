@@ -139,13 +139,13 @@ def rows_of_looks() -> list[dict[str, str]]:
 
 def log(run: Run) -> None:
     """Each setting that was trained in the run's home and is not in the log yet, as a row of it."""
-    known = {(row["market"], row["setting"]) for row in rows_of_looks()}
+    logged = {(row["market"], row["setting"]) for row in rows_of_looks()}
     what = "the last fifth" if run.final else "the first four fifths" if run.panel.share < 1 else "all sessions"
     trained = [trial["setting"] for trial in run.answer("protocol")["tried"] if trial["models"]]
     names = [FINAL, *trained] if run.final else trained
     with LOOKS.open("a", newline="") as file:
         for setting in names:
-            if (run.panel.market, setting) not in known:
+            if (run.panel.market, setting) not in logged:
                 day = datetime.now(UTC).date().isoformat()
                 csv.writer(file, lineterminator="\n").writerow([day, run.panel.market, setting, f"protocol, {what}"])
 
@@ -157,16 +157,16 @@ def main() -> None:
     parser.add_argument("--panels", nargs="+", default=[panel.market for panel in PANELS])
     parser.add_argument("--final", action="store_true", help="score the last fifth, once")
     options = parser.parse_args()
-    done = {}
+    done, looked_at = {}, {row["market"] for row in rows_of_looks() if row["setting"] == FINAL}
     for panel in PANELS:
         name = f"{options.homes.name}-{panel.market}" + ("-final" if options.final else "")
         run = Run(panel, options.data.resolve(), options.homes.resolve().with_name(name), options.final)
-        wanted = panel.market in options.panels and (options.data / panel.folder).is_dir()
+        is_chosen = panel.market in options.panels and (options.data / panel.folder).is_dir()
         if options.final and panel.share == 1:
             continue  # nothing of it is left to look at
-        if options.final and wanted and (panel.market, FINAL) in {(r["market"], r["setting"]) for r in rows_of_looks()}:
+        if options.final and is_chosen and panel.market in looked_at:
             sys.exit(f"{panel.market}: the last fifth was scored before, and is scored once")
-        if wanted:
+        if is_chosen:
             run.home.mkdir(parents=True, exist_ok=True)
             run.stages()
             log(run)

@@ -7,7 +7,7 @@ served as known on each night.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -37,7 +37,7 @@ from fpm.schema import STREAMS
 from fpm.sessions import cut_off
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import date
 
     from fpm.cross_section import Array
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from fpm.store.ledger.stores import Stores
 
 STORED = "GRU"
+AnyFold = TypeVar("AnyFold")  # what was learnt of one scorer
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,17 @@ def peer_scores(stored: pl.DataFrame, stores: Stores, progress: Progress) -> tup
 
     Returns the folds, and rows of session, symbol, stream, model, score.
     """
+    return learnt_and_scored(stored, learn, score, stores, progress)
+
+
+def learnt_and_scored(
+    stored: pl.DataFrame,
+    learn: Callable[[Model, tuple[date, ...], Stores], AnyFold],
+    score: Callable[[AnyFold, date, Stores], pl.DataFrame],
+    stores: Stores,
+    progress: Progress,
+) -> tuple[list[AnyFold], pl.DataFrame]:
+    """`learn` of each scorer in `stored` (session, model, ...), `score` of its sessions as known on their nights."""
     served = dict(stored.group_by("model").agg(pl.col("session").unique().sort()).iter_rows())
     total, done = sum(map(len, served.values())), 0
     folds, frames = [], []
@@ -94,7 +106,7 @@ def peer_scores(stored: pl.DataFrame, stores: Stores, progress: Progress) -> tup
         progress(done, total, model_id)
         fold = learn(stores.models.record("scorer", model_id), tuple(sessions), stores)
         folds.append(fold)
-        for session in fold.served:
+        for session in sessions:
             progress(done, total, session)
             frames.append(score(fold, session, stores.as_of(cut_off(stores.market, session))))
             done += 1

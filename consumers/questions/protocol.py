@@ -109,27 +109,15 @@ def peer_scores(stored: pl.DataFrame, stores: Stores, progress: Progress) -> tup
 
     Returns the folds, and rows of session, symbol, model, score.
     """
-    served = dict(stored.group_by("model").agg(pl.col("session").unique().sort()).iter_rows())
-    total, done = sum(map(len, served.values())), 0
-    folds, frames = [], []
-    for model_id, sessions in sorted(served.items(), key=lambda item: (item[1][0], item[0])):
-        progress(done, total, model_id)
-        fold = learn(stores.models.record("scorer", model_id), tuple(sessions), stores)
-        folds.append(fold)
-        for session in sessions:
-            progress(done, total, session)
-            frames.append(score(fold, session, stores.as_of(cut_off(stores.market, session))))
-            done += 1
-    progress(total, total, "done")
-    return folds, pl.concat(frames)
+    return peers.learnt_and_scored(stored, learn, score, stores, progress)
 
 
 def learn(model: Model, served: tuple[date, ...], stores: Stores) -> Fold:
     """Train the peers of one scorer. Raises ModelRefused where the store now gives other training data than its own."""
     base = peers.learn(model, served, stores, (PRIMARY,))
     lesson, view = base.lesson, base.view
-    known = stores.as_of(cut_off(stores.market, model.through)).named_apart(model.through)
-    panels = peer_panels(lesson.panel, known)
+    knowledge = stores.as_of(cut_off(stores.market, model.through)).named_apart(model.through)
+    panels = peer_panels(lesson.panel, knowledge)
     train, validation = (
         labelled_sessions(lesson.panel, lesson.labels, sessions, view)
         for sessions in (lesson.split.train, lesson.split.validation)

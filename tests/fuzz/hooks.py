@@ -21,11 +21,11 @@ def map_body(context: Any, body: Any) -> Any:
     entities = schema["application/json"]["schema"]["properties"]["entities"]
     if not isinstance(body, dict) or not _are_entities(body.get("entities"), entities["properties"]):
         return body
-    wanted = _wanted(body, entities["x-fpm-keys"])
-    if not wanted:
+    keys = _keys(body, entities["x-fpm-keys"])
+    if not keys:
         return body
     drawn = next(iter(body["entities"].values()))[:LONGEST]
-    return body | {"entities": {key: [PUBLISHED.get(key, "v1"), *drawn] for key in wanted}}
+    return body | {"entities": {key: [PUBLISHED.get(key, "v1"), *drawn] for key in keys}}
 
 
 def _are_entities(entities: Any, keys: dict[str, Any]) -> bool:
@@ -41,7 +41,7 @@ def _is_key(cell: Any) -> bool:
     return isinstance(cell, str) and 0 < len(cell.encode("utf-8", "surrogatepass")) <= LONGEST and "\0" not in cell
 
 
-def _wanted(body: dict[str, Any], keys: dict[str, list[str]]) -> list[str]:
+def _keys(body: dict[str, Any], keys: dict[str, list[str]]) -> list[str]:
     """The keys of the features or the service that a body asks for; none where it asks for anything unknown."""
     features, service = body.get("features"), body.get("feature_service")
     if isinstance(features, list) and all(isinstance(feature, str) for feature in features):

@@ -108,8 +108,8 @@ def test_reversal_and_blend_by_the_tables(panel: Panel) -> None:
 
 def test_other_inputs_stand_on_the_scorer_s_grid(panel: Panel) -> None:
     base, through, day = panel.folds[0].base, panel.days[THROUGHS[0]], panel.days[20]
-    known = panel.stores.as_of(cut_off(panel.stores.market, through)).named_apart(through)
-    wide_TSF = peer_panels(base.lesson.panel, known).wide.factor_TSF
+    knowledge = panel.stores.as_of(cut_off(panel.stores.market, through)).named_apart(through)
+    wide_TSF = peer_panels(base.lesson.panel, knowledge).wide.factor_TSF
     symbols = base.lesson.panel.symbols
     rows = panel.stores.read("minute_features", day).filter(pl.col("symbol").is_in(symbols)).sort("symbol", "slot")
     x_STF = rows.select(COLUMNS).to_numpy().reshape(len(symbols), -1, len(COLUMNS))
@@ -122,9 +122,9 @@ def test_other_inputs_stand_on_the_scorer_s_grid(panel: Panel) -> None:
 
 
 def test_the_command_gives_figures_of_every_model(panel: Panel, command: Command) -> None:
-    told = command(panel.stores, "evaluate", "protocol", "--json")
-    assert told.code == 0
-    answer = json.loads(told.output)
+    printed = command(panel.stores, "evaluate", "protocol", "--json")
+    assert printed.code == 0
+    answer = json.loads(printed.output)
     rows = {row["model"]: row for row in answer["rank_ic"]}
     assert list(rows) == [*STREAMS, *protocol.PEERS]
     for name in (protocol.LINEAR, protocol.TREES, protocol.WIDE, protocol.BARS):
@@ -150,8 +150,8 @@ def test_validation_is_of_the_validation_sessions(panel: Panel) -> None:
         days = fold.base.lesson.split.validation
         assert {len(values) for values in fold.validation.values()} == {len(days)}
         assert set(fold.validation) == {*STREAMS, *protocol.PEERS}
-        known = panel.stores.read("daily_factors", days[0], columns=["symbol", "return_5"])
-        labels = panel.stores.read("labels", days[0], columns=["symbol", "label"]).join(known, on="symbol")
+        factors = panel.stores.read("daily_factors", days[0], columns=["symbol", "return_5"])
+        labels = panel.stores.read("labels", days[0], columns=["symbol", "label"]).join(factors, on="symbol")
         own = stats.spearmanr(-labels["return_5"], labels["label"])[0]
         assert fold.validation[protocol.REVERSAL][0] == pytest.approx(own, abs=0.02), "labels are winsorised"
 
