@@ -26,6 +26,7 @@ import torch
 from night_home import DAY, MARKET
 
 from consumers import intraday_scores
+from fpm.allocation import memory_reuse
 from fpm.commands.intraday import STEPS
 from fpm.running_session import Cut, cut
 from fpm.store.ledger.stores import open_stores
@@ -46,6 +47,7 @@ def until(delivery: Path, at: Cut, out: Path) -> Path:
     return out
 
 
+@memory_reuse()
 def run_intraday(settings: Settings, minute: str) -> dict[str, Any]:
     """Every step of `fpm intraday` on a seeded home: seconds, processor seconds, the server's, gigabytes."""
     torch.set_num_threads(1)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from consumers import intraday_scores
+from fpm.allocation import memory_reuse
 from fpm.commands.upgrade import require_confirmed
 from fpm.running_session import cut
 from producers import intraday_bars, intraday_fingerprints, intraday_minute_features
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 STEPS = (intraday_minute_features, intraday_fingerprints, intraday_scores)
 
 
+@memory_reuse()
 def intraday(session: date, text: str, paths: Sequence[Path], now: datetime, stores: Stores) -> dict[str, Any]:
     """Take what `paths` have of the session up to a minute, compute and publish it; without paths, what is stored.
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from fpm.allocation import memory_reuse
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -19,6 +21,7 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
+@memory_reuse()
 def side_by_side(call: Callable[[Part], Result], parts: Iterable[Part], threads: int) -> list[Result]:
     """`call` of every part, results in order, on at most one thread a core.
 

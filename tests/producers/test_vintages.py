@@ -70,7 +70,7 @@ def test_the_manifest_records_the_origin_of_the_weights(filled: Stores) -> None:
     assert manifest["seed"] == pretraining.PRESETS["tiny"].fit.seed + 3 == manifest["pretraining"]["fit"]["seed"]
     assert manifest["versions"]["torch"] == torch.__version__ and manifest["versions"]["polars"] == pl.__version__
     assert set(manifest["versions"]) == {"python", "torch", "numpy", "polars", "safetensors", "fpm", "code"}
-    assert set(manifest["machine"]) == {"architecture", "processor", "instructions"}
+    assert set(manifest["machine"]) == {"architecture", "processor", "instructions", "arithmetic"}
     assert manifest["environment"] == environment_fingerprint()
     assert manifest["compute"] == {"device": "cpu", "precision": "float32"}
     assert {"forward", "backward", "rank"} <= manifest["figures"].keys()
@@ -209,20 +209,21 @@ def in_double(attend: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor
     return attended
 
 
-def test_another_path_through_torch_is_refused_here_and_allowed_on_another_processor(
-    filled: Stores, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("entry", ["instructions", "arithmetic"])
+def test_another_path_through_torch_is_refused_here_and_allowed_on_another_class_of_machine(
+    entry: str, filled: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = trained(filled)
     usual = weights_only(model)
     monkeypatch.setattr(functional, "scaled_dot_product_attention", in_double(functional.scaled_dot_product_attention))
     with pytest.raises(ModelRefused, match="no bit may differ"):
         vectors(filled, model.id)
-    elsewhere = model.manifest | {"machine": model.manifest["machine"] | {"instructions": "SVE"}}
+    elsewhere = model.manifest | {"machine": model.manifest["machine"] | {entry: "other"}}
     filled.ledger.execute("UPDATE fpm.models SET manifest = %s WHERE id = %s", (Jsonb(elsewhere), model.id))
     stored = vectors(filled, model.id)
     assert stored.tobytes() != usual.tobytes() and np.allclose(stored, usual, atol=1e-4)
     monkeypatch.setattr(canaries, "TOLERANCE", 1e-12)
-    with pytest.raises(ModelRefused, match="allowed on another processor"):
+    with pytest.raises(ModelRefused, match="allowed on another class of machine"):
         canaries.check(model.id, vintage.load(elsewhere, model.files()), elsewhere, model.files())
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FILE = "canaries.safetensors"
 COUNT = 16
 # Share of a vector's length, for machines of another class than the one that trained. Measured: torch's path for SSE4.1
-# or AVX2 instead of AVX-512 moves vectors by at most 1.3e-6 of their length (docs/LOG.md).
+# or AVX2 instead of AVX-512 moves vectors by at most 1.3e-6 of their length, another order of sums by as much.
 TOLERANCE = 1e-4
 
 
@@ -82,7 +82,7 @@ def check(model_id: str, vintage: Vintage, manifest: Mapping[str, Any], files: M
     if not wrong_K.any():
         return
     first = manifest["canaries"][int(np.flatnonzero(wrong_K)[0])]
-    limit = "no bit may differ" if exact else f"{TOLERANCE:g} is allowed on another processor"
+    limit = "no bit may differ" if exact else f"{TOLERANCE:g} is allowed on another class of machine"
     changed = differences(manifest["versions"], {**manifest["versions"], **versions()}) or "no library changed version"
     raise ModelRefused(
         code="FPM-ML-338",

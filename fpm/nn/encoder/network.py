@@ -117,9 +117,24 @@ class Block(nn.Module):
         h_BND = h_BND + self._drop(self._attend(self.attention_norm(h_BND), causal))
         return h_BND + self._drop(self.hidden(self.hidden_norm(h_BND)))
 
+    def last(self, h_BND: Tensor) -> Tensor:
+        """The last token h_B1D after the block: of the others, only keys and values are computed."""
+        normed_BND, layer, width = self.attention_norm(h_BND), self.query_key_value, h_BND.shape[-1]
+        query_B1D = functional.linear(normed_BND[:, -1:], layer.weight[:width], layer.bias[:width])
+        pairs_BNG = functional.linear(normed_BND, layer.weight[width:], layer.bias[width:])
+        mixed_B1D = self._mix(*self._heads(query_B1D), *self._heads(pairs_BNG), causal=False)
+        last_B1D = h_BND[:, -1:] + self._drop(mixed_B1D)
+        return last_B1D + self._drop(self.hidden(self.hidden_norm(last_B1D)))
+
     def _attend(self, h_BND: Tensor, causal: bool) -> Tensor:
-        qkv_BN3HE = self.query_key_value(h_BND).reshape(*h_BND.shape[:2], 3, self.heads, -1)
-        q_BHNE, k_BHNE, v_BHNE = qkv_BN3HE.permute(2, 0, 3, 1, 4).unbind(0)
+        return self._mix(*self._heads(self.query_key_value(h_BND)), causal=causal)
+
+    def _heads(self, x_BNG: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys, values, or some of them, side by side in x_BNG: each by heads, (B, H, N, E)."""
+        parts = x_BNG.shape[-1] // self.attention_out.in_features
+        return x_BNG.reshape(*x_BNG.shape[:2], parts, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def _mix(self, q_BHNE: Tensor, k_BHNE: Tensor, v_BHNE: Tensor, causal: bool) -> Tensor:
         mixed_BHNE = functional.scaled_dot_product_attention(q_BHNE, k_BHNE, v_BHNE, is_causal=causal)
         return cast("Tensor", self.attention_out(mixed_BHNE.transpose(1, 2).flatten(2)))
 
@@ -172,7 +187,15 @@ class Encoder(nn.Module):
 
     def forward(self, x_BTF: Tensor) -> Tensor:
         """Fingerprints z_BD of whole sessions x_BTF (NaN = unavailable)."""
-        return self.pool(self.contextualise(self.tokens(x_BTF)))
+        parts = self.tokens(x_BTF)
+        return self._last(parts) if self.config.pooling == "last" else self.pool(self.contextualise(parts))
+
+    def _last(self, parts: TokenParts) -> Tensor:
+        """The last token's contextual vector z_BD, without what the last block would compute of the others."""
+        h_BND = parts.visible_BND + parts.flow_BND
+        for block in self.blocks[:-1]:
+            h_BND = block(h_BND, causal=False)
+        return cast("Tensor", self.norm(cast("Block", self.blocks[-1]).last(h_BND))[:, 0])
 
     def contextualise(self, parts: TokenParts, masked_BN: Tensor | None = None, causal: bool = False) -> Tensor:
         """Contextual vectors h_BND; with `causal`, each token sees only itself and those before it.

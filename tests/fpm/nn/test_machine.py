@@ -12,7 +12,7 @@ def test_versions_are_those_that_run() -> None:
     installed = versions()
     assert installed["python"] == sys.version.split()[0]
     assert (installed["torch"], installed["numpy"]) == (torch.__version__, np.__version__)
-    assert set(machine()) == {"architecture", "processor", "instructions"}
+    assert set(machine()) == {"architecture", "processor", "instructions", "arithmetic"}
     assert machine() == machine()
 
 

@@ -136,6 +136,14 @@ def test_every_pooling_and_profile_gives_128_numbers(pooling: str, profile: str)
     assert embed(encoder, some(3)).shape == (3, 128)
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean", "attention"])
+def test_a_vector_is_the_pooled_vectors_of_all_tokens(pooling: str) -> None:
+    encoder = an_encoder(replace(SMALL, pooling=pooling)).eval()
+    x = torch.from_numpy(some(5))
+    pooled = encoder.pool(encoder.contextualise(encoder.tokens(x)))
+    assert torch.allclose(encoder(x), pooled, atol=1e-5)
+
+
 def test_poolings_by_hand() -> None:
     h = torch.arange(2 * 12 * 128, dtype=torch.float32).reshape(2, 12, 128)
     assert torch.equal(an_encoder(replace(SMALL, pooling="last")).pool(h), h[:, 11])
