@@ -45,7 +45,7 @@ def section(title: str, answer: Mapping[str, Any], part: str) -> str:
         f"session{'s' if answer['horizon'] > 1 else ''}, {primary['sessions']} sessions with labels, "
         f"{primary['periods']} independent periods. Folds: {served}. Best peer by validation: {answer['best_peer']}."
     )
-    return "\n\n".join([words, rank_ic_table(answer), book_table(answer)])
+    return "\n\n".join([words, rank_ic_table(answer), book_table(answer), *promise_lines(answer)])
 
 
 def rank_ic_table(answer: Mapping[str, Any]) -> str:
@@ -79,6 +79,22 @@ def book_table(answer: Mapping[str, Any]) -> str:
     ]
     heads = ["model", "book", "rebalances", "traded", "gross ‰", *(f"net of {points} bp" for points in POINTS)]
     return table([*heads, "capacity, millions"], rows)
+
+
+def promise_lines(answer: Mapping[str, Any]) -> list[str]:
+    """Return how often the intervals of the dual stream's ranks held, in all and by part; nothing without intervals."""
+    rows = {row["part"]: row for row in answer["promises"]}
+    if "all" not in rows:
+        return []
+    whole = rows["all"]
+    words = (
+        f"Intervals of the dual stream's ranks, stated {decimal(whole['stated'])}: held {decimal(whole['observed'])} "
+        f"in {whole['sessions']} sessions"
+    )
+    kinds = dict.fromkeys(part.partition(": ")[0] for part in rows if part != "all")
+    held = {kind: [row["observed"] for part, row in rows.items() if part.startswith(f"{kind}: ")] for kind in kinds}
+    parts = [f"by {kind} {decimal(min(each))} to {decimal(max(each))}" for kind, each in held.items()]
+    return ["; ".join([words, *parts]) + "."]
 
 
 def pooled_line(answers: Mapping[str, Any]) -> str:

@@ -131,6 +131,12 @@ class Run:
         kept = self.home / "figures" / f"{name}.json"
         return json.loads(kept.read_text()) if kept.exists() else None
 
+    def promises(self) -> list[dict[str, Any]]:
+        """How often the intervals of the dual stream held, by part, as the report counts them."""
+        report = self.home / "reports" / "report.json"
+        rows: dict[str, list[dict[str, Any]]] = json.loads(report.read_text())["promises"] if report.exists() else {}
+        return rows.get("dual", [])
+
 
 def rows_of_looks() -> list[dict[str, str]]:
     with LOOKS.open(newline="") as file:
@@ -171,7 +177,7 @@ def main() -> None:
             run.stages()
             log(run)
         if run.answer("protocol") is not None:
-            done[panel.title] = run.answer("protocol")
+            done[panel.title] = run.answer("protocol") | {"promises": run.promises()}
     panel_tables.write(TABLES, done, "last fifth" if options.final else "first four fifths")
 
 

@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODELS = ("dual", "traditional", "ridge")
-LABELS = {"horizon": 5, "best_peer": "ridge", "folds": [{"train": "a", "validation": "b", "served": "c"}]}
+FOLDS = [{"train": "a", "validation": "b", "served": "c"}]
+LABELS = {"horizon": 5, "best_peer": "ridge", "folds": FOLDS, "promises": []}
 STUB = """import json, os, sys
 answer = {"protocol": %s}.get(sys.argv[-2], {"command": sys.argv[1:]})
 open(os.environ["FPM_HOME"] + "/calls", "a").write(" ".join(sys.argv[1:]) + "\\n")
@@ -124,6 +125,14 @@ def test_tables_hold_the_figures_and_the_pooled_difference(panels: Any) -> None:
     assert "| traditional | top group" not in text, "the dual stream's books and the best peer's"
     line = tables.pooled_line({"a": answer(0.03, 0.01), "b": answer(0.0, 0.02)})
     assert line.startswith("Dual less traditional over 2 panels, pooled: 0.024 [0.006, 0.042]")
+    assert "Intervals" not in text, "there are none"
+    parts = {"all": 0.9, "month: 2024-01": 0.88, "month: 2024-02": 0.92, "score tenth: 01": 0.85}
+    held = [{"part": part, "stated": 0.9, "observed": share, "sessions": 40} for part, share in parts.items()]
+    promised = tables.section("NSE", answer(0.03, 0.01) | {"promises": held}, "first four fifths").splitlines()[-1]
+    assert promised == (
+        "Intervals of the dual stream's ranks, stated 0.900: held 0.900 in 40 sessions; by month 0.880 to 0.920; "
+        "by score tenth 0.850 to 0.850."
+    )
     none = answer(0.03, 0.01) | {"paired": [{"less": "traditional", "difference": None, "error": None, "periods": 0}]}
     assert tables.pooled_line({"a": none}) == "Dual less traditional over the panels: no interval."
 
