@@ -4,17 +4,15 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import hypothesis
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.postgres.migrate import migrate
 from fpm.store.postgres.server import Server, ensure_server, stop_server
 from fpm.store.settings import Settings
+from tests.databases import fresh_database
 from tests.shell import FPM, environment
 
 for _name in [name for name in os.environ if name.startswith("FPM_")]:
@@ -53,11 +51,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
 @pytest.fixture
 def database_url(postgres_server: Server) -> Iterator[str]:
     """A fresh database with all migrations, copied from the server's first one."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
-        yield make_conninfo(postgres_server.dsn, dbname=name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with fresh_database(postgres_server) as url:
+        yield url
 
 
 @pytest.fixture

@@ -4,10 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
-from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from fpm.commands import jobs, training
@@ -15,6 +12,7 @@ from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.postgres.server import Server
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
+from tests.databases import fresh_database
 
 FEATURE_JOBS = ("session_totals", "minute_features", "daily_factors", "labels")
 
@@ -36,15 +34,6 @@ def opened(home: Path, server: Server) -> Iterator[Stores]:
         features.apply(stores.settings)
         yield stores
         stores.ledger.close()
-
-
-@contextmanager
-def fresh_database(server: Server) -> Iterator[str]:
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(server.dsn, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
-        yield make_conninfo(server.dsn, dbname=name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def compute(stores: Stores, first: date, first_scored: date, last: date) -> None:

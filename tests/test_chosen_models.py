@@ -22,7 +22,8 @@ from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.postgres.server import Server
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
-from tests.small_chain import compute, fresh_database, quiet, silent
+from tests.databases import fresh_database
+from tests.small_chain import compute, quiet, silent
 from tests.test_corrections import first_copies, ingest
 
 SESSIONS, FIRST_SCORED = 44, 36

@@ -9,19 +9,19 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from uuid import uuid4
 
 import polars as pl
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from fpm.sessions import market, sessions_between
 from fpm.store.faults import FAULTPOINTS
 from fpm.store.ledger.stores import open_stores
 from fpm.store.postgres.server import Server
 from fpm.store.settings import Settings
+from tests.databases import fresh_database
 from tests.shell import FPM, environment
 from tests.tape import FIRST, SYMBOLS, tape, write
 
@@ -34,18 +34,8 @@ QUICK = [("begun:1", "SIGTERM"), ("staged:3", "SIGINT"), ("renamed:3", "SIGINT")
 @pytest.fixture(scope="module")
 def database(postgres_server: Server) -> Iterator[Callable[[], str]]:
     """A fresh database at every call."""
-    names: list[str] = []
-
-    def create() -> str:
-        names.append(f"test_{uuid4().hex}")
-        with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {names[-1]} TEMPLATE fpm")
-        return str(make_conninfo(postgres_server.dsn, dbname=names[-1]))
-
-    yield create
-    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
-        for name in names:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with ExitStack() as databases:
+        yield lambda: databases.enter_context(fresh_database(postgres_server))
 
 
 class Home:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -71,14 +72,22 @@ def _columns(connection: psycopg.Connection, table: str) -> list[str]:
     return [row[0] for row in connection.execute(query, (table,)).fetchall()]
 
 
+@dataclass(frozen=True)
+class Demonstration:
+    """An undisturbed demonstration: its home, the digest of it, and its seconds."""
+
+    home: Path
+    digest: dict[str, str]
+    seconds: float
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, str], float]]:
-    """Digest of an undisturbed demonstration, and its seconds."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demonstration]:
     home = tmp_path_factory.mktemp("undisturbed")
     started = time.monotonic()
     finish(home)
     seconds = time.monotonic() - started
-    yield digest(home), seconds
+    yield Demonstration(home, digest(home), seconds)
     stop_server(Settings(home=home))
 
 
@@ -86,30 +95,25 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict
     "moment", [*MOMENTS[:-SLOW], *(pytest.param(moment, marks=pytest.mark.slow) for moment in MOMENTS[-SLOW:])]
 )
 def test_killed_at_a_random_moment_and_repeated_the_bytes_are_the_same(
-    moment: float, undisturbed: tuple[dict[str, str], float], tmp_path: Path
+    moment: float, undisturbed: Demonstration, tmp_path: Path
 ) -> None:
-    expected, seconds = undisturbed
     running = start(tmp_path)
-    time.sleep(moment * seconds)
+    time.sleep(moment * undisturbed.seconds)
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
     try:
         finish(tmp_path)
-        assert digest(tmp_path) == expected
+        assert digest(tmp_path) == undisturbed.digest
         assert not list((tmp_path / "staging").rglob("*.parquet"))
     finally:
         stop_server(Settings(home=tmp_path))
 
 
-def test_a_second_run_does_nothing_twice(undisturbed: tuple[dict[str, str], float], tmp_path: Path) -> None:
-    finish(tmp_path)
-    try:
-        before = _attempts(tmp_path)
-        finish(tmp_path)
-        assert _attempts(tmp_path) == before
-        assert digest(tmp_path) == undisturbed[0]
-    finally:
-        stop_server(Settings(home=tmp_path))
+def test_a_second_run_does_nothing_twice(undisturbed: Demonstration) -> None:
+    before = _attempts(undisturbed.home)
+    finish(undisturbed.home)
+    assert _attempts(undisturbed.home) == before
+    assert digest(undisturbed.home) == undisturbed.digest
 
 
 def _attempts(home: Path) -> list[tuple[object, ...]]:

@@ -6,11 +6,8 @@ import shutil
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from fpm.store.ledger.stores import Stores, open_stores
@@ -18,27 +15,21 @@ from fpm.store.postgres.server import Server
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
 from tests.consumers.small_nights import SESSIONS, SYMBOLS, calendar, publish
+from tests.databases import fresh_database, name_of
 from tests.fpm.nn.scorer.small_panel import small_panel
 
 
 @pytest.fixture(scope="module")
 def prepared(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, str]]:
     """A filled home and its database, to be copied: filling them takes seconds."""
-    name = f"prepared_{uuid4().hex}"
-    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
-        settings = Settings(
-            home=tmp_path_factory.mktemp("prepared"),
-            preset="tiny",
-            database_url=SecretStr(make_conninfo(postgres_server.dsn, dbname=name)),
-        )
+    with fresh_database(postgres_server) as url:
+        settings = Settings(home=tmp_path_factory.mktemp("prepared"), preset="tiny", database_url=SecretStr(url))
         stores = open_stores(settings)
         features.apply(settings)
         stores.decide_profile("bar_32")
         publish(stores, small_panel(sessions=SESSIONS, symbols=SYMBOLS))
         stores.ledger.close()
-        yield settings, name
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        yield settings, name_of(url)
 
 
 @pytest.fixture
@@ -47,12 +38,8 @@ def filled(
 ) -> Iterator[tuple[Stores, list[date]]]:
     """Stores over a copy of the prepared home and database, and the sessions of the calendar."""
     settings, template = prepared
-    name = f"test_{uuid4().hex}"
     shutil.copytree(settings.home, tmp_path / "home")
-    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        url = SecretStr(make_conninfo(postgres_server.dsn, dbname=name))
-        stores = open_stores(Settings(home=tmp_path / "home", preset="tiny", database_url=url))
+    with fresh_database(postgres_server, template) as url:
+        stores = open_stores(Settings(home=tmp_path / "home", preset="tiny", database_url=SecretStr(url)))
         yield stores, calendar(stores)
         stores.ledger.close()
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

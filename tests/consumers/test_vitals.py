@@ -22,7 +22,7 @@ from fpm.store.online.metrics import HELP, QUERY, exposition
 from fpm.store.postgres.server import Server, connect
 from fpm.store.settings import Settings
 from tests.consumers.small_lake import FIRST, VINTAGE, SmallLake, put
-from tests.small_chain import fresh_database
+from tests.databases import fresh_database
 
 LAST = date(2024, 12, 20)
 LAKE = SmallLake(symbols=30)

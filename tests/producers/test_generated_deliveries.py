@@ -1,21 +1,20 @@
 """Deliveries of known truth as `fpm ingest` takes them: whatever the home stores, somebody delivered it."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from uuid import uuid4
 
 import polars as pl
-import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from psycopg.conninfo import make_conninfo
 
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.postgres.server import Server
 from fpm.store.settings import Settings
 from producers.bars import Arrival, ingest
+from tests.databases import fresh_database
 from tests.fpm.ingest.generated_deliveries import PRICES, Delivery, deliveries, rows, write
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -45,17 +44,15 @@ def homes(postgres_server: Server, tmp_path: Path) -> Iterator[dict[str, Home]]:
 
     class Homes(dict[str, Home]):
         def __missing__(self, market: str) -> Home:
-            name = f"test_{uuid4().hex}"
-            with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
-            url = make_conninfo(postgres_server.dsn, dbname=name)
+            url = databases.enter_context(fresh_database(postgres_server))
             home = Settings(home=tmp_path / market, market=market, preset="tiny", database_url=url, fsync=False)
             opened[market] = self[market] = Home(open_stores(home))
             return self[market]
 
-    yield Homes()
-    for home in opened.values():
-        home.stores.ledger.close()
+    with ExitStack() as databases:
+        yield Homes()
+        for home in opened.values():
+            home.stores.ledger.close()
 
 
 def take(delivery: Delivery, home: Home, folder: Path) -> str:

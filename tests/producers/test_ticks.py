@@ -6,13 +6,10 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import polars as pl
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from fpm.features.bars import grid
 from fpm.features.minute_features import Profile, raw_features
@@ -23,6 +20,7 @@ from fpm.store.jobs.runner import run_job
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.settings import Settings
 from producers import minute_features, session_totals
+from tests.databases import fresh_database
 from tests.fpm.ticks.tiny_ticks import CN, SH
 from tests.producers.small_ticks import bars, deliver, ingest, session_ticks
 
@@ -44,15 +42,12 @@ def slice_stores(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: Any
 ) -> Iterator[tuple[Stores, IngestReport]]:
     """The shipped slice of Shanghai, ingested once."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
-    url = make_conninfo(postgres_server.dsn, dbname=name)
-    stores = open_stores(
-        Settings(home=tmp_path_factory.mktemp("slice") / "home", market="cn", preset="tiny", database_url=url)
-    )
-    yield stores, ingest([SLICE / "shanghai"], stores)
-    stores.ledger.close()
+    with fresh_database(postgres_server) as url:
+        stores = open_stores(
+            Settings(home=tmp_path_factory.mktemp("slice") / "home", market="cn", preset="tiny", database_url=url)
+        )
+        yield stores, ingest([SLICE / "shanghai"], stores)
+        stores.ledger.close()
 
 
 # --- the shipped slice ------------------------------------------------------------------------------------------

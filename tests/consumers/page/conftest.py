@@ -15,7 +15,7 @@ from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.postgres.server import Server
 from fpm.store.settings import Settings
 from tests.consumers.small_lake import FIRST, SmallLake, put
-from tests.small_chain import fresh_database
+from tests.databases import fresh_database
 
 LAST = date(2024, 12, 20)
 LAKE = SmallLake(symbols=30)

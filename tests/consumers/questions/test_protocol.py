@@ -27,8 +27,8 @@ from fpm.store.retrieval import features
 from fpm.store.settings import Settings
 from tests.consumers.questions.conftest import Command
 from tests.consumers.small_nights import VINTAGE, calendar, known_from, publish, silent
+from tests.databases import fresh_database
 from tests.fpm.nn.scorer.small_panel import small_panel
-from tests.small_chain import fresh_database
 
 LONG, SYMBOLS, THROUGHS = 58, 24, (30, 42)  # sessions; two scorers, through these
 COLUMNS = FEATURES["bar_32"]

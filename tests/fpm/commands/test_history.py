@@ -21,7 +21,8 @@ from fpm.store.postgres.server import Server
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
 from producers import bars
-from tests.small_chain import compute, fresh_database, quiet, silent
+from tests.databases import fresh_database
+from tests.small_chain import compute, quiet, silent
 
 Fpm = Callable[..., subprocess.CompletedProcess[str]]
 SESSIONS = 44

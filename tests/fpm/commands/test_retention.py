@@ -10,12 +10,9 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from uuid import uuid4
 
 import polars as pl
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from consumers.questions.integrity import integrity
 from fpm.commands import retention
@@ -35,6 +32,7 @@ from fpm.store.postgres.server import Server
 from fpm.store.settings import Settings
 from fpm.walk_forward import Fold
 from tests.consumers.questions.conftest import Command, command
+from tests.databases import fresh_database, name_of
 from tests.small_chain import quiet
 
 __all__ = ["command"]  # a fixture
@@ -55,31 +53,23 @@ def keeping(stores: Stores, policy: str = f"minute_bars={KEEP}", **settings: obj
 @pytest.fixture(scope="module")
 def filled(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """57 sessions of minutes and days of one symbol, with totals and features: a home and database to copy."""
-    name = f"filled_{uuid4().hex}"
-    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
-        url = make_conninfo(postgres_server.dsn, dbname=name)
+    with fresh_database(postgres_server) as url:
         stores = open_stores(Settings(home=tmp_path_factory.mktemp("filled"), preset="tiny", database_url=url))
         stores.decide_profile("bar_32")
         for day in DAYS:
             fill(day, stores)
         stores.ledger.close()
-        yield stores.settings.home, name
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        yield stores.settings.home, name_of(url)
 
 
 @pytest.fixture
 def home(filled: tuple[Path, str], postgres_server: Server, tmp_path: Path) -> Iterator[Stores]:
     folder, template = filled
-    name = f"test_{uuid4().hex}"
     shutil.copytree(folder, tmp_path / "home")
-    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        url = make_conninfo(postgres_server.dsn, dbname=name)
+    with fresh_database(postgres_server, template) as url:
         stores = open_stores(Settings(home=tmp_path / "home", preset="tiny", database_url=url))
         yield keeping(stores)
         stores.ledger.close()
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def fill(day: date, stores: Stores, price: float = 10.0) -> None:

@@ -30,7 +30,8 @@ from fpm.store.postgres.server import Server, connect
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
 from producers import bars, encoder, labels
-from tests.small_chain import fresh_database, quiet
+from tests.databases import fresh_database
+from tests.small_chain import quiet
 from tests.test_truncation import chain, deliver
 
 SESSIONS, TONIGHT = 44, 42

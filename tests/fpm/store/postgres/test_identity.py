@@ -6,11 +6,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from fpm.errors import FpmError, StoreCorrupt, TryLater, UsageError
@@ -21,8 +19,8 @@ from fpm.store.postgres.identity import Database, Home, fault, pair
 from fpm.store.postgres.server import Server, ensure_server, stop_server
 from fpm.store.retrieval import features
 from fpm.store.settings import Settings
+from tests.databases import fresh_database, name_of
 from tests.fpm.store.small_bars import ingest
-from tests.small_chain import fresh_database
 
 Fpm = Callable[..., subprocess.CompletedProcess[str]]
 FIRST, SECOND, HERE, THERE = "1" * 32, "2" * 32, "/srv/one", "/srv/two"
@@ -137,16 +135,13 @@ def test_a_home_may_move_and_both_may_be_copied_together(
     filled.settings.home.rename(tmp_path / "moved")
     start(on(filled.settings, home=tmp_path / "moved"))
     filled.ledger.close()
-    name, url = f"test_{uuid4().hex}", filled.settings.database_url
+    url = filled.settings.database_url
     assert url is not None
     shutil.copytree(tmp_path / "moved", tmp_path / "twin")
-    with psycopg.connect(postgres_server.dsn, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {conninfo_to_dict(url.get_secret_value())['dbname']}")
-        twin = make_conninfo(postgres_server.dsn, dbname=name)
+    with fresh_database(postgres_server, name_of(url.get_secret_value())) as twin:
         start(on(filled.settings, home=tmp_path / "twin", url=twin))
         start(on(filled.settings, home=tmp_path / "moved"))
         start(on(filled.settings, home=tmp_path / "twin", url=twin))
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_a_home_of_an_older_version_gets_its_identity(filled: Stores) -> None:
