@@ -7,6 +7,7 @@ ledger records its fingerprint (`fpm.environment`).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -112,15 +113,17 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
     missing: list[tuple[str, date]] = []
     first = max([cut_off(stores.market, end), *(model.born for model in models)])
     for table, window in reads.items():
-        own = published.by_day(table, vintage)
-        files += [file for day in sessions[table] for file in own.get(day, ())]
-        for day in sessions[table] if window.required else ():
-            if (day in own and day < session) or (day in absent and day != session):  # nobody will ever deliver it
-                continue
-            if day not in own and (day >= session or published.expected(table, vintage, day)):
-                missing.append((table, day))
-            if day >= session:  # a look-back without a late session was served as it was
-                first = max([first, *_first_known(own.get(day, ()))])
+        own, days = published.by_day(table, vintage), sessions[table]
+        files += [file for day in days for file in own.get(day, ())]
+        if not window.required:
+            continue
+        begin, now = (bisect_left(days, day) for day in (published.first_session(table, vintage) or session, session))
+        back = (day for day in days[begin:now] if day not in own and published.has_bars(day))
+        ahead = [day for day in days[now:] if day == session or day not in absent]  # nobody will ever deliver an absent
+        missing += [(table, day) for day in back if day not in absent]
+        missing += [(table, day) for day in ahead if day not in own]
+        for day in ahead:  # a look-back without a late session was served as it was
+            first = max([first, *_first_known(own.get(day, ()))])
     since = first.timestamp()  # moments of two time zones take long to compare, and a window has a thousand files
     fresh = (file for _, newest, file in files if newest > since)
     later = {moment for file in fresh for moment in file.knowledge if moment > first}
@@ -275,10 +278,13 @@ class Published:
             }
         return self._by_day[key]
 
-    def expected(self, table: str, vintage: str | None, session: date) -> bool:
-        """Whether a look-back may count on the session: it has raw bars and is not before the table's first."""
-        first = self._first_sessions.get((table, vintage if TABLES[table].by_vintage else None))
-        return first is not None and session >= first and any(session in self._files.get(raw, ()) for raw in RAW)
+    def first_session(self, table: str, vintage: str | None) -> date | None:
+        """The table's first published session, of whatever range: no look-back counts on an earlier one."""
+        return self._first_sessions.get((table, vintage if TABLES[table].by_vintage else None))
+
+    def has_bars(self, session: date) -> bool:
+        """Whether a session of the range has raw bars: without them nobody waits for it."""
+        return any(session in self._files.get(raw, ()) for raw in RAW)
 
 
 def _of_vintage(files: Mapping[str | None, Recorded], vintage: str | None) -> list[Recorded]:
