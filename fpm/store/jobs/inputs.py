@@ -158,8 +158,10 @@ def unseen(inputs: Inputs, stores: Stores) -> list[str]:
     for path in inputs.paths:
         table, _, day = parse(path)
         days.setdefault(table, []).append(day)
-    stored = {path for table, spans in days.items() for _, path in stores.lake.files(table, min(spans), max(spans))}
-    return [path for path in inputs.paths if stores.lake.root / path not in stored]
+    spans = {table: (min(own), max(own)) for table, own in days.items()}
+    stored = {str(path) for table, span in spans.items() for _, path in stores.lake.files(table, *span)}
+    root = str(stores.lake.root)
+    return [path for path in inputs.paths if f"{root}/{path}" not in stored]
 
 
 def span_of(job: Job, session: date, stores: Stores) -> tuple[date, date]:
