@@ -34,7 +34,6 @@ def require_inputs(index: str, first: date, last: date, stores: Stores) -> list[
     Raises UsageError for an unknown stream or index, TryLater where bars, scores or snapshots are missing.
     """
     require_order(first, last)
-    require_stream(stores)
     days = [day for day in stores.sessions("daily_bars") if first <= day <= last]
     if not days:
         raise _no_bars(first, last, stores)
@@ -46,9 +45,10 @@ def require_inputs(index: str, first: date, last: date, stores: Stores) -> list[
 
 
 def _scored(stream: str, first: date, last: date, stores: Stores) -> list[date]:
-    """The sessions of a span with scores of a stream. Raises TryLater where there are none."""
+    """The sessions of a span with scores of a stream. Raises UsageError or TryLater where there are none."""
     scored = scored_sessions(stream, first, last, stores)
     if not scored:
+        require_stream(stores)  # reads every session: last
         raise no_scores(stream, first, last, stores)
     return scored
 
