@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from consumers.publish import standing
-from fpm.portfolio.attribution import LINE_SCHEMA, blocked_worth, grown, linked
+from fpm.portfolio.attribution import LINE_SCHEMA, NAME_SCHEMA, blocked_worth, brinson, grown, linked
 from fpm.portfolio.attribution_walk import COLUMNS, walk_lines
 from fpm.portfolio.book import exact_prices, last_rows
 from fpm.portfolio.mandate import decimals_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import date
 
     from fpm.store.ledger.stores import Stores
@@ -41,15 +42,45 @@ def daily_returns(index: str, first: date, last: date, stores: Stores) -> pl.Dat
 def daily_lines(index: str, first: date, last: date, stores: Stores) -> pl.DataFrame:
     """session, group, line, contribution of every session after the first close; a session's lines sum to its excess.
 
-    Weights are those at the close before. Orders that were not filled count as held until the next fills. Sessions are
-    read a stretch at a time, so that years fit into memory. A company has one symbol throughout, so that what is held
-    on the eve of a rename has a return on its day.
+    Orders that were not filled count as held until the next fills.
+    """
+    stretches = _stretches(index, first, last, stores)
+    lines = [walk_lines(each.days, each.names, each.exposures, each.factor_returns) for each in stretches]
+    return pl.concat([pl.DataFrame(schema=LINE_SCHEMA), *lines])
+
+
+def daily_brinson(index: str, first: date, last: date, stores: Stores) -> pl.DataFrame:
+    """`attribution.brinson` of every session after the first close, by the industries of the evening before.
+
+    A session's sum is what its book would have earned more than the index without trades, costs and actions.
+    """
+    names = [pl.DataFrame(schema={"session": pl.Date, "industry": pl.String, **NAME_SCHEMA})]
+    for each in _stretches(index, first, last, stores):
+        industries = each.exposures.select(*KEY, "industry")
+        names.append(each.names.join(industries, on=KEY, how="left").select(names[0].columns))
+    return brinson(pl.concat(names))
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some consecutive sessions, as `walk_lines` reads them."""
+
+    days: pl.DataFrame
+    names: pl.DataFrame
+    exposures: pl.DataFrame
+    factor_returns: pl.DataFrame
+
+
+def _stretches(index: str, first: date, last: date, stores: Stores) -> Iterator[Stretch]:
+    """Every session after the first close. Weights are those at the close before.
+
+    Sessions are read a stretch at a time, so that years fit into memory. A company has one symbol throughout, so that
+    what is held on the eve of a rename has a return on its day.
     """
     stores = stores.named_apart(last)
     nav = own_rows("nav", index, first, last, stores).sort("session")
     decimals = decimals_of(stores.market.exchange.tick)
     newest, lacking = _before(nav, decimals, stores), dict[str, float]()
-    parts = [pl.DataFrame(schema=LINE_SCHEMA)]
     for start in range(0, nav.height - 1, STRETCH):
         days = _days(nav.slice(start, STRETCH + 1))
         opened, closed = days["before"][0], days["session"][-1]
@@ -68,9 +99,8 @@ def daily_lines(index: str, first: date, last: date, stores: Stores) -> pl.DataF
             cost=pl.col("paid").fill_null(0.0) / pl.col("nav_before")
         )
         own = costs.select("session", "portfolio_return", "benchmark_return", "cost")
-        parts.append(walk_lines(own, names, exposed, factors))
+        yield Stretch(own, names, exposed, factors)
         newest = last_rows(bars, newest, decimals)
-    return pl.concat(parts)
 
 
 def session_returns(bars: pl.DataFrame, newest: pl.DataFrame, decimals: int) -> pl.DataFrame:

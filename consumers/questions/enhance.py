@@ -181,11 +181,11 @@ def own_decisions(index: str, first: date, last: date, stores: Stores) -> pl.Dat
 
 # --- export -------------------------------------------------------------------------------------------------------
 def export(index: str, first: date, last: date, folder: Path, stores: Stores) -> dict[str, int]:
-    """Write the index's eight tables and its attribution as Parquet files into a folder; returns table -> rows.
+    """Write the index's eight tables and its two attributions as Parquet files into a folder; returns table -> rows.
 
     Columns: docs/portfolios.md. `exposures` and `covariance` are those of the decisions' sessions.
     """
-    from consumers.questions.attribution import daily_lines, own_rows
+    from consumers.questions.attribution import daily_brinson, daily_lines, own_rows
 
     folder.mkdir(parents=True, exist_ok=True)
     frames = {table: own_rows(table, index, first, last, stores) for table in BOOK_TABLES}
@@ -198,6 +198,7 @@ def export(index: str, first: date, last: date, folder: Path, stores: Stores) ->
         "session", "factor", "other", "value"
     )
     frames["attribution"] = daily_lines(index, first, last, stores)
+    frames["brinson"] = daily_brinson(index, first, last, stores)
     for name, frame in frames.items():
         frame.drop(CLOCKS, strict=False).write_parquet(folder / f"{name}.parquet")
     return {name: frame.height for name, frame in frames.items()}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from consumers.benchmark import EVERY_NAME
 from consumers.desk import GAP
 from consumers.mandates import SNAPSHOT_AGE, named_mandates
-from consumers.streams import require_stream, scored_sessions, streams_there, table_of_stream
+from consumers.streams import require_stream, scored_sessions, stream_of, streams_there, table_of_stream
 from fpm.errors import TryLater, UsageError
 from fpm.schema import SCORES, VECTOR_SCORES
 from fpm.sessions import next_sessions, previous_sessions, require_order
@@ -32,16 +34,23 @@ def require_inputs(index: str, first: date, last: date, stores: Stores) -> list[
     Raises UsageError for an unknown stream or index, TryLater where bars, scores or snapshots are missing.
     """
     require_order(first, last)
-    require_stream(stores)
     days = [day for day in stores.sessions("daily_bars") if first <= day <= last]
     if not days:
         raise _no_bars(first, last, stores)
     _require_index(index, days, stores)
-    stream = stream_in_use(index, stores)
+    scored = [_scored(stream_in_use(index, stores), first, last, stores)]
+    if stores.settings.stream is None:  # other indices may have the default stream, whatever this one's mandate says
+        scored.append(_scored(stream_of(stores.settings), first, last, stores))
+    return sorted(set(days) - set(scored[0]))
+
+
+def _scored(stream: str, first: date, last: date, stores: Stores) -> list[date]:
+    """The sessions of a span with scores of a stream. Raises UsageError or TryLater where there are none."""
     scored = scored_sessions(stream, first, last, stores)
     if not scored:
+        require_stream(stores)  # reads every session: last
         raise no_scores(stream, first, last, stores)
-    return sorted(set(days) - set(scored))
+    return scored
 
 
 def stream_in_use(index: str, stores: Stores) -> str:
@@ -53,14 +62,12 @@ def stream_in_use(index: str, stores: Stores) -> str:
 def _require_index(index: str, days: Sequence[date], stores: Stores) -> None:
     """Raises where a session of `days` would have no snapshot of the index, or no snapshot lies in reach."""
     oldest = previous_sessions(stores.market, days[0], REACH)[0]
-    around = [day for day in stores.sessions("index_members") if oldest <= day <= days[-1]]
-    names = {day: set(stores.read("index_members", day, columns=["index"])["index"].to_list()) for day in around}
-    if not around and index == EVERY_NAME:
+    rows = stores.read("index_members", oldest, days[-1], columns=["index"]).unique()
+    if rows.is_empty() and index == EVERY_NAME:
         return
-    indices = sorted(set().union(*names.values()))
-    if index not in indices:
-        raise unknown_index(index, indices, stores)
-    own = [day for day in around if index in names[day]]
+    own = rows.filter(pl.col("index") == index)["session"].sort().to_list()
+    if not own:
+        raise unknown_index(index, rows["index"].unique().sort().to_list(), stores)
     for before, after in pairwise([*own, None]):
         bound = next_sessions(stores.market, before, REACH)[-1]  # type: ignore[arg-type]
         uncovered = [day for day in days if day > bound and (after is None or day < after)]

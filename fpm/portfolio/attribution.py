@@ -201,31 +201,29 @@ def linked_by_period(lines: pl.DataFrame, returns: pl.DataFrame) -> pl.DataFrame
 
 # --- Brinson ------------------------------------------------------------------------------------------------------
 def brinson(names: pl.DataFrame) -> pl.DataFrame:
-    """Allocation, selection and interaction by industry; they sum to the return of the weights over the benchmark's.
+    """Allocation, selection and interaction by session and industry; a session's sum is active weights times returns.
 
-    `names`: symbol, weight, benchmark_weight, return (null counts as 0), industry. What the weights leave to 1 is the
-    group `cash`, with return 0. A group that one side does not hold has the other side's return there.
+    `names`: session, symbol, weight, benchmark_weight, return (null counts as 0), industry. What weights leave to 1 is
+    the group `cash`, with return 0. A group that one side does not hold has the other side's return there.
     """
-    rows = names.with_columns(pl.col("return").fill_null(0.0), pl.col("industry").fill_null(""))
-    rest = {name: [1 - float(rows[name].sum())] for name in ("weight", "benchmark_weight")}
-    cash = pl.DataFrame({"industry": [CASH], **rest, "return": [0.0]})
-    rows = pl.concat([rows.select(cash.columns), cash])
     weight, base, gain = pl.col("weight"), pl.col("benchmark_weight"), pl.col("return")
-    total = float((rows["benchmark_weight"] * rows["return"]).sum())
-    groups = rows.group_by("industry").agg(
-        weight.sum(), base.sum(), own=(weight * gain).sum(), theirs=(base * gain).sum()
-    )
-    groups = groups.with_columns(
+    rows = names.select("session", weight, base, gain.fill_null(0.0), pl.col("industry").fill_null(""))
+    rest = rows.group_by("session").agg(weight=1 - weight.sum(), benchmark_weight=1 - base.sum())
+    cash = rest.with_columns(pl.lit(0.0).alias("return"), industry=pl.lit(CASH)).select(rows.columns)
+    groups = pl.concat([rows, cash]).group_by("session", "industry")
+    sums = groups.agg(weight.sum(), base.sum(), own=(weight * gain).sum(), theirs=(base * gain).sum())
+    returns = sums.with_columns(
         pl.when(weight.abs() > 1e-12).then(pl.col("own") / weight).alias("return"),
         pl.when(base.abs() > 1e-12).then(pl.col("theirs") / base).alias("benchmark_return"),
+        total=pl.col("theirs").sum().over("session"),
     )
-    groups = groups.with_columns(
+    both = returns.with_columns(
         pl.coalesce("return", "benchmark_return", 0.0), pl.coalesce("benchmark_return", "return", 0.0)
     )
-    lead = pl.col("return") - pl.col("benchmark_return")
-    return groups.select(
-        *("industry", "weight", "benchmark_weight", "return", "benchmark_return"),
-        ((weight - base) * (pl.col("benchmark_return") - total)).alias("allocation"),
+    lead = gain - pl.col("benchmark_return")
+    return both.select(
+        *("session", "industry", "weight", "benchmark_weight", "return", "benchmark_return"),
+        ((weight - base) * (pl.col("benchmark_return") - pl.col("total"))).alias("allocation"),
         (base * lead).alias("selection"),
         ((weight - base) * lead).alias("interaction"),
-    ).sort("industry")
+    ).sort("session", "industry")

@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
 from fpm.errors import FpmError
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
     from numpy.typing import NDArray
 
     from fpm.panels import Floats
@@ -114,6 +114,8 @@ class Problem:
     @cached_property
     def exposure_rows(self) -> tuple[tuple[str, ...], sp.csc_matrix]:
         """Bound and weights (G, N) of every active exposure that is bounded."""
+        import scipy.sparse as sp
+
         names = (*("industry" for _ in self.industries), *self.style)
         styles = [sp.csr_matrix(value[None, :]) for value in self.style.values()]
         return names, sp.vstack([sp.csr_matrix(self.industry_IN), *styles], format="csc")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from fpm.portfolio.duality import BUDGET, Multipliers
 from fpm.portfolio.duals import Prices, blocks_of, prices
@@ -19,6 +18,8 @@ from fpm.portfolio.rows import Entries, Parts, Rows, columns_of, stacked, togeth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import scipy.sparse as sp
 
     from fpm.panels import Floats
     from fpm.portfolio.problem import Problem
@@ -277,6 +278,8 @@ def _interleaved(blocks: list[tuple[Entries, Floats]]) -> tuple[Entries, Floats]
 
 def _objective(rows: Rows, parts: Parts, soft: Mapping[str, float]) -> tuple[sp.csc_matrix, Floats]:
     """P (upper triangle) and q: the problem's, or the slack's where there is any."""
+    import scipy.sparse as sp
+
     cost_vector = np.zeros(rows.width)
     if soft:
         for name, weight in soft.items():

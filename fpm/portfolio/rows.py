@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import scipy.sparse as sp
     from numpy.typing import NDArray
 
     from fpm.panels import Floats
@@ -76,6 +76,8 @@ def together(parts: Sequence[Entries]) -> Entries:
 
 def stacked(parts: Sequence[tuple[Entries, Floats]], width: int) -> sp.csc_matrix:
     """The parts of rows (A, b), one below the other, as one matrix."""
+    import scipy.sparse as sp  # 0.3 s, which no session without a decision needs
+
     ends = np.cumsum([len(value) for _, value in parts])
     whole = together(
         [part.moved(np.arange(end - len(value), end)) for (part, value), end in zip(parts, ends, strict=True)]

@@ -18,7 +18,6 @@ from zlib import crc32
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 
 from fpm.errors import FpmError
 from fpm.portfolio import program, sifting
@@ -122,6 +121,7 @@ def solved(whole: ConeProgram, start: Optimum | None = None, accuracy: float = A
 
     `start`: where it begins, by default at 0. `accuracy`: of its residuals.
     """
+    import scipy.sparse as sp
     import scs
 
     quadratic = sp.csc_matrix(whole.quadratic)

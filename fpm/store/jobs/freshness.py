@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fpm.errors import TryLater
 from fpm.retention import RETIRABLE
-from fpm.store.jobs.inputs import inputs_of, published_files, sessions_of, span_of, windows
+from fpm.store.jobs.inputs import inputs_of, published_files, sessions_of, windows
 from fpm.store.jobs.publishing import Outcome, Partition, outcome
 from fpm.store.ledger.memory import remembered
 from fpm.store.ledger.retirements import retired
@@ -99,5 +99,4 @@ class Freshness:
 
     @cached_property
     def _files(self) -> Published:
-        ends = [span_of(self._job, session, self._stores) for session in (self._sessions[0], self._sessions[-1])]
-        return published_files(self._job, ends[0][0], ends[-1][1], self._stores)
+        return published_files(self._job, self._sessions, self._stores)

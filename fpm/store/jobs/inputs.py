@@ -7,8 +7,10 @@ ledger records its fingerprint (`fpm.environment`).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -23,12 +25,13 @@ from fpm.store.ledger.retirements import retired
 from fpm.store.settings import Settings
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
+    from datetime import datetime
 
     from fpm.store.ledger.models import Model
     from fpm.store.ledger.stores import Stores
 
 Span = int | Callable[[Settings], int]
+Spans = dict[str, tuple[date, date]]  # of each table the first and the last session
 RAW = ("daily_bars", "minute_bars")  # a session without either was never in this deployment, so nobody waits for it
 RUNNER = 1  # raise when the plumbing (`code_identity.PLUMBING`) changes what a job's files hold
 
@@ -97,7 +100,7 @@ class Inputs:
 def inputs_of(job: Job, session: date, stores: Stores, published: Published | None = None) -> Inputs:
     """The inputs of a job at a session. Raises TryLater where a model is missing.
 
-    `published`: the files of `span_of` the session, for who asks for many sessions at once; None asks the ledger.
+    `published`: the files of `spans_of` the session, for who asks for many sessions at once; None asks the ledger.
     """
     models = [_model(kind, session, stores) for kind in getattr(job, "MODELS", ())]
     vintage = stores.vintage or next(
@@ -106,21 +109,23 @@ def inputs_of(job: Job, session: date, stores: Stores, published: Published | No
     reads = windows(job, stores.settings)
     sessions = {table: sessions_of(window, session, stores) for table, window in reads.items()}
     begin, end = _bounds(session, sessions)
-    published = published or published_files(job, begin, end, stores)
+    published = published or Published(stores, _spans(session, reads, sessions), _awaited_tables(reads))
     absent = absences(stores.ledger)
     files: list[Recorded] = []
     missing: list[tuple[str, date]] = []
     first = max([cut_off(stores.market, end), *(model.born for model in models)])
     for table, window in reads.items():
-        own = published.by_day(table, vintage)
-        files += [file for day in sessions[table] for file in own.get(day, ())]
-        for day in sessions[table] if window.required else ():
-            if (day in own and day < session) or (day in absent and day != session):  # nobody will ever deliver it
-                continue
-            if day not in own and (day >= session or published.expected(table, vintage, day)):
-                missing.append((table, day))
-            if day >= session:  # a look-back without a late session was served as it was
-                first = max([first, *_first_known(own.get(day, ()))])
+        own, days = published.by_day(table, vintage), sessions[table]
+        files += [file for day in days for file in own.get(day, ())]
+        if not window.required:
+            continue
+        oldest, now = (bisect_left(days, day) for day in (published.first_session(table, vintage) or session, session))
+        back = (day for day in days[oldest:now] if day not in own and published.has_bars(day))
+        ahead = [day for day in days[now:] if day == session or day not in absent]  # nobody will ever deliver an absent
+        missing += [(table, day) for day in back if day not in absent]
+        missing += [(table, day) for day in ahead if day not in own]
+        for day in ahead:  # a look-back without a late session was served as it was
+            first = max([first, *_first_known(own.get(day, ()))])
     since = first.timestamp()  # moments of two time zones take long to compare, and a window has a thousand files
     fresh = (file for _, newest, file in files if newest > since)
     later = {moment for file in fresh for moment in file.knowledge if moment > first}
@@ -155,14 +160,34 @@ def unseen(inputs: Inputs, stores: Stores) -> list[str]:
     for path in inputs.paths:
         table, _, day = parse(path)
         days.setdefault(table, []).append(day)
-    stored = {path for table, spans in days.items() for _, path in stores.lake.files(table, min(spans), max(spans))}
-    return [path for path in inputs.paths if stores.lake.root / path not in stored]
+    spans = {table: (min(own), max(own)) for table, own in days.items()}
+    stored = {str(path) for table, span in spans.items() for _, path in stores.lake.files(table, *span)}
+    root = str(stores.lake.root)
+    return [path for path in inputs.paths if f"{root}/{path}" not in stored]
 
 
-def span_of(job: Job, session: date, stores: Stores) -> tuple[date, date]:
-    """The first and the last session that a job reads at a session."""
+def published_files(job: Job, sessions: Sequence[date], stores: Stores) -> Published:
+    """The published files that a job reads at sessions, which are in order, in one look at the ledger."""
     reads = windows(job, stores.settings)
-    return _bounds(session, {table: sessions_of(window, session, stores) for table, window in reads.items()})
+    spans: Spans = {}
+    for session in (sessions[0], sessions[-1]):  # no window of the others begins before or ends after these
+        days = {table: sessions_of(window, session, stores) for table, window in reads.items()}
+        for table, (begin, end) in _spans(session, reads, days).items():
+            first, last = spans.get(table, (begin, end))
+            spans[table] = min(first, begin), max(last, end)
+    return Published(stores, spans, _awaited_tables(reads))
+
+
+def _awaited_tables(reads: Mapping[str, Window]) -> list[str]:
+    """Of the tables those whose sessions may be missing."""
+    return sorted(table for table, window in reads.items() if window.required)
+
+
+def _spans(session: date, reads: Mapping[str, Window], sessions: Mapping[str, Sequence[date]]) -> Spans:
+    """The first and the last session of each table that is looked at: of raw bars those that anybody may wait for."""
+    awaited = {table: days for table, days in sessions.items() if reads[table].required}
+    days = {**sessions, **{raw: [*_bounds(session, awaited), *sessions.get(raw, ())] for raw in RAW}}
+    return {table: (min([session, *own]), max([session, *own])) for table, own in days.items()}
 
 
 def _bounds(session: date, sessions: Mapping[str, Sequence[date]]) -> tuple[date, date]:
@@ -235,12 +260,6 @@ def _model(kind: str, session: date, stores: Stores) -> Model:
     return stores.models.record_in_force(kind, session, stores.vintage if kind == "vector_scorer" else None)
 
 
-def published_files(job: Job, first: date, last: date, stores: Stores) -> Published:
-    """The published files of the tables that a job reads, from `first` to `last`."""
-    tables = sorted({*windows(job, stores.settings), *RAW})
-    return Published(stores, tables, first, last)
-
-
 class Recorded(NamedTuple):
     """A published file with its line of a digest, and the POSIX time at which its newest rows became known."""
 
@@ -250,18 +269,24 @@ class Recorded(NamedTuple):
 
 
 class Published:
-    """The published files of some tables in a range of sessions."""
+    """The published files of tables, each in its own span of sessions: of two years a job reads most tables for days.
 
-    def __init__(self, stores: Stores, tables: Sequence[str], first: date, last: date) -> None:
-        self._first_sessions = stores.ledger.first_sessions(tables)
+    `awaited`: tables of which sessions may be missing.
+    """
+
+    def __init__(self, stores: Stores, spans: Spans, awaited: Sequence[str]) -> None:
+        self._first_sessions = stores.ledger.first_sessions(awaited)
         self._files: dict[str, dict[date, dict[str | None, Recorded]]] = {}
         self._by_day: dict[tuple[str, str | None], dict[date, list[Recorded]]] = {}
-        for file in stores.ledger.current(tables, first, last).values():
-            table, vintage, session = parse(file.path)
-            newest = max((moment.timestamp() for moment in file.knowledge), default=float("-inf"))
-            recorded = Recorded(repr((file.path, file.sha256)), newest, file)
-            self._files.setdefault(table, {}).setdefault(session, {})[vintage] = recorded
-        self.names_change = _names_change(first, last, stores)
+        for first, last in sorted(set(spans.values())):
+            tables = sorted(table for table, span in spans.items() if span == (first, last))
+            for file in stores.ledger.current(tables, first, last).values():
+                table, vintage, session = parse(file.path)
+                newest = max((moment.timestamp() for moment in file.knowledge), default=float("-inf"))
+                recorded = Recorded(repr((file.path, file.sha256)), newest, file)
+                self._files.setdefault(table, {}).setdefault(session, {})[vintage] = recorded
+        begin, end = _bounds(max(last for _, last in spans.values()), spans)
+        self.names_change = _names_change(begin, end, stores)
 
     def by_day(self, table: str, vintage: str | None) -> Mapping[date, Sequence[Recorded]]:
         """The files of a table's partitions, of sessions that have some.
@@ -275,10 +300,13 @@ class Published:
             }
         return self._by_day[key]
 
-    def expected(self, table: str, vintage: str | None, session: date) -> bool:
-        """Whether a look-back may count on the session: it has raw bars and is not before the table's first."""
-        first = self._first_sessions.get((table, vintage if TABLES[table].by_vintage else None))
-        return first is not None and session >= first and any(session in self._files.get(raw, ()) for raw in RAW)
+    def first_session(self, table: str, vintage: str | None) -> date | None:
+        """The table's first published session, of whatever range: no look-back counts on an earlier one."""
+        return self._first_sessions.get((table, vintage if TABLES[table].by_vintage else None))
+
+    def has_bars(self, session: date) -> bool:
+        """Whether a session of the range has raw bars: without them nobody waits for it."""
+        return any(session in self._files.get(raw, ()) for raw in RAW)
 
 
 def _of_vintage(files: Mapping[str | None, Recorded], vintage: str | None) -> list[Recorded]:

@@ -14,6 +14,7 @@ import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,6 +170,7 @@ def _refused(*, code: str, table: Table, wrong: str) -> InputRefused:
     )
 
 
+@lru_cache(maxsize=1 << 16)  # a walk asks for the same thousands in every session
 def parse(relative: str) -> tuple[str, str | None, date]:
     """Table, vintage (None without one) and session of a path in the lake."""
     table, *above, folder, _ = relative.split("/")
@@ -276,6 +278,11 @@ def _present(columns: Sequence[str] | None, names: list[str]) -> list[str]:
     return names if columns is None else [name for name in columns if name in set(names)]
 
 
+@lru_cache(maxsize=1 << 16)  # as above
+def _path(text: str) -> Path:
+    return Path(text)
+
+
 def _names_in(folder: str) -> list[str]:
     """Names in a folder; none where there is no such folder."""
     try:
@@ -324,17 +331,18 @@ class Lake:
             vintages = [vintage] if vintage or not table_of(table).by_vintage else self.vintages(table)
             paths = [self.root / self.relative(table, first, name) for name in vintages]
             return [(first, path) for path in paths if path.exists()]
-        return self._stored(table, first, last, vintage)
+        return [(day, _path(text)) for day, text in self._stored(table, first, last, vintage)]
 
-    def _stored(self, table: str, first: date, last: date, vintage: str | None) -> list[tuple[date, Path]]:
-        """`files` of a span. Names of folders are compared as text: a night reads a dozen spans of long tables."""
+    def _stored(self, table: str, first: date, last: date, vintage: str | None) -> list[tuple[date, str]]:
+        """`files` of a span, as text: a night reads a dozen spans of long tables, and a `Path` takes longer to make."""
         low, high = (f"{SESSION}{day.isoformat()}" for day in (first, last))
         below = [""] if not table_of(table).by_vintage else [f"vintage={name}/" for name in self.vintages(table)]
         below = [f"vintage={vintage}/"] if vintage else below
         folder = f"{self.root}/{table}/"
         names = sorted((name, place) for place in below for name in _names_in(folder + place) if low <= name <= high)
-        paths = [(name, Path(f"{folder}{place}{name}/{PART}")) for name, place in names]
-        return [(parse_session(name.removeprefix(SESSION)), path) for name, path in paths if path.exists()]
+        paths = [(name, f"{folder}{place}{name}/{PART}") for name, place in names]
+        is_there = os.path.exists
+        return [(parse_session(name.removeprefix(SESSION)), path) for name, path in paths if is_there(path)]
 
     def decode(self, path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """All versions in one file, through the cache. Raises StoreCorrupt."""

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from consumers import factor_returns, portfolio
-from consumers.questions.attribution import contributions, daily_lines
+from consumers.questions.attribution import contributions, daily_brinson, daily_lines
 from consumers.questions.enhance import enhance, export
 from consumers.questions.instructions import approve, hold
 from consumers.questions.morning import gather
@@ -66,6 +66,17 @@ def test_the_lines_of_a_session_sum_to_its_excess(book: Stores) -> None:
     assert both["contribution"].to_numpy() == pytest.approx(both["excess"].to_numpy(), abs=1e-10)
     specific = contributions("CSI300", MONDAY, LAST, book).filter(pl.col("group") == "specific")
     assert abs(specific["contribution"].item()) > 0
+
+
+def test_brinson_explains_what_trading_and_costs_do_not(book: Stores) -> None:
+    enhance("CSI300", MONDAY, LAST, book, quiet)
+    effects = daily_brinson("CSI300", MONDAY, LAST, book)
+    assert not {"", None} & set(effects["industry"].to_list())
+    total = effects.group_by("session").agg(pl.sum_horizontal("allocation", "selection", "interaction").sum())
+    lines = daily_lines("CSI300", MONDAY, LAST, book).filter(~pl.col("group").is_in(["costs", "trading"]))
+    both = total.join(lines.group_by("session").agg(pl.col("contribution").sum()), on="session")
+    assert both.height == 20
+    assert both["allocation"].to_numpy() == pytest.approx(both["contribution"].to_numpy(), abs=1e-12)
 
 
 def test_an_unknown_index_and_a_span_without_scores_are_named(book: Stores) -> None:

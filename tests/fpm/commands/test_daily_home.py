@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,6 @@ def home(settings: Settings, tmp_path: Path) -> Iterator[Stores]:
 
 
 def with_stream(stores: Stores, stream: str | None) -> Stores:
-    from dataclasses import replace
-
     return replace(stores, settings=stores.settings.model_copy(update={"stream": stream}))
 
 
@@ -147,6 +146,15 @@ def test_what_is_missing_is_named_before_the_walk(
     with pytest.raises((UsageError, TryLater), match=words):
         enhance(index, *span, stores, quiet)
     assert stores.sessions("factor_returns") == []
+
+
+def test_a_mandates_own_stream_is_not_enough(home: Stores, tmp_path: Path) -> None:
+    """Without a stream for all, other indices have the default one, whose scores the job waits for in every session."""
+    (tmp_path / "mandate.toml").write_text('[SMALL]\nstream = "scores"\n')
+    own = home.settings.model_copy(update={"stream": None, "mandate": tmp_path / "mandate.toml"})
+    with pytest.raises(TryLater, match=r"FPM-PF-075 .*no scores of dual.*--stream with scores"):
+        enhance("SMALL", FIRST, LAST, replace(home, settings=own), quiet)
+    assert home.sessions("factor_returns") == []
 
 
 def test_an_index_that_begins_later_is_named(settings: Settings, tmp_path: Path) -> None:
