@@ -2,7 +2,9 @@
 
 Run `python benchmarks/bench_history.py [--sessions 500] [--symbols 5300] [--reads 300]`. Three streams a stock, entered
 session by session by the publication's own code, without fsync. A read is of another stock each time, through
-`serving.scores_known_at`; its floor is the same rows of the bare table by its index, without publications.
+`serving.scores_known_at`; its floor is the same rows of the bare table by its index, without publications, as text and
+in binary. Ways take turns of ten reads; beside the wall the least turn's processor time of the server's process and of
+this one.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import measure
 import numpy as np
@@ -33,6 +35,7 @@ FLOOR = (
     "SELECT session, stream, score, spread, publication FROM online.score_history "
     "WHERE symbol = %s AND session >= %s AND session <= %s"
 )
+TURN = 10  # reads; psycopg prepares a statement at the sixth, PostgreSQL plans it for good five later
 SIZE = "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('online.score_history')"
 
 
@@ -49,15 +52,34 @@ def fill(stores: Stores, sessions: list[date], names: list[str]) -> list[float]:
     return spent
 
 
-def times(ask: Callable[[str], list[Any]], names: list[str], rows: int) -> list[float]:
-    spent = []
-    for name in names:
-        started = time.perf_counter()
-        count = len(ask(name))
-        spent.append(1e3 * (time.perf_counter() - started))
-        if count != rows:
-            raise RuntimeError(f"{count} rows of {name}, not {rows}")
-    return spent
+@dataclass
+class Way:
+    """A question over one connection, and the milliseconds of its reads: wall of each, processor time by turns."""
+
+    connection: psycopg.Connection[Any]
+    statement: LiteralString
+    streams: int
+    binary: bool
+    wall: list[float] = field(default_factory=list)
+    server: list[float] = field(default_factory=list)
+    client: list[float] = field(default_factory=list)
+
+    def turn(self, names: list[str], ends: tuple[date, date], sessions: int) -> None:
+        """Read each name once."""
+        server, client = self._server_time(), time.process_time()
+        for name in names:
+            started = time.perf_counter()
+            with self.connection.cursor(binary=self.binary) as cursor:
+                count = len(cursor.execute(self.statement, (name, *ends)).fetchall())
+            self.wall.append(1e3 * (time.perf_counter() - started))
+            if count != sessions * self.streams:
+                raise RuntimeError(f"{count} rows of {name}, not {sessions * self.streams}")
+        self.server.append((self._server_time() - server) / len(names))
+        self.client.append(1e3 * (time.process_time() - client) / len(names))
+
+    def _server_time(self) -> float:
+        """Milliseconds on a processor (proc(5), schedstat)."""
+        return int(Path(f"/proc/{self.connection.info.backend_pid}/schedstat").read_text().split()[0]) / 1e6
 
 
 def compare(settings: Settings, count: int, symbols: int, reads: int) -> None:
@@ -67,25 +89,31 @@ def compare(settings: Settings, count: int, symbols: int, reads: int) -> None:
     ((size,),) = stores.ledger.query(SIZE)
     rng = np.random.default_rng(1)
     chosen = [names[place] for place in rng.integers(0, symbols, reads)]
-    ends = (sessions[0], sessions[-1])
-    rows = []
     server = ensure_server(settings)
     with (
         psycopg.connect(server.dsn, autocommit=True) as owner,
         psycopg.connect(server.logins["reader"], autocommit=True) as reader,
     ):
-        for way, connection, statement, streams in (
-            ("bare table by its index, all streams", owner, FLOOR, len(STREAMS)),
-            ("serving.scores_known_at, all streams", reader, KNOWN, len(STREAMS)),
-            ("serving.scores_known_at, one stream", reader, DUAL, 1),
-        ):
-            ask = lambda name, c=connection, s=statement: c.execute(s, (name, *ends)).fetchall()  # noqa: E731  one question a way
-            first, warm = (times(ask, chosen, count * streams) for _ in range(2))
-            rows.append([way, *(float(np.quantile(part, q)) for part in (first, warm) for q in (0.5, 0.99))])
+        ways = {
+            f"{way}, {'binary' if binary else 'text'}": Way(connection, statement, streams, binary)
+            for way, connection, statement, streams in (
+                ("bare table by its index, all streams", owner, FLOOR, len(STREAMS)),
+                ("serving.scores_known_at, all streams", reader, KNOWN, len(STREAMS)),
+                ("serving.scores_known_at, one stream", reader, DUAL, 1),
+            )
+            for binary in (False, True)
+        }
+        for first in range(0, reads, TURN):
+            for way in ways.values():
+                way.turn(chosen[first : first + TURN], (sessions[0], sessions[-1]), count)
     measure.show(
         f"one stock of {symbols:,}, {count} sessions, ms",
-        ["way", "first p50", "p99", "again p50", "p99"],
-        rows,
+        ["way", "least", "p50", "p99", "processor", "server", "client"],
+        [
+            [name, min(way.wall), *np.quantile(way.wall, (0.5, 0.99)).tolist(), sum(least), *least]
+            for name, way in ways.items()
+            for least in [(min(way.server), min(way.client))]
+        ],
     )
     print(
         f"entering a session: median {np.median(entered):.3f} s; {int(size) / count / 1e6:.1f} MB a session on the disk"

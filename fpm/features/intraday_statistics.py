@@ -31,6 +31,12 @@ def intraday_statistics(x_STF: NDArray[np.floating], features: Sequence[str]) ->
     return {name: statistic(minutes) for name, (statistic, needs) in STATISTICS.items() if set(needs) <= set(features)}
 
 
+def inputs(features: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the features that some statistic of them reads, in their order."""
+    needed = {name for _, needs in STATISTICS.values() if set(needs) <= set(features) for name in needs}
+    return tuple(name for name in features if name in needed)
+
+
 # --- volume -----------------------------------------------------------------------------------------------------
 
 

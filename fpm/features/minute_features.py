@@ -248,10 +248,12 @@ def to_frame(symbols: Sequence[str], x_STF: Array32, profile: Profile) -> pl.Dat
     return pl.DataFrame(keys | columns)
 
 
-def from_frame(frame: pl.DataFrame, profile: Profile) -> tuple[tuple[str, ...], Array32]:
+def from_frame(
+    frame: pl.DataFrame, profile: Profile, features: Sequence[str] | None = None
+) -> tuple[tuple[str, ...], Array32]:
     """Return the long table as sorted symbols and x_STF, (S, T, 32) float32 with NaN where unavailable.
 
-    Rows without a profile are rows that a correction removed; they are left out.
+    F: the named `features`, None for all 32. Rows without a profile, which a correction removed, are left out.
     Raises StoreCorrupt if rows belong to another profile or do not fill a grid of symbols x slots.
     """
     ordered = frame.filter(pl.col("profile").is_not_null()).sort("symbol", "slot")
@@ -263,5 +265,6 @@ def from_frame(frame: pl.DataFrame, profile: Profile) -> tuple[tuple[str, ...], 
             effect="nothing was read",
             todo=f"recompute the session's minute_features for profile {profile.name}",
         )
-    flat = ordered.select(pl.col(profile.features).cast(pl.Float32).fill_null(float("nan"))).to_numpy()
-    return tuple(symbols), np.ascontiguousarray(flat).reshape(len(symbols), length, len(profile.features))
+    names = list(features or profile.features)
+    flat = ordered.select(pl.col(names).cast(pl.Float32).fill_null(float("nan"))).to_numpy()
+    return tuple(symbols), np.ascontiguousarray(flat).reshape(len(symbols), length, len(names))

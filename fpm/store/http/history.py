@@ -9,7 +9,6 @@ from psycopg.sql import SQL, Composed, Identifier
 from fpm.schema import HISTORIES, TABLES
 from fpm.store.http.queries import WITHIN
 from fpm.store.http.requests import RequestRefused
-from fpm.store.http.responses import cell_text
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -30,7 +29,8 @@ def answer(request: HistoryRequest, connection: Connection[Any]) -> dict[str, An
     """The document. Raises RequestRefused where it would be longer than `MOST_ROWS`."""
     names = columns(request.view)
     values = [request.symbol, request.first, request.last, request.known_at, request.within, request.within]
-    rows = connection.execute(_statement(request.view, names), values).fetchall()
+    with connection.cursor(binary=True) as cursor:  # as text, numbers and moments take twice the time here
+        rows = cursor.execute(_statement(request.view, names), values).fetchall()
     if len(rows) > MOST_ROWS:
         raise RequestRefused(
             413,
@@ -41,8 +41,8 @@ def answer(request: HistoryRequest, connection: Connection[Any]) -> dict[str, An
     return {
         "symbol": request.symbol,
         "view": request.view,
-        "known_at": cell_text(request.known_at),
-        "rows": [{name: cell_text(cell) for name, cell in zip(names, row, strict=True)} for row in rows],
+        "known_at": request.known_at,
+        "rows": [dict(zip(names, row, strict=True)) for row in rows],
     }
 
 

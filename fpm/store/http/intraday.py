@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from fpm.store.http.responses import cell_text
-
 if TYPE_CHECKING:
     from psycopg import Connection
 
@@ -36,6 +34,6 @@ def answer(request: IntradayRequest, connection: Connection[Any]) -> dict[str, A
     """The document: what is true of the minute, null where it has no such row, and the rows."""
     rows = connection.execute(_ROWS, vars(request)).fetchall()
     facts = rows[0][: len(OF_MINUTE)] if rows else [None] * len(OF_MINUTE)
-    return {name: cell_text(cell) for name, cell in zip(OF_MINUTE, facts, strict=True)} | {
+    return dict(zip(OF_MINUTE, facts, strict=True)) | {
         "rows": [dict(zip(OF_ROW, row[len(OF_MINUTE) :], strict=True)) for row in rows]
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ class Answer:
 
 
 def document(content: Any, headers: dict[str, str] | None = None) -> Answer:
-    """A JSON document that was read."""
-    return Answer(200, json.dumps(content).encode(), headers or {})
+    """A JSON document that was read: moments in UTC and days as text."""
+    return Answer(200, json.dumps(content, default=_moment_text).encode(), headers or {})
 
 
 def between() -> Answer:
@@ -64,8 +65,6 @@ async def deliver(answer: Answer, send: Send) -> None:
     await send({"type": "http.response.body", "body": answer.content})
 
 
-def cell_text(cell: Any) -> Any:
-    """A cell as JSON has it: moments in UTC and days as text, the rest as it is."""
-    if isinstance(cell, datetime):
-        return cell.astimezone(UTC).isoformat()
-    return cell.isoformat() if isinstance(cell, date) else cell
+@lru_cache(maxsize=4096)  # the rows of a publication share their moments
+def _moment_text(moment: date) -> str:
+    return (moment.astimezone(UTC) if isinstance(moment, datetime) else moment).isoformat()

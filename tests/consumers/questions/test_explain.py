@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from consumers.questions import explain as explaining
 from consumers.questions.explain import explain, minute_labels, part_labels
 from consumers.questions.explain_page import page
 from fpm.errors import FpmError, ModelRefused, TryLater, UsageError
@@ -72,6 +73,21 @@ def test_words_are_measured_on_the_session_s_own_market(home: Stores) -> None:
     assert max(abs(axis.correlation) for axis in answer.axes) > 0.3
     assert len(answer.dimensions) == 128 and sum(axis.share for axis in answer.dimensions) == pytest.approx(1)
     assert explain(SYMBOL, SESSION, answer.vintage, home).to_dict() == answer.to_dict()
+
+
+def test_of_a_larger_market_every_kth_symbol_gives_the_words(home: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unit is the distance over the sampled earlier vectors and all of the session's; its own words stay whole."""
+    (model,) = home.models.list("encoder")
+    whole = explain(SYMBOL, SESSION, None, home)
+    monkeypatch.setattr(explaining, "SAMPLE", 10)
+    answer = explain(SYMBOL, SESSION, None, home)
+    days = [home.read("fingerprints", day, vintage=model.id).sort("symbol") for day in SESSIONS[18:23]]
+    assert min(day.height for day in days) > 10 and max(day.height for day in days) <= 20, "every second one"
+    vectors = [np.array(day["fingerprint"].to_list()) for day in days]
+    assert answer.unit == typical_distance(np.concatenate([*(z_SD[::2] for z_SD in vectors[:-1]), vectors[-1]]))
+    assert answer.earlier_sessions == whole.earlier_sessions
+    measured = {(word.statistic, word.measured) for word in whole.words}
+    assert answer.words and measured.issuperset((word.statistic, word.measured) for word in answer.words)
 
 
 def test_later_knowledge_changes_nothing(home: Stores) -> None:

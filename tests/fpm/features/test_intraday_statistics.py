@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from fpm.features.intraday_statistics import STATISTICS, edge, intraday_statistics
+from fpm.features.intraday_statistics import STATISTICS, edge, inputs, intraday_statistics
 from fpm.schema import BAR_32, FEATURES, L2_32
 
 NAN = float("nan")
@@ -89,6 +89,11 @@ def test_unavailable_is_nan_and_what_the_profile_lacks_is_left_out() -> None:
     open_bars = intraday_statistics(np.full((2, 4, 32), NAN), BAR_32)
     assert set(STATISTICS) - set(open_bars) == {"cancel_bursts", "large_order_direction"}
     assert all(len(value) == 2 for value in open_bars.values())
+
+
+def test_the_features_that_statistics_read() -> None:
+    assert set(inputs(BAR_32)) == {"close", "high", "low", "volume", "buy_volume", "sell_volume"}
+    assert inputs(("volume", "cancel_volume", "buy_volume", "vwap")) == ("volume", "cancel_volume")
 
 
 @pytest.mark.parametrize(("minutes", "length"), [(4, 1), (48, 12), (240, 60), (390, 60), (1440, 60)])
