@@ -122,19 +122,20 @@ class Block(nn.Module):
         normed_BND, layer, width = self.attention_norm(h_BND), self.query_key_value, h_BND.shape[-1]
         query_B1D = functional.linear(normed_BND[:, -1:], layer.weight[:width], layer.bias[:width])
         pairs_BNG = functional.linear(normed_BND, layer.weight[width:], layer.bias[width:])
-        mixed_B1D = self._mix(*self._heads(query_B1D), *self._heads(pairs_BNG), causal=False)
+        mixed_B1D = self._mix((*self._heads(query_B1D), *self._heads(pairs_BNG)), causal=False)
         last_B1D = h_BND[:, -1:] + self._drop(mixed_B1D)
         return last_B1D + self._drop(self.hidden(self.hidden_norm(last_B1D)))
 
     def _attend(self, h_BND: Tensor, causal: bool) -> Tensor:
-        return self._mix(*self._heads(self.query_key_value(h_BND)), causal=causal)
+        return self._mix(self._heads(self.query_key_value(h_BND)), causal)
 
     def _heads(self, x_BNG: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys, values, or some of them, side by side in x_BNG: each by heads, (B, H, N, E)."""
         parts = x_BNG.shape[-1] // self.attention_out.in_features
         return x_BNG.reshape(*x_BNG.shape[:2], parts, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
-    def _mix(self, q_BHNE: Tensor, k_BHNE: Tensor, v_BHNE: Tensor, causal: bool) -> Tensor:
+    def _mix(self, parts: tuple[Tensor, ...], causal: bool) -> Tensor:
+        q_BHNE, k_BHNE, v_BHNE = parts
         mixed_BHNE = functional.scaled_dot_product_attention(q_BHNE, k_BHNE, v_BHNE, is_causal=causal)
         return cast("Tensor", self.attention_out(mixed_BHNE.transpose(1, 2).flatten(2)))
 
