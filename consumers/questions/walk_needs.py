@@ -69,7 +69,7 @@ def _require_index(index: str, days: Sequence[date], stores: Stores) -> None:
     if not own:
         raise unknown_index(index, rows["index"].unique().sort().to_list(), stores)
     for before, after in pairwise([*own, None]):
-        bound = next_sessions(stores.market, before, REACH)[-1]  # type: ignore[arg-type]
+        bound = next_sessions(stores.market, before, REACH)[-1]
         uncovered = [day for day in days if day > bound and (after is None or day < after)]
         if uncovered:
             raise _no_snapshot(index, uncovered[0], f"the one before is of {before}")
