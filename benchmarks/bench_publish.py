@@ -274,8 +274,8 @@ def disconnect(store: FeatureStore) -> None:
     online = store._get_provider().online_store  # noqa: SLF001  Feast has no public way to its connection
     if hasattr(online, "disconnect"):
         online.disconnect()
-    elif online._conn is not None:  # noqa: SLF001
-        online._conn.close()  # noqa: SLF001
+    elif online._conn is not None:  # noqa: SLF001  as above
+        online._conn.close()  # noqa: SLF001  as above
 
 
 def main() -> None:

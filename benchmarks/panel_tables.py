@@ -92,8 +92,8 @@ def promise_lines(answer: Mapping[str, Any]) -> list[str]:
         f"in {whole['sessions']} sessions"
     )
     kinds = dict.fromkeys(part.partition(": ")[0] for part in rows if part != "all")
-    held = {kind: [row["observed"] for part, row in rows.items() if part.startswith(f"{kind}: ")] for kind in kinds}
-    parts = [f"by {kind} {decimal(min(each))} to {decimal(max(each))}" for kind, each in held.items()]
+    shares = {kind: [row["observed"] for part, row in rows.items() if part.startswith(f"{kind}: ")] for kind in kinds}
+    parts = [f"by {kind} {decimal(min(each))} to {decimal(max(each))}" for kind, each in shares.items()]
     return ["; ".join([words, *parts]) + "."]
 
 

@@ -79,7 +79,7 @@ def benchmark(index: str, session: date | None, history: PriceHistory, members: 
     if own.is_empty():
         return pl.DataFrame(schema=NOTHING)
     snapshot = own["session"].max()
-    growth = history.growth(snapshot, session)  # type: ignore[arg-type]
+    growth = history.growth(snapshot, session)  # type: ignore[arg-type]  # polars types max loosely
     rows = own.filter(pl.col("session") == snapshot).join(growth, on="symbol", how="left", maintain_order="left")
     priced = pl.col("weight").filter(pl.col("return").is_not_null())
     common = ((pl.col("weight") * pl.col("return")).sum() / priced.sum()).fill_nan(0.0)  # 0 / 0: no member has a price

@@ -14,7 +14,7 @@ from fpm.store.postgres.server import Server
 
 @contextmanager
 def fresh_database(server: Server, template: str = "fpm") -> Iterator[str]:
-    """The address of a copy of `template`: of its files, which takes half the time of a copy through the log."""
+    """The address of a copy of `template`, file by file: less than half the time of a copy through the log."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server.dsn, dbname="postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")

@@ -126,9 +126,9 @@ def test_tables_hold_the_figures_and_the_pooled_difference(panels: Any) -> None:
     line = tables.pooled_line({"a": answer(0.03, 0.01), "b": answer(0.0, 0.02)})
     assert line.startswith("Dual less traditional over 2 panels, pooled: 0.024 [0.006, 0.042]")
     assert "Intervals" not in text, "there are none"
-    parts = {"all": 0.9, "month: 2024-01": 0.88, "month: 2024-02": 0.92, "score tenth: 01": 0.85}
-    held = [{"part": part, "stated": 0.9, "observed": share, "sessions": 40} for part, share in parts.items()]
-    promised = tables.section("NSE", answer(0.03, 0.01) | {"promises": held}, "first four fifths").splitlines()[-1]
+    shares = {"all": 0.9, "month: 2024-01": 0.88, "month: 2024-02": 0.92, "score tenth: 01": 0.85}
+    promises = [{"part": part, "stated": 0.9, "observed": share, "sessions": 40} for part, share in shares.items()]
+    promised = tables.section("NSE", answer(0.03, 0.01) | {"promises": promises}, "first four fifths").splitlines()[-1]
     assert promised == (
         "Intervals of the dual stream's ranks, stated 0.900: held 0.900 in 40 sessions; by month 0.880 to 0.920; "
         "by score tenth 0.850 to 0.850."

@@ -14,13 +14,13 @@ from threading import current_thread, main_thread
 
 import psycopg
 import structlog
-from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from fpm.sessions import cut_off
 from fpm.store.postgres import server as postgres
 from fpm.store.postgres.migrate import migrate
 from fpm.store.settings import Settings
+from tests.databases import fresh_database
 from tests.simulation.database import Server
 from tests.simulation.week import CN, SESSIONS, Place
 
@@ -40,7 +40,7 @@ def opened(server: postgres.Server | None = None) -> Iterator[Place]:
             own = Settings(home=folder / "server", fsync=False)
             server = postgres.ensure_server(own)
             migrate(own)
-        with _databases(server.dsn) as (dsn, other), _silence():
+        with _databases(server) as (dsn, other), _silence():
             (folder / "weeks").mkdir()
             watcher = Server(dsn)
             yield Place(folder / "weeks", dsn, other, watcher)
@@ -52,20 +52,14 @@ def opened(server: postgres.Server | None = None) -> Iterator[Place]:
 
 
 @contextmanager
-def _databases(dsn: str) -> Iterator[tuple[str, str]]:
+def _databases(server: postgres.Server) -> Iterator[tuple[str, str]]:
     """The home's database with a scorer in force, and another one as it is after `fpm setup`."""
-    names = [f"{Path(tempfile.mktemp(prefix='weeks_')).name}_{number}".lower() for number in (1, 2)]
-    with psycopg.connect(dsn, dbname="postgres", autocommit=True) as connection:
-        for name in names:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE fpm")
-        first, second = (make_conninfo(dsn, dbname=name) for name in names)
+    with fresh_database(server) as first, fresh_database(server) as second:
         with psycopg.connect(first) as home:
             home.execute(
                 SCORER + "('scorer', 'm', %s, %s, 'promoted', %s, '{}')", (BORN, BORN.date(), Jsonb({"vintage": "v"}))
             )
         yield first, second
-        for name in names:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager

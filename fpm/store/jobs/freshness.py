@@ -80,8 +80,9 @@ class Freshness:
             or stands(self._job, session, self._stores)
             or rests_on_removed(self._job, session, self._stores)
         )
-        root = str(self._stores.lake.root)  # as text: a `Path` a file takes longer than to look whether it is there
-        is_there = last.status == "published" and all(isfile(f"{root}/{staged.file.path}") for staged in last.files)  # noqa: PTH113
+        root, paths = str(self._stores.lake.root), [staged.file.path for staged in last.files]
+        # as text: to make a `Path` of a file takes longer than to look whether it is there
+        is_there = last.status == "published" and all(isfile(f"{root}/{path}") for path in paths)  # noqa: PTH113  see above
         return outcome(partition, "unchanged", last.files) if same and is_there else None
 
     @cached_property

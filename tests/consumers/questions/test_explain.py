@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from consumers.questions import explain as explaining
+from consumers.questions import explain as explain_module
 from consumers.questions.explain import explain, minute_labels, part_labels
 from consumers.questions.explain_page import page
 from fpm.errors import FpmError, ModelRefused, TryLater, UsageError
@@ -79,7 +79,7 @@ def test_of_a_larger_market_every_kth_symbol_gives_the_words(home: Stores, monke
     """The unit is the distance over the sampled earlier vectors and all of the session's; its own words stay whole."""
     (model,) = home.models.list("encoder")
     whole = explain(SYMBOL, SESSION, None, home)
-    monkeypatch.setattr(explaining, "SAMPLE", 10)
+    monkeypatch.setattr(explain_module, "SAMPLE", 10)
     answer = explain(SYMBOL, SESSION, None, home)
     days = [home.read("fingerprints", day, vintage=model.id).sort("symbol") for day in SESSIONS[18:23]]
     assert min(day.height for day in days) > 10 and max(day.height for day in days) <= 20, "every second one"

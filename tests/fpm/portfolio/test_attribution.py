@@ -56,21 +56,21 @@ def test_a_day_by_hand():
     factor_return = {"country": 0.01, "beta": 0.02, "industry:x": 0.004}
     known = model("AB", [[1, 1, 0, 1, 0], [1, 0, 1, -0.5, 0]])
     day = Day(DAY, held, 0.0150, 0.0100, cost=0.0002)
-    told = lines(attribution(day, known, factor_return))
-    assert told["country"] == pytest.approx(0.0, abs=1e-15)
-    assert told["industry:x"] == pytest.approx(0.10 * 0.004)
-    assert told["beta"] == pytest.approx(0.15 * 0.02)
-    assert told["specific"] == pytest.approx(0.10 * 0.03 + 0.10 * 0.01 - 0.0004 - 0.0030)
-    assert told["blocked trades"] == pytest.approx(0.0005)
-    assert told["costs"] == -0.0002
-    assert told["trading and cash"] == pytest.approx(0.0050 - 0.0045 + 0.0002)
-    assert sum(told.values()) == pytest.approx(day.excess, abs=1e-15)
+    contribution = lines(attribution(day, known, factor_return))
+    assert contribution["country"] == pytest.approx(0.0, abs=1e-15)
+    assert contribution["industry:x"] == pytest.approx(0.10 * 0.004)
+    assert contribution["beta"] == pytest.approx(0.15 * 0.02)
+    assert contribution["specific"] == pytest.approx(0.10 * 0.03 + 0.10 * 0.01 - 0.0004 - 0.0030)
+    assert contribution["blocked trades"] == pytest.approx(0.0005)
+    assert contribution["costs"] == -0.0002
+    assert contribution["trading and cash"] == pytest.approx(0.0050 - 0.0045 + 0.0002)
+    assert sum(contribution.values()) == pytest.approx(day.excess, abs=1e-15)
 
 
 def test_a_name_that_the_model_lacks_is_specific_and_one_without_a_row_stands_still():
     held = names([("Z", 1.0, 0.0, 0.0, 0.02), ("A", 0.0, 1.0, 0.0, None)])
-    told = lines(attribution(Day(DAY, held, 0.02, 0.0), model("A", [[0, 0, 0, 0, 0]]), {"beta": 0.5}))
-    assert told["specific"] == pytest.approx(0.02) and told["trading and cash"] == pytest.approx(0)
+    contribution = lines(attribution(Day(DAY, held, 0.02, 0.0), model("A", [[0, 0, 0, 0, 0]]), {"beta": 0.5}))
+    assert contribution["specific"] == pytest.approx(0.02) and contribution["trading and cash"] == pytest.approx(0)
 
 
 def test_groups_are_the_risk_rooms():
@@ -131,14 +131,14 @@ def days():
 
 
 def test_lines_sum_to_the_excess_of_every_session(days):
-    for day, told in days:
-        assert told["contribution"].sum() == pytest.approx(day.excess, abs=1e-12)
+    for day, contribution in days:
+        assert contribution["contribution"].sum() == pytest.approx(day.excess, abs=1e-12)
 
 
 def test_linked_lines_sum_to_the_compounded_excess(days):
     returns = pl.DataFrame([(day.session, day.portfolio_return, day.benchmark_return) for day, _ in days], orient="row")
     returns.columns = ["session", "portfolio_return", "benchmark_return"]
-    total = linked(pl.concat([told for _, told in days]), returns)
+    total = linked(pl.concat([contribution for _, contribution in days]), returns)
     own, base = (float((1 + returns[name]).product()) for name in ("portfolio_return", "benchmark_return"))
     assert total["contribution"].sum() == pytest.approx(own - base, abs=1e-10)
     assert lines(total)["costs"] < 0 and lines(total)["blocked trades"] != 0
@@ -147,7 +147,7 @@ def test_linked_lines_sum_to_the_compounded_excess(days):
 
 def test_what_trading_and_cash_leave_is_small_in_a_session_without_trades(days):
     """All that is left then is the rounding of reference prices, dividends and cash that earns nothing."""
-    left = [lines(told)["trading and cash"] for day, told in days[1:] if day.cost == 0]
+    left = [lines(contribution)["trading and cash"] for day, contribution in days[1:] if day.cost == 0]
     assert len(left) > 50 and max(map(abs, left)) < 1e-4
 
 
@@ -171,8 +171,8 @@ def test_brinson_by_hand():
         ("D", 0.0, 0.5, 0.02, "y"),
     ]
     columns = ["symbol", "weight", "benchmark_weight", "return", "industry"]
-    told = brinson(pl.DataFrame(rows, schema=columns, orient="row").with_columns(session=DAY))
-    by_industry = {row["industry"]: row for row in told.iter_rows(named=True)}
+    effects = brinson(pl.DataFrame(rows, schema=columns, orient="row").with_columns(session=DAY))
+    by_industry = {row["industry"]: row for row in effects.iter_rows(named=True)}
     effects = ("allocation", "selection", "interaction")
     assert [by_industry["x"][name] for name in effects] == pytest.approx([0.001, 0.005, 0.002])
     assert [by_industry["y"][name] for name in effects] == pytest.approx([0.001, -0.015, 0.006])
@@ -187,8 +187,8 @@ def test_brinson_sums_to_the_active_return_with_cash_and_one_sided_industries():
         ("D", 0.1, 0.0, None, None),
     ]
     columns = ["symbol", "weight", "benchmark_weight", "return", "industry"]
-    told = brinson(pl.DataFrame(rows, schema=columns, orient="row").with_columns(session=DAY))
-    total = told.select("allocation", "selection", "interaction").to_numpy().sum()
+    effects = brinson(pl.DataFrame(rows, schema=columns, orient="row").with_columns(session=DAY))
+    total = effects.select("allocation", "selection", "interaction").to_numpy().sum()
     assert total == pytest.approx(0.5 * 0.04 + 0.2 * 0.03 - (0.3 * 0.04 - 0.7 * 0.01), abs=1e-15)
 
 
@@ -205,14 +205,14 @@ def test_every_year_sums_to_its_own_excess_and_a_short_walk_has_months():
         (session, "costs", "costs", gap * (1 - share))
         for (session, *_), gap, share in zip(rows, gap_T, share_T, strict=True)
     ]
-    told = pl.DataFrame(rows, schema=["session", "group", "line", "contribution"], orient="row")
+    effects = pl.DataFrame(rows, schema=["session", "group", "line", "contribution"], orient="row")
     returns = pl.DataFrame({"session": sessions, "portfolio_return": own_T, "benchmark_return": base_T})
-    by_year = linked_by_period(told, returns)
+    by_year = linked_by_period(effects, returns)
     assert by_year["period"].unique(maintain_order=True).to_list() == ["2023", "2024"]
     for year in (2023, 2024):
         inside = np.array([session.year == year for session in sessions])
         excess = np.prod(1 + own_T[inside]) - np.prod(1 + base_T[inside])
         assert by_year.filter(period=str(year))["contribution"].sum() == pytest.approx(excess, abs=1e-10)
-    few = linked_by_period(told.filter(pl.col("session") < date(2024, 1, 1)), returns.head(31))
+    few = linked_by_period(effects.filter(pl.col("session") < date(2024, 1, 1)), returns.head(31))
     assert few["period"].unique(maintain_order=True).to_list() == [f"2023-{month:02d}" for month in range(6, 13)]
-    assert linked_by_period(told.clear(), returns.clear()).is_empty()
+    assert linked_by_period(effects.clear(), returns.clear()).is_empty()
