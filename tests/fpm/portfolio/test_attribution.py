@@ -171,8 +171,8 @@ def test_brinson_by_hand():
         ("D", 0.0, 0.5, 0.02, "y"),
     ]
     columns = ["symbol", "weight", "benchmark_weight", "return", "industry"]
-    effects = brinson(pl.DataFrame(rows, schema=columns, orient="row").with_columns(session=DAY))
-    by_industry = {row["industry"]: row for row in effects.iter_rows(named=True)}
+    industries = brinson(pl.DataFrame(rows, schema=columns, orient="row").with_columns(session=DAY))
+    by_industry = {row["industry"]: row for row in industries.iter_rows(named=True)}
     effects = ("allocation", "selection", "interaction")
     assert [by_industry["x"][name] for name in effects] == pytest.approx([0.001, 0.005, 0.002])
     assert [by_industry["y"][name] for name in effects] == pytest.approx([0.001, -0.015, 0.006])
@@ -187,8 +187,8 @@ def test_brinson_sums_to_the_active_return_with_cash_and_one_sided_industries():
         ("D", 0.1, 0.0, None, None),
     ]
     columns = ["symbol", "weight", "benchmark_weight", "return", "industry"]
-    effects = brinson(pl.DataFrame(rows, schema=columns, orient="row").with_columns(session=DAY))
-    total = effects.select("allocation", "selection", "interaction").to_numpy().sum()
+    industries = brinson(pl.DataFrame(rows, schema=columns, orient="row").with_columns(session=DAY))
+    total = industries.select("allocation", "selection", "interaction").to_numpy().sum()
     assert total == pytest.approx(0.5 * 0.04 + 0.2 * 0.03 - (0.3 * 0.04 - 0.7 * 0.01), abs=1e-15)
 
 
