@@ -110,7 +110,7 @@ def weighted_sums(x_TN: Floats, weight_W: Floats, first: int = 0) -> Floats:
     """
     width, block = len(weight_W), max(32, len(weight_W))
     unread = max(0, first - width + 1)  # rows that no sum reads
-    filled_TN = np.nan_to_num(x_TN[unread:])
+    filled_TN = np.where(np.isnan(x_TN[unread:]), 0.0, x_TN[unread:])  # `nan_to_num` takes thrice the time
     sums = np.empty((len(x_TN) - first, x_TN.shape[1]))
     for start in range(first, len(x_TN), block):
         stop, oldest = min(start + block, len(x_TN)), max(0, start - width + 1)

@@ -6,8 +6,10 @@ Every refusal has an HTTP status, a stable code, and words that say what to do, 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fpm.errors import UsageError
@@ -38,6 +40,11 @@ class Catalogue:
     features: Mapping[str, Sequence[str]]
     keys: Mapping[str, Sequence[str]]
     services: Mapping[str, Sequence[str]]
+
+    @cached_property
+    def references(self) -> frozenset[str]:
+        """Every `view:feature` that is served."""
+        return frozenset(f"{view}:{name}" for view, names in self.features.items() for name in names)
 
 
 def checked(body: bytes, catalogue: Catalogue) -> dict[str, Any]:
@@ -112,11 +119,12 @@ def _references(features: Any, catalogue: Catalogue, full: bool) -> list[str]:
             wrong=f"{len(features)} features",
             todo=f"ask for at most {MOST_FEATURES}, or read by SQL",
         )
-    for reference in features:
-        _check_reference(reference, catalogue)
-    keys = {key for reference in features for key in catalogue.keys[reference.split(":")[0]]}
-    names = features if full else [reference.split(":")[1] for reference in features]
-    if twins := sorted({name for name in names if names.count(name) > 1 or name in keys}):
+    if unknown := next((name for name in features if name not in catalogue.references), None):
+        raise _unknown_reference(unknown, catalogue)
+    views, columns = zip(*(reference.split(":") for reference in features), strict=True)
+    keys = {key for view in set(views) for key in catalogue.keys[view]}
+    names = Counter(features if full else columns)
+    if twins := sorted(name for name, count in names.items() if count > 1 or name in keys):
         raise RequestRefused(
             400,
             code="FPM-HTTP-070",
@@ -126,29 +134,29 @@ def _references(features: Any, catalogue: Catalogue, full: bool) -> list[str]:
     return features
 
 
-def _check_reference(reference: str, catalogue: Catalogue) -> None:
+def _unknown_reference(reference: str, catalogue: Catalogue) -> RequestRefused:
+    """The refusal of what is no `view:feature` of the catalogue."""
     view, colon, feature = reference.partition(":")
     if not colon:
-        raise RequestRefused(
+        return RequestRefused(
             400,
             code="FPM-HTTP-070",
             wrong=f"{_quoted(reference)} names no view",
             todo="write view:feature, e.g. scores:score",
         )
     if view not in catalogue.features:
-        raise RequestRefused(
+        return RequestRefused(
             404,
             code="FPM-HTTP-070",
             wrong=f"no view {_quoted(view)} is served",
             todo=f"use one of {_nearest(view, catalogue.features)}",
         )
-    if feature not in catalogue.features[view]:
-        raise RequestRefused(
-            404,
-            code="FPM-HTTP-070",
-            wrong=f"{view} has no feature {_quoted(feature)}",
-            todo=f"use one of {_nearest(feature, catalogue.features[view])}",
-        )
+    return RequestRefused(
+        404,
+        code="FPM-HTTP-070",
+        wrong=f"{view} has no feature {_quoted(feature)}",
+        todo=f"use one of {_nearest(feature, catalogue.features[view])}",
+    )
 
 
 def _service(name: Any, catalogue: Catalogue) -> str:

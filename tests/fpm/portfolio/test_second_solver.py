@@ -141,7 +141,7 @@ def test_a_bad_start_is_left_behind() -> None:
     assert problem.objective(program.solve(other, limits, other.range_2N).weight_N) < best - 0.1
 
 
-def test_what_differs_at_the_first_stop_is_judged_at_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_differs_at_the_first_stop_is_proven_or_judged_at_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """Residuals of 1e-8 may leave an objective off by more than is accepted; only those of 1e-9 contradict."""
     problem = instance(40, 1)
     limits = limits_of(problem, WIDE)
@@ -151,14 +151,18 @@ def test_what_differs_at_the_first_stop_is_judged_at_the_second(monkeypatch: pyt
     def first_stop_off(whole: ConeProgram, start: Optimum | None, accuracy: float) -> Floats | None:
         stops.append(accuracy)
         second_N = solved(whole, start, accuracy)
-        return problem.weight_N if len(stops) == 1 else second_N
+        return problem.weight_N if accuracy > 1e-9 else second_N
 
     monkeypatch.setattr("fpm.portfolio.second_solver.solved", first_stop_off)
+    second = second_solution(problem, limits, best_N)
+    assert (second.verdict, second.difference <= ACCEPTED, stops) == (PROVEN, True, [1e-8])
+    monkeypatch.setattr("fpm.portfolio.second_solver.duality_gap", lambda *_: np.inf)  # nothing can be proven
+    stops.clear()
     assert second_solution(problem, limits, best_N).verdict == AGREES
     assert stops == [1e-8, 1e-9]
     stops.clear()
-    monkeypatch.setattr("fpm.portfolio.second_solver.solved", solved)
-    assert second_solution(problem, limits, problem.weight_N).verdict == DIFFERS
+    assert second_solution(problem, limits, 0.9 * best_N + 0.1 * problem.weight_N).verdict == DIFFERS
+    assert stops == [1e-8, 1e-9]
 
 
 @pytest.mark.parametrize("turnover", [0.3, 0.001])
