@@ -43,7 +43,7 @@ def approve(session: date, index: str | None, by: str, now: datetime, stores: St
         content = content_of(targets)
         approval = approval_of(instructions, name, session, content)
         if approval is None:
-            known_at = _known_at(session, cut_off(stores.market, session), now, stores)
+            known_at = _known_at(fill_session, cut_off(stores.market, session), now, stores)
             approval = Instruction(APPROVE, name, session, None, "", content, by, known_at)
             new.append(approval)
         fills = max(fill_session, first_opening(stores.market, approval.known_at))
@@ -83,7 +83,10 @@ def _answer(said: Instruction) -> dict[str, Any]:
 
 
 def _known_at(session: date, evening: datetime, now: datetime, stores: Stores) -> datetime:
-    """From when an instruction counts: as history in bulk does in a home that serves nobody, else from now on."""
+    """From when an instruction counts: as history in bulk does in a home that serves nobody, else from now on.
+
+    `session`: the first one whose fills it changes.
+    """
     first_published = stores.ledger.first_published(publish.NAME)
     rule = rule_of(session, first_published and first_published[0], stated=False)
     return evening if rule == "cut_off" else now

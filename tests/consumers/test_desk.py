@@ -9,14 +9,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from consumers import factor_returns, portfolio, risk_tests
+from consumers import factor_returns, portfolio, publish, risk_tests, score_intervals
 from consumers.questions.decisions import decisions
 from consumers.questions.instructions import approve, hold
 from fpm.errors import UsageError
 from fpm.sessions import cut_off, opening
-from fpm.store.jobs.runner import backfill
+from fpm.store.jobs.runner import backfill, run_job
 from fpm.store.ledger.instructions import record, recorded
 from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.online.publication import served
 from producers.bars import Arrival, ingest
 from tests.consumers.small_lake import SmallLake, put
 from tests.small_chain import quiet
@@ -260,6 +261,31 @@ def test_a_decision_waits_until_it_is_approved(waiting: Stores) -> None:
     assert decisions(None, waiting)[0]["said"] == f"approved by anna, fills {TUESDAY}"
     held = waiting.read("holdings", TUESDAY)["value"].sum() / waiting.read("nav", TUESDAY)["nav"].item()
     assert waiting.read("weights", TUESDAY)["weight"].sum() == pytest.approx(held)
+
+
+def test_readers_see_what_is_held_until_the_decision_is_approved(waiting: Stores) -> None:
+    """Nights of a mandate that demands approval: online weights and fills follow the book, decisions say what waits."""
+
+    def night(session: date) -> tuple[float, list[str], int]:
+        """Sum of the weights, statuses of the decisions and number of fills online."""
+        compute(waiting, MONDAY, session)
+        run_job(score_intervals, session, waiting)
+        assert run_job(publish, session, waiting).status == "published"
+        weights, decided, fills = (served(view, waiting) for view in ("weights", "decisions", "trades"))
+        return float(weights["weight"].sum()), decided["status"].to_list(), fills.height
+
+    assert night(MONDAY) == (0.0, ["awaiting approval"], 0)
+    assert night(TUESDAY) == (0.0, [], 0)
+    evening = cut_off(waiting.market, TUESDAY) + timedelta(hours=1)
+    (answer,) = approve(MONDAY, INDEX, "anna", evening, waiting)
+    assert answer["fills"] == str(WEDNESDAY)
+    invested, decided, fills = night(WEDNESDAY)
+    bought = waiting.read("trades", WEDNESDAY)
+    assert (decided, fills) == ([], bought.height)
+    assert fills > 0
+    held = waiting.read("holdings", WEDNESDAY)["value"].sum() / waiting.read("nav", WEDNESDAY)["nav"].item()
+    assert invested == pytest.approx(held)
+    assert invested > 0.9
 
 
 def test_a_decision_that_waits_is_no_forecast_of_the_book(waiting: Stores) -> None:

@@ -51,7 +51,8 @@ TYPES: dict[str, pl.DataType] = {
 CLOCK = pl.Datetime("us", "UTC")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RAW = ("minute_bars", "daily_bars", "index_members", "intraday_bars")  # a declared column that a vendor lacks is null
-_FEW = 8  # keys and clocks: for at most so many columns only their own bytes are read
+_FEW = 8  # keys and clocks: for at most so many columns of a large file only their own bytes are read
+_LARGE = 1 << 20  # bytes; below, Polars takes longer to open a path than to decode what is in memory
 _CACHE_BYTES = 256 << 20  # trailing windows read each partition again and again
 
 
@@ -248,7 +249,7 @@ def decode(path: Path, columns: Sequence[str] | None = None, seals: Seals | None
     """
     try:
         with path.open("rb") if seals is None else seals.opened(path) as stream:
-            if columns is None or len(columns) > _FEW:
+            if columns is None or len(columns) > _FEW or os.fstat(stream.fileno()).st_size < _LARGE:
                 content = stream.read()  # one copy costs less than the page faults of a whole file
                 return _decoded(memoryview(content), content, columns)
             opened = Path(f"/proc/self/fd/{stream.fileno()}")  # by its path it might be another file by now

@@ -194,6 +194,23 @@ def test_every_flipped_bit_is_noticed(stores: Stores) -> None:
         Lake(stores.lake.root, stores.lake.staging).decode(path)
 
 
+@pytest.mark.parametrize("large", [0, 1 << 20])
+def test_a_column_of_a_large_file_and_of_a_small_one(lake: Lake, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large file only the columns' own bytes are read; the values are the same, and so is the refusal."""
+    monkeypatch.setattr("fpm.store.lake.files._LARGE", large)
+    relative = lake.relative("labels", SESSION)
+    lake.stage("labels", labels(("A", 1.5, CREATED), ("B", None, CREATED)), relative, lake.staging)
+    lake.put(lake.staging / relative, relative)
+    path = lake.root / relative
+    assert lake.decode_once(path, ["label", "absent"]).to_dict(as_series=False) == {"label": [1.5, None]}
+    content = bytearray(path.read_bytes())
+    content[pq.read_metadata(path).row_group(0).column(1).data_page_offset + 3] ^= 1
+    path.write_bytes(content)
+    assert lake.decode_once(path, ["symbol"])["symbol"].to_list() == ["A", "B"]
+    with pytest.raises(StoreCorrupt, match="FPM-LAKE-110"):
+        lake.decode_once(path, ["label"])
+
+
 def test_a_replaced_file_is_read_again_and_the_cache_stays_small(lake: Lake) -> None:
     relative, cache = lake.relative("labels", SESSION), DecodedFiles(limit=1)
     for value in (1.0, 2.0):
