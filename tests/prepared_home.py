@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from fpm.store.ledger.stores import Stores, open_stores
 from fpm.store.postgres.server import Server
 from fpm.store.settings import Settings
-from tests.databases import fresh_database, name_of
+from tests.databases import fresh_database, leave, name_of
 
 SMALL = {"market": "cn", "preset": "tiny"}  # as the fixture `settings` has them
 
@@ -35,6 +35,16 @@ class PreparedHome:
         with fresh_database(self.server, self.database) as url, _opened(home, url, self.settings) as stores:
             yield stores
 
+    @contextmanager
+    def extended(self, home: Path, fill: Callable[[Stores], object]) -> Iterator[PreparedHome]:
+        """The home that `fill` leaves of a copy of this one."""
+        shutil.copytree(self.home, home)
+        with fresh_database(self.server, self.database) as url:
+            with _opened(home, url, self.settings) as stores:
+                fill(stores)
+            leave(self.server, name_of(url))
+            yield replace(self, home=home, database=name_of(url))
+
 
 @contextmanager
 def prepared(server: Server, home: Path, fill: Callable[[Stores], object], **settings: Any) -> Iterator[PreparedHome]:
@@ -43,6 +53,7 @@ def prepared(server: Server, home: Path, fill: Callable[[Stores], object], **set
     with fresh_database(server) as url:
         with _opened(home, url, chosen) as stores:
             fill(stores)
+        leave(server, name_of(url))
         yield PreparedHome(home, name_of(url), server, chosen)
 
 

@@ -1,13 +1,8 @@
 """Python imports this at its start in a program of the tests: what it writes is not forced to the disk.
 
-No test takes the power away, and a busy disk answers a small home's thousands of questions in minutes.
+No test takes the power away, and a small home asks a busy disk thousands of times.
 """
 
 import os
 
-
-def _unforced(handle: int) -> None:
-    """Leave it to the kernel."""
-
-
-os.fsync = _unforced
+os.fsync = lambda fd: None
