@@ -24,7 +24,8 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
         path.append(str(Path(wheel.origin).parent / "pginstall18/bin"))
     modules = [UNFORCED, *filter(None, [os.environ.get("PYTHONPATH")])]
     paths = {"FPM_HOME": str(home), "PATH": os.pathsep.join(path), "PYTHONPATH": os.pathsep.join(modules)}
-    return {**os.environ, "OMP_NUM_THREADS": "1", "FPM_FSYNC": "false", **paths, **variables}
+    compiled_once = {"PYTHONDONTWRITEBYTECODE": ""}  # where it is set, every process would compile all modules again
+    return {**os.environ, **compiled_once, "OMP_NUM_THREADS": "1", "FPM_FSYNC": "false", **paths, **variables}
 
 
 def run(command: list[str], folder: Path, home: Path, timeout: float = 900) -> str:

@@ -23,10 +23,23 @@ def silent(done: int, total: int, what: object) -> None:
     """No progress bar."""
 
 
+@pytest.fixture(scope="module")
+def issued_home(scored_home, tmp_path_factory):
+    with scored_home.extended(tmp_path_factory.mktemp("issued") / "home", report.write) as home:
+        yield home
+
+
+@pytest.fixture
+def scored(issued_home, tmp_path):
+    """The scored home with its report."""
+    with issued_home.copied(tmp_path / "home") as stores:
+        yield stores
+
+
 @pytest.fixture
 def issued(scored):
-    """The passport of the scored home, beside its report."""
-    return report.write(scored).with_name(passport.NAME)
+    """The passport beside that report."""
+    return scored.settings.reports / passport.NAME
 
 
 def difference(path, stores) -> str:
