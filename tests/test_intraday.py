@@ -29,7 +29,8 @@ from fpm.store.online.running import newest
 from fpm.store.postgres.server import Server
 from fpm.store.retrieval import features
 from producers import bars
-from tests.small_chain import compute, opened, quiet
+from tests.prepared_home import prepared
+from tests.small_chain import compute, quiet
 
 SESSIONS, FIRST_SCORED = 40, 36
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -96,20 +97,25 @@ def whole_chain(home: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> Iterator[Homes]:
-    source, plain, read = (tmp_path_factory.mktemp(name) for name in ("source", "plain", "read"))
+    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("homes")
+    plain, read = folder / "plain", folder / "read"
     simulate.write(replace(simulate.PRESETS["tiny"], sessions=SESSIONS, symbols=10, seed=5), source)
     days = sorted(date.fromisoformat(path.stem) for path in (source / "minute_bars").glob("*.parquet"))
-    history, last = deliver(source, read / "history", days[:-1]), deliver(source, read / "last", days[-1:])
-    with opened(plain, postgres_server) as stores:
+    history, last = deliver(source, folder / "history", days[:-1]), deliver(source, folder / "last", days[-1:])
+
+    def fill(stores: Stores) -> None:
+        features.apply(stores.settings)
         chain(stores, history, days[:-1])
-        last_night(stores, last, days[-1])
-    with opened(read, postgres_server) as stores:
-        chain(stores, history, days[:-1])
-        answers, online = {}, {}
-        for text in MINUTES:
-            answers[text] = intraday(days[-1], text, [so_far(source, days[-1], "14:35", read)], NOW, stores)
-            online[text] = served(stores)
-        yield Homes(plain, stores, days[-1], source, answers, online)
+
+    with prepared(postgres_server, folder / "before", fill) as before:
+        with before.copied(plain) as stores:
+            last_night(stores, last, days[-1])
+        with before.copied(read) as stores:
+            answers, online = {}, {}
+            for text in MINUTES:
+                answers[text] = intraday(days[-1], text, [so_far(source, days[-1], "14:35", folder)], NOW, stores)
+                online[text] = served(stores)
+            yield Homes(plain, stores, days[-1], source, answers, online)
 
 
 def served(stores: Stores, view: str = "intraday_scores") -> pl.DataFrame:
@@ -155,7 +161,7 @@ def test_nothing_after_the_minute_changes_it(homes: Homes, tmp_path: Path, postg
 
 def test_the_features_so_far_are_those_of_the_night(homes: Homes) -> None:
     """The night derives the same minutes from the whole session; what its daily table knew first may move prices."""
-    last_night(homes.read, homes.read.settings.home / "last", homes.session)
+    last_night(homes.read, homes.plain.parent / "last", homes.session)
     night = homes.read.read("minute_features", homes.session)
     own = homes.read.read("intraday_minute_features", homes.session)
     both = own.join(night, on=["symbol", "slot"], suffix="_night")
@@ -174,7 +180,7 @@ def test_the_features_so_far_are_those_of_the_night(homes: Homes) -> None:
 
 
 def test_the_night_is_unchanged_bit_for_bit(homes: Homes) -> None:
-    last_night(homes.read, homes.read.settings.home / "last", homes.session)
+    last_night(homes.read, homes.plain.parent / "last", homes.session)
     plain, read = whole_chain(homes.plain), whole_chain(homes.read.settings.home)
     assert len(plain) > 100 and plain == read
 
@@ -200,7 +206,7 @@ def test_feast_answers_as_of_a_minute(homes: Homes) -> None:
 def test_the_leak_suite_recomputes_what_was_scored(homes: Homes) -> None:
     """With the whole session in the home, the scores of a minute come out as they did; a planted one is found."""
     span = homes.session, homes.session
-    last_night(homes.read, homes.read.settings.home / "last", homes.session)
+    last_night(homes.read, homes.plain.parent / "last", homes.session)
     assert list(filter(None, leak_running.findings(span, 2, homes.read))) == []
     rows = homes.read.read("intraday_scores", homes.session).filter(pl.col("vintage").str.ends_with("@10:30"))
     known = rows["created_timestamp"][0] + timedelta(hours=1)

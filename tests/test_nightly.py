@@ -16,6 +16,7 @@ import pytest
 
 from fpm.store.postgres.server import connect, stop_server
 from fpm.store.settings import Settings
+from tests.shell import environment
 
 SIZE = ("--symbols", "10", "--sessions", "40", "--preset", "tiny")
 WALL_CLOCK = {"published_at", "started_at", "finished_at", "attempt", "created_at"}
@@ -27,7 +28,7 @@ MOMENTS = [random.Random(SEED + number).uniform(0.05, 0.95) for number in range(
 def start(home: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "fpm.commands.cli", "demo", *SIZE],
-        env={**os.environ, "FPM_HOME": str(home), "OMP_NUM_THREADS": "1"},
+        env=environment(home),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -159,20 +159,24 @@ class FitResult:
 
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
-    """One thread, deterministic algorithms, no TF32 and a seeded generator; the former settings return at the end."""
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    """One thread, deterministic algorithms, no TF32 and a seeded generator; the former settings return at the end.
+
+    `torch.use_deterministic_algorithms` sets the same switch, and imports the compiler (0.9 s) to tell it so, too;
+    what is compiled here is told where it is compiled.
+    """
+    threads, strict = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     products, filling = torch.get_float32_matmul_precision(), FILLING.fill_uninitialized_memory
     with torch.random.fork_rng(own_gpu()):
         torch.manual_seed(seed)
         torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")
         FILLING.fill_uninitialized_memory = False  # no code reads it, and filling costs 6 % of a step of five seeds
         torch.set_float32_matmul_precision("highest")
         try:
             yield
         finally:
             torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(strict)
+            torch.set_deterministic_debug_mode(strict)
             torch.set_float32_matmul_precision(products)
             FILLING.fill_uninitialized_memory = filling
 

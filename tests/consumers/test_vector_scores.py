@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -20,7 +22,8 @@ from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores
 from fpm.store.retrieval import features
 from fpm.store.retrieval.dual_stream import OUTSIDE
-from tests.consumers.small_nights import SESSIONS, SYMBOLS, THROUGH, VINTAGE, correct, known_from, silent
+from tests.consumers.small_nights import SESSIONS, SYMBOLS, THROUGH, VINTAGE, calendar, correct, known_from, silent
+from tests.prepared_home import PreparedHome
 from tests.small_chain import silent as titled
 
 NAME, LENGTH = "cnn-3", 5
@@ -38,15 +41,25 @@ def bring(stores: Stores, days: list[date], born: date, name: str = NAME) -> Non
         publish_frames("vectors", day, {"vectors": rows}, stores.for_vintage(name))
 
 
-@pytest.fixture
-def brought(filled: tuple[Stores, list[date]]) -> tuple[Stores, list[date]]:
-    """A home with our own scores of the last session, and vectors whose encoder saw nothing."""
-    stores, days = filled
+def bring_all(stores: Stores) -> None:
+    """Our own scores of the last session, and vectors whose encoder saw nothing."""
+    days = calendar(stores)
     scorer.train(days[THROUGH], VINTAGE, stores, silent)
     run_job(scores, days[LAST], stores)
     before = date(2023, 12, 29)
     bring(stores, days, before)
-    return stores, days
+
+
+@pytest.fixture(scope="module")
+def brought_home(filled_home: PreparedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreparedHome]:
+    with filled_home.extended(tmp_path_factory.mktemp("brought") / "home", bring_all) as home:
+        yield home
+
+
+@pytest.fixture
+def brought(brought_home: PreparedHome, tmp_path: Path) -> Iterator[tuple[Stores, list[date]]]:
+    with brought_home.copied(tmp_path / "home") as stores:
+        yield stores, calendar(stores)
 
 
 def scored(stores: Stores, session: date) -> pl.DataFrame:

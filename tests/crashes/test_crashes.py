@@ -3,6 +3,8 @@ bytes after it."""
 
 from __future__ import annotations
 
+import os
+import posix
 import shutil
 import signal
 from collections.abc import Iterator
@@ -22,6 +24,14 @@ from tests.simulation.turns import Violation
 QUICK = [(Family("any point", "*", kind), number) for number, kind in enumerate(KINDS * 2, 2)]  # 1 in 8 of all
 MOVED = [("before", 4), ("after", 4), ("silent", 1)]  # a COMMIT that is lost, and two whose answer is
 TRACED = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forced(unforced: None) -> Iterator[None]:
+    """Here it is forced to the disk: some crashes come in that very call."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", posix.fsync)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,13 @@ from fpm.errors import UsageError
 from fpm.ingest.score_files import require_stream_name
 from fpm.sessions import close, cut_off
 from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.postgres.server import Server
 from fpm.store.retrieval.exports import table
 from fpm.store.settings import Settings
 from producers.bars import Arrival
 from producers.delivery_check import Home, check
 from tests.daily_home import DAYS, NAMES, NOW, US, daily_bars, take
+from tests.prepared_home import PreparedHome, prepared
 from tests.small_chain import quiet
 
 DAY, NEXT, LAST = DAYS[0], DAYS[1], DAYS[-1]
@@ -35,13 +37,22 @@ def stored(stores: Stores, day: date = DAY, known_at: datetime | None = None) ->
     return {(symbol, stream): score for _, symbol, stream, score in frame.rows()}
 
 
+@pytest.fixture(scope="module")
+def prepared_home(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreparedHome]:
+    folder = tmp_path_factory.mktemp("prepared")
+
+    def fill(stores: Stores) -> None:
+        daily_bars().write_parquet(folder / "daily_bars.parquet")
+        take(stores, folder / "daily_bars.parquet")
+
+    with prepared(postgres_server, folder / "home", fill, market="us") as home:
+        yield home
+
+
 @pytest.fixture
-def us(settings: Settings, tmp_path: Path) -> Iterator[Stores]:
-    stores = open_stores(settings.model_copy(update={"market": "us"}))
-    daily_bars().write_parquet(tmp_path / "daily_bars.parquet")
-    take(stores, tmp_path / "daily_bars.parquet")
-    yield stores
-    stores.ledger.close()
+def us(prepared_home: PreparedHome, tmp_path: Path) -> Iterator[Stores]:
+    with prepared_home.copied(tmp_path / "home") as stores:
+        yield stores
 
 
 # --- names ----------------------------------------------------------------------------------------------------------

@@ -15,13 +15,14 @@ from fpm.errors import UsageError
 from fpm.ingest.ingest_report import IngestReport
 from fpm.ingest.vector_files import require_vintage_name
 from fpm.sessions import cut_off
-from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.ledger.stores import Stores
+from fpm.store.postgres.server import Server
 from fpm.store.retrieval.exports import table
-from fpm.store.settings import Settings
 from producers.bars import Arrival, ingest
 from producers.delivery_check import Home, check
 from producers.vectors import Statement
 from tests.daily_home import DAYS, NAMES, NOW, US, daily_bars, scores, take
+from tests.prepared_home import PreparedHome, prepared
 from tests.small_chain import quiet
 
 DAY, NEXT, LAST = DAYS[0], DAYS[1], DAYS[-2]  # the cut-off of the last has not passed
@@ -51,13 +52,22 @@ def stored(
     return {symbol: vector for _, symbol, vector in frame.rows()}
 
 
+@pytest.fixture(scope="module")
+def prepared_home(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreparedHome]:
+    folder = tmp_path_factory.mktemp("prepared")
+
+    def fill(stores: Stores) -> None:
+        daily_bars().write_parquet(folder / "daily_bars.parquet")
+        take(stores, folder / "daily_bars.parquet")
+
+    with prepared(postgres_server, folder / "home", fill, market="us") as home:
+        yield home
+
+
 @pytest.fixture
-def us(settings: Settings, tmp_path: Path) -> Iterator[Stores]:
-    stores = open_stores(settings.model_copy(update={"market": "us"}))
-    daily_bars().write_parquet(tmp_path / "daily_bars.parquet")
-    take(stores, tmp_path / "daily_bars.parquet")
-    yield stores
-    stores.ledger.close()
+def us(prepared_home: PreparedHome, tmp_path: Path) -> Iterator[Stores]:
+    with prepared_home.copied(tmp_path / "home") as stores:
+        yield stores
 
 
 # --- vintages -------------------------------------------------------------------------------------------------------

@@ -267,7 +267,7 @@ def pretrain(
         untrained = _collapse_figures(model.to(compute.torch_device), sample)
     if compute.compiled:
         for block in model.encoder.blocks:
-            block.compile()
+            block.compile(options={"deterministic": True})  # beyond what `deterministic` asks of torch itself
     mixture = Mixture(config.batch, config.mixed_rows, config.fit.seed)
     share = Share(distributed.rank(), distributed.processes())
     batches = MixedSessions(history, split, mixture, share, compute.torch_device)

@@ -10,11 +10,11 @@ from consumers.questions.explain import explain
 from consumers.questions.similar import Question, similar
 from fpm.page.sheets import html
 from fpm.store.ledger.stores import Stores
-from tests.consumers.questions.test_explain import SESSION, SYMBOL
+from tests.consumers.questions.test_explain import SESSION, SYMBOL, prepared_home
 from tests.consumers.questions.test_explain import home as explained_home
 from tests.consumers.small_nights import SESSIONS
 
-__all__ = ["explained_home"]  # a fixture
+__all__ = ["explained_home", "prepared_home"]  # fixtures
 
 
 def test_the_map_has_the_numbers_of_explain(explained_home: Stores) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from fpm.schema import DAILY_FACTORS
 from fpm.sessions import cut_off
 from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores
+from fpm.store.postgres.server import Server
 from producers import encoder, fingerprints
 from tests.consumers.questions.conftest import Command
+from tests.prepared_home import PreparedHome, prepared
 from tests.producers.small_features import CN, SERVED, SESSIONS, SYMBOLS, THROUGH, features, silent
 
 
-@pytest.fixture
-def trained(stores: Stores) -> Stores:
+def fill(stores: Stores) -> None:
     """Features, a vintage, industries, sizes and volatilities; one served session of fingerprints."""
     stores.decide_profile("l2_32")
     bars = pl.DataFrame({"symbol": SYMBOLS, "industry": ["bank", "steel"] * 8})
@@ -35,7 +37,19 @@ def trained(stores: Stores) -> Stores:
         publish_frames("daily_factors", session, {"daily_factors": pl.DataFrame({"symbol": SYMBOLS, **values})}, stores)
     encoder.train(THROUGH, stores, silent)
     run_job(fingerprints, SERVED, stores)
-    return stores
+
+
+@pytest.fixture(scope="module")
+def prepared_home(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreparedHome]:
+    folder = tmp_path_factory.mktemp("prepared")
+    with prepared(postgres_server, folder / "home", fill) as home:
+        yield home
+
+
+@pytest.fixture
+def trained(prepared_home: PreparedHome, tmp_path: Path) -> Iterator[Stores]:
+    with prepared_home.copied(tmp_path / "home") as stores:
+        yield stores
 
 
 def test_a_session_s_figures_are_those_of_its_stored_vectors(trained: Stores) -> None:

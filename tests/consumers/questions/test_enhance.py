@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,8 +26,10 @@ from fpm.report.morning import notes
 from fpm.sessions import next_sessions, opening
 from fpm.store.jobs.runner import backfill
 from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.postgres.server import Server
 from producers.bars import Arrival, ingest
 from tests.consumers.small_lake import LAST, SmallLake, put
+from tests.prepared_home import PreparedHome, prepared
 from tests.small_chain import quiet
 
 MONDAY = date(2024, 12, 2)
@@ -35,14 +39,43 @@ SMALL_SAMPLE = "realised within 20 % of predicted"  # of twenty sessions a ratio
 UNSAID = ("restriction", "score", "tracking_error_realised", "second_solver", "second_difference")
 
 
+@pytest.fixture(scope="module")
+def filled_home(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreparedHome]:
+    with prepared(postgres_server, tmp_path_factory.mktemp("prepared") / "home", SmallLake().fill) as home:
+        yield home
+
+
 @pytest.fixture
-def book(stores: Stores) -> Stores:
-    SmallLake().fill(stores)
-    return stores
+def book(filled_home: PreparedHome, tmp_path: Path) -> Iterator[Stores]:
+    with filled_home.copied(tmp_path / "home") as stores:
+        yield stores
 
 
-def test_enhance_gives_the_six_figures_and_their_origin(book: Stores) -> None:
-    figures = enhance("CSI300", MONDAY, LAST, book, quiet)
+@pytest.fixture(scope="module")
+def walked_home(
+    postgres_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[PreparedHome, dict[str, Any]]]:
+    """The same home with the index's walk of its December, and the figures of that walk."""
+    figures: dict[str, Any] = {}
+
+    def walk(stores: Stores) -> None:
+        SmallLake().fill(stores)
+        figures.update(enhance("CSI300", MONDAY, LAST, stores, quiet))
+
+    with prepared(postgres_server, tmp_path_factory.mktemp("walked") / "home", walk) as home:
+        yield home, figures
+
+
+@pytest.fixture
+def walked(walked_home: tuple[PreparedHome, dict[str, Any]], tmp_path: Path) -> Iterator[Stores]:
+    with walked_home[0].copied(tmp_path / "home") as stores:
+        yield stores
+
+
+def test_enhance_gives_the_six_figures_and_their_origin(
+    walked: Stores, walked_home: tuple[PreparedHome, dict[str, Any]]
+) -> None:
+    book, (_, figures) = walked, walked_home
     assert figures["rebalances"] == 5  # filled after the first Monday and four Fridays
     assert figures["sessions"] == 20
     six = ("annual_return", "annual_excess", "tracking_error", "information_ratio", "monthly_win_rate", "max_drawdown")
@@ -56,24 +89,22 @@ def test_enhance_gives_the_six_figures_and_their_origin(book: Stores) -> None:
     assert sum(groups.values()) == pytest.approx(own - theirs, abs=1e-10)
 
 
-def test_the_lines_of_a_session_sum_to_its_excess(book: Stores) -> None:
-    enhance("CSI300", MONDAY, LAST, book, quiet)
-    nav = book.read("nav", MONDAY, LAST).sort("session")
+def test_the_lines_of_a_session_sum_to_its_excess(walked: Stores) -> None:
+    nav = walked.read("nav", MONDAY, LAST).sort("session")
     excess = nav.with_columns(excess=pl.col("nav") / pl.col("nav").shift(1) - 1 - pl.col("benchmark_return")).slice(1)
-    lines = daily_lines("CSI300", MONDAY, LAST, book).group_by("session").agg(pl.col("contribution").sum())
+    lines = daily_lines("CSI300", MONDAY, LAST, walked).group_by("session").agg(pl.col("contribution").sum())
     both = excess.join(lines, on="session").sort("session")
     assert both.height == 20
     assert both["contribution"].to_numpy() == pytest.approx(both["excess"].to_numpy(), abs=1e-10)
-    specific = contributions("CSI300", MONDAY, LAST, book).filter(pl.col("group") == "specific")
+    specific = contributions("CSI300", MONDAY, LAST, walked).filter(pl.col("group") == "specific")
     assert abs(specific["contribution"].item()) > 0
 
 
-def test_brinson_explains_what_trading_and_costs_do_not(book: Stores) -> None:
-    enhance("CSI300", MONDAY, LAST, book, quiet)
-    effects = daily_brinson("CSI300", MONDAY, LAST, book)
+def test_brinson_explains_what_trading_and_costs_do_not(walked: Stores) -> None:
+    effects = daily_brinson("CSI300", MONDAY, LAST, walked)
     assert not {"", None} & set(effects["industry"].to_list())
     total = effects.group_by("session").agg(pl.sum_horizontal("allocation", "selection", "interaction").sum())
-    lines = daily_lines("CSI300", MONDAY, LAST, book).filter(~pl.col("group").is_in(["costs", "trading"]))
+    lines = daily_lines("CSI300", MONDAY, LAST, walked).filter(~pl.col("group").is_in(["costs", "trading"]))
     both = total.join(lines.group_by("session").agg(pl.col("contribution").sum()), on="session")
     assert both.height == 20
     assert both["allocation"].to_numpy() == pytest.approx(both["contribution"].to_numpy(), abs=1e-12)
@@ -117,12 +148,11 @@ def test_an_outsider_walks_the_exported_book_again(book: Stores, tmp_path: Path)
     own.ledger.close()
 
 
-def test_a_walk_under_another_mandate_leaves_nothing_of_the_one_before(book: Stores, tmp_path: Path) -> None:
+def test_a_walk_under_another_mandate_leaves_nothing_of_the_one_before(walked: Stores, tmp_path: Path) -> None:
     """The first book holds every name; the second has money for a few lots, and the first one's rows are withdrawn."""
-    enhance("CSI300", MONDAY, LAST, book, quiet)
-    held = book.read("holdings", MONDAY, LAST).height
+    held = walked.read("holdings", MONDAY, LAST).height
     (tmp_path / "mandate.toml").write_text("[CSI300]\ncapital = 12000\nactive = 0.3\ncash = 0.2\n")
-    own = open_stores(book.settings.model_copy(update={"mandate": tmp_path / "mandate.toml"}))
+    own = open_stores(walked.settings.model_copy(update={"mandate": tmp_path / "mandate.toml"}))
     enhance("CSI300", MONDAY, LAST, own, quiet)
     rows = export("CSI300", MONDAY, LAST, tmp_path / "rows", own)
     assert rows["holdings"] < held
@@ -233,22 +263,21 @@ def test_a_second_solver_agrees_with_every_decision_and_a_contradiction_is_red(b
     refuse_contradicted(wrong.drop("second_solver", "second_difference"))  # rows of a version that had neither
 
 
-def test_an_index_that_comes_later_has_figures_that_say_since_when_it_is_known(book: Stores, tmp_path: Path) -> None:
+def test_an_index_that_comes_later_has_figures_that_say_since_when_it_is_known(walked: Stores, tmp_path: Path) -> None:
     """The sessions were walked and known without it; its members arrive a year and a half later."""
-    enhance("CSI300", MONDAY, LAST, book, quiet)
     members = SmallLake().index_members().filter(pl.col("index") == "CSI300")
     rows = members.with_columns(index=pl.lit("MINE"), session=pl.lit(MONDAY))
     rows.write_parquet(tmp_path / "index_members.parquet")
     arrival = datetime(2026, 6, 1, 9, tzinfo=UTC)
-    ingest([tmp_path / "index_members.parquet"], Arrival(arrival, arrival), book, quiet)
-    mine, first = (enhance(index, MONDAY, LAST, book, quiet) for index in ("MINE", "CSI300"))
+    ingest([tmp_path / "index_members.parquet"], Arrival(arrival, arrival), walked, quiet)
+    mine, first = (enhance(index, MONDAY, LAST, walked, quiet) for index in ("MINE", "CSI300"))
     assert mine["known_since"] == arrival.isoformat() and "known_since" not in first
     assert mine["rebalances"] == 5 and mine["sessions"] == 20
-    nav = book.read("nav", MONDAY, LAST).filter(pl.col("index") == "MINE").sort("session")
+    nav = walked.read("nav", MONDAY, LAST).filter(pl.col("index") == "MINE").sort("session")
     theirs = np.prod(1 + nav["benchmark_return"].to_numpy()[1:]) - 1
     own = nav["nav"][-1] / nav["nav"][0] - 1
     assert sum(mine["attribution"].values()) == pytest.approx(own - theirs, abs=1e-10)
-    assert book.read_served("nav", MONDAY, LAST).filter(pl.col("index") == "MINE").is_empty()
-    standings = {each.index: each for each in gather(LAST, book).standings}
+    assert walked.read_served("nav", MONDAY, LAST).filter(pl.col("index") == "MINE").is_empty()
+    standings = {each.index: each for each in gather(LAST, walked).standings}
     assert any("known since 2026-06-01 09:00+00:00 alone" in note for note in notes(standings["MINE"]))
     assert not any("known since" in note for note in notes(standings["CSI300"]))

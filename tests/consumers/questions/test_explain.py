@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,8 +22,10 @@ from fpm.nn.encoder.occlusion import typical_distance
 from fpm.sessions import cut_off, market, next_sessions, sessions_between
 from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores
+from fpm.store.postgres.server import Server
 from producers import encoder, fingerprints
 from tests.consumers.questions.conftest import Answer, Command
+from tests.prepared_home import PreparedHome, prepared
 from tests.producers.small_features import features, silent
 
 CN = market("cn")
@@ -31,8 +34,7 @@ THROUGH, SYMBOL = SESSIONS[11], "600003.SH"
 FIRST, SESSION = SESSIONS[18], SESSIONS[22]  # the purge lies before the first; four served sessions before the second
 
 
-@pytest.fixture
-def home(stores: Stores) -> Stores:
+def fill(stores: Stores) -> None:
     """Features of every session, a vintage, its fingerprints up to `SESSION`."""
     stores.decide_profile("l2_32")
     for session in SESSIONS:
@@ -42,7 +44,19 @@ def home(stores: Stores) -> Stores:
     encoder.train(THROUGH, stores, silent)
     for session in SESSIONS[18:23]:
         run_job(fingerprints, session, stores)
-    return stores
+
+
+@pytest.fixture(scope="module")
+def prepared_home(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreparedHome]:
+    folder = tmp_path_factory.mktemp("prepared")
+    with prepared(postgres_server, folder / "home", fill) as home:
+        yield home
+
+
+@pytest.fixture
+def home(prepared_home: PreparedHome, tmp_path: Path) -> Iterator[Stores]:
+    with prepared_home.copied(tmp_path / "home") as stores:
+        yield stores
 
 
 def test_the_map_and_the_words_of_a_session(home: Stores) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,17 +22,18 @@ from fpm.store.frames import point_in_time
 from fpm.store.frames.vector_archive import vector_archive
 from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.postgres.server import Server
 from fpm.store.retrieval import exports, features
 from fpm.store.retrieval.training_matrix import training_matrix
 from tests.consumers.questions.conftest import Command
 from tests.consumers.small_lake import VINTAGE, SmallLake
+from tests.prepared_home import PreparedHome, prepared
 from tests.small_home import MONDAY, TUESDAY
 
 OTHER = "another-20241115-0f0f0f0f"
 
 
-@pytest.fixture
-def home(stores: Stores) -> Stores:
+def fill(stores: Stores) -> None:
     """Monday and Tuesday, Tuesday online; scores of Tuesday were corrected, fingerprints are of two vintages."""
     lake = SmallLake()
     features.apply(stores.settings)
@@ -45,7 +46,19 @@ def home(stores: Stores) -> Stores:
         run_job(factor_returns, session, stores)
         run_job(portfolio, session, stores)
     run_job(publish, TUESDAY, stores)
-    return stores
+
+
+@pytest.fixture(scope="module")
+def prepared_home(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreparedHome]:
+    folder = tmp_path_factory.mktemp("prepared")
+    with prepared(postgres_server, folder / "home", fill) as home:
+        yield home
+
+
+@pytest.fixture
+def home(prepared_home: PreparedHome, tmp_path: Path) -> Iterator[Stores]:
+    with prepared_home.copied(tmp_path / "home") as stores:
+        yield stores
 
 
 def faults(stores: Stores, *question: object) -> list[Fault]:

@@ -9,47 +9,47 @@ from hashlib import sha256
 import polars as pl
 import pytest
 
-from consumers import factor_returns, portfolio
 from consumers.questions import passport, report
 from fpm.errors import InputRefused, UsageError
 from fpm.report.passport import seal, unseal
 from fpm.sessions import cut_off
-from fpm.store.jobs.runner import backfill
+from tests.consumers.questions.conftest import LAST, MONDAY
 from tests.consumers.small_lake import SCORER, VINTAGE, SmallLake, put
 
-MONDAY, LAST = date(2024, 12, 2), date(2024, 12, 20)
+LAKE = SmallLake()
 
 
 def silent(done: int, total: int, what: object) -> None:
     """No progress bar."""
 
 
-@pytest.fixture
-def lake(stores):
-    """Fifteen scored sessions, nine of them labelled, with weights."""
-    small = SmallLake()
-    sessions = small.fill(stores, MONDAY, LAST)
-    for session in sessions[:9]:
-        put("labels", session, {"labels": small.labels(session)}, stores)
-    backfill(factor_returns, MONDAY, LAST, stores, silent)
-    backfill(portfolio, MONDAY, LAST, stores, silent)
-    return small
+@pytest.fixture(scope="module")
+def issued_home(scored_home, tmp_path_factory):
+    with scored_home.extended(tmp_path_factory.mktemp("issued") / "home", report.write) as home:
+        yield home
 
 
 @pytest.fixture
-def issued(lake, stores):
-    """The passport of that lake, beside its report."""
-    return report.write(stores).with_name(passport.NAME)
+def scored(issued_home, tmp_path):
+    """The scored home with its report."""
+    with issued_home.copied(tmp_path / "home") as stores:
+        yield stores
+
+
+@pytest.fixture
+def issued(scored):
+    """The passport beside that report."""
+    return scored.settings.reports / passport.NAME
 
 
 def difference(path, stores) -> str:
     return str(passport.check(path, stores, silent).difference)
 
 
-def test_it_states_what_is_on_the_disk(issued, stores):
+def test_it_states_what_is_on_the_disk(issued, scored):
     stated = unseal(issued.read_bytes())
     for relative, sha in stated["partitions"].items():
-        assert sha256((stores.lake.root / relative).read_bytes()).hexdigest() == sha
+        assert sha256((scored.lake.root / relative).read_bytes()).hexdigest() == sha
     assert len(stated["partitions"]) == sum(table["sessions"] for table in stated["data"].values())
     lines = [f"{sha}  {path}\n" for path, sha in sorted(stated["partitions"].items()) if path.startswith("labels/")]
     assert stated["data"]["labels"]["sha256"] == sha256("".join(lines).encode()).hexdigest()
@@ -65,7 +65,7 @@ def test_it_states_what_is_on_the_disk(issued, stores):
     for name in ("report.html", "report.json", "report.md"):
         assert stated["report"][name] == sha256(issued.with_name(name).read_bytes()).hexdigest()
     assert stated["deployment"]["market"] == "cn" and stated["deployment"]["profile"] is None
-    assert stated["known_at"]["last_score"] == cut_off(stores.market, LAST).isoformat()
+    assert stated["known_at"]["last_score"] == cut_off(scored.market, LAST).isoformat()
 
 
 def test_the_figures_are_the_reports(issued):
@@ -76,62 +76,62 @@ def test_the_figures_are_the_reports(issued):
     assert stated["trials"]["count"] == twin["trials"] == 1
 
 
-def test_nothing_changed_is_no_difference_and_the_same_bytes(issued, stores):
-    answer = passport.check(issued, stores, silent)
+def test_nothing_changed_is_no_difference_and_the_same_bytes(issued, scored):
+    answer = passport.check(issued, scored, silent)
     assert answer.equal and answer.added == 0 and answer.counts["models"] == 2
     before = issued.read_bytes()
-    report.write(stores)
+    report.write(scored)
     assert issued.read_bytes() == before
 
 
-def test_what_came_later_is_no_difference(lake, issued, stores):
+def test_what_came_later_is_no_difference(issued, scored):
     """New sessions, new labels of judged sessions: the figures are computed as of the passport's moment."""
-    for session in lake.fill(stores, LAST + timedelta(days=1), date(2024, 12, 27)):
+    for session in LAKE.fill(scored, LAST + timedelta(days=1), date(2024, 12, 27)):
         assert session > LAST
-    for session in stores.sessions("scores")[9:12]:
-        moment = cut_off(stores.market, date(2024, 12, 27))
-        put("labels", session, {"labels": labelled(lake, session, moment)}, stores)
-    answer = passport.check(issued, stores, silent)
+    for session in scored.sessions("scores")[9:12]:
+        moment = cut_off(scored.market, date(2024, 12, 27))
+        put("labels", session, {"labels": labelled(session, moment)}, scored)
+    answer = passport.check(issued, scored, silent)
     assert answer.equal and answer.added > 15
 
 
-def labelled(lake: SmallLake, session: date, known_at) -> pl.DataFrame:
+def labelled(session: date, known_at) -> pl.DataFrame:
     """Labels that became known when their horizon had closed."""
-    return lake.labels(session).with_columns(created_timestamp=pl.lit(known_at).dt.cast_time_unit("us"))
+    return LAKE.labels(session).with_columns(created_timestamp=pl.lit(known_at).dt.cast_time_unit("us"))
 
 
-def test_a_partition_that_was_changed_is_named(issued, stores):
-    partition = stores.lake.root / "labels/session=2024-12-03/part-0.parquet"
+def test_a_partition_that_was_changed_is_named(issued, scored):
+    partition = scored.lake.root / "labels/session=2024-12-03/part-0.parquet"
     partition.write_bytes(partition.read_bytes() + b"\0")
-    first = difference(issued, stores)
+    first = difference(issued, scored)
     assert first.startswith("partitions / labels/session=2024-12-03/part-0.parquet is ")
     partition.unlink()
-    assert " is null, " in difference(issued, stores)
+    assert " is null, " in difference(issued, scored)
 
 
-def test_a_corrected_session_is_a_difference(lake, issued, stores):
+def test_a_corrected_session_is_a_difference(issued, scored):
     """The lake keeps both versions, so the session's file is another one."""
-    later = pl.lit(cut_off(stores.market, date(2024, 12, 31))).dt.cast_time_unit("us")
-    served = stores.read("scores", MONDAY).drop("session")
+    later = pl.lit(cut_off(scored.market, date(2024, 12, 31))).dt.cast_time_unit("us")
+    served = scored.read("scores", MONDAY).drop("session")
     revised = served.with_columns(pl.col("score").reverse(), created_timestamp=later)
-    put("scores", MONDAY, {"scores": pl.concat([served, revised])}, stores)
-    assert "partitions / scores/session=2024-12-02" in difference(issued, stores)
+    put("scores", MONDAY, {"scores": pl.concat([served, revised])}, scored)
+    assert "partitions / scores/session=2024-12-02" in difference(issued, scored)
 
 
-def test_other_weights_and_a_model_that_is_gone_are_named(issued, stores):
-    weights = stores.models.root / "scorer" / SCORER / "weights.safetensors"
+def test_other_weights_and_a_model_that_is_gone_are_named(issued, scored):
+    weights = scored.models.root / "scorer" / SCORER / "weights.safetensors"
     weights.write_bytes(b"t")
-    assert difference(issued, stores).startswith(f"models / scorer / {SCORER} / files / weights.safetensors is ")
-    stores.ledger.execute("DELETE FROM fpm.models WHERE kind = 'scorer'")
-    assert difference(issued, stores).startswith(f"models / scorer / {SCORER} is \u2013")
+    assert difference(issued, scored).startswith(f"models / scorer / {SCORER} / files / weights.safetensors is ")
+    scored.ledger.execute("DELETE FROM fpm.models WHERE kind = 'scorer'")
+    assert difference(issued, scored).startswith(f"models / scorer / {SCORER} is \u2013")
 
 
-def test_a_report_that_was_touched_is_named_one_that_is_not_beside_it_is_not_missed(issued, stores, tmp_path):
+def test_a_report_that_was_touched_is_named_one_that_is_not_beside_it_is_not_missed(issued, scored, tmp_path):
     alone = tmp_path / "alone.json"
     alone.write_bytes(issued.read_bytes())
     issued.with_name("report.md").write_text("better figures\n")
-    assert difference(issued, stores).startswith("report / report.md is ")
-    assert passport.check(alone, stores, silent).equal
+    assert difference(issued, scored).startswith("report / report.md is ")
+    assert passport.check(alone, scored, silent).equal
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_report_that_was_touched_is_named_one_that_is_not_beside_it_is_not_mis
         ("figures", ("streams", "dual", "rank_ic"), 0.5, "figures / streams / dual / rank_ic is "),
     ],
 )
-def test_other_code_machine_deployment_or_figures_are_named(issued, stores, section, path, value, message):
+def test_other_code_machine_deployment_or_figures_are_named(issued, scored, section, path, value, message):
     """A passport issued elsewhere: its seal is valid, and one thing in it differs."""
     stated = unseal(issued.read_bytes())
     parent = stated[section]
@@ -152,7 +152,7 @@ def test_other_code_machine_deployment_or_figures_are_named(issued, stores, sect
         parent = parent[name]
     parent[path[-1]] = value
     issued.write_bytes(seal(stated))
-    assert difference(issued, stores).startswith(message)
+    assert difference(issued, scored).startswith(message)
 
 
 def test_sources_are_hashed_file_by_file_and_as_one(tmp_path):
@@ -173,15 +173,15 @@ def test_no_file_and_no_passport(stores, tmp_path):
         passport.check(tmp_path / "passport.json", stores, silent)
 
 
-def test_the_command_answers_by_its_exit_code(issued, stores, command):
-    answer = command(stores, "passport", "--json")
+def test_the_command_answers_by_its_exit_code(issued, scored, command):
+    answer = command(scored, "passport", "--json")
     assert answer.code == 0 and json.loads(answer.output)["equal"] is True
-    assert command(stores, "passport", "--check", str(issued)).code == 0
+    assert command(scored, "passport", "--check", str(issued)).code == 0
     issued.with_name("report.json").write_text("{}")
-    answer = command(stores, "passport", "--check", str(issued), "--json")
+    answer = command(scored, "passport", "--check", str(issued), "--json")
     assert answer.code == 1
     assert json.loads(answer.output)["first difference"].startswith("report / report.json is ")
-    assert command(stores, "passport", "--check", "nowhere.json").code == 2
+    assert command(scored, "passport", "--check", "nowhere.json").code == 2
     issued.write_bytes(b"{}")
-    answer = command(stores, "passport")
+    answer = command(scored, "passport")
     assert answer.code == 1 and "FPM-PASS-001" in answer.errors

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -17,21 +19,34 @@ from fpm.sessions import cut_off
 from fpm.store.jobs.runner import publish_frames, run_job
 from fpm.store.ledger.stores import Stores
 from tests.consumers.questions.conftest import Command
-from tests.consumers.small_nights import SESSIONS, SYMBOLS, THROUGH, VINTAGE, correct, silent
+from tests.consumers.small_nights import SESSIONS, SYMBOLS, THROUGH, VINTAGE, calendar, correct, silent
+from tests.prepared_home import PreparedHome
 
 Night = tuple[Stores, date, datetime]
 
 
-@pytest.fixture
-def night(filled: tuple[Stores, list[date]]) -> Night:
-    """A session scored twice: at its cut-off, and when a correction of the session before arrived."""
-    stores, days = filled
+def score_twice(stores: Stores) -> None:
+    """Score a session at its cut-off, and when a correction of the session before arrived."""
+    days = calendar(stores)
     last, arrival = days[SESSIONS - 1], cut_off(stores.market, days[SESSIONS])
     scorer.train(days[THROUGH], VINTAGE, stores, silent)
     run_job(scores, last, stores)
     correct(stores, days[SESSIONS - 2], arrival)
     run_job(scores, last, stores)
-    return stores, last, arrival
+
+
+@pytest.fixture(scope="module")
+def scored_twice(filled_home: PreparedHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreparedHome]:
+    with filled_home.extended(tmp_path_factory.mktemp("night") / "home", score_twice) as home:
+        yield home
+
+
+@pytest.fixture
+def night(scored_twice: PreparedHome, tmp_path: Path) -> Iterator[Night]:
+    """Stores, the session that was scored twice, and the arrival of the correction."""
+    with scored_twice.copied(tmp_path / "home") as stores:
+        days = calendar(stores)
+        yield stores, days[SESSIONS - 1], cut_off(stores.market, days[SESSIONS])
 
 
 def test_a_night_is_rebuilt_bit_for_bit_as_known_at_any_moment(night: Night) -> None:

@@ -20,8 +20,10 @@ from fpm.commands import history
 from fpm.errors import FpmError, TryLater, UsageError
 from fpm.store.jobs.inputs import inputs_of
 from fpm.store.ledger.stores import Stores, open_stores
+from fpm.store.postgres.server import Server
 from fpm.store.settings import Settings
 from tests.daily_home import DAYS, ENTRY, daily_bars, delivery, intervals, scores, take
+from tests.prepared_home import PreparedHome, prepared
 from tests.small_chain import quiet
 
 FIRST, LAST = DAYS[20], DAYS[-1]
@@ -31,12 +33,21 @@ def bar(_: str) -> Any:
     return nullcontext(quiet)
 
 
+@pytest.fixture(scope="module")
+def prepared_home(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreparedHome]:
+    folder = tmp_path_factory.mktemp("prepared")
+
+    def fill(stores: Stores) -> None:
+        take(stores, delivery(folder / "raw"))
+
+    with prepared(postgres_server, folder / "home", fill, market="us", stream="scores") as home:
+        yield home
+
+
 @pytest.fixture
-def home(settings: Settings, tmp_path: Path) -> Iterator[Stores]:
-    stores = open_stores(settings.model_copy(update={"market": "us", "stream": "scores"}))
-    take(stores, delivery(tmp_path / "raw"))
-    yield stores
-    stores.ledger.close()
+def home(prepared_home: PreparedHome, tmp_path: Path) -> Iterator[Stores]:
+    with prepared_home.copied(tmp_path / "home") as stores:
+        yield stores
 
 
 def with_stream(stores: Stores, stream: str | None) -> Stores:
