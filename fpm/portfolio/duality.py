@@ -54,14 +54,14 @@ def duality_gap(problem: Problem, limits: Mapping[str, float], weight_N: Floats,
     Below 0 only by rounding where the weights keep the bounds.
     """
     terms = _terms(problem, limits, weight_N, prices)
-    least_N, most_N = _range(problem, limits)
+    least_N, most_N = reach(problem, limits)
     held_N = problem.weight_N
     bought_N = _best(problem, terms, 1.0, np.maximum(least_N - held_N, 0.0), most_N - held_N)
     sold_N = _best(problem, terms, -1.0, np.maximum(held_N - most_N, 0.0), held_N - least_N)
     return float(np.maximum(bought_N, sold_N).sum() + terms.constant - problem.objective(weight_N))
 
 
-def _range(problem: Problem, limits: Mapping[str, float]) -> tuple[Floats, Floats]:
+def reach(problem: Problem, limits: Mapping[str, float]) -> tuple[Floats, Floats]:
     """Least and largest weight; a name whose range does not reach its active bound keeps the range's nearer end."""
     least_N, most_N = problem.range_2N
     width = limits.get("active", np.inf)

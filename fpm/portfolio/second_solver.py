@@ -22,7 +22,7 @@ import polars as pl
 
 from fpm.errors import FpmError
 from fpm.portfolio import program, sifting
-from fpm.portfolio.duality import duality_gap
+from fpm.portfolio.duality import duality_gap, reach
 from fpm.portfolio.solve import TOLERANCE, excesses
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ ITERATIONS = 20_000  # no limit of time: the same answer on every machine
 class SecondSolution:
     """The word on weights: `AGREES`, `DIFFERS`, `PROVEN` by the duality gap, `SILENT` without an optimum or a proof.
 
-    `difference`: |objective of the weights - the other solver's| or the gap, over the larger objective; NaN where
+    `difference`: |objective of the weights - the other solver's| or the gap, at least 0, over the larger objective; NaN where
     silent.
     """
 
@@ -95,7 +95,8 @@ def _scs_word(
 def proof(problem: Problem, limits: Mapping[str, float], weight_N: Floats) -> SecondSolution:
     """The word of the duality gap, with prices of the program without the names that the weights leave out.
 
-    Where the gap is open, the whole program decides: a better portfolio contradicts, none leaves it `SILENT`.
+    Where the gap is open, the whole program decides: a better portfolio contradicts, none leaves it `SILENT`. A gap
+    below 0 is that of weights which go beyond a bound by less than is tolerated, at a high price of that bound.
     """
     least_N, most_N = problem.range_2N
     left_N = sifting.outsiders(problem, (least_N, most_N)) & (weight_N <= 0)
@@ -104,8 +105,8 @@ def proof(problem: Problem, limits: Mapping[str, float], weight_N: Floats) -> Se
         if answer.status != "Solved" or answer.multipliers is None:
             continue
         gap = duality_gap(problem, limits, weight_N, answer.multipliers) / _unit(problem, weight_N, answer.weight_N)
-        if abs(gap) <= ACCEPTED and _kept(problem, limits, weight_N):
-            return SecondSolution(PROVEN, abs(gap))
+        if gap <= ACCEPTED and _kept(problem, limits, weight_N):
+            return SecondSolution(PROVEN, max(gap, 0.0))
         other = _compared(problem, weight_N, answer.weight_N)
         if other.verdict == DIFFERS and _kept(problem, limits, answer.weight_N):
             return other
@@ -113,7 +114,11 @@ def proof(problem: Problem, limits: Mapping[str, float], weight_N: Floats) -> Se
 
 
 def _kept(problem: Problem, limits: Mapping[str, float], weight_N: Floats) -> bool:
-    return max(excesses(problem, limits, weight_N).values(), default=0.0) <= TOLERANCE
+    """Whether weights (N,) keep the bounds; a name whose range does not reach its active bound need not."""
+    least_N, most_N = reach(problem, limits)
+    beyond = np.maximum(least_N - weight_N, weight_N - most_N).max(initial=0.0)
+    others = {name: value for name, value in excesses(problem, limits, weight_N).items() if name != "active"}
+    return max(beyond, *others.values(), 0.0) <= TOLERANCE
 
 
 def _unit(problem: Problem, weight_N: Floats, other_N: Floats) -> float:

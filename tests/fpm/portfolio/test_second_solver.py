@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
+import cvxpy
 import numpy as np
 import pytest
 
 from fpm.panels import Floats
 from fpm.portfolio import program, sifting
+from fpm.portfolio.duality import duality_gap
 from fpm.portfolio.lots import optimise_lots
 from fpm.portfolio.problem import Bounds, Problem, limits_of
 from fpm.portfolio.program import ConeProgram, Optimum
@@ -26,7 +28,8 @@ from fpm.portfolio.second_solver import (
     second_solution,
     solved,
 )
-from tests.fpm.portfolio.instances import instance
+from fpm.portfolio.solve import excesses
+from tests.fpm.portfolio.instances import cvxpy_problem, instance
 
 WIDE = Bounds(active=0.03, active_share=0.0, industry=0.05, size=0.4, style=1.0, tracking_error=0.06)
 TIGHT = Bounds(active=0.02, active_share=0.0, industry=0.015, size=0.1, style=0.3, tracking_error=0.025, turnover=0.4)
@@ -163,6 +166,51 @@ def test_what_differs_at_the_first_stop_is_proven_or_judged_at_the_second(monkey
     stops.clear()
     assert second_solution(problem, limits, 0.9 * best_N + 0.1 * problem.weight_N).verdict == DIFFERS
     assert stops == [1e-8, 1e-9]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_name_whose_range_does_not_reach_its_bound_is_no_reason_for_silence(seed: int) -> None:
+    """A holding far above its active bound, of which a session sells a hundredth: what is left breaks the bound."""
+    problem = instance(40, seed, 0.02)
+    far_N = np.arange(40) == 0
+    problem = replace(
+        problem,
+        weight_N=np.where(far_N, problem.benchmark_N + 0.1, 0.9 * problem.weight_N),
+        tradable_N=problem.tradable_N | far_N,
+        sellable_N=problem.sellable_N | far_N,
+        participation_N=np.where(far_N, 0.001, 0.05),
+    )
+    bounds = replace(WIDE, industry=0.2, size=2.0, style=3.0, tracking_error=1.0)
+    limits = limits_of(problem, bounds)
+    best_N = sifting.solve(problem, limits, problem.range_2N).weight_N
+    assert excesses(problem, limits, best_N)["active"] > 0.05
+    for word in (second_solution(problem, limits, best_N), proof(problem, limits, best_N)):
+        assert word.verdict in {AGREES, PROVEN}
+        assert word.difference <= ACCEPTED
+    beyond_N = best_N.copy()
+    beyond_N[int(np.argmin(np.abs(best_N - problem.benchmark_N)))] += 0.05  # its own range reaches its bound
+    assert proof(problem, limits, beyond_N).verdict != PROVEN
+
+
+def test_weights_beyond_a_dear_bound_by_less_than_is_tolerated_are_proven() -> None:
+    """At a turnover that barely suffices a unit of it is dear: weights with a millionth of it more are worth more."""
+    problem = instance(60, 3, 0.02)
+    limits = limits_of(problem, TIGHT)
+    narrow, wide = ({**limits, "turnover": least_turnover(problem) + room} for room in (1e-7, 6e-7))
+    answer = program.solve(problem, narrow, problem.range_2N)
+    beyond_N = program.solve(problem, wide, problem.range_2N).weight_N
+    assert answer.multipliers is not None
+    assert duality_gap(problem, narrow, beyond_N, answer.multipliers) < -ACCEPTED
+    word = proof(problem, narrow, beyond_N)
+    assert (word.verdict, word.difference) == (PROVEN, 0.0)
+
+
+def least_turnover(problem: Problem) -> float:
+    """The least turnover that every other bound allows, by cvxpy."""
+    task, weight_N, bounds = cvxpy_problem(problem, TIGHT)
+    others = [each for each in task.constraints if all(each is not row for row in bounds["turnover"])]
+    turnover = cvxpy.norm1(weight_N - problem.weight_N)
+    return float(cvxpy.Problem(cvxpy.Minimize(turnover), others).solve(solver=cvxpy.CLARABEL))
 
 
 @pytest.mark.parametrize("turnover", [0.3, 0.001])
