@@ -46,8 +46,8 @@ ITERATIONS = 20_000  # no limit of time: the same answer on every machine
 class SecondSolution:
     """The word on weights: `AGREES`, `DIFFERS`, `PROVEN` by the duality gap, `SILENT` without an optimum or a proof.
 
-    `difference`: |objective of the weights - the other solver's| or the gap, at least 0, over the larger objective; NaN where
-    silent.
+    `difference`: |objective of the weights - the other solver's| or the gap, at least 0, over the larger objective;
+    NaN where silent.
     """
 
     verdict: str
@@ -118,7 +118,7 @@ def _kept(problem: Problem, limits: Mapping[str, float], weight_N: Floats) -> bo
     least_N, most_N = reach(problem, limits)
     beyond = np.maximum(least_N - weight_N, weight_N - most_N).max(initial=0.0)
     others = {name: value for name, value in excesses(problem, limits, weight_N).items() if name != "active"}
-    return max(beyond, *others.values(), 0.0) <= TOLERANCE
+    return max(float(beyond), *others.values(), 0.0) <= TOLERANCE
 
 
 def _unit(problem: Problem, weight_N: Floats, other_N: Floats) -> float:

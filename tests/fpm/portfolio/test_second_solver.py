@@ -209,7 +209,7 @@ def least_turnover(problem: Problem) -> float:
     """The least turnover that every other bound allows, by cvxpy."""
     task, weight_N, bounds = cvxpy_problem(problem, TIGHT)
     others = [each for each in task.constraints if all(each is not row for row in bounds["turnover"])]
-    turnover = cvxpy.norm1(weight_N - problem.weight_N)
+    turnover = cvxpy.norm(weight_N - problem.weight_N, 1)
     return float(cvxpy.Problem(cvxpy.Minimize(turnover), others).solve(solver=cvxpy.CLARABEL))
 
 
