@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
-import cvxpy
 import numpy as np
 import pytest
 
@@ -29,7 +28,7 @@ from fpm.portfolio.second_solver import (
     solved,
 )
 from fpm.portfolio.solve import excesses
-from tests.fpm.portfolio.instances import cvxpy_problem, instance
+from tests.fpm.portfolio.instances import cp, cvxpy_problem, instance
 
 WIDE = Bounds(active=0.03, active_share=0.0, industry=0.05, size=0.4, style=1.0, tracking_error=0.06)
 TIGHT = Bounds(active=0.02, active_share=0.0, industry=0.015, size=0.1, style=0.3, tracking_error=0.025, turnover=0.4)
@@ -209,8 +208,8 @@ def least_turnover(problem: Problem) -> float:
     """The least turnover that every other bound allows, by cvxpy."""
     task, weight_N, bounds = cvxpy_problem(problem, TIGHT)
     others = [each for each in task.constraints if all(each is not row for row in bounds["turnover"])]
-    turnover = cvxpy.norm(weight_N - problem.weight_N, 1)
-    return float(cvxpy.Problem(cvxpy.Minimize(turnover), others).solve(solver=cvxpy.CLARABEL))
+    turnover = cp.norm(weight_N - problem.weight_N, 1)
+    return float(cp.Problem(cp.Minimize(turnover), others).solve(solver=cp.CLARABEL))
 
 
 @pytest.mark.parametrize("turnover", [0.3, 0.001])
