@@ -28,6 +28,7 @@ LIMIT, LIMIT_ST = 0.10, 0.05
 FREE_SESSIONS = 5  # no limit in a listing's first five sessions: Shanghai and Shenzhen trading rules 2023, 3.3
 NOTICE = 10  # sessions between the announcement of a delisting and its last session
 SEASONED = 1_000  # age in sessions of a symbol that is listed when the exchange opens
+CSI_300 = 300  # many vendors write the index as 000300.SZ, so no stock has this code
 SPLIT_RATIOS = (1.2, 1.3, 1.5, 2.0)
 INDUSTRIES = (
     "banks",
@@ -132,7 +133,8 @@ def draw_universe(symbols: int, seed: int) -> Universe:
     """Draw the symbols: half Shanghai, half Shenzhen, capitalisations over two orders of magnitude."""
     rng = np.random.default_rng([seed, 0])
     shenzhen = symbols // 2
-    names = [f"{i + 1:06d}.SZ" for i in range(shenzhen)] + [f"{600_001 + i}.SH" for i in range(symbols - shenzhen)]
+    codes = [code for code in range(1, shenzhen + 2) if code != CSI_300][:shenzhen]
+    names = [f"{code:06d}.SZ" for code in codes] + [f"{600_001 + i}.SH" for i in range(symbols - shenzhen)]
     price_S = np.exp(rng.normal(np.log(22.0), 0.6, symbols)).clip(6.0, 150.0)
     value_S = np.exp(rng.normal(np.log(1.5e10), 1.0, symbols)).clip(2e9, 5e11)
     total_S = np.rint(value_S / price_S / 100.0) * 100.0

@@ -16,12 +16,14 @@ from polars.testing import assert_frame_equal
 from scipy.stats import spearmanr
 
 from fpm.errors import UsageError
+from fpm.exchange.days import draw_universe
 from fpm.exchange.simulate import ORACLE, PRESETS, ExchangeConfig, simulate, write
 from fpm.exchange.styles import StyleMix
 from fpm.exchange.tables import SessionTables
 from fpm.ingest.deliveries import find
 from fpm.schema import INDICES
 from fpm.sessions import cut_off, market
+from fpm.symbols import normalise
 
 TINY = PRESETS["tiny"]
 WIDE = ExchangeConfig(symbols=100, sessions=90, spoiled_every=0)
@@ -301,3 +303,10 @@ def test_impossible_exchanges_are_refused() -> None:
     for config in (replace(TINY, symbols=2), replace(TINY, sessions=0)):
         with pytest.raises(UsageError, match="FPM-SIM-001"):
             next(iter(simulate(config)))
+
+
+def test_every_code_of_a_whole_market_is_a_stocks() -> None:
+    """Read as the ingest reads them: no index, no fund, none twice."""
+    names = draw_universe(5_300, 7).symbols
+    assert len(set(names)) == 5_300
+    assert [normalise(name, market("cn")).symbol for name in names] == list(names)
