@@ -61,7 +61,8 @@ def feasts(folder: Path) -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [str(Path(sys.executable).with_name("feast")), "-c", str(folder), "serve", "--host", "127.0.0.1"]
-    process = subprocess.Popen([*command, "--port", str(port), "--no-access-log"], stderr=subprocess.DEVNULL)
+    options = ["--port", str(port), "--no-access-log", "--max-requests", "0"]  # by default a worker ends after 1,000
+    process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
     try:
         _wait(port, process)
         yield Server(port)
