@@ -77,9 +77,9 @@ def second_solution(problem: Problem, limits: Mapping[str, float], weight_N: Flo
     if first and first.verdict == AGREES:
         return first
     proven = proof(problem, limits, weight_N)
-    return (
-        proven if proven.verdict == PROVEN else _scs_word(problem, limits, weight_N, whole, start, ACCURACY) or proven
-    )
+    if proven.verdict == PROVEN:
+        return proven
+    return _scs_word(problem, limits, weight_N, whole, start, ACCURACY) or proven
 
 
 def _scs_word(

@@ -283,8 +283,8 @@ def test_readers_see_what_is_held_until_the_decision_is_approved(waiting: Stores
     bought = waiting.read("trades", WEDNESDAY)
     assert (decided, fills) == ([], bought.height)
     assert fills > 0
-    held = waiting.read("holdings", WEDNESDAY)["value"].sum() / waiting.read("nav", WEDNESDAY)["nav"].item()
-    assert invested == pytest.approx(held)
+    exposure = waiting.read("holdings", WEDNESDAY)["value"].sum() / waiting.read("nav", WEDNESDAY)["nav"].item()
+    assert invested == pytest.approx(exposure)
     assert invested > 0.9
 
 

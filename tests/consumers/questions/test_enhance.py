@@ -150,12 +150,12 @@ def test_an_outsider_walks_the_exported_book_again(book: Stores, tmp_path: Path)
 
 def test_a_walk_under_another_mandate_leaves_nothing_of_the_one_before(walked: Stores, tmp_path: Path) -> None:
     """The first book holds every name; the second has money for a few lots, and the first one's rows are withdrawn."""
-    held = walked.read("holdings", MONDAY, LAST).height
+    holdings = walked.read("holdings", MONDAY, LAST).height
     (tmp_path / "mandate.toml").write_text("[CSI300]\ncapital = 12000\nactive = 0.3\ncash = 0.2\n")
     own = open_stores(walked.settings.model_copy(update={"mandate": tmp_path / "mandate.toml"}))
     enhance("CSI300", MONDAY, LAST, own, quiet)
     rows = export("CSI300", MONDAY, LAST, tmp_path / "rows", own)
-    assert rows["holdings"] < held
+    assert rows["holdings"] < holdings
     for table in ("targets", "trades", "holdings", "decisions", "actions"):
         frame = pl.read_parquet(tmp_path / "rows" / f"{table}.parquet")
         said = frame.drop(*UNSAID, strict=False)
